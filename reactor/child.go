@@ -138,3 +138,9 @@ func (l *Loop) Children(yield func(*Child) bool) {
 		}
 	}
 }
+
+// Childless reports whether the process has no children at all, running or not yet reaped. For an init that is the
+// question whether any other process is left.
+func (l *Loop) Childless() bool {
+	return unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == unix.ECHILD
+}
