@@ -113,7 +113,7 @@ func (l *Loop) wait() (int, error) {
 	if l.orphans {
 		timeout = 0
 	} else if len(l.timers) > 0 {
-		timeout = milliseconds(min(l.timers[0].when-now(), maxWait))
+		timeout = milliseconds(min(l.timers[0].when-Now(), maxWait))
 	}
 	n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
 	if err == unix.EINTR { // a signal; its eventfd is readable now

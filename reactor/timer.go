@@ -19,18 +19,18 @@ type Timer struct {
 	index   int // in the heap
 }
 
-// epoch is what now counts from.
+// epoch is what Now counts from.
 var epoch = time.Now()
 
-// now is the time of CLOCK_MONOTONIC since the program started: setting the clock does not move it, and it stands while
-// the machine is paused.
-func now() time.Duration { return time.Since(epoch) }
+// Now is the time of CLOCK_MONOTONIC since the program started: setting the clock does not move it, and it stands while
+// the machine is paused. It is a Duration because a time.Time within a handler would link its 40 kB of calendar.
+func Now() time.Duration { return time.Since(epoch) }
 
 // Start makes the timer due after d, at the earliest in the next turn; d is rounded up to a millisecond. A running
 // timer is moved.
 func (l *Loop) Start(t *Timer, d time.Duration, h TimerHandler) {
 	t.Stop()
-	*t = Timer{loop: l, handler: h, when: now() + max(d, 0)}
+	*t = Timer{loop: l, handler: h, when: Now() + max(d, 0)}
 	heap.Push(&l.timers, t)
 }
 
@@ -50,7 +50,7 @@ func (l *Loop) expire() {
 	if len(l.timers) == 0 {
 		return
 	}
-	for at := now(); len(l.timers) > 0 && l.timers[0].when <= at; {
+	for at := Now(); len(l.timers) > 0 && l.timers[0].when <= at; {
 		t := l.timers[0]
 		h := t.handler
 		t.Stop()

@@ -154,6 +154,12 @@ func opError(op, object string, err error) error {
 	return &reactor.Error{Op: op, Object: object, Errno: errno}
 }
 
+// isErrno reports whether err is that errno, wrapped as opError does.
+func isErrno(err error, errno unix.Errno) bool {
+	e, ok := err.(*reactor.Error)
+	return ok && e.Errno == errno
+}
+
 // accept begins to serve a connected socket, which the agent owns from now on.
 func (a *Agent) accept(fd int, by link, peer string) *conn {
 	if len(a.conns) >= maxConns {
