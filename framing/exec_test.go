@@ -23,7 +23,8 @@ func longExec(flags byte, command, raw string) []byte {
 // text is a string with its 32-bit count.
 func text(s string) string { return string(appendU32(nil, uint32(len(s)))) + s }
 
-// execReason checks a payload in every way there is, whole and in pieces, and returns what all of them say: the error's text, or "".
+// execReason checks a payload in every way there is, whole and in pieces, and returns what all of them say: the reason
+// of the error, or "".
 func execReason(t *testing.T, payload []byte) string {
 	t.Helper()
 	var e Exec
@@ -85,7 +86,7 @@ func TestExecErrors(t *testing.T) {
 		{"an entry that is not there", longExec(0, "ls", one), reasonCount},
 		{"entries without end", longExec(0, "ls", many+text("A")+text("1")), reasonCount},
 		{"one entry less", longExec(0, "ls", two+text("A")+text("1")), reasonCount},
-		{"one entry more", longExec(0, "ls", one+text("A")+text("1")+text("B")+text("2")), reasonCount},
+		{"one entry more", longExec(0, "ls", one+text("A")+text("1")+text("B")+text("")), reasonCount},
 		{"name without end", longExec(0, "ls", one+many+"AAAA"), reasonCount},
 		{"name up to the end", longExec(0, "ls", one+"\x00\x00\x00\x05AAAAA"), reasonCount},
 		{"value without end", longExec(0, "ls", one+text("A")+many+"AAAA"), reasonCount},
@@ -116,7 +117,8 @@ func TestExecErrors(t *testing.T) {
 func TestExecErrorLeavesTheResult(t *testing.T) {
 	t.Parallel()
 	e := Exec{TimeoutMS: 1, Root: true, Command: []byte("ls")}
-	if err := ParseExec(TypeSpawnWatch, longExec(2, "id", ""), &e); err == nil || err.Error() != "spawn_watch: unknown flag" {
+	err := ParseExec(TypeSpawnWatch, longExec(2, "id", ""), &e)
+	if err == nil || err.Error() != "spawn_watch: unknown flag" {
 		t.Fatal(err)
 	}
 	if e.TimeoutMS != 1 || !e.Root || string(e.Command) != "ls" {

@@ -152,8 +152,8 @@ func TestGoldenNaive(t *testing.T) {
 	}
 }
 
-// TestGoldenCutAndExtended takes every payload a little shorter, a little longer, or under another type: it is refused, or it says
-// what the naive reading says.
+// TestGoldenCutAndExtended takes every payload shorter, one byte longer, or under another type: it is refused, or it
+// says what the naive reading says.
 func TestGoldenCutAndExtended(t *testing.T) {
 	t.Parallel()
 	for _, g := range readGolden(t) {
@@ -186,7 +186,8 @@ func checkNeighbours(t *testing.T, g *golden) {
 				// An empty command of the short form and a NUL are an empty command of the longer one.
 				return n == 9 && len(payload) == 8
 			}
-			// The environment may be left out. No flag and the upper bytes of a small count are a short form's count of 0.
+			// The environment may be left out. No flag and the upper bytes of a small count are a short form's
+			// count of 0.
 			return n == 9+int(u32(payload[5:])) || n == 8 && u32(payload[4:]) == 0
 		}
 	case TypeExecResult, TypeProcessExit, TypeWriteFile, TypeWriteFileResult, TypeSpawnResult, TypeError:

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// The package's tests hold it against this second reading of the protocol, which takes whole payloads, is slow, and shares no code
-// with the first. It renders a message as the lines that the golden files have, and "" if it refuses it.
+// The package's tests hold it against this second reading of the protocol, which takes whole payloads, is slow, and
+// shares no code with the first. It renders a message as the lines that the golden files have, and "" if it refuses it.
 
 // naiveReader takes fields off the front of b; ok is false from the first that is not there.
 type naiveReader struct {
