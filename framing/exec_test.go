@@ -93,6 +93,7 @@ func TestExecErrors(t *testing.T) {
 		{"value one short", longExec(0, "ls", one+text("A")+two+"1"), reasonCount},
 		{"value one long", longExec(0, "ls", one+text("A")+one+"12"), reasonCount},
 		{"empty name", longExec(0, "ls", one+text("")+text("1")), reasonEmptyName},
+		{"entry of nothing", longExec(0, "ls", one+text("")+text("")), reasonEmptyName},
 		{"empty second name", longExec(0, "ls", two+text("A")+text("1")+text("")+text("")), reasonEmptyName},
 		{"name with =", longExec(0, "ls", one+text("A=B")+text("1")), reasonName},
 		{"name that is =", longExec(0, "ls", one+text("=")+text("1")), reasonName},
