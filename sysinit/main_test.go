@@ -1,0 +1,9 @@
+package sysinit
+
+import (
+	"testing"
+
+	"wick/reactor/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
