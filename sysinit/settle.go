@@ -112,7 +112,7 @@ func follow(pipe int, begin, deadline time.Duration, upper int, report Report) e
 	}
 }
 
-var stageOps = [stages]string{"flush", "make read-only", "freeze", "sync"}
+var stageOps = [stages]string{"flush", "remount", "freeze", "sync"}
 
 // readBefore is read(2) with a deadline. Records are smaller than PIPE_BUF: they come whole.
 func readBefore(fd int, buf []byte, deadline time.Duration) (int, error) {
