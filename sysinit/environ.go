@@ -1,3 +1,5 @@
+//go:build linux
+
 package sysinit
 
 // Path is the search path of children when the kernel's command line names none.
