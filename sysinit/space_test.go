@@ -23,7 +23,10 @@ import (
 // A test that builds a machine runs twice: outside, where it makes the disks, and inside, as process 1 of namespaces of
 // its own, where it builds the machine and looks at it:
 //
-//	if s := enter(t, func(o *outside) { o.base(rich); o.disk(16) }); s != nil { ... as process 1 ... }
+//	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
+//		return
+//	}
+//	... as process 1 ...
 
 const insideEnv = "SYSINIT_TEST_INSIDE"
 

@@ -73,7 +73,7 @@ func TestUp(t *testing.T) {
 	}
 
 	// A command as the agent would run it.
-	cmd := exec.Command("/bin/sh", "-c", "ulimit -n; ulimit -Hn; tty=$(readlink /dev/stdin); echo $PATH $HOME; : >/dev/null")
+	cmd := exec.Command("/bin/sh", "-c", "ulimit -n; ulimit -Hn; echo $PATH $HOME; : >/dev/null")
 	cmd.Env = Environ([]string{"HOME=/", "TERM=linux"})
 	out, err := cmd.CombinedOutput()
 	var limit unix.Rlimit // the hard one cannot be raised by everybody who runs this
