@@ -26,6 +26,11 @@ type Config struct {
 	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT and PWR begin the way down, at the end of
 	// which Run returns.
 	Init bool
+	// Env is what commands inherit, and where PATH and TMPDIR are looked up. nil for this process's own.
+	Env []string
+	// LastWords makes an agent that serves nobody: a host that connects, or is reached, is told this in an error frame, and Run returns then,
+	// or when no host came within five seconds.
+	LastWords string
 	// SyncCommand is a program and its arguments that syncs every file system and exits. Empty to sync in this process, which
 	// stops the agent for as long as that takes.
 	SyncCommand []string
@@ -72,7 +77,10 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: syscall.Environ(), root: unix.Geteuid() == 0}
+	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: cfg.Env, root: unix.Geteuid() == 0}
+	if a.env == nil {
+		a.env = syscall.Environ()
+	}
 	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
 		return nil, err
 	}
@@ -100,6 +108,9 @@ func New(cfg Config) (*Agent, error) {
 			a.close()
 			return nil, err
 		}
+	}
+	if cfg.LastWords != "" {
+		loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
 	}
 	return a, nil
 }

@@ -52,6 +52,12 @@ func (c *conn) open(fd int, peer string) {
 	c.decoder.Window = reactor.BufferSize
 	c.stream.Open(c.agent.loop, fd, peer, c)
 	c.agent.log.Info("connected", "conn", num(c.id), "peer", peer)
+	if words := c.agent.cfg.LastWords; words != "" {
+		c.replyError(0, words)
+		c.state = connRefused
+		c.stream.Flush()
+		return
+	}
 	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypeReady, 0, nil))
 	for _, r := range c.agent.takeExits() {
 		c.send(r)
@@ -194,6 +200,9 @@ func (c *conn) close() {
 	c.disown()
 	c.stream.Close()
 	a.log.Info("disconnected", "conn", num(c.id))
+	if a.cfg.LastWords != "" {
+		a.Stop()
+	}
 	c.link.lost(c, c.useful || reactor.Now()-c.opened >= maxBackoff)
 }
 

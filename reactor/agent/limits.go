@@ -55,6 +55,8 @@ const (
 	lingerGrace = time.Second
 	// commitTimeout bounds what a write_file may wait for once it is whole: a FIFO that is not read, or sudo.
 	commitTimeout = 30 * time.Second
+	// lastWordsGrace is how long a machine that could not boot looks for a host to tell.
+	lastWordsGrace = 5 * time.Second
 	// minBackoff doubles up to maxBackoff between tries to reach the host.
 	minBackoff = 10 * time.Millisecond
 	maxBackoff = time.Second
