@@ -24,6 +24,8 @@ type Command struct {
 	Env  []string // KEY=value
 	// Files are the descriptors 0, 1 and 2. They stay the caller's; nothing else is inherited, for every descriptor of this package is close-on-exec.
 	Files [3]int
+	// Cgroup is the directory of the cgroup2 that it starts in, or 0 for the one that this process is in.
+	Cgroup int
 }
 
 // ChildHandler is who is told of a child's end.
@@ -51,7 +53,7 @@ func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 	attr := syscall.ProcAttr{
 		Env:   cmd.Env,
 		Files: []uintptr{uintptr(cmd.Files[0]), uintptr(cmd.Files[1]), uintptr(cmd.Files[2])},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd, UseCgroupFD: cmd.Cgroup != 0, CgroupFD: cmd.Cgroup},
 	}
 	if inheritedMask != 0 {
 		// The child gets the mask of the thread that forks, so it must still be this one then.

@@ -46,6 +46,7 @@ type Agent struct {
 	null     int           // their stdin
 	root     bool
 	oom      oomScore
+	contain  containment
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
@@ -88,6 +89,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a.oom.lower(a.log)
+	a.contain.open(a.log, maxPids)
 	if cfg.Signals {
 		if err := a.takeSignals(); err != nil {
 			return nil, err
@@ -140,6 +142,7 @@ func (a *Agent) close() {
 	}
 	a.downTime.Stop()
 	a.oom.close()
+	a.contain.close()
 	unix.Close(a.null)
 	a.loop.Close()
 	a.captures.Close()

@@ -12,6 +12,8 @@ const (
 	maxConns = 64
 	// maxCommands is the most commands running at a time.
 	maxCommands = 256
+	// maxPids is the most processes and threads of one command at a time, where they can be counted.
+	maxPids = 512
 	// maxKeptExits is the most process_exits kept while there is no connection to send them on.
 	maxKeptExits = 256
 	// maxExec is the longest exec payload that is held, in bytes. The kernel takes 128 KiB for the command and for each
