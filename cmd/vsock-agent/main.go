@@ -1,0 +1,87 @@
+// Command vsock-agent serves a host from within a machine: it runs commands and writes files for it, over vsock or a Unix
+// socket. See package wick/reactor/agent.
+package main
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+
+	"wick/reactor/agent"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+const usage = `usage: vsock-agent [options]
+
+Serves the host of this machine: runs its commands and writes its files. Without
+options it both connects to vsock 2:1000 and listens on vsock port 1000.
+
+` + agent.Usage + `  --version               print the version
+  --help                  print this text
+
+It ends on SIGTERM and SIGINT. Exit status: 0 after a signal, 2 for a wrong
+option, 1 for anything else.
+`
+
+func main() {
+	agent.RunSync()
+	agent.Tune()
+	options, done, err := parse(agent.Args()[1:])
+	if err != nil {
+		fail(2, err)
+	}
+	if done != "" {
+		syscall.Write(1, []byte(done))
+		return
+	}
+	cfg := options.Config()
+	cfg.Signals = true
+	cfg.SyncCommand = agent.SyncCommand
+	a, err := agent.New(cfg)
+	if err != nil {
+		var path *agent.PathError
+		if errors.As(err, &path) {
+			fail(2, err)
+		}
+		fail(1, err)
+	}
+	if err := a.Run(); err != nil {
+		fail(1, err)
+	}
+}
+
+// parse reads the options, as --name value or --name=value. done is what to print instead of running.
+func parse(args []string) (o agent.Options, done string, err error) {
+	for len(args) > 0 {
+		name, value, inline := strings.Cut(args[0], "=")
+		args = args[1:]
+		switch name {
+		case "--version":
+			return o, "vsock-agent " + version + "\n", nil
+		case "--help", "-h":
+			return o, usage, nil
+		}
+		if !inline && o.Known(name) {
+			if len(args) == 0 {
+				return o, "", errors.New(name + ": value is missing")
+			}
+			value, args = args[0], args[1:]
+		}
+		known, err := o.Set(name, value)
+		if err != nil {
+			return o, "", err
+		}
+		if !known {
+			return o, "", errors.New("unknown option " + name + " (--help lists them)")
+		}
+	}
+	return o, "", nil
+}
+
+// fail says why in one line and ends the program.
+func fail(code int, err error) {
+	syscall.Write(2, []byte("vsock-agent: "+err.Error()+"\n"))
+	syscall.Exit(code)
+}

@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+)
+
+// Config says how an agent is reached and what it is to its process. The zero Config is reached by nobody.
+type Config struct {
+	// UnixSocket is a path where agent and host meet: the agent connects if a host listens there, and listens
+	// itself otherwise. Empty for none.
+	UnixSocket string
+	// DialCID and DialPort are the vsock address that the agent connects to. Port 0 for none.
+	DialCID, DialPort uint32
+	// ListenPort is the vsock port where the agent listens for the host. 0 for none.
+	ListenPort uint32
+	// Log is where the agent logs to.
+	Log *Log
+	// Signals lets the agent have the signals of the process: TERM and INT end it, and HUP, USR1, USR2, QUIT and WINCH
+	// go to the commands that run.
+	Signals bool
+	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT and PWR begin the way down, at the end of
+	// which Run returns.
+	Init bool
+	// SyncCommand is a program and its arguments that syncs every file system and exits. Empty to sync in this process, which
+	// stops the agent for as long as that takes.
+	SyncCommand []string
+}
+
+// Agent serves hosts. It lives on one goroutine, the one that calls Run.
+type Agent struct {
+	cfg      Config
+	loop     *reactor.Loop
+	log      *Log
+	captures *reactor.Pool // the first output of commands
+	env      []string      // what commands inherit
+	null     int           // their stdin
+	root     bool
+	oom      oomScore
+
+	conns    []*conn    // in the order of their opening
+	connID   uint32     // of the newest
+	commands []*command // those that run, or whose result is not decided
+	running  int        // how many of them run
+	exits    []*result  // process_exits without a connection
+	syncs    syncer
+	temp     uint32  // number in the name of the last temporary file
+	spare    *upload // for the next write_file
+
+	links    []link // the ways to the host
+	down     downStep
+	downTime reactor.Timer // of the next step down
+}
+
+// link is one way in which agent and host find each other.
+type link interface {
+	// open begins. An error means that the way cannot be, and the agent does not start.
+	open() error
+	// lost is told that a connection of this way has ended, and whether it was ever of use.
+	lost(c *conn, useful bool)
+	// close ends it, and removes what it created.
+	close()
+}
+
+// New makes an agent that is ready to Run. The error of a Unix socket path that cannot be used is a *PathError.
+func New(cfg Config) (*Agent, error) {
+	loop, err := reactor.New(connBuffers)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: syscall.Environ(), root: unix.Geteuid() == 0}
+	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
+		return nil, err
+	}
+	if a.null, err = openNull(); err != nil {
+		return nil, err
+	}
+	a.oom.lower(a.log)
+	if cfg.Signals {
+		if err := a.takeSignals(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.UnixSocket != "" {
+		a.links = append(a.links, &rendezvous{agent: a, path: cfg.UnixSocket})
+	}
+	if cfg.DialPort != 0 {
+		a.links = append(a.links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
+	}
+	if cfg.ListenPort != 0 {
+		a.links = append(a.links, &vsockListen{agent: a, port: cfg.ListenPort})
+	}
+	for i, l := range a.links {
+		if err := l.open(); err != nil {
+			a.links = a.links[:i]
+			a.close()
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Run serves until the agent is told to stop, by a signal or by Stop, and releases everything. What is running is left
+// to run, unless this is the end of the machine.
+func (a *Agent) Run() error {
+	defer a.close()
+	return a.loop.Run()
+}
+
+// Stop ends Run. Like all else it is for the agent's goroutine.
+func (a *Agent) Stop() { a.loop.Stop() }
+
+func (a *Agent) close() {
+	for _, l := range a.links {
+		l.close()
+	}
+	for len(a.conns) > 0 {
+		a.conns[0].close()
+	}
+	for _, r := range a.exits {
+		r.command.release()
+	}
+	for len(a.commands) > 0 {
+		a.commands[0].abandon()
+	}
+	a.downTime.Stop()
+	a.oom.close()
+	unix.Close(a.null)
+	a.loop.Close()
+	a.captures.Close()
+}
+
+// openNull is what commands read as stdin: /dev/null, or in an image without one a pipe at its end.
+func openNull() (int, error) {
+	fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		return fd, nil
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return -1, opError("pipe", "stdin", err)
+	}
+	unix.Close(p[1])
+	return p[0], nil
+}
+
+// opError words a failed system call as package reactor does.
+func opError(op, object string, err error) error {
+	errno, _ := err.(unix.Errno)
+	return &reactor.Error{Op: op, Object: object, Errno: errno}
+}
+
+// accept begins to serve a connected socket, which the agent owns from now on.
+func (a *Agent) accept(fd int, by link, peer string) *conn {
+	if len(a.conns) >= maxConns {
+		a.log.Warn("too many connections", "peer", peer, "limit", num(maxConns))
+		// Nothing was written yet, so there is room for it.
+		unix.Write(fd, framing.AppendError(nil, 0, "too many connections (limit "+num(maxConns)+")"))
+		unix.Close(fd)
+		return nil
+	}
+	a.connID++
+	c := &conn{agent: a, link: by, id: a.connID}
+	a.conns = append(a.conns, c)
+	c.open(fd, peer)
+	return c
+}

@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+)
+
+// capture reads one output pipe of a command to its end. The first buffer of it is held in memory, the rest in a
+// spool file, and what is beyond the limit is read and dropped, so that the command never waits for the agent.
+type capture struct {
+	pipe  reactor.Descriptor
+	agent *Agent
+	owner interface{ ended() } // who is told of the end
+	pid   int                  // for the log
+	buf   []byte               // of agent.captures, or nil
+	spool int                  // file descriptor, or -1
+	limit int64                // of kept
+
+	kept    int64 // bytes held, in buf or in spool
+	dropped int64 // bytes read and not held, up to the decision
+	last    byte  // the last byte held
+	ended   bool  // nothing more will come
+	decided bool  // what comes now is of no interest
+}
+
+// open makes the pipe and begins to read it. The caller closes the end for writing that it gets.
+func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err error) {
+	*o = capture{agent: a, owner: owner, spool: -1, limit: maxKept}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		o.ended = true
+		return -1, opError("pipe", "command", err)
+	}
+	// Only our end: a command does not expect an output that is not ready.
+	unix.SetNonblock(p[0], true)
+	a.loop.Attach(&o.pipe, p[0], o)
+	o.pipe.Want(reactor.Read)
+	return p[1], nil
+}
+
+// Ready implements [reactor.Handler]: it takes what is there, at most a buffer.
+func (o *capture) Ready(ev reactor.Events) {
+	if ev&reactor.Deaf != 0 {
+		o.end()
+		return
+	}
+	b := o.agent.loop.Scratch()
+	n, err := unix.Read(o.pipe.FD(), b)
+	switch {
+	case err == unix.EINTR || err == unix.EAGAIN:
+	case err != nil || n == 0:
+		o.end()
+	case o.decided:
+	default:
+		o.keep(b[:n])
+	}
+}
+
+// Failed implements [reactor.Failer].
+func (o *capture) Failed(value any, stack []byte) {
+	o.agent.logPanic("command output", value, stack)
+	o.end()
+}
+
+func (o *capture) end() {
+	o.ended = true
+	o.pipe.Close()
+	o.owner.ended()
+}
+
+// keep holds on to b, or to what of it is within the limit.
+func (o *capture) keep(b []byte) {
+	if room := o.limit - o.kept; int64(len(b)) > room {
+		o.dropped += int64(len(b)) - room
+		b = b[:room]
+	}
+	if len(b) == 0 {
+		return
+	}
+	if o.spool < 0 && o.kept+int64(len(b)) <= reactor.BufferSize {
+		if o.buf == nil {
+			o.buf = o.agent.captures.Get()
+		}
+		if o.buf != nil {
+			copy(o.buf[o.kept:], b)
+			o.hold(b)
+			return
+		}
+	}
+	if o.spool < 0 && !o.toSpool() {
+		o.limit = o.kept
+		o.dropped += int64(len(b))
+		return
+	}
+	o.append(b)
+}
+
+func (o *capture) hold(b []byte) {
+	o.kept += int64(len(b))
+	o.last = b[len(b)-1]
+}
+
+// toSpool moves what is held in memory to a file.
+func (o *capture) toSpool() bool {
+	log := o.agent.log
+	fd, err := openSpool(o.agent.env)
+	if err != nil {
+		// No directory takes a file. Memory of the kernel's, not of this process, takes a little.
+		log.Warn("no directory for output", "error", err.Error())
+		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err != nil {
+			return false
+		}
+		o.limit = min(o.limit, maxUnspooled)
+	}
+	o.spool = fd
+	if o.buf != nil {
+		held := o.buf[:o.kept]
+		o.kept = 0
+		o.append(held)
+		o.agent.captures.Put(o.buf)
+		o.buf = nil
+	}
+	return true
+}
+
+// append writes to the spool file. A disk that is full ends what is kept, and not the reading.
+func (o *capture) append(b []byte) {
+	if room := o.limit - o.kept; int64(len(b)) > room {
+		o.dropped += int64(len(b)) - room
+		b = b[:room]
+	}
+	for len(b) > 0 {
+		n, err := unix.Pwrite(o.spool, b, o.kept)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			if err != nil {
+				o.agent.log.Warn("output truncated", "pid", num(o.pid), "error", err.Error())
+			}
+			o.limit = o.kept
+			o.dropped += int64(len(b))
+			return
+		}
+		o.hold(b[:n])
+		b = b[n:]
+	}
+}
+
+// read copies what is held from offset on to b, which it fills: there is as much as kept says.
+func (o *capture) read(b []byte, offset int64) {
+	if o.spool < 0 {
+		copy(b, o.buf[offset:o.kept])
+		return
+	}
+	for len(b) > 0 {
+		n, err := unix.Pread(o.spool, b, offset)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			// The frame has promised these bytes, and there is nothing else to send.
+			o.agent.log.Error("output lost", "pid", num(o.pid), "bytes", num(len(b)))
+			clear(b)
+			return
+		}
+		b = b[n:]
+		offset += int64(n)
+	}
+}
+
+// release gives back what holds the output. The pipe is read on, if it has not ended.
+func (o *capture) release() {
+	o.decided = true
+	if o.buf != nil {
+		o.agent.captures.Put(o.buf)
+		o.buf = nil
+	}
+	if o.spool >= 0 {
+		unix.Close(o.spool)
+		o.spool = -1
+	}
+	o.kept = 0
+}

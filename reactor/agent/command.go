@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+)
+
+// command is one exec or spawn_watch, from the spawn to the moment when its result has gone out and its pipes have ended.
+//
+//	started ──exit──▶ exited ──both pipes at end, or pipeGrace──▶ decided ──▶ its result is sent
+//	    └──timeout──▶ killed ──as above, or killGrace──▶ decided
+type command struct {
+	agent *Agent
+	conn  *conn // where it came from; nil once that is closed
+	seq   uint32
+	watch bool
+	pid   int
+
+	child    reactor.Child
+	stdout   capture
+	stderr   capture
+	deadline reactor.Timer
+	grace    reactor.Timer
+
+	status   unix.WaitStatus
+	exited   bool
+	timedOut bool
+	decided  bool
+}
+
+// start spawns it with pipes for its output.
+func (cmd *command) start(spec *reactor.Command) error {
+	a := cmd.agent
+	cmd.stdout.spool, cmd.stderr.spool = -1, -1
+	var ends [2]int
+	for i, out := range []*capture{&cmd.stdout, &cmd.stderr} {
+		w, err := out.open(a, cmd)
+		if err != nil {
+			if i == 1 {
+				unix.Close(ends[0])
+			}
+			cmd.release()
+			return err
+		}
+		ends[i] = w
+	}
+	spec.Files = [3]int{a.null, ends[0], ends[1]}
+	a.oom.forChild()
+	err := a.loop.Spawn(&cmd.child, spec, cmd)
+	a.oom.forSelf()
+	unix.Close(ends[0])
+	unix.Close(ends[1])
+	if err != nil {
+		cmd.release()
+		return err
+	}
+	cmd.pid = cmd.child.PID()
+	cmd.stdout.pid, cmd.stderr.pid = cmd.pid, cmd.pid
+	a.commands = append(a.commands, cmd)
+	a.running++
+	return nil
+}
+
+// Exited implements [reactor.ChildHandler].
+func (cmd *command) Exited(status unix.WaitStatus) {
+	cmd.exited, cmd.status = true, status
+	cmd.deadline.Stop()
+	a := cmd.agent
+	a.running--
+	if cmd.decided {
+		cmd.leave()
+	} else {
+		a.loop.Start(&cmd.grace, pipeGrace, (*grace)(cmd))
+		cmd.ended()
+	}
+	a.stepDown()
+}
+
+// ended is called when something of the command has come to its end.
+func (cmd *command) ended() {
+	if cmd.exited && !cmd.decided && cmd.stdout.ended && cmd.stderr.ended {
+		cmd.decide()
+	}
+}
+
+// deadline is a command as the handler of its timeout.
+type deadline command
+
+func (d *deadline) Expired(*reactor.Timer) {
+	cmd := (*command)(d)
+	cmd.timedOut = true
+	killTree(cmd.child.PID())
+	cmd.agent.loop.Start(&cmd.grace, killGrace, (*grace)(cmd))
+}
+
+// grace is a command as the handler of the timer that no longer waits for its pipes.
+type grace command
+
+func (g *grace) Expired(*reactor.Timer) { (*command)(g).decide() }
+
+// decide makes the result and sends it on its way. From here on output is read and dropped.
+func (cmd *command) decide() {
+	cmd.decided = true
+	if cmd.exited {
+		cmd.leave()
+	}
+	cmd.grace.Stop()
+	cmd.stdout.decided, cmd.stderr.decided = true, true
+	a := cmd.agent
+	r := newResult(cmd)
+	if a.log.Enabled(LevelDebug) {
+		a.log.Debug("command ended", "pid", num(cmd.pid), "code", num(r.code))
+	}
+	c := cmd.conn
+	switch {
+	case cmd.watch:
+		a.deliver(r)
+	case c == nil:
+		cmd.release() // nobody waits for it
+		return
+	default:
+		c.send(r)
+	}
+	if c != nil {
+		// What was due since the spawn is in the stream's queue now, which counts for itself.
+		c.sent()
+	}
+}
+
+// exitCode is the code as a shell gives it.
+func (cmd *command) exitCode() int32 {
+	switch {
+	case cmd.timedOut:
+		return 124
+	case cmd.status.Signaled():
+		return 128 + int32(cmd.status.Signal())
+	}
+	return int32(cmd.status.ExitStatus())
+}
+
+// release gives back what holds the output. Pipes that have not ended are read on.
+func (cmd *command) release() {
+	cmd.stdout.release()
+	cmd.stderr.release()
+}
+
+// leave takes the command off the agent's list: it has exited, and its result is decided.
+func (cmd *command) leave() {
+	a := cmd.agent
+	if i := slices.Index(a.commands, cmd); i >= 0 {
+		a.commands = slices.Delete(a.commands, i, i+1)
+	}
+}
+
+// abandon lets go of a command that runs on without the agent.
+func (cmd *command) abandon() {
+	cmd.leave()
+	cmd.deadline.Stop()
+	cmd.grace.Stop()
+	cmd.release()
+}
+
+// Failed implements [reactor.Failer].
+func (cmd *command) Failed(value any, stack []byte) {
+	cmd.agent.logPanic("command", value, stack)
+}
+
+// deliver sends a process_exit: on the connection that spawned the process if it is open, else on the newest open
+// one, else it is kept.
+func (a *Agent) deliver(r *result) {
+	c := r.command.conn
+	if c == nil || !c.takesExits() {
+		c = nil
+		for _, other := range a.conns {
+			if other.takesExits() {
+				c = other
+			}
+		}
+	}
+	if c == nil {
+		a.keepExit(r)
+		return
+	}
+	r.conn = c
+	c.send(r)
+}
+
+// keepExit keeps a process_exit for the next connection.
+func (a *Agent) keepExit(r *result) {
+	r.conn = nil
+	if len(a.exits) == maxKeptExits {
+		oldest := a.exits[0]
+		a.exits = slices.Delete(a.exits, 0, 1)
+		oldest.command.release()
+		a.log.Warn("process_exit dropped", "pid", num(oldest.command.pid), "limit", num(maxKeptExits))
+	}
+	a.exits = append(a.exits, r)
+}
+
+// takeExits gives up what was kept.
+func (a *Agent) takeExits() []*result {
+	exits := a.exits
+	a.exits = nil
+	return exits
+}

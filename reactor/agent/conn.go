@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+)
+
+// connState is where a connection stands.
+type connState uint8
+
+const (
+	// connOpen: requests are read and answered.
+	connOpen connState = iota
+	// connEnded: the host shut down its writing side. What is due is sent, then the connection is closed.
+	connEnded
+	// connRefused: the host sent what cannot be read on from. What is queued is sent, then the writing side is shut down.
+	connRefused
+	// connLingering: the writing side is shut down, and what still comes is dropped, for a bounded time: closing a
+	// socket with bytes unread may cost the host the last words.
+	connLingering
+	// connClosed: it is gone.
+	connClosed
+)
+
+// conn is one connection to a host.
+type conn struct {
+	agent   *Agent
+	link    link
+	id      uint32
+	stream  reactor.Stream
+	decoder framing.Decoder
+	part    framing.Part // the one being handled
+	state   connState
+	due     int  // replies still to come that no request of this moment makes
+	useful  bool // a frame was read
+	opened  time.Time
+	linger  reactor.Timer
+
+	// The request whose payload is coming in pieces, or that is being carried out before the next is looked at.
+	upload  *upload
+	long    []byte // an exec payload, mapped for it
+	checker framing.ExecChecker
+}
+
+func (c *conn) open(fd int, peer string) {
+	c.opened = time.Now()
+	c.decoder.Window = reactor.BufferSize
+	c.stream.Open(c.agent.loop, fd, peer, c)
+	c.agent.log.Info("connected", "conn", num(c.id), "peer", peer)
+	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypeReady, 0, nil))
+	for _, r := range c.agent.takeExits() {
+		c.send(r)
+	}
+	c.stream.Flush()
+}
+
+// reply queues a small frame that was appended to stream.Space.
+func (c *conn) reply(frame []byte) { c.stream.Commit(frame) }
+
+// send queues a frame that is made while it is sent. The connection does not end before.
+func (c *conn) send(src reactor.Source) {
+	c.due++
+	c.stream.Send(src)
+}
+
+// sent is the other end of send.
+func (c *conn) sent() {
+	c.due--
+	c.settle()
+}
+
+// replyLater answers at a time when the stream may be in the middle of something.
+func (c *conn) replyLater(frame []byte) {
+	if c.state == connClosed {
+		return
+	}
+	c.send(&bytesSource{conn: c, bytes: frame})
+}
+
+// bytesSource is a small frame that waits for its turn.
+type bytesSource struct {
+	conn  *conn
+	bytes []byte
+}
+
+func (s *bytesSource) Fill(b []byte) (int, bool) { return copy(b, s.bytes), true }
+func (s *bytesSource) Sent(bool)                 { s.conn.sent() }
+
+// Input implements [reactor.StreamHandler].
+func (c *conn) Input(b []byte) (taken int) {
+	for (c.state == connOpen) && !c.stream.Busy() && !c.committing() {
+		n, err := c.decoder.Next(b[taken:], &c.part)
+		if err != nil {
+			c.refuse(err)
+			break
+		}
+		if n == 0 {
+			return taken
+		}
+		taken += n
+		c.useful = true
+		if c.part.First() && c.part.Last() {
+			c.frame(&c.part)
+		} else {
+			c.piece(&c.part)
+		}
+	}
+	if c.state == connOpen {
+		return taken
+	}
+	return len(b) // nothing more is looked at
+}
+
+// committing reports whether a write_file is being put in place, which comes before the next frame.
+func (c *conn) committing() bool { return c.upload != nil && c.upload.committing }
+
+// refuse ends a connection that cannot be read on from.
+func (c *conn) refuse(reason error) {
+	c.agent.log.Warn("connection refused", "conn", num(c.id), "reason", reason.Error())
+	c.replyError(0, reason.Error())
+	c.dropRequest()
+	c.disown()
+	c.state = connRefused
+	c.settle()
+}
+
+// replyError answers a request that could not be understood.
+func (c *conn) replyError(seq uint32, message string) {
+	message = clip(message)
+	c.reply(framing.AppendError(c.stream.Space(framing.HeaderSize+2+len(message)), seq, message))
+}
+
+// clip bounds a text, so that the room kept for a reply holds it.
+func clip(text string) string { return text[:min(len(text), maxText)] }
+
+// End implements [reactor.StreamHandler].
+func (c *conn) End(err error) {
+	if err == nil && c.state == connOpen {
+		c.state = connEnded
+		c.dropRequest()
+		c.settle()
+		return
+	}
+	if err != nil {
+		c.agent.log.Debug("connection lost", "conn", num(c.id), "error", err.Error())
+	}
+	c.close()
+}
+
+// Drained implements [reactor.StreamHandler].
+func (c *conn) Drained() { c.settle() }
+
+// settle takes the next step of a connection that is coming to its end.
+func (c *conn) settle() {
+	if !c.stream.Idle() {
+		return
+	}
+	switch {
+	case c.state == connEnded && c.due == 0:
+		c.close()
+	case c.state == connRefused:
+		c.state = connLingering
+		unix.Shutdown(c.stream.FD(), unix.SHUT_WR)
+		c.agent.loop.Start(&c.linger, lingerGrace, c)
+	}
+}
+
+// Expired implements [reactor.TimerHandler]: the host had time enough.
+func (c *conn) Expired(*reactor.Timer) { c.close() }
+
+// Failed implements [reactor.Failer]: a fault of ours costs no more than the connection.
+func (c *conn) Failed(value any, stack []byte) {
+	c.agent.logPanic("connection", value, stack)
+	c.close()
+}
+
+// close ends the connection at once. Commands of it run on.
+func (c *conn) close() {
+	if c.state == connClosed {
+		return
+	}
+	c.state = connClosed
+	a := c.agent
+	if i := slices.Index(a.conns, c); i >= 0 {
+		a.conns = slices.Delete(a.conns, i, i+1)
+	}
+	c.linger.Stop()
+	c.dropRequest()
+	c.disown()
+	c.stream.Close()
+	a.log.Info("disconnected", "conn", num(c.id))
+	c.link.lost(c, c.useful || time.Since(c.opened) >= maxBackoff)
+}
+
+// takesExits reports whether a process_exit may still be sent here.
+func (c *conn) takesExits() bool { return c.state == connOpen || c.state == connEnded }
+
+// disown lets what runs for the connection run on for nobody.
+func (c *conn) disown() {
+	for _, cmd := range c.agent.commands {
+		if cmd.conn == c {
+			cmd.conn = nil
+		}
+	}
+	c.agent.syncs.forget(c)
+}
+
+// dropRequest undoes what was begun of a request that will not be whole.
+func (c *conn) dropRequest() {
+	if c.upload != nil && !c.upload.committing {
+		c.upload.discard()
+		c.upload = nil
+	}
+	c.unmapLong()
+}

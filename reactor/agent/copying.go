@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+)
+
+// copying writes a staged content into a target that cannot be replaced: a device, a FIFO, a file of /proc, one that is
+// mounted on, one whose owner cannot be given to another. One buffer of it a turn, and a target that takes no more for now is waited for.
+type copying struct {
+	upload  *upload
+	target  reactor.Descriptor
+	fd      int
+	oldSize int64
+	offset  int64
+	turn    reactor.Timer
+	stuck   reactor.Timer
+}
+
+func (w *copying) begin(u *upload) {
+	w.upload = u
+	t := &u.target
+	fd, err := unix.Open(t.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		u.err = opError("open", t.path, err)
+		u.reply()
+		return
+	}
+	w.fd = fd
+	loop := u.conn.agent.loop
+	loop.Attach(&w.target, fd, w)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		w.oldSize = st.Size
+		if u.size > st.Size {
+			// Before the first byte is lost it must be sure that there is room for the last.
+			err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, u.size)
+			if err == unix.ENOSPC || err == unix.EDQUOT || err == unix.EFBIG {
+				w.end("write", err)
+				return
+			}
+		}
+	}
+	loop.Start(&w.stuck, commitTimeout, (*stuckCopy)(w))
+	loop.Start(&w.turn, 0, w)
+}
+
+// Expired implements [reactor.TimerHandler]: the next turn.
+func (w *copying) Expired(*reactor.Timer) { w.step() }
+
+// Ready implements [reactor.Handler]: there is room again.
+func (w *copying) Ready(reactor.Events) {
+	w.target.Want(0)
+	w.step()
+}
+
+// step copies a buffer.
+func (w *copying) step() {
+	u := w.upload
+	loop := u.conn.agent.loop
+	b := loop.Scratch()
+	b = b[:min(int64(len(b)), u.size-w.offset)]
+	if len(b) == 0 {
+		if w.oldSize > u.size {
+			if err := unix.Ftruncate(w.fd, u.size); err != nil {
+				w.end("ftruncate", err)
+				return
+			}
+		}
+		w.end("", nil)
+		return
+	}
+	n, err := unix.Pread(u.stage.fd, b, w.offset)
+	if err == nil && n == 0 {
+		err = unix.EIO
+	}
+	if err == nil {
+		n, err = unix.Write(w.fd, b[:n])
+	}
+	switch err {
+	case nil:
+		w.offset += int64(n)
+		loop.Start(&w.turn, 0, w)
+	case unix.EINTR:
+		loop.Start(&w.turn, 0, w)
+	case unix.EAGAIN:
+		w.target.Want(reactor.Write)
+	default:
+		w.end("write", err)
+	}
+}
+
+func (w *copying) end(op string, err error) {
+	w.turn.Stop()
+	w.stuck.Stop()
+	w.target.Close()
+	if err != nil {
+		w.upload.err = opError(op, w.upload.target.path, err)
+	}
+	w.upload.reply()
+}
+
+// Failed implements [reactor.Failer].
+func (w *copying) Failed(value any, stack []byte) {
+	w.upload.conn.agent.logPanic("write_file", value, stack)
+	w.end("write", unix.EIO)
+}
+
+// stuckCopy is a copying as the handler of the timer that gives up.
+type stuckCopy copying
+
+func (s *stuckCopy) Expired(*reactor.Timer) { (*copying)(s).end("write", unix.ETIMEDOUT) }

@@ -1,0 +1,16 @@
+// Package agent serves hosts from within a machine: it speaks the protocol that package framing describes, as policy on
+// a reactor's loop.
+//
+// An [Agent] has ways to its host (a vsock dial, a vsock listener, a path of a Unix socket), connections, commands and little
+// else. A request goes one way through the package:
+//
+//	conn.Input ─ decoder ─▶ frame/piece ─┬─▶ exec ──▶ command ── capture ×2 ──▶ result ──▶ conn.send
+//	                                     ├─▶ upload ─ staging ─▶ rename, copying or sudo ──▶ reply
+//	                                     ├─▶ syncer ──▶ reply
+//	                                     └─▶ pong, error
+//
+// Small replies are encoded into the connection's output buffer. What may be long, a command's output, is a
+// [reactor.Source], which is asked for the next bytes when the host has taken those before.
+//
+// Everything that a host or a command can make grow has a limit; they stand in limits.go.
+package agent

@@ -1,0 +1,67 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+)
+
+// downStep is how far the end has come. An agent beside others waits for its own commands, which have the signal, and
+// for their results to go out, for half a second. An init ends everything: TERM, five seconds, KILL, one second. The loop runs on
+// meanwhile: children are reaped, and hosts are answered.
+type downStep uint8
+
+const (
+	downNot    downStep = iota
+	downAsked           // processes were asked to end
+	downKilled          // they were killed
+)
+
+// end begins the end. Once begun it goes on by itself.
+func (a *Agent) end() {
+	if a.down != downNot {
+		return
+	}
+	a.down = downAsked
+	if !a.cfg.Init {
+		a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
+		return
+	}
+	unix.Kill(-1, unix.SIGTERM)
+	unix.Kill(-1, unix.SIGCONT) // one that is stopped would not hear of it
+	a.loop.Start(&a.downTime, downGrace, (*downTimer)(a))
+}
+
+// stepDown looks whether what is waited for has come.
+func (a *Agent) stepDown() {
+	switch {
+	case a.down == downNot:
+	case a.cfg.Init && a.loop.Childless(), !a.cfg.Init && len(a.commands) == 0 && a.idle():
+		a.Stop()
+	}
+}
+
+// idle reports whether no host has anything more to take.
+func (a *Agent) idle() bool {
+	for _, c := range a.conns {
+		if !c.stream.Idle() {
+			return false
+		}
+	}
+	return true
+}
+
+// downTimer is an agent as the handler of the end's timer.
+type downTimer Agent
+
+func (d *downTimer) Expired(*reactor.Timer) {
+	a := (*Agent)(d)
+	if !a.cfg.Init || a.down == downKilled {
+		a.Stop()
+		return
+	}
+	a.log.Warn("processes left after SIGTERM are killed")
+	a.down = downKilled
+	unix.Kill(-1, unix.SIGKILL)
+	a.loop.Start(&a.downTime, killedGrace, d)
+}

@@ -1,0 +1,122 @@
+package agent
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+)
+
+// shell runs every command.
+const shell = "/bin/sh"
+
+// exec handles an exec or spawn_watch. payload is not kept.
+func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
+	var e framing.Exec
+	if err := framing.ParseExec(t, payload, &e); err != nil {
+		c.replyError(seq, err.Error())
+		return
+	}
+	a := c.agent
+	if a.running >= maxCommands {
+		c.replyError(seq, "too many commands running (limit "+num(maxCommands)+")")
+		return
+	}
+	cmd := &command{agent: a, conn: c, seq: seq, watch: t == framing.TypeSpawnWatch}
+	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.childEnv(e.Env)}
+	if e.Root && !a.root {
+		a.throughSudo(&spec, e.Env)
+	}
+	if err := cmd.start(&spec); err != nil {
+		a.log.Warn("command not started", "conn", num(c.id), "seq", num(seq), "error", err.Error())
+		c.notStarted(t, seq, err)
+		return
+	}
+	if e.TimeoutMS > 0 {
+		a.loop.Start(&cmd.deadline, time.Duration(e.TimeoutMS)*time.Millisecond, (*deadline)(cmd))
+	}
+	if cmd.watch {
+		c.reply(framing.AppendSpawnResult(c.stream.Space(framing.HeaderSize+4), seq, uint32(cmd.pid)))
+	}
+	c.due++
+	if a.log.Enabled(LevelDebug) {
+		a.log.Debug("command started", "conn", num(c.id), "seq", num(seq), "pid", num(cmd.pid))
+	}
+}
+
+// shellArgs is sh -c command. A command that begins like an option must not be taken for one.
+func shellArgs(command string) []string {
+	if strings.HasPrefix(command, "-") || strings.HasPrefix(command, "+") {
+		return []string{"sh", "-c", "--", command}
+	}
+	return []string{"sh", "-c", command}
+}
+
+// notStarted answers a request whose command could not be run, as a shell would for an exec.
+func (c *conn) notStarted(t framing.Type, seq uint32, err error) {
+	reason := clip(err.Error())
+	if t == framing.TypeSpawnWatch {
+		c.replyError(seq, reason)
+		return
+	}
+	r := framing.ExecResult{ExitCode: 126, Stderr: []byte(reason)}
+	if errors.Is(err, unix.ENOENT) {
+		r.ExitCode = 127
+	}
+	c.reply(framing.AppendExecResult(c.stream.Space(framing.HeaderSize+12+len(reason)), seq, &r))
+}
+
+// childEnv is the agent's own environment with the entries added; a later one of a name wins.
+func (a *Agent) childEnv(added framing.Env) []string {
+	if added.Len() == 0 {
+		return a.env
+	}
+	env := slices.Clone(a.env)
+	for key, value := range added.All {
+		entry := string(key) + "=" + string(value)
+		name := entry[:len(key)+1]
+		if i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, name) }); i >= 0 {
+			env[i] = entry
+		} else {
+			env = append(env, entry)
+		}
+	}
+	return env
+}
+
+// throughSudo makes the command one that sudo runs as root, without asking for a password. Added entries of the environment are
+// named to it, not shown: anyone may read a command line.
+func (a *Agent) throughSudo(spec *reactor.Command, added framing.Env) {
+	args := []string{"sudo", "-n"}
+	if added.Len() > 0 {
+		var names []string
+		for key := range added.All {
+			names = append(names, string(key))
+		}
+		args = append(args, "--preserve-env="+strings.Join(names, ","))
+	}
+	args = append(args, "--", shell)
+	spec.Path = a.lookPath("sudo")
+	spec.Args = append(args, spec.Args[1:]...)
+}
+
+// lookPath finds a program along PATH; when it is not there the name itself will fail to run.
+func (a *Agent) lookPath(name string) string {
+	for _, e := range a.env {
+		path, ok := strings.CutPrefix(e, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range strings.Split(path, ":") {
+			if file := dir + "/" + name; dir != "" && unix.Access(file, unix.X_OK) == nil {
+				return file
+			}
+		}
+	}
+	return "/usr/bin/" + name
+}

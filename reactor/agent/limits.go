@@ -1,0 +1,63 @@
+package agent
+
+import (
+	"time"
+
+	"wick/framing"
+)
+
+// What a host can make grow, and how far.
+const (
+	// maxConns is the most connections at a time; one more is told so and closed.
+	maxConns = 64
+	// maxCommands is the most commands running at a time.
+	maxCommands = 256
+	// maxKeptExits is the most process_exits kept while there is no connection to send them on.
+	maxKeptExits = 256
+	// maxExec is the longest exec payload that is held, in bytes. The kernel takes 128 KiB for the command and for each
+	// entry of the environment; what is longer than this is checked as it passes by and answered as the kernel would.
+	maxExec = 256 << 10
+	// maxText is the longest reason or message of ours, in bytes.
+	maxText = 1 << 10
+)
+
+// Buffers of reactor.BufferSize bytes. Their memory is address space until it is used.
+const (
+	// connBuffers: every connection may hold a buffer of input and one of output.
+	connBuffers = 2 * maxConns
+	// captureBuffers hold the first output of commands. When they are all in use output goes to its spool file at once.
+	captureBuffers = 64
+)
+
+// The output of a command.
+const (
+	// noticeRoom is kept in every result for the lines that the agent adds to stderr, in bytes.
+	noticeRoom = 256
+	// maxKept is the most bytes of stdout and stderr together that are sent.
+	maxKept = framing.MaxOutput - 4 - noticeRoom // 4: process_exit is a pid longer than exec_result
+	// leastStderr is what stderr keeps at least, in bytes, if there is too much of both.
+	leastStderr = 1 << 20
+	// maxUnspooled is the most bytes kept of an output when no directory takes a spool file.
+	maxUnspooled = 1 << 20
+)
+
+const (
+	// pipeGrace is how long after a command's exit its result waits for the pipes' end.
+	pipeGrace = 100 * time.Millisecond
+	// killGrace is how long after a timeout the result waits for the exit. A process that cannot die must not hold it up.
+	killGrace = time.Second
+	// stopGrace is how long the end of the agent waits for commands and for hosts to take their results.
+	stopGrace = 500 * time.Millisecond
+	// downGrace is how long the way down of a machine waits between SIGTERM and SIGKILL, and killedGrace after it.
+	downGrace   = 5 * time.Second
+	killedGrace = time.Second
+	// lingerGrace is how long a connection that the agent ends waits for the host to read its last words.
+	lingerGrace = time.Second
+	// commitTimeout bounds what a write_file may wait for once it is whole: a FIFO that is not read, or sudo.
+	commitTimeout = 30 * time.Second
+	// minBackoff doubles up to maxBackoff between tries to reach the host.
+	minBackoff = 10 * time.Millisecond
+	maxBackoff = time.Second
+	// staleAfter is how long a Unix socket must have refused before it counts as left behind: a host may be between bind and listen.
+	staleAfter = 300 * time.Millisecond
+)

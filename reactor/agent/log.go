@@ -1,0 +1,103 @@
+package agent
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Level says how much is logged.
+type Level uint8
+
+// The levels, each with all before it. At LevelInfo nothing is logged per message.
+const (
+	LevelError Level = iota
+	LevelWarn
+	LevelInfo
+	LevelDebug
+)
+
+var levelNames = [...]string{"error", "warn", "info", "debug"}
+
+// ParseLevel is the level of that name.
+func ParseLevel(name string) (l Level, ok bool) {
+	for i, n := range levelNames {
+		if n == name {
+			return Level(i), true
+		}
+	}
+	return LevelInfo, false
+}
+
+// Log writes lines of "level message key=value" to a descriptor, one write per line. A line that cannot be
+// written at once is dropped and counted: a console that nobody reads must not stop the agent.
+type Log struct {
+	fd      int
+	level   Level
+	dropped int
+	line    [1024]byte
+}
+
+// NewLog logs to fd what is at the level or before it.
+func NewLog(fd int, level Level) *Log { return &Log{fd: fd, level: level} }
+
+// Enabled reports whether lines of the level are written. It is for callers whose values cost something to make.
+func (l *Log) Enabled(level Level) bool { return level <= l.level }
+
+// Error, Warn, Info and Debug write a line; pairs are keys and values in turn. Nothing of a command, of its environment or of a file's
+// content may be in it.
+func (l *Log) Error(message string, pairs ...string) { l.write(LevelError, message, pairs) }
+
+// Warn: see Error.
+func (l *Log) Warn(message string, pairs ...string) { l.write(LevelWarn, message, pairs) }
+
+// Info: see Error.
+func (l *Log) Info(message string, pairs ...string) { l.write(LevelInfo, message, pairs) }
+
+// Debug: see Error.
+func (l *Log) Debug(message string, pairs ...string) { l.write(LevelDebug, message, pairs) }
+
+func (l *Log) write(level Level, message string, pairs []string) {
+	if !l.Enabled(level) {
+		return
+	}
+	if !l.writable() {
+		l.dropped++
+		return
+	}
+	b := append(l.line[:0], levelNames[level]...)
+	b = append(b, ' ')
+	b = append(b, message...)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		b = append(b, ' ')
+		b = append(b, pairs[i]...)
+		b = append(b, '=')
+		b = appendValue(b, pairs[i+1])
+	}
+	if l.dropped > 0 {
+		b = append(b, " dropped="...)
+		b = strconv.AppendInt(b, int64(l.dropped), 10)
+		l.dropped = 0
+	}
+	unix.Write(l.fd, append(b, '\n'))
+}
+
+// writable reports whether a line can be written without waiting: a pipe or terminal that is ready takes at least a page.
+func (l *Log) writable() bool {
+	p := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLOUT != 0
+}
+
+// appendValue quotes a value that would not read as one word.
+func appendValue(b []byte, v string) []byte {
+	for i := range len(v) {
+		if c := v[i]; c <= ' ' || c == '"' || c == '=' || c >= 0x7f {
+			return strconv.AppendQuote(b, v)
+		}
+	}
+	return append(b, v...)
+}
+
+// num is a number as a value of a log line.
+func num[T ~int | ~int32 | ~uint32 | ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }

@@ -1,0 +1,265 @@
+package agent
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+)
+
+// rendezvous is a path of the file system where agent and host meet. Whoever comes first listens, and the other connects.
+//
+//	look ──nothing there──▶ listen ──path deleted or replaced──▶ look
+//	  ├─a socket─▶ dial ──connected──▶ served ──connection ends──▶ look
+//	  │             └─refused──▶ look, and once it has refused for 300 ms the socket is stale: removed
+//	  └─no socket─▶ error
+type rendezvous struct {
+	agent *Agent
+	path  string
+
+	wait   backoff
+	dial   reactor.Dial
+	served *conn // the connection that was dialled
+
+	listener reactor.Listener
+	own      inode // of the socket listened on
+	watch    watch // of its path
+
+	refuser inode // the socket that refused last
+	since   time.Time
+	said    string // the failure last logged
+	closed  bool
+}
+
+// PathError is a path that cannot be the place of a socket.
+type PathError struct {
+	Path   string
+	Reason string
+}
+
+func (e *PathError) Error() string { return "unix socket " + e.Path + ": " + e.Reason }
+
+// sunPathMax is the longest path of a socket, in bytes: sun_path less a NUL; unix(7).
+const sunPathMax = 107
+
+// open refuses a path that cannot be right. What may become right is tried for ever.
+func (r *rendezvous) open() error {
+	if len(r.path) > sunPathMax {
+		return &PathError{r.path, "path is " + num(len(r.path)) + " bytes long, and " + num(sunPathMax) + " is the most"}
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dirOf(r.path), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return &PathError{r.path, "directory " + dirOf(r.path) + " does not exist"}
+	}
+	if id, err := inodeOf(r.path); err == nil && !id.socket {
+		return &PathError{r.path, "something is there that is no socket"}
+	}
+	r.look()
+	return nil
+}
+
+// look finds out what is at the path and acts on it.
+func (r *rendezvous) look() {
+	id, err := inodeOf(r.path)
+	switch {
+	case err == unix.ENOENT:
+		r.listen()
+	case err != nil:
+		r.again(opError("lstat", r.path, err))
+	case !id.socket:
+		r.again(&PathError{r.path, "something is there that is no socket"})
+	default:
+		r.agent.loop.DialUnix(&r.dial, r.path, r)
+	}
+}
+
+// again looks once more, after a while.
+func (r *rendezvous) again(err error) {
+	if text := err.Error(); text != r.said {
+		r.said = text
+		r.agent.log.Info("host not reached, trying on", "error", text)
+	}
+	r.wait.start(r.agent.loop, r)
+}
+
+// Expired implements [reactor.TimerHandler].
+func (r *rendezvous) Expired(*reactor.Timer) { r.look() }
+
+// Connected implements [reactor.DialHandler].
+func (r *rendezvous) Connected(fd int) {
+	r.said, r.refuser = "", inode{}
+	if r.served = r.agent.accept(fd, r, r.path); r.served == nil {
+		r.wait.start(r.agent.loop, r)
+	}
+}
+
+// DialFailed implements [reactor.DialHandler].
+func (r *rendezvous) DialFailed(err error) {
+	if e, ok := err.(*reactor.Error); ok && e.Errno == unix.EPROTOTYPE {
+		r.again(&PathError{r.path, "the socket there is no stream socket"})
+		return
+	}
+	if e, ok := err.(*reactor.Error); ok && e.Errno == unix.ECONNREFUSED {
+		id, err := inodeOf(r.path)
+		switch {
+		case err != nil || id != r.refuser:
+			// The first refusal of this socket.
+			r.refuser, r.since = id, time.Now()
+		case time.Since(r.since) >= staleAfter:
+			r.removeStale()
+		}
+	}
+	r.again(err)
+}
+
+// Failed implements [reactor.Failer].
+func (r *rendezvous) Failed(value any, stack []byte) {
+	r.agent.logPanic("rendezvous", value, stack)
+	if !r.closed && !r.dial.Open() && !r.listener.Open() {
+		r.wait.start(r.agent.loop, r)
+	}
+}
+
+// removeStale removes the socket that nobody listens on. The path is renamed first and looked at then: should another
+// have put a socket there in this moment it is given back.
+func (r *rendezvous) removeStale() {
+	aside := r.beside()
+	if unix.Rename(r.path, aside) != nil {
+		return
+	}
+	if id, err := inodeOf(aside); err == nil && id != r.refuser {
+		unix.Link(aside, r.path)
+	} else {
+		r.agent.log.Info("stale socket removed", "path", r.path)
+		r.wait.reset()
+	}
+	unix.Unlink(aside)
+}
+
+// listen takes the path: a socket is bound to a name beside it and linked there, which unlike a rename never replaces what another
+// has put there meanwhile.
+func (r *rendezvous) listen() {
+	beside := r.beside()
+	fd, err := r.bind(beside)
+	if err != nil {
+		r.again(err)
+		return
+	}
+	err = unix.Link(beside, r.path)
+	id, statErr := inodeOf(beside)
+	unix.Unlink(beside)
+	if err == nil {
+		err = statErr
+	}
+	if err != nil {
+		unix.Close(fd)
+		r.again(opError("link", r.path, err))
+		return
+	}
+	r.own = id
+	r.said = ""
+	r.wait.reset()
+	r.agent.loop.Listen(&r.listener, fd, r.path, r)
+	if err := r.watch.open(r.agent.loop, r.path, r.check); err != nil {
+		r.agent.log.Warn("path not watched", "error", err.Error())
+	}
+	r.agent.log.Info("listening", "on", r.path)
+	r.check() // it may be gone already
+}
+
+// beside is a name for a moment, in the directory of the path.
+func (r *rendezvous) beside() string {
+	return dirOf(r.path) + "/.wick-" + num(unix.Getpid()) + ".sock"
+}
+
+// bind listens at a path that may be longer than a socket's address can be.
+func (r *rendezvous) bind(path string) (fd int, err error) {
+	if len(path) <= sunPathMax {
+		return reactor.ListenUnix(path)
+	}
+	dir, err := unix.Open(dirOf(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, opError("open", dirOf(path), err)
+	}
+	defer unix.Close(dir)
+	return reactor.ListenUnix("/proc/self/fd/" + num(dir) + path[len(dirOf(path)):])
+}
+
+// check is called when something happened to the socket at the path.
+func (r *rendezvous) check() {
+	if id, err := inodeOf(r.path); err == nil && id == r.own {
+		return
+	}
+	r.agent.log.Info("socket was replaced or deleted", "path", r.path)
+	r.stopListening()
+	r.look()
+}
+
+func (r *rendezvous) stopListening() {
+	r.listener.Close()
+	r.watch.close()
+	r.own = inode{}
+}
+
+// Accepted implements [reactor.ListenHandler]. Whoever may connect is decided by the socket's mode.
+func (r *rendezvous) Accepted(fd int, _ unix.Sockaddr) { r.agent.accept(fd, r, r.path) }
+
+// AcceptFailed implements [reactor.ListenHandler].
+func (r *rendezvous) AcceptFailed(err error) {
+	r.agent.log.Warn("not accepting for now", "error", err.Error())
+	if !r.listener.Open() {
+		r.removeOwn()
+		r.again(err)
+	}
+}
+
+func (r *rendezvous) lost(c *conn, useful bool) {
+	if r.closed || c != r.served {
+		return
+	}
+	r.served = nil
+	if useful {
+		r.wait.reset()
+	}
+	r.wait.start(r.agent.loop, r)
+}
+
+func (r *rendezvous) close() {
+	r.closed = true
+	r.wait.stop()
+	r.dial.Close()
+	r.removeOwn()
+}
+
+// removeOwn removes the socket that the agent created, if it is still the one at the path.
+func (r *rendezvous) removeOwn() {
+	if id, err := inodeOf(r.path); err == nil && id == r.own {
+		unix.Unlink(r.path)
+	}
+	r.stopListening()
+}
+
+// inode tells one file from another.
+type inode struct {
+	dev, ino uint64
+	socket   bool
+}
+
+func inodeOf(path string) (inode, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return inode{}, err
+	}
+	return inode{dev: st.Dev, ino: st.Ino, socket: st.Mode&unix.S_IFMT == unix.S_IFSOCK}, nil
+}
+
+// dirOf is the directory that a path is in.
+func dirOf(path string) string {
+	for i := len(path) - 1; i >= 0; i-- {
+		if path[i] == '/' {
+			return path[:max(i, 1)]
+		}
+	}
+	return "."
+}

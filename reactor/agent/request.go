@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+)
+
+// frame handles a frame that is whole.
+func (c *conn) frame(p *framing.Part) {
+	switch p.Type {
+	case framing.TypeExec, framing.TypeSpawnWatch:
+		c.exec(p.Type, p.Seq, p.Data)
+	case framing.TypeWriteFile:
+		c.beginUpload(p)
+		c.continueUpload(p.Data, true)
+	default:
+		c.other(p)
+	}
+}
+
+// other handles what has no payload worth looking at.
+func (c *conn) other(p *framing.Part) {
+	switch p.Type {
+	case framing.TypePing:
+		c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypePong, p.Seq, nil))
+	case framing.TypeShutdown:
+		c.agent.syncs.request(c, p.Seq)
+	case framing.TypeError:
+		// Never answered: two agents that answer each other's errors would not stop.
+		c.agent.log.Warn("error from the host", "conn", num(c.id), "seq", num(p.Seq))
+	default:
+		c.replyError(p.Seq, unknownType(p.Type))
+	}
+}
+
+func unknownType(t framing.Type) string {
+	const digits = "0123456789ABCDEF"
+	return "unknown message type 0x" + string([]byte{digits[t>>4], digits[t&15]})
+}
+
+// piece handles a part of a frame that is longer than the window. Of most messages only the end matters.
+func (c *conn) piece(p *framing.Part) {
+	switch p.Type {
+	case framing.TypeWriteFile:
+		if p.First() {
+			c.beginUpload(p)
+		}
+		c.continueUpload(p.Data, p.Last())
+	case framing.TypeExec, framing.TypeSpawnWatch:
+		c.longExec(p)
+	default:
+		if p.Last() {
+			c.other(p)
+		}
+	}
+}
+
+// longExec gathers an exec payload, or if it is too long to be run only checks it.
+func (c *conn) longExec(p *framing.Part) {
+	if p.Size > maxExec {
+		if p.First() {
+			c.checker.Reset(p.Type, p.Size)
+		}
+		c.checker.Check(p.Data)
+		if !p.Last() {
+			return
+		}
+		if err := c.checker.Finish(); err != nil {
+			c.replyError(p.Seq, err.Error())
+			return
+		}
+		c.notStarted(p.Type, p.Seq, opError("exec", shell, unix.E2BIG))
+		return
+	}
+	if p.First() {
+		// Memory of its own, which comes as bytes do and is gone afterwards.
+		long, err := unix.Mmap(-1, 0, maxExec, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		if err == nil {
+			c.long = long
+		}
+	}
+	if c.long != nil {
+		copy(c.long[p.Offset:], p.Data)
+	}
+	if !p.Last() {
+		return
+	}
+	if c.long == nil {
+		c.notStarted(p.Type, p.Seq, opError("mmap", "command", unix.ENOMEM))
+		return
+	}
+	c.exec(p.Type, p.Seq, c.long[:p.Size])
+	c.unmapLong()
+}
+
+func (c *conn) unmapLong() {
+	if c.long != nil {
+		unix.Munmap(c.long)
+		c.long = nil
+	}
+}

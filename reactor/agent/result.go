@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"strconv"
+
+	"wick/framing"
+)
+
+// result is the exec_result or process_exit of a command, made while it is sent: head, stdout, count, stderr, and the
+// lines that the agent adds to stderr.
+type result struct {
+	command *command
+	conn    *conn // where it is being sent
+	code    int32
+	nout    int64 // bytes of stdout sent
+	nerr    int64 // bytes of stderr sent, without the lines added
+	tail    []byte
+	stage   stage
+	offset  int64 // within the stage
+}
+
+type stage uint8
+
+const (
+	stageHead stage = iota
+	stageStdout
+	stageCount
+	stageStderr
+	stageTail
+	stageDone
+)
+
+// newResult fixes what is sent of a command's output.
+func newResult(cmd *command) *result {
+	r := &result{command: cmd, conn: cmd.conn, code: cmd.exitCode(), nout: cmd.stdout.kept, nerr: cmd.stderr.kept}
+	if r.nout+r.nerr > maxKept {
+		r.nerr = min(r.nerr, max(leastStderr, maxKept-r.nout))
+		r.nout = min(r.nout, maxKept-r.nerr)
+	}
+	lost := [2]int64{
+		cmd.stdout.dropped + cmd.stdout.kept - r.nout,
+		cmd.stderr.dropped + cmd.stderr.kept - r.nerr,
+	}
+	if lost != [2]int64{} {
+		r.line("[output truncated: " + strconv.FormatInt(lost[0], 10) + " bytes of stdout, " +
+			strconv.FormatInt(lost[1], 10) + " bytes of stderr dropped]")
+	}
+	if cmd.timedOut {
+		r.line("Timeout")
+	}
+	return r
+}
+
+// line adds a line to stderr, beginning where a line begins. The last one has no newline.
+func (r *result) line(text string) {
+	if len(r.tail) > 0 || r.nerr > 0 && r.lastStderr() != '\n' {
+		r.tail = append(r.tail, '\n')
+	}
+	r.tail = append(r.tail, text...)
+}
+
+func (r *result) lastStderr() byte {
+	e := &r.command.stderr
+	if r.nerr == e.kept {
+		return e.last
+	}
+	var b [1]byte
+	e.read(b[:], r.nerr-1)
+	return b[0]
+}
+
+// Fill implements [reactor.Source].
+func (r *result) Fill(b []byte) (n int, last bool) {
+	for n < len(b) && r.stage != stageDone {
+		switch r.stage {
+		case stageHead:
+			n = len(r.head(b[:0]))
+			r.next()
+		case stageStdout:
+			n += r.copyFrom(&r.command.stdout, b[n:], r.nout)
+		case stageCount:
+			if len(b)-n < 4 {
+				return n, false
+			}
+			n += len(framing.AppendCount(b[n:n], int(r.nerr)+len(r.tail)))
+			r.next()
+		case stageStderr:
+			n += r.copyFrom(&r.command.stderr, b[n:], r.nerr)
+		case stageTail:
+			m := copy(b[n:], r.tail[r.offset:])
+			n += m
+			if r.offset += int64(m); r.offset == int64(len(r.tail)) {
+				r.next()
+			}
+		}
+	}
+	return n, r.stage == stageDone
+}
+
+func (r *result) next() {
+	r.stage++
+	r.offset = 0
+}
+
+func (r *result) head(b []byte) []byte {
+	nerr := int(r.nerr) + len(r.tail)
+	if r.command.watch {
+		return framing.AppendProcessExitHead(b, uint32(r.command.pid), r.code, int(r.nout), nerr)
+	}
+	return framing.AppendExecResultHead(b, r.command.seq, r.code, int(r.nout), nerr)
+}
+
+func (r *result) copyFrom(o *capture, b []byte, size int64) int {
+	m := int(min(int64(len(b)), size-r.offset))
+	o.read(b[:m], r.offset)
+	if r.offset += int64(m); r.offset == size {
+		r.next()
+	}
+	return m
+}
+
+// Sent implements [reactor.Source].
+func (r *result) Sent(whole bool) {
+	c := r.conn
+	if !whole && r.command.watch {
+		// It is to be sent again, from its beginning, to whoever comes next.
+		r.stage, r.offset = stageHead, 0
+		r.command.agent.keepExit(r)
+	} else {
+		r.command.release()
+	}
+	c.sent()
+}

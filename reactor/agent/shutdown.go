@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+)
+
+// syncer carries out shutdown requests: every file system is synced, then they are acknowledged. A sync takes as long
+// as the disk does, so a child makes it. Requests that come meanwhile wait for the next one, which knows of what was
+// written before them.
+type syncer struct {
+	agent   *Agent
+	child   reactor.Child
+	current []syncRequest // of the sync that runs
+	next    []syncRequest
+}
+
+type syncRequest struct {
+	conn *conn
+	seq  uint32
+}
+
+func (s *syncer) request(c *conn, seq uint32) {
+	s.agent = c.agent
+	c.due++
+	s.next = append(s.next, syncRequest{c, seq})
+	if !s.child.Running() {
+		s.begin()
+	}
+}
+
+func (s *syncer) begin() {
+	s.current, s.next = s.next, nil
+	a := s.agent
+	args := a.cfg.SyncCommand
+	if len(args) > 0 {
+		err := a.loop.Spawn(&s.child, &reactor.Command{Path: args[0], Args: args, Files: [3]int{a.null, a.log.fd, a.log.fd}}, s)
+		if err == nil {
+			return
+		}
+		a.log.Warn("sync not started, done in place", "error", err.Error())
+	}
+	unix.Sync()
+	s.finish()
+}
+
+// Exited implements [reactor.ChildHandler].
+func (s *syncer) Exited(status unix.WaitStatus) {
+	if status.ExitStatus() != 0 {
+		unix.Sync()
+	}
+	s.finish()
+}
+
+func (s *syncer) finish() {
+	done := s.current
+	s.current = nil
+	for _, r := range done {
+		r.conn.replyLater(framing.AppendFrame(nil, framing.TypeShutdownAck, r.seq, nil))
+		r.conn.sent()
+	}
+	if len(s.next) > 0 && !s.child.Running() {
+		s.begin()
+	}
+}
+
+// forget drops the requests of a connection that is gone.
+func (s *syncer) forget(c *conn) {
+	of := func(r syncRequest) bool { return r.conn == c }
+	s.current = slices.DeleteFunc(s.current, of)
+	s.next = slices.DeleteFunc(s.next, of)
+}
+
+// SyncCommand runs this very program as the child that syncs, for a program whose main begins with RunSync.
+var SyncCommand = []string{"/proc/self/exe", syncArgument}
+
+const syncArgument = "sync-and-exit"
+
+// RunSync does what SyncCommand is for and ends the program, if it was started for that.
+func RunSync() {
+	if args := Args(); len(args) == len(SyncCommand) && args[1] == syncArgument {
+		unix.Sync()
+		unix.Exit(0)
+	}
+}

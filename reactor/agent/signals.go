@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+)
+
+// forwarded are the signals that go to the process groups of the running commands, and do nothing to the agent.
+var forwarded = []unix.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGQUIT}
+
+// ending are the signals that end the agent. The host's Ctrl-Alt-Del is SIGINT to process 1, once it has said so to the
+// kernel, and a failing power supply SIGPWR.
+func (a *Agent) ending() []unix.Signal {
+	if a.cfg.Init {
+		return []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGPWR}
+	}
+	return []unix.Signal{unix.SIGTERM, unix.SIGINT}
+}
+
+func (a *Agent) takeSignals() error {
+	sigs := append(a.ending(), forwarded...)
+	if a.cfg.Init {
+		sigs = append(sigs, unix.SIGCHLD)
+	}
+	if err := reactor.ClaimSignals(sigs...); err != nil {
+		return err
+	}
+	a.loop.HandleSignals(a)
+	return nil
+}
+
+// Signaled implements [reactor.SignalHandler].
+func (a *Agent) Signaled(set reactor.SignalSet) {
+	if set.Has(unix.SIGCHLD) && a.cfg.Init {
+		a.loop.ReapOrphans()
+	}
+	for _, sig := range forwarded {
+		if set.Has(sig) {
+			a.forward(sig)
+		}
+	}
+	for _, sig := range a.ending() {
+		if set.Has(sig) {
+			a.log.Info("ending", "signal", unix.SignalName(sig))
+			a.forward(sig)
+			a.end()
+		}
+	}
+	if a.down != downNot {
+		a.stepDown()
+	}
+}
+
+// forward sends a signal to every running command's group.
+func (a *Agent) forward(sig unix.Signal) {
+	for _, cmd := range a.commands {
+		cmd.child.SignalGroup(sig)
+	}
+}
+
+// Failed implements [reactor.Failer].
+func (a *Agent) Failed(value any, stack []byte) { a.logPanic("agent", value, stack) }
+
+// logPanic writes down a fault of the agent's own.
+func (a *Agent) logPanic(where string, value any, stack []byte) {
+	text := "unknown"
+	switch v := value.(type) {
+	case error:
+		text = v.Error()
+	case string:
+		text = v
+	case int:
+		text = strconv.Itoa(v)
+	}
+	a.log.Error("panic", "in", where, "value", text, "stack", string(stack))
+}

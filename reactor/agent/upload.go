@@ -1,0 +1,174 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+)
+
+// upload is one write_file: its content goes to a staging file as it arrives, and when it is whole the staging file
+// takes the place of the target, or is copied into it.
+//
+//	head ──▶ staging ──last byte──▶ placed by rename ──▶ reply
+//	  │         │                     └─if that cannot be─▶ copying, or sudo ──▶ reply
+//	  └─failed──┴─▶ the rest is skipped ──▶ reply with the reason
+type upload struct {
+	conn   *conn
+	seq    uint32
+	parser framing.WriteFileParser
+	target target
+	stage  staging
+	size   int64 // bytes staged
+	err    error // why it failed
+
+	committing bool // whole, and being put in place
+	copy       copying
+	sudo       sudoWrite
+}
+
+// beginUpload begins the write_file of a frame's first part.
+func (c *conn) beginUpload(p *framing.Part) {
+	u := c.agent.spare
+	if u == nil {
+		u = &upload{}
+	}
+	c.agent.spare = nil
+	u.conn, u.seq = c, p.Seq
+	u.parser.Reset(p.Size)
+	c.upload = u
+}
+
+// continueUpload takes the next piece of the payload, and carries it out when it was the last.
+func (c *conn) continueUpload(piece []byte, last bool) {
+	u := c.upload
+	headed := u.target.known
+	content, err := u.parser.Parse(piece)
+	if err == nil && last {
+		err = u.parser.Finish()
+	}
+	if err != nil {
+		// Nothing was done yet: an error shows in the head.
+		if last {
+			seq := u.seq
+			c.endUpload()
+			c.replyError(seq, err.Error())
+		}
+		return
+	}
+	if head, ok := u.parser.Head(); ok && !headed {
+		u.begin(head)
+	}
+	u.write(content)
+	if last {
+		u.commit()
+	}
+}
+
+// begin finds out what the path is, and opens where the content goes.
+func (u *upload) begin(head framing.WriteFile) {
+	a := u.conn.agent
+	u.target.known = true
+	if u.parser.PathLen() >= framing.MaxPath {
+		u.err = opError("open", "path", unix.ENAMETOOLONG)
+		return
+	}
+	path := string(head.Path)
+	if head.Sudo && !a.root {
+		u.sudo.wanted = true
+		u.target.path = path
+		u.err = u.stage.openSpool(a.env)
+		return
+	}
+	if u.err = u.target.find(path); u.err != nil {
+		return
+	}
+	a.temp++
+	u.err = u.stage.openFor(a.env, &u.target, a.temp)
+}
+
+// write stages content. After a failure the rest is skipped.
+func (u *upload) write(b []byte) {
+	for len(b) > 0 && u.err == nil {
+		n, err := unix.Write(u.stage.fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			u.err = opError("write", u.target.path, err)
+			u.stage.discard()
+			return
+		}
+		b = b[n:]
+		u.size += int64(n)
+	}
+}
+
+// commit puts what was staged in place.
+func (u *upload) commit() {
+	if u.err != nil {
+		u.reply()
+		return
+	}
+	if u.sudo.wanted {
+		u.wait()
+		u.sudo.begin(u)
+		return
+	}
+	if u.stage.named() {
+		err := u.stage.place(&u.target)
+		if err == nil {
+			u.reply()
+			return
+		}
+		if !u.target.exists {
+			u.err = err
+			u.reply()
+			return
+		}
+		u.conn.agent.log.Debug("file written in place", "path", u.target.path, "reason", err.Error())
+	}
+	u.wait()
+	u.copy.begin(u)
+}
+
+// wait holds the connection until the upload is in place: a write_file takes effect before the next frame is looked at.
+func (u *upload) wait() {
+	u.committing = true
+	u.conn.due++
+	u.conn.stream.Pause()
+}
+
+// reply ends the upload with its result.
+func (u *upload) reply() {
+	u.stage.discard()
+	reason := ""
+	if u.err != nil {
+		reason = clip(u.err.Error())
+	}
+	c := u.conn
+	seq, waited := u.seq, u.committing
+	c.endUpload()
+	if !waited {
+		c.reply(framing.AppendWriteFileResult(c.stream.Space(framing.HeaderSize+3+len(reason)), seq, reason))
+		return
+	}
+	if c.state == connClosed {
+		return
+	}
+	c.stream.Resume()
+	c.replyLater(framing.AppendWriteFileResult(nil, seq, reason))
+	c.sent()
+}
+
+// endUpload: the connection has no upload any more.
+func (c *conn) endUpload() {
+	u := c.upload
+	c.upload = nil
+	if !u.committing { // otherwise the loop may still hold what is in it
+		*u = upload{}
+		c.agent.spare = u
+	}
+}
+
+// discard undoes an upload that will not be whole.
+func (u *upload) discard() { u.stage.discard() }

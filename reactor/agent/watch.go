@@ -1,0 +1,42 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+)
+
+// watch tells when a path may no longer be the file that it was, by inotify(7) on the file itself: a file of no
+// interest that comes and goes in the same directory wakes nobody.
+type watch struct {
+	reactor.Descriptor
+	changed func()
+}
+
+func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return opError("inotify_init", path, err)
+	}
+	// A file that is deleted or renamed over while it is open reports its lower link count, as IN_ATTRIB.
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_DONT_FOLLOW); err != nil {
+		unix.Close(fd)
+		return opError("inotify_add_watch", path, err)
+	}
+	w.changed = changed
+	l.Attach(&w.Descriptor, fd, w)
+	w.Want(reactor.Read)
+	return nil
+}
+
+// Ready implements [reactor.Handler].
+func (w *watch) Ready(reactor.Events) {
+	var buf [1024]byte
+	unix.Read(w.FD(), buf[:])
+	w.changed()
+}
+
+// Failed implements [reactor.Failer]: the watch goes on.
+func (w *watch) Failed(any, []byte) {}
+
+func (w *watch) close() { w.Descriptor.Close() }

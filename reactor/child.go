@@ -1,0 +1,146 @@
+package reactor
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// reapBatch is the most children reaped in one turn.
+	reapBatch = 64
+	// deafPause is how long to wait before epoll is asked again to watch a pidfd that it had no memory for.
+	deafPause = 100 * time.Millisecond
+)
+
+// Command says what to run, for [Loop.Spawn].
+type Command struct {
+	Path string   // of the executable
+	Args []string // from argv[0] on
+	Env  []string // KEY=value
+	// Files are the descriptors 0, 1 and 2. They stay the caller's; nothing else is inherited, for every descriptor of this package is close-on-exec.
+	Files [3]int
+}
+
+// ChildHandler is who is told of a child's end.
+type ChildHandler interface {
+	// Exited is called once for each successful Spawn. The child is reaped: its pid may be another's.
+	Exited(status unix.WaitStatus)
+}
+
+// Child is one process of this program's own, the leader of a process group. The zero Child is not running.
+type Child struct {
+	pidfd   Descriptor
+	loop    *Loop
+	handler ChildHandler
+	pid     int
+	retry   Timer // to watch the pidfd
+}
+
+// Spawn starts the command as the leader of a new process group. It blocks until the executable is loaded, about 0.2 ms. The error
+// is an *Error with the errno of fork or exec: ENOENT is a missing executable.
+func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
+	pidfd := -1
+	attr := syscall.ProcAttr{
+		Env:   cmd.Env,
+		Files: []uintptr{uintptr(cmd.Files[0]), uintptr(cmd.Files[1]), uintptr(cmd.Files[2])},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
+	}
+	unblockSignals()
+	pid, err := syscall.ForkExec(cmd.Path, cmd.Args, &attr)
+	if err != nil {
+		return wrap("exec", cmd.Path, err)
+	}
+	c.loop, c.handler, c.pid = l, h, pid
+	l.children[pid] = c
+	if pidfd >= 0 {
+		// It may have exited already; then its pidfd is readable already.
+		l.Attach(&c.pidfd, pidfd, (*pidfdHandler)(c))
+		c.pidfd.Want(Read)
+	}
+	return nil
+}
+
+// PID is the process and its group; 0 when it is not running.
+func (c *Child) PID() int { return c.pid }
+
+// Running reports whether the child has not been reaped yet.
+func (c *Child) Running() bool { return c.pid != 0 }
+
+// SignalGroup sends a signal to the child's process group. Once the child is reaped it does nothing: the number may name another
+// group by then.
+func (c *Child) SignalGroup(sig unix.Signal) {
+	if c.pid != 0 {
+		unix.Kill(-c.pid, sig)
+	}
+}
+
+// pidfdHandler keeps Ready and Expired out of Child's own methods.
+type pidfdHandler Child
+
+func (h *pidfdHandler) Ready(ev Events) {
+	c := (*Child)(h)
+	if ev&Deaf != 0 {
+		c.loop.Start(&c.retry, deafPause, h)
+		return
+	}
+	c.loop.reap(c.pid)
+}
+
+// Expired tries again to watch a child that could not be watched.
+func (h *pidfdHandler) Expired(*Timer) { h.pidfd.Want(Read) }
+
+// reap waits for pid, or for any child with -1, and reports whether there was one to reap.
+func (l *Loop) reap(pid int) bool {
+	var status unix.WaitStatus
+	for {
+		got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || got == 0 {
+			return false
+		}
+		if c := l.children[got]; c != nil {
+			delete(l.children, got)
+			c.exited(status)
+		}
+		return true
+	}
+}
+
+func (c *Child) exited(status unix.WaitStatus) {
+	defer contain(c.handler, nil)
+	c.pid = 0
+	c.pidfd.Close()
+	c.retry.Stop()
+	c.handler.Exited(status)
+}
+
+// ReapOrphans reaps every child that has exited, whoever started it, and tells the handlers of own ones. An init calls
+// it on SIGCHLD. No more than 64 are reaped in a turn; the loop goes on by itself with the rest.
+func (l *Loop) ReapOrphans() {
+	l.orphans = false
+	for range reapBatch {
+		if !l.reap(-1) {
+			return
+		}
+	}
+	l.orphans = true
+}
+
+// Children yields the children that are running.
+func (l *Loop) Children(yield func(*Child) bool) {
+	for _, c := range l.children {
+		if !yield(c) {
+			return
+		}
+	}
+}
+
+// Childless reports whether the process has no children at all, running or not yet reaped. For an init that is the
+// question whether any other process is left.
+func (l *Loop) Childless() bool {
+	return unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == unix.ECHILD
+}

@@ -1,0 +1,184 @@
+package reactor
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// eventBatch is the most events taken by one epoll_wait: 1.5 KiB, and enough that a busy loop spends its time in
+	// the handlers.
+	eventBatch = 128
+	// maxWait bounds one epoll_wait, whose timeout is 32 bits of milliseconds.
+	maxWait = 24 * time.Hour
+)
+
+// Loop is the event loop. It must not be copied.
+type Loop struct {
+	epfd    int
+	events  [eventBatch]unix.EpollEvent
+	slots   []slot
+	free    []uint32      // indexes of the slots without a descriptor
+	dirty   []*Descriptor // whose wanted and armed interest may differ
+	doomed  []doomed      // closed during this turn, released at its end
+	timers  timerHeap
+	orphans bool // ReapOrphans left some for the next turn
+
+	children map[int]*Child
+	scratch  []byte // the read buffer of every stream that has nothing kept over
+	buffers  *Pool
+	stopped  bool
+}
+
+// New makes a loop whose streams take their buffers from a pool of the given number of buffers of [BufferSize] bytes. The
+// memory is address space until it is used. Close releases what the loop holds.
+func New(buffers int) (*Loop, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, wrap("epoll_create", "", err)
+	}
+	pool, err := NewPool(buffers + 1)
+	if err != nil {
+		unix.Close(epfd)
+		return nil, err
+	}
+	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), children: map[int]*Child{}}, nil
+}
+
+// Close closes every descriptor still attached, and the loop. Children are left to run.
+func (l *Loop) Close() {
+	for _, s := range l.slots {
+		if s.d == nil {
+			continue
+		}
+		// What embeds the descriptor may have more to release.
+		if c, ok := s.d.handler.(interface{ Close() }); ok {
+			c.Close()
+		} else {
+			s.d.Close()
+		}
+	}
+	l.release()
+	unix.Close(l.epfd)
+	l.epfd = -1
+	l.buffers.Put(l.scratch)
+	l.buffers.Close()
+}
+
+// Scratch is a buffer of [BufferSize] bytes that any handler may use until it returns. Within [StreamHandler.Input] it may
+// be what the input lies in.
+func (l *Loop) Scratch() []byte { return l.scratch }
+
+// Run turns the loop until Stop. The error is epoll's own, and there is none that a sound program can get.
+func (l *Loop) Run() error {
+	l.stopped = false
+	for !l.stopped {
+		if err := l.turn(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stop makes Run return at the end of the turn.
+func (l *Loop) Stop() { l.stopped = true }
+
+func (l *Loop) turn() error {
+	l.arm()
+	n, err := l.wait()
+	if err != nil {
+		return err
+	}
+	for i := range l.events[:n] {
+		e := &l.events[i]
+		// The generation tells an event of this descriptor from one that was fetched for an earlier owner of the slot.
+		if s := &l.slots[e.Fd]; s.d != nil && s.generation == uint32(e.Pad) {
+			l.dispatch(s.d, e.Events)
+		}
+	}
+	l.expire()
+	if l.orphans {
+		l.ReapOrphans()
+	}
+	l.release()
+	return nil
+}
+
+// wait fetches events. It uses a blocking system call that the runtime knows of when it may block: a raw one would be
+// interrupted by the runtime's preemption signal every 10 ms for as long as the machine is idle.
+func (l *Loop) wait() (int, error) {
+	timeout := -1
+	if l.orphans {
+		timeout = 0
+	} else if len(l.timers) > 0 {
+		timeout = milliseconds(min(l.timers[0].when-now(), maxWait))
+	}
+	n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
+	if err == unix.EINTR { // a signal; its eventfd is readable now
+		return 0, nil
+	}
+	return n, wrap("epoll_wait", "", err)
+}
+
+// milliseconds rounds up, so that a wait never ends before its timer is due.
+func milliseconds(d time.Duration) int {
+	if d <= 0 {
+		return 0
+	}
+	return int((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+func (l *Loop) dispatch(d *Descriptor, raw uint32) {
+	defer contain(d.handler, d)
+	var ev Events
+	if raw&unix.EPOLLIN != 0 {
+		ev |= Readable
+	}
+	if raw&unix.EPOLLOUT != 0 {
+		ev |= Writable
+	}
+	if raw&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		// Reading tells what happened, and what came before it is still to be read.
+		ev |= HungUp
+		if d.want&Read != 0 {
+			ev |= Readable
+		}
+		if d.want&Write != 0 {
+			ev |= Writable
+		}
+	}
+	d.handler.Ready(ev)
+}
+
+// Failer is a handler that wants to know of its own panics, and decides what becomes of its descriptor. Without it a
+// panic closes the descriptor it happened on, if any, and is forgotten.
+type Failer interface {
+	// Failed is called with the value of a panic in one of the handler's methods, and the stack it came from.
+	Failed(value any, stack []byte)
+}
+
+// contain keeps a panic in a handler from ending the process: it costs at most what the handler stands for.
+func contain(handler any, d *Descriptor) {
+	value := recover()
+	if value == nil {
+		return
+	}
+	f, ok := handler.(Failer)
+	switch {
+	case ok:
+		defer func() { recover() }() // a second one has nobody left to tell
+		stack := make([]byte, 4<<10)
+		f.Failed(value, stack[:runtime.Stack(stack, false)])
+	case d != nil:
+		d.Close()
+	}
+}
+
+// passOn tells the handler behind one of this package's own of its panic.
+func passOn(handler, value any, stack []byte) {
+	if f, ok := handler.(Failer); ok {
+		f.Failed(value, stack)
+	}
+}

@@ -1,0 +1,82 @@
+package reactor
+
+import "golang.org/x/sys/unix"
+
+const (
+	// BufferSize is the size of every buffer, in bytes. It is the most that a Firecracker vsock takes at a time, and a pipe holds.
+	BufferSize = 64 << 10
+	// warm is the number of free buffers that keep their memory; that of others goes back to the system.
+	warm = 4
+)
+
+// Pool is a free list of buffers of [BufferSize] bytes in one mapping of a fixed size, outside the Go heap. Buffers are
+// owned by one party at a time. A pool costs no memory but that of the pages in use.
+type Pool struct {
+	arena []byte
+	free  []uint32 // indexes, a stack; only the topmost, at most warm, are hot
+	state []bufferState
+}
+
+type bufferState uint8
+
+const (
+	cold bufferState = iota // free, without memory
+	hot                     // free, with what memory it got when it was used
+	inUse
+)
+
+// NewPool makes a pool of n buffers.
+func NewPool(n int) (*Pool, error) {
+	arena, err := unix.Mmap(-1, 0, n*BufferSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, wrap("mmap", "buffers", err)
+	}
+	// One huge page would be more memory than all the rest of the process. It is only advice: a kernel without huge pages refuses it.
+	unix.Madvise(arena, unix.MADV_NOHUGEPAGE)
+	p := &Pool{arena: arena, free: make([]uint32, n), state: make([]bufferState, n)}
+	for i := range p.free {
+		p.free[i] = uint32(n - 1 - i)
+	}
+	return p, nil
+}
+
+// Get takes a buffer, of len and cap BufferSize and unknown contents; nil if all are in use.
+func (p *Pool) Get() []byte {
+	n := len(p.free)
+	if n == 0 {
+		return nil
+	}
+	i := p.free[n-1]
+	p.free = p.free[:n-1]
+	p.state[i] = inUse
+	return p.at(i)
+}
+
+// Put gives a buffer back. Its former owner must not touch it again. It panics if b is not of this pool, or not in use.
+func (p *Pool) Put(b []byte) {
+	i := offset(p.arena, b) / BufferSize
+	if i >= uintptr(len(p.state)) || p.state[i] != inUse {
+		panic("reactor: buffer given back that is not in use")
+	}
+	p.state[i] = hot
+	p.free = append(p.free, uint32(i))
+	if n := len(p.free) - 1 - warm; n >= 0 && p.state[p.free[n]] == hot {
+		unix.Madvise(p.at(p.free[n]), unix.MADV_DONTNEED)
+		p.state[p.free[n]] = cold
+	}
+}
+
+// Free is the number of buffers that Get would give.
+func (p *Pool) Free() int { return len(p.free) }
+
+// Close unmaps the arena. No buffer may be in use.
+func (p *Pool) Close() {
+	if len(p.free) != len(p.state) {
+		panic("reactor: pool closed with buffers in use")
+	}
+	unix.Munmap(p.arena)
+}
+
+func (p *Pool) at(i uint32) []byte {
+	return p.arena[i*BufferSize : (i+1)*BufferSize : (i+1)*BufferSize]
+}

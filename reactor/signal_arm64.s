@@ -1,0 +1,25 @@
+#include "textflag.h"
+
+// The kernel calls this with the signal number in R0, on the signal stack. Every register is restored on return, so
+// none has to be kept but the link register, which holds the restorer. See signal_amd64.s.
+TEXT ·signalHandler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
+	SUB	$1, R0, R1
+	MOVD	$1, R2
+	LSL	R1, R2, R2
+	MOVD	$·pending(SB), R3
+again:
+	LDAXR	(R3), R4
+	ORR	R2, R4, R4
+	STLXR	R4, (R3), R5
+	CBNZ	R5, again
+	MOVW	·wakeFD(SB), R0
+	MOVD	$·one(SB), R1
+	MOVD	$8, R2
+	MOVD	$64, R8		// write
+	SVC
+	RET			// to the restorer
+
+TEXT ·signalHandlerPC(SB), NOSPLIT, $0-8
+	MOVD	$·signalHandler(SB), R0
+	MOVD	R0, ret+0(FP)
+	RET

@@ -1,0 +1,51 @@
+//go:build !amd64 && !arm64
+
+package reactor
+
+import (
+	"os"
+	"os/signal"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// The way of architectures without the handler in assembly: os/signal, and the one goroutine of this package, which
+// turns what it hears into a write to an eventfd. It costs two threads.
+
+var (
+	pending atomic.Uint64
+	wakeFD  int32 = -1
+	heard         = make(chan os.Signal, 64)
+)
+
+func openSignals() error {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return wrap("eventfd", "signals", err)
+	}
+	wakeFD = int32(fd)
+	go func() {
+		one := [8]byte{1} // of either byte order: all that matters is that it is not zero
+		for sig := range heard {
+			pending.Or(1 << (sig.(unix.Signal) - 1))
+			unix.Write(fd, one[:])
+		}
+	}()
+	return nil
+}
+
+func takeSignals() SignalSet { return SignalSet(pending.Swap(0)) }
+
+func claim(sig unix.Signal) error {
+	signal.Notify(heard, sig)
+	return nil
+}
+
+func unignore() {
+	for sig := unix.Signal(1); sig < 32; sig++ {
+		if signal.Ignored(sig) {
+			signal.Reset(sig)
+		}
+	}
+}
