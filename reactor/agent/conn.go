@@ -60,6 +60,7 @@ func (c *conn) open(fd int, peer string) {
 	}
 	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypeReady, 0, nil))
 	for _, r := range c.agent.takeExits() {
+		r.conn = c
 		c.send(r)
 	}
 	c.stream.Flush()
