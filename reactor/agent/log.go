@@ -1,10 +1,6 @@
 package agent
 
-import (
-	"strconv"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Level says how much is logged.
 type Level uint8
@@ -68,21 +64,24 @@ func (l *Log) write(level Level, message string, pairs []string) {
 	b := append(l.line[:0], levelNames[level]...)
 	b = append(b, ' ')
 	b = append(b, message...)
+	if l.dropped > 0 {
+		b = append(b, " dropped="...)
+		b = append(b, num(l.dropped)...)
+		l.dropped = 0
+	}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		b = append(b, ' ')
 		b = append(b, pairs[i]...)
 		b = append(b, '=')
 		b = appendValue(b, pairs[i+1])
 	}
-	if l.dropped > 0 {
-		b = append(b, " dropped="...)
-		b = strconv.AppendInt(b, int64(l.dropped), 10)
-		l.dropped = 0
-	}
-	unix.Write(l.fd, append(b, '\n'))
+	unix.Write(l.fd, append(b[:min(len(b), maxLine-1)], '\n'))
 }
 
-// writable reports whether a line can be written without waiting: a pipe or terminal that is ready takes at least a page.
+// maxLine is the longest line, in bytes. A pipe or a terminal that is ready takes as much at once.
+const maxLine = 2 << 10
+
+// writable reports whether a line can be written without waiting.
 func (l *Log) writable() bool {
 	p := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(p, 0)
@@ -91,6 +90,9 @@ func (l *Log) writable() bool {
 
 // appendValue quotes a value that would not read as one word.
 func appendValue(b []byte, v string) []byte {
+	if v == "" {
+		return append(b, `""`...)
+	}
 	for i := range len(v) {
 		if c := v[i]; c <= ' ' || c == '"' || c == '=' || c >= 0x7f {
 			return appendQuoted(b, v)
