@@ -30,7 +30,7 @@ type cgroup struct {
 }
 
 // maxIdle is the most cgroups kept for later commands.
-const maxIdle = 16
+const maxIdle = maxCommands
 
 // cgroupMounts are the places of a cgroup2 file system: alone, and beside the first version.
 var cgroupMounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
