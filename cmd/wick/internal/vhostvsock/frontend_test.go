@@ -380,7 +380,7 @@ func TestCallIsSuppressed(t *testing.T) {
 	if _, _, err := m.tx.take(soon); err != nil {
 		t.Fatal(err)
 	}
-	// The answer is put in the ring before the tx buffer is called for.
+	// Absence cannot be waited for; a call that comes all the same comes at once.
 	m.rx.call.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	if _, err := m.rx.call.Read(make([]byte, 8)); !os.IsTimeout(err) {
 		t.Errorf("called all the same: %v", err)
