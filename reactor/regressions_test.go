@@ -262,7 +262,7 @@ func TestFillCloses(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
 	h, _ := open(t, l)
-	src := &text{body: []byte("body")}
+	src := &text{body: []byte("body"), step: 4}
 	src.fill = func() { h.s.Close() }
 	h.s.Send(src)
 	if h.s.Descriptor.Open() || src.sent != 0 || src.lost != 1 {
@@ -386,8 +386,10 @@ func TestStreamOpenedAgain(t *testing.T) {
 	ours, theirs := pair(t)
 	t.Cleanup(func() { unix.Close(theirs) })
 	h.s.Open(l, ours, "again", h)
-	write(t, theirs, "again")
-	until(t, l, "input", func() bool { return string(h.got) == "again" })
+	for _, want := range []string{"again", "again and again"} {
+		write(t, theirs, want[len(h.got):])
+		until(t, l, "input", func() bool { return string(h.got) == want })
+	}
 }
 
 // A handler that takes nothing from a full buffer made a read of no bytes look like the far end's orderly end.
