@@ -57,7 +57,7 @@ func TestTimerStoppedInTheBatch(t *testing.T) {
 	l.Start(&stopped, 1*time.Microsecond, never)
 	l.Start(&moved, 2*time.Microsecond, never)
 	l.Start(&last, 3*time.Microsecond, expiredFunc(func(*Timer) { done = true }))
-	for now() <= last.when { // so that all are due in the same turn, however fast the machine is
+	for Now() <= last.when { // so that all are due in the same turn, however fast the machine is
 	}
 	poll(t, l)
 	if !done || stopped.Running() || !moved.Running() || len(l.timers) != 1 {
