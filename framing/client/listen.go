@@ -23,6 +23,8 @@ type Listener struct {
 
 	turn chan struct{} // held by the one Accept that waits; the listener's deadline is its own
 
+	readyLimit time.Duration // readyLimit, but for tests
+
 	close  sync.Once
 	open   context.Context // ends with Close
 	closed context.CancelFunc
@@ -44,7 +46,7 @@ func Listen(addr string, opts ...Option) (*Listener, error) {
 	if err != nil {
 		return nil, &DialError{Op: "listen", Addr: addr, Err: err}
 	}
-	l := &Listener{addr: a, opts: collect(opts), ln: ln, turn: make(chan struct{}, 1)}
+	l := &Listener{addr: a, opts: collect(opts), ln: ln, turn: make(chan struct{}, 1), readyLimit: readyLimit}
 	l.open, l.closed = context.WithCancel(context.Background())
 	l.file, err = os.Lstat(a.path)
 	if err != nil {
@@ -139,7 +141,7 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 
 // greet waits for ready on an accepted connection.
 func (l *Listener) greet(ctx context.Context, conn net.Conn) (*Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	ctx, cancel := context.WithTimeout(ctx, l.readyLimit)
 	defer cancel()
 	defer context.AfterFunc(l.open, cancel)()
 	return greet(ctx, conn, l.opts)
