@@ -44,30 +44,58 @@ interrupted, the old one is still there whole. One that existed keeps its mode a
 // put writes the local file to the guest's path.
 func (t *tool) put(ctx context.Context, local, path string, o client.WriteOptions) error {
 	// The file comes first: the guest need not be woken for one that is not there.
-	content, size, err := t.openLocal(local, client.MaxContent(path))
+	file, err := t.openLocal(ctx, local, client.MaxContent(path))
 	if err != nil {
 		return err
 	}
-	defer content.Close()
+	defer file.content.Close()
 	c, err := t.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	bar := newBar(t.stderr, local, size)
-	err = c.WriteFile(ctx, path, bar.reader(content), size, o)
+	bar := newBar(t.stderr, local, file.size)
+	err = c.WriteFile(ctx, path, bar.reader(file.content), file.size, o)
 	bar.clear()
 	return err
 }
 
-// openLocal opens what is to be sent and tells its size, which may be limit at most.
-func (t *tool) openLocal(name string, limit int64) (io.ReadCloser, int64, error) {
-	if name == "-" {
-		return gather("stdin", t.stdin, limit)
+// localFile is what is to be sent.
+type localFile struct {
+	content io.ReadCloser
+	size    int64
+}
+
+// openLocal opens what is to be sent, which may have limit bytes at most. It does not wait for a terminal or a pipe any longer
+// than ctx lives.
+func (t *tool) openLocal(ctx context.Context, name string, limit int64) (*localFile, error) {
+	type opened struct {
+		file *localFile
+		err  error
 	}
+	done := make(chan opened, 1)
+	go func() {
+		var o opened
+		if name == "-" {
+			o.file, o.err = gather("stdin", t.stdin, limit)
+		} else {
+			o.file, o.err = openFile(name, limit)
+		}
+		done <- o
+	}()
+	select {
+	case o := <-done:
+		return o.file, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// openFile opens the file of the given name.
+func openFile(name string, limit int64) (*localFile, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	info, err := f.Stat()
 	switch {
@@ -81,22 +109,22 @@ func (t *tool) openLocal(name string, limit int64) (io.ReadCloser, int64, error)
 	case info.Size() > limit:
 		err = tooLarge(name, limit)
 	default:
-		return f, info.Size(), nil
+		return &localFile{f, info.Size()}, nil
 	}
 	f.Close()
-	return nil, 0, err
+	return nil, err
 }
 
 // gather reads all of r, to know its size.
-func gather(name string, r io.Reader, limit int64) (io.ReadCloser, int64, error) {
+func gather(name string, r io.Reader, limit int64) (*localFile, error) {
 	all, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if int64(len(all)) > limit {
-		return nil, 0, tooLarge(name, limit)
+		return nil, tooLarge(name, limit)
 	}
-	return io.NopCloser(bytes.NewReader(all)), int64(len(all)), nil
+	return &localFile{io.NopCloser(bytes.NewReader(all)), int64(len(all))}, nil
 }
 
 func tooLarge(name string, limit int64) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,8 +26,10 @@ func TestMain(m *testing.M) {
 //
 //	guest KIND PATH    start a guest at $WORK/PATH that can be reached as KIND says
 //	code N CMD...      run CMD, which must exit with N
-//	interrupt CMD...   run CMD, send it SIGINT once a guest got a frame, and expect exit code 130 soon
-//	fifo PATH DATA     make a FIFO that gives DATA to who reads it
+//	interrupt WHEN CMD...
+//	                   run CMD, send it SIGINT, and expect exit code 130 soon; WHEN is "frame" (a guest
+//	                   got one), or the path of a socket (it is there) or of a FIFO (CMD opens it)
+//	fifo PATH [DATA]   make a FIFO, that gives DATA to who reads it
 //	size PATH N        make a file of N zeros
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -91,16 +94,19 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	for len(frames) > 0 {
 		<-frames
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "WICK_TO="+ts.Getenv("WICK_TO"))
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	ts.Check(cmd.Start())
+	happened := make(chan io.Closer, 1)
+	go func() { happened <- await(args[0], ts.MkAbs(args[0]), frames) }()
 	select {
-	case <-frames:
+	case c := <-happened:
+		defer c.Close()
 	case <-time.After(10 * time.Second):
 		cmd.Process.Kill()
-		ts.Fatalf("no frame came")
+		ts.Fatalf("there is no %s", args[0])
 	}
 	start := time.Now()
 	ts.Check(cmd.Process.Signal(syscall.SIGINT))
@@ -112,9 +118,30 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// await waits for what interrupt calls WHEN. What it returns is to be closed when the command has ended.
+func await(when, path string, frames <-chan framing.Header) io.Closer {
+	if when == "frame" {
+		<-frames
+		return io.NopCloser(nil)
+	}
+	info, err := os.Stat(path)
+	for ; err != nil; info, err = os.Stat(path) {
+		time.Sleep(time.Millisecond)
+	}
+	if info.Mode().Type() == os.ModeNamedPipe {
+		// This waits for somebody to open the other end. An error shows in how the command ends.
+		f, _ := os.OpenFile(path, os.O_WRONLY, 0)
+		return f
+	}
+	return io.NopCloser(nil)
+}
+
 func fifo(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	ts.Check(syscall.Mkfifo(path, 0o600))
+	if len(args) == 1 {
+		return
+	}
 	written := make(chan error, 1)
 	go func() { written <- os.WriteFile(path, []byte(args[1]), 0) }()
 	ts.Defer(func() { ts.Check(<-written) })

@@ -180,6 +180,25 @@ func TestListenReplacesAStaleSocket(t *testing.T) {
 	l.Close()
 }
 
+// TestListenReplacesALiveSocket takes the path of an agent that listens there.
+func TestListenReplacesALiveSocket(t *testing.T) {
+	_, path := listener(t)
+	l, err := Listen("unix-listen:"+path, WithReplace())
+	if err != nil {
+		t.Fatal(err)
+	}
+	knock(t, path).ready()
+	c, err := l.Accept(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	l.Close()
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestListenWhereSomethingIs(t *testing.T) {
 	_, path := listen(t)
 	if _, err := Listen("unix-listen:" + path); err == nil || !strings.Contains(err.Error(), "unix:"+path) {
@@ -189,8 +208,10 @@ func TestListenWhereSomethingIs(t *testing.T) {
 	if err := os.WriteFile(file, []byte("keep"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen("unix-listen:" + file); err == nil || !strings.Contains(err.Error(), "no socket") {
-		t.Errorf("a file is there: %v", err)
+	for _, opts := range [][]Option{nil, {WithReplace()}} {
+		if _, err := Listen("unix-listen:"+file, opts...); err == nil || !strings.Contains(err.Error(), "no socket") {
+			t.Errorf("a file is there: %v", err)
+		}
 	}
 	if b, _ := os.ReadFile(file); string(b) != "keep" {
 		t.Error("the file is gone")
