@@ -1,6 +1,6 @@
 package framing
 
-// Type is the type byte of a frame.
+// Type is the type byte of a frame. Any value may arrive; String and FromHost take them all.
 type Type uint8
 
 // The message types. The comment gives the direction: G is the guest, H the host.
@@ -32,6 +32,10 @@ const (
 	MaxPayload = MaxLength - MinLength
 )
 
+// MaxText is the most bytes of a text with a 16-bit count: a path, the message of an error, the reason of a
+// write_file_result.
+const MaxText = 1<<16 - 1
+
 // Header is what a frame says of itself before its payload.
 type Header struct {
 	Type Type
@@ -39,4 +43,49 @@ type Header struct {
 	Seq uint32
 	// Size is the number of payload bytes, 0 to MaxPayload.
 	Size int
+}
+
+// String returns the message's name ("exec_result"), or "0x42" (two digits, upper case) for a type without one.
+// Only the latter allocates.
+func (t Type) String() string {
+	switch t {
+	case TypeReady:
+		return "ready"
+	case TypePing:
+		return "ping"
+	case TypePong:
+		return "pong"
+	case TypeExec:
+		return "exec"
+	case TypeExecResult:
+		return "exec_result"
+	case TypeWriteFile:
+		return "write_file"
+	case TypeWriteFileResult:
+		return "write_file_result"
+	case TypeSpawnWatch:
+		return "spawn_watch"
+	case TypeSpawnResult:
+		return "spawn_watch_result"
+	case TypeProcessExit:
+		return "process_exit"
+	case TypeShutdown:
+		return "shutdown"
+	case TypeShutdownAck:
+		return "shutdown_ack"
+	case TypeError:
+		return "error"
+	}
+	const digits = "0123456789ABCDEF"
+	return string([]byte{'0', 'x', digits[t>>4], digits[t&15]})
+}
+
+// FromHost reports whether a host may send frames of this type. It is false for TypeError, which a guest that
+// gets one nevertheless logs and does not answer.
+func (t Type) FromHost() bool {
+	switch t {
+	case TypePing, TypeExec, TypeWriteFile, TypeSpawnWatch, TypeShutdown:
+		return true
+	}
+	return false
 }

@@ -1,0 +1,111 @@
+package framing
+
+// Part is a whole frame, or a piece of one longer than the decoder's window. Every piece has the frame's header.
+type Part struct {
+	Header
+	// Offset is where in the payload Data begins, in bytes.
+	Offset int
+	// Data aliases the bytes given to Next, and is good for as long as they are. Its capacity is its length, so
+	// appending to it does not reach what follows.
+	Data []byte
+}
+
+// First reports whether the part begins its frame's payload. A whole frame is both first and last.
+func (p *Part) First() bool { return p.Offset == 0 }
+
+// Last reports whether the part ends its frame's payload.
+func (p *Part) Last() bool { return p.Offset+len(p.Data) == p.Size }
+
+// Decoder cuts a byte stream into frames. It holds no bytes: what Next does not take the caller keeps, and
+// gives again with more behind it. The zero Decoder with Window set is ready.
+//
+// A length field that is out of range is an error as soon as its four bytes are there, and nothing is ever allocated
+// from what a length claims. The decoder looks at no type and at no payload.
+type Decoder struct {
+	// Window is the capacity of the caller's buffer: a frame (header and payload) of at most so many bytes is handed out whole,
+	// a longer one in pieces as they come, the first as soon as it has a byte. At least HeaderSize+1; it may not
+	// change while Mid.
+	Window int
+
+	// left is the number of bytes to come of the frame that is handed out in pieces, or failed. While it is not 0, b does not
+	// begin with a header: the one thing the quick way through Next has to know.
+	left int
+	// head is that frame's header.
+	head Header
+	err  error
+}
+
+// failed is the value of Decoder.left after an error.
+const failed = -1
+
+// Next takes the next part off the front of b into p and returns the bytes taken. 0 and nil: b must grow, and p is
+// as it was. A *LengthError is final, and every later call returns it.
+//
+// It takes nothing of a frame before it can hand something out, so a caller whose buffer has Window bytes and is given again from
+// its front never gets stuck.
+func (d *Decoder) Next(b []byte, p *Part) (n int, err error) {
+	// The quick way is for a frame that is there whole. Subtracting first makes one comparison of the length's two limits.
+	if len(b) >= HeaderSize && d.left == 0 {
+		if size := u32(b) - MinLength; size <= MaxPayload {
+			end := HeaderSize + int(size)
+			if end <= len(b) && end <= d.Window {
+				p.Type = Type(b[4])
+				p.Seq = u32(b[5:])
+				p.Size = int(size)
+				p.Offset = 0
+				p.Data = b[HeaderSize:end:end]
+				return end, nil
+			}
+		}
+	}
+	return d.next(b, p)
+}
+
+// next is Next for what is not a whole frame at the front of b.
+func (d *Decoder) next(b []byte, p *Part) (int, error) {
+	switch {
+	case d.left == failed:
+		return 0, d.err
+	case d.left > 0:
+		return d.piece(b, 0, p), nil
+	case len(b) < 4:
+		return 0, nil
+	}
+	length := u32(b)
+	if length < MinLength || length > MaxLength {
+		d.left, d.err = failed, &LengthError{Length: length}
+		return 0, d.err
+	}
+	size := int(length - MinLength)
+	if len(b) < HeaderSize {
+		return 0, nil
+	}
+	if size == 0 {
+		// Only a window that is smaller than a header leads here. There is no piece of nothing, so the frame is
+		// handed out all the same.
+		*p = Part{Header: Header{Type: Type(b[4]), Seq: u32(b[5:])}}
+		return HeaderSize, nil
+	}
+	if HeaderSize+size <= d.Window || len(b) == HeaderSize {
+		return 0, nil
+	}
+	d.head = Header{Type: Type(b[4]), Seq: u32(b[5:]), Size: size}
+	d.left = size
+	return d.piece(b, HeaderSize, p), nil
+}
+
+// piece hands out what b has, from start, of the frame in hand, and returns the end of it.
+func (d *Decoder) piece(b []byte, start int, p *Part) int {
+	if len(b) == start {
+		return 0
+	}
+	end := start + min(len(b)-start, d.left)
+	p.Header = d.head
+	p.Offset = d.head.Size - d.left
+	p.Data = b[start:end:end]
+	d.left -= end - start
+	return end
+}
+
+// Mid reports whether the decoder stands within a frame that it hands out in pieces: its last part is still to come.
+func (d *Decoder) Mid() bool { return d.left > 0 }

@@ -1,0 +1,44 @@
+package framing
+
+import "strconv"
+
+// A LengthError is a length field outside MinLength..MaxLength; the stream cannot be resynchronised.
+type LengthError struct {
+	// Length is the field as it was read.
+	Length uint32
+}
+
+// Error reads "frame length 4 is outside 5..16777216".
+func (e *LengthError) Error() string {
+	return "frame length " + strconv.FormatUint(uint64(e.Length), 10) + " is outside " +
+		strconv.Itoa(MinLength) + ".." + strconv.Itoa(MaxLength)
+}
+
+// A PayloadError is a payload that cannot be parsed. Its frame was cut cleanly all the same, so the stream goes on.
+type PayloadError struct {
+	// Type is the message's type.
+	Type Type
+	// Reason is lower case, without the message's name.
+	Reason string
+}
+
+// Error reads "exec: payload is short" and the like.
+func (e *PayloadError) Error() string { return e.Type.String() + ": " + e.Reason }
+
+// The reasons of a PayloadError. They are constants, so that refusing a payload costs one small allocation
+// whatever the payload holds.
+const (
+	// reasonShort is a payload that ends before its fixed fields do.
+	reasonShort = "payload is short"
+	// reasonLong is a payload that goes on after its last field.
+	reasonLong = "payload is long"
+	// reasonCount is a count that points beyond the payload's end, or leaves bytes before it.
+	reasonCount     = "a count does not add up"
+	reasonFlag      = "unknown flag"
+	reasonSuccess   = "success is neither 0 nor 1"
+	reasonCommand   = "NUL in the command"
+	reasonPath      = "NUL in the path"
+	reasonEmptyName = "empty name in the environment"
+	reasonName      = "NUL or = in a name of the environment"
+	reasonValue     = "NUL in a value of the environment"
+)

@@ -1,0 +1,88 @@
+package framing
+
+// flagRoot is the flag of exec, spawn_watch ("run as root") and write_file ("write as root"). No other bit is known.
+const flagRoot = 1
+
+// Sizes of an exec's fixed fields, in bytes: timeout and count, with the flags between them in the longer form.
+const (
+	execShort = 4 + 4
+	execLong  = 4 + 1 + 4
+)
+
+// Exec is the payload of exec and spawn_watch.
+type Exec struct {
+	// TimeoutMS is in milliseconds from the spawn; 0 = none.
+	TimeoutMS uint32
+	// Root asks for the command to run as root.
+	Root bool
+	// Command is for sh -c: any bytes but NUL, or none.
+	Command []byte
+	// Env is what is added to the guest's own environment.
+	Env Env
+}
+
+// short reports whether e fits the short form, which has no room for flags or environment.
+func (e *Exec) short() bool { return !e.Root && e.Env.n == 0 }
+
+// PayloadSize is the length of e's payload in bytes, which must be at most MaxPayload to be sent.
+func (e *Exec) PayloadSize() int {
+	switch {
+	case e.short():
+		return execShort + len(e.Command)
+	case e.Env.n == 0:
+		return execLong + len(e.Command)
+	}
+	return execLong + len(e.Command) + 4 + e.Env.Size()
+}
+
+// AppendExec appends an exec or spawn_watch frame (t says which): the short form if neither Root nor Env is set. It
+// does not check what a guest would refuse: a NUL in the command, a bad entry of the environment, a payload beyond
+// MaxPayload.
+func AppendExec(dst []byte, t Type, seq uint32, e *Exec) []byte {
+	dst = AppendHeader(dst, t, seq, e.PayloadSize())
+	dst = appendU32(dst, e.TimeoutMS)
+	if !e.short() {
+		var flags byte
+		if e.Root {
+			flags |= flagRoot
+		}
+		dst = append(dst, flags)
+	}
+	dst = appendU32(dst, uint32(len(e.Command)))
+	dst = append(dst, e.Command...)
+	if e.Env.n > 0 {
+		dst = appendU32(dst, e.Env.n)
+		dst = append(dst, e.Env.raw...)
+	}
+	return dst
+}
+
+// ParseExec parses the whole payload of an exec or spawn_watch into e; its slices alias payload. Nothing is allocated
+// but the error (*PayloadError), and then e is as it was.
+func ParseExec(t Type, payload []byte, e *Exec) error {
+	// One grammar for both ways to read an exec: what the checker lets pass only has to be cut up.
+	var c ExecChecker
+	c.Reset(t, len(payload))
+	c.Check(payload)
+	if err := c.Finish(); err != nil {
+		return err
+	}
+	*e = Exec{TimeoutMS: u32(payload)}
+	text := payload[4:]
+	if !isShortExec(u32(payload[4:]), len(payload)-execShort) {
+		e.Root = payload[4]&flagRoot != 0
+		text = payload[5:]
+	}
+	var env []byte
+	e.Command, env = cutText(text)
+	if len(env) > 0 {
+		e.Env = Env{n: u32(env), raw: env[4:len(env):len(env)]}
+	}
+	return nil
+}
+
+// isShortExec tells the forms apart by n, the bytes 4 to 7 read as a count, and rest, the number of bytes after them. The short
+// form is the one whose count is exact. No payload is exact in both: in the longer form these four bytes are the
+// flags and the upper three of the count, so their count is beyond any payload if a flag is set, and about 1/256 of
+// the payload otherwise.
+func isShortExec(n uint32, rest int) bool { return uint64(n) == uint64(rest) }

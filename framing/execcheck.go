@@ -1,0 +1,202 @@
+package framing
+
+import "bytes"
+
+// ExecChecker checks a payload that is too long to hold, as it passes by: the same grammar as ParseExec, and the
+// same errors. It keeps no more than the number it is in the middle of. Reset comes first.
+//
+// An error is found at the earliest byte that makes it certain; in particular a count is held against what the payload
+// has left as soon as it was read.
+type ExecChecker struct {
+	err   error
+	left  int // bytes of the payload to come
+	text  int // bytes to come of the text in hand; 0 while in a number
+	count uint32
+	typ   Type
+	field execField
+	have  uint8 // bytes of num taken,
+	want  uint8 // and wanted
+	num   [execLong]byte
+}
+
+// execField is a part of an exec's payload: numbers, and the text that they count.
+type execField uint8
+
+const (
+	// execUnset is before Reset.
+	execUnset execField = iota
+	// execCommand begins with the timeout and, in the longer form, the flags.
+	execCommand
+	// execCount is the number of environment entries.
+	execCount
+	execKey
+	execValue
+	execDone
+)
+
+// Reset begins a payload of size bytes of a frame of type t.
+func (c *ExecChecker) Reset(t Type, size int) {
+	*c = ExecChecker{typ: t, left: size, field: execCommand, want: execShort}
+	if size < execShort {
+		c.fail(reasonShort)
+	}
+}
+
+// Check takes the next piece, of any length. The first error (*PayloadError) is kept and returned by every later call.
+func (c *ExecChecker) Check(piece []byte) error {
+	if len(piece) > c.left {
+		c.fail(reasonCount)
+	}
+	for len(piece) > 0 && c.err == nil {
+		if c.text == 0 {
+			n := copy(c.num[c.have:c.want], piece)
+			c.have += uint8(n)
+			c.left -= n
+			piece = piece[n:]
+			if c.have == c.want {
+				c.endNumber()
+			}
+			continue
+		}
+		n := min(c.text, len(piece))
+		c.checkText(piece[:n])
+		c.text -= n
+		c.left -= n
+		piece = piece[n:]
+		if c.text == 0 {
+			c.endText()
+		}
+	}
+	return c.err
+}
+
+// Finish reports the payload's error, once all pieces were given. Pieces that are missing are an error too.
+func (c *ExecChecker) Finish() error {
+	if c.field != execDone {
+		c.fail(reasonShort)
+	}
+	return c.err
+}
+
+// fail keeps the first error.
+func (c *ExecChecker) fail(reason string) {
+	if c.err == nil {
+		c.err = &PayloadError{c.typ, reason}
+	}
+}
+
+// beginNumber goes on to a field that begins with a 32-bit number.
+func (c *ExecChecker) beginNumber(f execField) {
+	if c.left < 4 {
+		c.fail(reasonCount)
+	}
+	c.field, c.have, c.want = f, 0, 4
+}
+
+// endNumber acts on the number in hand, now complete.
+func (c *ExecChecker) endNumber() {
+	switch c.field {
+	case execCommand:
+		c.endHead()
+	case execCount:
+		c.count = u32(c.num[:])
+		switch {
+		case c.count == 0:
+			c.end()
+		case uint64(c.count)*entryMin > uint64(c.left):
+			c.fail(reasonCount)
+		default:
+			c.beginNumber(execKey)
+		}
+	case execKey:
+		n := u32(c.num[:])
+		if n == 0 {
+			c.fail(reasonEmptyName)
+			return
+		}
+		c.beginText(n)
+	case execValue:
+		c.beginText(u32(c.num[:]))
+	}
+}
+
+// endHead tells the short form from the longer one, and then begins the command.
+func (c *ExecChecker) endHead() {
+	if c.want == execShort {
+		if n := u32(c.num[4:]); isShortExec(n, c.left) {
+			c.beginText(n)
+			return
+		}
+		if c.left < execLong-execShort {
+			c.fail(reasonCount)
+		}
+		c.want = execLong
+		return
+	}
+	if c.num[4]&^flagRoot != 0 {
+		c.fail(reasonFlag)
+		return
+	}
+	c.beginText(u32(c.num[5:]))
+}
+
+// beginText begins the n bytes of the field's text.
+func (c *ExecChecker) beginText(n uint32) {
+	if !within(n, c.left) {
+		c.fail(reasonCount)
+		return
+	}
+	c.text = int(n)
+	if n == 0 {
+		c.endText()
+	}
+}
+
+// checkText looks for the bytes that the field's text may not have.
+func (c *ExecChecker) checkText(b []byte) {
+	switch nul := bytes.IndexByte(b, 0) >= 0; c.field {
+	case execCommand:
+		if nul {
+			c.fail(reasonCommand)
+		}
+	case execKey:
+		if nul || bytes.IndexByte(b, '=') >= 0 {
+			c.fail(reasonName)
+		}
+	case execValue:
+		if nul {
+			c.fail(reasonValue)
+		}
+	}
+}
+
+// endText goes on to what follows the field's text.
+func (c *ExecChecker) endText() {
+	switch c.field {
+	case execCommand:
+		// The environment may be left out.
+		if c.left == 0 {
+			c.end()
+			return
+		}
+		c.beginNumber(execCount)
+	case execKey:
+		c.beginNumber(execValue)
+	case execValue:
+		c.count--
+		if c.count == 0 {
+			c.end()
+			return
+		}
+		c.beginNumber(execKey)
+	}
+}
+
+// end is where the grammar ends, and the payload has to.
+func (c *ExecChecker) end() {
+	if c.left > 0 {
+		c.fail(reasonCount)
+		return
+	}
+	c.field = execDone
+}
