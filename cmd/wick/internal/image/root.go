@@ -80,8 +80,12 @@ func build(ctx context.Context, dir cache.Dir, source, init string) (Root, error
 	if err != nil {
 		return Root{}, err
 	}
+	var env []string
+	if kind == isDefault {
+		env = []string{"SOURCE_DATE_EPOCH=0"} // the same image from the same busybox, wherever
+	}
 	path, err := dir.Get(ctx, key.Name("root", ".squashfs"), func(ctx context.Context, tmp string) error {
-		return squash(ctx, tmp, func(w io.Writer) error {
+		return squash(ctx, tmp, env, func(w io.Writer) error {
 			s := newStream(w)
 			if err := kind.fill(s, source, busybox); err != nil {
 				return err

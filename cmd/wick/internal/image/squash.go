@@ -73,13 +73,14 @@ func toolError(cmd *exec.Cmd, output string, err error) error {
 // squash makes the squashfs at out from the tar that fill writes.
 //
 // Compression is gzip: it is the one that every kernel with squashfs has. mksquashfs takes nothing about the top directory from a tar,
-// so its mode is always 0755 and its time that of the making.
-func squash(ctx context.Context, out string, fill func(io.Writer) error) error {
+// so its mode is always 0755 and its time that of the making, unless the environment (SOURCE_DATE_EPOCH) bounds all times.
+func squash(ctx context.Context, out string, env []string, fill func(io.Writer) error) error {
 	cmd, err := tool(ctx, "mksquashfs", "-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-comp", "gzip",
-		"-mkfs-time", "0", "-root-mode", "755", "-root-uid", "0", "-root-gid", "0")
+		"-root-mode", "755", "-root-uid", "0", "-root-gid", "0")
 	if err != nil {
 		return err
 	}
+	cmd.Env = append(cmd.Env, env...)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("feed mksquashfs: %w", err)
