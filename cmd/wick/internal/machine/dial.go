@@ -1,9 +1,11 @@
 package machine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"wick/framing/client"
@@ -39,7 +41,7 @@ func (m *Machine) Dial(ctx context.Context, limit time.Duration) (*client.Client
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("the guest did not say ready within %v", limit)
 	}
-	return nil, &BootError{err, m.ConsoleTail(bootErrorLines)}
+	return nil, &BootError{err, m.lastWords()}
 }
 
 // settle waits for what the guest has still to say on the console: it said why it did not boot, and then goes down.
@@ -48,6 +50,21 @@ func (m *Machine) settle() {
 	case <-m.done:
 	case <-time.After(2 * time.Second):
 	}
+}
+
+// bootErrorLines is how many lines of the console a BootError has.
+const bootErrorLines = 20
+
+// lastWords is the end of the console, without what a panic appends of the processor's state: the reason stands before it.
+func (m *Machine) lastWords() []string {
+	lines := m.ConsoleTail(0)
+	for i, line := range lines {
+		if strings.Contains(line, panicMark) {
+			lines = lines[:i+1]
+			break
+		}
+	}
+	return lines[max(0, len(lines)-bootErrorLines):]
 }
 
 func (m *Machine) ended() bool {
@@ -65,28 +82,44 @@ type DownError struct{ Err error }
 func (e *DownError) Error() string { return "power the machine off: " + e.Err.Error() + "; killed it" }
 func (e *DownError) Unwrap() error { return e.Err }
 
-// PowerOff has the guest go down in order and kills it if it has not when ctx ends. It is asked by a SIGTERM to init: the protocol
-// has no message for it. That command is among the first to be killed on the way down, so what becomes of it means nothing.
+// PowerOff has the guest go down in order, and kills it if that cannot be or has not happened when ctx ends.
 func (m *Machine) PowerOff(ctx context.Context, c *client.Client) error {
-	_, asked := c.Exec(ctx, client.Exec{Command: "kill -TERM 1"})
-	if gone, ok := errors.AsType[*client.ConnError](asked); ok && !m.ended() {
-		// A connection that was lost before asks nobody. The keys do, where there are some.
-		if m.CtrlAltDel(ctx) == nil {
-			asked = nil
-		} else {
-			asked = gone
-		}
+	asked := m.askDown(ctx, c)
+	if asked != nil && !m.ended() {
+		m.Kill()
+		return &DownError{asked}
 	}
 	exit, err := m.Wait(ctx)
-	if err == nil {
-		if exit.Panic != "" {
-			return fmt.Errorf("power the machine off: %v", exit)
+	switch {
+	case err != nil:
+		m.Kill()
+		return &DownError{err}
+	case exit.Panic != "" || exit.Err != nil:
+		return fmt.Errorf("power the machine off: %v", exit)
+	}
+	return nil
+}
+
+// askDown sends init a SIGTERM: the protocol has no message for it. The command is among the first to be killed on the way down, so it
+// may end well, or by a signal, or with the connection. Where there is no shell or no connection the keys may do.
+func (m *Machine) askDown(ctx context.Context, c *client.Client) error {
+	select {
+	case <-c.Done():
+		if m.CtrlAltDel(ctx) == nil {
+			return nil
 		}
+		return c.Err()
+	default:
+	}
+	result, err := c.Exec(ctx, client.Exec{Command: "kill -TERM 1"})
+	if _, gone := errors.AsType[*client.ConnError](err); gone {
 		return nil
 	}
-	m.Kill()
-	if asked != nil {
-		err = asked
+	if err == nil && result.ExitCode != 0 && result.ExitCode < 128 {
+		err = fmt.Errorf("kill -TERM 1 in the guest: exit code %d: %s", result.ExitCode, bytes.TrimSpace(result.Stderr))
 	}
-	return &DownError{err}
+	if err != nil && m.CtrlAltDel(ctx) == nil {
+		return nil
+	}
+	return err
 }

@@ -56,42 +56,6 @@ type Machine struct {
 	kill   chan struct{} // closed by Kill
 }
 
-// Exit is how a machine ended.
-type Exit struct {
-	// Killed says that Kill ended it. Otherwise Panic is the kernel's last message if it panicked, and Err what is wrong if the
-	// monitor failed. If all three are zero the guest went down by itself.
-	Killed bool
-	Panic  string
-	Err    error
-}
-
-func (e Exit) String() string {
-	switch {
-	case e.Killed:
-		return "killed"
-	case e.Panic != "":
-		return "kernel panic: " + e.Panic
-	case e.Err != nil:
-		return e.Err.Error()
-	}
-	return "the guest went down"
-}
-
-// A MonitorError is a virtual machine monitor that failed.
-type MonitorError struct {
-	Program string
-	Status  string
-	Output  string // the last it wrote
-}
-
-func (e *MonitorError) Error() string {
-	s := e.Program + " failed: " + e.Status
-	if e.Output != "" {
-		s += ": " + e.Output
-	}
-	return s
-}
-
 // Start starts a machine and returns as soon as its monitor runs. The ctx bounds that and not the machine: Kill must be called, or Done be
 // waited for, or something is left behind.
 func Start(ctx context.Context, c Config) (*Machine, error) {
@@ -220,6 +184,9 @@ func (m *Machine) wait() {
 		exit.Killed = true
 		m.process.kill()
 	}
+	if exit.Killed && m.process.cmd.ProcessState.Exited() {
+		exit.Killed = false // it was quicker
+	}
 	m.cleanup()
 	if state := m.process.cmd.ProcessState; !exit.Killed && !state.Success() {
 		exit.Err = &MonitorError{
@@ -229,16 +196,6 @@ func (m *Machine) wait() {
 	exit.Panic = m.panicked()
 	m.exit = exit
 	close(m.done)
-}
-
-// panicked is what the kernel panicked of, as far as it said so on the console.
-func (m *Machine) panicked() string {
-	for _, line := range m.console.Lines(0) {
-		if _, reason, ok := strings.Cut(line, "Kernel panic - not syncing: "); ok {
-			return reason
-		}
-	}
-	return ""
 }
 
 // cleanup takes away all but the monitor's process.

@@ -24,9 +24,6 @@ type BootError struct {
 func (e *BootError) Error() string { return "boot the machine: " + e.Err.Error() }
 func (e *BootError) Unwrap() error { return e.Err }
 
-// bootErrorLines is how many lines of the console a BootError has.
-const bootErrorLines = 20
-
 // Run boots a machine, copies files into it, runs the command, powers it off and returns the command's result. When ctx ends the
 // machine is powered off, or killed if it is not up yet. Nothing of it is left when Run returns, unless Keep is set.
 //
