@@ -173,3 +173,17 @@ func copyFile(to, from string, mode os.FileMode) error {
 	}
 	return out.Close()
 }
+
+// Save copies an image out of the cache. What is at out is replaced in one step, once the copy is whole.
+func Save(image, out string) error {
+	tmp := out + ".tmp"
+	err := copyFile(tmp, image, 0o644)
+	if err == nil {
+		err = os.Rename(tmp, out)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return fmt.Errorf("write the image: %w", err)
+	}
+	return nil
+}
