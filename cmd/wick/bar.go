@@ -3,11 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 )
 
 const (
@@ -29,7 +26,7 @@ type bar struct {
 // newBar makes a bar on w, if that is a terminal.
 func newBar(w io.Writer, name string, size int64) *bar {
 	b := &bar{name: name, size: size, drawn: time.Now()}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if isTerminal(w) {
 		b.w = w
 	}
 	return b

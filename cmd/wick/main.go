@@ -40,7 +40,7 @@ func mainCode() int {
 		select {
 		case <-done:
 		case <-signals: // somebody is in a hurry
-		case <-time.After(unwindLimit):
+		case <-time.After(max(unwindLimit, time.Duration(t.unwind.Load()))):
 		}
 		return 128 + int(sig.(syscall.Signal))
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,12 +20,15 @@ type tool struct {
 
 	to             string
 	connectTimeout time.Duration
+	// unwind is how long a signal waits for the command to undo what it did, if it takes longer than usual.
+	unwind atomic.Int64
 	// parsed is set once the command line was found to be right, so that an error before it is one of usage.
 	parsed bool
 }
 
 // commands makes the commands, in the order of the help text.
 var commands = []func(*tool) *cobra.Command{
+	(*tool).runCommand,
 	(*tool).execCommand,
 	(*tool).spawnCommand,
 	(*tool).putCommand,
@@ -36,11 +40,12 @@ var commands = []func(*tool) *cobra.Command{
 func (t *tool) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "wick",
-		Short: "Talk to the agent in a microVM",
-		Long: `wick talks to the agent in a microVM: it runs commands there, writes files,
-and measures how quick it answers.
+		Short: "Run microVMs, and talk to the agent in them",
+		Long: `wick boots a microVM and runs a command in it, with wick run; and it talks to the
+agent in one that runs: it runs commands there, writes files, and measures how quick it
+answers.
 
-The guest is named by --to or by $WICK_TO:
+For all but wick run the guest is named by --to or by $WICK_TO:
 
   unix:PATH                      connect to an agent that listens on a Unix socket
   unix-listen:PATH               listen there, and take the agent that connects
