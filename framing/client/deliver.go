@@ -44,9 +44,11 @@ func (c *Client) deliverReply(f *frame) error {
 	if call == nil {
 		return nil
 	}
-	err := protocolErrorf("%v in answer to what asks for %v", f.Type, call.want)
+	var err error
 	if f.Type == call.want {
 		err = c.parseReply(f, call)
+	} else {
+		err = protocolErrorf("%v in answer to what asks for %v", f.Type, call.want)
 	}
 	if err != nil {
 		// The connection ends of it, and the call as all others do.

@@ -56,7 +56,9 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 		if o.once || !worthRetrying(err) {
 			return nil, &DialError{Op: "dial", Addr: addr, Err: err}
 		}
-		last = err
+		if last == nil || !errors.Is(err, context.DeadlineExceeded) {
+			last = err // of two reasons, the one that says more than that time ran out
+		}
 		select {
 		case <-ctx.Done():
 			return nil, &DialError{Op: "dial", Addr: addr, Err: ctx.Err(), Last: last}
@@ -91,6 +93,9 @@ func (a *address) connect(ctx context.Context) (net.Conn, error) {
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", a.path)
+	if op, ok := err.(*net.OpError); ok {
+		return nil, op.Err // the rest of it is what DialError says
+	}
 	if err != nil {
 		return nil, err
 	}

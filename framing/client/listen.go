@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -23,13 +25,15 @@ type Listener struct {
 
 	turn chan struct{} // held by the one Accept that waits; the listener's deadline is its own
 
+	readyLimit time.Duration // readyLimit, but for tests
+
 	close  sync.Once
 	open   context.Context // ends with Close
 	closed context.CancelFunc
 }
 
 // Listen listens at a listening form of address. A socket that is left over there, at which nobody listens, is replaced; one at
-// which somebody does is an error.
+// which somebody does is an error; see [WithReplace].
 //
 // The error is an [*AddrError] or a [*DialError].
 func Listen(addr string, opts ...Option) (*Listener, error) {
@@ -40,11 +44,16 @@ func Listen(addr string, opts ...Option) (*Listener, error) {
 	if !a.listens() {
 		return nil, a.errorf("nothing to listen at (want unix-listen: or firecracker-listen:)")
 	}
-	ln, err := listenUnix(a.path)
+	o := collect(opts)
+	listen := listenUnix
+	if o.replace {
+		listen = replaceUnix
+	}
+	ln, err := listen(a.path)
 	if err != nil {
 		return nil, &DialError{Op: "listen", Addr: addr, Err: err}
 	}
-	l := &Listener{addr: a, opts: collect(opts), ln: ln, turn: make(chan struct{}, 1)}
+	l := &Listener{addr: a, opts: o, ln: ln, turn: make(chan struct{}, 1), readyLimit: readyLimit}
 	l.open, l.closed = context.WithCancel(context.Background())
 	l.file, err = os.Lstat(a.path)
 	if err != nil {
@@ -70,6 +79,38 @@ func listenUnix(path string) (*net.UnixListener, error) {
 	return ln, nil
 }
 
+// replaceUnix listens at path in place of any socket that is there.
+func replaceUnix(path string) (*net.UnixListener, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+		return nil, noSocket(path)
+	}
+	// It listens under another name before it takes the path, at which so there is never nobody.
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".s")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	// Through /proc, for dir is longer than path and might not fit a socket's address.
+	ln, err := listenUnix(fmt.Sprintf("/proc/self/fd/%d/s", d.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(filepath.Join(dir, "s"), path); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+func noSocket(path string) error {
+	return &os.PathError{Op: "bind", Path: path, Err: errors.New("there is a file that is no socket")}
+}
+
 // removeStale removes the socket at path if nobody listens at it.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
@@ -77,7 +118,7 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != os.ModeSocket {
-		return &os.PathError{Op: "bind", Path: path, Err: errors.New("there is a file that is no socket")}
+		return noSocket(path)
 	}
 	conn, err := net.Dial("unix", path)
 	if err == nil {
@@ -139,7 +180,7 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 
 // greet waits for ready on an accepted connection.
 func (l *Listener) greet(ctx context.Context, conn net.Conn) (*Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	ctx, cancel := context.WithTimeout(ctx, l.readyLimit)
 	defer cancel()
 	defer context.AfterFunc(l.open, cancel)()
 	return greet(ctx, conn, l.opts)

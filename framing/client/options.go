@@ -4,8 +4,9 @@ package client
 type Option func(*options)
 
 type options struct {
-	once   bool
-	onExit func(*Exit) bool
+	once    bool
+	replace bool
+	onExit  func(*Exit) bool
 }
 
 func collect(opts []Option) options {
@@ -19,6 +20,11 @@ func collect(opts []Option) options {
 // WithoutRetry makes Dial try once: a guest that is not there yet is an error at once. It means nothing to the forms
 // that listen.
 func WithoutRetry() Option { return func(o *options) { o.once = true } }
+
+// WithReplace makes Listen take the socket's path from whoever listens there. An agent that was started with --unix-socket listens when it finds no
+// host; it notices that its socket was replaced, and connects. Without the option a live listener is an error, for it may
+// be another host.
+func WithReplace() Option { return func(o *options) { o.replace = true } }
 
 // WithOnExit has f called for every process that exits, in the order of the exits. If f returns true the exit is f's, and is not kept for a
 // later [Client.WaitExit]; one that waits already gets it all the same.

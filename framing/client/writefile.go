@@ -111,6 +111,9 @@ func (w *fileWriter) stream(ctx context.Context, buf *[contentBuffer]byte, first
 	case <-c.done:
 		return c.Err()
 	}
+	if err := ctx.Err(); err != nil {
+		return err // select may have preferred the turn
+	}
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
