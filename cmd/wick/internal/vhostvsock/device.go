@@ -56,9 +56,10 @@ func New(cfg Config) (*Device, error) {
 	case cfg.GuestCID <= hostCID || cfg.GuestCID >= 1<<32-1:
 		return nil, fmt.Errorf("guest CID %d is out of range", cfg.GuestCID)
 	case cfg.VhostSocket == "" || len(cfg.VhostSocket) > maxUnixPath:
-		return nil, fmt.Errorf("vhost-user socket %q: path of %d bytes, want 1 to %d", cfg.VhostSocket, len(cfg.VhostSocket), maxUnixPath)
+		return nil, fmt.Errorf("vhost-user socket %q: path must have 1 to %d bytes", cfg.VhostSocket, maxUnixPath)
 	case cfg.UDS == "" || len(hostPath(cfg.UDS, 1<<32-1)) > maxUnixPath:
-		return nil, fmt.Errorf("vsock socket %q: path of %d bytes, want 1 to %d", cfg.UDS, len(cfg.UDS), maxUnixPath-len(hostPath("", 1<<32-1)))
+		return nil, fmt.Errorf("vsock socket %q: path must have 1 to %d bytes", cfg.UDS,
+			maxUnixPath-len(hostPath("", 1<<32-1)))
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func readSome(t *testing.T, c net.Conn, want string) {
@@ -271,6 +273,50 @@ func TestGuestBreaksProtocol(t *testing.T) {
 		}
 		wantEOF(t, c)
 	}
+}
+
+func TestGuestTalksBeforeItAccepts(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, false)
+	c := m.dialHost("CONNECT 1000\n")
+	h, _ := m.want(opRequest)
+	p := peer{m: m, guestPort: 1000, hostPort: h.srcPort}
+	p.send(opShutdown, shutBoth, nil)
+	p.send(opData, 0, []byte("early"))
+	p.want(opReset)
+	wantEOF(t, c)
+}
+
+// A process that is out of descriptors accepts again once it has some. Not parallel: it is about the whole process.
+func TestOutOfDescriptors(t *testing.T) {
+	m := newMachine(t, false)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = 200
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	var hoard []int
+	for {
+		fd, err := unix.FcntlInt(uintptr(m.memfd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		hoard = append(hoard, fd)
+	}
+	unix.Close(hoard[0])
+	c := m.dialHost("CONNECT 1000\n") // takes the one that is free
+	m.quiet()
+	m.send(header{srcPort: 1, dstPort: 1000, op: opRequest}, nil)
+	m.want(opReset)
+	closeAll(hoard[1:])
+	h, _ := m.want(opRequest)
+	peer{m: m, guestPort: 1000, hostPort: h.srcPort}.send(opResponse, 0, nil)
+	readSome(t, c, "OK ")
 }
 
 func TestFrontendVanishes(t *testing.T) {

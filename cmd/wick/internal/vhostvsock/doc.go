@@ -9,7 +9,8 @@
 // refuses, or does not answer within 2 s, the stream is closed without a word. The other way, a guest that connects to
 // CID 2, port N, gets whoever listens on the Unix socket UDS_N; if nobody does, its connect fails with ECONNRESET.
 //
-// Until the guest's driver runs, UDS accepts nobody: a host that connects earlier waits in the backlog.
+// Until the guest's driver runs, and while the machine is paused, UDS accepts nobody: a host that connects then waits in
+// the backlog. A greeting once begun must be complete within 2 s.
 //
 // # virtio-vsock (virtio 1.2, section 5.10)
 //
@@ -41,7 +42,8 @@
 // fires when the guest has added buffers (kick) and one to fire when the device has used some (call). Ring addresses are
 // in QEMU's own address space, descriptors in the ring hold guest-physical ones. GET_VRING_BASE stops a ring and returns
 // how far it was read; the guest's memory holds all the rest of its state, so that a stopped ring can be started again.
-// The guest's CID is the only configuration and is read with GET_CONFIG.
+// That is how QEMU pauses a machine, whose connections therefore outlive a stop; they end when a driver starts over, with
+// rings that begin at 0. The guest's CID is the only configuration and is read with GET_CONFIG.
 //
 // The rings are split virtqueues (virtio 1.2, section 2.7) with VIRTIO_F_VERSION_1 and, if the driver wants them,
 // indirect descriptors (2.7.5.3). Kicks and calls are suppressed by flags (2.7.7), not by event index.

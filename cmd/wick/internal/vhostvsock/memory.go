@@ -53,13 +53,15 @@ func mapRegion(spec regionSpec, fd int) (region, error) {
 	switch {
 	case spec.size == 0 || end < spec.offset || end > math.MaxInt,
 		spec.guest+spec.size < spec.guest, spec.user+spec.size < spec.user:
-		return region{}, fmt.Errorf("map memory region at %#x: size %#x at offset %#x out of range", spec.guest, spec.size, spec.offset)
+		return region{}, fmt.Errorf("map memory region at %#x: size %#x at offset %#x out of range",
+			spec.guest, spec.size, spec.offset)
 	case uint64(st.Size) < end:
 		// Touching what lies beyond the end would be a SIGBUS.
 		return region{}, fmt.Errorf("map memory region at %#x: ends at %#x of a file of %#x bytes", spec.guest, end, st.Size)
 	}
 	skip := spec.offset % uint64(unix.Getpagesize())
-	mapping, err := unix.Mmap(fd, int64(spec.offset-skip), int(spec.size+skip), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	const access = unix.PROT_READ | unix.PROT_WRITE
+	mapping, err := unix.Mmap(fd, int64(spec.offset-skip), int(spec.size+skip), access, unix.MAP_SHARED)
 	if err != nil {
 		return region{}, fmt.Errorf("map memory region at %#x, %#x bytes: %w", spec.guest, spec.size, err)
 	}
