@@ -13,13 +13,14 @@ import (
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/image"
+	"wick/framing/client"
 )
 
-// Options is a run: a machine, and a command in it. The zero value of a field is the usual choice, but for Command and Init.
+// Options is a run: a machine, and a command in it. The zero value of a field is the usual choice, but for Exec's Command.
 type Options struct {
-	// Command is for the guest's sh -c.
-	Command string
-	// Init is the path of the vm-init to boot; see [FindInit].
+	// Exec is the command.
+	Exec client.Exec
+	// Init is the path of the vm-init to boot, that of [FindInit] if "".
 	Init string
 	// Rootfs is a directory, a tar or a squashfs; "" is a small system made of busybox.
 	Rootfs string

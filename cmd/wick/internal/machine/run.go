@@ -167,7 +167,7 @@ func (o *Options) use(ctx context.Context, c *client.Client) (*client.Result, er
 			return nil, err
 		}
 	}
-	return c.Exec(ctx, client.Exec{Command: o.Command})
+	return c.Exec(ctx, o.Exec)
 }
 
 // put copies a file. The guest gives new files the mode 0644; a program is made one again.
