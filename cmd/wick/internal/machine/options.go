@@ -16,11 +16,11 @@ import (
 	"wick/framing/client"
 )
 
-// Options is a run: a machine, and a command in it. The zero value of a field is the usual choice, but for Exec and Init.
+// Options is a run: a machine, and a command in it. The zero value of a field is the usual choice, but for Exec's Command.
 type Options struct {
 	// Exec is the command.
 	Exec client.Exec
-	// Init is the path of the vm-init to boot; see [FindInit].
+	// Init is the path of the vm-init to boot, that of [FindInit] if "".
 	Init string
 	// Rootfs is a directory, a tar or a squashfs; "" is a small system made of busybox.
 	Rootfs string

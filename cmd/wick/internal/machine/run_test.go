@@ -13,6 +13,7 @@ import (
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/debian"
 	"wick/cmd/wick/internal/vmm"
+	"wick/framing/client"
 )
 
 // vmInit returns a vm-init: that of $WICK_TEST_INIT, or one built from this module.
@@ -58,7 +59,7 @@ func options(t *testing.T, command string) (Options, string) {
 	}
 	temp := shortTemp(t)
 	t.Setenv("TMPDIR", temp)
-	return Options{Command: command, Init: init, Cache: dir, VMM: vmm.QEMU}, temp
+	return Options{Exec: client.Exec{Command: command}, Init: init, Cache: dir, VMM: vmm.QEMU}, temp
 }
 
 // skipWithout skips if the host lacks what a machine needs, and says what that is.
@@ -92,7 +93,7 @@ func TestRun(t *testing.T) {
 	o, temp := options(t, "uname; /opt/prog; cat /opt/data; echo complaint >&2; exit 7")
 	o.Puts = []Put{{prog, "/opt/prog"}, {data, "/opt/data"}}
 	if os.Getenv("WICK_TEST_INIT") != "" {
-		o.Command = strings.ReplaceAll(o.Command, "/opt/", "/tmp/")
+		o.Exec.Command = strings.ReplaceAll(o.Exec.Command, "/opt/", "/tmp/")
 		o.Puts = []Put{{prog, "/tmp/prog"}, {data, "/tmp/data"}}
 	}
 	ui := &recorder{}

@@ -27,11 +27,10 @@ func Trial(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial {
 			return vmm.Answer{}, fmt.Errorf("try KVM: %w", err)
 		}
 		key := cache.NewKey("trial", 1)
-		key.Add(string(boot), c.Backend)
-		for _, path := range []string{c.Program, kernel} {
-			if err := key.Identity(path); err != nil {
-				return vmm.Answer{}, fmt.Errorf("try KVM: %w", err)
-			}
+		// Of the kernel its path will do: one from the cache has its source in its name, and is touched whenever it is used.
+		key.Add(string(boot), c.Backend, kernel)
+		if err := key.Identity(c.Program); err != nil {
+			return vmm.Answer{}, fmt.Errorf("try KVM: %w", err)
 		}
 		path, err := dir.Get(ctx, key.Name("trial", ".json"), func(ctx context.Context, tmp string) error {
 			a, err := try(ctx, c, kernel)
