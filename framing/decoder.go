@@ -22,13 +22,13 @@ func (p *Part) Last() bool { return p.Offset+len(p.Data) == p.Size }
 // A length field that is out of range is an error as soon as its four bytes are there, and nothing is ever allocated
 // from what a length claims. The decoder looks at no type and at no payload.
 type Decoder struct {
-	// Window is the capacity of the caller's buffer: a frame (header and payload) of at most so many bytes is handed out whole,
-	// a longer one in pieces as they come, the first as soon as it has a byte. At least HeaderSize+1; it may not
-	// change while Mid.
+	// Window is the capacity of the caller's buffer in bytes, at least HeaderSize+1: a frame (header and payload) of at
+	// most so many is handed out whole, a longer one in pieces as they come, the first as soon as a byte of payload
+	// is there. It may be changed between frames, not while Mid.
 	Window int
 
-	// left is the number of bytes to come of the frame that is handed out in pieces, or failed. While it is not 0, b does not
-	// begin with a header: the one thing the quick way through Next has to know.
+	// left is the number of bytes to come of the frame that is handed out in pieces, or failed. While it is not 0, what
+	// comes does not begin with a header: the one thing the quick way through Next has to know.
 	left int
 	// head is that frame's header.
 	head Header
@@ -41,8 +41,8 @@ const failed = -1
 // Next takes the next part off the front of b into p and returns the bytes taken. 0 and nil: b must grow, and p is
 // as it was. A *LengthError is final, and every later call returns it.
 //
-// It takes nothing of a frame before it can hand something out, so a caller whose buffer has Window bytes and is given again from
-// its front never gets stuck.
+// It takes nothing of a frame before it can hand something out, but never waits for more than Window bytes: a caller
+// who moves what is left to the front of a buffer of that size always has room to read.
 func (d *Decoder) Next(b []byte, p *Part) (n int, err error) {
 	// The quick way is for a frame that is there whole. Subtracting first makes one comparison of the length's two limits.
 	if len(b) >= HeaderSize && d.left == 0 {

@@ -81,8 +81,8 @@ func ParseExec(t Type, payload []byte, e *Exec) error {
 	return nil
 }
 
-// isShortExec tells the forms apart by n, the bytes 4 to 7 read as a count, and rest, the number of bytes after them. The short
-// form is the one whose count is exact. No payload is exact in both: in the longer form these four bytes are the
-// flags and the upper three of the count, so their count is beyond any payload if a flag is set, and about 1/256 of
-// the payload otherwise.
+// isShortExec tells the forms apart by n, the bytes 4 to 7 read as a count, and rest, the number of bytes after them.
+// The short form is the one whose count is exact. No payload is exact in both: in the longer form these four bytes are
+// the flags and the upper three of the count, so n is beyond any payload if a flag is set, and at most 1/256 of the
+// payload otherwise.
 func isShortExec(n uint32, rest int) bool { return uint64(n) == uint64(rest) }

@@ -2,11 +2,12 @@ package framing
 
 import "bytes"
 
-// writeFileFixed is the size of a write_file's fixed fields, in bytes: the path's count, the flags, the content's count.
-const writeFileFixed = 2 + writeFileTail
-
-// writeFileTail is those of them that follow the path.
-const writeFileTail = 1 + 4
+// Sizes of a write_file's fixed fields, in bytes: the path's count, the flags and the content's count; and of those that
+// follow the path.
+const (
+	writeFileFixed = 2 + writeFileTail
+	writeFileTail  = 1 + 4
+)
 
 // WriteFile is the head of a write_file: all but its content.
 type WriteFile struct {

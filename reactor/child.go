@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"runtime"
 	"syscall"
 	"time"
 
@@ -10,6 +11,8 @@ import (
 const (
 	// reapBatch is the most children reaped in one turn.
 	reapBatch = 64
+	// statusLost is the status of a child whose own somebody else took: exit code 255.
+	statusLost unix.WaitStatus = 255 << 8
 	// deafPause is how long to wait before epoll is asked again to watch a pidfd that it had no memory for.
 	deafPause = 100 * time.Millisecond
 )
@@ -21,6 +24,8 @@ type Command struct {
 	Env  []string // KEY=value
 	// Files are the descriptors 0, 1 and 2. They stay the caller's; nothing else is inherited, for every descriptor of this package is close-on-exec.
 	Files [3]int
+	// Cgroup is the directory of the cgroup2 that it starts in, or 0 for the one that this process is in.
+	Cgroup int
 }
 
 // ChildHandler is who is told of a child's end.
@@ -41,13 +46,21 @@ type Child struct {
 // Spawn starts the command as the leader of a new process group. It blocks until the executable is loaded, about 0.2 ms. The error
 // is an *Error with the errno of fork or exec: ENOENT is a missing executable.
 func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
+	if c.pid != 0 {
+		panic("reactor: child spawned twice")
+	}
 	pidfd := -1
 	attr := syscall.ProcAttr{
 		Env:   cmd.Env,
 		Files: []uintptr{uintptr(cmd.Files[0]), uintptr(cmd.Files[1]), uintptr(cmd.Files[2])},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd, UseCgroupFD: cmd.Cgroup != 0, CgroupFD: cmd.Cgroup},
 	}
-	unblockSignals()
+	if inheritedMask != 0 {
+		// The child gets the mask of the thread that forks, so it must still be this one then.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		unblockSignals()
+	}
 	pid, err := syscall.ForkExec(cmd.Path, cmd.Args, &attr)
 	if err != nil {
 		return wrap("exec", cmd.Path, err)
@@ -99,6 +112,10 @@ func (l *Loop) reap(pid int) bool {
 		if err == unix.EINTR {
 			continue
 		}
+		if c := l.children[pid]; c != nil && err == unix.ECHILD {
+			// Somebody else waited for it. Its pidfd would be readable for ever.
+			got, status, err = pid, statusLost, nil
+		}
 		if err != nil || got == 0 {
 			return false
 		}
@@ -122,7 +139,7 @@ func (c *Child) exited(status unix.WaitStatus) {
 // it on SIGCHLD. No more than 64 are reaped in a turn; the loop goes on by itself with the rest.
 func (l *Loop) ReapOrphans() {
 	l.orphans = false
-	for range reapBatch {
+	for ; l.quota > 0; l.quota-- {
 		if !l.reap(-1) {
 			return
 		}

@@ -45,7 +45,7 @@ type Descriptor struct {
 	want    Interest // as the handler last said
 	armed   Interest // as epoll knows it
 	known   bool     // epoll has the descriptor
-	queued  bool     // on the loop's dirty list
+	queued  *Loop    // on whose dirty list it is
 }
 
 // slot outlives the descriptors that come and go in it, so that its generation only ever rises.
@@ -94,8 +94,8 @@ func (d *Descriptor) Want(i Interest) {
 		return
 	}
 	d.want = i
-	if d.want != d.armed && !d.queued {
-		d.queued = true
+	if d.want != d.armed && d.queued != d.loop {
+		d.queued = d.loop
 		d.loop.dirty = append(d.loop.dirty, d)
 	}
 }
@@ -108,8 +108,35 @@ func (d *Descriptor) Close() {
 	}
 }
 
-// Release takes the descriptor off the loop as Close does, and gives it back open.
+// shut closes what the descriptor belongs to, which may have more to release.
+func (d *Descriptor) shut() {
+	if c, ok := d.handler.(interface{ Close() }); ok {
+		c.Close()
+	}
+	d.Close()
+}
+
+// disown closes fd, which a handler was given and panicked over, whatever it had made of it by then.
+func (l *Loop) disown(fd int) {
+	for i := range l.slots {
+		if d := l.slots[i].d; d != nil && d.fd == fd {
+			d.shut()
+			return
+		}
+	}
+	for _, x := range l.doomed {
+		if x.fd == fd {
+			return
+		}
+	}
+	unix.Close(fd)
+}
+
+// Release takes the descriptor off the loop as Close does, and gives it back open; -1 if it is closed already.
 func (d *Descriptor) Release() (fd int) {
+	if d.loop == nil {
+		return -1
+	}
 	fd = d.fd
 	d.leave(-1)
 	return fd
@@ -128,7 +155,8 @@ func (d *Descriptor) leave(doomedFD int) {
 	d.loop, d.want, d.armed, d.known = nil, 0, 0, false
 }
 
-// release ends the turn: what was closed in it is closed in the kernel, and its slots may be taken again.
+// release closes in the kernel what was closed since the last time, and its slots may be taken again. No event may be at hand that
+// is still to be dispatched.
 func (l *Loop) release() {
 	for _, x := range l.doomed {
 		if x.fd >= 0 {
@@ -141,10 +169,13 @@ func (l *Loop) release() {
 
 // arm is the one place where epoll learns of interests.
 func (l *Loop) arm() {
-	for i := 0; i < len(l.dirty); i++ { // a Deaf handler may make others dirty
+	n := len(l.dirty) // what Deaf handlers append is for the next turn: one that asks again at once must not keep us here
+	for i := range n {
 		d := l.dirty[i]
-		d.queued = false
-		if d.loop == nil || d.want == d.armed {
+		if d.queued == l {
+			d.queued = nil
+		}
+		if d.loop != l || d.want == d.armed {
 			continue
 		}
 		if err := d.tell(); err != nil {
@@ -154,8 +185,9 @@ func (l *Loop) arm() {
 			}()
 		}
 	}
-	clear(l.dirty)
-	l.dirty = l.dirty[:0]
+	rest := copy(l.dirty, l.dirty[n:])
+	clear(l.dirty[rest:])
+	l.dirty = l.dirty[:rest]
 }
 
 // tell derives the epoll_ctl call from what is wanted. A descriptor with no interest is deleted: modified to none it would still

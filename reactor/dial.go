@@ -42,6 +42,9 @@ func VsockName(cid, port uint32) string {
 
 // dial always answers through the handler, and may do so before it returns.
 func (l *Loop) dial(d *Dial, family int, to unix.Sockaddr, name string, h DialHandler) {
+	if d.Open() {
+		panic("reactor: dial is under way")
+	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		h.DialFailed(wrap("socket", name, err))
@@ -79,5 +82,13 @@ func (d *Dial) Ready(ev Events) {
 		d.handler.DialFailed(wrap("connect", d.name, err))
 		return
 	}
-	d.handler.Connected(d.Release())
+	l := d.loop
+	fd, taken := d.Release(), false
+	defer func() {
+		if !taken {
+			l.disown(fd) // it does not outlive a panic
+		}
+	}()
+	d.handler.Connected(fd)
+	taken = true
 }

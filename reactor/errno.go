@@ -31,10 +31,10 @@ func wrap(op, object string, err error) error {
 	return &Error{op, object, errno}
 }
 
-// verdict is what an error of a non-blocking call means for its descriptor.
 // errNoBuffer means that a pool is smaller than what its owner allowed.
 const errNoBuffer = unix.ENOBUFS
 
+// verdict is what an error of a non-blocking call means for its descriptor.
 type verdict uint8
 
 const (

@@ -53,14 +53,15 @@ func (ln *Listener) Ready(ev Events) {
 		fd, peer, err := unix.Accept4(ln.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch judge(err) {
 		case fine:
-			ln.handler.Accepted(fd, peer)
+			ln.accepted(fd, peer)
 			if !ln.Open() {
 				return
 			}
 		case again:
 		case later:
 			return
-		case exhausted:
+		case exhausted, gone:
+			// A connection's end is not the listener's, and the kernel may say it again and again.
 			ln.rest(err)
 			return
 		default:
@@ -69,6 +70,18 @@ func (ln *Listener) Ready(ev Events) {
 			return
 		}
 	}
+}
+
+// accepted hands a connection on, and sees to it that it does not outlive a panic.
+func (ln *Listener) accepted(fd int, peer unix.Sockaddr) {
+	l, taken := ln.loop, false
+	defer func() {
+		if !taken {
+			l.disown(fd)
+		}
+	}()
+	ln.handler.Accepted(fd, peer)
+	taken = true
 }
 
 // Failed implements [Failer]: a panic over one connection does not end the listening.

@@ -24,7 +24,9 @@ type Loop struct {
 	dirty   []*Descriptor // whose wanted and armed interest may differ
 	doomed  []doomed      // closed during this turn, released at its end
 	timers  timerHeap
-	orphans bool // ReapOrphans left some for the next turn
+	due     time.Duration // the timers that this turn expires; none that is started in it
+	quota   int           // children that this turn may still reap
+	orphans bool          // ReapOrphans left some for the next turn
 
 	children map[int]*Child
 	scratch  []byte // the read buffer of every stream that has nothing kept over
@@ -44,21 +46,20 @@ func New(buffers int) (*Loop, error) {
 		unix.Close(epfd)
 		return nil, err
 	}
-	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), children: map[int]*Child{}}, nil
+	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), children: map[int]*Child{}, due: -1, quota: reapBatch}, nil
 }
 
-// Close closes every descriptor still attached, and the loop. Children are left to run.
+// Close closes every descriptor still attached, stops the timers, and closes the loop, which must not be running. Children are
+// left to run.
 func (l *Loop) Close() {
-	for _, s := range l.slots {
-		if s.d == nil {
-			continue
+	l.free = nil // closing one may attach another, which then gets a slot at the end
+	for i := 0; i < len(l.slots); i++ {
+		if d := l.slots[i].d; d != nil {
+			d.shut()
 		}
-		// What embeds the descriptor may have more to release.
-		if c, ok := s.d.handler.(interface{ Close() }); ok {
-			c.Close()
-		} else {
-			s.d.Close()
-		}
+	}
+	for len(l.timers) > 0 {
+		l.timers[0].Stop()
 	}
 	l.release()
 	unix.Close(l.epfd)
@@ -73,23 +74,28 @@ func (l *Loop) Scratch() []byte { return l.scratch }
 
 // Run turns the loop until Stop. The error is epoll's own, and there is none that a sound program can get.
 func (l *Loop) Run() error {
-	l.stopped = false
 	for !l.stopped {
 		if err := l.turn(); err != nil {
 			return err
 		}
 	}
+	l.stopped = false
 	return nil
 }
 
-// Stop makes Run return at the end of the turn.
+// Stop makes Run return at the end of the turn; the next Run, if none is under way.
 func (l *Loop) Stop() { l.stopped = true }
 
 func (l *Loop) turn() error {
 	l.arm()
+	l.release() // what was closed outside a turn, or for being deaf, does not stay open for as long as nothing happens
 	n, err := l.wait()
 	if err != nil {
 		return err
+	}
+	l.due, l.quota = -1, reapBatch
+	if len(l.timers) > 0 {
+		l.due = Now()
 	}
 	for i := range l.events[:n] {
 		e := &l.events[i]
@@ -110,10 +116,10 @@ func (l *Loop) turn() error {
 // interrupted by the runtime's preemption signal every 10 ms for as long as the machine is idle.
 func (l *Loop) wait() (int, error) {
 	timeout := -1
-	if l.orphans {
+	if l.orphans || l.stopped || len(l.dirty) > 0 {
 		timeout = 0
 	} else if len(l.timers) > 0 {
-		timeout = milliseconds(min(l.timers[0].when-now(), maxWait))
+		timeout = milliseconds(min(l.timers[0].when-Now(), maxWait))
 	}
 	n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
 	if err == unix.EINTR { // a signal; its eventfd is readable now
@@ -130,26 +136,24 @@ func milliseconds(d time.Duration) int {
 	return int((d + time.Millisecond - 1) / time.Millisecond)
 }
 
+// dispatch tells the handler of what it still wants to know: another's handler may have changed that since the wait.
 func (l *Loop) dispatch(d *Descriptor, raw uint32) {
 	defer contain(d.handler, d)
+	// What a hang-up or an error is, reading or writing tells, and what came before it is still to be read.
+	const over = unix.EPOLLHUP | unix.EPOLLERR
 	var ev Events
-	if raw&unix.EPOLLIN != 0 {
+	if raw&(unix.EPOLLIN|over) != 0 && d.want&Read != 0 {
 		ev |= Readable
 	}
-	if raw&unix.EPOLLOUT != 0 {
+	if raw&(unix.EPOLLOUT|over) != 0 && d.want&Write != 0 {
 		ev |= Writable
 	}
-	if raw&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		// Reading tells what happened, and what came before it is still to be read.
+	if raw&over != 0 && d.want != 0 {
 		ev |= HungUp
-		if d.want&Read != 0 {
-			ev |= Readable
-		}
-		if d.want&Write != 0 {
-			ev |= Writable
-		}
 	}
-	d.handler.Ready(ev)
+	if ev != 0 {
+		d.handler.Ready(ev)
+	}
 }
 
 // Failer is a handler that wants to know of its own panics, and decides what becomes of its descriptor. Without it a

@@ -1,6 +1,10 @@
 package reactor
 
-import "golang.org/x/sys/unix"
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // SignalSet is a set of signals: bit n-1 is signal n.
 type SignalSet uint64
@@ -28,6 +32,7 @@ type SignalHandler interface {
 type Signals struct {
 	Descriptor
 	handler SignalHandler
+	retry   Timer // to watch the descriptor
 }
 
 var claimed *Signals
@@ -39,17 +44,21 @@ var claimed *Signals
 // It is the first thing an init does: until then SIGTERM, SIGINT, SIGHUP and SIGQUIT end a Go process, even process 1.
 // A second call claims more signals.
 func ClaimSignals(sigs ...unix.Signal) error {
-	if claimed == nil {
+	first := claimed == nil
+	if first {
 		if err := openSignals(); err != nil {
 			return err
 		}
 		claimed = &Signals{}
-		unignore()
 	}
 	for _, sig := range sigs {
 		if err := claim(sig); err != nil {
-			return wrap("sigaction", unix.SignalName(sig), err)
+			return wrap("sigaction", signalName(sig), err)
 		}
+	}
+	if first {
+		unignore()       // after the claims: one of those must not have its default for an instant
+		unblockSignals() // in this thread, and one is enough for the kernel to find
 	}
 	return nil
 }
@@ -57,18 +66,26 @@ func ClaimSignals(sigs ...unix.Signal) error {
 // HandleSignals tells h of claimed signals, those included that came before. ClaimSignals must have been called, and no other
 // loop may have them.
 func (l *Loop) HandleSignals(h SignalHandler) {
+	if claimed.Open() {
+		panic("reactor: signals are handled already")
+	}
 	fd, err := unix.FcntlInt(uintptr(wakeFD), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		// Not a descriptor to be had for a program that has just started.
 		panic(wrap("dup", "signals", err))
 	}
 	claimed.handler = h
+	claimed.retry.Stop()
 	l.Attach(&claimed.Descriptor, fd, claimed)
 	claimed.Want(Read)
 }
 
 // Ready implements [Handler].
-func (s *Signals) Ready(Events) {
+func (s *Signals) Ready(ev Events) {
+	if ev&Deaf != 0 {
+		s.loop.Start(&s.retry, deafPause, s)
+		return
+	}
 	var count [8]byte
 	unix.Read(s.fd, count[:]) // the counter goes to zero before the bits are taken: one set in between wakes us again
 	if set := takeSignals(); set != 0 {
@@ -76,7 +93,16 @@ func (s *Signals) Ready(Events) {
 	}
 }
 
+// Expired implements [TimerHandler]: epoll is asked again.
+func (s *Signals) Expired(*Timer) { s.Want(Read) }
+
 // Failed implements [Failer]: signals go on whatever their handler does.
-func (s *Signals) Failed(value any, stack []byte) {
-	passOn(s.handler, value, stack)
+func (s *Signals) Failed(value any, stack []byte) { passOn(s.handler, value, stack) }
+
+// signalName is for errors: "SIGTERM", or "signal 34" for one without a name.
+func signalName(sig unix.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return "signal " + strconv.Itoa(int(sig))
 }

@@ -69,8 +69,9 @@ const (
 	noChildStop = 1 // SA_NOCLDSTOP
 )
 
+// unignore leaves out none: the runtime lets an ignored SIGHUP, SIGINT and a few with no name be.
 func unignore() {
-	for sig := unix.Signal(1); sig < 32; sig++ {
+	for sig := unix.Signal(1); sig <= 64; sig++ {
 		var act sigaction
 		if rtSigaction(sig, nil, &act) == nil && act.handler == sigIgnore {
 			act = sigaction{handler: sigDefault}

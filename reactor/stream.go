@@ -11,14 +11,14 @@ type StreamHandler interface {
 	// End is called when nothing more will be read. A nil error is the far end's orderly end; writing may go on. With any other the
 	// stream is closed already, and what was queued is lost. The first may be followed by the second, and neither comes twice.
 	End(err error)
-	// Drained is called when everything queued was given to the kernel.
+	// Drained is called when everything queued was given to the kernel, once for each time that there was something.
 	Drained()
 }
 
 // Source is a long piece of output that is made as the far end takes it, and not held in memory. Nothing else is sent
 // between its bytes.
 type Source interface {
-	// Fill writes the next bytes to b, which has room for [BufferSize], and says whether they are the last.
+	// Fill writes the next bytes to b, which has room for [BufferSize], and says whether they are the last. Only the last may be none.
 	Fill(b []byte) (n int, last bool)
 	// Sent is called once: true when the kernel took the last byte, false when the stream ended before.
 	Sent(whole bool)
@@ -41,6 +41,8 @@ type Stream struct {
 	in      []byte // pooled or nil; the input kept over
 	kept    int    // bytes of it
 	offer   bool   // in may hold what Input takes; it stopped because it was busy or paused
+	stalled bool   // it was one of these at some time during Input
+	lent    bool   // Input is at work, perhaps on in: it stays its even if the stream is closed
 	paused  bool
 	ended   bool // nothing more to read
 	reoffer Timer
@@ -50,12 +52,19 @@ type Stream struct {
 	source     Source // under way; its bytes are in out
 	last       bool   // out holds its last bytes
 	sources    []Source
+	flushing   bool // a handler called by Flush may call it again
+	filling    bool // Fill is at work on out: it stays its even if the stream is closed
 }
 
-// Open starts reading from fd, a non-blocking socket, which the loop owns from now on. name is for errors.
+// Open starts reading from fd, a non-blocking socket, which the loop owns from now on. name is for errors. s must be zero or closed,
+// and not in the middle of a call to its handler.
 func (s *Stream) Open(l *Loop, fd int, name string, h StreamHandler) {
-	s.handler, s.buffers, s.name = h, l.buffers, name
+	if s.lent || s.flushing {
+		panic("reactor: stream opened by its own handler")
+	}
 	l.Attach(&s.Descriptor, fd, s)
+	s.handler, s.buffers, s.name = h, l.buffers, name
+	s.paused, s.ended, s.offer = false, false, false
 	s.Want(Read)
 }
 
@@ -85,15 +94,18 @@ func (s *Stream) Failed(value any, stack []byte) {
 }
 
 // Busy reports whether the far end has to take something before more may be queued: Input must stop at the next
-// message, and Write may not be called.
-func (s *Stream) Busy() bool { return s.source != nil || s.tail-s.head > highWater }
+// message, and Space may not be called. A source that is under way or waits makes it busy: what is written goes behind it.
+func (s *Stream) Busy() bool {
+	return s.source != nil || len(s.sources) > 0 || s.tail-s.head > highWater
+}
 
 // Idle reports whether nothing is queued.
 func (s *Stream) Idle() bool { return s.source == nil && s.head == s.tail && len(s.sources) == 0 }
 
-// Pause stops reading, and Input, until Resume.
+// Pause stops reading, and Input, until Resume. If the far end goes away for good meanwhile, and the kernel says so, the stream ends
+// with an error and what was not yet read is lost.
 func (s *Stream) Pause() {
-	s.paused = true
+	s.paused, s.stalled = true, true
 	s.interest()
 }
 
@@ -104,10 +116,13 @@ func (s *Stream) Resume() {
 }
 
 // Space is room for n bytes, at most BufferSize-highWater, behind what is queued: append to it and give the result to Commit.
-// The stream must not be busy.
+// The stream must not be busy. If it is closed, what is written is lost.
 func (s *Stream) Space(n int) []byte {
-	if s.source != nil {
-		panic("reactor: write into the middle of a source")
+	if s.loop == nil {
+		return make([]byte, 0, n)
+	}
+	if s.Busy() || n > BufferSize-highWater {
+		panic("reactor: write to a busy stream, or too long")
 	}
 	s.needOut()
 	if len(s.out)-s.tail < n {
@@ -118,11 +133,26 @@ func (s *Stream) Space(n int) []byte {
 }
 
 // Commit queues what was appended to Space. It is sent by Flush, which follows every Input by itself.
-func (s *Stream) Commit(b []byte) { s.tail += len(b) }
+func (s *Stream) Commit(b []byte) {
+	if s.loop == nil || len(b) == 0 {
+		return
+	}
+	if len(b) > len(s.out)-s.tail || &b[0] != &s.out[s.tail] {
+		panic("reactor: commit of what is not the stream's space")
+	}
+	s.tail += len(b)
+	s.stalled = s.stalled || s.Busy()
+}
 
-// Send queues a source behind everything queued so far, and flushes.
+// Send queues a source behind everything queued so far, and flushes. It may be called while the stream is busy. If it is closed, the
+// source is told at once.
 func (s *Stream) Send(src Source) {
+	if s.loop == nil {
+		src.Sent(false)
+		return
+	}
 	s.sources = append(s.sources, src)
+	s.stalled = true
 	s.Flush()
 }
 
@@ -133,23 +163,43 @@ func (s *Stream) Close() {
 	}
 }
 
-// drop releases everything.
+// drop releases everything, save a buffer that a handler is at work on; whoever called the handler releases that.
 func (s *Stream) drop() {
 	s.reoffer.Stop()
 	s.Descriptor.Close()
-	if s.in != nil {
-		s.buffers.Put(s.in)
+	s.kept, s.offer, s.head, s.tail = 0, false, 0, 0
+	if !s.lent {
+		s.putIn()
 	}
-	if s.out != nil {
-		s.buffers.Put(s.out)
+	if !s.filling {
+		s.putOut()
 	}
-	s.in, s.out, s.kept, s.head, s.tail = nil, nil, 0, 0, 0
 	source, sources := s.source, s.sources
 	s.source, s.sources = nil, nil
 	if source != nil {
-		source.Sent(false)
+		s.lose(source)
 	}
 	for _, src := range sources {
-		src.Sent(false)
+		s.lose(src)
+	}
+}
+
+// lose tells a source that it is not sent. The others are told even if this one panics.
+func (s *Stream) lose(src Source) {
+	defer contain(s, nil)
+	src.Sent(false)
+}
+
+func (s *Stream) putIn() {
+	if s.in != nil {
+		s.buffers.Put(s.in)
+		s.in = nil
+	}
+}
+
+func (s *Stream) putOut() {
+	if s.out != nil {
+		s.buffers.Put(s.out)
+		s.out = nil
 	}
 }

@@ -1,5 +1,7 @@
 package reactor
 
+import "golang.org/x/sys/unix"
+
 // read takes what is there, at most one buffer.
 func (s *Stream) read() {
 	buf := s.loop.scratch
@@ -26,22 +28,40 @@ func (s *Stream) read() {
 
 // take offers b to the handler and keeps what it leaves. b is the kept input itself, or the loop's scratch.
 func (s *Stream) take(b []byte) {
-	rest := b[s.handler.Input(b):]
+	taken := s.input(b)
 	if s.loop == nil {
 		return
 	}
+	rest := b[taken:]
 	if len(rest) > 0 && s.in == nil {
 		if s.in = s.buffers.Get(); s.in == nil {
 			s.fail("read", errNoBuffer)
 			return
 		}
 	}
-	if s.kept = copy(s.in, rest); s.kept == 0 && s.in != nil {
-		s.buffers.Put(s.in)
-		s.in = nil
+	if s.kept = copy(s.in, rest); s.kept == 0 {
+		s.putIn()
 	}
-	s.offer = s.kept > 0 && (s.paused || s.Busy())
+	s.offer = s.kept > 0 && (s.stalled || s.paused || s.Busy())
+	if s.kept == BufferSize && !s.offer {
+		// To read into no room would look like the end.
+		s.fail("read", unix.EMSGSIZE)
+		return
+	}
 	s.Flush()
+}
+
+// input calls Input, which may close the stream, or panic, and still have b until then.
+func (s *Stream) input(b []byte) int {
+	s.lent = true
+	s.stalled = s.paused || s.Busy()
+	defer func() {
+		s.lent = false
+		if s.loop == nil {
+			s.putIn()
+		}
+	}()
+	return s.handler.Input(b)
 }
 
 // Expired implements [TimerHandler]: what was left while the stream was busy is offered again.
@@ -52,64 +72,95 @@ func (s *Stream) Expired(*Timer) {
 	}
 }
 
-// Flush gives the kernel what is queued, at most about one buffer of it; the rest goes when there is room.
+// Flush gives the kernel what is queued, at most about one buffer of it; the rest goes when there is room. Within a call that Flush
+// itself makes it does nothing, for what is queued there is seen to anyway.
 func (s *Stream) Flush() {
-	if s.loop == nil {
+	if s.loop == nil || s.flushing {
 		return
 	}
-	for sent := 0; sent < BufferSize; {
-		if s.head == s.tail && !s.refill() {
-			break
+	// Anybody's handler may be the one that calls, and a panic in this stream's must not be taken for one of that.
+	defer contain(s, nil)
+	if s.Idle() {
+		s.putOut() // Space was asked for and not used
+	} else {
+		s.flush()
+	}
+	if s.loop != nil {
+		s.interest()
+	}
+}
+
+// writeBatch is the most writes of one Flush, however little each takes.
+const writeBatch = 16
+
+func (s *Stream) flush() {
+	s.flushing = true
+	defer func() { s.flushing = false }()
+	for sent, writes := 0, 0; sent < BufferSize && writes < writeBatch && !s.Idle(); writes++ {
+		if s.head == s.tail {
+			s.refill()
+			if s.loop == nil {
+				return
+			}
 		}
-		n, err := send(s.fd, s.out[s.head:s.tail])
-		switch judge(err) {
-		case fine:
-			s.head += n
-			sent += n
-		case again:
-		case later:
-			sent = BufferSize
-		default:
-			s.fail("write", err)
-			return
+		if s.head < s.tail {
+			n, err := send(s.fd, s.out[s.head:s.tail])
+			switch judge(err) {
+			case fine:
+				s.head += n
+				sent += n
+			case again:
+			case later:
+				return
+			default:
+				s.fail("write", err)
+				return
+			}
 		}
 		if s.head == s.tail && s.source != nil && s.last {
 			src := s.source
 			s.source = nil
 			src.Sent(true)
-		}
-		if s.loop == nil {
-			return
+			if s.loop == nil {
+				return
+			}
 		}
 	}
 	if s.Idle() {
-		if s.out != nil {
-			s.buffers.Put(s.out)
-			s.out = nil
-		}
+		s.putOut()
 		s.handler.Drained()
-		if s.loop == nil {
-			return
-		}
 	}
-	s.interest()
 }
 
-// refill puts the next bytes of the sources into the empty output buffer, and reports whether there were any.
-func (s *Stream) refill() bool {
+// refill puts the next bytes of the first source into the empty output buffer. There is one.
+func (s *Stream) refill() {
 	if s.source == nil {
-		if len(s.sources) == 0 {
-			return false
-		}
 		s.source = s.sources[0]
 		n := copy(s.sources, s.sources[1:])
 		s.sources[n] = nil
 		s.sources = s.sources[:n]
 	}
 	s.needOut()
-	s.head = 0
-	s.tail, s.last = s.source.Fill(s.out)
-	return true
+	n, last := s.fill()
+	if s.loop == nil {
+		return
+	}
+	if n < 0 || n > len(s.out) || n == 0 && !last {
+		panic("reactor: source filled nothing, or more than there is room for")
+	}
+	s.head, s.tail, s.last = 0, n, last
+}
+
+// fill calls Fill, which may close the stream, or panic, and still have the buffer until then.
+func (s *Stream) fill() (n int, last bool) {
+	s.filling = true
+	defer func() {
+		s.filling = false
+		if s.loop == nil {
+			s.putOut()
+		}
+	}()
+	return s.source.Fill(s.out)
 }
 
 // needOut makes sure of an output buffer. The owner of the loop sized its pool for the streams that it opens, so there is one.
@@ -124,12 +175,18 @@ func (s *Stream) needOut() {
 
 // interest states what the stream waits for: a pure function of its state.
 func (s *Stream) interest() {
+	if s.loop == nil {
+		return
+	}
 	var i Interest
 	switch {
 	case s.ended, s.paused, s.Busy():
 		// Nothing would be done with what is read.
+		if s.Idle() {
+			i |= Hangup
+		}
 	case s.offer:
-		// What is kept comes first, and may fill the buffer.
+		// What is kept comes first, and may fill the buffer. A hang-up waits as long.
 		if !s.reoffer.Running() {
 			s.loop.Start(&s.reoffer, 0, s)
 		}
@@ -138,9 +195,6 @@ func (s *Stream) interest() {
 	}
 	if !s.Idle() {
 		i |= Write
-	}
-	if i == 0 {
-		i = Hangup
 	}
 	s.Want(i)
 }

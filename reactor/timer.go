@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"container/heap"
+	"math"
 	"time"
 )
 
@@ -19,18 +20,20 @@ type Timer struct {
 	index   int // in the heap
 }
 
-// epoch is what now counts from.
+// epoch is what Now counts from.
 var epoch = time.Now()
 
-// now is the time of CLOCK_MONOTONIC since the program started: setting the clock does not move it, and it stands while
-// the machine is paused.
-func now() time.Duration { return time.Since(epoch) }
+// Now is the time of CLOCK_MONOTONIC since the program started: setting the clock does not move it, and it stands while
+// the machine is paused. It is a Duration because a time.Time within a handler would link its 40 kB of calendar.
+func Now() time.Duration { return time.Since(epoch) }
 
 // Start makes the timer due after d, at the earliest in the next turn; d is rounded up to a millisecond. A running
 // timer is moved.
 func (l *Loop) Start(t *Timer, d time.Duration, h TimerHandler) {
 	t.Stop()
-	*t = Timer{loop: l, handler: h, when: now() + max(d, 0)}
+	at := Now()
+	d = min(max(d, 0), math.MaxInt64-at)
+	*t = Timer{loop: l, handler: h, when: max(at+d, l.due+1)}
 	heap.Push(&l.timers, t)
 }
 
@@ -45,12 +48,10 @@ func (t *Timer) Stop() {
 // Running reports whether the timer will expire.
 func (t *Timer) Running() bool { return t.loop != nil }
 
-// expire calls the timers that are due at its start: one that a handler starts anew has to wait for the next turn.
+// expire calls the timers that were due when the wait ended. None that was started since is: however coarse the clock and short
+// the delay, a handler that starts its timer anew does not hold up the turn.
 func (l *Loop) expire() {
-	if len(l.timers) == 0 {
-		return
-	}
-	for at := now(); len(l.timers) > 0 && l.timers[0].when <= at; {
+	for len(l.timers) > 0 && l.timers[0].when <= l.due {
 		t := l.timers[0]
 		h := t.handler
 		t.Stop()

@@ -41,8 +41,7 @@ func main() {
 	cfg.SyncCommand = agent.SyncCommand
 	a, err := agent.New(cfg)
 	if err != nil {
-		var path *agent.PathError
-		if errors.As(err, &path) {
+		if _, ok := err.(*agent.PathError); ok {
 			fail(2, err)
 		}
 		fail(1, err)

@@ -26,6 +26,11 @@ type Config struct {
 	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT and PWR begin the way down, at the end of
 	// which Run returns.
 	Init bool
+	// Env is what commands inherit, and where PATH and TMPDIR are looked up. nil for this process's own.
+	Env []string
+	// LastWords makes an agent that serves nobody: a host that connects, or is reached, is told this in an error frame, and Run returns then,
+	// or when no host came within five seconds.
+	LastWords string
 	// SyncCommand is a program and its arguments that syncs every file system and exits. Empty to sync in this process, which
 	// stops the agent for as long as that takes.
 	SyncCommand []string
@@ -41,6 +46,7 @@ type Agent struct {
 	null     int           // their stdin
 	root     bool
 	oom      oomScore
+	contain  containment
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
@@ -72,7 +78,10 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: syscall.Environ(), root: unix.Geteuid() == 0}
+	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: cfg.Env, root: unix.Geteuid() == 0}
+	if a.env == nil {
+		a.env = syscall.Environ()
+	}
 	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
 		return nil, err
 	}
@@ -80,6 +89,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a.oom.lower(a.log)
+	a.contain.open(a.log, maxPids)
 	if cfg.Signals {
 		if err := a.takeSignals(); err != nil {
 			return nil, err
@@ -100,6 +110,9 @@ func New(cfg Config) (*Agent, error) {
 			a.close()
 			return nil, err
 		}
+	}
+	if cfg.LastWords != "" {
+		loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
 	}
 	return a, nil
 }
@@ -129,6 +142,7 @@ func (a *Agent) close() {
 	}
 	a.downTime.Stop()
 	a.oom.close()
+	a.contain.close()
 	unix.Close(a.null)
 	a.loop.Close()
 	a.captures.Close()
@@ -152,6 +166,12 @@ func openNull() (int, error) {
 func opError(op, object string, err error) error {
 	errno, _ := err.(unix.Errno)
 	return &reactor.Error{Op: op, Object: object, Errno: errno}
+}
+
+// isErrno reports whether err is that errno, wrapped as opError does.
+func isErrno(err error, errno unix.Errno) bool {
+	e, ok := err.(*reactor.Error)
+	return ok && e.Errno == errno
 }
 
 // accept begins to serve a connected socket, which the agent owns from now on.

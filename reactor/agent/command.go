@@ -20,6 +20,7 @@ type command struct {
 	pid   int
 
 	child    reactor.Child
+	cgroup   *cgroup // what it runs in, or nil
 	stdout   capture
 	stderr   capture
 	deadline reactor.Timer
@@ -48,12 +49,16 @@ func (cmd *command) start(spec *reactor.Command) error {
 		ends[i] = w
 	}
 	spec.Files = [3]int{a.null, ends[0], ends[1]}
+	if cmd.cgroup = a.contain.take(); cmd.cgroup != nil {
+		spec.Cgroup = cmd.cgroup.dir
+	}
 	a.oom.forChild()
 	err := a.loop.Spawn(&cmd.child, spec, cmd)
 	a.oom.forSelf()
 	unix.Close(ends[0])
 	unix.Close(ends[1])
 	if err != nil {
+		a.contain.give(cmd.cgroup)
 		cmd.release()
 		return err
 	}
@@ -70,6 +75,7 @@ func (cmd *command) Exited(status unix.WaitStatus) {
 	cmd.deadline.Stop()
 	a := cmd.agent
 	a.running--
+	a.contain.give(cmd.cgroup)
 	if cmd.decided {
 		cmd.leave()
 	} else {
@@ -92,7 +98,9 @@ type deadline command
 func (d *deadline) Expired(*reactor.Timer) {
 	cmd := (*command)(d)
 	cmd.timedOut = true
-	killTree(cmd.child.PID())
+	if cmd.cgroup == nil || cmd.cgroup.kill() != nil {
+		killTree(cmd.child.PID())
+	}
 	cmd.agent.loop.Start(&cmd.grace, killGrace, (*grace)(cmd))
 }
 

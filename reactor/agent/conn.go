@@ -36,9 +36,9 @@ type conn struct {
 	decoder framing.Decoder
 	part    framing.Part // the one being handled
 	state   connState
-	due     int  // replies still to come that no request of this moment makes
-	useful  bool // a frame was read
-	opened  time.Time
+	due     int           // replies still to come that no request of this moment makes
+	useful  bool          // a frame was read
+	opened  time.Duration // reactor.Now
 	linger  reactor.Timer
 
 	// The request whose payload is coming in pieces, or that is being carried out before the next is looked at.
@@ -48,10 +48,16 @@ type conn struct {
 }
 
 func (c *conn) open(fd int, peer string) {
-	c.opened = time.Now()
+	c.opened = reactor.Now()
 	c.decoder.Window = reactor.BufferSize
 	c.stream.Open(c.agent.loop, fd, peer, c)
 	c.agent.log.Info("connected", "conn", num(c.id), "peer", peer)
+	if words := c.agent.cfg.LastWords; words != "" {
+		c.replyError(0, words)
+		c.state = connRefused
+		c.stream.Flush()
+		return
+	}
 	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypeReady, 0, nil))
 	for _, r := range c.agent.takeExits() {
 		c.send(r)
@@ -194,7 +200,10 @@ func (c *conn) close() {
 	c.disown()
 	c.stream.Close()
 	a.log.Info("disconnected", "conn", num(c.id))
-	c.link.lost(c, c.useful || time.Since(c.opened) >= maxBackoff)
+	if a.cfg.LastWords != "" {
+		a.Stop()
+	}
+	c.link.lost(c, c.useful || reactor.Now()-c.opened >= maxBackoff)
 }
 
 // takesExits reports whether a process_exit may still be sent here.

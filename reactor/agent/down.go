@@ -56,7 +56,7 @@ type downTimer Agent
 
 func (d *downTimer) Expired(*reactor.Timer) {
 	a := (*Agent)(d)
-	if !a.cfg.Init || a.down == downKilled {
+	if !a.cfg.Init || a.down != downAsked {
 		a.Stop()
 		return
 	}

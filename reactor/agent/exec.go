@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -65,7 +64,7 @@ func (c *conn) notStarted(t framing.Type, seq uint32, err error) {
 		return
 	}
 	r := framing.ExecResult{ExitCode: 126, Stderr: []byte(reason)}
-	if errors.Is(err, unix.ENOENT) {
+	if isErrno(err, unix.ENOENT) {
 		r.ExitCode = 127
 	}
 	c.reply(framing.AppendExecResult(c.stream.Space(framing.HeaderSize+12+len(reason)), seq, &r))

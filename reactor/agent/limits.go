@@ -12,6 +12,8 @@ const (
 	maxConns = 64
 	// maxCommands is the most commands running at a time.
 	maxCommands = 256
+	// maxPids is the most processes and threads of one command at a time, where they can be counted.
+	maxPids = 512
 	// maxKeptExits is the most process_exits kept while there is no connection to send them on.
 	maxKeptExits = 256
 	// maxExec is the longest exec payload that is held, in bytes. The kernel takes 128 KiB for the command and for each
@@ -55,6 +57,8 @@ const (
 	lingerGrace = time.Second
 	// commitTimeout bounds what a write_file may wait for once it is whole: a FIFO that is not read, or sudo.
 	commitTimeout = 30 * time.Second
+	// lastWordsGrace is how long a machine that could not boot looks for a host to tell.
+	lastWordsGrace = 5 * time.Second
 	// minBackoff doubles up to maxBackoff between tries to reach the host.
 	minBackoff = 10 * time.Millisecond
 	maxBackoff = time.Second

@@ -41,7 +41,7 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 	case "--log-level":
 		var ok bool
 		if o.level, ok = ParseLevel(value); !ok {
-			err = errors.New("--log-level: unknown level " + strconv.Quote(value))
+			err = errors.New("--log-level: unknown level " + quote(value))
 		}
 		o.leveled = true
 	default:
@@ -92,7 +92,7 @@ func parseDial(s string) (cid, port uint32, err error) {
 	c, p, ok := strings.Cut(s, ":")
 	n, err := strconv.ParseUint(c, 10, 32)
 	if !ok || err != nil || n == unix.VMADDR_CID_ANY {
-		return 0, 0, errors.New("--vsock-dial: " + strconv.Quote(s) + " is not CID:PORT or off")
+		return 0, 0, errors.New("--vsock-dial: " + quote(s) + " is not CID:PORT or off")
 	}
 	port, err = parsePort("--vsock-dial", p)
 	return uint32(n), port, err
@@ -105,7 +105,7 @@ func parsePort(option, s string) (uint32, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n == 0 || n == unix.VMADDR_PORT_ANY {
-		return 0, errors.New(option + ": " + strconv.Quote(s) + " is not a port or off")
+		return 0, errors.New(option + ": " + quote(s) + " is not a port or off")
 	}
 	return uint32(n), nil
 }

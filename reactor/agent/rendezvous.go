@@ -26,9 +26,9 @@ type rendezvous struct {
 	own      inode // of the socket listened on
 	watch    watch // of its path
 
-	refuser inode // the socket that refused last
-	since   time.Time
-	said    string // the failure last logged
+	refuser inode         // the socket that refused last
+	since   time.Duration // reactor.Now
+	said    string        // the failure last logged
 	closed  bool
 }
 
@@ -96,17 +96,17 @@ func (r *rendezvous) Connected(fd int) {
 
 // DialFailed implements [reactor.DialHandler].
 func (r *rendezvous) DialFailed(err error) {
-	if e, ok := err.(*reactor.Error); ok && e.Errno == unix.EPROTOTYPE {
+	if isErrno(err, unix.EPROTOTYPE) {
 		r.again(&PathError{r.path, "the socket there is no stream socket"})
 		return
 	}
-	if e, ok := err.(*reactor.Error); ok && e.Errno == unix.ECONNREFUSED {
+	if isErrno(err, unix.ECONNREFUSED) {
 		id, err := inodeOf(r.path)
 		switch {
 		case err != nil || id != r.refuser:
 			// The first refusal of this socket.
-			r.refuser, r.since = id, time.Now()
-		case time.Since(r.since) >= staleAfter:
+			r.refuser, r.since = id, reactor.Now()
+		case reactor.Now()-r.since >= staleAfter:
 			r.removeStale()
 		}
 	}

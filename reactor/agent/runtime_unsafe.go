@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"math"
 	"runtime"
 	_ "unsafe" // for go:linkname
+
+	"golang.org/x/sys/unix"
 )
 
 // What follows is what packages os and runtime/debug are for. They cost 60 kB and 180 kB of a binary of 1.4 MB, the second
@@ -24,11 +27,13 @@ func Args() []string { return runtimeArgs() }
 // makes garbage only by starting commands, about 4 kB each.
 const memoryLimit = 5 << 20
 
-// Tune sets the Go runtime for a process that is one loop: one processor, so that no thread is kept for a second goroutine; no garbage
+// Tune sets the process up for what it is. Descriptors that it was started with, and did not ask for, are closed to its
+// children. The Go runtime is set for a process that is one loop: one processor, so that no thread is kept for a second goroutine; no garbage
 // collection but at the memory limit, so that an idle machine stays idle (the runtime forces one every two minutes otherwise).
 // It is done here and not in the environment because commands inherit that.
 func Tune() {
 	runtime.GOMAXPROCS(1)
 	setGCPercent(-1)
 	setMemoryLimit(memoryLimit)
+	unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 }

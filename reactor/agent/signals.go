@@ -13,19 +13,25 @@ var forwarded = []unix.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGW
 
 // ending are the signals that end the agent. The host's Ctrl-Alt-Del is SIGINT to process 1, once it has said so to the
 // kernel, and a failing power supply SIGPWR.
-func (a *Agent) ending() []unix.Signal {
-	if a.cfg.Init {
+func (c *Config) ending() []unix.Signal {
+	if c.Init {
 		return []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGPWR}
 	}
 	return []unix.Signal{unix.SIGTERM, unix.SIGINT}
 }
 
-func (a *Agent) takeSignals() error {
-	sigs := append(a.ending(), forwarded...)
-	if a.cfg.Init {
+// ClaimSignals claims what an agent with that configuration handles. New does it too; an init does it first of all, for until then SIGTERM
+// and SIGINT are its end.
+func (c *Config) ClaimSignals() error {
+	sigs := append(c.ending(), forwarded...)
+	if c.Init {
 		sigs = append(sigs, unix.SIGCHLD)
 	}
-	if err := reactor.ClaimSignals(sigs...); err != nil {
+	return reactor.ClaimSignals(sigs...)
+}
+
+func (a *Agent) takeSignals() error {
+	if err := a.cfg.ClaimSignals(); err != nil {
 		return err
 	}
 	a.loop.HandleSignals(a)
@@ -42,7 +48,7 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 			a.forward(sig)
 		}
 	}
-	for _, sig := range a.ending() {
+	for _, sig := range a.cfg.ending() {
 		if set.Has(sig) {
 			a.log.Info("ending", "signal", unix.SignalName(sig))
 			a.forward(sig)

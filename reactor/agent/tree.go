@@ -95,13 +95,15 @@ func readStat(pid int) (process, bool) {
 	}
 	// The name, in parentheses, may hold anything; what follows its last one does not.
 	stat := string(buf[:n])
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 4 {
-		return process{}, false
-	}
+	_, rest, _ := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
+	_, rest, _ = strings.Cut(rest, " ") // the state
 	p := process{pid: pid}
-	p.parent, _ = strconv.Atoi(fields[1])
-	p.group, _ = strconv.Atoi(fields[2])
-	p.session, _ = strconv.Atoi(fields[3])
+	for _, field := range []*int{&p.parent, &p.group, &p.session} {
+		var text string
+		text, rest, _ = strings.Cut(rest, " ")
+		if *field, err = strconv.Atoi(text); err != nil {
+			return process{}, false
+		}
+	}
 	return p, true
 }

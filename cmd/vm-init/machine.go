@@ -1,0 +1,163 @@
+package main
+
+import (
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent"
+	"wick/sysinit"
+)
+
+// machine is the life of process 1: signals, arguments, the way up, serving, the way down. Whatever goes wrong on the way, the end
+// of it is the way down and never an exit, which the kernel answers with a panic.
+type machine struct {
+	cfg     sysinit.Config
+	agent   agent.Options
+	mode    sysinit.Mode
+	log     *agent.Log
+	root    *sysinit.Root
+	problem string // why it ends, if not because it was told to
+}
+
+// claimSignals comes first: until then SIGTERM and SIGINT are the end of a Go program, even of process 1.
+func (m *machine) claimSignals() {
+	m.log = agent.NewLog(2, agent.LevelInfo)
+	cfg := agent.Config{Init: true}
+	if err := cfg.ClaimSignals(); err != nil {
+		m.log.Error("signals not claimed", "error", err.Error())
+	}
+}
+
+// parse reads the arguments. All that is right in them holds even if something is wrong, so that the host can be told.
+func (m *machine) parse(args []string) {
+	m.cfg = sysinit.Default()
+	ignored, err := sysinit.Parse(args, m.cfg.Options(), m.options())
+	m.log = m.agent.Config().Log
+	if len(ignored) > 0 {
+		m.log.Info("arguments ignored", "words", strings.Join(ignored, " "))
+	}
+	if err != nil {
+		m.problem = "vm-init: " + err.Error()
+	}
+}
+
+// up builds the root, and reports whether there is one to serve from.
+func (m *machine) up() bool {
+	if m.problem == "" {
+		var err error
+		if m.root, err = sysinit.Up(m.cfg, m.report); err != nil {
+			m.problem = "vm-init: " + err.Error()
+		}
+	}
+	if m.problem != "" {
+		m.tell()
+		return false
+	}
+	m.timeline()
+	return true
+}
+
+// report logs a step. What was required and failed is said with the last words.
+func (m *machine) report(step sysinit.Step, took time.Duration, err error) {
+	switch {
+	case err == nil:
+		if m.log.Enabled(agent.LevelDebug) {
+			m.log.Debug("step", "name", step.Name, "took", micros(took))
+		}
+	case !step.Required:
+		m.log.Warn("step failed, going on", "name", step.Name, "error", err.Error())
+	}
+}
+
+// timeline logs when each step began, counted from the kernel's own start.
+func (m *machine) timeline() {
+	marks := m.root.Timeline()
+	if len(marks) == 0 {
+		return
+	}
+	if m.log.Enabled(agent.LevelDebug) {
+		for _, mark := range marks {
+			m.log.Debug("boot", "at", micros(mark.Start), "took", micros(mark.Took), "step", mark.Step)
+		}
+	}
+	first, last := marks[0], marks[len(marks)-1]
+	m.log.Info("up", "kernel", micros(first.Start), "init", micros(last.Start+last.Took-first.Start))
+}
+
+func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) + "us" }
+
+// config is the agent's configuration in this machine.
+func (m *machine) config() agent.Config {
+	cfg := m.agent.Config()
+	cfg.Signals, cfg.Init = true, true
+	cfg.Env = sysinit.Environ(syscall.Environ())
+	cfg.SyncCommand = agent.SyncCommand
+	return cfg
+}
+
+// serve serves the host until the machine is to go down. A fault that ends the agent ends the machine, in order.
+func (m *machine) serve() {
+	a, err := agent.New(m.config())
+	if err == nil {
+		err = a.Run()
+	}
+	if err != nil {
+		m.problem = "vm-init: agent: " + err.Error()
+		m.say()
+	}
+}
+
+// tell is for a machine that could not boot: the console, the kernel's log, and the host if it can be reached.
+func (m *machine) tell() {
+	m.say()
+	cfg := m.config()
+	cfg.LastWords = m.problem
+	a, err := agent.New(cfg)
+	if err == nil {
+		err = a.Run()
+	}
+	if err != nil {
+		m.log.Error("host not told", "error", err.Error())
+	}
+}
+
+// say writes the problem where somebody may look for it.
+func (m *machine) say() {
+	m.log.Error(m.problem)
+	fd, err := unix.Open("/dev/kmsg", unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	unix.Write(fd, []byte("<2>"+m.problem+"\n"))
+	unix.Close(fd)
+}
+
+// end takes the machine down. It is deferred, so that a panic leads here too.
+func (m *machine) end() {
+	if value := recover(); value != nil {
+		m.problem = "vm-init: panic"
+		if err, ok := value.(error); ok {
+			m.problem += ": " + err.Error()
+		} else if text, ok := value.(string); ok {
+			m.problem += ": " + text
+		}
+		m.say()
+		stack := make([]byte, 4<<10)
+		unix.Write(2, stack[:runtime.Stack(stack, false)])
+	}
+	m.log.Info("going down")
+	err := m.root.Down(m.mode, func(step sysinit.Step, took time.Duration, err error) {
+		if err != nil {
+			m.log.Error("going down", "step", step.Name, "error", err.Error())
+		}
+	})
+	m.log.Error("machine does not go down", "error", err.Error())
+	for {
+		unix.Pause() // there is nothing left to do, and to exit would be a panic of the kernel
+	}
+}

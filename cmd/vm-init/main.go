@@ -1,0 +1,43 @@
+// Command vm-init is process 1 of a machine: it builds the root from a read-only image and a writable disk, serves the host as
+// vsock-agent does, reaps what is orphaned, and takes the machine down in order. See packages wick/sysinit and
+// wick/reactor/agent.
+package main
+
+import (
+	"syscall"
+
+	"wick/reactor/agent"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	agent.RunSync()
+	agent.Tune()
+	args := agent.Args()[1:]
+	if syscall.Getpid() != 1 {
+		aside(args)
+	}
+	var m machine
+	m.claimSignals()
+	defer m.end()
+	m.parse(args)
+	if m.up() {
+		m.serve()
+	}
+}
+
+// aside is the program where it is not process 1 of anything: it only speaks of itself.
+func aside(args []string) {
+	text, fd, code := usage(), 2, 2
+	if len(args) == 1 && args[0] == "--version" {
+		text, fd, code = "vm-init "+version+"\n", 1, 0
+	} else if len(args) == 1 && args[0] == "--help" {
+		fd, code = 1, 0
+	} else {
+		text = "vm-init: not process 1: it is started by the kernel, with init=/sbin/vm-init (--help says more)\n"
+	}
+	syscall.Write(fd, []byte(text))
+	syscall.Exit(code)
+}

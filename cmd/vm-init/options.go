@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"wick/reactor/agent"
+	"wick/sysinit"
+)
+
+// endings are the values of --end.
+var endings = map[string]sysinit.Power{"restart": sysinit.Restart, "poweroff": sysinit.PowerOff, "halt": sysinit.Halt}
+
+// options are init's own rows of the table of arguments, and the agent's. A Unix socket is none of them: the root that a
+// path would be of is not there yet.
+func (m *machine) options() []sysinit.Option {
+	forAgent := func(name string) func(string) error {
+		return func(value string) error {
+			_, err := m.agent.Set(name, value)
+			if err != nil {
+				_, reason, _ := strings.Cut(err.Error(), ": ")
+				return errors.New(reason) // the table says which option it was
+			}
+			return nil
+		}
+	}
+	return []sysinit.Option{
+		{Name: "--vsock-dial", Value: "CID:PORT", Help: "connect to the host (default 2:1000; off: do not)", Set: forAgent("--vsock-dial")},
+		{Name: "--vsock-listen", Value: "PORT", Help: "listen for the host (default 1000; off: do not)", Set: forAgent("--vsock-listen")},
+		{Name: "--log-level", Value: "LEVEL", Help: "error, warn, info or debug (default info)", Set: forAgent("--log-level")},
+		{Name: "--end", Value: "HOW", Help: "restart, poweroff or halt the machine at its end (default restart)", Set: func(value string) error {
+			power, ok := endings[value]
+			if !ok {
+				return errors.New("not restart, poweroff or halt")
+			}
+			m.mode.Power = power
+			return nil
+		}},
+	}
+}
+
+func usage() string {
+	m := machine{cfg: sysinit.Default(), agent: agent.Options{}}
+	text := `usage: on the kernel's command line, init=/sbin/vm-init -- [options]
+
+Process 1 of a machine: mounts the base image and the overlay disk, serves the
+host over vsock, and takes the machine down on SIGTERM, SIGINT (the host's
+Ctrl-Alt-Del) and SIGPWR.
+
+`
+	for _, o := range append(m.cfg.Options(), m.options()...) {
+		word := "  " + o.Name + " " + o.Value
+		text += word + strings.Repeat(" ", max(27-len(word), 1)) + o.Help + "\n"
+	}
+	return text
+}

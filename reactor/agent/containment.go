@@ -1,0 +1,182 @@
+package agent
+
+import (
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// containment is a cgroup for each running command, so that all of it can be killed at once, whatever groups and sessions
+// its processes moved to and however fast they fork, and so that it cannot fork without end. It works where a cgroup2
+// file system is mounted and writable (cgroups(7)); elsewhere commands are known by their process group and by /proc.
+//
+// The cgroups are kept and used again: making one costs more than starting a command.
+type containment struct {
+	path    string // of the directory that they are in; empty where there is none
+	maxPids string // for each, or empty if they are not counted
+	idle    []*cgroup
+	left    []*cgroup // the command is gone, processes that it left running are not
+	made    int
+}
+
+// cgroup is one of them.
+type cgroup struct {
+	name string
+	dir  int // descriptor of its directory
+	// killed: it is not used again. Linux compares a count of kills that a fork into a cgroup took from the parent's own with that
+	// of the cgroup, and kills the child where they differ (seen on 6.18).
+	killed bool
+}
+
+// maxIdle is the most cgroups kept for later commands.
+const maxIdle = maxCommands
+
+// cgroupMounts are the places of a cgroup2 file system: alone, and beside the first version.
+var cgroupMounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+
+// open makes the directory, below the cgroup that the agent itself is in, and says once which way commands are contained.
+func (t *containment) open(log *Log, maxPids int) {
+	base, err := ownCgroup()
+	if err == nil {
+		t.path = base + "/wick-" + num(unix.Getpid())
+		if err = unix.Mkdir(t.path, 0o755); err == unix.EEXIST {
+			err = nil // of an agent that did not end in order, and had this process's number
+		}
+	}
+	if err != nil {
+		t.path = ""
+		log.Info("commands are contained", "by", "process group and /proc", "reason", err.Error())
+		return
+	}
+	// The counting has to be allowed all the way down, which the kernel refuses where the agent's cgroup is not the root and
+	// has processes of its own: the agent.
+	writeFile(base+"/cgroup.subtree_control", "+pids")
+	if err := writeFile(t.path+"/cgroup.subtree_control", "+pids"); err != nil {
+		log.Info("commands are contained", "by", "cgroup", "processes", "unlimited", "reason", err.Error())
+		return
+	}
+	t.maxPids = num(maxPids)
+	log.Info("commands are contained", "by", "cgroup", "processes", t.maxPids)
+}
+
+// ownCgroup is the directory of the cgroup that this process is in.
+func ownCgroup() (string, error) {
+	for _, mount := range cgroupMounts {
+		var st unix.Statfs_t
+		if err := unix.Statfs(mount, &st); err != nil || st.Type != unix.CGROUP2_SUPER_MAGIC {
+			continue
+		}
+		var buf [4096]byte
+		n, err := readFile("/proc/self/cgroup", buf[:])
+		if err != nil {
+			return "", err
+		}
+		_, own, _ := strings.Cut("\n"+string(buf[:n]), "\n0::")
+		own, _, _ = strings.Cut(own, "\n")
+		return strings.TrimSuffix(mount+own, "/"), nil
+	}
+	return "", opError("statfs", "cgroup2", unix.ENOENT)
+}
+
+// take gives a cgroup without processes; nil where there are none, or none can be made.
+func (t *containment) take() *cgroup {
+	if t.path == "" {
+		return nil
+	}
+	if len(t.idle) == 0 {
+		t.reclaim()
+	}
+	if n := len(t.idle); n > 0 {
+		g := t.idle[n-1]
+		t.idle = t.idle[:n-1]
+		return g
+	}
+	g := &cgroup{name: t.path + "/" + num(t.made)}
+	if err := unix.Mkdir(g.name, 0o755); err != nil && err != unix.EEXIST {
+		return nil
+	}
+	t.made++
+	var err error
+	if g.dir, err = unix.Open(g.name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		unix.Rmdir(g.name)
+		return nil
+	}
+	if t.maxPids != "" {
+		writeFile(g.name+"/pids.max", t.maxPids)
+	}
+	return g
+}
+
+// give takes a cgroup back from a command that has exited. What it left running keeps running, and the cgroup until then.
+func (t *containment) give(g *cgroup) {
+	switch {
+	case g == nil:
+	case g.populated():
+		t.left = append(t.left, g)
+	case len(t.idle) < maxIdle && !g.killed:
+		t.idle = append(t.idle, g)
+	default:
+		g.remove()
+	}
+}
+
+// reclaim looks which of the cgroups left to their processes are empty by now.
+func (t *containment) reclaim() {
+	left := t.left
+	t.left = nil
+	for _, g := range left {
+		t.give(g)
+	}
+}
+
+// close removes the cgroups that are empty. Those that are not stay, for their processes are in them.
+func (t *containment) close() {
+	t.reclaim()
+	for _, g := range slices.Concat(t.idle, t.left) {
+		g.remove()
+	}
+	t.idle, t.left = nil, nil
+	if t.path != "" {
+		unix.Rmdir(t.path)
+	}
+}
+
+// kill kills every process in the cgroup, those included that are being forked; cgroup.kill, since Linux 5.14.
+func (g *cgroup) kill() error {
+	g.killed = true
+	return writeFile(g.name+"/cgroup.kill", "1")
+}
+
+// populated reports whether a process is in the cgroup. Zombies are not counted.
+func (g *cgroup) populated() bool {
+	var buf [256]byte
+	n, err := readFile(g.name+"/cgroup.events", buf[:])
+	return err != nil || strings.Contains(string(buf[:n]), "populated 1")
+}
+
+// remove gives the cgroup up.
+func (g *cgroup) remove() {
+	unix.Rmdir(g.name)
+	unix.Close(g.dir)
+}
+
+// writeFile writes a small file of the kernel's, and readFile reads one.
+func writeFile(path, text string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.Write(fd, []byte(text))
+		unix.Close(fd)
+	}
+	return wrapOp("write", path, err)
+}
+
+func readFile(path string, buf []byte) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, opError("open", path, err)
+	}
+	n, err := unix.Read(fd, buf)
+	unix.Close(fd)
+	return n, wrapOp("read", path, err)
+}

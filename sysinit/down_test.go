@@ -1,0 +1,214 @@
+//go:build linux
+
+package sysinit
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// checkAfter copies the disk once the inside calls take, and has e2fsck look at the copy: clean means that there is nothing to replay or
+// to repair, while the overlay was still mounted on it.
+func checkAfter(o *outside, disk string) {
+	cut := filepath.Join(o.dir, "cut")
+	o.tell("IMAGE", disk)
+	o.tell("CUT", cut)
+	o.after = append(o.after, func(out string, err error) {
+		if err != nil {
+			o.t.Fatalf("inside: %v\n%s", err, out)
+		}
+		if features := tool(o.t, "dumpe2fs", "-h", cut); strings.Contains(features, "needs_recovery") ||
+			!strings.Contains(features, "Filesystem state:         clean") {
+			o.t.Errorf("not clean:\n%s", features)
+		}
+		check, err := exec.Command("e2fsck", "-fn", cut).CombinedOutput()
+		if err != nil {
+			o.t.Errorf("e2fsck: %v\n%s", err, check)
+		}
+	})
+}
+
+// stagesOf settles and tells what was reported.
+func stagesOf(root *Root, limit time.Duration) (string, error) {
+	said := ""
+	err := root.Settle(limit, func(s Step, _ time.Duration, err error) {
+		said += s.Name
+		if err != nil {
+			said += " (" + err.Error() + ")"
+		}
+		said += "\n"
+	})
+	return said, err
+}
+
+func TestSettle(t *testing.T) {
+	if !enter(t, func(o *outside) { o.base(rich); checkAfter(o, o.disk(16)) }) {
+		return
+	}
+	s := newSnapshot(t, os.Getenv("IMAGE"), os.Getenv("CUT"))
+	root := mustUp(t, config())
+	write(t, "/data/new", strings.Repeat("x", 1<<20))
+	if err := os.Remove("/data/deleted"); err != nil {
+		t.Error(err)
+	}
+	said, err := stagesOf(root, SettleLimit)
+	if want := "flush\nread-only\nsync\n"; err != nil || said != want {
+		t.Errorf("%v, %q, want %q", err, said, want)
+	}
+	s.take(t)
+	for _, path := range []string{"/data/new", "/data/kept", "/data/other"} {
+		if err := os.WriteFile(path, []byte("late"), 0o600); !errors.Is(err, unix.EROFS) {
+			t.Errorf("%s can still be written: %v", path, err)
+		}
+	}
+	if got := read(t, "/data/kept"); got != "base\n" {
+		t.Errorf("%q", got)
+	}
+	if again, err := stagesOf(root, SettleLimit); err != nil || again != said {
+		t.Errorf("a second time: %v, %q", err, again)
+	}
+}
+
+// TestSettleWithOpenFiles: read-only is refused while a file is open for writing, or is open and deleted.
+func TestSettleWithOpenFiles(t *testing.T) {
+	if !enter(t, func(o *outside) { o.base(rich); checkAfter(o, o.disk(16)) }) {
+		return
+	}
+	s := newSnapshot(t, os.Getenv("IMAGE"), os.Getenv("CUT"))
+	root := mustUp(t, config())
+	f, err := os.Create("/data/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("never closed\n"); err != nil {
+		t.Error(err)
+	}
+	// A frozen file system outlives its last mount, and its loop device with it.
+	defer func() {
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(root.upper), 0xc0045878, 0); e != 0 { // FITHAW
+			t.Error(e)
+		}
+	}()
+	said, err := stagesOf(root, SettleLimit)
+	if want := "flush\nread-only (read-only: remount the overlay disk: device or resource busy)\nfreeze\nsync\n"; err != nil || said != want {
+		t.Errorf("%v, %q, want %q", err, said, want)
+	}
+	s.take(t)
+	if again, err := stagesOf(root, SettleLimit); err != nil || again != said {
+		t.Errorf("a second time: %v, %q", err, again)
+	}
+}
+
+// TestSettleOnDeadDisk: the disk swallows every request. It is a file on a file system that is frozen.
+func TestSettleOnDeadDisk(t *testing.T) {
+	inside := enter(t, func(o *outside) {
+		o.base(rich)
+		path := o.ext4("carrier", 64)
+		o.device("CARRIER", path, 0)
+	})
+	if !inside {
+		return
+	}
+	if err := unix.Mount(os.Getenv("CARRIER"), "/mnt", "ext4", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	image := "/mnt/disk"
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, 16<<20); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "mkfs.ext4", "-q", "-F", image)
+	carrier, err := os.Open("/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer carrier.Close()
+	c := config()
+	c.Overlay = loop(t, image, 0)
+	root := mustUp(t, c)
+	write(t, "/data/new", "x")
+	freeze := func(request uintptr) {
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, carrier.Fd(), request, 0); e != 0 {
+			t.Fatal(e)
+		}
+	}
+	freeze(fiFreeze)
+	const limit = 300 * time.Millisecond
+	begin := time.Now()
+	said, err := stagesOf(root, limit)
+	took := time.Since(begin)
+	freeze(0xc0045878) // FITHAW
+	if want := "flush (flush: flush the overlay disk: connection timed out: the disk does not answer)\n"; said != want {
+		t.Errorf("%q, want %q", said, want)
+	}
+	if !errors.Is(err, unix.ETIMEDOUT) {
+		t.Error(err)
+	}
+	if took < limit || took > limit+5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	// The child that was left behind is killed, and ends as soon as the disk answers.
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(-1, &status, 0, nil); err != nil || status.Signal() != unix.SIGKILL {
+		t.Errorf("%v, %v", err, status)
+	}
+	if _, err := stagesOf(root, SettleLimit); err != nil {
+		t.Errorf("once it answers: %v", err)
+	}
+}
+
+// TestDown ends a machine, as far as a process namespace has one: the kernel kills its process 1, by SIGHUP for a restart and by
+// SIGINT for switching off (reboot(2)).
+func TestDown(t *testing.T)         { testDown(t, Restart, syscall.SIGHUP) }
+func TestDownPowerOff(t *testing.T) { testDown(t, PowerOff, syscall.SIGINT) }
+
+func testDown(t *testing.T, power Power, signal syscall.Signal) {
+	inside := enter(t, func(o *outside) {
+		o.base(rich)
+		disk := o.disk(16)
+		o.after = append(o.after, func(out string, err error) {
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) {
+				o.t.Fatalf("%v\n%s", err, out)
+			}
+			if got := exit.Sys().(syscall.WaitStatus); !got.Signaled() || got.Signal() != signal {
+				o.t.Errorf("it ended with %v, want %v\n%s", got, signal, out)
+			}
+			if !strings.Contains(out, "\nflush\nread-only\nsync\n") {
+				o.t.Errorf("it said\n%s", out)
+			}
+			tool(o.t, "e2fsck", "-fn", disk)
+		})
+	})
+	if !inside {
+		return
+	}
+	root := mustUp(t, config())
+	write(t, "/data/new", "x")
+	err := root.Down(Mode{Power: power}, func(s Step, _ time.Duration, err error) {
+		os.Stdout.WriteString(s.Name + "\n")
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Fatalf("it came back: %v", err)
+}
+
+// TestSettleNil is the way down of a machine that never came up.
+func TestSettleNil(t *testing.T) {
+	said, err := stagesOf(nil, SettleLimit)
+	if err != nil || said != "sync\n" {
+		t.Errorf("%v, %q", err, said)
+	}
+}

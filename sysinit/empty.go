@@ -1,0 +1,66 @@
+//go:build linux
+
+package sysinit
+
+import "golang.org/x/sys/unix"
+
+// empty deletes what is in the directory fd, and below, as long as it is on the device dev. A mount that it comes to is detached and
+// never entered. What cannot be deleted stays: it costs its memory and nothing else. The working directory is
+// lost.
+func empty(fd int, dev uint64) {
+	buf := make([]byte, 4096)
+	var names []string
+	// All names first: deleting from a directory while reading it may skip some.
+	for {
+		n, err := unix.ReadDirent(fd, buf)
+		if err != nil || n <= 0 {
+			break
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+	for _, name := range names {
+		remove(fd, name, dev)
+	}
+}
+
+func remove(parent int, name string, dev uint64) {
+	var st unix.Stat_t
+	if unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return
+	}
+	if st.Dev != dev {
+		// Once the mount is off, what is there may be ours, or another mount.
+		for range 8 {
+			if !detach(parent, name) || unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Dev == dev {
+				break
+			}
+		}
+		if st.Dev != dev {
+			return
+		}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		// EBUSY: a single file of the same device is mounted over it.
+		if unix.Unlinkat(parent, name, 0) == unix.EBUSY && detach(parent, name) {
+			unix.Unlinkat(parent, name, 0)
+		}
+		return
+	}
+	fd, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	// Asked again of what was opened: nothing may be entered on the word of a name.
+	if unix.Fstat(fd, &st) == nil && st.Dev == dev {
+		empty(fd, dev)
+	}
+	unix.Close(fd)
+	if unix.Unlinkat(parent, name, unix.AT_REMOVEDIR) == unix.EBUSY && detach(parent, name) {
+		unix.Unlinkat(parent, name, unix.AT_REMOVEDIR)
+	}
+}
+
+// detach takes the mount at name off. umount2(2) knows no directory descriptor, hence the change of directory.
+func detach(parent int, name string) bool {
+	return unix.Fchdir(parent) == nil && unix.Unmount(name, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil
+}

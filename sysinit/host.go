@@ -1,0 +1,86 @@
+//go:build linux
+
+package sysinit
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// disarm has Ctrl-Alt-Del (Firecracker: SendCtrlAltDel) send SIGINT to process 1. The caller handles the signal.
+func disarm(*machine) error {
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF); err != nil {
+		return fault("reboot", "CAD_OFF", "", err, "")
+	}
+	return nil
+}
+
+// raiseLoopback sets lo up; the kernel gives it 127.0.0.1 and ::1 then. A kernel without a network has nothing to set
+// up, and that is no fault.
+func raiseLoopback(*machine) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == unix.EAFNOSUPPORT {
+		return nil
+	}
+	if err != nil {
+		return fault("socket", "inet", "", err, "")
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return fault("name", "lo", "", err, "")
+	}
+	err = unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo)
+	if err == unix.ENODEV {
+		return nil
+	}
+	if err == nil {
+		lo.SetUint16(lo.Uint16() | unix.IFF_UP)
+		err = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+	}
+	if err != nil {
+		return fault("set up", "lo", "", err, "")
+	}
+	return nil
+}
+
+func setName(m *machine) error {
+	if err := unix.Sethostname([]byte(m.cfg.Hostname)); err != nil {
+		return fault("sethostname", m.cfg.Hostname, "", err, "")
+	}
+	return nil
+}
+
+// The limits on open descriptors, of this process and of its children. The kernel starts process 1 with 1024 and 4096.
+//
+// The soft one is what a program gets that does not ask. It must hold an agent with some hundred commands; programs that close
+// "all" descriptors up to it one by one must not notice; and select(2), which breaks at 1024, breaks only in programs
+// that would otherwise be refused. Programs that do ask get the kernel's own maximum (fs.nr_open).
+//
+// Go raises the soft limit to the hard one for itself in package os and puts the old one back in children. A program without os is left alone,
+// and a limit set here is what the children get either way (syscall.Setrlimit drops the remembered one).
+const (
+	nofileSoft = 10240
+	nofileHard = 1 << 20
+)
+
+func nofileText() string {
+	return "allow " + strconv.Itoa(nofileSoft) + " open descriptors, " + strconv.Itoa(nofileHard) + " to who asks"
+}
+
+func raiseLimits(*machine) error {
+	limit := unix.Rlimit{Cur: nofileSoft, Max: nofileHard}
+	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	if err == unix.EPERM {
+		// Over fs.nr_open, or without CAP_SYS_RESOURCE: what there is has to do.
+		if err = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
+			limit.Cur = min(nofileSoft, limit.Max)
+			err = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+		}
+	}
+	if err != nil {
+		return fault("setrlimit", "NOFILE", "", err, "")
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+//go:build linux
+
+package sysinit
+
+import "golang.org/x/sys/unix"
+
+// mountBase mounts the image read-only. It may be mounted already, as the root we run from: the kernel then hands out the
+// same file system once more.
+func mountBase(m *machine) error {
+	at, err := m.find(m.cfg.Base)
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount(at, "rom", m.kinds.base, unix.MS_RDONLY, ""); err != nil {
+		return fault("mount", m.cfg.Base, "rom", err, why(at, m.kinds.base, false, err))
+	}
+	return nil
+}
+
+// mountDisk mounts the overlay disk. A journal left by a machine that was cut off is replayed by that.
+func mountDisk(m *machine) error {
+	at, err := m.find(m.cfg.Overlay)
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount(at, "rw", m.kinds.disk, unix.MS_NOATIME, ""); err != nil {
+		return fault("mount", m.cfg.Overlay, "rw", err, why(at, m.kinds.disk, true, err))
+	}
+	return nil
+}
+
+// pinUpper keeps the one way to the overlay disk that there will be once its mount is detached: see Root. It is no O_PATH
+// descriptor since the way down may have to freeze the file system, an ioctl.
+func pinUpper(m *machine) error {
+	fd, err := unix.Open("rw", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fault("open", "rw", "", err, "")
+	}
+	m.root.upper = fd
+	return nil
+}
+
+// overlayOptions are those of the overlay, in order. The kernel's documentation: filesystems/overlayfs.rst.
+var overlayOptions = [][2]string{
+	{"lowerdir", "rom"}, {"upperdir", "rw/upper"}, {"workdir", "rw/work"},
+	// Without it rename(2) of a directory of the image fails with EXDEV, which package managers trip over. It is a mark in the
+	// upper directory, which nobody but us can write to.
+	{"redirect_dir", "on"},
+	// What follows is off by name, whatever the kernel was built with. An index would refuse the disk once the image was
+	// rebuilt (ESTALE). Metacopy leaves files on the disk that are nothing without this very image. Xino makes
+	// inode numbers of 64 bits, which 32-bit programs cannot take (EOVERFLOW).
+	{"index", "off"}, {"metacopy", "off"}, {"xino", "off"},
+}
+
+func overlayText() string {
+	s := ""
+	for _, o := range overlayOptions {
+		s += o[0] + "=" + o[1] + ","
+	}
+	return s + "noatime"
+}
+
+func mountOverlay(m *machine) error {
+	kind := m.kinds.overlay
+	fs, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return fault("mount", "overlay", "", err, lacks(err, kind))
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigSetString(fs, "source", "overlay"); err != nil {
+		return fault("set", "overlay source", "", err, complaint(fs))
+	}
+	for _, o := range overlayOptions {
+		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
+			return fault("set", "overlay "+o[0]+"="+o[1], "", err, complaint(fs))
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return fault("mount", "overlay", "", err, complaint(fs))
+	}
+	// noatime here as well: overlayfs does not take it over from its upper mount, and every read of a file in
+	// upper would then write.
+	m.overlay, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOATIME)
+	if err != nil {
+		m.overlay = -1
+		return fault("mount", "overlay", "", err, "")
+	}
+	// Overlayfs that cannot set up its work directory comes up read-only and says so in the kernel's log alone. The
+	// commonest reason is a disk that is full to the last block.
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(m.overlay, &st); err != nil {
+		return fault("statfs", "overlay", "", err, "")
+	}
+	if st.Flags&unix.ST_RDONLY != 0 {
+		return fault("mount", "overlay", "", unix.EROFS, "it came up read-only: "+m.noRoom())
+	}
+	return nil
+}
+
+// noRoom says what may keep overlayfs from writing to its upper file system.
+func (m *machine) noRoom() string {
+	var st unix.Statfs_t
+	switch err := unix.Statfs("rw", &st); {
+	case err != nil:
+		return "the upper file system cannot be asked: " + err.Error()
+	case st.Flags&unix.ST_RDONLY != 0:
+		return m.cfg.Overlay + " is mounted read-only"
+	case st.Bavail == 0: // not Bfree: ext4 keeps some blocks that not even root gets
+		return m.cfg.Overlay + " is full"
+	case st.Ffree == 0:
+		return m.cfg.Overlay + " has no inode left"
+	}
+	return "the kernel's log says why"
+}

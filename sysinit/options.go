@@ -1,0 +1,179 @@
+//go:build linux
+
+package sysinit
+
+import (
+	"strconv"
+	"time"
+)
+
+// Option is one word of init's arguments: those after "--" on the kernel's command line.
+// Whoever else takes options from there adds rows of his own to the same Parse.
+type Option struct {
+	// Name is the word itself, "--base".
+	Name string
+	// Value names the value in a usage text, "DEV". An option without one takes no value, and Set is given "".
+	Value string
+	// Help is one line for a usage text, lower case.
+	Help string
+	// Set takes the value in. Its error says what is wrong with the value and nothing else: Parse adds which
+	// option it was.
+	Set func(value string) error
+}
+
+// OptionError is an option that cannot be taken. It prints as "--wait x: not a number of seconds from 0 to 3600".
+type OptionError struct {
+	Option, Value, Reason string
+}
+
+func (e *OptionError) Error() string {
+	if e.Value == "" {
+		return e.Option + ": " + e.Reason
+	}
+	return e.Option + " " + e.Value + ": " + e.Reason
+}
+
+// Parse takes init's arguments (os.Args without the first) through the tables: "--name value" or "--name=value", the
+// last of several wins. It goes on after an error and returns the first one, since what the caller needs to
+// tell the host of it may be an option too.
+//
+// The kernel also hands over words of its command line that it does not know ("single", "splash"), before those after
+// "--". Whatever does not begin with "--" is no business of ours: it comes back as ignored, to be mentioned.
+// The kernel takes 32 words in all and panics on more (CONFIG_INIT_ENV_ARG_LIMIT); "--name=value" is one word, "--name value"
+// two.
+func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
+	fail := func(option, value, reason string) {
+		if err == nil {
+			err = &OptionError{option, value, reason}
+		}
+	}
+	for i := 0; i < len(args); i++ {
+		word := args[i]
+		if len(word) < 2 || word[:2] != "--" {
+			ignored = append(ignored, word)
+			continue
+		}
+		if word == "--" {
+			continue
+		}
+		name, value, given := cut(word)
+		option := lookup(name, tables)
+		switch {
+		case option == nil:
+			fail(name, "", "unknown option")
+			continue
+		case option.Value == "" && given:
+			fail(name, value, "the option takes no value")
+			continue
+		case option.Value != "" && !given:
+			// A value never begins with "--": "--base --overlay /dev/vdb" is a forgotten value.
+			if i+1 == len(args) || len(args[i+1]) >= 2 && args[i+1][:2] == "--" {
+				fail(name, "", "needs a value: "+option.Value)
+				continue
+			}
+			i++
+			value = args[i]
+		}
+		if bad := option.Set(value); bad != nil {
+			fail(name, value, bad.Error())
+		}
+	}
+	return ignored, err
+}
+
+func cut(word string) (name, value string, given bool) {
+	for i := range len(word) {
+		if word[i] == '=' {
+			return word[:i], word[i+1:], true
+		}
+	}
+	return word, "", false
+}
+
+func lookup(name string, tables [][]Option) *Option {
+	for _, table := range tables {
+		for i := range table {
+			if table[i].Name == name {
+				return &table[i]
+			}
+		}
+	}
+	return nil
+}
+
+// badValue is what is wrong with a value.
+type badValue string
+
+func (e badValue) Error() string { return string(e) }
+
+// Options is the table that fills c.
+func (c *Config) Options() []Option {
+	return []Option{
+		{"--base", "DEV", "block device of the root image, a squashfs", func(v string) error {
+			return setDevice(&c.Base, v, "not the absolute path of a device")
+		}},
+		{"--overlay", "DEV|tmpfs", "block device for what the guest writes, an ext4; or memory", func(v string) error {
+			if v == Tmpfs {
+				c.Overlay = v
+				return nil
+			}
+			return setDevice(&c.Overlay, v, "not the absolute path of a device, nor "+Tmpfs)
+		}},
+		{"--hostname", "NAME", "name of the machine", func(v string) error {
+			return setHostname(&c.Hostname, v)
+		}},
+		{"--wait", "SECONDS", "how long a device may take to appear", func(v string) error {
+			n, err := strconv.ParseUint(v, 10, 32)
+			if err != nil || n > 3600 {
+				return badValue("not a number of seconds from 0 to 3600")
+			}
+			c.Wait = time.Duration(n) * time.Second
+			return nil
+		}},
+		{"--tmpfs-size", "SIZE", "limit of an overlay in memory (bytes, 64m, 50%)", func(v string) error {
+			return setSize(&c.TmpfsSize, v)
+		}},
+		{"--run-size", "SIZE", "limit of /run", func(v string) error { return setSize(&c.RunSize, v) }},
+		{"--shm-size", "SIZE", "limit of /dev/shm", func(v string) error { return setSize(&c.ShmSize, v) }},
+	}
+}
+
+func setDevice(to *string, v, reason string) error {
+	if len(v) < 2 || v[0] != '/' {
+		return badValue(reason)
+	}
+	*to = v
+	return nil
+}
+
+// setHostname takes what RFC 1123 takes and the kernel has room for (__NEW_UTS_LEN is 64).
+func setHostname(to *string, v string) error {
+	if v == "" || len(v) > 64 {
+		return badValue("not a host name of 1 to 64 letters, digits, dots and hyphens")
+	}
+	for i := range len(v) {
+		c := v[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.') {
+			return badValue("not a host name of 1 to 64 letters, digits, dots and hyphens")
+		}
+	}
+	*to = v
+	return nil
+}
+
+// setSize lets nothing through that could add a mount option: the value ends up in tmpfs's "size=".
+func setSize(to *string, v string) error {
+	digits := v
+	if n := len(v); n > 0 {
+		switch v[n-1] {
+		case 'k', 'm', 'g', 'K', 'M', 'G', '%':
+			digits = v[:n-1]
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 62)
+	if err != nil || n == 0 || v[len(v)-1] == '%' && n > 100 {
+		return badValue("not a size such as 1048576, 64m or 10%")
+	}
+	*to = v
+	return nil
+}

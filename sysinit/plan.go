@@ -1,0 +1,75 @@
+//go:build linux
+
+package sysinit
+
+import "golang.org/x/sys/unix"
+
+// Plan is the way up for cfg, in order. Each step prints itself.
+func Plan(cfg Config) []Step {
+	const (
+		required = true
+		wanted   = false
+	)
+	hidden := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+	plan := []Step{
+		// The host's Ctrl-Alt-Del becomes SIGINT to process 1, which is the way down, and not a reset with
+		// everything unwritten. First, since it may come at any time.
+		{"ctrl-alt-del", wanted, []row{call{"ask for a signal instead of a reset", disarm}}},
+		// pivot_root(2) and moving a mount refuse a shared parent. The kernel's default is private; not every
+		// initramfs leaves it at that.
+		{"propagation", required, []row{call{"make / private, and all below", private}}},
+
+		// A directory to work in that needs none in the image: see bench.go.
+		{"working mount", required, []row{call{"mount tmpfs on /, unseen from below", openBench}}},
+		{"base", required, []row{call{"mount " + cfg.Base + " on rom (squashfs, ro)", mountBase}}},
+	}
+	if cfg.Overlay == Tmpfs {
+		plan = append(plan, Step{"overlay memory", required, []row{
+			mount{"tmpfs", "rw", unix.MS_NOATIME, "mode=0700,size=" + cfg.TmpfsSize},
+			dir{"rw/upper", 0o755}, dir{"rw/work", 0o700},
+		}})
+	} else {
+		plan = append(plan, Step{"overlay disk", required, []row{
+			call{"mount " + cfg.Overlay + " on rw (ext4, noatime)", mountDisk},
+			// The mode of upper is the mode of the guest's /. work belongs to overlayfs.
+			dir{"rw/upper", 0o755}, dir{"rw/work", 0o700},
+			call{"pin rw", pinUpper},
+		}})
+	}
+	plan = append(plan,
+		Step{"overlay", required, []row{call{"mount overlay (" + overlayText() + ")", mountOverlay}}},
+		Step{"root", required, []row{call{"drop the working mount, make the overlay /", switchRoot}}},
+
+		// Without /dev/null and /proc no command can be run in a way worth having.
+		Step{"/dev", required, []row{call{"mount devtmpfs on /dev (nosuid), or make the nodes", mountDev}}},
+		Step{"/proc", required, []row{mount{"proc", "/proc", hidden, ""}}},
+		Step{"/sys", wanted, []row{mount{"sysfs", "/sys", hidden, ""}}},
+		// gid 5 is tty everywhere; ptmxmode lets those who open /dev/pts/ptmx in. Every mount is an instance of
+		// its own since Linux 4.7.
+		Step{"/dev/pts", wanted, []row{
+			mount{"devpts", "/dev/pts", unix.MS_NOSUID | unix.MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666"},
+		}},
+		Step{"/dev/shm", wanted, []row{
+			mount{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=" + cfg.ShmSize},
+		}},
+		Step{"/dev links", wanted, []row{
+			link{"/dev/fd", "/proc/self/fd"}, link{"/dev/stdin", "/proc/self/fd/0"},
+			link{"/dev/stdout", "/proc/self/fd/1"}, link{"/dev/stderr", "/proc/self/fd/2"},
+		}},
+		Step{"/run", wanted, []row{
+			mount{"tmpfs", "/run", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755,size=" + cfg.RunSize},
+		}},
+		// On the overlay and not in memory: what is put there may be large, and has the disk to be so.
+		Step{"/tmp", wanted, []row{dir{"/tmp", 0o1777}}},
+		// The directory is sysfs's own; that it is missing means a kernel without control groups.
+		Step{"control groups", wanted, []row{mount{"cgroup2", "/sys/fs/cgroup", hidden, ""}}},
+		Step{"console", wanted, []row{call{"open /dev/console where 0, 1 or 2 lead nowhere", openConsole}}},
+		Step{"loopback", wanted, []row{call{"set lo up", raiseLoopback}}},
+	)
+	if cfg.Hostname != "" {
+		plan = append(plan, Step{"hostname", wanted, []row{call{"set it to " + cfg.Hostname, setName}}})
+	}
+	return append(plan,
+		Step{"limits", wanted, []row{call{nofileText(), raiseLimits}}},
+	)
+}

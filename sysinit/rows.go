@@ -1,0 +1,81 @@
+//go:build linux
+
+package sysinit
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// dir makes a directory if nothing is there. What is there keeps its mode: the image knows better.
+type dir struct {
+	path string
+	mode uint32
+}
+
+func (d dir) String() string { return "mkdir " + d.path + " " + octal(d.mode) }
+
+func (d dir) run(*machine) error {
+	if err := unix.Mkdir(d.path, d.mode); err != nil && err != unix.EEXIST {
+		return fault("mkdir", d.path, "", err, "")
+	}
+	return nil
+}
+
+// mount mounts a file system that needs no device, and makes the mount point.
+type mount struct {
+	kind, target string
+	flags        uintptr
+	data         string
+}
+
+func (r mount) String() string {
+	s := "mount " + r.kind + " on " + r.target
+	options := ""
+	for _, f := range []struct {
+		flag uintptr
+		name string
+	}{
+		{unix.MS_RDONLY, "ro"}, {unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"},
+		{unix.MS_NOEXEC, "noexec"}, {unix.MS_NOATIME, "noatime"},
+	} {
+		if r.flags&f.flag != 0 {
+			options += "," + f.name
+		}
+	}
+	if r.data != "" {
+		options += "," + r.data
+	}
+	if options != "" {
+		s += " (" + options[1:] + ")"
+	}
+	return s
+}
+
+func (r mount) run(*machine) error {
+	// The base image need not have mount points: the overlay is writable, so they are made there. One that cannot be
+	// made (in sysfs) makes the mount fail with a better error than mkdir's.
+	unix.Mkdir(r.target, 0o755)
+	if err := unix.Mount(r.kind, r.target, r.kind, r.flags, r.data); err != nil {
+		return fault("mount", r.kind, r.target, err, lacks(err, r.kind))
+	}
+	return nil
+}
+
+// link makes a symbolic link if nothing is there.
+type link struct {
+	path, to string
+}
+
+func (l link) String() string { return "link " + l.path + " to " + l.to }
+
+func (l link) run(*machine) error {
+	if err := unix.Symlink(l.to, l.path); err != nil && err != unix.EEXIST {
+		return fault("link", l.path, "", err, "")
+	}
+	return nil
+}
+
+// octal writes a mode as modes are written.
+func octal(mode uint32) string { return "0" + strconv.FormatUint(uint64(mode), 8) }
