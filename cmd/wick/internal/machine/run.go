@@ -144,7 +144,7 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) (*client.Result
 	defer c.Close()
 	ui.Event(Event{Stage: Ready, Took: time.Since(began)})
 	result, err := o.use(ctx, c)
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	} else if gone, ok := errors.AsType[*client.ConnError](err); ok {
 		err = m.explain(gone)
