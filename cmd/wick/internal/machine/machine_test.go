@@ -86,9 +86,16 @@ func TestBootErrors(t *testing.T) {
 
 // A guest that could not boot says why on a connection of its own, and then goes down.
 func TestGuestSaysWhy(t *testing.T) {
-	m := startFake(t, "echo 'vm-init: no overlay'; exec sleep 60")
+	seen := &watcher{text: "no overlay\n", found: make(chan struct{})}
+	choice := fake(t, "echo 'vm-init: no overlay'; exec sleep 60")
+	m, err := Start(testContext(t), Config{Choice: choice, Dir: socketDir(t), Console: seen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Kill() })
 	said := make(chan error, 1)
 	go func() {
+		<-seen.found
 		for {
 			conn, err := net.Dial("unix", m.UDS()+"_1000")
 			if err != nil {
@@ -102,7 +109,7 @@ func TestGuestSaysWhy(t *testing.T) {
 			return
 		}
 	}()
-	_, err := m.Dial(testContext(t), time.Minute)
+	_, err = m.Dial(testContext(t), time.Minute)
 	if err := <-said; err != nil {
 		t.Fatal(err)
 	}
