@@ -144,7 +144,7 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) (*client.Result
 	defer c.Close()
 	ui.Event(Event{Stage: Ready, Took: time.Since(began)})
 	result, err := o.use(ctx, c)
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	} else if gone, ok := errors.AsType[*client.ConnError](err); ok {
 		err = m.explain(gone)
@@ -153,9 +153,9 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) (*client.Result
 	// The user's ctx may have ended, and the guest is to go down in order all the same.
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
 	defer cancel()
-	if downErr := m.PowerOff(limit, c); err == nil && downErr != nil {
-		// The command has run, and the result is good: that the machine then had to be killed is no failure of it.
-		result.Stderr = append(result.Stderr, fmt.Sprintf("wick: %v\n", downErr)...)
+	if down := m.PowerOff(limit, c); down != nil {
+		// No error of the run: the command has run, or there is a better error already.
+		ui.Event(Event{Stage: Killed, Detail: down.Error()})
 	}
 	return result, err
 }
