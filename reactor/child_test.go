@@ -101,6 +101,7 @@ func TestSignalGroup(t *testing.T) {
 	})); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { c.SignalGroup(unix.SIGKILL) }() // a test that failed leaves nothing running
 	closeFD(t, w)
 	pid := c.PID()
 	if group, err := unix.Getpgid(pid); group != pid || err != nil || group == unix.Getpgrp() {
