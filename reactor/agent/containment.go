@@ -1,9 +1,6 @@
 package agent
 
 import (
-	"slices"
-	"strings"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -29,8 +26,12 @@ type cgroup struct {
 	killed bool
 }
 
-// maxIdle is the most cgroups kept for later commands.
-const maxIdle = maxCommands
+const (
+	// maxIdle is the most cgroups kept for later commands.
+	maxIdle = maxCommands
+	// reclaimBatch is the most cgroups that one command looks at to find an empty one.
+	reclaimBatch = 8
+)
 
 // cgroupMounts are the places of a cgroup2 file system: alone, and beside the first version.
 var cgroupMounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
@@ -72,9 +73,16 @@ func ownCgroup() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		_, own, _ := strings.Cut("\n"+string(buf[:n]), "\n0::")
-		own, _, _ = strings.Cut(own, "\n")
-		return strings.TrimSuffix(mount+own, "/"), nil
+		for lines := string(buf[:n]); lines != ""; {
+			var line string
+			line, lines, _ = cut(lines, '\n')
+			if len(line) > 3 && line[:3] == "0::" {
+				if line == "0::/" {
+					return mount, nil
+				}
+				return mount + line[3:], nil
+			}
+		}
 	}
 	return "", opError("statfs", "cgroup2", unix.ENOENT)
 }
@@ -121,25 +129,32 @@ func (t *containment) give(g *cgroup) {
 	}
 }
 
-// reclaim looks which of the cgroups left to their processes are empty by now.
+// reclaim looks which of the cgroups left to their processes are empty by now, a few of them at a time.
 func (t *containment) reclaim() {
-	left := t.left
-	t.left = nil
-	for _, g := range left {
+	n := min(len(t.left), reclaimBatch)
+	oldest := t.left[:n:n]
+	t.left = t.left[n:]
+	for _, g := range oldest {
 		t.give(g)
 	}
 }
 
 // close removes the cgroups that are empty. Those that are not stay, for their processes are in them.
 func (t *containment) close() {
-	t.reclaim()
-	for _, g := range slices.Concat(t.idle, t.left) {
+	for _, g := range append(t.idle, t.left...) {
 		g.remove()
 	}
 	t.idle, t.left = nil, nil
 	if t.path != "" {
 		unix.Rmdir(t.path)
 	}
+}
+
+// fail gives up on cgroups after one that a command could not start in, though it could without.
+func (t *containment) fail(log *Log, err error) {
+	t.close()
+	t.path = ""
+	log.Warn("commands are no longer contained by cgroup", "error", err.Error())
 }
 
 // kill kills every process in the cgroup, those included that are being forked; cgroup.kill, since Linux 5.14.
@@ -152,7 +167,9 @@ func (g *cgroup) kill() error {
 func (g *cgroup) populated() bool {
 	var buf [256]byte
 	n, err := readFile(g.name+"/cgroup.events", buf[:])
-	return err != nil || strings.Contains(string(buf[:n]), "populated 1")
+	// The first line is "populated 0" or "populated 1", and others follow; cgroups(7).
+	const key = "populated "
+	return err != nil || n <= len(key) || string(buf[:len(key)+1]) != key+"0"
 }
 
 // remove gives the cgroup up.

@@ -98,28 +98,3 @@ func appendValue(b []byte, v string) []byte {
 	}
 	return append(b, v...)
 }
-
-// appendQuoted quotes as Go and most readers of logs do, byte by byte. (strconv's tables of printable runes are 5 kB.)
-func appendQuoted(b []byte, v string) []byte {
-	const digits = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(v) {
-		switch c := v[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c == '\n':
-			b = append(b, '\\', 'n')
-		case c < ' ' || c == 0x7f:
-			b = append(b, '\\', 'x', digits[c>>4], digits[c&15])
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
-}
-
-// quote is appendQuoted for a message.
-func quote(v string) string { return string(appendQuoted(nil, v)) }
-
-// num is a number as a value of a log line.
-func num[T ~int | ~int32 | ~uint32 | ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }

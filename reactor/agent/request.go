@@ -28,7 +28,8 @@ func (c *conn) other(p *framing.Part) {
 		c.agent.syncs.request(c, p.Seq)
 	case framing.TypeError:
 		// Never answered: two agents that answer each other's errors would not stop.
-		c.agent.log.Warn("error from the host", "conn", num(c.id), "seq", num(p.Seq))
+		text, _ := framing.ParseError(p.Data)
+		c.agent.log.Warn("error from the host", "conn", num(c.id), "seq", num(p.Seq), "message", clip(string(text), maxLogged))
 	default:
 		c.replyError(p.Seq, unknownType(p.Type))
 	}

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"slices"
-
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
@@ -26,6 +24,10 @@ type syncRequest struct {
 
 func (s *syncer) request(c *conn, seq uint32) {
 	s.agent = c.agent
+	if len(s.next) == maxSyncs {
+		c.replyError(seq, "too many shutdowns under way (limit "+num(maxSyncs)+")")
+		return
+	}
 	c.due++
 	s.next = append(s.next, syncRequest{c, seq})
 	if !s.child.Running() {
@@ -70,10 +72,22 @@ func (s *syncer) finish() {
 
 // forget drops the requests of a connection that is gone.
 func (s *syncer) forget(c *conn) {
-	of := func(r syncRequest) bool { return r.conn == c }
-	s.current = slices.DeleteFunc(s.current, of)
-	s.next = slices.DeleteFunc(s.next, of)
+	s.current, s.next = without(s.current, c), without(s.next, c)
 }
+
+func without(requests []syncRequest, c *conn) []syncRequest {
+	rest := requests[:0]
+	for _, r := range requests {
+		if r.conn != c {
+			rest = append(rest, r)
+		}
+	}
+	clear(requests[len(rest):])
+	return rest
+}
+
+// Failed implements [reactor.Failer].
+func (s *syncer) Failed(value any, stack []byte) { s.agent.logPanic("shutdown", value, stack) }
 
 // SyncCommand runs this very program as the child that syncs, for a program whose main begins with RunSync.
 var SyncCommand = []string{"/proc/self/exe", syncArgument}
