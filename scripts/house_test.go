@@ -1,6 +1,6 @@
-// Package wick_test checks the rules of the house, which are about the module as a whole and so belong to no package of it:
-// that is why these tests stand at its root.
-package wick_test
+// Package scripts_test checks the rules of the house, which are about the module as a whole and so belong to no package of
+// it: they stand beside the script that runs all tests.
+package scripts_test
 
 import (
 	"bytes"
@@ -23,6 +23,14 @@ var (
 	guestCommands = []string{"./cmd/vsock-agent", "./cmd/vm-init"}
 	guestPackages = []string{"framing", "reactor", "reactor/agent", "sysinit", "cmd/vsock-agent", "cmd/vm-init"}
 )
+
+// TestMain lets the tests see the module from its root.
+func TestMain(m *testing.M) {
+	if err := os.Chdir(".."); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 func goList(t *testing.T, arch string, args ...string) []string {
 	t.Helper()
