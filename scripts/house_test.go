@@ -169,6 +169,7 @@ var mayImport = map[string][]string{
 	"wick/cmd/vm-init":               {"wick/sysinit", "wick/reactor/agent"},
 	"wick/cmd/wick/...":              {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
 	"wick/bench/...":                 {"*", "wick/bench/..."},
+	"wick/scripts":                   {},
 }
 
 func matches(pattern, p string) bool {
