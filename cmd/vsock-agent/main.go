@@ -81,6 +81,6 @@ func parse(args []string) (o agent.Options, done string, err error) {
 
 // fail says why in one line and ends the program.
 func fail(code int, err error) {
-	syscall.Write(2, []byte("vsock-agent: "+err.Error()+"\n"))
+	agent.NewLog(2, agent.LevelError).Error("vsock-agent: " + err.Error())
 	syscall.Exit(code)
 }

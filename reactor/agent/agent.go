@@ -44,6 +44,7 @@ type Agent struct {
 	log      *Log
 	captures *reactor.Pool // the first output of commands
 	env      []string      // what commands inherit
+	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin
 	root     bool
 	oom      oomScore
@@ -87,6 +88,7 @@ func New(cfg Config) (*Agent, error) {
 	if a.env == nil {
 		a.env = syscall.Environ()
 	}
+	a.spools = [...]string{a.lookup("TMPDIR"), "/tmp", "/var/tmp"}
 	if err := a.open(); err != nil {
 		a.close()
 		return nil, err

@@ -173,6 +173,9 @@ func (cmd *command) abandon() {
 	cmd.deadline.Stop()
 	cmd.grace.Stop()
 	cmd.release()
+	if !cmd.exited {
+		cmd.agent.contain.give(cmd.cgroup)
+	}
 }
 
 // Failed implements [reactor.Failer].

@@ -40,9 +40,13 @@ var cgroupMounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
 func (t *containment) open(log *Log, maxPids int) {
 	base, err := ownCgroup()
 	if err == nil {
-		t.path = base + "/wick-" + num(unix.Getpid())
-		if err = unix.Mkdir(t.path, 0o755); err == unix.EEXIST {
-			err = nil // of an agent that did not end in order, and had this process's number
+		// There may be one of an agent that did not end in order, and had this process's number.
+		name := base + "/wick-" + num(unix.Getpid())
+		t.path, err = name, unix.EEXIST
+		for i := 1; err == unix.EEXIST && i < 100; i++ {
+			if err = unix.Mkdir(t.path, 0o755); err == unix.EEXIST {
+				t.path = name + "-" + num(i)
+			}
 		}
 	}
 	if err != nil {
@@ -101,7 +105,7 @@ func (t *containment) take() *cgroup {
 		return g
 	}
 	g := &cgroup{name: t.path + "/" + num(t.made)}
-	if err := unix.Mkdir(g.name, 0o755); err != nil && err != unix.EEXIST {
+	if err := unix.Mkdir(g.name, 0o755); err != nil {
 		return nil
 	}
 	t.made++

@@ -81,7 +81,7 @@ func (a *Agent) throughSudo(spec *reactor.Command, added framing.Env) {
 		}
 		args = append(args, string(names[:len(names)-1]))
 	}
-	args = append(args, "--", shell)
+	args = append(args, shell)
 	spec.Path = a.lookPath("sudo")
 	spec.Args = append(args, spec.Args[1:]...)
 }

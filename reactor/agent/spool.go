@@ -2,10 +2,10 @@ package agent
 
 import "golang.org/x/sys/unix"
 
-// openSpool opens a file without a name, in the first directory that takes one and what it is to begin with: $TMPDIR, /tmp, /var/tmp.
+// openSpool opens a file without a name, in the first directory that takes one and what it is to begin with.
 func (a *Agent) openSpool(begin []byte) (fd int, err error) {
 	err = unix.ENOENT
-	for _, dir := range [...]string{a.lookup("TMPDIR"), "/tmp", "/var/tmp"} {
+	for _, dir := range a.spools {
 		if dir == "" {
 			continue
 		}
