@@ -82,7 +82,8 @@ func (d *Dial) Ready(ev Events) {
 		d.handler.DialFailed(wrap("connect", d.name, err))
 		return
 	}
-	l, fd, taken := d.loop, d.Release(), false
+	l := d.loop
+	fd, taken := d.Release(), false
 	defer func() {
 		if !taken {
 			l.disown(fd) // it does not outlive a panic

@@ -32,8 +32,8 @@
 // # Signals, and why not signalfd
 //
 // signalfd(2) needs its signals blocked in every thread. The Go runtime unblocks SIGHUP, SIGINT, SIGQUIT, SIGTERM and SIGCHLD
-// on every thread it starts, whatever mask it inherited (runtime.minitSignalMask), so one of its threads takes the signal and
-// the descriptor never becomes readable; a test in this package keeps the proof. os/signal works but needs a
+// on every thread it starts, whatever mask it inherited (runtime.minitSignalMask), so one of its threads takes the signal, nearly
+// always before the descriptor is read, and it is lost, or ends the process; a test in this package keeps the proof. os/signal works but needs a
 // goroutine and two threads. [ClaimSignals] replaces the runtime's handler by a dozen instructions that set a bit
 // and write an eventfd: what a signalfd would have been, a descriptor in the same epoll set.
 //

@@ -52,10 +52,12 @@ func (p *Pool) Get() []byte {
 	return p.at(i)
 }
 
-// Put gives a buffer back. Its former owner must not touch it again. It panics if b is not of this pool, or not in use.
+// Put gives a buffer back. Its former owner must not touch it again. It panics if b is not the whole of one of this
+// pool's, or not in use.
 func (p *Pool) Put(b []byte) {
-	i := offset(p.arena, b) / BufferSize
-	if i >= uintptr(len(p.state)) || p.state[i] != inUse {
+	at := offset(p.arena, b)
+	i := at / BufferSize
+	if i >= uintptr(len(p.state)) || at%BufferSize != 0 || p.state[i] != inUse {
 		panic("reactor: buffer given back that is not in use")
 	}
 	p.state[i] = hot

@@ -973,6 +973,8 @@ func (r *run) hostStep(rest string) error {
 	case "close":
 		fd := r.host.fd
 		r.host = nil
+		// A process that is just being forked has a copy of the descriptor until it execs: the shutdown reaches that too.
+		unix.Shutdown(fd, unix.SHUT_RDWR)
 		return unix.Close(fd)
 	case "pause":
 		// The one bare wait of the language: for the time between bind and listen, which is what some cases are about.

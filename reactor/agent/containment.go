@@ -28,7 +28,7 @@ type cgroup struct {
 
 const (
 	// maxIdle is the most cgroups kept for later commands.
-	maxIdle = 16
+	maxIdle = maxCommands
 	// reclaimBatch is the most cgroups that one command looks at to find an empty one.
 	reclaimBatch = 8
 )

@@ -1,0 +1,154 @@
+package bench
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// agents are what is measured, by name, with the command that builds each into the path that is added to it. The release's
+// settings are those of scripts/build.
+var agents = []struct {
+	name  string
+	build []string
+	args  []string
+}{
+	{"floor", []string{"cc", "-O2", "-static", "-Wno-unused-result", "floor/floor.c", "-o"}, nil},
+	{"wick", []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o"}, []string{"--unix-socket"}},
+	{"naive", []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o"}, nil},
+}
+
+var packages = map[string]string{"wick": "wick/cmd/vsock-agent", "naive": "wick/bench/naive"}
+
+var dir = sync.OnceValue(func() string {
+	d, err := os.MkdirTemp("", "wick-bench-")
+	if err != nil {
+		panic(err)
+	}
+	return d
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(dir())
+	os.Exit(code)
+}
+
+// agent is one that runs.
+type agent struct {
+	name   string
+	binary string
+	socket string
+	cmd    *exec.Cmd
+}
+
+// each runs f against every agent, as sub-benchmarks that benchstat can put side by side.
+func each(b *testing.B, f func(b *testing.B, a *agent)) {
+	for i := range agents {
+		b.Run("agent="+agents[i].name, func(b *testing.B) {
+			a := start(b, i)
+			f(b, a)
+			a.stop()
+		})
+	}
+}
+
+// start builds the agent if it is not yet and starts it.
+func start(b testing.TB, i int) *agent {
+	spec := agents[i]
+	a := &agent{name: spec.name, binary: filepath.Join(dir(), spec.name), socket: filepath.Join(dir(), spec.name+".sock")}
+	if _, err := os.Stat(a.binary); err != nil {
+		args := append(spec.build[1:len(spec.build):len(spec.build)], a.binary)
+		if p := packages[spec.name]; p != "" {
+			args = append(args, p)
+		}
+		build := exec.Command(spec.build[0], args...)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=nogreenteagc")
+		if out, err := build.CombinedOutput(); err != nil {
+			b.Skipf("%s cannot be built (apt-get install gcc libc6-dev): %v\n%s", spec.name, err, out)
+		}
+	}
+	os.Remove(a.socket)
+	a.cmd = exec.Command(a.binary, append(spec.args, a.socket)...)
+	var stderr bytes.Buffer
+	a.cmd.Stderr = &stderr
+	if err := a.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(a.stop)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if h, err := connect(a.socket); err == nil {
+			h.close()
+			return a
+		} else if time.Now().After(deadline) {
+			b.Fatalf("%s does not listen: %v\n%s", a.name, err, stderr.String())
+		}
+	}
+}
+
+func (a *agent) stop() {
+	if a.cmd.Process != nil && a.cmd.ProcessState == nil {
+		a.cmd.Process.Signal(unix.SIGTERM)
+		a.cmd.Wait()
+	}
+}
+
+// pin puts the agent and the calling thread on one CPU, and returns what undoes it for the thread.
+func (a *agent) pin(b *testing.B) (unpin func()) {
+	var old, one unix.CPUSet
+	unix.SchedGetaffinity(0, &old)
+	one.Set(0)
+	tasks, err := os.ReadDir("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/task")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, t := range tasks {
+		tid, _ := strconv.Atoi(t.Name())
+		unix.SchedSetaffinity(tid, &one)
+	}
+	unix.SchedSetaffinity(0, &one)
+	return func() { unix.SchedSetaffinity(0, &old) }
+}
+
+// status is a number of /proc/PID/status, in kB where it is memory.
+func (a *agent) status(b testing.TB, key string) float64 {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "\n"+key+":")
+	if !ok {
+		b.Fatalf("no %s in /proc/PID/status", key)
+	}
+	n, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// switches is how often the agent's threads were switched to and from.
+func (a *agent) switches(b testing.TB) (n int) {
+	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/task/*/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, t := range tasks {
+		text, _ := os.ReadFile(t)
+		for _, line := range strings.Split(string(text), "\n") {
+			if strings.Contains(line, "ctxt_switches:") {
+				k, _ := strconv.Atoi(strings.Fields(line)[1])
+				n += k
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,130 @@
+// Command naive is the agent as one would write it with Go's standard library: net, a goroutine per connection and per
+// command, os/exec. It speaks ping, the short exec and write_file, and it is what wick's agent is compared with.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		log.Fatal("usage: naive SOCKET")
+	}
+	os.Remove(os.Args[1])
+	l, err := net.Listen("unix", os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go serve(c)
+	}
+}
+
+// host is a connection: its frames are written whole, by whoever has one.
+type host struct {
+	mu sync.Mutex
+	w  *bufio.Writer
+}
+
+func (h *host) send(typ byte, seq uint32, payload []byte, flush bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var head [9]byte
+	binary.BigEndian.PutUint32(head[:], uint32(5+len(payload)))
+	head[4] = typ
+	binary.BigEndian.PutUint32(head[5:], seq)
+	h.w.Write(head[:])
+	h.w.Write(payload)
+	if flush {
+		h.w.Flush()
+	}
+}
+
+func serve(c net.Conn) {
+	defer c.Close()
+	h := &host{w: bufio.NewWriterSize(c, 64<<10)}
+	h.send(0, 0, nil, true)
+	r := bufio.NewReaderSize(c, 64<<10)
+	for {
+		var head [9]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return
+		}
+		payload := make([]byte, binary.BigEndian.Uint32(head[:])-5)
+		if _, err := io.ReadFull(r, payload); err != nil {
+			return
+		}
+		seq := binary.BigEndian.Uint32(head[5:])
+		switch head[4] {
+		case 1:
+			// Pongs of frames that are here already go out with one write.
+			h.send(2, seq, nil, r.Buffered() == 0)
+		case 3:
+			go func() { h.send(4, seq, run(payload), true) }()
+		case 5:
+			h.send(6, seq, save(payload), r.Buffered() == 0)
+		}
+	}
+}
+
+func run(payload []byte) []byte {
+	ctx := context.Background()
+	if ms := binary.BigEndian.Uint32(payload); ms > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		defer cancel()
+	}
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", string(payload[8:]))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	code := 0
+	if err := cmd.Run(); err != nil {
+		code = 126
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			code = exit.ExitCode()
+		}
+	}
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 12+stdout.Len()+stderr.Len()), uint32(code))
+	b = binary.BigEndian.AppendUint32(b, uint32(stdout.Len()))
+	b = append(b, stdout.Bytes()...)
+	b = binary.BigEndian.AppendUint32(b, uint32(stderr.Len()))
+	return append(b, stderr.Bytes()...)
+}
+
+func save(payload []byte) []byte {
+	n := int(binary.BigEndian.Uint16(payload))
+	path, content := string(payload[2:2+n]), payload[2+n+5:]
+	err := func() error {
+		f, err := os.CreateTemp(filepath.Dir(path), ".naive-")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(f.Name())
+		_, err = f.Write(content)
+		return errors.Join(err, f.Chmod(0o644), f.Close(), os.Rename(f.Name(), path))
+	}()
+	if err == nil {
+		return []byte{1, 0, 0}
+	}
+	reason := err.Error()
+	b := binary.BigEndian.AppendUint16([]byte{0}, uint16(len(reason)))
+	return append(b, reason...)
+}

@@ -1,0 +1,131 @@
+package bench
+
+import (
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"wick/framing"
+)
+
+// large is the size of the long outputs and files, in bytes: as much as one frame holds.
+const large = 15 << 20
+
+// BenchmarkPing is the round trip with both ends on one CPU: what the agent and the kernel do, without the wait for another CPU to
+// wake up, which is longer than both.
+func BenchmarkPing(b *testing.B) {
+	each(b, func(b *testing.B, a *agent) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		h := dial(b, a)
+		defer a.pin(b)()
+		ping := pings(1)
+		latencies(b, func() { h.ask(b, ping, framing.TypePong) })
+	})
+}
+
+// BenchmarkPipelined sends pings in batches and reads as many pongs.
+func BenchmarkPipelined(b *testing.B) {
+	for _, n := range []int{64, 1024} {
+		b.Run("n="+strconv.Itoa(n), func(b *testing.B) {
+			each(b, func(b *testing.B, a *agent) {
+				h := dial(b, a)
+				batch := pings(n)
+				for b.Loop() {
+					if err := h.write(batch); err != nil {
+						b.Fatal(err)
+					}
+					if err := h.fill(len(batch)); err != nil {
+						b.Fatal(err)
+					}
+					h.buf = nil
+				}
+				b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "pings/s")
+			})
+		})
+	}
+}
+
+// BenchmarkExec is the time of a command that does nothing.
+func BenchmarkExec(b *testing.B) {
+	each(b, func(b *testing.B, a *agent) {
+		h := dial(b, a)
+		exec := execFrame("true")
+		latencies(b, func() { h.ask(b, exec, framing.TypeExecResult) })
+	})
+}
+
+// BenchmarkExecs keeps commands in flight.
+func BenchmarkExecs(b *testing.B) {
+	for _, n := range []int{8, 64} {
+		b.Run("n="+strconv.Itoa(n), func(b *testing.B) {
+			each(b, func(b *testing.B, a *agent) {
+				h := dial(b, a)
+				exec := execFrame("true")
+				for range n {
+					h.write(exec)
+				}
+				for b.Loop() {
+					h.reply(b, framing.TypeExecResult)
+					h.write(exec)
+				}
+				for range n {
+					h.reply(b, framing.TypeExecResult)
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "execs/s")
+			})
+		})
+	}
+}
+
+// BenchmarkStdout is a command with a large output, and what the agent's memory grew by.
+func BenchmarkStdout(b *testing.B) {
+	each(b, func(b *testing.B, a *agent) {
+		h := dial(b, a)
+		exec := execFrame("head -c " + strconv.Itoa(large) + " /dev/zero")
+		before := a.status(b, "VmHWM")
+		b.SetBytes(large)
+		for b.Loop() {
+			if p := h.ask(b, exec, framing.TypeExecResult); len(p) != 12+large {
+				b.Fatalf("payload of %d bytes", len(p))
+			}
+		}
+		b.ReportMetric(a.status(b, "VmHWM")-before, "grown-kB")
+	})
+}
+
+// BenchmarkWrite is a large file and a small one.
+func BenchmarkWrite(b *testing.B) {
+	for _, size := range []int{4 << 10, large} {
+		b.Run("size="+strconv.Itoa(size), func(b *testing.B) {
+			each(b, func(b *testing.B, a *agent) {
+				h := dial(b, a)
+				w := framing.WriteFile{Path: []byte(filepath.Join(dir(), "file")), Size: size}
+				frame := append(framing.AppendWriteFileHead(nil, 1, &w), make([]byte, size)...)
+				before := a.status(b, "VmHWM")
+				b.SetBytes(int64(size))
+				latencies(b, func() {
+					if p := h.ask(b, frame, framing.TypeWriteFileResult); p[0] != 1 {
+						b.Fatalf("%q", p)
+					}
+				})
+				b.ReportMetric(a.status(b, "VmHWM")-before, "grown-kB")
+			})
+		})
+	}
+}
+
+// BenchmarkPingDuringExec is the round trip while a command sleeps.
+func BenchmarkPingDuringExec(b *testing.B) {
+	each(b, func(b *testing.B, a *agent) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		h := dial(b, a)
+		defer a.pin(b)()
+		other := dial(b, a)
+		other.write(execFrame("sleep 60"))
+		ping := pings(1)
+		latencies(b, func() { h.ask(b, ping, framing.TypePong) })
+	})
+}

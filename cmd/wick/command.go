@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing/client"
+)
+
+// commandFlags are the flags of what runs a command in the guest.
+type commandFlags struct {
+	timeout time.Duration
+	env     []string
+	root    bool
+}
+
+func (f *commandFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	// What follows the first argument is the command's, so that "exec ls -l" needs no "--".
+	flags.SetInterspersed(false)
+	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time; 0 is never")
+	flags.StringArrayVar(&f.env, "env", nil, "add `NAME=VALUE` to the command's environment; may be repeated")
+	flags.BoolVar(&f.root, "root", false, "run as root, through sudo -n unless the agent is root")
+	cmd.RegisterFlagCompletionFunc("timeout", cobra.NoFileCompletions)
+	cmd.RegisterFlagCompletionFunc("env", cobra.NoFileCompletions)
+}
+
+// exec makes the request of the flags and the arguments.
+func (f *commandFlags) exec(args []string) client.Exec {
+	return client.Exec{Command: shellCommand(args), Timeout: f.timeout, Env: f.env, Root: f.root}
+}
+
+// shellCommand makes the guest's command line of the arguments. One alone is a shell's command line as it is; several are
+// a program and its arguments, which keep their meaning whatever is in them.
+func shellCommand(args []string) string {
+	if len(args) == 1 {
+		return args[0]
+	}
+	quoted := make([]string, len(args))
+	for i, arg := range args {
+		quoted[i] = shellQuote(arg)
+	}
+	return strings.Join(quoted, " ")
+}
+
+// plain are the bytes, besides letters and digits, that mean nothing to a shell wherever they stand. "=" is not among
+// them: before the first word it makes an assignment.
+const plain = "%+,-./:@_"
+
+// shellQuote quotes s for sh, if it has to be.
+func shellQuote(s string) string {
+	quote := s == ""
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		quote = quote || !letter && strings.IndexByte(plain, c) < 0
+	}
+	if !quote {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// pass writes what a command wrote to where it would have gone.
+func (t *tool) pass(r *client.Result) error {
+	for _, out := range []struct {
+		name string
+		w    io.Writer
+		data []byte
+	}{{"stdout", t.stdout, r.Stdout}, {"stderr", t.stderr, r.Stderr}} {
+		if len(out.data) == 0 {
+			continue
+		}
+		if _, err := out.w.Write(out.data); err != nil {
+			return &exitError{code: exitTransport, err: fmt.Errorf("pass on the command's %s: %w", out.name, err)}
+		}
+	}
+	return nil
+}

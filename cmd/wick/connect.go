@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wick/framing/client"
+)
+
+// connect reaches the guest that the command line names.
+func (t *tool) connect(ctx context.Context) (*client.Client, error) {
+	if t.to == "" {
+		return nil, &exitError{code: exitUsage, err: errors.New("which guest? give --to ADDRESS, or set WICK_TO")}
+	}
+	if t.connectTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t.connectTimeout)
+		defer cancel()
+	}
+	c, err := client.Dial(ctx, t.to)
+	if err == nil {
+		return c, nil
+	}
+	if _, ok := errors.AsType[*client.AddrError](err); ok {
+		return nil, err
+	}
+	if dial, ok := errors.AsType[*client.DialError](err); ok && dial.Err == context.DeadlineExceeded {
+		err = fmt.Errorf("no guest at %s within %v", t.to, t.connectTimeout)
+		if dial.Last != nil {
+			err = fmt.Errorf("%w: %w", err, dial.Last)
+		}
+	}
+	return nil, &exitError{code: exitTransport, err: err}
+}

@@ -1,0 +1,94 @@
+// Package cache keeps what is costly to make (images, kernels, the answers of trials) between runs, in files and directories that
+// are either whole or not there.
+//
+// An entry's name holds the hash of all that it was made from, so an entry is never out of date and never changed; see [Key].
+// Two processes that want the same entry make it once: a lock (flock, which the kernel drops with its holder) lets the second wait for
+// the first. An entry is made beside its place and renamed into it; what a killed process left half made is swept by the next that
+// makes the same entry.
+package cache
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Unused is how long an entry may go unused before another of its kind, when it is made, takes it away.
+const Unused = 14 * 24 * time.Hour
+
+// Dir is a cache's directory.
+type Dir string
+
+// Default is the user's own: wick in $XDG_CACHE_HOME, or in ~/.cache.
+func Default() (Dir, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache directory: %w", err)
+	}
+	return Dir(filepath.Join(base, "wick")), nil
+}
+
+// Lookup returns the path of an entry, if it is there, and notes that it was used.
+func (d Dir) Lookup(name string) (path string, ok bool) {
+	path = filepath.Join(string(d), name)
+	if _, err := os.Lstat(path); err != nil {
+		return path, false
+	}
+	now := time.Now()
+	os.Chtimes(path, now, now) // only Unused looks at it, and a cache that cannot be written to is still of use
+	return path, true
+}
+
+// Get returns the path of the entry, which build makes at tmp (a file or a directory, as it likes) if it is not there.
+func (d Dir) Get(ctx context.Context, name string, build func(ctx context.Context, tmp string) error) (string, error) {
+	path, ok := d.Lookup(name)
+	if ok {
+		return path, nil
+	}
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return "", fmt.Errorf("make the cache directory: %w", err)
+	}
+	l, err := lock(ctx, path+".lock")
+	if err != nil {
+		return "", err
+	}
+	defer l.release()
+	if _, ok := d.Lookup(name); ok {
+		return path, nil // the lock's last holder made it
+	}
+	tmp := path + ".tmp"
+	if err := os.RemoveAll(tmp); err != nil {
+		return "", fmt.Errorf("sweep the cache: %w", err)
+	}
+	if err := build(ctx, tmp); err != nil {
+		os.RemoveAll(tmp)
+		return "", err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		os.RemoveAll(tmp)
+		return "", fmt.Errorf("keep in the cache: %w", err)
+	}
+	d.prune(name)
+	return path, nil
+}
+
+// prune takes away what is of the same kind as name (what stands before its first hyphen) and was not used for long. A machine that
+// still runs on it holds it open.
+func (d Dir) prune(name string) {
+	kind, _, _ := strings.Cut(name, "-")
+	entries, err := os.ReadDir(string(d))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), kind+"-") || e.Name() == name || strings.HasSuffix(e.Name(), ".lock") {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > Unused {
+			os.RemoveAll(filepath.Join(string(d), e.Name()))
+		}
+	}
+}

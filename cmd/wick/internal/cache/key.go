@@ -1,0 +1,98 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Key is the hash of what an entry is made from. Parts are told apart by their lengths.
+type Key struct{ h hash.Hash }
+
+// NewKey begins a key. The kind and version are of the recipe: another version makes another entry from the same things.
+func NewKey(kind string, version int) *Key {
+	k := &Key{sha256.New()}
+	k.Add(kind, fmt.Sprint(version))
+	return k
+}
+
+// Add adds strings.
+func (k *Key) Add(parts ...string) {
+	for _, p := range parts {
+		k.h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
+		io.WriteString(k.h, p)
+	}
+}
+
+// Content adds a file's content: for a small file, whose place and times mean nothing.
+func (k *Key) Content(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	k.Add(fmt.Sprint(info.Size()))
+	_, err = io.Copy(k.h, f)
+	return err
+}
+
+// Identity adds what changes whenever a file does, without reading it: where it is, its size, inode, modification and change times. The change
+// time cannot be set by anyone, so a file that was altered and given its old date back is noticed too. A copy elsewhere is another file.
+func (k *Key) Identity(path string) error {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	k.Add(abs)
+	k.stat(info)
+	return nil
+}
+
+// Tree adds the names and the identities of all that is under a directory, and where symbolic links lead.
+func (k *Key) Tree(dir string) error {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+		return err
+	}
+	k.Add(abs)
+	return filepath.WalkDir(abs, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		k.Add(path)
+		k.stat(info)
+		return nil
+	})
+}
+
+func (k *Key) stat(info fs.FileInfo) {
+	s := info.Sys().(*syscall.Stat_t)
+	k.Add(fmt.Sprint(s.Dev, s.Ino, s.Mode, s.Uid, s.Gid, s.Rdev, s.Size, s.Mtim, s.Ctim))
+}
+
+// Name is the entry's name: kind, a hyphen, the hash, a suffix such as ".squashfs".
+func (k *Key) Name(kind, suffix string) string {
+	return kind + "-" + hex.EncodeToString(k.h.Sum(nil)[:16]) + suffix
+}

@@ -1,0 +1,147 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"wick/cmd/wick/internal/cache"
+)
+
+// recipe counts up when the same source must give another image.
+const recipe = 1
+
+// A Root is a root image.
+type Root struct {
+	// Path is the squashfs.
+	Path string
+	// Init is where in it vm-init is.
+	Init string
+}
+
+// A SourceError is a source that no image can be made from.
+type SourceError struct {
+	Source string
+	Reason string
+}
+
+func (e *SourceError) Error() string { return "make a root image of " + e.Source + ": " + e.Reason }
+
+// Build makes the root image, or finds it in the cache. The source is a directory, a tar (gzip too), a squashfs, or empty for
+// the default system. The init is the path of the vm-init to put in.
+func Build(ctx context.Context, dir cache.Dir, source, init string) (Root, error) {
+	root, err := build(ctx, dir, source, init)
+	if err == nil {
+		return root, nil
+	}
+	if _, ok := errors.AsType[*SourceError](err); ok || source == "" {
+		return Root{}, err
+	}
+	return Root{}, fmt.Errorf("make a root image of %s: %w", source, err)
+}
+
+func build(ctx context.Context, dir cache.Dir, source, init string) (Root, error) {
+	kind, err := classify(source)
+	if err != nil {
+		return Root{}, err
+	}
+	key := cache.NewKey("root/"+kind.name, recipe)
+	if err := key.Content(init); err != nil {
+		return Root{}, fmt.Errorf("read vm-init: %w", err)
+	}
+	busybox := ""
+	switch kind {
+	case isDefault:
+		if busybox, err = Busybox(ctx, dir); err == nil {
+			err = key.Content(busybox)
+		}
+	case isDir:
+		err = key.Tree(source)
+	case isTar, isGzip:
+		err = key.Identity(source)
+	case isSquashfs:
+		at, err := findInit(ctx, source)
+		if err != nil || at != "" {
+			return Root{source, at}, err
+		}
+		if err := key.Identity(source); err != nil {
+			return Root{}, err
+		}
+		path, err := dir.Get(ctx, key.Name("root", ".squashfs"), func(ctx context.Context, tmp string) error {
+			return appendInit(ctx, tmp, source, init)
+		})
+		return Root{path, "/" + appendedInit}, err
+	}
+	if err != nil {
+		return Root{}, err
+	}
+	var env []string
+	if kind == isDefault {
+		env = []string{"SOURCE_DATE_EPOCH=0"} // the same image from the same busybox, wherever
+	}
+	path, err := dir.Get(ctx, key.Name("root", ".squashfs"), func(ctx context.Context, tmp string) error {
+		return squash(ctx, tmp, env, func(w io.Writer) error {
+			s := newStream(w)
+			if err := kind.fill(s, source, busybox); err != nil {
+				return err
+			}
+			return s.finish(init)
+		})
+	})
+	return Root{path, "/sbin/vm-init"}, err
+}
+
+// kind is what a source is. Its fill writes all of the source into the stream.
+type kind struct {
+	name string
+	fill func(s *stream, source, busybox string) error
+}
+
+var (
+	isDefault  = &kind{"default", func(s *stream, _, busybox string) error { return defaultSystem(s, busybox) }}
+	isDir      = &kind{"dir", func(s *stream, source, _ string) error { return fromDir(s, source) }}
+	isTar      = &kind{"tar", func(s *stream, source, _ string) error { return fromTar(s, source, false) }}
+	isGzip     = &kind{"gzip", func(s *stream, source, _ string) error { return fromTar(s, source, true) }}
+	isSquashfs = &kind{"squashfs", nil}
+)
+
+// classify tells sources apart by what is in them, not by their names.
+func classify(source string) (*kind, error) {
+	if source == "" {
+		return isDefault, nil
+	}
+	f, err := os.Open(source)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return isDir, nil
+	case info.Mode().Type()&fs.ModeType != 0:
+		return nil, &SourceError{source, "neither a directory nor a file"}
+	}
+	head := make([]byte, 512)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	head = head[:n]
+	switch {
+	case bytes.HasPrefix(head, []byte("hsqs")):
+		return isSquashfs, nil
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return isGzip, nil
+	case n == 512 && strings.HasPrefix(string(head[257:]), "ustar"):
+		return isTar, nil
+	}
+	return nil, &SourceError{source, "neither a directory, nor a tar (plain or gzip), nor a squashfs"}
+}

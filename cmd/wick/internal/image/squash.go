@@ -1,0 +1,189 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// appendedInit is where vm-init is in a squashfs that it was appended to. mksquashfs adds to the top directory only.
+const appendedInit = "vm-init"
+
+// A ToolError is a program that could not do its part.
+type ToolError struct {
+	Tool   string
+	Remedy string // what helps if the tool is missing, or ""
+	Output string // what it printed
+	Err    error
+}
+
+func (e *ToolError) Error() string {
+	s := "run " + e.Tool + ": " + e.Err.Error()
+	if e.Output != "" {
+		s += ": " + e.Output
+	}
+	if e.Remedy != "" {
+		s += " (" + e.Remedy + ")"
+	}
+	return s
+}
+
+func (e *ToolError) Unwrap() error { return e.Err }
+
+// packages are the Debian packages of the tools.
+var packages = map[string]string{
+	"mksquashfs": "squashfs-tools", "unsquashfs": "squashfs-tools", "mkfs.ext4": "e2fsprogs",
+}
+
+// tool prepares a program. Those of root's are often not in the PATH of others.
+func tool(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
+	path, err := exec.LookPath(name)
+	for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
+		if err != nil {
+			path, err = exec.LookPath(dir + name)
+		}
+	}
+	if err != nil {
+		return nil, &ToolError{Tool: name, Remedy: "as root: apt-get install " + packages[name], Err: exec.ErrNotFound}
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	return cmd, nil
+}
+
+// run runs it and returns what it printed.
+func run(cmd *exec.Cmd) (string, error) {
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return "", toolError(cmd, complaint.String()+out.String(), err)
+	}
+	return out.String(), nil
+}
+
+func toolError(cmd *exec.Cmd, output string, err error) error {
+	return &ToolError{Tool: filepath.Base(cmd.Path), Output: strings.TrimSpace(output), Err: err}
+}
+
+// squash makes the squashfs at out from the tar that fill writes.
+//
+// Compression is gzip: it is the one that every kernel with squashfs has. mksquashfs takes nothing about the top directory from a tar,
+// so its mode is always 0755 and its time that of the making, unless the environment (SOURCE_DATE_EPOCH) bounds all times.
+func squash(ctx context.Context, out string, env []string, fill func(io.Writer) error) error {
+	cmd, err := tool(ctx, "mksquashfs", "-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-comp", "gzip",
+		"-root-mode", "755", "-root-uid", "0", "-root-gid", "0")
+	if err != nil {
+		return err
+	}
+	cmd.Env = append(cmd.Env, env...)
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("feed mksquashfs: %w", err)
+	}
+	var said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, &said, &said
+	err = cmd.Start()
+	r.Close()
+	if err != nil {
+		w.Close()
+		return toolError(cmd, "", err)
+	}
+	filled := fill(w)
+	if filled != nil {
+		// It would take the end of the stream for the end of the archive, and be content.
+		cmd.Process.Kill()
+	}
+	w.Close()
+	switch err := cmd.Wait(); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && said.Len() > 0:
+		return toolError(cmd, said.String(), err) // and filled, if at all, for a broken pipe
+	case filled != nil:
+		return filled
+	case err != nil:
+		return toolError(cmd, "", err)
+	}
+	return nil
+}
+
+// findInit looks for vm-init in a squashfs.
+func findInit(ctx context.Context, image string) (string, error) {
+	cmd, err := tool(ctx, "unsquashfs", "-l", image, "sbin/vm-init", "usr/sbin/vm-init", appendedInit)
+	if err != nil {
+		return "", err
+	}
+	list, err := run(cmd)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(list) {
+		switch name := strings.TrimPrefix(strings.TrimSpace(line), "squashfs-root"); name {
+		case "/sbin/vm-init", "/usr/sbin/vm-init", "/" + appendedInit:
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// appendInit copies the image and appends vm-init to the copy.
+func appendInit(ctx context.Context, out, image, init string) error {
+	if err := copyFile(out, image, 0o600); err != nil {
+		return fmt.Errorf("copy the image: %w", err)
+	}
+	// The appended file takes its name and mode from a file, and the given one may have any.
+	stage, err := os.MkdirTemp(filepath.Dir(out), "stage-")
+	if err != nil {
+		return fmt.Errorf("append vm-init: %w", err)
+	}
+	defer os.RemoveAll(stage)
+	if err := copyFile(filepath.Join(stage, appendedInit), init, 0o755); err != nil {
+		return fmt.Errorf("append vm-init: %w", err)
+	}
+	cmd, err := tool(ctx, "mksquashfs", stage, out, "-all-root", "-quiet", "-no-progress", "-no-recovery")
+	if err != nil {
+		return err
+	}
+	_, err = run(cmd)
+	return err
+}
+
+func copyFile(to, from string, mode os.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return err
+	}
+	if err := out.Chmod(mode); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// Save copies an image out of the cache. What is at out is replaced in one step, once the copy is whole.
+func Save(image, out string) error {
+	tmp := out + ".tmp"
+	err := copyFile(tmp, image, 0o644)
+	if err == nil {
+		err = os.Rename(tmp, out)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return fmt.Errorf("write the image: %w", err)
+	}
+	return nil
+}

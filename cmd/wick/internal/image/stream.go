@@ -1,0 +1,161 @@
+package image
+
+import (
+	"archive/tar"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// stream is the tar that mksquashfs reads. What the guest needs replaces what the source has in its place.
+type stream struct {
+	tar   *tar.Writer
+	seen  map[string]bool
+	links map[string]string // symbolic links and where they lead
+}
+
+// ours are the names that finish writes and that no source can. A container's export has an empty file for /dev/console.
+var ours = map[string]bool{"sbin/vm-init": true, "usr/sbin/vm-init": true, "dev/null": true, "dev/console": true}
+
+// mountPoints are the directories that vm-init mounts on. It manages without them.
+var mountPoints = []string{"dev", "proc", "sys", "run", "tmp"}
+
+func newStream(w io.Writer) *stream {
+	return &stream{tar.NewWriter(w), map[string]bool{}, map[string]string{}}
+}
+
+// clean is a name as the stream has it: no leading slash or dot, no trailing slash. The root is ".".
+func clean(name string) string {
+	if c := strings.TrimPrefix(path.Clean("/"+name), "/"); c != "" {
+		return c
+	}
+	return "."
+}
+
+// add writes one entry, content being nil for all but regular files.
+func (s *stream) add(h *tar.Header, content io.Reader) error {
+	name := clean(h.Name)
+	if name == "." || ours[name] || s.seen[name] && h.Typeflag == tar.TypeDir {
+		return nil // mksquashfs makes the top directory itself, and complains of another
+	}
+	s.seen[name] = true
+	h.Name = name
+	switch h.Typeflag {
+	case tar.TypeDir:
+		h.Name += "/"
+	case tar.TypeSymlink:
+		s.links[name] = h.Linkname
+	case tar.TypeLink:
+		h.Linkname = clean(h.Linkname)
+	case tar.TypeGNUSparse:
+		h.Typeflag = tar.TypeReg // the reader filled the holes
+	}
+	// Names of users mean nothing here, and a time before 1970 or below a second needs more than a squashfs has.
+	h.Uname, h.Gname, h.Format = "", "", tar.FormatUnknown
+	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
+	h.ModTime = time.Unix(max(h.ModTime.Unix(), 0), 0)
+	if err := s.tar.WriteHeader(h); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if h.Typeflag == tar.TypeReg {
+		if _, err := io.Copy(s.tar, content); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// dir adds a directory, if it is not there in some form.
+func (s *stream) dir(name string, mode int64) error {
+	if s.seen[name] {
+		return nil
+	}
+	return s.add(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: mode}, nil)
+}
+
+// finish adds vm-init, the nodes that a program needs before anything is mounted, and the mount points.
+func (s *stream) finish(init string) error {
+	for _, name := range mountPoints {
+		mode := int64(0o755)
+		if name == "tmp" {
+			mode = 0o1777
+		}
+		if err := s.dir(name, mode); err != nil {
+			return err
+		}
+	}
+	nodes := []tar.Header{
+		{Name: "dev/null", Mode: 0o666, Devmajor: 1, Devminor: 3},
+		{Name: "dev/console", Mode: 0o600, Devmajor: 5, Devminor: 1},
+	}
+	for _, h := range nodes {
+		h.Typeflag = tar.TypeChar
+		if err := s.tar.WriteHeader(&h); err != nil {
+			return fmt.Errorf("write %s: %w", h.Name, err)
+		}
+	}
+	sbin, err := s.resolve("sbin")
+	if err != nil {
+		return err
+	}
+	for _, up := range parents(sbin) {
+		if err := s.dir(up, 0o755); err != nil {
+			return err
+		}
+	}
+	f, err := os.Open(init)
+	if err != nil {
+		return fmt.Errorf("read vm-init: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read vm-init: %w", err)
+	}
+	h := tar.Header{Typeflag: tar.TypeReg, Name: sbin + "/vm-init", Mode: 0o755, Size: info.Size()}
+	if err := s.tar.WriteHeader(&h); err != nil {
+		return fmt.Errorf("write %s: %w", h.Name, err)
+	}
+	if _, err := io.Copy(s.tar, f); err != nil {
+		return fmt.Errorf("write %s: %w", h.Name, err)
+	}
+	return s.tar.Close()
+}
+
+// resolve follows the symbolic links in a name, as the guest's kernel would: /sbin is a link to usr/sbin in most systems.
+func (s *stream) resolve(name string) (string, error) {
+	done := "."
+	rest := strings.Split(name, "/")
+	for hops := 0; len(rest) > 0; {
+		next := path.Join(done, rest[0])
+		rest = rest[1:]
+		target, ok := s.links[next]
+		if !ok {
+			done = next
+			continue
+		}
+		if hops++; hops > 40 {
+			return "", fmt.Errorf("find /%s: too many symbolic links", name)
+		}
+		if !strings.HasPrefix(target, "/") {
+			target = path.Join(done, target)
+		}
+		// Above the root is the root again, and clean sees to that.
+		rest = append(strings.Split(clean(target), "/"), rest...)
+		done = "."
+	}
+	return clean(done), nil
+}
+
+// parents are the directories on the way to a name, and the name itself, the outermost first.
+func parents(name string) (dirs []string) {
+	for i := range len(name) {
+		if name[i] == '/' {
+			dirs = append(dirs, name[:i])
+		}
+	}
+	return append(dirs, name)
+}

@@ -1,0 +1,112 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/image"
+)
+
+// script is the initramfs's init.
+//
+//go:embed init.sh
+var script string
+
+// Initramfs is what goes into an initramfs.
+type Initramfs struct {
+	// Extra are modules besides [Needed].
+	Extra []string
+	// Init is where vm-init is: in the root image, which becomes the root, or in the initramfs itself if Files has it
+	// (and Stay is set), which then stays the root.
+	Init string
+	Stay bool
+	// Files are further files: their paths on the host by their names in the initramfs. Their modes are 0755.
+	Files map[string]string
+}
+
+// Initramfs makes the initramfs that loads the kernel's modules and goes on to vm-init, or finds it in the cache. It is not compressed: a guest
+// would have to unpack it, and the host's memory for it is given back.
+func (k *Kernel) Initramfs(ctx context.Context, dir cache.Dir, what Initramfs) (string, error) {
+	path, err := k.initramfs(ctx, dir, what)
+	if err != nil {
+		return "", fmt.Errorf("make the initramfs: %w", err)
+	}
+	return path, nil
+}
+
+func (k *Kernel) initramfs(ctx context.Context, dir cache.Dir, what Initramfs) (string, error) {
+	busybox, err := image.Busybox(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	var modules []string
+	if k.Modules != "" {
+		if modules, err = Order(k.Modules, append(append([]string(nil), Needed...), what.Extra...)...); err != nil {
+			return "", err
+		}
+	}
+	var b bytes.Buffer
+	if err := what.write(&b, busybox, modules); err != nil {
+		return "", err
+	}
+	key := cache.NewKey("initramfs", 1)
+	key.Add(b.String())
+	return dir.Get(ctx, key.Name("initramfs", ".cpio"), func(_ context.Context, tmp string) error {
+		return os.WriteFile(tmp, b.Bytes(), 0o600)
+	})
+}
+
+func (what *Initramfs) write(b *bytes.Buffer, busybox string, modules []string) error {
+	c := &cpio{w: b}
+	made := map[string]bool{}
+	dirs := func(name string) {
+		for i := range len(name) {
+			if name[i] == '/' && !made[name[:i]] {
+				made[name[:i]] = true
+				c.dir(name[:i])
+			}
+		}
+	}
+	put := func(name string, mode int, from string) error {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		dirs(name)
+		c.file(name, mode, content)
+		return nil
+	}
+	dirs("dev/")
+	dirs("root/")
+	c.char("dev/console", 0o600, 5, 1)
+	c.char("dev/null", 0o666, 1, 3)
+	if err := put("busybox", 0o755, busybox); err != nil {
+		return err
+	}
+	names := make([]string, len(modules))
+	for i, m := range modules {
+		names[i] = filepath.Base(m)
+		if err := put("modules/"+names[i], 0o644, m); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(what.Files)) {
+		if err := put(strings.TrimPrefix(name, "/"), 0o755, what.Files[name]); err != nil {
+			return err
+		}
+	}
+	settings := "modules='" + strings.Join(names, " ") + "'\ninit='" + what.Init + "'\n"
+	if what.Stay {
+		settings += "stay=1\n"
+	}
+	c.file("init", 0o755, []byte(strings.Replace(script, "# settings\n", settings, 1)))
+	return c.close()
+}

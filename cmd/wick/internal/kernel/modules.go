@@ -1,0 +1,128 @@
+package kernel
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Needed are the modules that a machine needs to reach vm-init: its devices, its file systems, vsock, and vsock's loopback for
+// programs in the guest that use it. ext4 is built in.
+var Needed = []string{"virtio_mmio", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport", "vsock_loopback"}
+
+// A ModuleError is a module that is neither there nor built in.
+type ModuleError struct {
+	Module string
+	Wanted string // the module that depends on it, or ""
+	Dir    string
+}
+
+func (e *ModuleError) Error() string {
+	s := "find the kernel module " + e.Module
+	if e.Wanted != "" {
+		s += " (for " + e.Wanted + ")"
+	}
+	return s + ": not in " + e.Dir
+}
+
+// Order returns the files of the modules and of all they depend on, each behind what it depends on, those that are built in left out.
+//
+// The dependencies are read from the modules themselves. depmod reads them from there as well, but its modules.dep is made when a kernel is
+// installed, which ours never is, and depmod may not be on the host.
+func Order(dir string, names ...string) ([]string, error) {
+	t := tree{dir: dir, files: map[string]string{}, done: map[string]bool{}}
+	if err := t.scan(); err != nil {
+		return nil, fmt.Errorf("look through the kernel's modules: %w", err)
+	}
+	for _, name := range names {
+		if err := t.visit(name, ""); err != nil {
+			return nil, err
+		}
+	}
+	return t.order, nil
+}
+
+type tree struct {
+	dir   string
+	files map[string]string // by module name; "" for those built in
+	done  map[string]bool
+	order []string
+}
+
+// module is a module's name from its file's: the two differ in hyphens.
+func module(file string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(filepath.Base(file), ".ko"), "-", "_")
+}
+
+func (t *tree) scan() error {
+	builtin, err := os.ReadFile(filepath.Join(t.dir, "modules.builtin"))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(builtin)) {
+		t.files[module(strings.TrimSpace(line))] = ""
+	}
+	return filepath.WalkDir(t.dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".ko") {
+			t.files[module(path)] = path
+		}
+		return err
+	})
+}
+
+func (t *tree) visit(name, wanted string) error {
+	if t.done[name] {
+		return nil
+	}
+	t.done[name] = true
+	path, ok := t.files[name]
+	switch {
+	case !ok:
+		return &ModuleError{name, wanted, t.dir}
+	case path == "":
+		return nil
+	}
+	depends, err := dependencies(path)
+	if err != nil {
+		return fmt.Errorf("read the kernel module %s: %w", name, err)
+	}
+	for _, d := range depends {
+		if err := t.visit(d, name); err != nil {
+			return err
+		}
+	}
+	t.order = append(t.order, path)
+	return nil
+}
+
+// dependencies reads "depends=a,b" from the section .modinfo.
+func dependencies(path string) ([]string, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	section := f.Section(".modinfo")
+	if section == nil {
+		return nil, fmt.Errorf("%s: no section .modinfo", path)
+	}
+	info, err := section.Data()
+	if err != nil {
+		return nil, err
+	}
+	for entry := range bytes.SplitSeq(info, []byte{0}) {
+		if list, ok := bytes.CutPrefix(entry, []byte("depends=")); ok && len(list) > 0 {
+			names := strings.Split(string(list), ",")
+			for i := range names {
+				names[i] = module(names[i])
+			}
+			return slices.Clip(names), nil
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,178 @@
+package machine
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/debian"
+	"wick/cmd/wick/internal/image"
+	"wick/cmd/wick/internal/kernel"
+	"wick/cmd/wick/internal/vmm"
+)
+
+// bootable returns what a machine is booted with whose init is the given program, or skips.
+func bootable(t *testing.T, init string) (vmm.Spec, vmm.Choice) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a machine, which takes seconds: run without -short")
+	}
+	ctx := testContext(t)
+	dir, err := cache.Default()
+	if err != nil {
+		t.Skipf("%v: set HOME or XDG_CACHE_HOME", err)
+	}
+	k, err := kernel.Debian(ctx, dir)
+	if missing, ok := errors.AsType[*debian.UnavailableError](err); ok {
+		t.Skip(missing)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	choice, err := vmm.Look().Choose(vmm.QEMU, Trial(ctx, dir, k.Image))
+	if missing, ok := errors.AsType[*vmm.BackendError](err); ok {
+		t.Skip(missing)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := image.Build(ctx, cache.Dir(t.TempDir()), "", init)
+	if missing, ok := errors.AsType[*image.ToolError](err); ok && missing.Remedy != "" {
+		t.Skip(missing)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	initramfs, err := k.Initramfs(ctx, dir, kernel.Initramfs{Init: root.Init})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vmm.Spec{
+		Kernel: k.Image, Initramfs: initramfs, Drives: []vmm.Drive{{Path: root.Path, ReadOnly: true}},
+	}, choice
+}
+
+// script writes an init that is a shell script.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "init")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// boot boots it and waits for its end.
+func boot(t *testing.T, spec vmm.Spec, choice vmm.Choice) *Machine {
+	t.Helper()
+	m, err := Start(testContext(t), Config{Spec: spec, Choice: choice, Dir: socketDir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Kill() })
+	if _, err := m.Wait(testContext(t)); err != nil {
+		t.Fatalf("%v; the console:\n%s", err, strings.Join(m.ConsoleTail(40), "\n"))
+	}
+	return m
+}
+
+func TestBootReachesInit(t *testing.T) {
+	spec, choice := bootable(t, script(t, `
+echo "init has $*"
+mount -t proc proc /proc
+[ -c /dev/null ] && [ -b /dev/vda ] && [ -b /dev/vdb ] && grep -q vmw_vsock_virtio_transport /proc/modules && echo "all is there"
+mount -t ext4 /dev/vdb /mnt && echo "stored: $(cat /mnt/boots)" && echo x >>/mnt/boots && umount /mnt
+reboot -f`))
+	overlay := filepath.Join(t.TempDir(), "overlay")
+	if err := image.Overlay(testContext(t), overlay, 64); err != nil {
+		t.Fatal(err)
+	}
+	spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay})
+	spec.InitArgs = []string{"--one", "two"}
+	for _, stored := range []string{"", "x"} { // the second boot finds what the first one left
+		m := boot(t, spec, choice)
+		if exit := m.Exit(); exit != (Exit{}) {
+			t.Errorf("exit %v, want that the guest went down", exit)
+		}
+		if m.QMP().Reason() != "guest-reset" {
+			t.Errorf("qemu's reason %q, want guest-reset", m.QMP().Reason())
+		}
+		lines := m.ConsoleTail(0)
+		for _, want := range []string{"init has --one two", "all is there", "stored: " + stored} {
+			if !slices.Contains(lines, want) {
+				t.Errorf("the console lacks %q:\n%s", want, strings.Join(lines, "\n"))
+			}
+		}
+	}
+	out, err := exec.Command("e2fsck", "-fn", overlay).CombinedOutput()
+	if err != nil && !errors.Is(err, exec.ErrNotFound) {
+		t.Errorf("e2fsck: %v\n%s", err, out)
+	}
+}
+
+func TestBootPanics(t *testing.T) {
+	spec, choice := bootable(t, script(t, "exit 3"))
+	if exit := boot(t, spec, choice).Exit(); !strings.Contains(exit.Panic, "Attempted to kill init") {
+		t.Errorf("exit %v, want the panic", exit)
+	}
+}
+
+func TestBootWithoutDisk(t *testing.T) {
+	spec, choice := bootable(t, script(t, "exit 3"))
+	spec.Drives = nil
+	m := boot(t, spec, choice)
+	if last := strings.Join(m.lastWords(), "\n"); !strings.Contains(last, "initramfs: no disk /dev/vda") {
+		t.Errorf("the console does not say that the disk is missing:\n%s", last)
+	}
+}
+
+func TestCtrlAltDel(t *testing.T) {
+	spec, choice := bootable(t, script(t, `
+mount -t proc proc /proc
+echo 0 >/proc/sys/kernel/ctrl-alt-del
+trap 'echo the keys came; reboot -f' INT
+echo waiting
+while :; do sleep 1; done`))
+	spec.Keyboard = true
+	seen := &watcher{text: "waiting", found: make(chan struct{})}
+	m, err := Start(testContext(t), Config{Spec: spec, Choice: choice, Dir: socketDir(t), Console: seen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Kill()
+	select {
+	case <-seen.found:
+	case <-m.Done():
+		t.Fatalf("the machine ended: %v", m.Exit())
+	case <-time.After(time.Minute):
+		t.Fatal("init did not come up")
+	}
+	if err := m.CtrlAltDel(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Wait(testContext(t)); err != nil || !slices.Contains(m.ConsoleTail(0), "the keys came") {
+		t.Errorf("%v; the console:\n%s", err, strings.Join(m.ConsoleTail(0), "\n"))
+	}
+}
+
+// watcher is a console on which a text is waited for.
+type watcher struct {
+	text  string
+	got   strings.Builder
+	found chan struct{}
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	before := strings.Contains(w.got.String(), w.text)
+	w.got.Write(p)
+	if !before && strings.Contains(w.got.String(), w.text) {
+		close(w.found)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,15 @@
+// Package machine runs machines: [Start] runs one, and [Run] does all that "wick run" does with one.
+//
+// # Which side connects
+//
+// Where there is a Unix socket (Firecracker, and QEMU with our vsock device) the guest connects to us: we listen before it boots, so ready
+// comes the moment the guest is up and nothing is tried over and over, and a guest that could not boot can say why, for
+// which it has only that way. With the kernel's own vsock device, port 1000 of the host belongs to no machine in particular, so there we
+// connect to the guest's CID and try again until it listens; why a boot failed is then to be read off the console alone.
+//
+// # What is left behind
+//
+// Nothing. A machine has one directory for its sockets and disks. It goes with the machine; the directories of those whose wick was killed are swept
+// by the next, which knows them by a lock that nobody holds. The monitor's process is killed by the kernel when ours
+// ends, however it ends (PR_SET_PDEATHSIG).
+package machine

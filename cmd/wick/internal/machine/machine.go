@@ -1,0 +1,273 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/cmd/wick/internal/vhostvsock"
+	"wick/cmd/wick/internal/vmm"
+)
+
+// consoleKept is how many bytes of the console are kept.
+const consoleKept = 64 << 10
+
+// Config is a machine to start.
+type Config struct {
+	Spec vmm.Spec
+	// Choice is who runs it. See [vmm.Host.Choose].
+	Choice vmm.Choice
+	// Dir is the directory for its sockets, at most 80 bytes long. Nothing else is there under the same names; Machine removes what it makes.
+	Dir string
+	// Console, if not nil, gets all that the machine writes on its serial port.
+	Console io.Writer
+	// Logger, if not nil, gets what goes wrong in the vsock device.
+	Logger *slog.Logger
+}
+
+// Machine is a machine that was started. Its methods can be called from any goroutine.
+type Machine struct {
+	config  Config
+	console *vmm.Tail
+	stderr  *vmm.Tail
+	process *process
+	qmp     *vmm.QMP
+	device  *vhostvsock.Device
+
+	files  []string
+	served chan struct{} // closed when the device's loop has ended
+	clean  sync.Once
+	done   chan struct{} // closed when the machine has ended and nothing of it is left
+	exit   Exit          // set before done is closed
+	killed sync.Once
+	kill   chan struct{} // closed by Kill
+}
+
+// Start starts a machine and returns as soon as its monitor runs. The ctx bounds that and not the machine: Kill must be called, or Done be
+// waited for, or something is left behind.
+func Start(ctx context.Context, c Config) (*Machine, error) {
+	m := &Machine{
+		config: c, console: vmm.NewTail(consoleKept, c.Console), stderr: vmm.NewTail(consoleKept, nil),
+		done: make(chan struct{}), kill: make(chan struct{}),
+	}
+	cmd, inherited, err := m.prepare()
+	if err == nil {
+		m.process, err = start(cmd)
+	}
+	for _, f := range inherited {
+		f.Close() // the monitor has its own
+	}
+	if err != nil {
+		m.cleanup()
+		return nil, fmt.Errorf("start %s: %w", c.Choice.Backend, err)
+	}
+	if m.device != nil {
+		m.served = make(chan struct{})
+		go func() {
+			defer close(m.served)
+			m.device.Serve(context.Background()) // until QEMU leaves or Close
+		}()
+	}
+	go m.wait()
+	if m.qmp != nil {
+		if err := m.qmp.Start(ctx); err != nil {
+			// QEMU most likely is on its way out, and then says why.
+			select {
+			case <-m.done:
+			case <-time.After(outputDelay):
+			case <-ctx.Done():
+			}
+			if exit := m.Kill(); exit.Err != nil {
+				err = exit.Err
+			}
+			return nil, fmt.Errorf("start %s: %w", c.Choice.Backend, err)
+		}
+	}
+	return m, nil
+}
+
+// prepare makes the monitor's command and what it needs: a configuration, sockets, a vsock device. The files are for the monitor alone.
+func (m *Machine) prepare() (cmd *exec.Cmd, inherited []*os.File, err error) {
+	c := &m.config
+	if c.Choice.Backend == vmm.Firecracker {
+		m.files = append(m.files, m.config.file("firecracker.json"), m.UDS())
+		config, err := vmm.FirecrackerConfig(&c.Spec, m.UDS())
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := os.WriteFile(m.files[0], config, 0o600); err != nil {
+			return nil, nil, err
+		}
+		cmd = exec.Command(c.Choice.Program, vmm.FirecrackerArgs(m.files[0])...)
+	} else {
+		run := vmm.QEMURun{KVM: c.Choice.KVM, TSCkHz: c.Choice.TSCkHz}
+		inherit := func(f *os.File) int {
+			inherited = append(inherited, f)
+			return 2 + len(inherited) // as exec.Cmd numbers them
+		}
+		ours, theirs, err := monitorPair()
+		if err != nil {
+			return nil, nil, err
+		}
+		m.qmp, run.QMPFD = vmm.NewQMP(ours), inherit(theirs)
+		if err := m.prepareVsock(&run, inherit); err != nil {
+			return nil, inherited, err
+		}
+		cmd = exec.Command(c.Choice.Program, vmm.QEMUArgs(&c.Spec, run)...)
+		cmd.ExtraFiles = inherited
+	}
+	cmd.Stdout, cmd.Stderr = m.console, m.stderr
+	return cmd, inherited, nil
+}
+
+func (m *Machine) prepareVsock(run *vmm.QEMURun, inherit func(*os.File) int) error {
+	spec := &m.config.Spec
+	switch {
+	case spec.NoVsock:
+		return nil
+	case m.config.Choice.Backend == vmm.QEMUVhost:
+		f, cid, err := vmm.FreeCID()
+		if err != nil {
+			return err
+		}
+		spec.CID, run.VhostFD = cid, inherit(f)
+		return nil
+	}
+	if spec.CID == 0 {
+		spec.CID = 3 // each device is alone on its Unix socket, so they all may have it
+	}
+	run.VhostSocket = m.config.file("vhost.sock")
+	device, err := vhostvsock.New(vhostvsock.Config{
+		VhostSocket: run.VhostSocket, UDS: m.UDS(), GuestCID: uint64(spec.CID), Logger: m.config.Logger,
+	})
+	m.device = device
+	return err
+}
+
+func (c *Config) file(name string) string { return filepath.Join(c.Dir, name) }
+
+// monitorPair is a connection for QEMU's monitor: no file, no name, and no moment at which the other end is not there yet.
+func monitorPair() (ours net.Conn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	end := os.NewFile(uintptr(fds[0]), "qmp")
+	defer end.Close()
+	theirs = os.NewFile(uintptr(fds[1]), "qmp")
+	if ours, err = net.FileConn(end); err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return ours, theirs, nil
+}
+
+// wait sees the machine to its end.
+func (m *Machine) wait() {
+	exit := Exit{}
+	select {
+	case <-m.process.done:
+	case <-m.kill:
+		exit.Killed = true
+		m.process.kill()
+	}
+	if exit.Killed && m.process.cmd.ProcessState.Exited() {
+		exit.Killed = false // it was quicker
+	}
+	m.cleanup()
+	if state := m.process.cmd.ProcessState; !exit.Killed && !state.Success() {
+		exit.Err = &MonitorError{
+			filepath.Base(m.config.Choice.Program), state.String(), strings.Join(m.stderr.Lines(5), "\n"),
+		}
+	}
+	exit.Panic = m.panicked()
+	m.exit = exit
+	close(m.done)
+}
+
+// cleanup takes away all but the monitor's process.
+func (m *Machine) cleanup() {
+	m.clean.Do(func() {
+		if m.qmp != nil {
+			m.qmp.Close()
+		}
+		if m.device != nil {
+			m.device.Close()
+		}
+		if m.served != nil {
+			<-m.served
+		}
+		for _, path := range m.files {
+			os.Remove(path)
+		}
+	})
+}
+
+// UDS is the path of the Unix socket of the machine's vsock device, with Firecracker's conventions. There is none with the kernel's device.
+func (m *Machine) UDS() string { return m.config.file("vsock") }
+
+// Addr is where framing/client reaches the guest's agent.
+func (m *Machine) Addr() string {
+	if m.config.Choice.Backend == vmm.QEMUVhost {
+		return "vsock:" + strconv.FormatUint(uint64(m.config.Spec.CID), 10)
+	}
+	return "firecracker-listen:" + m.UDS()
+}
+
+// Done is closed when the machine has ended and nothing of it is left but what its drives are.
+func (m *Machine) Done() <-chan struct{} { return m.done }
+
+// Exit is how it ended, once Done is closed.
+func (m *Machine) Exit() Exit { return m.exit }
+
+// Wait waits for its end.
+func (m *Machine) Wait(ctx context.Context) (Exit, error) {
+	select {
+	case <-m.done:
+		return m.exit, nil
+	case <-ctx.Done():
+		return Exit{}, fmt.Errorf("wait for the machine's end: %w", ctx.Err())
+	}
+}
+
+// Kill ends it as if its power failed, and waits until nothing is left.
+func (m *Machine) Kill() Exit {
+	m.killed.Do(func() { close(m.kill) })
+	<-m.done
+	return m.exit
+}
+
+// ConsoleTail returns the last n lines of the console, all that are kept if n is 0.
+func (m *Machine) ConsoleTail(n int) []string { return m.console.Lines(n) }
+
+// QMP is QEMU's monitor, nil for another backend.
+func (m *Machine) QMP() *vmm.QMP { return m.qmp }
+
+// CtrlAltDel presses the keys. It wraps errors.ErrUnsupported if the machine has no keyboard, or none that we can press.
+func (m *Machine) CtrlAltDel(ctx context.Context) error {
+	if m.qmp == nil || !m.config.Spec.Keyboard {
+		return fmt.Errorf("press Ctrl-Alt-Del: %w", errors.ErrUnsupported)
+	}
+	return m.qmp.CtrlAltDel(ctx)
+}
+
+// Reset resets all vsock connections, as the restore of a snapshot does. It wraps errors.ErrUnsupported if the backend cannot.
+func (m *Machine) Reset() error {
+	if m.device == nil {
+		return fmt.Errorf("reset the vsock connections: %w", errors.ErrUnsupported)
+	}
+	m.device.ResetConnections()
+	return nil
+}

@@ -1,0 +1,144 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/image"
+	"wick/framing/client"
+)
+
+// Options is a run: a machine, and a command in it. The zero value of a field is the usual choice, but for Exec's Command.
+type Options struct {
+	// Exec is the command.
+	Exec client.Exec
+	// Init is the path of the vm-init to boot, that of [FindInit] if "".
+	Init string
+	// Rootfs is a directory, a tar or a squashfs; "" is a small system made of busybox.
+	Rootfs string
+	// Kernel is a vmlinux or bzImage with all built in; "" is Debian's cloud kernel.
+	Kernel string
+	// Modules are modules to load besides those that the machine needs; for Debian's kernel.
+	Modules []string
+	// MemoryMiB is 128 if 0, CPUs 1.
+	MemoryMiB, CPUs int
+	// Overlay is an overlay image to use and to leave where it is. If it is "" one of OverlayMiB (512 if 0) is made for this run.
+	Overlay    string
+	OverlayMiB int
+	// Tmpfs keeps what the guest writes in its memory; there is no overlay image then.
+	Tmpfs bool
+	// Puts are files to copy into the guest before the command runs.
+	Puts []Put
+	// Keep leaves the machine's directory: overlay image, console's log.
+	Keep bool
+	// Console, if not nil, gets all that the machine writes on its serial port, of which there is then much.
+	Console io.Writer
+	// VMM forces a backend.
+	VMM string
+	// Cmdline is added to the kernel's command line, InitArgs to vm-init's arguments.
+	Cmdline, InitArgs []string
+	// BootLimit is how long the machine may take until it says ready; 60 s if 0.
+	BootLimit time.Duration
+	// Cache is [cache.Default] if "".
+	Cache cache.Dir
+	// Logger, if not nil, gets what goes wrong in the vsock device.
+	Logger *slog.Logger
+}
+
+const (
+	defaultBootLimit = 60 * time.Second
+	// downLimit is how long the guest may take to go down. It gives its programs 5 s.
+	downLimit = 12 * time.Second
+)
+
+// Put is a file to copy into the guest.
+type Put struct{ Local, Guest string }
+
+// ParsePut takes LOCAL:GUEST. A local name with a colon in it cannot be said.
+func ParsePut(s string) (Put, error) {
+	local, guest, ok := strings.Cut(s, ":")
+	if !ok || local == "" || !strings.HasPrefix(guest, "/") {
+		return Put{}, fmt.Errorf("put %q: want LOCAL:GUEST, GUEST being an absolute path", s)
+	}
+	if strings.HasSuffix(guest, "/") {
+		guest += filepath.Base(local)
+	}
+	return Put{local, guest}, nil
+}
+
+// FindInit looks for vm-init where the tool's own binary is, then in the PATH.
+func FindInit() (string, error) {
+	if self, err := os.Executable(); err == nil {
+		if self, err = filepath.EvalSymlinks(self); err == nil {
+			path := filepath.Join(filepath.Dir(self), "vm-init")
+			if _, err := os.Stat(path); err == nil {
+				return path, nil
+			}
+		}
+	}
+	path, err := exec.LookPath("vm-init")
+	if err != nil {
+		return "", errors.New("find vm-init: neither beside this program nor in the PATH (go build it: CGO_ENABLED=0 go build ./cmd/vm-init)")
+	}
+	return path, nil
+}
+
+// complete fills in what was left out, and returns what cannot be.
+func (o *Options) complete() (err error) {
+	if o.BootLimit == 0 {
+		o.BootLimit = defaultBootLimit
+	}
+	if o.OverlayMiB == 0 {
+		o.OverlayMiB = image.DefaultOverlay
+	}
+	if o.Init == "" {
+		if o.Init, err = FindInit(); err != nil {
+			return err
+		}
+	}
+	for _, p := range o.Puts {
+		// Now, and not when the machine is up.
+		info, err := os.Stat(p.Local)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s: not a regular file", p.Local)
+		}
+		if err != nil {
+			return fmt.Errorf("put: %w", err)
+		}
+	}
+	if o.Cache == "" {
+		o.Cache, err = cache.Default()
+	}
+	return err
+}
+
+// Stage is how far a run has come.
+type Stage int
+
+// The stages, in their order. A run that fails stops anywhere, but what has booted is always powered off.
+const (
+	Building    Stage = iota // Detail is what is made
+	Booting                  // Detail is what it runs on
+	Ready                    // Took is the time since Booting
+	PoweringOff              //
+	Killed                   // Detail is why it did not go down in order
+	Kept                     // Detail is the directory that is left
+)
+
+// Event is one step of a run.
+type Event struct {
+	Stage  Stage
+	Detail string
+	Took   time.Duration
+}
+
+// UI is told what a run does. It is called from the goroutine of Run.
+type UI interface{ Event(Event) }

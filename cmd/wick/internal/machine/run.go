@@ -1,0 +1,211 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"wick/cmd/wick/internal/image"
+	"wick/cmd/wick/internal/kernel"
+	"wick/cmd/wick/internal/vmm"
+	"wick/framing/client"
+)
+
+// A BootError is a machine that did not come as far as ready. Console is the last that it said.
+type BootError struct {
+	Err     error
+	Console []string
+}
+
+func (e *BootError) Error() string { return "boot the machine: " + e.Err.Error() }
+func (e *BootError) Unwrap() error { return e.Err }
+
+// Run boots a machine, copies files into it, runs the command, powers it off and returns the command's result. When ctx ends the
+// machine is powered off, or killed if it is not up yet. Nothing of it is left when Run returns, unless Keep is set.
+//
+// The error is a [*BootError] if the machine did not come up, a [*vmm.BackendError] if there is nothing to run it with.
+func Run(ctx context.Context, o Options, ui UI) (result *client.Result, err error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	config, err := o.build(ctx, ui)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := newDir()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if o.Keep {
+			dir.keep()
+			ui.Event(Event{Stage: Kept, Detail: dir.path})
+			return
+		}
+		dir.remove()
+	}()
+	if err := o.disks(ctx, dir, &config.Spec); err != nil {
+		return nil, err
+	}
+	if o.Keep {
+		log, err := os.Create(dir.file("console.log"))
+		if err != nil {
+			return nil, fmt.Errorf("keep the console: %w", err)
+		}
+		defer log.Close()
+		config.Console = both(log, o.Console)
+	}
+	config.Dir = dir.path
+	return o.run(ctx, config, ui)
+}
+
+func both(a *os.File, b io.Writer) io.Writer {
+	if b == nil {
+		return a
+	}
+	return io.MultiWriter(a, b)
+}
+
+// build makes all that a machine is started from but its disks of this run.
+func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
+	config := Config{
+		Console: o.Console, Logger: o.Logger,
+		Spec: vmm.Spec{MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, Verbose: o.Console != nil},
+	}
+	// Of an option given twice vm-init takes the last, so the user's win.
+	config.Spec.InitArgs = append([]string{"--hostname=wick"}, o.InitArgs...)
+	host := vmm.Look()
+	if host.Firecracker == "" && host.QEMU == "" {
+		// Before anything is fetched in vain.
+		_, err := host.Choose(o.VMM, nil)
+		return config, err
+	}
+	ui.Event(Event{Stage: Building, Detail: "kernel"})
+	k, err := o.kernel(ctx)
+	if err != nil {
+		return config, err
+	}
+	config.Spec.Kernel = k.Image
+	if config.Choice, err = host.Choose(o.VMM, Trial(ctx, o.Cache, k.Image)); err != nil {
+		return config, err
+	}
+	ui.Event(Event{Stage: Building, Detail: "root image"})
+	root, err := image.Build(ctx, o.Cache, o.Rootfs, o.Init)
+	if err != nil {
+		return config, err
+	}
+	config.Spec.Drives = []vmm.Drive{{Path: root.Path, ReadOnly: true}}
+	if k.Modules == "" {
+		config.Spec.Init = root.Init
+		return config, nil
+	}
+	config.Spec.Initramfs, err = k.Initramfs(ctx, o.Cache, kernel.Initramfs{Extra: o.Modules, Init: root.Init})
+	return config, err
+}
+
+func (o *Options) kernel(ctx context.Context) (*kernel.Kernel, error) {
+	if o.Kernel != "" {
+		return kernel.Given(ctx, o.Cache, o.Kernel)
+	}
+	return kernel.Debian(ctx, o.Cache)
+}
+
+// disks adds the overlay.
+func (o *Options) disks(ctx context.Context, dir *workDir, spec *vmm.Spec) error {
+	overlay := o.Overlay
+	switch {
+	case o.Tmpfs:
+		spec.InitArgs = append([]string{"--overlay=tmpfs"}, spec.InitArgs...)
+		return nil
+	case overlay == "":
+		overlay = dir.file("overlay.ext4")
+		if err := image.Overlay(ctx, overlay, o.OverlayMiB); err != nil {
+			return err
+		}
+	}
+	spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay})
+	return nil
+}
+
+func (o *Options) run(ctx context.Context, config Config, ui UI) (*client.Result, error) {
+	ui.Event(Event{Stage: Booting, Detail: config.Choice.Engine()})
+	began := time.Now()
+	m, err := Start(ctx, config)
+	if err != nil {
+		return nil, &BootError{Err: err}
+	}
+	defer m.Kill()
+	c, err := m.Dial(ctx, o.BootLimit)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	ui.Event(Event{Stage: Ready, Took: time.Since(began)})
+	result, err := o.use(ctx, c)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	} else if gone, ok := errors.AsType[*client.ConnError](err); ok {
+		err = m.explain(gone)
+	}
+	ui.Event(Event{Stage: PoweringOff})
+	// The user's ctx may have ended, and the guest is to go down in order all the same.
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
+	defer cancel()
+	if down := m.PowerOff(limit, c); down != nil {
+		// No error of the run: the command has run, or there is a better error already.
+		ui.Event(Event{Stage: Killed, Detail: down.Error()})
+	}
+	return result, err
+}
+
+// use does what the machine was booted for.
+func (o *Options) use(ctx context.Context, c *client.Client) (*client.Result, error) {
+	for _, p := range o.Puts {
+		if err := put(ctx, c, p); err != nil {
+			return nil, err
+		}
+	}
+	return c.Exec(ctx, o.Exec)
+}
+
+// put copies a file. The guest gives new files the mode 0644; a program is made one again.
+func put(ctx context.Context, c *client.Client, p Put) error {
+	f, err := os.Open(p.Local)
+	if err != nil {
+		return fmt.Errorf("put: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("put: %w", err)
+	}
+	if err := c.WriteFile(ctx, p.Guest, f, info.Size(), client.WriteOptions{}); err != nil {
+		return fmt.Errorf("put %s: %w", p.Local, err)
+	}
+	if info.Mode()&0o111 == 0 {
+		return nil
+	}
+	result, err := c.Exec(ctx, client.Exec{Command: "chmod +x -- '" + strings.ReplaceAll(p.Guest, "'", `'\''`) + "'"})
+	if err == nil && result.ExitCode != 0 {
+		err = fmt.Errorf("chmod: %s", strings.TrimSpace(string(result.Stderr)))
+	}
+	if err != nil {
+		return fmt.Errorf("put %s: %w", p.Local, err)
+	}
+	return nil
+}
+
+// explain adds how the machine ended to a connection's end, if that is what it was.
+func (m *Machine) explain(err error) error {
+	select {
+	case <-m.Done():
+		return fmt.Errorf("the machine ended under the command (%v): %w", m.Exit(), err)
+	case <-time.After(time.Second):
+		// The connection ends before the monitor does, but not by much.
+		return err
+	}
+}

@@ -1,0 +1,169 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/debian"
+	"wick/cmd/wick/internal/vmm"
+	"wick/framing/client"
+)
+
+// vmInit returns a vm-init: that of $WICK_TEST_INIT, or one built from this module.
+func vmInit(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a machine, which takes seconds: run without -short")
+	}
+	if path := os.Getenv("WICK_TEST_INIT"); path != "" {
+		return path
+	}
+	path := filepath.Join(t.TempDir(), "vm-init")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "wick/cmd/vm-init")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("no vm-init to boot (go build ./cmd/vm-init must work, or WICK_TEST_INIT name one): %v: %s", err, out)
+	}
+	return path
+}
+
+// recorder is a UI that keeps the events and can be waited on.
+type recorder struct {
+	events []Event
+	at     map[Stage]func()
+}
+
+func (r *recorder) Event(e Event) {
+	r.events = append(r.events, e)
+	if do := r.at[e.Stage]; do != nil {
+		do()
+	}
+}
+
+func (r *recorder) last() Event { return r.events[len(r.events)-1] }
+
+// options are those of a run that leaves its directories in a place of its own, which is returned.
+func options(t *testing.T, command string) (Options, string) {
+	t.Helper()
+	init := vmInit(t)
+	dir, err := cache.Default()
+	if err != nil {
+		t.Skipf("%v: set HOME or XDG_CACHE_HOME", err)
+	}
+	temp := shortTemp(t)
+	t.Setenv("TMPDIR", temp)
+	return Options{Exec: client.Exec{Command: command}, Init: init, Cache: dir, VMM: vmm.QEMU}, temp
+}
+
+// skipWithout skips if the host lacks what a machine needs, and says what that is.
+func skipWithout(t *testing.T, err error) {
+	t.Helper()
+	if missing, ok := errors.AsType[*vmm.BackendError](err); ok {
+		t.Skip(missing)
+	}
+	if missing, ok := errors.AsType[*debian.UnavailableError](err); ok {
+		t.Skip(missing)
+	}
+}
+
+func left(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestRun(t *testing.T) {
+	prog, data := filepath.Join(t.TempDir(), "p"), filepath.Join(t.TempDir(), "d")
+	if err := errors.Join(os.WriteFile(prog, []byte("#!/bin/sh\necho prog runs\n"), 0o755), os.WriteFile(data, []byte("data\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	o, temp := options(t, "uname; /opt/prog; cat /opt/data; echo complaint >&2; exit 7")
+	o.Puts = []Put{{prog, "/opt/prog"}, {data, "/opt/data"}}
+	if os.Getenv("WICK_TEST_INIT") != "" {
+		o.Exec.Command = strings.ReplaceAll(o.Exec.Command, "/opt/", "/tmp/")
+		o.Puts = []Put{{prog, "/tmp/prog"}, {data, "/tmp/data"}}
+	}
+	ui := &recorder{}
+	result, err := Run(testContext(t), o, ui)
+	skipWithout(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.ExitCode != 7 || string(result.Stdout) != "Linux\nprog runs\ndata\n" || string(result.Stderr) != "complaint\n" {
+		t.Errorf("result %d %q %q", result.ExitCode, result.Stdout, result.Stderr)
+	}
+	for _, e := range ui.events {
+		if e.Stage == Ready {
+			t.Logf("ready in %v", e.Took)
+		}
+	}
+	if ui.last().Stage != PoweringOff {
+		t.Errorf("events %v", ui.events)
+	}
+	if names := left(t, temp); len(names) != 0 {
+		t.Errorf("left %v", names)
+	}
+}
+
+func TestRunInterrupted(t *testing.T) {
+	for _, stage := range []Stage{Booting, Ready} {
+		o, temp := options(t, "sleep 1000")
+		ctx, cancel := context.WithCancel(testContext(t))
+		// Interrupted as soon as the stage begins: while it boots, and with the command under way.
+		ui := &recorder{at: map[Stage]func(){stage: func() { time.AfterFunc(300*time.Millisecond, cancel) }}}
+		began := time.Now()
+		_, err := Run(ctx, o, ui)
+		skipWithout(t, err)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("stage %d: error %v, want that of the context", stage, err)
+		}
+		if names := left(t, temp); len(names) != 0 {
+			t.Errorf("stage %d: left %v", stage, names)
+		}
+		t.Logf("stage %d: %v in all", stage, time.Since(began))
+	}
+}
+
+func TestRunKeeps(t *testing.T) {
+	o, temp := options(t, "true")
+	o.Keep = true
+	ui := &recorder{}
+	_, err := Run(testContext(t), o, ui)
+	skipWithout(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := ui.last()
+	if kept.Stage != Kept || filepath.Dir(kept.Detail) != temp {
+		t.Fatalf("events %v", ui.events)
+	}
+	if names := strings.Join(left(t, kept.Detail), " "); names != "console.log overlay.ext4" {
+		t.Errorf("kept %s", names)
+	}
+}
+
+// Nothing is made or fetched for a run that cannot be.
+func TestRunRefuses(t *testing.T) {
+	for _, o := range []Options{
+		{Init: "/i", Puts: []Put{{"/nonexistent", "/x"}}}, {Init: "/i", Puts: []Put{{os.TempDir(), "/x"}}}, {},
+	} {
+		o.Cache = cache.Dir(t.TempDir())
+		ui := &recorder{}
+		if _, err := Run(t.Context(), o, ui); err == nil || len(ui.events) != 0 {
+			t.Errorf("%+v: error %v, events %v", o, err, ui.events)
+		}
+	}
+}

@@ -1,0 +1,510 @@
+package vhostvsock
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// soon is how long a test waits for what must happen.
+const soon = 10 * time.Second
+
+const testCID = 3
+
+// The fake machine's memory: two regions that are adjacent for the guest and nowhere else. Rings are at the beginning
+// of the first, rx buffers after them across the border, tx buffers at the end of the second.
+const (
+	regionSize = 4 << 20
+	userBase0  = 0x7f00_0000_0000
+	userBase1  = 0x7e00_0000_0000
+	ringSize   = 128
+	ringSpace  = 16 << 10
+	rxSize     = headerSize + 4096
+	rxBase     = regionSize - ringSize*rxSize/2
+	txBase     = regionSize + 1<<20
+	txSlots    = 32
+	txSlotSize = headerSize + maxPayload
+)
+
+// machine is a front-end and a guest's driver in one: it shares memory with the device and works the rings.
+type machine struct {
+	t      testing.TB
+	dir    string
+	uds    string
+	device *Device
+	served chan error
+	conn   *net.UnixConn
+	memfd  int
+	mem    []byte
+	rx, tx *driverRing
+	event  *driverRing // nil: kept to ourselves, as QEMU does
+
+	txMu   sync.Mutex
+	txFree []int
+}
+
+// driverRing is the driver's side of a virtqueue.
+type driverRing struct {
+	m         *machine
+	index     int
+	base      int // guest-physical
+	avail     uint16
+	used      uint16
+	kick      int
+	call, err *os.File
+	callFD    int
+	errFD     int
+}
+
+func newDevice(t testing.TB) (*Device, string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	d, err := New(Config{VhostSocket: filepath.Join(dir, "vhost"), UDS: filepath.Join(dir, "v"), GuestCID: testCID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d, dir
+}
+
+// newMachine is a device with a front-end that has set it up and a driver that has posted its rx buffers.
+func newMachine(t testing.TB, withEvents bool) *machine {
+	t.Helper()
+	m := bareMachine(t)
+	if withEvents {
+		m.event = m.newRing(eventRing)
+	}
+	m.start(0, 0)
+	m.postAll()
+	return m
+}
+
+// bareMachine has a connection and memory; nothing was said to the device yet.
+func bareMachine(t testing.TB) *machine {
+	t.Helper()
+	d, dir := newDevice(t)
+	m := &machine{t: t, dir: dir, uds: filepath.Join(dir, "v"), device: d, served: make(chan error, 1)}
+	go func() { m.served <- d.Serve(context.Background()) }()
+	c, err := net.Dial("unix", filepath.Join(dir, "vhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.conn = c.(*net.UnixConn)
+	if m.memfd, err = unix.MemfdCreate("guest", unix.MFD_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	if err = unix.Ftruncate(m.memfd, 2*regionSize); err != nil {
+		t.Fatal(err)
+	}
+	if m.mem, err = unix.Mmap(m.memfd, 0, 2*regionSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		t.Fatal(err)
+	}
+	m.rx, m.tx = m.newRing(rxRing), m.newRing(txRing)
+	for i := range txSlots {
+		m.txFree = append(m.txFree, i)
+	}
+	t.Cleanup(m.close)
+	return m
+}
+
+func (m *machine) close() {
+	m.conn.Close()
+	m.device.Close()
+	for _, r := range []*driverRing{m.rx, m.tx, m.event} {
+		if r != nil {
+			unix.Close(r.kick)
+			r.call.Close()
+			r.err.Close()
+		}
+	}
+	unix.Munmap(m.mem)
+	unix.Close(m.memfd)
+}
+
+func (m *machine) newRing(index int) *driverRing {
+	r := &driverRing{m: m, index: index, base: index * ringSpace}
+	fd := func() int {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		return fd
+	}
+	r.kick, r.callFD, r.errFD = fd(), fd(), fd()
+	r.call, r.err = os.NewFile(uintptr(r.callFD), "call"), os.NewFile(uintptr(r.errFD), "err")
+	return r
+}
+
+// Where a ring's parts are, guest-physical.
+func (r *driverRing) descAt() int  { return r.base }
+func (r *driverRing) availAt() int { return r.base + ringSize*descSize }
+func (r *driverRing) usedAt() int  { return r.base + 8<<10 }
+
+func (m *machine) write(req request, flags uint32, payload []byte, fds ...int) {
+	m.t.Helper()
+	b := appendMessage(nil, message{request: req, flags: flagVersion | flags, payload: payload})
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	if _, _, err := m.conn.WriteMsgUnix(b, oob, nil); err != nil {
+		m.t.Fatalf("message %d: %v", req, err)
+	}
+}
+
+func (m *machine) reply(req request) []byte {
+	m.t.Helper()
+	m.conn.SetReadDeadline(time.Now().Add(soon))
+	var h [messageHeaderSize]byte
+	if _, err := io.ReadFull(m.conn, h[:]); err != nil {
+		m.t.Fatalf("reply to message %d: %v", req, err)
+	}
+	got, n, err := parseMessageHeader(h)
+	if err != nil || got.request != req || got.flags&flagReply == 0 {
+		m.t.Fatalf("reply to message %d: %+v, %v", req, got, err)
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(m.conn, b); err != nil {
+		m.t.Fatalf("reply to message %d: %v", req, err)
+	}
+	return b
+}
+
+// ask sends a message with REPLY_ACK and returns the verdict.
+func (m *machine) ask(req request, payload []byte, fds ...int) uint64 {
+	m.t.Helper()
+	m.write(req, flagNeedReply, payload, fds...)
+	return binary.LittleEndian.Uint64(m.reply(req))
+}
+
+func (m *machine) must(req request, payload []byte, fds ...int) {
+	m.t.Helper()
+	if v := m.ask(req, payload, fds...); v != 0 {
+		m.t.Fatalf("message %d failed", req)
+	}
+}
+
+func u64(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
+
+func state32(index, v int) []byte {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, uint32(index)), uint32(v))
+}
+
+func (m *machine) memTable() []byte {
+	b := u64(2)
+	for i, user := range []uint64{userBase0, userBase1} {
+		for _, v := range []uint64{uint64(i) * regionSize, regionSize, user, uint64(i) * regionSize} {
+			b = append(b, u64(v)...)
+		}
+	}
+	return b
+}
+
+// start says what QEMU says, with the rings beginning at the given indices.
+func (m *machine) start(rxBase, txBase int) {
+	m.t.Helper()
+	m.write(reqGetFeatures, 0, nil)
+	if f := binary.LittleEndian.Uint64(m.reply(reqGetFeatures)); f != offeredFeatures {
+		m.t.Fatalf("features %#x", f)
+	}
+	m.write(reqSetProtocolFeatures, 0, u64(protocolReplyAck|protocolConfig))
+	m.must(reqSetOwner, nil)
+	m.must(reqSetFeatures, u64(offeredFeatures))
+	m.must(reqSetMemTable, m.memTable(), m.memfd, m.memfd)
+	m.startRing(m.rx, rxBase)
+	m.startRing(m.tx, txBase)
+	if m.event != nil {
+		m.startRing(m.event, 0)
+	}
+}
+
+func (m *machine) startRing(r *driverRing, base int) {
+	m.t.Helper()
+	m.must(reqSetVringNum, state32(r.index, ringSize))
+	m.must(reqSetVringBase, state32(r.index, base))
+	m.must(reqSetVringAddr, r.addrPayload())
+	m.must(reqSetVringKick, u64(uint64(r.index)), r.kick)
+	m.must(reqSetVringCall, u64(uint64(r.index)), r.callFD)
+	m.must(reqSetVringErr, u64(uint64(r.index)), r.errFD)
+	m.must(reqSetVringEnable, state32(r.index, 1))
+}
+
+func (r *driverRing) addrPayload() []byte {
+	b := state32(r.index, 0)
+	for _, at := range []int{r.descAt(), r.usedAt(), r.availAt(), 0} {
+		b = append(b, u64(userBase0+uint64(at))...)
+	}
+	return b
+}
+
+func (m *machine) stopRing(r *driverRing) int {
+	m.t.Helper()
+	m.write(reqGetVringBase, 0, state32(r.index, 0))
+	return int(binary.LittleEndian.Uint32(m.reply(reqGetVringBase)[4:]))
+}
+
+func (r *driverRing) setDesc(i int, d desc) {
+	b := r.m.mem[r.descAt()+i*descSize:]
+	binary.LittleEndian.PutUint64(b, d.addr)
+	binary.LittleEndian.PutUint32(b[8:], d.len)
+	binary.LittleEndian.PutUint16(b[12:], d.flags)
+	binary.LittleEndian.PutUint16(b[14:], d.next)
+}
+
+// offer puts the chain at head in the available ring, and kicks if asked to.
+func (r *driverRing) offer(head int) {
+	b := r.m.mem[r.availAt() : r.availAt()+4+2*ringSize]
+	binary.LittleEndian.PutUint16(b[4+2*(int(r.avail)%ringSize):], uint16(head))
+	r.avail++
+	store32(b, 0, uint32(r.avail)<<16)
+	if load16(r.m.mem[r.usedAt():], 0)&usedNoNotify == 0 {
+		signal(r.kick)
+	}
+}
+
+// take returns the next used entry, waiting until there is one.
+func (r *driverRing) take(wait time.Duration) (head int, n uint32, err error) {
+	b := r.m.mem[r.usedAt() : r.usedAt()+4+8*ringSize]
+	for load16(b, 2) == r.used {
+		if wait == 0 {
+			return 0, 0, os.ErrDeadlineExceeded
+		}
+		r.call.SetReadDeadline(time.Now().Add(wait))
+		var count [8]byte
+		if _, err := r.call.Read(count[:]); err != nil {
+			return 0, 0, err
+		}
+	}
+	e := b[4+8*(int(r.used)%ringSize):]
+	r.used++
+	return int(binary.LittleEndian.Uint32(e)), binary.LittleEndian.Uint32(e[4:]), nil
+}
+
+// post offers rx buffer i: odd ones as two descriptors in an indirect table, even ones as one.
+func (m *machine) post(i int) {
+	at := uint64(rxBase + i*rxSize)
+	if i%2 == 0 {
+		m.rx.setDesc(i, desc{addr: at, len: rxSize, flags: descWrite})
+	} else {
+		table := m.rx.base + 12<<10 + i*2*descSize
+		b := m.mem[table:]
+		for k, d := range []desc{
+			{addr: at, len: headerSize, flags: descWrite | descNext, next: 1},
+			{addr: at + headerSize, len: rxSize - headerSize, flags: descWrite},
+		} {
+			binary.LittleEndian.PutUint64(b[k*descSize:], d.addr)
+			binary.LittleEndian.PutUint32(b[k*descSize+8:], d.len)
+			binary.LittleEndian.PutUint16(b[k*descSize+12:], d.flags)
+			binary.LittleEndian.PutUint16(b[k*descSize+14:], d.next)
+		}
+		m.rx.setDesc(i, desc{addr: uint64(table), len: 2 * descSize, flags: descIndirect})
+	}
+	m.rx.offer(i)
+}
+
+func (m *machine) postAll() {
+	for i := range ringSize {
+		m.post(i)
+	}
+}
+
+var errQuiet = errors.New("no packet came")
+
+// recvWithin returns the next packet from the device and gives its buffer back.
+func (m *machine) recvWithin(wait time.Duration) (header, []byte, error) {
+	i, n, err := m.rx.take(wait)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return header{}, nil, errQuiet
+	}
+	if err != nil {
+		return header{}, nil, err
+	}
+	at := rxBase + i*rxSize
+	h := parseHeader((*[headerSize]byte)(m.mem[at:]))
+	if n != headerSize+h.len {
+		return h, nil, fmt.Errorf("%d bytes used for a packet of %d", n, headerSize+h.len)
+	}
+	if h.srcCID != hostCID || h.dstCID != testCID {
+		return h, nil, fmt.Errorf("packet from CID %d to %d", h.srcCID, h.dstCID)
+	}
+	data := append([]byte(nil), m.mem[at+headerSize:at+int(n)]...)
+	m.post(i)
+	return h, data, nil
+}
+
+func (m *machine) recv() (header, []byte) {
+	m.t.Helper()
+	h, data, err := m.recvWithin(soon)
+	if err != nil {
+		m.t.Fatalf("receive packet: %v", err)
+	}
+	return h, data
+}
+
+// want receives a packet that must be of operation o.
+func (m *machine) want(o op) (header, []byte) {
+	m.t.Helper()
+	h, data := m.recv()
+	if h.op != o {
+		m.t.Fatalf("packet %+v, want operation %d", h, o)
+	}
+	return h, data
+}
+
+// quiet makes sure that the device has nothing to say. It asks for what is always answered, so that it need not wait.
+func (m *machine) quiet() {
+	m.t.Helper()
+	m.send(header{srcPort: 1, dstPort: 0xdead, op: opShutdown}, nil)
+	if h, _ := m.want(opReset); h.srcPort != 0xdead {
+		m.t.Fatalf("packet %+v, want none", h)
+	}
+}
+
+// send gives the device a packet; addresses, type and length are filled in if they are not there.
+func (m *machine) send(h header, data []byte) {
+	m.t.Helper()
+	if err := m.trySend(h, data, soon); err != nil {
+		m.t.Fatalf("send packet: %v", err)
+	}
+}
+
+func (m *machine) trySend(h header, data []byte, wait time.Duration) error {
+	if h.srcCID == 0 {
+		h.srcCID = testCID
+	}
+	if h.dstCID == 0 {
+		h.dstCID = hostCID
+	}
+	if h.typ == 0 {
+		h.typ = typeStream
+	}
+	if h.len == 0 {
+		h.len = uint32(len(data))
+	}
+	m.txMu.Lock()
+	defer m.txMu.Unlock()
+	for {
+		i, _, err := m.tx.take(0)
+		if err != nil && len(m.txFree) == 0 {
+			i, _, err = m.tx.take(wait)
+			if err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			break
+		}
+		m.txFree = append(m.txFree, i/2)
+	}
+	slot := m.txFree[len(m.txFree)-1]
+	m.txFree = m.txFree[:len(m.txFree)-1]
+	at := txBase + slot*txSlotSize
+	h.encode((*[headerSize]byte)(m.mem[at:]))
+	copy(m.mem[at+headerSize:], data)
+	head := desc{addr: uint64(at), len: headerSize}
+	if len(data) > 0 {
+		head.flags, head.next = descNext, uint16(slot*2+1)
+		m.tx.setDesc(slot*2+1, desc{addr: uint64(at + headerSize), len: uint32(len(data))})
+	}
+	m.tx.setDesc(slot*2, head)
+	m.tx.offer(slot * 2)
+	return nil
+}
+
+// dialHost is a host program that connects to port.
+func (m *machine) dialHost(greeting string) *net.UnixConn {
+	m.t.Helper()
+	c, err := net.Dial("unix", m.uds)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(soon))
+	if _, err := io.WriteString(c, greeting); err != nil {
+		m.t.Fatal(err)
+	}
+	return c.(*net.UnixConn)
+}
+
+// listenHost is a host program that waits for guests that connect to port.
+func (m *machine) listenHost(port uint32) *net.UnixListener {
+	m.t.Helper()
+	l, err := net.Listen("unix", hostPath(m.uds, port))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { l.Close() })
+	l.(*net.UnixListener).SetDeadline(time.Now().Add(soon))
+	return l.(*net.UnixListener)
+}
+
+// peer is the guest's end of a connection that tests work packet by packet.
+type peer struct {
+	m                   *machine
+	guestPort, hostPort uint32
+}
+
+func (p peer) send(o op, flags uint32, data []byte) {
+	p.m.t.Helper()
+	p.m.send(header{srcPort: p.guestPort, dstPort: p.hostPort, op: o, flags: flags, bufAlloc: 256 << 10}, data)
+}
+
+// want receives a packet of this connection.
+func (p peer) want(o op) (header, []byte) {
+	p.m.t.Helper()
+	h, data := p.m.want(o)
+	if h.srcPort != p.hostPort || h.dstPort != p.guestPort {
+		p.m.t.Fatalf("packet %+v, want one from port %d to %d", h, p.hostPort, p.guestPort)
+	}
+	return h, data
+}
+
+// hostConnects makes a connection from a host program to the guest's port 1000.
+func (m *machine) hostConnects() (*net.UnixConn, peer) {
+	m.t.Helper()
+	c := m.dialHost("CONNECT 1000\n")
+	h, _ := m.want(opRequest)
+	p := peer{m: m, guestPort: 1000, hostPort: h.srcPort}
+	p.send(opResponse, 0, nil)
+	want := fmt.Sprintf("OK %d\n", h.srcPort)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		m.t.Fatalf("answer to CONNECT: %q, %v", got, err)
+	}
+	return c, p
+}
+
+// guestConnects makes a connection from the guest's port 2000 to a host program.
+func (m *machine) guestConnects() (*net.UnixConn, peer) {
+	m.t.Helper()
+	l := m.listenHost(1000)
+	defer l.Close()
+	p := peer{m: m, guestPort: 2000, hostPort: 1000}
+	p.send(opRequest, 0, nil)
+	p.want(opResponse)
+	c, err := l.AcceptUnix()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(soon))
+	return c, p
+}

@@ -1,0 +1,68 @@
+package vmm
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// The parts of Firecracker's configuration file that we use (its docs/getting-started.md and src/vmm/src/resources.rs).
+type fcConfig struct {
+	BootSource    fcBoot    `json:"boot-source"`
+	Drives        []fcDrive `json:"drives"`
+	MachineConfig fcMachine `json:"machine-config"`
+	Vsock         *fcVsock  `json:"vsock,omitempty"`
+}
+
+type fcBoot struct {
+	KernelImagePath string `json:"kernel_image_path"`
+	BootArgs        string `json:"boot_args"`
+	InitrdPath      string `json:"initrd_path,omitempty"`
+}
+
+type fcDrive struct {
+	DriveID      string `json:"drive_id"`
+	PathOnHost   string `json:"path_on_host"`
+	IsRootDevice bool   `json:"is_root_device"`
+	IsReadOnly   bool   `json:"is_read_only"`
+}
+
+type fcMachine struct {
+	VCPUCount  int `json:"vcpu_count"`
+	MemSizeMiB int `json:"mem_size_mib"`
+}
+
+type fcVsock struct {
+	GuestCID uint32 `json:"guest_cid"`
+	UDSPath  string `json:"uds_path"`
+}
+
+// FirecrackerConfig is the content of Firecracker's configuration file. The uds is its vsock's Unix socket.
+//
+// Firecracker leaves when the guest resets through the keyboard controller (reboot=k), on both ways down and after a panic.
+func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
+	s := spec.withDefaults()
+	c := fcConfig{
+		BootSource:    fcBoot{KernelImagePath: s.Kernel, InitrdPath: s.Initramfs},
+		Drives:        []fcDrive{},
+		MachineConfig: fcMachine{VCPUCount: s.CPUs, MemSizeMiB: s.MemoryMiB},
+	}
+	for i, d := range s.Drives {
+		// The root device adds root=/dev/vda to the command line, with ro if it is read-only.
+		root := i == 0 && s.Initramfs == ""
+		c.Drives = append(c.Drives, fcDrive{fmt.Sprintf("disk%d", i), d.Path, root, d.ReadOnly})
+	}
+	if !s.NoVsock {
+		c.Vsock = &fcVsock{GuestCID: s.CID, UDSPath: uds}
+	}
+	c.BootSource.BootArgs = s.cmdline("reboot=k", "i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd")
+	b, err := json.MarshalIndent(&c, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write firecracker's configuration: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// FirecrackerArgs is Firecracker's command line, without the program. The serial port is its standard output.
+func FirecrackerArgs(config string) []string {
+	return []string{"--no-api", "--config-file", config, "--level", "Error"}
+}

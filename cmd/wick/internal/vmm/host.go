@@ -1,0 +1,132 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+)
+
+// Host is what this host has to run machines with.
+type Host struct {
+	// Firecracker and QEMU are the programs' paths, or "".
+	Firecracker, QEMU string
+	// KVM and Vhost say why /dev/kvm and /dev/vhost-vsock cannot be opened; nil if they can, which is not yet to say that they work.
+	KVM, Vhost error
+}
+
+// Look finds out.
+func Look() *Host {
+	h := &Host{KVM: opens("/dev/kvm"), Vhost: opens("/dev/vhost-vsock")}
+	h.Firecracker, _ = exec.LookPath("firecracker")
+	if runtime.GOARCH == "amd64" { // microvm is a machine of x86
+		h.QEMU, _ = exec.LookPath("qemu-system-x86_64")
+	}
+	return h
+}
+
+func opens(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Choice is a backend and how it is to be run.
+type Choice struct {
+	// Backend is one of the names, Program the path of its program.
+	Backend, Program string
+	// KVM says that it runs under KVM. Otherwise NoKVM is why not, and TSCkHz the rate of the host's time stamp counter.
+	KVM    bool
+	NoKVM  string
+	TSCkHz int
+}
+
+// Engine names the choice for people: "qemu, emulated".
+func (c *Choice) Engine() string {
+	if c.KVM {
+		return c.Backend + ", KVM"
+	}
+	return c.Backend + ", emulated"
+}
+
+// A BackendError is a backend that this host cannot run, or with Backend "" that it can run none.
+type BackendError struct {
+	Backend string
+	Reason  string
+	Err     error
+}
+
+func (e *BackendError) Error() string {
+	s := "run " + e.Backend + ": " + e.Reason
+	if e.Backend == "" {
+		s = "find a virtual machine monitor: " + e.Reason
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *BackendError) Unwrap() error { return e.Err }
+
+// Trial finds out whether a backend works under KVM here.
+type Trial func(Choice) (Answer, error)
+
+// Answer is what a trial found out.
+type Answer struct {
+	KVM    bool   `json:"kvm"`
+	Reason string `json:"reason,omitempty"` // why not
+	TSCkHz int    `json:"tsc_khz"`
+}
+
+const installQEMU = "install QEMU: as root, apt-get install qemu-system-x86"
+
+// Choose chooses the backend, forced if that is not "".
+func (h *Host) Choose(forced string, try Trial) (Choice, error) {
+	switch forced {
+	case "":
+		for _, backend := range []string{Firecracker, QEMUVhost, QEMU} {
+			c, err := h.choose(backend, try)
+			if _, unusable := errors.AsType[*BackendError](err); unusable {
+				continue
+			}
+			return c, err
+		}
+		return Choice{}, &BackendError{Reason: "neither firecracker (with a KVM that works) nor qemu-system-x86_64 is here; " + installQEMU}
+	case Firecracker, QEMUVhost, QEMU:
+		return h.choose(forced, try)
+	}
+	return Choice{}, &BackendError{forced, fmt.Sprintf("no such backend; there are %s, %s and %s", Firecracker, QEMUVhost, QEMU), nil}
+}
+
+func (h *Host) choose(backend string, try Trial) (Choice, error) {
+	c := Choice{Backend: backend, Program: h.QEMU}
+	switch {
+	case backend == Firecracker && h.Firecracker == "":
+		return c, &BackendError{backend, "no firecracker in the PATH", nil}
+	case backend == Firecracker && h.KVM != nil:
+		return c, &BackendError{backend, "no KVM", h.KVM}
+	case backend == Firecracker:
+		c.Program = h.Firecracker
+	case h.QEMU == "":
+		return c, &BackendError{backend, "no qemu-system-x86_64 in the PATH; " + installQEMU, nil}
+	case backend == QEMUVhost && h.Vhost != nil:
+		return c, &BackendError{backend, "no vhost-vsock (as root: modprobe vhost_vsock)", h.Vhost}
+	}
+	if h.KVM != nil {
+		c.NoKVM, c.TSCkHz = h.KVM.Error(), MeasureTSC()
+		return c, nil
+	}
+	a, err := try(c)
+	if err != nil {
+		return c, err
+	}
+	c.KVM, c.NoKVM, c.TSCkHz = a.KVM, a.Reason, a.TSCkHz
+	if backend == Firecracker && !c.KVM {
+		return c, &BackendError{backend, "KVM does not work here: " + c.NoKVM, nil}
+	}
+	return c, nil
+}

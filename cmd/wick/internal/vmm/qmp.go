@@ -1,0 +1,137 @@
+package vmm
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+)
+
+// QMP is the connection to QEMU's monitor (docs/interop/qmp-spec.rst): JSON objects, one a line.
+type QMP struct {
+	conn net.Conn
+	turn sync.Mutex // one command at a time
+	out  chan reply
+	done chan struct{}
+
+	mu     sync.Mutex
+	reason string // why the machine stops, once QEMU has said so
+}
+
+type reply struct {
+	Return json.RawMessage `json:"return"`
+	Error  *QMPError       `json:"error"`
+	Event  string          `json:"event"`
+	Data   struct {
+		Reason string `json:"reason"`
+	} `json:"data"`
+}
+
+// A QMPError is a command that QEMU refused.
+type QMPError struct {
+	Class string `json:"class"`
+	Desc  string `json:"desc"`
+}
+
+func (e *QMPError) Error() string { return e.Class + ": " + e.Desc }
+
+// NewQMP takes over a connection on which QEMU is about to greet.
+func NewQMP(conn net.Conn) *QMP {
+	q := &QMP{conn: conn, out: make(chan reply, 1), done: make(chan struct{})}
+	go q.read()
+	return q
+}
+
+// Start ends the greeting. Commands are taken, and events come, after it.
+func (q *QMP) Start(ctx context.Context) error { return q.Do(ctx, "qmp_capabilities", nil, nil) }
+
+func (q *QMP) read() {
+	defer close(q.done)
+	lines := bufio.NewReader(q.conn)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var r reply
+		if json.Unmarshal(line, &r) != nil {
+			continue
+		}
+		switch {
+		case r.Event == "SHUTDOWN":
+			q.mu.Lock()
+			q.reason = r.Data.Reason
+			q.mu.Unlock()
+		case r.Return != nil || r.Error != nil:
+			select {
+			case q.out <- r:
+			default: // of a command that nobody waits for any more
+			}
+		}
+	}
+}
+
+// Do runs a command. The result is decoded into result, unless that is nil.
+func (q *QMP) Do(ctx context.Context, command string, arguments, result any) error {
+	q.turn.Lock()
+	defer q.turn.Unlock()
+	select {
+	case <-q.out: // the late reply to a command that was given up
+	default:
+	}
+	request := struct {
+		Execute   string `json:"execute"`
+		Arguments any    `json:"arguments,omitempty"`
+	}{command, arguments}
+	b, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("qmp %s: %w", command, err)
+	}
+	if _, err := q.conn.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("qmp %s: %w", command, err)
+	}
+	select {
+	case r := <-q.out:
+		switch {
+		case r.Error != nil:
+			return fmt.Errorf("qmp %s: %w", command, r.Error)
+		case result != nil:
+			return json.Unmarshal(r.Return, result)
+		}
+		return nil
+	case <-q.done:
+		return fmt.Errorf("qmp %s: %w", command, errors.New("QEMU has left"))
+	case <-ctx.Done():
+		return fmt.Errorf("qmp %s: %w", command, ctx.Err())
+	}
+}
+
+// CtrlAltDel presses the three keys. The machine needs a keyboard ([Spec.Keyboard]).
+func (q *QMP) CtrlAltDel(ctx context.Context) error {
+	type key struct {
+		Type string `json:"type"`
+		Data string `json:"data"`
+	}
+	keys := []key{{"qcode", "ctrl"}, {"qcode", "alt"}, {"qcode", "delete"}}
+	return q.Do(ctx, "send-key", map[string]any{"keys": keys}, nil)
+}
+
+// Reason is why QEMU said that the machine stops ("guest-shutdown", "guest-reset", "guest-panic", "host-qmp-quit"), or "". It is final once
+// Done is closed.
+func (q *QMP) Reason() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.reason
+}
+
+// Done is closed when QEMU has closed the connection.
+func (q *QMP) Done() <-chan struct{} { return q.done }
+
+// Close ends the connection and waits for the reader.
+func (q *QMP) Close() {
+	q.conn.Close()
+	<-q.done
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// pingCommand is "wick ping".
+func (t *tool) pingCommand() *cobra.Command {
+	var p pinger
+	cmd := &cobra.Command{
+		Use:   "ping [-c COUNT] [-i INTERVAL]",
+		Short: "Measure how quick the agent answers",
+		Long: `Ping the agent, one line for each, and sum up at the end: after COUNT pings, or when
+interrupted. The exit code is 1 if no ping was answered.`,
+		Example: `  wick ping -c 3
+  wick ping -c 1000 -i 0 --to unix:/run/agent.sock`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if p.count < 0 || p.interval < 0 || p.patience <= 0 {
+				return &exitError{code: exitUsage, err: errors.New("ping: the count, the interval and the wait cannot be negative, nor the wait 0")}
+			}
+			return t.ping(cmd.Context(), &p)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.IntVarP(&p.count, "count", "c", 0, "end after this many pings; 0 is never")
+	flags.DurationVarP(&p.interval, "interval", "i", time.Second, "time from one ping to the next; one waits for the other in any case")
+	flags.DurationVarP(&p.patience, "wait", "W", time.Second, "how long to wait for each answer")
+	return cmd
+}
+
+// pinger is what is asked of ping, and what came of it.
+type pinger struct {
+	count              int
+	interval, patience time.Duration
+
+	sent int
+	rtts []time.Duration
+}
+
+// ping pings until there were enough, the connection is lost, or ctx ends.
+func (t *tool) ping(ctx context.Context, p *pinger) error {
+	c, err := t.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fmt.Fprintf(t.stdout, "PING %s\n", t.to)
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for (p.count == 0 || p.sent < p.count) && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			continue
+		case <-next.C:
+		}
+		next.Reset(p.interval)
+		limited, cancel := context.WithTimeout(ctx, p.patience)
+		var rtt time.Duration
+		rtt, err = c.Ping(limited)
+		cancel()
+		if ctx.Err() != nil && err != nil {
+			break // it was not given the time to answer
+		}
+		p.sent++
+		switch {
+		case err == nil:
+			p.rtts = append(p.rtts, rtt)
+			fmt.Fprintf(t.stdout, "pong seq=%d time=%s\n", p.sent, milliseconds(rtt))
+		case errors.Is(err, context.DeadlineExceeded):
+			fmt.Fprintf(t.stdout, "no answer to seq=%d within %v\n", p.sent, p.patience)
+			err = nil
+		}
+		if err != nil {
+			break
+		}
+	}
+	p.sumUp(t)
+	if err == nil && len(p.rtts) == 0 && ctx.Err() == nil {
+		return &exitError{code: exitFailed}
+	}
+	return err
+}
+
+// sumUp prints the summary.
+func (p *pinger) sumUp(t *tool) {
+	fmt.Fprintf(t.stdout, "--- %s: %d sent, %d answered", t.to, p.sent, len(p.rtts))
+	if p.sent > 0 {
+		fmt.Fprintf(t.stdout, ", %d%% lost", 100*(p.sent-len(p.rtts))/p.sent)
+	}
+	fmt.Fprintln(t.stdout)
+	if len(p.rtts) > 0 {
+		slices.Sort(p.rtts)
+		fmt.Fprintf(t.stdout, "min/median/max %s/%s/%s\n",
+			milliseconds(p.rtts[0]), milliseconds(median(p.rtts)), milliseconds(p.rtts[len(p.rtts)-1]))
+	}
+}
+
+// median is the middle of a sorted list that is not empty, or the mean of the two in its middle.
+func median(sorted []time.Duration) time.Duration {
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.3f ms", float64(d)/float64(time.Millisecond))
+}

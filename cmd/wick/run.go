@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/vmm"
+	"wick/framing/client"
+)
+
+// powerOffLimit is how long a signal waits for a machine to be powered off: longer than the guest is given.
+const powerOffLimit = 15 * time.Second
+
+// runCommand is "wick run".
+func (t *tool) runCommand() *cobra.Command {
+	var flags commandFlags
+	var o machine.Options
+	var puts []string
+	var console bool
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARG]...",
+		Short: "Boot a microVM, run a command in it, and power it off",
+		Long: `Boot a microVM, run a command in it, pass on its output and its exit code, and power
+the microVM off.
+
+The root image is made from --rootfs (a directory, a tar, or a squashfs) with vm-init
+put in as /sbin/vm-init; without it there is a small system made of busybox. Nothing is
+written to it: what the guest writes goes to an overlay disk of its own. The kernel is
+Debian's cloud kernel unless --kernel names one with everything built in. What was made
+is kept in the cache for the next run.
+
+It runs on Firecracker where that is installed and KVM works, else on QEMU, with KVM if
+it works and emulated if not.
+
+COMMAND is taken as by wick exec. The exit code is the command's; 125 if the machine could not be
+built, booted or reached.`,
+		Example: `  wick run -- uname -a
+  wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
+  wick run --put ./app:/srv/app -- /srv/app --version
+  wick run --console --kernel vmlinux -- 'dmesg | tail -n 3'`,
+		Args:              needs("COMMAND..."),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, p := range puts {
+				put, err := machine.ParsePut(p)
+				if err != nil {
+					return &exitError{code: exitUsage, err: err}
+				}
+				o.Puts = append(o.Puts, put)
+			}
+			t.unwind.Store(int64(powerOffLimit))
+			o.Exec = flags.exec(args)
+			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && !console}
+			if console {
+				o.Console = t.stderr
+				o.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
+			}
+			r, err := machine.Run(cmd.Context(), o, ui)
+			ui.clear()
+			if err != nil {
+				return t.runFailed(cmd.Context(), err)
+			}
+			if err := t.pass(r); err != nil {
+				return err
+			}
+			return commandExit(r.ExitCode)
+		},
+	}
+	f := cmd.Flags()
+	flags.add(cmd)
+	f.StringVar(&o.Rootfs, "rootfs", "", "root image: a `DIR`, a tar, or a squashfs")
+	f.StringVar(&o.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
+	f.IntVar(&o.MemoryMiB, "mem", 128, "memory in `MiB`")
+	f.IntVar(&o.CPUs, "cpus", 1, "processors")
+	f.StringVar(&o.Overlay, "overlay", "", "overlay disk to use and to leave: a `FILE` with an ext4")
+	f.IntVar(&o.OverlayMiB, "overlay-size", 0, "size in `MiB` of the overlay disk made for this run (default 512)")
+	f.BoolVar(&o.Tmpfs, "tmpfs", false, "keep what the guest writes in its memory")
+	f.StringArrayVar(&puts, "put", nil, "copy a file into the guest first: `LOCAL:GUEST`; may be repeated")
+	f.BoolVar(&o.Keep, "keep", false, "leave the overlay disk and the console's log, and say where")
+	f.BoolVar(&console, "console", false, "show the guest's console on stderr")
+	f.StringVar(&o.VMM, "vmm", "", "force `NAME`: firecracker, qemu-vhost or qemu")
+	f.DurationVar(&o.BootLimit, "boot-timeout", 60*time.Second, "how long the guest may take to be ready")
+	f.StringVar(&o.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH)")
+	f.StringArrayVar(&o.InitArgs, "init-arg", nil, "`ARG` for vm-init, as --log-level=debug; may be repeated")
+	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// runFailed words what kept the command from running: a boot that failed with what the machine said last.
+func (t *tool) runFailed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	if boot, ok := errors.AsType[*machine.BootError](err); ok && len(boot.Console) > 0 {
+		fmt.Fprintln(t.stderr, "--- the console's last lines")
+		for _, line := range boot.Console {
+			fmt.Fprintln(t.stderr, line)
+		}
+		fmt.Fprintln(t.stderr, "---")
+	}
+	if _, ok := errors.AsType[*client.RequestError](err); ok {
+		return err
+	}
+	return &exitError{code: exitTransport, err: err}
+}
+
+// runUI shows on a terminal how far a run has come, in one line that goes when the command's output comes.
+type runUI struct {
+	w    io.Writer
+	live bool
+}
+
+// say is for what stays to be read.
+func (u *runUI) say(text string) {
+	u.clear()
+	fmt.Fprintf(u.w, "wick: %s\n", text)
+}
+
+// Event implements [machine.UI].
+func (u *runUI) Event(e machine.Event) {
+	switch e.Stage {
+	case machine.Kept:
+		u.say("kept in " + e.Detail)
+		return
+	case machine.Killed:
+		u.say("the machine did not go down in order: " + e.Detail)
+		return
+	}
+	if !u.live {
+		return
+	}
+	text := ""
+	switch e.Stage {
+	case machine.Building:
+		text = "building the " + e.Detail
+	case machine.Booting:
+		text = "booting (" + e.Detail + ")"
+	case machine.Ready:
+		text = fmt.Sprintf("ready in %d ms", e.Took.Milliseconds())
+	case machine.PoweringOff:
+		text = "powering off"
+	}
+	fmt.Fprintf(u.w, "\r\x1b[K%s ...", text)
+}
+
+func (u *runUI) clear() {
+	if u.live {
+		io.WriteString(u.w, "\r\x1b[K")
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

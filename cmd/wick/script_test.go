@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"wick/framing"
+	"wick/framing/client/clienttest"
+)
+
+func TestMain(m *testing.M) {
+	version = "v1.2.3-test"
+	testscript.Main(m, map[string]func(){"wick": main})
+}
+
+// TestScripts runs the golden transcripts. What they have besides testscript's own commands:
+//
+//	guest KIND PATH    start a guest at $WORK/PATH that can be reached as KIND says
+//	code N CMD...      run CMD, which must exit with N
+//	interrupt WHEN CMD...
+//	                   run CMD, send it SIGINT, and expect exit code 130 soon; WHEN is "frame" (a guest
+//	                   got one), or the path of a socket (it is there) or of a FIFO (CMD opens it)
+//	fifo PATH [DATA]   make a FIFO, that gives DATA to who reads it
+//	size PATH N        make a file of N zeros
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Values["frames"] = make(chan framing.Header, 1000)
+			env.Setenv("WICK_TO", "unix:"+filepath.Join(env.WorkDir, "guest.sock"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"guest": startGuest, "code": code, "interrupt": interrupt, "fifo": fifo, "size": size,
+		},
+	})
+}
+
+func startGuest(ts *testscript.TestScript, _ bool, args []string) {
+	kind, path := args[0], ts.MkAbs(args[1])
+	frames := ts.Value("frames").(chan framing.Header)
+	g := &clienttest.Guest{Dir: ts.MkAbs("root"), OnFrame: func(h framing.Header) { frames <- h }}
+	ts.Check(os.MkdirAll(g.Dir, 0o755))
+	ts.Defer(g.Close)
+	switch kind {
+	case "listens":
+		ts.Check(g.Listen(path))
+	case "connects":
+		g.Connect(path)
+	case "firecracker":
+		ts.Check(g.ListenFirecracker(path, "1000"))
+	case "broken":
+		g.BootError = "mount /dev/vdb: no such device"
+		ts.Check(g.Listen(path))
+	case "mute":
+		g.Mute = true
+		ts.Check(g.Listen(path))
+	default:
+		ts.Fatalf("guest: no kind %q", kind)
+	}
+}
+
+func code(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := exitOf(ts, ts.Exec(args[1], args[2:]...)); got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func exitOf(ts *testscript.TestScript, err error) int {
+	if err == nil {
+		return 0
+	}
+	e, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		ts.Fatalf("%v", err)
+	}
+	return e.ExitCode()
+}
+
+func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+	frames := ts.Value("frames").(chan framing.Header)
+	for len(frames) > 0 {
+		<-frames
+	}
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(os.Environ(), "WICK_TO="+ts.Getenv("WICK_TO"))
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	ts.Check(cmd.Start())
+	happened := make(chan io.Closer, 1)
+	go func() { happened <- await(args[0], ts.MkAbs(args[0]), frames) }()
+	select {
+	case c := <-happened:
+		defer c.Close()
+	case <-time.After(10 * time.Second):
+		cmd.Process.Kill()
+		ts.Fatalf("there is no %s", args[0])
+	}
+	start := time.Now()
+	ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	if got := exitOf(ts, cmd.Wait()); got != 130 {
+		ts.Fatalf("exit code %d, want 130", got)
+	}
+	if took := time.Since(start); took > unwindLimit/2 {
+		ts.Fatalf("it took %v to end", took)
+	}
+}
+
+// await waits for what interrupt calls WHEN. What it returns is to be closed when the command has ended.
+func await(when, path string, frames <-chan framing.Header) io.Closer {
+	if when == "frame" {
+		<-frames
+		return io.NopCloser(nil)
+	}
+	info, err := os.Stat(path)
+	for ; err != nil; info, err = os.Stat(path) {
+		time.Sleep(time.Millisecond)
+	}
+	if info.Mode().Type() == os.ModeNamedPipe {
+		// This waits for somebody to open the other end. An error shows in how the command ends.
+		f, _ := os.OpenFile(path, os.O_WRONLY, 0)
+		return f
+	}
+	return io.NopCloser(nil)
+}
+
+func fifo(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	ts.Check(syscall.Mkfifo(path, 0o600))
+	if len(args) == 1 {
+		return
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(path, []byte(args[1]), 0) }()
+	ts.Defer(func() { ts.Check(<-written) })
+}
+
+func size(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	path := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(path, nil, 0o644))
+	ts.Check(os.Truncate(path, n))
+}

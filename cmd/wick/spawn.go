@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// spawnCommand is "wick spawn".
+func (t *tool) spawnCommand() *cobra.Command {
+	var flags commandFlags
+	var wait bool
+	cmd := &cobra.Command{
+		Use:   "spawn [flags] -- COMMAND [ARG]...",
+		Short: "Start a command in the guest and print its pid",
+		Long: `Start a command in the guest and print its pid, without waiting for it to end. COMMAND
+and its arguments are as for exec.
+
+With --wait the pid is the first line of stdout; when the command has ended its output
+follows, and its exit code is passed on.`,
+		Example: `  wick spawn -- /srv/server --port 8080
+  wick spawn --wait --timeout 5m 'make && make install'`,
+		Args:              needs("COMMAND..."),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			pid, err := c.Spawn(cmd.Context(), flags.exec(args))
+			if err != nil {
+				return commandFailed(err)
+			}
+			if _, err := fmt.Fprintln(t.stdout, pid); err != nil {
+				return commandFailed(err)
+			}
+			if !wait {
+				return nil
+			}
+			exit, err := c.WaitExit(cmd.Context(), pid)
+			if err != nil {
+				return commandFailed(err)
+			}
+			if err := t.pass(&exit.Result); err != nil {
+				return err
+			}
+			return commandExit(exit.ExitCode)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the command to end and pass on its output and exit code")
+	return cmd
+}

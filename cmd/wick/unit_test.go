@@ -1,0 +1,61 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestShellQuote has sh undo the quoting.
+func TestShellQuote(t *testing.T) {
+	var args []string
+	for c := 1; c < 256; c++ {
+		args = append(args, string([]byte{byte(c)}), "a"+string([]byte{byte(c)})+"b")
+	}
+	args = append(args, "", "'", `'\''`, "--", "~", "#x", "a=b", "$(false)", "a\nb")
+	out, err := exec.Command("sh", "-c", shellCommand(append([]string{"printf", `%s\001\001`}, args...))).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Join(args, "\001\001") + "\001\001"; string(out) != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
+func TestCommandExit(t *testing.T) {
+	for code, want := range map[int]int{0: 0, 1: 1, 255: 255, 256: 255, -1: 255} {
+		got, silent := (&tool{parsed: true}).exitCode(commandExit(code))
+		if got != want || !silent {
+			t.Errorf("%d: got %d, silent %v", code, got, silent)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for want, list := range map[time.Duration][]time.Duration{1: {1}, 3: {2, 4}, 2: {1, 2, 9}} {
+		if got := median(list); got != want {
+			t.Errorf("%v: got %v", list, got)
+		}
+	}
+}
+
+func TestBar(t *testing.T) {
+	var out strings.Builder
+	start := time.Now()
+	b := &bar{w: &out, name: "f", size: 4 << 20, drawn: start}
+	b.add(1<<20, start)
+	b.clear()
+	if out.Len() > 0 {
+		t.Errorf("what is quick shows %q", out.String())
+	}
+	b.add(1<<20, start.Add(barPause))
+	b.clear()
+	want := "\rf [===============               ]  50% of 4.0 MiB\x1b[K\r\x1b[K"
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+	if line := (&bar{name: "empty"}).line(); !strings.Contains(line, "100%") {
+		t.Errorf("got %q", line)
+	}
+}

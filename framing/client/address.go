@@ -1,0 +1,114 @@
+package client
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// DefaultPort is the vsock port that guests and hosts meet at.
+const DefaultPort = 1000
+
+// maxUnixPath is the longest path that fits a Unix socket's address with the NUL behind it, in bytes.
+const maxUnixPath = 107
+
+// kind is the way that an address leads.
+type kind string
+
+const (
+	kindUnix              kind = "unix"
+	kindUnixListen        kind = "unix-listen"
+	kindFirecracker       kind = "firecracker"
+	kindFirecrackerListen kind = "firecracker-listen"
+	kindVsock             kind = "vsock"
+)
+
+// Forms are the addresses' forms, for help texts.
+var Forms = []string{
+	"unix:PATH", "unix-listen:PATH", "firecracker:UDS[:PORT]", "firecracker-listen:UDS[:PORT]", "vsock:CID[:PORT]",
+}
+
+// address is a parsed address.
+type address struct {
+	text string // as it was given
+	kind kind
+	path string // of the Unix socket that is connected to or listened at
+	cid  uint32
+	port uint32
+}
+
+// listens reports whether the guest is the one that connects.
+func (a *address) listens() bool { return a.kind == kindUnixListen || a.kind == kindFirecrackerListen }
+
+// parseAddress parses one of the forms. Its error is an *AddrError.
+func parseAddress(text string) (*address, error) {
+	name, rest, found := strings.Cut(text, ":")
+	a := &address{text: text, kind: kind(name), port: DefaultPort}
+	if !found {
+		return nil, a.errorf("no such form (want %s)", strings.Join(Forms, ", "))
+	}
+	var err error
+	switch a.kind {
+	case kindUnix, kindUnixListen:
+		a.path = rest
+	case kindFirecracker, kindFirecrackerListen:
+		a.path, err = a.cutPort(rest)
+		if a.kind == kindFirecrackerListen && a.path != "" {
+			a.path += "_" + strconv.FormatUint(uint64(a.port), 10)
+		}
+	case kindVsock:
+		return a, a.parseVsock(rest)
+	default:
+		return nil, a.errorf("no such form (want %s)", strings.Join(Forms, ", "))
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case a.path == "":
+		return nil, a.errorf("the path is missing")
+	case strings.IndexByte(a.path, 0) >= 0:
+		return nil, a.errorf("NUL in the path")
+	case len(a.path) > maxUnixPath:
+		return nil, a.errorf("a Unix socket's path has at most %d bytes, %s has %d", maxUnixPath, a.path, len(a.path))
+	}
+	return a, nil
+}
+
+// cutPort takes a port off the end of a Firecracker address, if its last part is all digits.
+func (a *address) cutPort(rest string) (path string, err error) {
+	i := strings.LastIndexByte(rest, ':')
+	if i < 0 || strings.Trim(rest[i+1:], "0123456789") != "" {
+		return rest, nil
+	}
+	return rest[:i], a.parsePort(rest[i+1:])
+}
+
+// parseVsock parses CID or CID:PORT.
+func (a *address) parseVsock(rest string) error {
+	cid, port, found := strings.Cut(rest, ":")
+	n, err := strconv.ParseUint(cid, 10, 32)
+	if err != nil || n == math.MaxUint32 {
+		return a.errorf("the CID must be a decimal number below %d", uint32(math.MaxUint32))
+	}
+	a.cid = uint32(n)
+	if !found {
+		return nil
+	}
+	return a.parsePort(port)
+}
+
+// parsePort sets the port. The greatest number stands for any port and so is none.
+func (a *address) parsePort(s string) error {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n == 0 || n == math.MaxUint32 {
+		return a.errorf("the port must be a decimal number in 1..%d", uint32(math.MaxUint32-1))
+	}
+	a.port = uint32(n)
+	return nil
+}
+
+// errorf makes an AddrError for a.
+func (a *address) errorf(format string, args ...any) error {
+	return &AddrError{Addr: a.text, Reason: fmt.Sprintf(format, args...)}
+}

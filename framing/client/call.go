@@ -1,0 +1,135 @@
+package client
+
+import (
+	"context"
+	"sync"
+
+	"wick/framing"
+)
+
+// A call is a request that waits for its reply.
+type call struct {
+	seq uint32
+	// want is the type of the reply that is not an error.
+	want framing.Type
+	// answered gets one value when the reply is set.
+	answered chan struct{}
+	reply
+}
+
+// reply is what became of a call.
+type reply struct {
+	err    error
+	result framing.ExecResult
+	pid    uint32
+	reason string
+	ok     bool
+}
+
+var calls = sync.Pool{New: func() any { return &call{answered: make(chan struct{}, 1)} }}
+
+// newCall returns a call from the pool, and release puts one back to which nobody else holds on.
+func newCall(want framing.Type) *call {
+	call := calls.Get().(*call)
+	call.want = want
+	return call
+}
+
+func (call *call) release() {
+	call.seq, call.reply = 0, reply{}
+	calls.Put(call)
+}
+
+// answer completes the call with an error, or with the fields set before.
+func (call *call) answer(err error) {
+	call.err = err
+	call.answered <- struct{}{}
+}
+
+// register gives the call a number and awaits its reply. c.mu is held.
+func (c *Client) register(call *call) {
+	for {
+		c.seq++
+		// 0 is for what nobody asked for; another is taken only after 2^32 requests under one that still waits.
+		if _, taken := c.pending[c.seq]; c.seq != 0 && !taken {
+			break
+		}
+	}
+	call.seq = c.seq
+	c.pending[c.seq] = call
+}
+
+// send queues the request of size bytes that encode appends, and registers the call for its reply.
+func (c *Client) send(ctx context.Context, call *call, size int, encode func(dst []byte, seq uint32) []byte) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		if c.err != nil {
+			defer c.mu.Unlock()
+			return c.err
+		}
+		if len(c.queue) == 0 || len(c.queue)+size <= queueHigh {
+			c.register(call)
+			c.queue = encode(c.queue, call.seq)
+			c.mu.Unlock()
+			select {
+			case c.wake <- struct{}{}:
+			default:
+			}
+			return nil
+		}
+		if c.room == nil {
+			c.room = make(chan struct{})
+		}
+		room := c.room
+		c.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+		case <-c.done:
+		}
+	}
+}
+
+// wait waits for the reply of a registered call. After it nobody else holds on to the call.
+func (c *Client) wait(ctx context.Context, call *call) error {
+	select {
+	case <-call.answered:
+		return call.err
+	case <-ctx.Done():
+	}
+	if c.forget(call) {
+		return ctx.Err()
+	}
+	// The reply is being delivered this moment.
+	<-call.answered
+	return call.err
+}
+
+// abandon drops a call, registered or not, whose reply nobody wants. After it nobody else holds on to the call.
+func (c *Client) abandon(call *call) {
+	if call.seq != 0 && !c.forget(call) {
+		<-call.answered
+	}
+}
+
+// forget takes the call out of those that wait, and reports whether it was still there.
+func (c *Client) forget(call *call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pending[call.seq] != call {
+		return false
+	}
+	delete(c.pending, call.seq)
+	return true
+}
+
+// roundTrip is send and wait.
+func (c *Client) roundTrip(ctx context.Context, call *call, size int, encode func([]byte, uint32) []byte) error {
+	if err := c.send(ctx, call, size, encode); err != nil {
+		return err
+	}
+	return c.wait(ctx, call)
+}

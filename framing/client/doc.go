@@ -1,0 +1,40 @@
+// Package client is the host's side of the wire: it reaches a guest, sends it requests and hands back the replies.
+//
+//	c, err := client.Dial(ctx, "firecracker:/run/vm7/v.sock")
+//	if err != nil {
+//		return err
+//	}
+//	defer c.Close()
+//	res, err := c.Exec(ctx, client.Exec{Command: "uname -r", Timeout: 5 * time.Second})
+//
+// # Addresses
+//
+// An address says where the guest is and which side connects:
+//
+//	unix:PATH                        connect to a guest that listens on a Unix socket
+//	unix-listen:PATH                 listen there, and take the guest that connects
+//	firecracker:UDS[:PORT]           connect through Firecracker's Unix socket (CONNECT PORT, OK)
+//	firecracker-listen:UDS[:PORT]    listen on UDS_PORT, where Firecracker brings the guest's own connections
+//	vsock:CID[:PORT]                 connect over AF_VSOCK
+//
+// PORT is 1000 unless it is given, and CID and PORT are decimal. Of firecracker's forms a last part that is all digits is the port, so a
+// socket whose name ends in such a part needs its port spelt out.
+//
+// # Connections
+//
+// [Dial] waits until the guest is there and has said ready, or until its context ends. A guest that could not boot
+// says why, and that is a [*BootError]. A guest that connects by itself does so again after it lost its connection, as it
+// does whenever a snapshot is restored: a host that is to live through that keeps a [Listener] and accepts again.
+// Where the host connects, it dials again. Neither is done behind the caller's back, since a request that was lost may have run.
+//
+// A [Client] serves any number of goroutines. Replies find their requests by number, so an exec that takes long holds up nothing else.
+// A call whose context ends is forgotten and costs the connection nothing, with the one exception described at
+// [Client.WriteFile].
+//
+// # Errors
+//
+// What the guest refused is a [*RemoteError], a file that it could not write a [*WriteFileError], a request that cannot be sent
+// at all a [*RequestError]. A connection that ended under a call is a [*ConnError], which wraps the cause: [io.EOF] if the
+// guest closed it, a [*ProtocolError] if it sent what is no frame, a [*RemoteError] with Seq 0 if it said why it left. After
+// [Client.Close] it is [ErrClosed].
+package client

@@ -1,0 +1,201 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// readyLimit is how long an accepted connection may stay mute before the next one is looked at, which may be from a
+// guest that is alive.
+const readyLimit = 5 * time.Second
+
+// A Listener takes the connections of a guest that connects by itself. It may be used by several goroutines.
+type Listener struct {
+	addr *address
+	opts options
+	ln   *net.UnixListener
+	file os.FileInfo // the socket that it made, so as to remove no other
+
+	turn chan struct{} // held by the one Accept that waits; the listener's deadline is its own
+
+	readyLimit time.Duration // readyLimit, but for tests
+
+	close  sync.Once
+	open   context.Context // ends with Close
+	closed context.CancelFunc
+}
+
+// Listen listens at a listening form of address. A socket that is left over there, at which nobody listens, is replaced; one at
+// which somebody does is an error; see [WithReplace].
+//
+// The error is an [*AddrError] or a [*DialError].
+func Listen(addr string, opts ...Option) (*Listener, error) {
+	a, err := parseAddress(addr)
+	if err != nil {
+		return nil, err
+	}
+	if !a.listens() {
+		return nil, a.errorf("nothing to listen at (want unix-listen: or firecracker-listen:)")
+	}
+	o := collect(opts)
+	listen := listenUnix
+	if o.replace {
+		listen = replaceUnix
+	}
+	ln, err := listen(a.path)
+	if err != nil {
+		return nil, &DialError{Op: "listen", Addr: addr, Err: err}
+	}
+	l := &Listener{addr: a, opts: o, ln: ln, turn: make(chan struct{}, 1), readyLimit: readyLimit}
+	l.open, l.closed = context.WithCancel(context.Background())
+	l.file, err = os.Lstat(a.path)
+	if err != nil {
+		ln.Close()
+		return nil, &DialError{Op: "listen", Addr: addr, Err: err}
+	}
+	return l, nil
+}
+
+// listenUnix listens at path and clears a stale socket away for it.
+func listenUnix(path string) (*net.UnixListener, error) {
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if err := removeStale(path); err != nil {
+			return nil, err
+		}
+		ln, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	}
+	if err != nil {
+		return nil, err
+	}
+	ln.SetUnlinkOnClose(false) // it would remove whatever is at path by then
+	return ln, nil
+}
+
+// replaceUnix listens at path in place of any socket that is there.
+func replaceUnix(path string) (*net.UnixListener, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+		return nil, noSocket(path)
+	}
+	// It listens under another name before it takes the path, at which so there is never nobody.
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".s")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	// Through /proc, for dir is longer than path and might not fit a socket's address.
+	ln, err := listenUnix(fmt.Sprintf("/proc/self/fd/%d/s", d.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(filepath.Join(dir, "s"), path); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+func noSocket(path string) error {
+	return &os.PathError{Op: "bind", Path: path, Err: errors.New("there is a file that is no socket")}
+}
+
+// removeStale removes the socket at path if nobody listens at it.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return noSocket(path)
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return &os.PathError{Op: "bind", Path: path,
+			Err: errors.New("somebody listens there already (if it is the guest, connect to it with unix:" + path + ")")}
+	}
+	return os.Remove(path)
+}
+
+// Path is the path of the socket that the guest connects to, or Firecracker for it.
+func (l *Listener) Path() string { return l.addr.path }
+
+// Accept returns the next guest that connects and says ready. A connection that is cut before, or says nothing for 5 s, is passed over. The
+// listener may be accepted from again after an error, unless it is closed.
+//
+// The error is a [*DialError] that wraps the cause: a [*BootError], a [*ProtocolError], [ErrClosed], the context's.
+func (l *Listener) Accept(ctx context.Context) (*Client, error) {
+	var last error
+	fail := func(err error) (*Client, error) {
+		return nil, &DialError{Op: "accept", Addr: l.addr.text, Err: err, Last: last}
+	}
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return fail(ctx.Err())
+	case <-l.open.Done():
+		return fail(ErrClosed)
+	}
+	for {
+		conn, err := l.accept(ctx)
+		if err == nil {
+			var c *Client
+			if c, err = l.greet(ctx, conn); err == nil {
+				return c, nil
+			}
+		}
+		switch {
+		case l.open.Err() != nil:
+			return fail(ErrClosed)
+		case ctx.Err() != nil:
+			return fail(ctx.Err())
+		case !worthRetrying(err):
+			return fail(err)
+		}
+		last = err
+	}
+}
+
+// accept takes the next connection, whatever it is.
+func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
+	done := interruptible(ctx, l.ln.SetDeadline)
+	defer done()
+	return l.ln.Accept()
+}
+
+// greet waits for ready on an accepted connection.
+func (l *Listener) greet(ctx context.Context, conn net.Conn) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.readyLimit)
+	defer cancel()
+	defer context.AfterFunc(l.open, cancel)()
+	return greet(ctx, conn, l.opts)
+}
+
+// Close ends listening and removes the socket, if it is still the one that Listen made. Accepted clients live on. The
+// error is that of the removal.
+func (l *Listener) Close() (err error) {
+	l.close.Do(func() {
+		l.closed()
+		// The socket goes first: as long as it is there somebody may connect, and would be reset.
+		if info, e := os.Lstat(l.addr.path); e == nil && os.SameFile(info, l.file) {
+			err = os.Remove(l.addr.path)
+		}
+		l.ln.Close()
+	})
+	return err
+}

@@ -1,0 +1,147 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"wick/framing"
+)
+
+// Exec is a command for [Client.Exec] and [Client.Spawn].
+type Exec struct {
+	// Command is for the guest's sh -c. It is bytes, not text: any but NUL.
+	Command string
+	// Timeout counts in the guest from the start of the command; when it runs out the command and all that it started are killed.
+	// It is rounded up to milliseconds. 0 means no limit; the most is 2^32-1 ms, about 49 days.
+	Timeout time.Duration
+	// Root runs the command as root: through sudo -n, unless the agent is root anyway.
+	Root bool
+	// Env is added to the agent's own environment, as NAME=VALUE; of entries with the same name the last wins.
+	Env []string
+}
+
+// Result is how a command ended.
+type Result struct {
+	// ExitCode is the exit status, 128+N if signal N killed the command, 124 if it ran out of time, 126 or 127 with a reason in
+	// Stderr if the shell could not be started.
+	ExitCode int
+	// Stdout and Stderr are what the command wrote, together at most 16 MiB. Where the guest left something out, Stderr
+	// ends with a line that says so.
+	Stdout, Stderr []byte
+}
+
+func resultOf(r *framing.ExecResult) Result {
+	return Result{ExitCode: int(r.ExitCode), Stdout: r.Stdout, Stderr: r.Stderr}
+}
+
+// Ping returns the time from the request to the guest's reply.
+//
+// The error wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
+	start := time.Now()
+	if err := c.ask(ctx, framing.TypePong, encodePing); err != nil {
+		return 0, fmt.Errorf("ping: %w", err)
+	}
+	return time.Since(start), nil
+}
+
+func encodePing(dst []byte, seq uint32) []byte {
+	return framing.AppendFrame(dst, framing.TypePing, seq, nil)
+}
+
+// Shutdown has the guest sync every file system and returns when it has. The guest runs on: to end the machine is for
+// another to do.
+//
+// The error wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+func (c *Client) Shutdown(ctx context.Context) error {
+	if err := c.ask(ctx, framing.TypeShutdownAck, encodeShutdown); err != nil {
+		return fmt.Errorf("shutdown: %w", err)
+	}
+	return nil
+}
+
+func encodeShutdown(dst []byte, seq uint32) []byte {
+	return framing.AppendFrame(dst, framing.TypeShutdown, seq, nil)
+}
+
+// ask makes a request without a payload, whose reply has none either.
+func (c *Client) ask(ctx context.Context, want framing.Type, encode func([]byte, uint32) []byte) error {
+	call := newCall(want)
+	defer call.release()
+	return c.roundTrip(ctx, call, framing.HeaderSize, encode)
+}
+
+// Exec runs a command and returns its result. That a command fails is no error: see Result.ExitCode. If ctx ends first the command
+// runs on in the guest, to its end or its Timeout, and its result is dropped.
+//
+// The error wraps a [*RequestError], the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+func (c *Client) Exec(ctx context.Context, e Exec) (*Result, error) {
+	call := newCall(framing.TypeExecResult)
+	defer call.release()
+	if err := c.command(ctx, framing.TypeExec, &e, call); err != nil {
+		return nil, err
+	}
+	r := resultOf(&call.result)
+	return &r, nil
+}
+
+// Spawn starts a command and returns the pid of its shell, without waiting for it to end; [Client.WaitExit] does. If ctx
+// ends first the command may have been started.
+//
+// The error wraps a [*RequestError], the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+func (c *Client) Spawn(ctx context.Context, e Exec) (pid uint32, err error) {
+	call := newCall(framing.TypeSpawnResult)
+	defer call.release()
+	if err := c.command(ctx, framing.TypeSpawnWatch, &e, call); err != nil {
+		return 0, err
+	}
+	return call.pid, nil
+}
+
+// command makes an exec or a spawn_watch.
+func (c *Client) command(ctx context.Context, t framing.Type, e *Exec, call *call) error {
+	w, err := e.wire(t)
+	if err != nil {
+		return err
+	}
+	err = c.roundTrip(ctx, call, framing.HeaderSize+w.PayloadSize(), func(dst []byte, seq uint32) []byte {
+		return framing.AppendExec(dst, t, seq, w)
+	})
+	if err != nil {
+		return fmt.Errorf("%v: %w", t, err)
+	}
+	return nil
+}
+
+// wire returns e as it goes into a frame of type t. Its error is a *RequestError. What only the guest need judge, like
+// a NUL in the command, is left to the guest.
+func (e *Exec) wire(t framing.Type) (*framing.Exec, error) {
+	refuse := func(format string, args ...any) (*framing.Exec, error) {
+		return nil, &RequestError{Op: t.String(), Reason: fmt.Sprintf(format, args...)}
+	}
+	if e.Timeout < 0 {
+		return refuse("timeout %v is negative", e.Timeout)
+	}
+	ms := int64(e.Timeout / time.Millisecond)
+	if e.Timeout%time.Millisecond != 0 {
+		ms++
+	}
+	if ms > math.MaxUint32 {
+		return refuse("timeout %v is beyond %d ms", e.Timeout, uint32(math.MaxUint32))
+	}
+	w := &framing.Exec{TimeoutMS: uint32(ms), Root: e.Root, Command: []byte(e.Command)}
+	for _, entry := range e.Env {
+		name, value, ok := strings.Cut(entry, "=")
+		if !ok || name == "" {
+			return refuse("environment entry %q is not NAME=VALUE", entry)
+		}
+		w.Env.Add([]byte(name), []byte(value))
+	}
+	if n := w.PayloadSize(); n > framing.MaxPayload {
+		return refuse("command and environment make a payload of %d bytes, a frame holds %d", n, framing.MaxPayload)
+	}
+	return w, nil
+}

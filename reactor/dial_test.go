@@ -1,0 +1,127 @@
+package reactor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// call is a dial's handler.
+type call struct {
+	d    Dial
+	fd   int
+	errs []error
+}
+
+func (c *call) Connected(fd int)     { c.fd = fd }
+func (c *call) DialFailed(err error) { c.errs = append(c.errs, err) }
+
+func TestDial(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	var ln Listener
+	var g gate
+	path := listenAt(t, l, &ln, &g)
+	var c call
+	l.DialUnix(&c.d, path, &c)
+	if c.fd != 0 {
+		t.Error("connected before a turn")
+	}
+	until(t, l, "the connection", func() bool { return c.fd != 0 && len(g.fds) == 1 })
+	if c.d.Open() || len(c.errs) != 0 {
+		t.Errorf("dial open %v, errors %v", c.d.Open(), c.errs)
+	}
+	write(t, c.fd, "hello")
+	if got := string(drain(t, g.fds[0])); got != "hello" {
+		t.Errorf("got %q", got)
+	}
+	closeFD(t, c.fd)
+	closeFD(t, g.fds[0])
+
+	// The same Dial again, closed before it is told.
+	c.fd = 0
+	l.DialUnix(&c.d, path, &c)
+	c.d.Close()
+	until(t, l, "the connection", func() bool { return len(g.fds) == 2 })
+	if n, err := recv(g.fds[1], make([]byte, 1)); n != 0 || err != nil || c.fd != 0 {
+		t.Errorf("closed while connecting: %d, %v; connected %d", n, err, c.fd)
+	}
+	closeFD(t, g.fds[1])
+}
+
+func TestDialErrors(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	dir := t.TempDir()
+	stale := dir + "/stale"
+	fd, err := ListenUnix(stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeFD(t, fd)
+	full := dir + "/full"
+	if fd, err = ListenUnix(full); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(connect(t, full))
+	for path, want := range map[string]unix.Errno{
+		stale:                    unix.ECONNREFUSED,
+		dir + "/nothing":         unix.ENOENT,
+		full:                     unix.EAGAIN,
+		strings.Repeat("x", 200): unix.EINVAL,
+	} {
+		var c call
+		l.DialUnix(&c.d, path, &c)
+		var e *Error
+		if len(c.errs) != 1 || !errors.As(c.errs[0], &e) || e.Errno != want || e.Op != "connect" || e.Object != path || c.d.Open() {
+			t.Errorf("%s: %v", path, c.errs)
+		}
+	}
+	poll(t, l)
+}
+
+func TestVsockName(t *testing.T) {
+	t.Parallel()
+	for want, at := range map[string]uint32{"vsock 2:1000": 2, "vsock any:1000": unix.VMADDR_CID_ANY} {
+		if got := VsockName(at, 1000); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// One connection over vsock, to this machine itself.
+func TestVsock(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 4)
+	const port = 51234
+	fd, err := ListenVsock(port)
+	if err != nil {
+		t.Skipf("%v: this kernel has no vsock; build it with CONFIG_VSOCKETS", err)
+	}
+	var g gate
+	var ln Listener
+	l.Listen(&ln, fd, VsockName(unix.VMADDR_CID_ANY, port), &g)
+	var c call
+	l.DialVsock(&c.d, unix.VMADDR_CID_LOCAL, port, &c)
+	until(t, l, "an answer", func() bool { return len(c.errs) > 0 || c.fd != 0 && len(g.fds) > 0 })
+	if len(c.errs) > 0 {
+		t.Skipf("%v: no vsock loopback; load the module vsock_loopback", c.errs[0])
+	}
+	near, far := &hand{}, &hand{}
+	near.s.Open(l, c.fd, "near", near)
+	far.s.Open(l, g.fds[0], "far", far)
+	near.say("hello")
+	until(t, l, "hello", func() bool { return string(far.got) == "hello" })
+	far.say("unread")
+	far.s.Close()
+	until(t, l, "the end", func() bool { return len(near.ends) > 0 })
+	if string(near.got) != "unread" {
+		t.Errorf("got %q before the end", near.got)
+	}
+}

@@ -1,0 +1,99 @@
+package reactor
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() { roles["idle"] = idle }
+
+// A loop that has everything and nothing to do wakes up not once, on any thread. Waiting is what is tested, so this one does.
+func TestIdle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for seconds")
+	}
+	t.Parallel()
+	s := startSignaled(t, role(t, "idle", "GOMAXPROCS=1", "GOGC=off"))
+	defer s.end()
+	const window, tries = 2 * time.Second, 6
+	var seen []int
+	for range tries {
+		before := switches(t, s.cmd.Process.Pid)
+		time.Sleep(window)
+		n := switches(t, s.cmd.Process.Pid) - before
+		if n == 0 {
+			return
+		}
+		seen = append(seen, n) // the first has what was left to do at the start
+	}
+	t.Errorf("context switches in %v: %v", window, seen)
+}
+
+// switches is the number of context switches of all threads of a process.
+func switches(t *testing.T, pid int) (total int) {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no threads", err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if name, value, _ := strings.Cut(line, ":"); strings.HasSuffix(name, "voluntary_ctxt_switches") {
+				n, err := strconv.Atoi(strings.TrimSpace(value))
+				if err != nil {
+					t.Fatal(err)
+				}
+				total += n
+			}
+		}
+	}
+	return total
+}
+
+// idle has a listener, a stream, a child, signals and a far-off timer.
+func idle() error {
+	if err := ClaimSignals(allSignals...); err != nil {
+		return err
+	}
+	l, err := New(4)
+	if err != nil {
+		return err
+	}
+	l.HandleSignals(signalFunc(func(SignalSet) {}))
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fd, err := ListenUnix(dir + "/s")
+	if err != nil {
+		return err
+	}
+	var ln Listener
+	l.Listen(&ln, fd, "s", &gate{})
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	var h hand
+	h.s.Open(l, fds[0], "far end", &h)
+	var tm Timer
+	l.Start(&tm, time.Hour, expiredFunc(func(*Timer) {}))
+	var c Child
+	if err := l.Spawn(&c, &Command{Path: "/bin/cat", Args: []string{"cat"}, Files: [3]int{0, 1, 2}}, exitedFunc(func(unix.WaitStatus) { l.Stop() })); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	return l.Run()
+}

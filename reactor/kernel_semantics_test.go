@@ -1,0 +1,262 @@
+package reactor
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// What this package takes for granted of the kernel. If one of these fails, the code that cites it is wrong on that kernel.
+
+// watch is a bare epoll set of one descriptor.
+func watch(t *testing.T, fd int, events uint32) (epfd int) {
+	t.Helper()
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(epfd) })
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}); err != nil {
+		t.Fatal(err)
+	}
+	return epfd
+}
+
+// ready is what epoll reports of the one descriptor at once; 0 is nothing.
+func ready(t *testing.T, epfd int) uint32 {
+	t.Helper()
+	var ev [1]unix.EpollEvent
+	n, err := unix.EpollWait(epfd, ev[:], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n == 0 {
+		return 0
+	}
+	return ev[0].Events
+}
+
+func TestKernelHangupCannotBeMasked(t *testing.T) {
+	t.Parallel()
+	r, w := pipe(t)
+	defer unix.Close(r)
+	epfd := watch(t, r, unix.EPOLLIN)
+	write(t, w, "x")
+	closeFD(t, w)
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_MOD, r, &unix.EpollEvent{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := ready(t, epfd); got != unix.EPOLLHUP {
+			t.Errorf("modified to no events it reports %#x", got)
+		}
+	}
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_DEL, r, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := ready(t, epfd); got != 0 {
+		t.Errorf("deleted it reports %#x", got)
+	}
+}
+
+func TestKernelLevelTriggered(t *testing.T) {
+	t.Parallel()
+	r, w := pipe(t)
+	defer unix.Close(r)
+	defer unix.Close(w)
+	epfd := watch(t, r, unix.EPOLLIN)
+	write(t, w, "xy")
+	for range 3 {
+		if got := ready(t, epfd); got != unix.EPOLLIN {
+			t.Errorf("%#x", got)
+		}
+	}
+	drain(t, r)
+	if got := ready(t, epfd); got != 0 {
+		t.Errorf("%#x of an empty pipe", got)
+	}
+}
+
+// epoll watches the open file: while a duplicate lives, closing the number that was added takes nothing out of the set,
+// and nothing can then.
+func TestKernelClosedDuplicateStillReports(t *testing.T) {
+	t.Parallel()
+	r, w := pipe(t)
+	defer unix.Close(w)
+	duplicate, err := unix.FcntlInt(uintptr(r), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	epfd := watch(t, r, unix.EPOLLIN)
+	closeFD(t, r)
+	write(t, w, "x")
+	if got := ready(t, epfd); got != unix.EPOLLIN {
+		t.Errorf("%#x with a duplicate open", got)
+	}
+	closeFD(t, duplicate)
+	if got := ready(t, epfd); got != 0 {
+		t.Errorf("%#x with none open", got)
+	}
+}
+
+func TestKernelUnixHangup(t *testing.T) {
+	t.Parallel()
+	ours, far := pair(t)
+	defer unix.Close(ours)
+	epfd := watch(t, ours, unix.EPOLLIN|unix.EPOLLRDHUP)
+	write(t, far, "x")
+	if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	if got := ready(t, epfd); got != unix.EPOLLIN|unix.EPOLLRDHUP {
+		t.Errorf("half closed: %#x", got)
+	}
+	closeFD(t, far)
+	if got := ready(t, epfd); got != unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP {
+		t.Errorf("closed: %#x", got)
+	}
+	if got := string(drain(t, ours)); got != "x" {
+		t.Errorf("read %q after the hang-up", got)
+	}
+	if _, err := send(ours, []byte("x")); err != unix.EPIPE {
+		t.Errorf("send: %v", err)
+	}
+}
+
+func TestKernelPipeHangupKeepsData(t *testing.T) {
+	t.Parallel()
+	r, w := pipe(t)
+	defer unix.Close(r)
+	epfd := watch(t, r, unix.EPOLLIN)
+	write(t, w, "x")
+	closeFD(t, w)
+	if got := ready(t, epfd); got != unix.EPOLLIN|unix.EPOLLHUP {
+		t.Errorf("%#x", got)
+	}
+	if got := string(drain(t, r)); got != "x" {
+		t.Errorf("read %q", got)
+	}
+	if got := ready(t, epfd); got != unix.EPOLLHUP {
+		t.Errorf("read empty: %#x", got)
+	}
+}
+
+// A far end that closes without having read resets, but what it sent before is read first, and the error only once.
+func TestKernelUnixReset(t *testing.T) {
+	t.Parallel()
+	ours, far := pair(t)
+	defer unix.Close(ours)
+	epfd := watch(t, ours, unix.EPOLLIN)
+	write(t, ours, "never read")
+	write(t, far, "last words")
+	closeFD(t, far)
+	if got := ready(t, epfd); got != unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR {
+		t.Errorf("%#x", got)
+	}
+	b := make([]byte, 100)
+	if n, err := recv(ours, b); string(b[:n]) != "last words" {
+		t.Errorf("first %q, %v", b[:n], err)
+	}
+	if _, err := recv(ours, b); err != unix.ECONNRESET {
+		t.Errorf("then %v", err)
+	}
+	if n, err := recv(ours, b); n != 0 || err != nil {
+		t.Errorf("then %d, %v", n, err)
+	}
+}
+
+func TestKernelSocketError(t *testing.T) {
+	t.Parallel()
+	ours, far := pair(t)
+	defer unix.Close(ours)
+	write(t, ours, "never read")
+	closeFD(t, far)
+	for _, want := range []unix.Errno{unix.ECONNRESET, 0} { // asking clears it
+		if got, err := unix.GetsockoptInt(ours, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || unix.Errno(got) != want {
+			t.Errorf("SO_ERROR is %v, %v; want %v", unix.Errno(got), err, want)
+		}
+	}
+}
+
+// On a Unix socket EAGAIN from connect is final: nothing is under way, and no event will say more.
+func TestKernelConnectToFullBacklog(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/s"
+	ln, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ln)
+	if err := unix.Bind(ln, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(ln, 0); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; ; i++ {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		if err == unix.EAGAIN && i > 0 {
+			if got := ready(t, watch(t, fd, unix.EPOLLOUT)); got&unix.EPOLLHUP == 0 {
+				t.Errorf("the socket reports %#x: a connection under way would not hang up", got)
+			}
+			return
+		}
+		if err != nil || i > 3 {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+}
+
+// The file of a socket has the mode that the socket was given before bind, whoever's umask is in force, and never a wider one.
+// Not parallel: the umask is the whole process's.
+func TestKernelSocketModeBeforeBind(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	path := t.TempDir() + "/s"
+	fd, err := ListenUnix(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != 0o600 {
+		t.Errorf("mode %o", got)
+	}
+}
+
+func TestKernelEpollRefusesFiles(t *testing.T) {
+	t.Parallel()
+	fd, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(epfd)
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN}); err != unix.EPERM {
+		t.Errorf("%v", err)
+	}
+}
+
+// A read into no room says 0, which is what the end says.
+func TestKernelEmptyReadLooksLikeTheEnd(t *testing.T) {
+	t.Parallel()
+	ours, far := pair(t)
+	defer unix.Close(ours)
+	defer unix.Close(far)
+	write(t, far, "x")
+	if n, err := recv(ours, nil); n != 0 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+}

@@ -1,0 +1,223 @@
+package reactor
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor/leaktest"
+)
+
+// roleVariable names the part that a process of this test binary plays instead of running the tests. What belongs to a whole
+// process - signals, limits, being process 1 - is tested in one of its own.
+const roleVariable = "REACTOR_TEST_ROLE"
+
+var roles = map[string]func() error{}
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(roleVariable); name != "" {
+		if err := roles[name](); err != nil {
+			fmt.Fprintf(os.Stderr, "role %s: %v\n", name, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	// What whoever runs the tests had open is none of this package's, and must not look so in its children.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		panic(err)
+	}
+	leaktest.Main(m)
+}
+
+// role prepares a process that plays a part.
+func role(t testing.TB, name string, env ...string) *exec.Cmd {
+	t.Helper()
+	if roles[name] == nil {
+		t.Fatalf("no role %q", name)
+	}
+	// /proc/self/exe and not os.Args[0]: under an emulator of another processor it is the only name that is sure to be right.
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(append(os.Environ(), roleVariable+"="+name), env...)
+	return cmd
+}
+
+// play runs a part to its end and gives what it wrote.
+func play(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s%s", err, out.String(), errs.String())
+	}
+	return out.String()
+}
+
+type readyFunc func(Events)
+
+func (f readyFunc) Ready(ev Events) { f(ev) }
+
+type expiredFunc func(*Timer)
+
+func (f expiredFunc) Expired(t *Timer) { f(t) }
+
+type exitedFunc func(unix.WaitStatus)
+
+func (f exitedFunc) Exited(s unix.WaitStatus) { f(s) }
+
+// failer is a handler's ear for its own panics.
+type failer struct {
+	values []any
+	stacks []string
+}
+
+func (f *failer) Failed(value any, stack []byte) {
+	f.values = append(f.values, value)
+	f.stacks = append(f.stacks, string(stack))
+}
+
+// once fails the test unless exactly one panic was told of, with the stack of the function that it was in.
+func (f *failer) once(t *testing.T, value, function string) {
+	t.Helper()
+	if len(f.values) != 1 || f.values[0] != value {
+		t.Fatalf("told of the panics %v, want %q once", f.values, value)
+	}
+	if !strings.Contains(f.stacks[0], function) {
+		t.Errorf("the stack does not show %s:\n%s", function, f.stacks[0])
+	}
+}
+
+func newLoop(t testing.TB, buffers int) *Loop {
+	t.Helper()
+	l, err := New(buffers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// allFree fails the test if a stream still holds a buffer.
+func allFree(t testing.TB, l *Loop) {
+	t.Helper()
+	if have, want := l.buffers.Free(), len(l.buffers.state)-1; have != want { // one is the scratch
+		t.Errorf("%d of %d buffers are free", have, want)
+	}
+}
+
+// patience is how long anything may take on the slowest machine. No test waits it out unless it fails.
+const patience = time.Minute
+
+// until turns the loop until done, and gives the number of turns.
+func until(t testing.TB, l *Loop, what string, done func() bool) (turns int) {
+	t.Helper()
+	late := false
+	var watch Timer
+	l.Start(&watch, patience, expiredFunc(func(*Timer) { late = true }))
+	defer watch.Stop()
+	for !done() {
+		if err := l.turn(); err != nil {
+			t.Fatal(err)
+		}
+		if late {
+			t.Fatalf("%s: not in %v", what, patience)
+		}
+		turns++
+	}
+	return turns
+}
+
+// poll makes one turn that does not wait.
+func poll(t testing.TB, l *Loop) {
+	t.Helper()
+	l.stopped = true
+	err := l.turn()
+	l.stopped = false
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// quiet fails the test if epoll has something to report: the loop would spin over what nobody wants to know.
+func quiet(t testing.TB, l *Loop) {
+	t.Helper()
+	l.arm()
+	var events [8]unix.EpollEvent
+	if n, err := unix.EpollWait(l.epfd, events[:], 0); n != 0 {
+		t.Errorf("epoll reports %d events, %v, %+v", n, err, events[:max(n, 0)])
+	}
+}
+
+func pair(t testing.TB) (ours, theirs int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fds[0], fds[1]
+}
+
+func pipe(t testing.TB) (r, w int) {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	return fds[0], fds[1]
+}
+
+func eventfd(t testing.TB, count uint) int {
+	t.Helper()
+	fd, err := unix.Eventfd(count, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func closeFD(t testing.TB, fd int) {
+	t.Helper()
+	if err := unix.Close(fd); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// isOpen reports whether a descriptor number is in use.
+func isOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
+}
+
+// write writes all of s to a non-blocking descriptor that has room for it.
+func write(t testing.TB, fd int, s string) {
+	t.Helper()
+	if n, err := unix.Write(fd, []byte(s)); n != len(s) {
+		t.Fatalf("wrote %d of %d bytes: %v", n, len(s), err)
+	}
+}
+
+// drain reads what is there.
+func drain(t testing.TB, fd int) []byte {
+	t.Helper()
+	var all []byte
+	b := make([]byte, BufferSize)
+	for {
+		n, err := unix.Read(fd, b)
+		if n <= 0 {
+			if err != nil && err != unix.EAGAIN && err != unix.ECONNRESET {
+				t.Fatal(err)
+			}
+			return all
+		}
+		all = append(all, b[:n]...)
+	}
+}

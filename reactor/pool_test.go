@@ -1,0 +1,123 @@
+package reactor
+
+import (
+	"testing"
+	"unsafe"
+)
+
+func newPool(t *testing.T, n int) *Pool {
+	t.Helper()
+	p, err := NewPool(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPoolExhaustion(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, 3)
+	defer p.Close()
+	seen := map[*byte]bool{}
+	var all [][]byte
+	for range 3 {
+		b := p.Get()
+		if len(b) != BufferSize || cap(b) != BufferSize {
+			t.Errorf("len %d, cap %d", len(b), cap(b))
+		}
+		seen[&b[0]] = true
+		all = append(all, b)
+	}
+	if len(seen) != 3 || p.Free() != 0 {
+		t.Errorf("%d different buffers, %d free", len(seen), p.Free())
+	}
+	if p.Get() != nil {
+		t.Error("a fourth")
+	}
+	for _, b := range all {
+		p.Put(b)
+	}
+	if p.Free() != 3 {
+		t.Errorf("%d free", p.Free())
+	}
+}
+
+func TestPoolRefuses(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, 2)
+	defer p.Close()
+	other := newPool(t, 2)
+	defer other.Close()
+	foreign := other.Get()
+	defer other.Put(foreign)
+	b := p.Get()
+	twice := p.Get()
+	p.Put(twice)
+	for what, f := range map[string]func(){
+		"nil":     func() { p.Put(nil) },
+		"twice":   func() { p.Put(twice) },
+		"foreign": func() { p.Put(foreign) },
+		"a slice": func() { p.Put(make([]byte, BufferSize)) },
+		"a part":  func() { p.Put(b[10:]) },
+		"closing": p.Close,
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", what)
+				}
+			}()
+			f()
+		}()
+	}
+	p.Put(b)
+}
+
+// Memory goes back to the system once more than a few buffers are free, and stays with those few.
+func TestPoolMemory(t *testing.T) {
+	t.Parallel()
+	const n = 32
+	p := newPool(t, n)
+	defer p.Close()
+	page := pageSize
+	if got := resident(t, p.arena); got != 0 {
+		t.Errorf("%d pages before use", got)
+	}
+	var all [][]byte
+	for range n {
+		b := p.Get()
+		for i := 0; i < len(b); i += page {
+			b[i] = 1
+		}
+		all = append(all, b)
+	}
+	if got := resident(t, p.arena); got != n*BufferSize/page {
+		t.Errorf("%d pages in use", got)
+	}
+	for _, b := range all {
+		p.Put(b)
+	}
+	if got := resident(t, p.arena); got != warm*BufferSize/page {
+		t.Errorf("%d pages after use, want %d", got, warm*BufferSize/page)
+	}
+	// What is used again and again is given back to nobody in between.
+	for range 10 {
+		var some [warm][]byte
+		for i := range some {
+			some[i] = p.Get()
+			if got := resident(t, some[i]); got != BufferSize/page {
+				t.Fatalf("%d pages in a warm buffer", got)
+			}
+		}
+		for _, b := range some {
+			p.Put(b)
+		}
+	}
+	b := unsafe.SliceData(p.Get())
+	p.Put(unsafe.Slice(b, BufferSize))
+	if again := p.Get(); unsafe.SliceData(again) != b {
+		t.Error("another buffer than the one used last")
+	} else {
+		p.Put(again)
+	}
+}

@@ -1,0 +1,151 @@
+package reactor
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	roles["init"] = asInit
+	roles["litter"] = litter
+}
+
+const (
+	ownChildren = 100
+	strays      = 4000
+)
+
+// Process 1 of a namespace has a hundred children of its own and is given four thousand strangers' at once, most of them dead: all
+// are reaped, none of its own loses its status, and between any two turns there is a bounded number of them.
+func TestReapOrphans(t *testing.T) {
+	t.Parallel()
+	cmd := role(t, "init")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	if os.IsPermission(err) {
+		t.Skipf("%v: a pid namespace takes root, or CAP_SYS_ADMIN", err)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+func asInit() error {
+	if pid := os.Getpid(); pid != 1 {
+		return fmt.Errorf("pid %d", pid)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return err
+	}
+	if err := ClaimSignals(unix.SIGCHLD); err != nil {
+		return err
+	}
+	l, err := New(0)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	wakeups := 0
+	l.HandleSignals(signalFunc(func(SignalSet) { wakeups++; l.ReapOrphans() }))
+
+	// The children wait for one pipe to be closed, and so does what makes the strays, after it made them.
+	var gate [2]int
+	if err := unix.Pipe2(gate[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	files := [3]int{gate[0], 1, 2}
+	var children [ownChildren]Child
+	var statuses [ownChildren]unix.WaitStatus
+	exits := 0
+	for i := range children {
+		cmd := &Command{Path: "/bin/sh", Args: []string{"sh", "-c", fmt.Sprintf("read x; exit %d", i+1)}, Files: files}
+		if err := l.Spawn(&children[i], cmd, exitedFunc(func(s unix.WaitStatus) { statuses[i] = s; exits++ })); err != nil {
+			return err
+		}
+	}
+	var made [2]int
+	if err := unix.Pipe2(made[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	var maker Child
+	makerExited := false
+	err = l.Spawn(&maker, &Command{
+		Path: "/proc/self/exe", Args: []string{"litter"}, Env: []string{roleVariable + "=litter"}, Files: [3]int{gate[0], made[1], 2},
+	}, exitedFunc(func(unix.WaitStatus) { makerExited = true }))
+	if err != nil {
+		return err
+	}
+	unix.Close(made[1])
+	var b [1]byte
+	if n, err := unix.Read(made[0], b[:]); n != 1 {
+		return fmt.Errorf("no strays were made: %v", err)
+	}
+	unix.Close(gate[1]) // now
+
+	ticks, reaped, most := 0, 0, 0
+	var tick Timer
+	var ticking expiredFunc
+	ticking = func(*Timer) { ticks++; l.Start(&tick, 0, ticking) }
+	l.Start(&tick, 0, ticking)
+	turns := 0
+	for reaped < strays || exits < ownChildren || !makerExited {
+		if err := l.turn(); err != nil {
+			return err
+		}
+		turns++
+		n := reapBatch - l.quota
+		most = max(most, n)
+		reaped += n
+		if turns > 1e6 {
+			return fmt.Errorf("%d strays and %d children reaped in %d turns", reaped, exits, turns)
+		}
+	}
+	if most > reapBatch {
+		return fmt.Errorf("%d reaped in a turn", most)
+	}
+	if ticks < turns-1 {
+		return fmt.Errorf("%d ticks in %d turns: the loop stood still", ticks, turns)
+	}
+	for i, s := range statuses {
+		if !s.Exited() || s.ExitStatus() != i+1 {
+			return fmt.Errorf("child %d: status %#x", i, s)
+		}
+	}
+	for { // the last few, which nobody of ours is
+		if err := l.turn(); err != nil {
+			return err
+		}
+		if err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err == unix.ECHILD {
+			break
+		}
+	}
+	fmt.Printf("%d turns, %d wake-ups, at most %d reaped in a turn", turns, wakeups, most)
+	return nil
+}
+
+// litter makes children that exit at once and that it does not reap, says so, and leaves them to process 1 when its input ends.
+func litter() error {
+	for i := range strays {
+		pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		if errno != 0 {
+			return fmt.Errorf("stray %d: %w", i, errno)
+		}
+		if pid == 0 {
+			for {
+				unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+			}
+		}
+	}
+	os.Stdout.Write([]byte{1})
+	var b [1]byte
+	unix.Read(0, b[:])
+	return nil
+}

@@ -1,0 +1,219 @@
+package reactor
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Each of these is a bug that this package, or another loop, has had. The comment says what went wrong.
+
+// Two descriptors are ready in one batch. The first's handler closes the second, and what it opens instead gets the
+// number and the slot that the second event speaks of. Loops that look up a number called the new owner for the old
+// one's event (rust-vmm/event-manager#41, creytiv/re#266).
+func TestStaleEventInBatch(t *testing.T) {
+	t.Parallel()
+	for _, now := range []bool{false, true} {
+		l := newLoop(t, 0)
+		fds := [2]int{eventfd(t, 1), eventfd(t, 1)}
+		var ds [2]Descriptor
+		var next Descriptor
+		called := 0
+		nextCalled := false
+		for i := range ds {
+			other := &ds[1-i]
+			l.Attach(&ds[i], fds[i], readyFunc(func(Events) {
+				called++
+				number, slot := other.FD(), other.slot
+				other.Close()
+				if now {
+					l.release() // as if nothing deferred it: only the generation is left to tell
+				}
+				fd := eventfd(t, 0)
+				l.Attach(&next, fd, readyFunc(func(Events) { nextCalled = true }))
+				next.Want(Read)
+				if same := fd == number && next.slot == slot; same != now {
+					t.Errorf("released in the batch: %v, number and slot the same: %v", now, same)
+				}
+			}))
+			ds[i].Want(Read)
+		}
+		if err := l.turn(); err != nil {
+			t.Fatal(err)
+		}
+		if called != 1 || nextCalled {
+			t.Errorf("released in the batch: %v: the two ready descriptors had %d calls, the new one %v", now, called, nextCalled)
+		}
+		if !now && (isOpen(fds[0]) == isOpen(fds[1])) {
+			t.Error("the closed number is still open after the turn")
+		}
+	}
+}
+
+// A descriptor closed before Run, or by a handler told Deaf, stayed open until something else happened.
+func TestClosedOutsideATurnIsClosedBeforeTheWait(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	ours, theirs := pair(t)
+	var d, far Descriptor
+	l.Attach(&d, ours, readyFunc(func(Events) {}))
+	d.Close()
+	over := false
+	l.Attach(&far, theirs, readyFunc(func(Events) { over = true }))
+	far.Want(Read)
+	until(t, l, "the end of file", func() bool { return over })
+}
+
+// The dirty list of one loop had the descriptor, which the other took for its own.
+func TestReleasedAndAttachedElsewhere(t *testing.T) {
+	t.Parallel()
+	from, to := newLoop(t, 0), newLoop(t, 0)
+	var d Descriptor
+	told := 0
+	h := readyFunc(func(Events) { told++; d.Want(0) })
+	from.Attach(&d, eventfd(t, 1), h)
+	d.Want(Read)
+	to.Attach(&d, d.Release(), h)
+	d.Want(Read)
+	until(t, to, "the event", func() bool { return told > 0 })
+	poll(t, from)
+	if told != 1 {
+		t.Errorf("told %d times", told)
+	}
+	if fd := (&Descriptor{}).Release(); fd != -1 {
+		t.Errorf("a closed descriptor releases %d", fd)
+	}
+}
+
+// A pause that another handler asked for in the same batch came too late: the event had been fetched.
+func TestInterestGivenUpInTheBatch(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	var ds [2]Descriptor
+	called := 0
+	for i := range ds {
+		l.Attach(&ds[i], eventfd(t, 1), readyFunc(func(Events) {
+			called++
+			ds[0].Want(0)
+			ds[1].Want(0)
+		}))
+		ds[i].Want(Read)
+	}
+	poll(t, l)
+	if called != 1 {
+		t.Errorf("%d calls", called)
+	}
+}
+
+// A handler that asks again as soon as it is told Deaf kept the loop for ever.
+func TestDeafHandlerAsksAgain(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	fd, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d Descriptor
+	deaf := 0
+	l.Attach(&d, fd, readyFunc(func(ev Events) {
+		if ev != Deaf {
+			t.Errorf("told %v of a regular file", ev)
+		}
+		deaf++
+		d.Want(Read)
+	}))
+	d.Want(Read)
+	for i := 1; i <= 3; i++ {
+		if err := l.turn(); err != nil { // that does not wait
+			t.Fatal(err)
+		}
+		if deaf != i {
+			t.Fatalf("deaf %d times in %d turns", deaf, i)
+		}
+	}
+}
+
+// Stop was forgotten by the Run that it came before: a dial that fails at once stops the loop before it runs.
+func TestStopBeforeRun(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	l.Stop()
+	if err := l.Run(); err != nil {
+		t.Fatal(err)
+	}
+	var d Timer
+	l.Start(&d, 0, expiredFunc(func(*Timer) { l.Stop() }))
+	if err := l.Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A huge delay overflowed and the timer was due at once.
+func TestTimerOverflow(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	var tm Timer
+	l.Start(&tm, math.MaxInt64, expiredFunc(func(*Timer) { t.Error("expired") }))
+	poll(t, l)
+	if !tm.Running() {
+		t.Error("not running")
+	}
+}
+
+// A timer started with no delay, by any handler, expired in the same turn; its handler, starting it anew on a clock that
+// did not move meanwhile, could keep the turn for ever.
+func TestTimerStartedInATurnWaitsForTheNext(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	var d Descriptor
+	var tm, other Timer
+	expired := 0
+	l.Start(&other, time.Hour, expiredFunc(func(*Timer) {}))
+	l.Attach(&d, eventfd(t, 1), readyFunc(func(Events) {
+		d.Want(0)
+		l.Start(&tm, 0, expiredFunc(func(*Timer) { expired++; l.Start(&tm, 0, tm.handler) }))
+	}))
+	d.Want(Read)
+	for want := range 4 {
+		if err := l.turn(); err != nil {
+			t.Fatal(err)
+		}
+		if expired != want {
+			t.Fatalf("expired %d times in %d turns", expired, want+1)
+		}
+	}
+}
+
+// A timer of a loop that was closed said that it was running, and Stop looked for it where it no longer was.
+func TestLoopClosedWithEverythingOpen(t *testing.T) {
+	t.Parallel()
+	l, err := New(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, far := open(t, l)
+	write(t, far, "input")
+	h.input = func([]byte) int { return 0 }
+	until(t, l, "input", func() bool { return h.s.kept > 0 })
+	fill(t, h.s.FD())
+	h.say("output")
+	src := &text{body: []byte("x"), step: 1}
+	var late Descriptor
+	src.done = func() { l.Attach(&late, eventfd(t, 0), readyFunc(func(Events) {})) }
+	h.s.Send(src)
+	var tm Timer
+	l.Start(&tm, 0, expiredFunc(func(*Timer) {}))
+	var ln Listener
+	fd, err := ListenUnix(t.TempDir() + "/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Listen(&ln, fd, "s", nil)
+	l.Close()
+	if tm.Running() || h.s.Descriptor.Open() || ln.Open() || late.Open() || src.lost != 1 {
+		t.Errorf("timer %v, stream %v, listener %v, late %v, lost %d", tm.Running(), h.s.Descriptor.Open(), ln.Open(), late.Open(), src.lost)
+	}
+	tm.Stop()
+}

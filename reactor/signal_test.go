@@ -1,0 +1,234 @@
+package reactor
+
+import (
+	"bufio"
+	"io"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// signaled is a process that says which signals it got.
+type signaled struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+	log *strings.Builder
+}
+
+func startSignaled(t *testing.T, cmd *exec.Cmd) *signaled {
+	t.Helper()
+	s := &signaled{t: t, cmd: cmd, log: &strings.Builder{}}
+	cmd.Stderr = s.log
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.in, s.out = in, bufio.NewScanner(out)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // a test that failed leaves nothing running
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	if line := s.line(); line != "ready" {
+		t.Fatalf("said %q", line)
+	}
+	return s
+}
+
+func (s *signaled) line() string {
+	s.t.Helper()
+	if !s.out.Scan() {
+		s.cmd.Process.Kill()
+		s.t.Fatalf("it ended: %v\n%s", s.cmd.Wait(), s.log)
+	}
+	return s.out.Text()
+}
+
+func (s *signaled) send(sig unix.Signal) {
+	s.t.Helper()
+	if err := unix.Kill(s.cmd.Process.Pid, sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *signaled) end() {
+	s.t.Helper()
+	s.in.Close()
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Fatalf("%v\n%s", err, s.log)
+	}
+}
+
+// Each signal, again and again, the next one sent when the last was told of: none is lost, none is told of twice.
+func (s *signaled) each(times int, sigs []unix.Signal) {
+	s.t.Helper()
+	for range times {
+		for _, sig := range sigs {
+			s.send(sig)
+			if got := s.line(); got != strconv.Itoa(int(sig)) {
+				s.t.Fatalf("sent %v, told of %s", sig, got)
+			}
+		}
+	}
+}
+
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	s := startSignaled(t, role(t, "echo signals", "GOMAXPROCS=1"))
+	s.each(500, allSignals)
+	s.end()
+}
+
+// The same while the collector never rests and goroutines take turns on every thread.
+func TestSignalsWhileTheRuntimeIsBusy(t *testing.T) {
+	t.Parallel()
+	s := startSignaled(t, role(t, "echo signals", "GOGC=1", "ECHO_BUSY=1"))
+	s.each(60, allSignals)
+	s.end()
+}
+
+// Whoever starts an agent may ignore and block signals; it hears them all the same.
+func TestSignalsAfterADirtyStart(t *testing.T) {
+	t.Parallel()
+	s := startSignaled(t, role(t, "dirty start", "DIRTY_NEXT=echo signals"))
+	s.each(50, allSignals)
+	s.end()
+}
+
+// Several senders at once, and input besides. Signals coalesce, as the kernel's do, but the last of each is told of: every
+// sender ends with a signal after which nothing but it is sent.
+func TestSignalStorm(t *testing.T) {
+	t.Parallel()
+	s := startSignaled(t, role(t, "echo signals"))
+	senders := []unix.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM, unix.SIGCHLD}
+	const each = 3000
+	var wg sync.WaitGroup
+	for _, sig := range senders {
+		wg.Go(func() {
+			for range each {
+				unix.Kill(s.cmd.Process.Pid, sig)
+			}
+		})
+	}
+	wg.Go(func() {
+		for range 200 {
+			s.in.Write(make([]byte, 4096))
+		}
+	})
+	told := map[string]int{}
+	sent := make(chan struct{})
+	go func() { wg.Wait(); s.send(unix.SIGPWR); close(sent) }()
+	for {
+		line := s.line()
+		told[line]++
+		if line == strconv.Itoa(int(unix.SIGPWR)) {
+			break
+		}
+	}
+	<-sent
+	s.in.Close()
+	for s.out.Scan() {
+		told[s.out.Text()]++
+	}
+	for _, sig := range senders {
+		if n := told[strconv.Itoa(int(sig))]; n < 1 || n > each {
+			t.Errorf("%v told of %d times, sent %d times", sig, n, each)
+		}
+	}
+	s.end()
+}
+
+// A signal that came many times before it is asked for is told of once.
+func TestSignalsCoalesce(t *testing.T) {
+	t.Parallel()
+	s := startSignaled(t, role(t, "echo signals"))
+	s.send(unix.SIGSTOP)
+	for range 100 {
+		s.send(unix.SIGUSR1)
+	}
+	s.send(unix.SIGCONT)
+	s.send(unix.SIGUSR2)
+	got := []string{s.line(), s.line()}
+	slices.Sort(got)
+	if want := []string{strconv.Itoa(int(unix.SIGUSR1)), strconv.Itoa(int(unix.SIGUSR2))}; !slices.Equal(got, want) {
+		t.Errorf("told of %v", got)
+	}
+	s.end()
+}
+
+// Children start as if nobody had ever touched a signal: none ignored, none blocked, none handled.
+func TestSignalsOfChildren(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range []*exec.Cmd{
+		role(t, "show child"),
+		role(t, "dirty start", "DIRTY_NEXT=show child"),
+		role(t, "dirty start", "DIRTY_NEXT=show child", "GOMAXPROCS=1"),
+	} {
+		out := play(t, cmd)
+		lines := 0
+		for line := range strings.Lines(out) {
+			for _, field := range []string{"SigIgn:", "SigBlk:", "SigCgt:"} {
+				if value, ok := strings.CutPrefix(line, field); ok {
+					lines++
+					if strings.Trim(value, "0 \t\n") != "" {
+						t.Errorf("%v: %s", cmd.Env[len(cmd.Env)-2:], line)
+					}
+				}
+			}
+		}
+		if lines != 15 {
+			t.Errorf("%d lines of five children", lines)
+		}
+	}
+}
+
+func TestSignalsCostNoThread(t *testing.T) {
+	t.Parallel()
+	// The runtime starts a thread when it pleases, however little there is to do: one try in which it does not is proof.
+	var err error
+	for range 10 {
+		cmd := role(t, "count threads", "GOMAXPROCS=1", "GOGC=off")
+		var out []byte
+		if out, err = cmd.CombinedOutput(); err == nil {
+			return
+		}
+		t.Logf("%s", out)
+	}
+	t.Error(err)
+}
+
+func TestSignalSet(t *testing.T) {
+	t.Parallel()
+	set := SignalSet(1<<0 | 1<<(unix.SIGTERM-1) | 1<<63)
+	var got []unix.Signal
+	for sig := range set.All {
+		got = append(got, sig)
+		if !set.Has(sig) {
+			t.Errorf("has not %v", sig)
+		}
+	}
+	if !slices.Equal(got, []unix.Signal{1, unix.SIGTERM, 64}) || set.Has(2) {
+		t.Errorf("got %v", got)
+	}
+	for sig := range set.All {
+		if sig != 1 {
+			t.Errorf("went on to %v", sig)
+		}
+		break
+	}
+}

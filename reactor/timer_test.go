@@ -1,0 +1,114 @@
+package reactor
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestTimerOrder(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	var timers [3]Timer
+	var order []int
+	for i, d := range []time.Duration{3, 1, 2} {
+		l.Start(&timers[i], d*time.Millisecond, expiredFunc(func(tm *Timer) {
+			if tm != &timers[i] || tm.Running() {
+				t.Error("another timer, or one still running")
+			}
+			order = append(order, i)
+		}))
+	}
+	until(t, l, "the timers", func() bool { return len(order) == 3 })
+	if !slices.Equal(order, []int{1, 2, 0}) {
+		t.Errorf("order %v", order)
+	}
+}
+
+func TestTimerNeverEarly(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	for _, d := range []time.Duration{0, 1, time.Microsecond, 999 * time.Microsecond, 1500 * time.Microsecond, 7 * time.Millisecond} {
+		var tm Timer
+		var took time.Duration
+		start := time.Now()
+		l.Start(&tm, d, expiredFunc(func(*Timer) { took = time.Since(start) }))
+		turns := until(t, l, "the timer", func() bool { return took != 0 })
+		if took < d || turns > 3 {
+			t.Errorf("%v took %v, %d turns", d, took, turns)
+		}
+	}
+}
+
+// A timer that is due is stopped, or moved, by an earlier one of the same batch.
+func TestTimerStoppedInTheBatch(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	var first, stopped, moved, last Timer
+	never := expiredFunc(func(*Timer) { t.Error("expired") })
+	done := false
+	l.Start(&first, 0, expiredFunc(func(*Timer) {
+		stopped.Stop()
+		stopped.Stop()
+		l.Start(&moved, time.Hour, never)
+	}))
+	l.Start(&stopped, 1*time.Microsecond, never)
+	l.Start(&moved, 2*time.Microsecond, never)
+	l.Start(&last, 3*time.Microsecond, expiredFunc(func(*Timer) { done = true }))
+	for Now() <= last.when { // so that all are due in the same turn, however fast the machine is
+	}
+	poll(t, l)
+	if !done || stopped.Running() || !moved.Running() || len(l.timers) != 1 {
+		t.Errorf("last %v, stopped %v, moved %v, %d timers", done, stopped.Running(), moved.Running(), len(l.timers))
+	}
+	moved.Stop()
+}
+
+// Ten thousand timers, started, moved and stopped at random, against a sorted list.
+func TestTimerModel(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	r := rand.New(rand.NewPCG(1, 2))
+	timers := make([]Timer, 10000)
+	var order []*Timer
+	h := expiredFunc(func(tm *Timer) { order = append(order, tm) })
+	for range 3 * len(timers) {
+		tm := &timers[r.IntN(len(timers))]
+		if r.IntN(4) == 0 {
+			tm.Stop()
+		} else {
+			l.Start(tm, time.Duration(r.Int64N(int64(20*time.Millisecond))), h)
+		}
+	}
+	var model []*Timer
+	for i := range timers {
+		if timers[i].Running() {
+			model = append(model, &timers[i])
+		}
+	}
+	if len(model) != len(l.timers) {
+		t.Fatalf("%d run, %d are in the heap", len(model), len(l.timers))
+	}
+	slices.SortFunc(model, func(a, b *Timer) int { return cmp.Compare(a.when, b.when) })
+	until(t, l, "the timers", func() bool { return len(order) == len(model) })
+	for i, tm := range order {
+		if tm.when != model[i].when {
+			t.Fatalf("number %d is due at %v, want %v", i, tm.when, model[i].when)
+		}
+	}
+}
+
+func TestTimerStartAllocatesNothing(t *testing.T) {
+	l := newLoop(t, 0)
+	var a, b Timer
+	h := expiredFunc(func(*Timer) {})
+	l.Start(&a, time.Hour, h)
+	if got := testing.AllocsPerRun(1000, func() {
+		l.Start(&b, time.Minute, h)
+		b.Stop()
+	}); got != 0 {
+		t.Errorf("%v allocations", got)
+	}
+}
