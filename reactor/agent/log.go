@@ -61,18 +61,18 @@ func (l *Log) write(level Level, message string, pairs []string) {
 		l.dropped++
 		return
 	}
-	b := append(l.line[:0], levelNames[level]...)
-	b = append(b, ' ')
-	b = append(b, message...)
+	b := add(l.line[:0], levelNames[level])
+	b = add(b, " ")
+	b = add(b, message)
 	if l.dropped > 0 {
-		b = append(b, " dropped="...)
-		b = append(b, num(l.dropped)...)
+		b = add(b, " dropped=")
+		b = add(b, num(l.dropped))
 		l.dropped = 0
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		b = append(b, ' ')
-		b = append(b, pairs[i]...)
-		b = append(b, '=')
+		b = add(b, " ")
+		b = add(b, pairs[i])
+		b = add(b, "=")
 		b = appendValue(b, pairs[i+1])
 	}
 	unix.Write(l.fd, append(b[:min(len(b), maxLine-1)], '\n'))
@@ -91,12 +91,15 @@ func (l *Log) writable() bool {
 // appendValue quotes a value that would not read as one word.
 func appendValue(b []byte, v string) []byte {
 	if v == "" {
-		return append(b, `""`...)
+		return add(b, `""`)
 	}
 	for i := range len(v) {
 		if c := v[i]; c <= ' ' || c == '"' || c == '=' || c >= 0x7f {
 			return appendQuoted(b, v)
 		}
 	}
-	return append(b, v...)
+	return add(b, v)
 }
+
+//go:noinline
+func add(b []byte, text string) []byte { return append(b, text...) }
