@@ -109,11 +109,8 @@ func (a *Agent) open() (err error) {
 	if a.null, err = openNull(); err != nil {
 		return err
 	}
-	for _, l := range a.ways() {
-		if err := l.open(); err != nil {
-			return err
-		}
-		a.links = append(a.links, l)
+	if err := a.openLinks(); err != nil {
+		return err
 	}
 	a.oom.lower(a.log)
 	a.contain.open(a.log, maxPids)
@@ -123,19 +120,24 @@ func (a *Agent) open() (err error) {
 	return nil
 }
 
-// ways are the links that the configuration asks for.
-func (a *Agent) ways() (links []link) {
+// openLinks opens the ways that the configuration asks for.
+func (a *Agent) openLinks() error {
 	cfg := &a.cfg
-	if cfg.UnixSocket != "" {
-		links = append(links, &rendezvous{agent: a, path: cfg.UnixSocket})
-	}
 	if cfg.DialPort != 0 {
-		links = append(links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
+		a.links = append(a.links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
 	}
 	if cfg.ListenPort != 0 {
-		links = append(links, &vsockListen{agent: a, port: cfg.ListenPort})
+		a.links = append(a.links, &vsockListen{agent: a, port: cfg.ListenPort})
 	}
-	return links
+	if cfg.UnixSocket != "" {
+		a.links = append(a.links, &rendezvous{agent: a, path: cfg.UnixSocket})
+	}
+	for _, l := range a.links {
+		if err := l.open(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run serves until the agent is told to stop, by a signal or by Stop, and releases everything. What is running is left

@@ -272,6 +272,8 @@ func inodeOf(path string) (id inode, changed unix.Timespec, err error) {
 }
 
 // dirOf is the directory that a path is in.
+//
+//go:noinline
 func dirOf(path string) string {
 	slash := lastSlash(path)
 	if slash < 0 {
