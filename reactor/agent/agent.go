@@ -189,7 +189,9 @@ func openNull() (int, error) {
 	return p[0], nil
 }
 
-// opError words a failed system call as package reactor does.
+// opError words a failed system call as package reactor does. It is called in so many places that inlining it costs several kB.
+//
+//go:noinline
 func opError(op, object string, err error) error {
 	errno, _ := err.(unix.Errno)
 	return &reactor.Error{Op: op, Object: object, Errno: errno}
@@ -202,6 +204,8 @@ func isErrno(err error, errno unix.Errno) bool {
 }
 
 // remove takes what out of a list, in which it is at most once, and keeps the order of the others.
+//
+//go:noinline
 func remove[T comparable](list []T, what T) []T {
 	for i, other := range list {
 		if other == what {

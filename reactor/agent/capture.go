@@ -98,13 +98,13 @@ func (o *capture) hold(b []byte) int {
 	if o.spool < 0 && o.buf == nil {
 		o.buf = o.agent.captures.Get()
 	}
-	if o.spool < 0 && (o.buf == nil || o.kept+int64(len(b)) > reactor.BufferSize) && !o.toSpool() {
-		o.limit = o.kept
-		return 0
-	}
 	b = b[:min(int64(len(b)), o.limit-o.kept)]
-	if o.spool < 0 {
+	switch {
+	case o.spool >= 0:
+	case o.buf != nil && o.kept+int64(len(b)) <= reactor.BufferSize:
 		return copy(o.buf[o.kept:], b)
+	default:
+		return o.toSpool(b)
 	}
 	n, err := writeAt(o.spool, b, o.kept)
 	if err != nil {
@@ -114,28 +114,25 @@ func (o *capture) hold(b []byte) int {
 	return n
 }
 
-// toSpool moves what is held in memory to a file.
-func (o *capture) toSpool() bool {
-	var held []byte
-	if o.buf != nil {
-		held = o.buf[:o.kept]
-	}
-	fd, err := o.agent.openSpool(held)
+// toSpool moves what is held in memory to a file, with b behind it.
+func (o *capture) toSpool(b []byte) int {
+	held := o.buf[:o.kept]
+	fd, err := o.agent.openSpool(held, b)
 	if err != nil {
 		// No directory takes a file. Memory of the kernel's, not of this process, takes a little.
 		o.agent.log.Warn("no directory for output", "pid", num(o.pid), "error", err.Error())
-		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err != nil {
-			return false
-		}
-		if _, err = writeAt(fd, held, 0); err != nil {
-			unix.Close(fd)
-			return false
-		}
 		o.limit = min(o.limit, maxUnspooled)
+		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err == nil {
+			err = begin(fd, held, b)
+		}
+	}
+	if err != nil {
+		o.limit = o.kept
+		return 0
 	}
 	o.spool = fd
 	o.giveBack()
-	return true
+	return len(b)
 }
 
 // giveBack returns the buffer, if there is one.

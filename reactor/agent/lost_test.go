@@ -78,8 +78,8 @@ func TestLost(t *testing.T) {
 			h.send(framing.AppendFrame(nil, framing.TypeShutdown, 2, nil))
 			h.until("syncing", func(a *Agent) bool { return a.syncs.child.Running() && len(a.syncs.next) == 1 })
 			return func() {
-				h.until("forgotten", func(a *Agent) bool { return len(a.syncs.next)+len(a.syncs.current) == 0 })
-				f.WriteString("x\n")
+				h.until("forgotten", func(a *Agent) bool { return a.syncs.next[0].conn == nil && a.syncs.current[0].conn == nil })
+				f.WriteString("x\nx\n")
 				h.until("synced", func(a *Agent) bool { return !a.syncs.child.Running() })
 			}
 		}},
@@ -193,7 +193,7 @@ func TestStopAmidst(t *testing.T) {
 	committing.send(fileFrame(1, stuck, big))
 
 	long := b.dial()
-	long.send(execFrame(framing.TypeExec, 1, 0, ": " + string(big[:200<<10]))[:100<<10])
+	long.send(execFrame(framing.TypeExec, 1, 0, ": "+string(big[:200<<10]))[:100<<10])
 
 	syncing := b.dial()
 	b.do(func(a *Agent) { a.cfg.SyncCommand = []string{"/bin/sh", "-c", "read x < " + block} })

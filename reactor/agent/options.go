@@ -50,11 +50,8 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 
 // Known reports whether the name is one of the agent's options; each has a value.
 func (o *Options) Known(name string) bool {
-	switch name {
-	case "--unix-socket", "--vsock-dial", "--vsock-listen", "--log-level":
-		return true
-	}
-	return false
+	known, _ := new(Options).Set(name, "")
+	return known
 }
 
 // Config is the configuration that the options describe. With a Unix socket the vsock ways are off unless they are asked for.
