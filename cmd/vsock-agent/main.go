@@ -67,7 +67,7 @@ func parse(o *agent.Options, args []string) (done string, err error) {
 		case "--version":
 			return "vsock-agent " + version + "\n", nil
 		case "--help", "-h":
-			return usage, nil
+			return head + agent.Usage() + tail, nil
 		}
 		if equals < 0 && o.Known(name) {
 			if len(args) == 0 {
