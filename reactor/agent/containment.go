@@ -24,6 +24,8 @@ type cgroup struct {
 	// killed: it is not used again. Linux compares a count of kills that a fork into a cgroup took from the parent's own with that
 	// of the cgroup, and kills the child where they differ (seen on 6.18).
 	killed bool
+	// oomKills is how many of its processes were killed for want of memory, up to the command before.
+	oomKills uint32
 }
 
 const (
@@ -53,6 +55,9 @@ func (t *containment) open(log *Log, maxPids uint32) {
 		// The counting has to be allowed all the way down, which the kernel refuses where the agent's cgroup is not the root and
 		// has processes of its own: the agent.
 		by = "cgroup"
+		// Memory is only looked at, for what was killed for want of it.
+		writeFile(base+"/cgroup.subtree_control", "+memory")
+		writeFile(t.path+"/cgroup.subtree_control", "+memory")
 		writeFile(base+"/cgroup.subtree_control", "+pids")
 		if err = writeFile(t.path+"/cgroup.subtree_control", "+pids"); err == nil {
 			t.maxPids = num(maxPids)
@@ -174,6 +179,28 @@ func (g *cgroup) populated() bool {
 	// The first line is "populated 0" or "populated 1", and others follow; cgroups(7).
 	const key = "populated "
 	return err != nil || n <= len(key) || string(buf[:len(key)+1]) != key+"0"
+}
+
+// outOfMemory is how many of the command's processes were killed for want of memory, whichever of them the kernel chose and whoever had
+// eaten it. It is asked once for each command. 0 where memory is not accounted for.
+func (g *cgroup) outOfMemory() uint32 {
+	if g == nil {
+		return 0
+	}
+	var buf [256]byte
+	n, err := readFile(g.name+"/memory.events", buf[:])
+	if err != nil {
+		return 0
+	}
+	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
+		if name, count, _ := cut(line, ' '); name == "oom_kill" {
+			total, _ := parseNumber(count)
+			kills := total - g.oomKills
+			g.oomKills = total
+			return kills
+		}
+	}
+	return 0
 }
 
 // remove gives the cgroup up.
