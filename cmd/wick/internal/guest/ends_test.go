@@ -46,3 +46,27 @@ func terminated(t *testing.T, c *client.Client, command string, code int) (want 
 		}
 	}
 }
+
+// TestStubborn takes a machine down in which commands ignore SIGTERM: they are killed after five seconds, and the disk is as
+// clean as if they had not held files open on it.
+func TestStubborn(t *testing.T) {
+	t.Parallel()
+	l := needLab(t)
+	c := usual(t, l)
+	v, conn := boot(t, l, c)
+	run(t, conn, "mkfifo /run/written")
+	spawn(t, conn, `trap '' TERM HUP INT; exec 5>/root/held; n=0; while :; do echo $((n+=1)) >&5; [ $n != 1000 ] || echo >/run/written; done`)
+	run(t, conn, "read x </run/written")
+	stubborn := terminated(t, conn, `trap "" TERM; while :; do sleep 1000; done`, 128+9)
+	obedient := terminated(t, conn, "exec sleep 1000", 128+15)
+	run(t, conn, "echo kept >/root/last; (setsid sh -c \"trap '' TERM; while :; do sleep 1000; done\" &)")
+	run(t, conn, "kill -TERM 1; true")
+	obedient()
+	stubborn()
+	v.gone()
+	v.console.await(t, "processes left after SIGTERM are killed", 1)
+	wantClean(t, c.overlay)
+	if got := onDisk(t, c.overlay, "/root/last"); got != "kept\n" {
+		t.Errorf("on the disk there is %q", got)
+	}
+}

@@ -41,6 +41,8 @@ type config struct {
 	vmm.Spec
 	// overlay is the overlay disk's image, or "" for none.
 	overlay string
+	// before, if not nil, is called before the machine starts, with the path of its vsock device's socket.
+	before func(uds string)
 }
 
 // usual is a machine with the root image and a new overlay disk.
@@ -61,6 +63,9 @@ func start(t *testing.T, l *lab, c *config) *vm {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if c.before != nil {
+		c.before(filepath.Join(dir, "vsock"))
+	}
 	slots <- struct{}{}
 	v := &vm{t: t, lab: l, console: newConsole(), free: sync.OnceFunc(func() { <-slots })}
 	t.Cleanup(v.free)
