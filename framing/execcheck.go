@@ -23,8 +23,7 @@ type ExecChecker struct {
 type execField uint8
 
 const (
-	// execUnset is before Reset.
-	execUnset execField = iota
+	_ execField = iota // before Reset
 	// execCommand begins with the timeout and, in the longer form, the flags.
 	execCommand
 	// execCount is the number of environment entries.

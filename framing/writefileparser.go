@@ -24,8 +24,7 @@ type WriteFileParser struct {
 type fileField uint8
 
 const (
-	// fileUnset is before Reset.
-	fileUnset fileField = iota
+	_ fileField = iota // before Reset
 	// filePathCount is the count before the path.
 	filePathCount
 	filePath

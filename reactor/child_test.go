@@ -90,7 +90,7 @@ func TestSignalGroup(t *testing.T) {
 	l := newLoop(t, 0)
 	r, w := pipe(t)
 	defer unix.Close(r)
-	cmd := shell(t, "trap '' TERM; (trap - TERM; exec sleep 1000) & echo $!; wait; exit 7")
+	cmd := shell(t, "trap '' TERM; (trap - TERM; echo ready; exec sleep 1000) & wait; exit 7")
 	cmd.Files[1] = w
 	var c Child
 	var status unix.WaitStatus
@@ -101,6 +101,7 @@ func TestSignalGroup(t *testing.T) {
 	})); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { c.SignalGroup(unix.SIGKILL) }() // a test that failed leaves nothing running
 	closeFD(t, w)
 	pid := c.PID()
 	if group, err := unix.Getpgid(pid); group != pid || err != nil || group == unix.Getpgrp() {
@@ -110,7 +111,7 @@ func TestSignalGroup(t *testing.T) {
 	spoke := false
 	l.Attach(&out, r, readyFunc(func(Events) { spoke = true; out.Release() }))
 	out.Want(Read)
-	until(t, l, "the grandchild's pid", func() bool { return spoke })
+	until(t, l, "the grandchild", func() bool { return spoke })
 	c.SignalGroup(unix.SIGTERM)
 	until(t, l, "the exit", func() bool { return done })
 	if status.ExitStatus() != 7 {

@@ -38,6 +38,12 @@ func startSignaled(t *testing.T, cmd *exec.Cmd) *signaled {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // a test that failed leaves nothing running
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
 	if line := s.line(); line != "ready" {
 		t.Fatalf("said %q", line)
 	}

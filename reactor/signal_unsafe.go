@@ -11,12 +11,15 @@ import (
 
 // What the signal handler reads and writes. It runs on whichever thread the kernel picks, at any instant.
 var (
-	pending uint64             // bit n-1: signal n came; set by the handler, swapped out by takeSignals
-	wakeFD  int32  = -1        // the eventfd that it writes
-	one            = uint64(1) // what it writes to it
+	pending uint64      // bit n-1: signal n came; set by the handler, swapped out by takeSignals
+	wakeFD  int32  = -1 // the eventfd that it writes
+	//lint:ignore U1000 the assembly reads it
+	one = uint64(1) // what it writes to it
 )
 
 // signalHandler is entered by the kernel, by the C calling convention, never by Go.
+//
+//lint:ignore U1000 signalHandlerPC takes its address
 func signalHandler()
 
 // signalHandlerPC is the address of signalHandler, which Go's own value of the function is not.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,7 @@ type Agent struct {
 	log      *Log
 	captures *reactor.Pool // the first output of commands
 	env      []string      // what commands inherit
+	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin
 	root     bool
 	oom      oomScore
@@ -53,6 +55,7 @@ type Agent struct {
 	commands []*command // those that run, or whose result is not decided
 	running  int        // how many of them run
 	exits    []*result  // process_exits without a connection
+	commits  []*upload  // whole, and being put in place
 	syncs    syncer
 	temp     uint32  // number in the name of the last temporary file
 	spare    *upload // for the next write_file
@@ -74,47 +77,64 @@ type link interface {
 
 // New makes an agent that is ready to Run. The error of a Unix socket path that cannot be used is a *PathError.
 func New(cfg Config) (*Agent, error) {
+	if cfg.Init && unix.Getpid() != 1 {
+		return nil, errors.New("not process 1") // its way down would be the end of every other process
+	}
 	loop, err := reactor.New(connBuffers)
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: cfg.Env, root: unix.Geteuid() == 0}
+	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: cfg.Env, null: -1, root: unix.Geteuid() == 0, oom: oomScore{fd: -1}}
 	if a.env == nil {
 		a.env = syscall.Environ()
 	}
-	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
+	a.spools = [...]string{a.lookup("TMPDIR"), "/tmp", "/var/tmp"}
+	if err := a.open(); err != nil {
+		a.close()
 		return nil, err
 	}
+	return a, nil
+}
+
+func (a *Agent) open() (err error) {
+	if a.cfg.Signals {
+		if err := a.takeSignals(); err != nil {
+			return err
+		}
+	}
+	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
+		return err
+	}
 	if a.null, err = openNull(); err != nil {
-		return nil, err
+		return err
+	}
+	for _, l := range a.ways() {
+		if err := l.open(); err != nil {
+			return err
+		}
+		a.links = append(a.links, l)
 	}
 	a.oom.lower(a.log)
 	a.contain.open(a.log, maxPids)
-	if cfg.Signals {
-		if err := a.takeSignals(); err != nil {
-			return nil, err
-		}
+	if a.cfg.LastWords != "" {
+		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
 	}
+	return nil
+}
+
+// ways are the links that the configuration asks for.
+func (a *Agent) ways() (links []link) {
+	cfg := &a.cfg
 	if cfg.UnixSocket != "" {
-		a.links = append(a.links, &rendezvous{agent: a, path: cfg.UnixSocket})
+		links = append(links, &rendezvous{agent: a, path: cfg.UnixSocket})
 	}
 	if cfg.DialPort != 0 {
-		a.links = append(a.links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
+		links = append(links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
 	}
 	if cfg.ListenPort != 0 {
-		a.links = append(a.links, &vsockListen{agent: a, port: cfg.ListenPort})
+		links = append(links, &vsockListen{agent: a, port: cfg.ListenPort})
 	}
-	for i, l := range a.links {
-		if err := l.open(); err != nil {
-			a.links = a.links[:i]
-			a.close()
-			return nil, err
-		}
-	}
-	if cfg.LastWords != "" {
-		loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
-	}
-	return a, nil
+	return links
 }
 
 // Run serves until the agent is told to stop, by a signal or by Stop, and releases everything. What is running is left
@@ -127,6 +147,7 @@ func (a *Agent) Run() error {
 // Stop ends Run. Like all else it is for the agent's goroutine.
 func (a *Agent) Stop() { a.loop.Stop() }
 
+// close releases everything that the agent holds, whatever it is in the middle of.
 func (a *Agent) close() {
 	for _, l := range a.links {
 		l.close()
@@ -134,18 +155,24 @@ func (a *Agent) close() {
 	for len(a.conns) > 0 {
 		a.conns[0].close()
 	}
+	for len(a.commits) > 0 {
+		a.commits[0].abandon()
+	}
 	for _, r := range a.exits {
 		r.command.release()
 	}
 	for len(a.commands) > 0 {
 		a.commands[0].abandon()
 	}
-	a.downTime.Stop()
 	a.oom.close()
 	a.contain.close()
-	unix.Close(a.null)
 	a.loop.Close()
-	a.captures.Close()
+	if a.null >= 0 {
+		unix.Close(a.null)
+	}
+	if a.captures != nil {
+		a.captures.Close()
+	}
 }
 
 // openNull is what commands read as stdin: /dev/null, or in an image without one a pipe at its end.
@@ -162,7 +189,9 @@ func openNull() (int, error) {
 	return p[0], nil
 }
 
-// opError words a failed system call as package reactor does.
+// opError words a failed system call as package reactor does. It is called in so many places that inlining it costs several kB.
+//
+//go:noinline
 func opError(op, object string, err error) error {
 	errno, _ := err.(unix.Errno)
 	return &reactor.Error{Op: op, Object: object, Errno: errno}
@@ -172,6 +201,20 @@ func opError(op, object string, err error) error {
 func isErrno(err error, errno unix.Errno) bool {
 	e, ok := err.(*reactor.Error)
 	return ok && e.Errno == errno
+}
+
+// remove takes what out of a list, in which it is at most once, and keeps the order of the others.
+//
+//go:noinline
+func remove[T comparable](list []T, what T) []T {
+	for i, other := range list {
+		if other == what {
+			n := i + copy(list[i:], list[i+1:])
+			clear(list[n:])
+			return list[:n]
+		}
+	}
+	return list
 }
 
 // accept begins to serve a connected socket, which the agent owns from now on.

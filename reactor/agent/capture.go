@@ -10,6 +10,7 @@ import (
 // spool file, and what is beyond the limit is read and dropped, so that the command never waits for the agent.
 type capture struct {
 	pipe  reactor.Descriptor
+	retry reactor.Timer // to watch it
 	agent *Agent
 	owner interface{ ended() } // who is told of the end
 	pid   int                  // for the log
@@ -42,7 +43,7 @@ func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err 
 // Ready implements [reactor.Handler]: it takes what is there, at most a buffer.
 func (o *capture) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		o.end()
+		o.agent.loop.Start(&o.retry, deafPause, o)
 		return
 	}
 	b := o.agent.loop.Scratch()
@@ -57,6 +58,9 @@ func (o *capture) Ready(ev reactor.Events) {
 	}
 }
 
+// Expired implements [reactor.TimerHandler]: epoll is asked again. To give up would be SIGPIPE for the command.
+func (o *capture) Expired(*reactor.Timer) { o.pipe.Want(reactor.Read) }
+
 // Failed implements [reactor.Failer].
 func (o *capture) Failed(value any, stack []byte) {
 	o.agent.logPanic("command output", value, stack)
@@ -64,87 +68,78 @@ func (o *capture) Failed(value any, stack []byte) {
 }
 
 func (o *capture) end() {
-	o.ended = true
-	o.pipe.Close()
+	o.close()
 	o.owner.ended()
+}
+
+// close stops reading.
+func (o *capture) close() {
+	o.ended = true
+	o.retry.Stop()
+	o.pipe.Close()
 }
 
 // keep holds on to b, or to what of it is within the limit.
 func (o *capture) keep(b []byte) {
-	if room := o.limit - o.kept; int64(len(b)) > room {
-		o.dropped += int64(len(b)) - room
-		b = b[:room]
+	n := o.hold(b)
+	o.dropped += int64(len(b) - n)
+	if n > 0 {
+		o.kept += int64(n)
+		o.last = b[n-1]
 	}
-	if len(b) == 0 {
-		return
-	}
-	if o.spool < 0 && o.kept+int64(len(b)) <= reactor.BufferSize {
-		if o.buf == nil {
-			o.buf = o.agent.captures.Get()
-		}
-		if o.buf != nil {
-			copy(o.buf[o.kept:], b)
-			o.hold(b)
-			return
-		}
-	}
-	if o.spool < 0 && !o.toSpool() {
-		o.limit = o.kept
-		o.dropped += int64(len(b))
-		return
-	}
-	o.append(b)
 }
 
-func (o *capture) hold(b []byte) {
-	o.kept += int64(len(b))
-	o.last = b[len(b)-1]
+// hold puts b behind what is held, in memory or on disk, and returns how much of it. A disk that is full ends what is kept, and
+// not the reading.
+func (o *capture) hold(b []byte) int {
+	if o.kept >= o.limit {
+		return 0
+	}
+	if o.spool < 0 && o.buf == nil {
+		o.buf = o.agent.captures.Get()
+	}
+	b = b[:min(int64(len(b)), o.limit-o.kept)]
+	switch {
+	case o.spool >= 0:
+	case o.buf != nil && o.kept+int64(len(b)) <= reactor.BufferSize:
+		return copy(o.buf[o.kept:], b)
+	default:
+		return o.toSpool(b)
+	}
+	n, err := writeAt(o.spool, b, o.kept)
+	if err != nil {
+		o.agent.log.Warn("output truncated", "pid", num(o.pid), "error", err.Error())
+		o.limit = o.kept + int64(n)
+	}
+	return n
 }
 
-// toSpool moves what is held in memory to a file.
-func (o *capture) toSpool() bool {
-	log := o.agent.log
-	fd, err := openSpool(o.agent.env)
+// toSpool moves what is held in memory to a file, with b behind it.
+func (o *capture) toSpool(b []byte) int {
+	held := o.buf[:o.kept]
+	fd, err := o.agent.openSpool(held, b)
 	if err != nil {
 		// No directory takes a file. Memory of the kernel's, not of this process, takes a little.
-		log.Warn("no directory for output", "error", err.Error())
-		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err != nil {
-			return false
-		}
+		o.agent.log.Warn("no directory for output", "pid", num(o.pid), "error", err.Error())
 		o.limit = min(o.limit, maxUnspooled)
+		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err == nil {
+			err = begin(fd, held, b)
+		}
+	}
+	if err != nil {
+		o.limit = o.kept
+		return 0
 	}
 	o.spool = fd
-	if o.buf != nil {
-		held := o.buf[:o.kept]
-		o.kept = 0
-		o.append(held)
-		o.agent.captures.Put(o.buf)
-		o.buf = nil
-	}
-	return true
+	o.giveBack()
+	return len(b)
 }
 
-// append writes to the spool file. A disk that is full ends what is kept, and not the reading.
-func (o *capture) append(b []byte) {
-	if room := o.limit - o.kept; int64(len(b)) > room {
-		o.dropped += int64(len(b)) - room
-		b = b[:room]
-	}
-	for len(b) > 0 {
-		n, err := unix.Pwrite(o.spool, b, o.kept)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n == 0 {
-			if err != nil {
-				o.agent.log.Warn("output truncated", "pid", num(o.pid), "error", err.Error())
-			}
-			o.limit = o.kept
-			o.dropped += int64(len(b))
-			return
-		}
-		o.hold(b[:n])
-		b = b[n:]
+// giveBack returns the buffer, if there is one.
+func (o *capture) giveBack() {
+	if o.buf != nil {
+		o.agent.captures.Put(o.buf)
+		o.buf = nil
 	}
 }
 
@@ -173,10 +168,7 @@ func (o *capture) read(b []byte, offset int64) {
 // release gives back what holds the output. The pipe is read on, if it has not ended.
 func (o *capture) release() {
 	o.decided = true
-	if o.buf != nil {
-		o.agent.captures.Put(o.buf)
-		o.buf = nil
-	}
+	o.giveBack()
 	if o.spool >= 0 {
 		unix.Close(o.spool)
 		o.spool = -1

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"slices"
-
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
@@ -49,16 +47,10 @@ func (cmd *command) start(spec *reactor.Command) error {
 		ends[i] = w
 	}
 	spec.Files = [3]int{a.null, ends[0], ends[1]}
-	if cmd.cgroup = a.contain.take(); cmd.cgroup != nil {
-		spec.Cgroup = cmd.cgroup.dir
-	}
-	a.oom.forChild()
-	err := a.loop.Spawn(&cmd.child, spec, cmd)
-	a.oom.forSelf()
+	err := cmd.spawn(spec)
 	unix.Close(ends[0])
 	unix.Close(ends[1])
 	if err != nil {
-		a.contain.give(cmd.cgroup)
 		cmd.release()
 		return err
 	}
@@ -66,6 +58,28 @@ func (cmd *command) start(spec *reactor.Command) error {
 	cmd.stdout.pid, cmd.stderr.pid = cmd.pid, cmd.pid
 	a.commands = append(a.commands, cmd)
 	a.running++
+	return nil
+}
+
+// spawn starts it in a cgroup of its own, and without one if that is what cannot be done.
+func (cmd *command) spawn(spec *reactor.Command) error {
+	a := cmd.agent
+	cmd.cgroup = a.contain.take()
+	if cmd.cgroup != nil {
+		spec.Cgroup = cmd.cgroup.dir
+	}
+	a.oom.forChild()
+	defer a.oom.forSelf()
+	err := a.loop.Spawn(&cmd.child, spec, cmd)
+	if err == nil || cmd.cgroup == nil {
+		return err
+	}
+	a.contain.give(cmd.cgroup)
+	cmd.cgroup, spec.Cgroup = nil, 0
+	if again := a.loop.Spawn(&cmd.child, spec, cmd); again != nil {
+		return again
+	}
+	a.contain.fail(a.log, err)
 	return nil
 }
 
@@ -79,7 +93,7 @@ func (cmd *command) Exited(status unix.WaitStatus) {
 	if cmd.decided {
 		cmd.leave()
 	} else {
-		a.loop.Start(&cmd.grace, pipeGrace, (*grace)(cmd))
+		a.loop.Start(&cmd.grace, pipeGrace, cmd)
 		cmd.ended()
 	}
 	a.stepDown()
@@ -92,22 +106,19 @@ func (cmd *command) ended() {
 	}
 }
 
-// deadline is a command as the handler of its timeout.
-type deadline command
-
-func (d *deadline) Expired(*reactor.Timer) {
-	cmd := (*command)(d)
-	cmd.timedOut = true
-	if cmd.cgroup == nil || cmd.cgroup.kill() != nil {
-		killTree(cmd.child.PID())
+// Expired implements [reactor.TimerHandler]: the command had time enough, or its pipes had.
+func (cmd *command) Expired(t *reactor.Timer) {
+	if t == &cmd.grace {
+		cmd.decide()
+		return
 	}
-	cmd.agent.loop.Start(&cmd.grace, killGrace, (*grace)(cmd))
+	cmd.timedOut = true
+	cmd.agent.loop.Start(&cmd.grace, killGrace, cmd)
+	if cmd.cgroup == nil || cmd.cgroup.kill() != nil {
+		killTree(cmd.pid)
+	}
+	cmd.child.SignalGroup(unix.SIGKILL) // it may have left its cgroup
 }
-
-// grace is a command as the handler of the timer that no longer waits for its pipes.
-type grace command
-
-func (g *grace) Expired(*reactor.Timer) { (*command)(g).decide() }
 
 // decide makes the result and sends it on its way. From here on output is read and dropped.
 func (cmd *command) decide() {
@@ -128,13 +139,9 @@ func (cmd *command) decide() {
 		a.deliver(r)
 	case c == nil:
 		cmd.release() // nobody waits for it
-		return
 	default:
 		c.send(r)
-	}
-	if c != nil {
-		// What was due since the spawn is in the stream's queue now, which counts for itself.
-		c.sent()
+		c.sent() // what was due since the spawn is in the stream's queue now, which counts for itself
 	}
 }
 
@@ -157,10 +164,7 @@ func (cmd *command) release() {
 
 // leave takes the command off the agent's list: it has exited, and its result is decided.
 func (cmd *command) leave() {
-	a := cmd.agent
-	if i := slices.Index(a.commands, cmd); i >= 0 {
-		a.commands = slices.Delete(a.commands, i, i+1)
-	}
+	cmd.agent.commands = remove(cmd.agent.commands, cmd)
 }
 
 // abandon lets go of a command that runs on without the agent.
@@ -169,6 +173,9 @@ func (cmd *command) abandon() {
 	cmd.deadline.Stop()
 	cmd.grace.Stop()
 	cmd.release()
+	if !cmd.exited {
+		cmd.agent.contain.give(cmd.cgroup)
+	}
 }
 
 // Failed implements [reactor.Failer].
@@ -180,15 +187,10 @@ func (cmd *command) Failed(value any, stack []byte) {
 // one, else it is kept.
 func (a *Agent) deliver(r *result) {
 	c := r.command.conn
-	if c == nil || !c.takesExits() {
-		c = nil
-		for _, other := range a.conns {
-			if other.takesExits() {
-				c = other
-			}
-		}
+	for i := len(a.conns) - 1; i >= 0 && (c == nil || c.state != connOpen); i-- {
+		c = a.conns[i]
 	}
-	if c == nil {
+	if c == nil || c.state != connOpen {
 		a.keepExit(r)
 		return
 	}
@@ -198,10 +200,9 @@ func (a *Agent) deliver(r *result) {
 
 // keepExit keeps a process_exit for the next connection.
 func (a *Agent) keepExit(r *result) {
-	r.conn = nil
 	if len(a.exits) == maxKeptExits {
 		oldest := a.exits[0]
-		a.exits = slices.Delete(a.exits, 0, 1)
+		a.exits = remove(a.exits, oldest)
 		oldest.command.release()
 		a.log.Warn("process_exit dropped", "pid", num(oldest.command.pid), "limit", num(maxKeptExits))
 	}

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +37,7 @@ type conn struct {
 	state   connState
 	due     int           // replies still to come that no request of this moment makes
 	useful  bool          // a frame was read
+	heavy   int           // commands started and files written in this turn
 	opened  time.Duration // reactor.Now
 	linger  reactor.Timer
 
@@ -58,15 +58,23 @@ func (c *conn) open(fd int, peer string) {
 		c.stream.Flush()
 		return
 	}
-	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypeReady, 0, nil))
+	c.replyEmpty(framing.TypeReady, 0)
 	for _, r := range c.agent.takeExits() {
+		r.conn = c
 		c.send(r)
 	}
 	c.stream.Flush()
 }
 
 // reply queues a small frame that was appended to stream.Space.
+//
+//go:noinline
 func (c *conn) reply(frame []byte) { c.stream.Commit(frame) }
+
+// replyEmpty queues a frame without payload.
+func (c *conn) replyEmpty(t framing.Type, seq uint32) {
+	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), t, seq, nil))
+}
 
 // send queues a frame that is made while it is sent. The connection does not end before.
 func (c *conn) send(src reactor.Source) {
@@ -99,7 +107,15 @@ func (s *bytesSource) Sent(bool)                 { s.conn.sent() }
 
 // Input implements [reactor.StreamHandler].
 func (c *conn) Input(b []byte) (taken int) {
-	for (c.state == connOpen) && !c.stream.Busy() && !c.committing() {
+	c.heavy = 0
+	for c.state == connOpen && !c.stream.Busy() && !c.committing() {
+		if c.heavy == heavyBatch {
+			// There may be a thousand more of these in the buffer, and other connections wait. A pause, even one that is over, is
+			// why the rest is offered again in the next turn.
+			c.stream.Pause()
+			c.stream.Resume()
+			break
+		}
 		n, err := c.decoder.Next(b[taken:], &c.part)
 		if err != nil {
 			c.refuse(err)
@@ -137,12 +153,9 @@ func (c *conn) refuse(reason error) {
 
 // replyError answers a request that could not be understood.
 func (c *conn) replyError(seq uint32, message string) {
-	message = clip(message)
+	message = clip(message, maxText)
 	c.reply(framing.AppendError(c.stream.Space(framing.HeaderSize+2+len(message)), seq, message))
 }
-
-// clip bounds a text, so that the room kept for a reply holds it.
-func clip(text string) string { return text[:min(len(text), maxText)] }
 
 // End implements [reactor.StreamHandler].
 func (c *conn) End(err error) {
@@ -190,24 +203,20 @@ func (c *conn) close() {
 	if c.state == connClosed {
 		return
 	}
+	told := c.state == connLingering
 	c.state = connClosed
 	a := c.agent
-	if i := slices.Index(a.conns, c); i >= 0 {
-		a.conns = slices.Delete(a.conns, i, i+1)
-	}
+	a.conns = remove(a.conns, c)
 	c.linger.Stop()
 	c.dropRequest()
 	c.disown()
 	c.stream.Close()
 	a.log.Info("disconnected", "conn", num(c.id))
-	if a.cfg.LastWords != "" {
+	if a.cfg.LastWords != "" && told {
 		a.Stop()
 	}
 	c.link.lost(c, c.useful || reactor.Now()-c.opened >= maxBackoff)
 }
-
-// takesExits reports whether a process_exit may still be sent here.
-func (c *conn) takesExits() bool { return c.state == connOpen || c.state == connEnded }
 
 // disown lets what runs for the connection run on for nobody.
 func (c *conn) disown() {
@@ -222,7 +231,7 @@ func (c *conn) disown() {
 // dropRequest undoes what was begun of a request that will not be whole.
 func (c *conn) dropRequest() {
 	if c.upload != nil && !c.upload.committing {
-		c.upload.discard()
+		c.upload.stage.discard()
 		c.upload = nil
 	}
 	c.unmapLong()

@@ -1,9 +1,6 @@
 package agent
 
 import (
-	"slices"
-	"strings"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -29,42 +26,50 @@ type cgroup struct {
 	killed bool
 }
 
-// maxIdle is the most cgroups kept for later commands.
-const maxIdle = maxCommands
-
-// cgroupMounts are the places of a cgroup2 file system: alone, and beside the first version.
-var cgroupMounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+const (
+	// maxIdle is the most cgroups kept for later commands.
+	maxIdle = maxCommands
+	// reclaimBatch is the most cgroups that one command looks at to find an empty one.
+	reclaimBatch = 8
+)
 
 // open makes the directory, below the cgroup that the agent itself is in, and says once which way commands are contained.
 func (t *containment) open(log *Log, maxPids int) {
 	base, err := ownCgroup()
 	if err == nil {
-		t.path = base + "/wick-" + num(unix.Getpid())
-		if err = unix.Mkdir(t.path, 0o755); err == unix.EEXIST {
-			err = nil // of an agent that did not end in order, and had this process's number
+		// There may be one of an agent that did not end in order, and had this process's number.
+		name := base + "/wick-" + num(unix.Getpid())
+		t.path, err = name, unix.EEXIST
+		for i := 1; err == unix.EEXIST && i < 100; i++ {
+			if err = unix.Mkdir(t.path, 0o755); err == unix.EEXIST {
+				t.path = name + "-" + num(i)
+			}
+		}
+	}
+	by, processes, reason := "process group and /proc", "unlimited", ""
+	if err != nil {
+		t.path = ""
+	} else {
+		// The counting has to be allowed all the way down, which the kernel refuses where the agent's cgroup is not the root and
+		// has processes of its own: the agent.
+		by = "cgroup"
+		writeFile(base+"/cgroup.subtree_control", "+pids")
+		if err = writeFile(t.path+"/cgroup.subtree_control", "+pids"); err == nil {
+			t.maxPids = num(maxPids)
+			processes = t.maxPids
 		}
 	}
 	if err != nil {
-		t.path = ""
-		log.Info("commands are contained", "by", "process group and /proc", "reason", err.Error())
-		return
+		reason = err.Error()
 	}
-	// The counting has to be allowed all the way down, which the kernel refuses where the agent's cgroup is not the root and
-	// has processes of its own: the agent.
-	writeFile(base+"/cgroup.subtree_control", "+pids")
-	if err := writeFile(t.path+"/cgroup.subtree_control", "+pids"); err != nil {
-		log.Info("commands are contained", "by", "cgroup", "processes", "unlimited", "reason", err.Error())
-		return
-	}
-	t.maxPids = num(maxPids)
-	log.Info("commands are contained", "by", "cgroup", "processes", t.maxPids)
+	log.Info("commands are contained", "by", by, "processes", processes, "reason", reason)
 }
 
-// ownCgroup is the directory of the cgroup that this process is in.
+// ownCgroup is the directory of the cgroup that this process is in. A cgroup2 file system is mounted alone, or beside the first version.
 func ownCgroup() (string, error) {
-	for _, mount := range cgroupMounts {
-		var st unix.Statfs_t
-		if err := unix.Statfs(mount, &st); err != nil || st.Type != unix.CGROUP2_SUPER_MAGIC {
+	for _, mount := range [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var st unix.Stat_t
+		if unix.Stat(mount+"/cgroup.controllers", &st) != nil { // which the first version does not have
 			continue
 		}
 		var buf [4096]byte
@@ -72,11 +77,18 @@ func ownCgroup() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		_, own, _ := strings.Cut("\n"+string(buf[:n]), "\n0::")
-		own, _, _ = strings.Cut(own, "\n")
-		return strings.TrimSuffix(mount+own, "/"), nil
+		for lines := string(buf[:n]); lines != ""; {
+			var line string
+			line, lines, _ = cut(lines, '\n')
+			if len(line) > 3 && line[:3] == "0::" {
+				if line == "0::/" {
+					return mount, nil
+				}
+				return mount + line[3:], nil
+			}
+		}
 	}
-	return "", opError("statfs", "cgroup2", unix.ENOENT)
+	return "", opError("stat", "cgroup2", unix.ENOENT)
 }
 
 // take gives a cgroup without processes; nil where there are none, or none can be made.
@@ -93,7 +105,7 @@ func (t *containment) take() *cgroup {
 		return g
 	}
 	g := &cgroup{name: t.path + "/" + num(t.made)}
-	if err := unix.Mkdir(g.name, 0o755); err != nil && err != unix.EEXIST {
+	if err := unix.Mkdir(g.name, 0o755); err != nil {
 		return nil
 	}
 	t.made++
@@ -121,25 +133,32 @@ func (t *containment) give(g *cgroup) {
 	}
 }
 
-// reclaim looks which of the cgroups left to their processes are empty by now.
+// reclaim looks which of the cgroups left to their processes are empty by now, a few of them at a time.
 func (t *containment) reclaim() {
-	left := t.left
-	t.left = nil
-	for _, g := range left {
+	n := min(len(t.left), reclaimBatch)
+	oldest := t.left[:n:n]
+	t.left = t.left[n:]
+	for _, g := range oldest {
 		t.give(g)
 	}
 }
 
 // close removes the cgroups that are empty. Those that are not stay, for their processes are in them.
 func (t *containment) close() {
-	t.reclaim()
-	for _, g := range slices.Concat(t.idle, t.left) {
+	for _, g := range append(t.idle, t.left...) {
 		g.remove()
 	}
 	t.idle, t.left = nil, nil
 	if t.path != "" {
 		unix.Rmdir(t.path)
 	}
+}
+
+// fail gives up on cgroups after one that a command could not start in, though it could without.
+func (t *containment) fail(log *Log, err error) {
+	t.close()
+	t.path = ""
+	log.Warn("commands are no longer contained by cgroup", "error", err.Error())
 }
 
 // kill kills every process in the cgroup, those included that are being forked; cgroup.kill, since Linux 5.14.
@@ -152,7 +171,9 @@ func (g *cgroup) kill() error {
 func (g *cgroup) populated() bool {
 	var buf [256]byte
 	n, err := readFile(g.name+"/cgroup.events", buf[:])
-	return err != nil || strings.Contains(string(buf[:n]), "populated 1")
+	// The first line is "populated 0" or "populated 1", and others follow; cgroups(7).
+	const key = "populated "
+	return err != nil || n <= len(key) || string(buf[:len(key)+1]) != key+"0"
 }
 
 // remove gives the cgroup up.

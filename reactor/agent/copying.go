@@ -42,15 +42,25 @@ func (w *copying) begin(u *upload) {
 			}
 		}
 	}
-	loop.Start(&w.stuck, commitTimeout, (*stuckCopy)(w))
+	loop.Start(&w.stuck, commitTimeout, w)
 	loop.Start(&w.turn, 0, w)
 }
 
-// Expired implements [reactor.TimerHandler]: the next turn.
-func (w *copying) Expired(*reactor.Timer) { w.step() }
+// Expired implements [reactor.TimerHandler]: it is the next turn, or there were too many.
+func (w *copying) Expired(t *reactor.Timer) {
+	if t == &w.stuck {
+		w.end("write", unix.ETIMEDOUT)
+		return
+	}
+	w.step()
+}
 
 // Ready implements [reactor.Handler]: there is room again.
-func (w *copying) Ready(reactor.Events) {
+func (w *copying) Ready(ev reactor.Events) {
+	if ev&reactor.Deaf != 0 {
+		w.end("write", unix.ENOMEM)
+		return
+	}
 	w.target.Want(0)
 	w.step()
 }
@@ -92,9 +102,7 @@ func (w *copying) step() {
 }
 
 func (w *copying) end(op string, err error) {
-	w.turn.Stop()
-	w.stuck.Stop()
-	w.target.Close()
+	w.close()
 	if err != nil {
 		w.upload.err = opError(op, w.upload.target.path, err)
 	}
@@ -107,7 +115,9 @@ func (w *copying) Failed(value any, stack []byte) {
 	w.end("write", unix.EIO)
 }
 
-// stuckCopy is a copying as the handler of the timer that gives up.
-type stuckCopy copying
-
-func (s *stuckCopy) Expired(*reactor.Timer) { (*copying)(s).end("write", unix.ETIMEDOUT) }
+// close releases what it holds. Doing it again does nothing.
+func (w *copying) close() {
+	w.turn.Stop()
+	w.stuck.Stop()
+	w.target.Close()
+}

@@ -36,7 +36,7 @@ func (a *Agent) end() {
 func (a *Agent) stepDown() {
 	switch {
 	case a.down == downNot:
-	case a.cfg.Init && a.loop.Childless(), !a.cfg.Init && len(a.commands) == 0 && a.idle():
+	case a.cfg.Init && a.loop.Childless(), !a.cfg.Init && len(a.commands) == 0 && len(a.commits) == 0 && a.idle():
 		a.Stop()
 	}
 }

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,12 +35,14 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		return
 	}
 	if e.TimeoutMS > 0 {
-		a.loop.Start(&cmd.deadline, time.Duration(e.TimeoutMS)*time.Millisecond, (*deadline)(cmd))
+		a.loop.Start(&cmd.deadline, time.Duration(e.TimeoutMS)*time.Millisecond, cmd)
 	}
+	c.heavy++
 	if cmd.watch {
 		c.reply(framing.AppendSpawnResult(c.stream.Space(framing.HeaderSize+4), seq, uint32(cmd.pid)))
+	} else {
+		c.due++
 	}
-	c.due++
 	if a.log.Enabled(LevelDebug) {
 		a.log.Debug("command started", "conn", num(c.id), "seq", num(seq), "pid", num(cmd.pid))
 	}
@@ -50,7 +50,7 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 
 // shellArgs is sh -c command. A command that begins like an option must not be taken for one.
 func shellArgs(command string) []string {
-	if strings.HasPrefix(command, "-") || strings.HasPrefix(command, "+") {
+	if command != "" && (command[0] == '-' || command[0] == '+') {
 		return []string{"sh", "-c", "--", command}
 	}
 	return []string{"sh", "-c", command}
@@ -58,7 +58,7 @@ func shellArgs(command string) []string {
 
 // notStarted answers a request whose command could not be run, as a shell would for an exec.
 func (c *conn) notStarted(t framing.Type, seq uint32, err error) {
-	reason := clip(err.Error())
+	reason := clip(err.Error(), maxText)
 	if t == framing.TypeSpawnWatch {
 		c.replyError(seq, reason)
 		return
@@ -70,51 +70,32 @@ func (c *conn) notStarted(t framing.Type, seq uint32, err error) {
 	c.reply(framing.AppendExecResult(c.stream.Space(framing.HeaderSize+12+len(reason)), seq, &r))
 }
 
-// childEnv is the agent's own environment with the entries added; a later one of a name wins.
-func (a *Agent) childEnv(added framing.Env) []string {
-	if added.Len() == 0 {
-		return a.env
-	}
-	env := slices.Clone(a.env)
-	for key, value := range added.All {
-		entry := string(key) + "=" + string(value)
-		name := entry[:len(key)+1]
-		if i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, name) }); i >= 0 {
-			env[i] = entry
-		} else {
-			env = append(env, entry)
-		}
-	}
-	return env
-}
-
 // throughSudo makes the command one that sudo runs as root, without asking for a password. Added entries of the environment are
 // named to it, not shown: anyone may read a command line.
 func (a *Agent) throughSudo(spec *reactor.Command, added framing.Env) {
 	args := []string{"sudo", "-n"}
 	if added.Len() > 0 {
-		var names []string
+		names := []byte("--preserve-env=")
 		for key := range added.All {
-			names = append(names, string(key))
+			names = append(append(names, key...), ',')
 		}
-		args = append(args, "--preserve-env="+strings.Join(names, ","))
+		args = append(args, string(names[:len(names)-1]))
 	}
-	args = append(args, "--", shell)
+	args = append(args, shell)
 	spec.Path = a.lookPath("sudo")
 	spec.Args = append(args, spec.Args[1:]...)
 }
 
 // lookPath finds a program along PATH; when it is not there the name itself will fail to run.
 func (a *Agent) lookPath(name string) string {
-	for _, e := range a.env {
-		path, ok := strings.CutPrefix(e, "PATH=")
-		if !ok {
-			continue
-		}
-		for _, dir := range strings.Split(path, ":") {
-			if file := dir + "/" + name; dir != "" && unix.Access(file, unix.X_OK) == nil {
-				return file
-			}
+	dirs := a.lookup("PATH")
+	for dirs != "" {
+		var dir string
+		dir, dirs, _ = cut(dirs, ':')
+		var st unix.Stat_t
+		file := dir + "/" + name
+		if dir != "" && unix.Stat(file, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0 {
+			return file
 		}
 	}
 	return "/usr/bin/" + name

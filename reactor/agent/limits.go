@@ -16,11 +16,17 @@ const (
 	maxPids = 512
 	// maxKeptExits is the most process_exits kept while there is no connection to send them on.
 	maxKeptExits = 256
+	// maxSyncs is the most shutdowns that wait for their sync.
+	maxSyncs = 256
+	// heavyBatch is the most commands started and files written for one connection in a turn of the loop.
+	heavyBatch = 4
 	// maxExec is the longest exec payload that is held, in bytes. The kernel takes 128 KiB for the command and for each
 	// entry of the environment; what is longer than this is checked as it passes by and answered as the kernel would.
 	maxExec = 256 << 10
 	// maxText is the longest reason or message of ours, in bytes.
 	maxText = 1 << 10
+	// maxLogged is the most bytes of a host's message that are logged.
+	maxLogged = 200
 )
 
 // Buffers of reactor.BufferSize bytes. Their memory is address space until it is used.
@@ -53,6 +59,8 @@ const (
 	// downGrace is how long the way down of a machine waits between SIGTERM and SIGKILL, and killedGrace after it.
 	downGrace   = 5 * time.Second
 	killedGrace = time.Second
+	// deafPause is how long to wait before epoll is asked again to watch what it had no memory for.
+	deafPause = 100 * time.Millisecond
 	// lingerGrace is how long a connection that the agent ends waits for the host to read its last words.
 	lingerGrace = time.Second
 	// commitTimeout bounds what a write_file may wait for once it is whole: a FIFO that is not read, or sudo.

@@ -2,8 +2,6 @@ package agent
 
 import (
 	"errors"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,7 +35,7 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 		_, _, err = parseDial(value)
 	case "--vsock-listen":
 		o.listen = value
-		_, err = parsePort("--vsock-listen", value)
+		_, err = parseListen(value)
 	case "--log-level":
 		var ok bool
 		if o.level, ok = ParseLevel(value); !ok {
@@ -52,11 +50,8 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 
 // Known reports whether the name is one of the agent's options; each has a value.
 func (o *Options) Known(name string) bool {
-	switch name {
-	case "--unix-socket", "--vsock-dial", "--vsock-listen", "--log-level":
-		return true
-	}
-	return false
+	known, _ := new(Options).Set(name, "")
+	return known
 }
 
 // Config is the configuration that the options describe. With a Unix socket the vsock ways are off unless they are asked for.
@@ -80,7 +75,7 @@ func (o *Options) Config() Config {
 	}
 	c := Config{UnixSocket: o.UnixSocket, Log: NewLog(2, level)}
 	c.DialCID, c.DialPort, _ = parseDial(dial)
-	c.ListenPort, _ = parsePort("", listen)
+	c.ListenPort, _ = parseListen(listen)
 	return c
 }
 
@@ -89,23 +84,23 @@ func parseDial(s string) (cid, port uint32, err error) {
 	if s == "off" {
 		return 0, 0, nil
 	}
-	c, p, ok := strings.Cut(s, ":")
-	n, err := strconv.ParseUint(c, 10, 32)
-	if !ok || err != nil || n == unix.VMADDR_CID_ANY {
+	c, p, _ := cut(s, ':')
+	cid, ok := parseNumber(c)
+	port, ok2 := parseNumber(p)
+	if !ok || !ok2 || cid == unix.VMADDR_CID_ANY || port == 0 || port == unix.VMADDR_PORT_ANY {
 		return 0, 0, errors.New("--vsock-dial: " + quote(s) + " is not CID:PORT or off")
 	}
-	port, err = parsePort("--vsock-dial", p)
-	return uint32(n), port, err
+	return cid, port, nil
 }
 
-// parsePort reads a port, 1 to 4294967294, or off.
-func parsePort(option, s string) (uint32, error) {
+// parseListen reads a port, 1 to 4294967294, or off.
+func parseListen(s string) (uint32, error) {
 	if s == "off" {
 		return 0, nil
 	}
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || n == 0 || n == unix.VMADDR_PORT_ANY {
-		return 0, errors.New(option + ": " + quote(s) + " is not a port or off")
+	n, ok := parseNumber(s)
+	if !ok || n == 0 || n == unix.VMADDR_PORT_ANY {
+		return 0, errors.New("--vsock-listen: " + quote(s) + " is not a port or off")
 	}
-	return uint32(n), nil
+	return n, nil
 }

@@ -1,10 +1,6 @@
 package agent
 
-import (
-	"strconv"
-
-	"wick/framing"
-)
+import "wick/framing"
 
 // result is the exec_result or process_exit of a command, made while it is sent: head, stdout, count, stderr, and the
 // lines that the agent adds to stderr.
@@ -42,8 +38,8 @@ func newResult(cmd *command) *result {
 		cmd.stderr.dropped + cmd.stderr.kept - r.nerr,
 	}
 	if lost != [2]int64{} {
-		r.line("[output truncated: " + strconv.FormatInt(lost[0], 10) + " bytes of stdout, " +
-			strconv.FormatInt(lost[1], 10) + " bytes of stderr dropped]")
+		r.line("[output truncated: " + num(lost[0]) + " bytes of stdout, " +
+			num(lost[1]) + " bytes of stderr dropped]")
 	}
 	if cmd.timedOut {
 		r.line("Timeout")
@@ -124,7 +120,7 @@ func (r *result) Sent(whole bool) {
 	c := r.conn
 	if !whole && r.command.watch {
 		// It is to be sent again, from its beginning, to whoever comes next.
-		r.stage, r.offset = stageHead, 0
+		r.stage, r.offset, r.conn = stageHead, 0, nil
 		r.command.agent.keepExit(r)
 	} else {
 		r.command.release()

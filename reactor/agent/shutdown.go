@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"slices"
-
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
@@ -20,12 +18,16 @@ type syncer struct {
 }
 
 type syncRequest struct {
-	conn *conn
+	conn *conn // nil when it is gone
 	seq  uint32
 }
 
 func (s *syncer) request(c *conn, seq uint32) {
 	s.agent = c.agent
+	if len(s.next) == maxSyncs {
+		c.replyError(seq, "too many shutdowns under way (limit "+num(maxSyncs)+")")
+		return
+	}
 	c.due++
 	s.next = append(s.next, syncRequest{c, seq})
 	if !s.child.Running() {
@@ -57,12 +59,14 @@ func (s *syncer) Exited(status unix.WaitStatus) {
 }
 
 func (s *syncer) finish() {
-	done := s.current
-	s.current = nil
-	for _, r := range done {
+	for _, r := range s.current {
+		if r.conn == nil {
+			continue
+		}
 		r.conn.replyLater(framing.AppendFrame(nil, framing.TypeShutdownAck, r.seq, nil))
 		r.conn.sent()
 	}
+	s.current = nil
 	if len(s.next) > 0 && !s.child.Running() {
 		s.begin()
 	}
@@ -70,10 +74,17 @@ func (s *syncer) finish() {
 
 // forget drops the requests of a connection that is gone.
 func (s *syncer) forget(c *conn) {
-	of := func(r syncRequest) bool { return r.conn == c }
-	s.current = slices.DeleteFunc(s.current, of)
-	s.next = slices.DeleteFunc(s.next, of)
+	for _, requests := range [...][]syncRequest{s.current, s.next} {
+		for i := range requests {
+			if requests[i].conn == c {
+				requests[i].conn = nil
+			}
+		}
+	}
 }
+
+// Failed implements [reactor.Failer].
+func (s *syncer) Failed(value any, stack []byte) { s.agent.logPanic("shutdown", value, stack) }
 
 // SyncCommand runs this very program as the child that syncs, for a program whose main begins with RunSync.
 var SyncCommand = []string{"/proc/self/exe", syncArgument}

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
@@ -79,7 +77,7 @@ func (a *Agent) logPanic(where string, value any, stack []byte) {
 	case string:
 		text = v
 	case int:
-		text = strconv.Itoa(v)
+		text = num(v)
 	}
 	a.log.Error("panic", "in", where, "value", text, "stack", string(stack))
 }

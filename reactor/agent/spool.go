@@ -1,41 +1,76 @@
 package agent
 
-import (
-	"strings"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// openSpool opens a file without a name in the first directory that takes one: $TMPDIR, /tmp, /var/tmp.
-func openSpool(env []string) (fd int, err error) {
-	dirs := []string{"", "/tmp", "/var/tmp"}
-	for _, e := range env {
-		if dir, ok := strings.CutPrefix(e, "TMPDIR="); ok {
-			dirs[0] = dir
-		}
-	}
-	for _, dir := range dirs {
+// openSpool opens a file without a name, in the first directory that takes one and what it is to begin with.
+func (a *Agent) openSpool(first, second []byte) (fd int, err error) {
+	err = unix.ENOENT
+	for _, dir := range a.spools {
 		if dir == "" {
 			continue
 		}
-		if fd, err = unnamed(dir); err == nil {
-			return fd, nil
+		if fd, err = a.unnamed(dir); err == nil {
+			if err = begin(fd, first, second); err == nil {
+				return fd, nil
+			}
 		}
 	}
-	return -1, err
+	return -1, opError("open", "spool file", err)
+}
+
+// begin writes the beginning of a file, and closes it if that cannot be: a disk that is full still takes an empty file.
+func begin(fd int, first, second []byte) error {
+	n, err := writeAt(fd, first, 0)
+	if err == nil {
+		_, err = writeAt(fd, second, int64(n))
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return err
 }
 
 // unnamed opens a file in dir that is gone when it is closed.
-func unnamed(dir string) (int, error) {
+func (a *Agent) unnamed(dir string) (int, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != unix.EOPNOTSUPP && err != unix.EISDIR {
-		return fd, wrapOp("open", dir, err)
+		return fd, err
 	}
 	// A file system without O_TMPFILE, as overlayfs was: a file that loses its name at once.
-	name := dir + "/.wick-spool-" + num(unix.Getpid())
-	fd, err = unix.Open(name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	fd, name, err := a.createTemp(unix.AT_FDCWD, dir+"/")
 	if err == nil {
 		unix.Unlink(name)
 	}
-	return fd, wrapOp("open", dir, err)
+	return fd, err
+}
+
+// createTemp creates a file with a name of this process's own, which begins with prefix. A process 1 has the same number after every
+// boot, so a name may be that of a file which a machine that went down without notice has left behind.
+func (a *Agent) createTemp(dir int, prefix string) (fd int, name string, err error) {
+	for range 100 {
+		a.temp++
+		name = prefix + ".wick-" + num(unix.Getpid()) + "-" + num(a.temp)
+		fd, err = unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err != unix.EEXIST {
+			break
+		}
+	}
+	return fd, name, err
+}
+
+// writeAt writes all of b, unless there is an error before.
+func writeAt(fd int, b []byte, offset int64) (n int, err error) {
+	for n < len(b) {
+		m, err := unix.Pwrite(fd, b[n:], offset+int64(n))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return n, err
+		case m == 0:
+			return n, unix.EIO
+		default:
+			n += m
+		}
+	}
+	return n, nil
 }

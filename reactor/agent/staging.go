@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"strings"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -18,20 +16,20 @@ type staging struct {
 // named reports whether the file can be renamed.
 func (s *staging) named() bool { return s.name != "" }
 
-// openFor opens the staging file for a target. n tells temporary names apart.
-func (s *staging) openFor(env []string, t *target, n uint32) error {
+// openFor opens the staging file for a target.
+func (s *staging) openFor(a *Agent, t *target) error {
 	if !t.regular() {
-		return s.openSpool(env)
+		return s.openSpool(a)
 	}
-	err := s.openBeside(t, n)
+	err := s.openBeside(a, t)
 	if err != nil && t.exists {
 		// A directory that takes no new file, as in /proc; the file itself may well be writable.
-		return s.openSpool(env)
+		return s.openSpool(a)
 	}
 	return err
 }
 
-func (s *staging) openBeside(t *target, n uint32) error {
+func (s *staging) openBeside(a *Agent, t *target) error {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	dir, err := unix.Open(t.dir, flags, 0)
 	if err == unix.ENOENT && !t.exists {
@@ -43,18 +41,17 @@ func (s *staging) openBeside(t *target, n uint32) error {
 	if err != nil {
 		return opError("open", t.dir, err)
 	}
-	name := ".wick-" + num(unix.Getpid()) + "-" + num(n)
-	fd, err := unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, name, err := a.createTemp(dir, "")
 	if err != nil {
 		unix.Close(dir)
-		return opError("open", t.dir+"/"+name, err)
+		return opError("create", t.path, err)
 	}
 	*s = staging{open: true, fd: fd, dir: dir, name: name}
 	return nil
 }
 
-func (s *staging) openSpool(env []string) error {
-	fd, err := openSpool(env)
+func (s *staging) openSpool(a *Agent) error {
+	fd, err := a.openSpool(nil, nil)
 	if err != nil {
 		return err
 	}
@@ -95,6 +92,7 @@ func (s *staging) dress(t *target) error {
 			return opError("fchown", t.path, err)
 		}
 	}
+	unix.Fremovexattr(s.fd, "system.posix_acl_access") // which it may have of the directory
 	// After the owner, a change of which clears the set-user-ID bit.
 	if err := unix.Fchmod(s.fd, old.Mode&0o7777); err != nil {
 		return opError("fchmod", t.path, err)
@@ -115,13 +113,18 @@ func (s *staging) copyXattrs(t *target) error {
 	if size, err = unix.Llistxattr(t.path, names); err != nil {
 		return opError("listxattr", t.path, err)
 	}
-	for _, name := range strings.Split(strings.TrimSuffix(string(names[:size]), "\x00"), "\x00") {
-		value := make([]byte, 64<<10) // XATTR_SIZE_MAX
-		n, err := unix.Lgetxattr(t.path, name, value)
+	for rest := string(names[:size]); rest != ""; {
+		var name string
+		name, rest, _ = cut(rest, 0)
+		size, err := unix.Lgetxattr(t.path, name, nil)
+		value := make([]byte, max(size, 0)+1) // one more: with no room at all only the size is told
+		if err == nil {
+			size, err = unix.Lgetxattr(t.path, name, value)
+		}
 		if err != nil {
 			return opError("getxattr", t.path, err)
 		}
-		if err := unix.Fsetxattr(s.fd, name, value[:n], 0); err != nil {
+		if err := unix.Fsetxattr(s.fd, name, value[:size], 0); err != nil {
 			return opError("setxattr", t.path, err)
 		}
 	}

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"errors"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -17,8 +16,10 @@ type sudoWrite struct {
 	child  reactor.Child
 	stderr capture
 	timer  reactor.Timer
-	steps  [][]string // the commands still to run
+	tee    bool // it is tee that runs
 	exited bool
+	killed bool // it took too long
+	closed bool
 	code   int
 }
 
@@ -29,29 +30,34 @@ func (w *sudoWrite) begin(u *upload) {
 		w.end(errors.New("path is empty"))
 		return
 	}
-	if i := strings.LastIndexByte(path, '/'); i > 0 {
-		if dir := path[:i]; unix.Access(dir, unix.F_OK) == unix.ENOENT {
-			w.steps = append(w.steps, []string{"sudo", "-n", "mkdir", "-p", "--", dir})
-		}
+	var st unix.Stat_t
+	if slash := lastSlash(path); slash > 0 && unix.Stat(path[:slash], &st) != nil {
+		w.run("mkdir", "-p", "--", path[:slash])
+		return
 	}
-	w.steps = append(w.steps, []string{"sudo", "-n", "tee", "--", path})
-	w.step()
+	w.runTee()
 }
 
-// step runs the next command.
-func (w *sudoWrite) step() {
+func (w *sudoWrite) runTee() {
+	w.tee = true
+	w.run("tee", "--", w.upload.target.path)
+}
+
+func (w *sudoWrite) run(args ...string) {
 	a := w.upload.conn.agent
-	args := w.steps[0]
-	w.steps = w.steps[1:]
 	w.exited = false
-	unix.Seek(w.upload.stage.fd, 0, 0)
 	stderr, err := w.stderr.open(a, w)
 	if err != nil {
 		w.end(err)
 		return
 	}
 	w.stderr.limit = maxText / 2
-	spec := reactor.Command{Path: a.lookPath("sudo"), Args: args, Env: a.env, Files: [3]int{w.upload.stage.fd, a.null, stderr}}
+	spec := reactor.Command{
+		Path:  a.lookPath("sudo"),
+		Args:  append([]string{"sudo", "-n"}, args...),
+		Env:   a.env,
+		Files: [3]int{w.upload.stage.fd, a.null, stderr},
+	}
 	err = a.loop.Spawn(&w.child, &spec, w)
 	unix.Close(stderr)
 	if err != nil {
@@ -64,48 +70,79 @@ func (w *sudoWrite) step() {
 // Exited implements [reactor.ChildHandler].
 func (w *sudoWrite) Exited(status unix.WaitStatus) {
 	w.exited, w.code = true, status.ExitStatus()
-	w.upload.conn.agent.loop.Start(&w.timer, pipeGrace, w)
-	w.ended()
+	if !w.closed {
+		w.upload.conn.agent.loop.Start(&w.timer, pipeGrace, w)
+		w.ended()
+	}
 }
 
 // ended is called at the end of stderr.
 func (w *sudoWrite) ended() {
-	if w.exited && w.stderr.ended {
+	if w.exited && w.stderr.ended && !w.closed {
 		w.done()
 	}
 }
 
 // Expired implements [reactor.TimerHandler]: it took too long, or someone holds stderr.
 func (w *sudoWrite) Expired(*reactor.Timer) {
-	if w.exited {
+	switch {
+	case w.exited:
 		w.done()
-		return
+	case !w.killed:
+		w.killed = true
+		w.child.SignalGroup(unix.SIGKILL)
+		w.upload.conn.agent.loop.Start(&w.timer, killGrace, w)
+	default:
+		// Who is not root may not kill what is.
+		w.end(opError("sudo", w.upload.target.path, unix.ETIMEDOUT))
 	}
-	w.child.SignalGroup(unix.SIGKILL)
+}
+
+// Failed implements [reactor.Failer].
+func (w *sudoWrite) Failed(value any, stack []byte) {
+	w.upload.conn.agent.logPanic("write_file", value, stack)
 }
 
 // done is the end of one command.
 func (w *sudoWrite) done() {
-	w.timer.Stop()
 	text := make([]byte, w.stderr.kept)
 	w.stderr.read(text, 0)
-	w.stderr.pipe.Close()
-	w.stderr.release()
+	w.release()
 	switch {
+	case w.killed:
+		w.end(opError("sudo", w.upload.target.path, unix.ETIMEDOUT))
 	case w.code != 0:
-		reason := strings.TrimSpace(string(text))
-		if reason == "" {
-			reason = "exit status " + num(w.code)
+		for len(text) > 0 && text[len(text)-1] <= ' ' {
+			text = text[:len(text)-1]
 		}
-		w.end(errors.New("sudo: " + reason))
-	case len(w.steps) > 0:
-		w.step()
+		if len(text) == 0 {
+			text = []byte("exit status " + num(w.code))
+		}
+		w.end(errors.New("sudo: " + string(text)))
+	case !w.tee:
+		w.runTee()
 	default:
 		w.end(nil)
 	}
 }
 
 func (w *sudoWrite) end(err error) {
+	w.close()
 	w.upload.err = err
 	w.upload.reply()
+}
+
+// release gives back what a command's stderr took.
+func (w *sudoWrite) release() {
+	w.timer.Stop()
+	if w.stderr.agent != nil {
+		w.stderr.close()
+		w.stderr.release()
+	}
+}
+
+// close gives up. Doing it again does nothing, and neither does an exit that comes later.
+func (w *sudoWrite) close() {
+	w.closed = true
+	w.release()
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"errors"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,13 +22,21 @@ const maxLinks = 40
 // find resolves the path. A symbolic link at its end is followed, so that what it points to is replaced and not the link; those before
 // the end the kernel follows.
 func (t *target) find(path string) error {
-	for range maxLinks {
-		if path == "" {
-			return errors.New("path is empty")
+	if path == "" {
+		return errors.New("path is empty")
+	}
+	// What the kernel finds tells whether the text of the links leads there too. Those of /proc/PID/fd do not.
+	var there unix.Stat_t
+	if unix.Stat(path, &there) == nil && there.Mode&unix.S_IFMT != unix.S_IFREG {
+		t.path, t.exists, t.mode = path, true, there.Mode
+		if there.Mode&unix.S_IFMT == unix.S_IFDIR {
+			return opError("open", path, unix.EISDIR)
 		}
-		t.path = path
-		slash := strings.LastIndexByte(path, '/')
-		t.dir, t.base = path[:slash+1], path[slash+1:]
+		return nil
+	}
+	for range maxLinks {
+		slash := lastSlash(path)
+		t.path, t.dir, t.base = path, path[:slash+1], path[slash+1:]
 		if t.base == "" {
 			return opError("open", path, unix.EISDIR)
 		}
@@ -38,33 +45,40 @@ func (t *target) find(path string) error {
 		}
 		var st unix.Stat_t
 		err := unix.Lstat(path, &st)
-		if err == unix.ENOENT {
-			t.exists = false
+		if t.exists = err == nil; err == unix.ENOENT {
 			return nil
 		}
 		if err != nil {
 			return opError("open", path, err)
 		}
-		t.exists, t.mode = true, st.Mode
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFDIR:
-			return opError("open", path, unix.EISDIR)
-		case unix.S_IFLNK:
-			var buf [unix.PathMax]byte
-			n, err := unix.Readlink(path, buf[:])
-			if err != nil {
-				return opError("readlink", path, err)
-			}
-			to := string(buf[:n])
-			if !strings.HasPrefix(to, "/") {
-				to = path[:slash+1] + to
-			}
-			path = to
-		default:
+		t.mode = st.Mode
+		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return nil
 		}
+		to, err := readLink(path)
+		if err != nil {
+			return opError("readlink", path, err)
+		}
+		if to[0] != '/' {
+			to = path[:slash+1] + to
+		}
+		path = to
 	}
 	return opError("open", t.path, unix.ELOOP)
+}
+
+func readLink(path string) (string, error) {
+	buf := make([]byte, 256)
+	for {
+		n, err := unix.Readlink(path, buf)
+		if err == nil && n == 0 {
+			err = unix.ENOENT // as for an empty path
+		}
+		if err != nil || n < len(buf) {
+			return string(buf[:max(n, 0)]), err
+		}
+		buf = make([]byte, 2*len(buf))
+	}
 }
 
 // regular reports whether the target is an ordinary file, or will be.

@@ -1,79 +1,93 @@
 package agent
 
-import (
-	"slices"
-	"strconv"
-	"strings"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// stopRounds bounds how often the tree of a command is looked through for processes that were not there before.
+// stopRounds bounds how often the tree of a command is looked through for processes that still run.
 const stopRounds = 8
 
 // killTree kills a command: its process group, what else is in its session, and every descendant, whatever group or session
-// it moved to. Those that it can find are stopped first, again until no new one turns up, so that none forks while it is looked for;
-// killed at once, a process would hand its children to init, and their origin would be lost.
+// it moved to. They are stopped first, again until nobody runs, so that none forks while it is looked for; killed at once, a
+// process would hand its children to init, and their origin would be lost.
 func killTree(leader int) {
-	if leader == 0 {
-		return
-	}
 	unix.Kill(-leader, unix.SIGSTOP)
-	found := []int{leader}
+	var stopped []int
+	var tree []process
 	for range stopRounds {
-		before := len(found)
-		found = descendants(leader, found)
-		for _, pid := range found[before:] {
-			unix.Kill(pid, unix.SIGSTOP)
+		before := len(stopped)
+		tree = descendants(leader)
+		for _, p := range tree {
+			if !p.halted {
+				unix.Kill(p.pid, unix.SIGSTOP)
+				stopped = append(stopped, p.pid)
+			}
 		}
-		if len(found) == before {
+		if len(stopped) == before {
 			break
 		}
 	}
 	unix.Kill(-leader, unix.SIGKILL)
-	for _, pid := range found {
+	for _, pid := range stopped {
 		unix.Kill(pid, unix.SIGKILL)
+	}
+	for _, p := range tree {
+		unix.Kill(p.pid, unix.SIGKILL)
 	}
 }
 
-// descendants adds to found what belongs to the leader according to /proc, and is not in it yet.
-func descendants(leader int, found []int) []int {
+// process is what /proc says of one.
+type process struct {
+	pid, parent, group, session int
+	halted                      bool // stopped, or dead
+}
+
+// descendants are the processes that belong to the leader, itself among them, according to /proc.
+func descendants(leader int) []process {
 	procs := processes()
+	tree := 0 // they are moved to the front
 	for grew := true; grew; {
 		grew = false
-		for _, p := range procs {
-			if slices.Contains(found, p.pid) {
-				continue
-			}
-			if p.group == leader || p.session == leader || slices.Contains(found, p.parent) {
-				found = append(found, p.pid)
+		for i := tree; i < len(procs); i++ {
+			p := procs[i]
+			if p.pid == leader || p.group == leader || p.session == leader || contains(procs[:tree], p.parent) {
+				procs[i], procs[tree] = procs[tree], p
+				tree++
 				grew = true
 			}
 		}
 	}
-	return found
+	return procs[:tree]
 }
 
-type process struct{ pid, parent, group, session int }
+func contains(tree []process, pid int) bool {
+	for i := range tree {
+		if tree[i].pid == pid {
+			return true
+		}
+	}
+	return false
+}
 
 // processes reads /proc; none if it is not mounted.
-func processes() []process {
+func processes() (procs []process) {
 	dir, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
 	defer unix.Close(dir)
-	var procs []process
 	buf := make([]byte, 4<<10)
 	for {
-		n, err := unix.ReadDirent(dir, buf)
+		n, err := unix.Getdents(dir, buf)
 		if err != nil || n <= 0 {
 			return procs
 		}
-		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
-		for _, name := range names {
-			if pid, err := strconv.Atoi(name); err == nil {
-				if p, ok := readStat(pid); ok {
+		for entries := buf[:n]; len(entries) > 0; {
+			// struct linux_dirent64: two numbers of 64 bits, the length of 16, the type of 8, and the name; getdents(2).
+			length := int(entries[16]) | int(entries[17])<<8
+			name, _, _ := cut(string(entries[19:length]), 0)
+			entries = entries[length:]
+			if pid, ok := parseNumber(name); ok {
+				if p, ok := readStat(dir, name); ok {
+					p.pid = int(pid)
 					procs = append(procs, p)
 				}
 			}
@@ -82,28 +96,33 @@ func processes() []process {
 }
 
 // readStat reads /proc/PID/stat; proc_pid_stat(5).
-func readStat(pid int) (process, bool) {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func readStat(proc int, pid string) (p process, ok bool) {
+	fd, err := unix.Openat(proc, pid+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return process{}, false
+		return p, false
 	}
-	defer unix.Close(fd)
 	var buf [512]byte
 	n, err := unix.Read(fd, buf[:])
+	unix.Close(fd)
 	if err != nil {
-		return process{}, false
+		return p, false
 	}
 	// The name, in parentheses, may hold anything; what follows its last one does not.
-	stat := string(buf[:n])
-	_, rest, _ := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
-	_, rest, _ = strings.Cut(rest, " ") // the state
-	p := process{pid: pid}
-	for _, field := range []*int{&p.parent, &p.group, &p.session} {
+	name := n
+	for name > 0 && buf[name-1] != ')' {
+		name--
+	}
+	_, rest, _ := cut(string(buf[name:n]), ' ')
+	state, rest, _ := cut(rest, ' ')
+	p.halted = state == "T" || state == "t" || state == "Z" || state == "X"
+	for _, field := range [...]*int{&p.parent, &p.group, &p.session} {
 		var text string
-		text, rest, _ = strings.Cut(rest, " ")
-		if *field, err = strconv.Atoi(text); err != nil {
-			return process{}, false
+		text, rest, _ = cut(rest, ' ')
+		n, ok := parseNumber(text)
+		if !ok {
+			return p, false
 		}
+		*field = int(n)
 	}
 	return p, true
 }

@@ -34,6 +34,7 @@ func (c *conn) beginUpload(p *framing.Part) {
 	}
 	c.agent.spare = nil
 	u.conn, u.seq = c, p.Seq
+	c.heavy++
 	u.parser.Reset(p.Size)
 	c.upload = u
 }
@@ -76,30 +77,25 @@ func (u *upload) begin(head framing.WriteFile) {
 	if head.Sudo && !a.root {
 		u.sudo.wanted = true
 		u.target.path = path
-		u.err = u.stage.openSpool(a.env)
+		u.err = u.stage.openSpool(a)
 		return
 	}
 	if u.err = u.target.find(path); u.err != nil {
 		return
 	}
-	a.temp++
-	u.err = u.stage.openFor(a.env, &u.target, a.temp)
+	u.err = u.stage.openFor(a, &u.target)
 }
 
 // write stages content. After a failure the rest is skipped.
 func (u *upload) write(b []byte) {
-	for len(b) > 0 && u.err == nil {
-		n, err := unix.Write(u.stage.fd, b)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			u.err = opError("write", u.target.path, err)
-			u.stage.discard()
-			return
-		}
-		b = b[n:]
-		u.size += int64(n)
+	if len(b) == 0 || u.err != nil {
+		return
+	}
+	n, err := writeAt(u.stage.fd, b, u.size)
+	u.size += int64(n)
+	if err != nil {
+		u.err = opError("write", u.target.path, err)
+		u.stage.discard()
 	}
 }
 
@@ -134,6 +130,8 @@ func (u *upload) commit() {
 // wait holds the connection until the upload is in place: a write_file takes effect before the next frame is looked at.
 func (u *upload) wait() {
 	u.committing = true
+	a := u.conn.agent
+	a.commits = append(a.commits, u)
 	u.conn.due++
 	u.conn.stream.Pause()
 }
@@ -143,7 +141,7 @@ func (u *upload) reply() {
 	u.stage.discard()
 	reason := ""
 	if u.err != nil {
-		reason = clip(u.err.Error())
+		reason = clip(u.err.Error(), maxText)
 	}
 	c := u.conn
 	seq, waited := u.seq, u.committing
@@ -152,12 +150,11 @@ func (u *upload) reply() {
 		c.reply(framing.AppendWriteFileResult(c.stream.Space(framing.HeaderSize+3+len(reason)), seq, reason))
 		return
 	}
-	if c.state == connClosed {
-		return
-	}
+	c.agent.commits = remove(c.agent.commits, u)
 	c.stream.Resume()
 	c.replyLater(framing.AppendWriteFileResult(nil, seq, reason))
 	c.sent()
+	c.agent.stepDown()
 }
 
 // endUpload: the connection has no upload any more.
@@ -170,5 +167,11 @@ func (c *conn) endUpload() {
 	}
 }
 
-// discard undoes an upload that will not be whole.
-func (u *upload) discard() { u.stage.discard() }
+// abandon lets go of an upload that is being put in place, for the agent is at its end.
+func (u *upload) abandon() {
+	a := u.conn.agent
+	a.commits = remove(a.commits, u)
+	u.copy.close()
+	u.sudo.close()
+	u.stage.discard()
+}

@@ -45,7 +45,6 @@ type Machine struct {
 	process *process
 	qmp     *vmm.QMP
 	device  *vhostvsock.Device
-	cid     uint32
 
 	files  []string
 	served chan struct{} // closed when the device's loop has ended

@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"wick/cmd/wick/internal/vmm"
+	"wick/framing"
+	"wick/framing/client"
 	"wick/reactor/leaktest"
 )
 
@@ -78,6 +81,43 @@ func TestBootErrors(t *testing.T) {
 				t.Errorf("console %q, want %q", got, tt.console)
 			}
 		})
+	}
+}
+
+// A guest that could not boot says why on a connection of its own, and then goes down.
+func TestGuestSaysWhy(t *testing.T) {
+	seen := &watcher{text: "no overlay\n", found: make(chan struct{})}
+	choice := fake(t, "echo 'vm-init: no overlay'; exec sleep 60")
+	m, err := Start(testContext(t), Config{Choice: choice, Dir: socketDir(t), Console: seen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Kill() })
+	said := make(chan error, 1)
+	go func() {
+		<-seen.found
+		for {
+			conn, err := net.Dial("unix", m.UDS()+"_1000")
+			if err != nil {
+				time.Sleep(time.Millisecond) // Dial does not listen yet
+				continue
+			}
+			_, err = conn.Write(framing.AppendError(nil, 0, "overlay: no such device"))
+			conn.Close()
+			m.Kill()
+			said <- err
+			return
+		}
+	}()
+	_, err = m.Dial(testContext(t), time.Minute)
+	if err := <-said; err != nil {
+		t.Fatal(err)
+	}
+	if guest, ok := errors.AsType[*client.BootError](err); !ok || guest.Message != "overlay: no such device" {
+		t.Errorf("error %v, want what the guest said", err)
+	}
+	if boot, ok := errors.AsType[*BootError](err); !ok || len(boot.Console) != 1 || boot.Console[0] != "vm-init: no overlay" {
+		t.Errorf("error %#v, want the console with it", err)
 	}
 }
 

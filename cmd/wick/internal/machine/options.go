@@ -129,6 +129,7 @@ const (
 	Booting                  // Detail is what it runs on
 	Ready                    // Took is the time since Booting
 	PoweringOff              //
+	Killed                   // Detail is why it did not go down in order
 	Kept                     // Detail is the directory that is left
 )
 

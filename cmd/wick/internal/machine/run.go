@@ -74,8 +74,10 @@ func both(a *os.File, b io.Writer) io.Writer {
 func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	config := Config{
 		Console: o.Console, Logger: o.Logger,
-		Spec: vmm.Spec{MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, InitArgs: o.InitArgs, Verbose: o.Console != nil},
+		Spec: vmm.Spec{MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, Verbose: o.Console != nil},
 	}
+	// Of an option given twice vm-init takes the last, so the user's win.
+	config.Spec.InitArgs = append([]string{"--hostname=wick"}, o.InitArgs...)
 	host := vmm.Look()
 	if host.Firecracker == "" && host.QEMU == "" {
 		// Before anything is fetched in vain.
@@ -144,7 +146,7 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) (*client.Result
 	defer c.Close()
 	ui.Event(Event{Stage: Ready, Took: time.Since(began)})
 	result, err := o.use(ctx, c)
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	} else if gone, ok := errors.AsType[*client.ConnError](err); ok {
 		err = m.explain(gone)
@@ -153,9 +155,9 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) (*client.Result
 	// The user's ctx may have ended, and the guest is to go down in order all the same.
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
 	defer cancel()
-	if downErr := m.PowerOff(limit, c); err == nil && downErr != nil {
-		// The command has run, and the result is good: that the machine then had to be killed is no failure of it.
-		result.Stderr = append(result.Stderr, fmt.Sprintf("wick: %v\n", downErr)...)
+	if down := m.PowerOff(limit, c); down != nil {
+		// No error of the run: the command has run, or there is a better error already.
+		ui.Event(Event{Stage: Killed, Detail: down.Error()})
 	}
 	return result, err
 }

@@ -1,0 +1,66 @@
+package agent
+
+import "wick/framing"
+
+// environ gathers the environment of a command, KEY=value each, of which the last of a name counts. A host may send as many
+// as fit in its message, so a name is found by its hash.
+type environ struct {
+	entries []string
+	table   []int32 // index+1 of the entry whose name has that hash, or a little less; its length is a power of two
+}
+
+// childEnv is the agent's own environment with the entries added.
+func (a *Agent) childEnv(added framing.Env) []string {
+	if added.Len() == 0 {
+		return a.env
+	}
+	size := 16
+	for size < 2*(len(a.env)+added.Len()) {
+		size *= 2
+	}
+	e := environ{make([]string, 0, len(a.env)+added.Len()), make([]int32, size)}
+	for _, entry := range a.env {
+		name, _, _ := cut(entry, '=')
+		e.set(entry, len(name))
+	}
+	for key, value := range added.All {
+		e.set(string(key)+"="+string(value), len(key))
+	}
+	return e.entries
+}
+
+// set takes an entry whose name is that long.
+func (e *environ) set(entry string, name int) {
+	const offset, prime = 2166136261, 16777619 // FNV-1a
+	hash := uint32(offset)
+	for i := range name {
+		hash = (hash ^ uint32(entry[i])) * prime
+	}
+	for ; ; hash++ {
+		place := &e.table[hash&uint32(len(e.table)-1)]
+		if *place == 0 {
+			e.entries = append(e.entries, entry)
+			*place = int32(len(e.entries))
+			return
+		}
+		if old := &e.entries[*place-1]; sameName(*old, entry, name) {
+			*old = entry
+			return
+		}
+	}
+}
+
+// sameName reports whether both entries have the same name, which is n bytes long in b.
+func sameName(a, b string, n int) bool {
+	return len(a) >= n && a[:n] == b[:n] && (len(a) == n || a[n] == '=')
+}
+
+// lookup is the value of a name in the agent's environment, or empty.
+func (a *Agent) lookup(name string) string {
+	for _, entry := range a.env {
+		if key, value, ok := cut(entry, '='); ok && key == name {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,244 @@
+package reactor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The bugs of streams; see regressions_test.go.
+
+// What was written while a source waited for the socket was sent before it, in the middle of a message whose head was
+// already queued.
+func TestNothingOvertakesASource(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 4)
+	h, far := open(t, l)
+	filler := fill(t, h.s.FD())
+	h.say("head ")
+	h.s.Send(&text{body: []byte("body "), step: 5})
+	if !h.s.Busy() {
+		t.Error("not busy while a source waits")
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("space in front of a source")
+			}
+		}()
+		h.s.Space(1)
+	}()
+	h.drained = func() {
+		if h.drains == 1 {
+			h.say("tail")
+		}
+	}
+	var got []byte
+	until(t, l, "the tail", func() bool {
+		got = append(got, drain(t, far)...)
+		return strings.HasSuffix(string(got), "tail")
+	})
+	if got := string(got[filler:]); got != "head body tail" {
+		t.Errorf("sent %q", got)
+	}
+}
+
+// The buffer of the kept input went back to the pool while Input was reading it, if Input closed the stream, or a
+// flush within it failed. With more than the pool keeps warm its memory was gone as well.
+func TestInputKeepsItsBuffer(t *testing.T) {
+	t.Parallel()
+	for _, panics := range []bool{false, true} {
+		l := newLoop(t, 2)
+		h, far := open(t, l)
+		write(t, far, "one ")
+		h.input = func(b []byte) int {
+			if string(b) == "one " {
+				return 0 // to be kept
+			}
+			h.s.Close()
+			for range 2 {
+				if other := l.buffers.Get(); other != nil {
+					copy(other, "XXXXXXXXXX")
+					defer l.buffers.Put(other)
+				}
+			}
+			if string(b) != "one two" {
+				t.Errorf("input became %q", b)
+			}
+			if panics {
+				panic("in input")
+			}
+			return len(b)
+		}
+		until(t, l, "the first", func() bool { return h.s.kept > 0 })
+		write(t, far, "two")
+		until(t, l, "the end", func() bool { return !h.s.Descriptor.Open() })
+		allFree(t, l)
+	}
+}
+
+// A source that closes its stream had the loop send from a buffer that was no more.
+func TestFillCloses(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, _ := open(t, l)
+	src := &text{body: []byte("body"), step: 4}
+	src.fill = func() { h.s.Close() }
+	h.s.Send(src)
+	if h.s.Descriptor.Open() || src.sent != 0 || src.lost != 1 {
+		t.Errorf("open %v, sent %d, lost %d", h.s.Descriptor.Open(), src.sent, src.lost)
+	}
+	allFree(t, l)
+}
+
+// A source that says neither bytes nor the end kept the loop for ever.
+func TestSourceOfNothing(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, _ := open(t, l)
+	src := &text{body: []byte("body"), step: 0}
+	h.s.Send(src)
+	if h.s.Descriptor.Open() || src.lost != 1 || len(h.values) != 1 {
+		t.Errorf("open %v, lost %d, failed %v", h.s.Descriptor.Open(), src.lost, h.values)
+	}
+	allFree(t, l)
+}
+
+// Sent that sends the next source recursed, and its turn had no end.
+func TestSourcesInAChainAreBounded(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, far := open(t, l)
+	const chain = 1000
+	made := 0
+	var next func()
+	next = func() {
+		if made++; made <= chain {
+			src := &text{body: []byte("x"), step: 1}
+			src.done = next
+			h.s.Send(src)
+		}
+	}
+	next()
+	if made > 2*writeBatch {
+		t.Errorf("%d sources in one flush", made)
+	}
+	got := 0
+	until(t, l, "the chain", func() bool { got += len(drain(t, far)); return h.s.Idle() })
+	if got += len(drain(t, far)); got != chain {
+		t.Errorf("%d bytes", got)
+	}
+}
+
+// A panic of a stream's source hit the handler that had happened to call Send, and the stream went on from the middle
+// of the message.
+func TestFillPanicsUnderAnother(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, _ := open(t, l)
+	src := &text{body: []byte("body"), step: 2, fill: func() { panic("in fill") }}
+	after := false
+	var tm Timer
+	l.Start(&tm, 0, expiredFunc(func(*Timer) {
+		h.s.Send(src)
+		after = true
+	}))
+	poll(t, l)
+	until(t, l, "the timer", func() bool { return after })
+	if h.s.Descriptor.Open() || src.lost != 1 {
+		t.Errorf("open %v, lost %d", h.s.Descriptor.Open(), src.lost)
+	}
+	h.once(t, "in fill", "TestFillPanicsUnderAnother")
+	allFree(t, l)
+}
+
+// A pause that was over before Input returned left what Input had left where it was.
+func TestPausedAndResumedWithinInput(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, far := open(t, l)
+	calls := 0
+	h.input = func(b []byte) int {
+		if calls++; calls == 1 {
+			h.s.Pause()
+			h.s.Resume()
+			return 1
+		}
+		return len(b)
+	}
+	write(t, far, "ab")
+	until(t, l, "the second byte", func() bool { return calls == 2 })
+	poll(t, l)
+	if calls != 2 {
+		t.Errorf("called %d times", calls)
+	}
+	allFree(t, l)
+}
+
+// A source given to a stream that is closed was never told, and kept what it held.
+func TestSendToAClosedStream(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, _ := open(t, l)
+	h.s.Close()
+	src := &text{body: []byte("body")}
+	h.s.Send(src)
+	h.say("lost")
+	h.s.Resume()
+	h.s.Flush()
+	if src.lost != 1 || h.s.tail != 0 {
+		t.Errorf("lost %d, queued %d", src.lost, h.s.tail)
+	}
+	allFree(t, l)
+}
+
+// A stream opened again remembered that the last one had ended, and never read.
+func TestStreamOpenedAgain(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, far := open(t, l)
+	if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	until(t, l, "the end", func() bool { return len(h.ends) == 1 })
+	h.s.Pause()
+	h.s.Close()
+	ours, theirs := pair(t)
+	t.Cleanup(func() { unix.Close(theirs) })
+	h.s.Open(l, ours, "again", h)
+	for _, want := range []string{"again", "again and again"} {
+		write(t, theirs, want[len(h.got):])
+		until(t, l, "input", func() bool { return string(h.got) == want })
+	}
+}
+
+// A handler that takes nothing from a full buffer made a read of no bytes look like the far end's orderly end.
+func TestFullBufferIsNotTheEnd(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, far := open(t, l)
+	h.input = func([]byte) int { return 0 }
+	until(t, l, "the end", func() bool {
+		unix.Write(far, make([]byte, 1000))
+		return len(h.ends) > 0
+	})
+	if !errors.Is(h.ends[0], unix.EMSGSIZE) || len(h.ends) != 1 {
+		t.Errorf("ended with %v", h.ends)
+	}
+	allFree(t, l)
+}
+
+// Append beyond the space that was asked for moves the bytes elsewhere; what then was sent was whatever the buffer held.
+func TestCommitOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, _ := open(t, l)
+	defer func() {
+		if recover() == nil {
+			t.Error("committed")
+		}
+	}()
+	h.s.Commit(append(h.s.Space(10), make([]byte, BufferSize+1)...))
+}

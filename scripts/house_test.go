@@ -1,0 +1,263 @@
+// Package scripts_test checks the rules of the house, which are about the module as a whole and so belong to no package of
+// it: they stand beside the script that runs all tests.
+package scripts_test
+
+import (
+	"bytes"
+	"go/ast"
+	"go/build"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// guestCommands are what runs in a guest; guestPackages are what they are made of.
+var (
+	guestCommands = []string{"./cmd/vsock-agent", "./cmd/vm-init"}
+	guestPackages = []string{"framing", "reactor", "reactor/agent", "sysinit", "cmd/vsock-agent", "cmd/vm-init"}
+)
+
+// TestMain lets the tests see the module from its root.
+func TestMain(m *testing.M) {
+	if err := os.Chdir(".."); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+func goList(t *testing.T, arch string, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd.Args, err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+// goFiles calls f for every Go file of the module, as git would list them: nothing hidden, nothing built.
+func goFiles(t *testing.T, f func(path string)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || path == "dist") {
+			return filepath.SkipDir
+		}
+		if !d.IsDir() && strings.HasSuffix(path, ".go") {
+			f(path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFormatted(t *testing.T) {
+	goFiles(t, func(path string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		formatted, err := format.Source(text)
+		if err != nil {
+			t.Error(err)
+		} else if !bytes.Equal(text, formatted) {
+			t.Errorf("%s: run gofmt -w on it", path)
+		}
+	})
+}
+
+// banned are packages that a guest's binary is not to have, with what each adds to a static, stripped one that has
+// golang.org/x/sys/unix alone (1316 KB; Go 1.26, amd64), and why there is no need for it. A package that is not listed here is no
+// more welcome: what is allowed is in allowed.
+var banned = map[string]string{
+	"net":              "656 KB: a second poller, a resolver, goroutines; sockets are golang.org/x/sys/unix",
+	"net/http":         "4392 KB: there is no HTTP in the guest",
+	"os":               "144 KB: its files come with a poller and finalizers; files are golang.org/x/sys/unix",
+	"os/exec":          "372 KB: goroutines per command, and it waits for children behind the reaper's back; reactor spawns",
+	"os/signal":        "88 KB: a goroutine and a thread of its own; reactor has signals as a descriptor",
+	"os/user":          "300 KB: parses /etc/passwd; uid numbers do",
+	"fmt":              "232 KB: reflection; strconv and + do",
+	"log":              "288 KB: fmt, and a mutex",
+	"log/slog":         "688 KB: fmt, reflection, JSON; the guest's lines are made by hand",
+	"encoding/json":    "488 KB: the wire is binary",
+	"context":          "108 KB: cancelling is for goroutines, and there is one",
+	"path/filepath":    "60 KB: comes with os; paths are bytes here",
+	"io/fs":            "nothing by itself, but what would use it is os",
+	"text/template":    "1392 KB, and it turns off the linker's dead code elimination of methods",
+	"text/tabwriter":   "248 KB: nobody reads tables in the guest",
+	"regexp":           "320 KB: nothing in the guest is matched",
+	"bufio":            "nothing by itself, but it allocates its own buffers beside the free list",
+	"flag":             "312 KB: fmt and reflection; a handful of flags are parsed by hand",
+	"runtime/debug":    "68 KB: comes with os; runtime does for stacks, see reactor",
+	"runtime/pprof":    "520 KB: compress/gzip and text/tabwriter; profile the benchmarks instead",
+	"math/big":         "152 KB: no such numbers",
+	"math/rand":        "16 KB: names that must be unique come from the pid and a counter",
+	"crypto/rand":      "244 KB: nothing secret is made in the guest",
+	"unicode/utf16":    "what would use it is encoding/json",
+	"compress/gzip":    "nothing is compressed on the wire",
+	"internal/poll":    "the runtime's poller; reactor's is the only one",
+	"internal/testlog": "comes with os",
+}
+
+// allowed are the packages that pay for themselves, beside ours and what golang.org/x/sys/unix itself needs.
+var allowed = map[string]string{
+	"container/heap": "1 KB: the timers",
+}
+
+// bannedDirectly are packages that are in the binary anyway, as golang.org/x/sys/unix needs them; but what of them is
+// linked depends on what is called.
+var bannedDirectly = map[string]string{
+	"reflect":         "120 KB, and methods that are looked up by name keep all methods alive",
+	"encoding/binary": "0 KB for its byte orders, but its Read and Write reflect; framing has its own byte order",
+	"sync":            "there is one goroutine, so there is nothing to lock",
+	"sort":            "slices does it without an interface and its allocations",
+}
+
+// TestGuestImports keeps the guest's commands small and on one goroutine.
+func TestGuestImports(t *testing.T) {
+	for _, arch := range []string{"amd64", "arm64"} {
+		needed := map[string]bool{}
+		for _, p := range goList(t, arch, "-deps", "golang.org/x/sys/unix") {
+			needed[p] = true
+		}
+		for _, command := range guestCommands {
+			for _, line := range goList(t, arch, "-deps", "-f", `{{.ImportPath}} {{join .Imports " "}}`, command) {
+				p, imports, _ := strings.Cut(line, " ")
+				ours := strings.HasPrefix(p, "wick/")
+				if !ours && !needed[p] && allowed[p] == "" {
+					reason := banned[p]
+					if reason == "" {
+						reason = "it is in no list of house_test.go: what does it cost, and does it pay?"
+					}
+					t.Errorf("%s on %s has %s: %s", command, arch, p, reason)
+				}
+				for _, imported := range strings.Fields(imports) {
+					if reason := bannedDirectly[imported]; ours && reason != "" {
+						t.Errorf("%s imports %s: %s", p, imported, reason)
+					}
+				}
+			}
+		}
+	}
+}
+
+// mayImport is the house: what each package may import of ours. A package that is not in it is matched by the longest
+// prefix that ends in /... ; * is anything but bench.
+var mayImport = map[string][]string{
+	"wick/framing":        {},
+	"wick/framing/client": {"wick/framing"},
+	// A fake guest, for tests of hosts.
+	"wick/framing/client/clienttest": {"wick/framing"},
+	"wick/reactor":                   {},
+	"wick/reactor/leaktest":          {},
+	"wick/reactor/agent":             {"wick/framing", "wick/reactor"},
+	"wick/sysinit":                   {},
+	"wick/cmd/vsock-agent":           {"wick/reactor/agent"},
+	"wick/cmd/vm-init":               {"wick/sysinit", "wick/reactor/agent"},
+	"wick/cmd/wick/...":              {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
+	"wick/bench/...":                 {"*", "wick/bench/..."},
+	"wick/scripts":                   {},
+}
+
+func matches(pattern, p string) bool {
+	if pattern == "*" {
+		return !matches("wick/bench/...", p)
+	}
+	if prefix, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return p == prefix || strings.HasPrefix(p, prefix+"/")
+	}
+	return p == pattern
+}
+
+// TestImportDirection keeps the packages in their order: host and guest meet in framing, and nothing imports bench.
+func TestImportDirection(t *testing.T) {
+	for _, line := range goList(t, "amd64", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
+		p, imports, _ := strings.Cut(line, " ")
+		var may []string
+		known := p == "wick" // this one: tests and nothing else
+		for pattern, list := range mayImport {
+			if matches(pattern, p) {
+				may, known = list, true
+			}
+		}
+		if !known {
+			t.Errorf("%s has no place in mayImport", p)
+		}
+		for _, imported := range strings.Fields(imports) {
+			if !strings.HasPrefix(imported, "wick/") {
+				continue
+			}
+			if !slices.ContainsFunc(may, func(pattern string) bool { return matches(pattern, imported) }) {
+				t.Errorf("%s imports %s; of ours it may import %q", p, imported, may)
+			}
+		}
+	}
+}
+
+// TestOneGoroutine keeps goroutines and what they need among each other out of the guest's source. What no guest builds
+// (the fallback for signals on other architectures) is not looked at.
+func TestOneGoroutine(t *testing.T) {
+	for _, dir := range guestPackages {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s has no Go files: %v", dir, err)
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") || !builtInGuests(t, path) {
+				continue
+			}
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, path, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				what := ""
+				switch n := n.(type) {
+				case *ast.GoStmt:
+					what = "a go statement"
+				case *ast.ChanType:
+					what = "a channel"
+				case *ast.SelectStmt:
+					what = "a select"
+				case *ast.SelectorExpr:
+					if x, ok := n.X.(*ast.Ident); ok && x.Name == "sync" {
+						what = "sync." + n.Sel.Name
+					}
+				}
+				if what != "" {
+					t.Errorf("%s: %s: everything in the guest is on one goroutine", set.Position(n.Pos()), what)
+				}
+				return true
+			})
+		}
+	}
+}
+
+func builtInGuests(t *testing.T, path string) bool {
+	for _, arch := range []string{"amd64", "arm64"} {
+		ctx := build.Default
+		ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = "linux", arch, false
+		ok, err := ctx.MatchFile(filepath.Dir(path), filepath.Base(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			return true
+		}
+	}
+	return false
+}
