@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"wick/framing"
+	"wick/framing/client"
 )
 
 // TestBootFails boots machines that cannot come up. Each tells its host which step failed, and on what, in one error frame, says so
@@ -79,6 +81,24 @@ func fails(t *testing.T, l *lab, c *config, want string) {
 	if all, _ := v.console.look(); strings.Contains(all, "panic") {
 		t.Error("the console tells of a panic")
 	}
+}
+
+// TestBootFailsForDialer has a host that connects to the guest learn the same.
+func TestBootFailsForDialer(t *testing.T) {
+	t.Parallel()
+	l := needLab(t)
+	c := usual(t, l)
+	c.InitArgs = []string{"--overlay=vdb"}
+	v := start(t, l, c)
+	conn, err := client.Dial(deadline(t, bootLimit), "firecracker:"+v.UDS())
+	if err == nil {
+		conn.Close()
+	}
+	want := "vm-init: --overlay vdb: not the absolute path of a device, nor tmpfs"
+	if said, ok := errors.AsType[*client.BootError](err); !ok || said.Message != want {
+		t.Errorf("error %v, want that of a machine that could not boot: %s", err, want)
+	}
+	v.gone()
 }
 
 // fullOverlay makes an overlay image that has no block left, for a directory neither.

@@ -37,7 +37,7 @@ type lab struct {
 
 const initPath = "/sbin/vm-init"
 
-// The lab is made once, by the first test that needs it.
+// The lab is made once, by the first test that needs it. Its images stay in the user's cache, as those of wick run do.
 var theLab = sync.OnceValues(func() (*lab, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -116,9 +116,9 @@ func makeLab(ctx context.Context) (*lab, error) {
 	return l, err
 }
 
-// goBuild builds a program for the guest as those that are shipped are built.
+// goBuild builds a program for the guest as those that are shipped are built, but for the revision: the same source shall give the same images.
 func goBuild(ctx context.Context, out, pkg string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=nogreenteagc")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w: %s", pkg, err, said)

@@ -86,7 +86,7 @@ func testResets(t *testing.T, s *served) {
 		}
 	}
 	t.Logf("back after %v at worst", worst)
-	until(t, s.conn, `[ "$(ps -o args | grep -c '^head -c 10000000')" = 0 ]`)
+	until(t, s.conn, `[ "$(ps -o args | grep -c '^head -c 2000000')" = 0 ]`)
 	run(t, s.conn, "rm /run/gate /root/peer")
 }
 
@@ -114,7 +114,7 @@ func (s *served) load(t *testing.T) (wait func()) {
 				}
 			}
 		})
-		work.Go(func() { c.Exec(ctx, client.Exec{Command: "head -c 10000000 /dev/zero"}) })
+		work.Go(func() { c.Exec(ctx, client.Exec{Command: "head -c 2000000 /dev/zero"}) })
 		<-started
 	}
 	return work.Wait
