@@ -54,6 +54,7 @@ type Agent struct {
 	connID   uint32     // of the newest
 	commands []*command // those that run, or whose result is not decided
 	running  int        // how many of them run
+	garbage  int        // bytes, since it was last collected
 	exits    []*result  // process_exits without a connection
 	commits  []*upload  // whole, and being put in place
 	syncs    syncer
