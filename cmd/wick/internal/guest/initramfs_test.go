@@ -15,9 +15,13 @@ func TestInitramfs(t *testing.T) {
 	l := needLab(t)
 	c := usual(t, l)
 	c.Initramfs, c.Keyboard = l.stay, true
+	c.CPUs = 2
 	c.MemoryMiB = 256 // where 512 processes are no shortage of memory besides
 	c.InitArgs = []string{"--hostname=stays", "--log-level=debug"}
 	v, conn := boot(t, l, c)
+	if got := run(t, conn, "grep -c ^processor /proc/cpuinfo"); got != "2\n" {
+		t.Errorf("the machine has %q processors", got)
+	}
 	if got := run(t, conn, "hostname; cat /etc/hostname; readlink /proc/1/exe"); got != "stays\nwick\n"+initPath+" (deleted)\n" {
 		t.Errorf("got %q", got)
 	}

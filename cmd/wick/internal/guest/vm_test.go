@@ -101,6 +101,12 @@ func boot(t *testing.T, l *lab, c *config) (*vm, *client.Client) {
 // gone waits for the machine to go down by itself, and gives its slot back.
 func (v *vm) gone() {
 	v.t.Helper()
+	v.goneBy("guest-reset")
+}
+
+// goneBy is gone for another way to end than a reset, by QEMU's name for it.
+func (v *vm) goneBy(want string) {
+	v.t.Helper()
 	exit, err := v.Wait(deadline(v.t, downLimit))
 	if err != nil {
 		v.t.Fatalf("the machine does not go down: %v", err)
@@ -108,8 +114,8 @@ func (v *vm) gone() {
 	if exit != (machine.Exit{}) {
 		v.t.Errorf("the machine ended by %v, want that the guest went down", exit)
 	}
-	if reason := v.QMP().Reason(); reason != "guest-reset" {
-		v.t.Errorf("qemu's reason is %q, want guest-reset", reason)
+	if reason := v.QMP().Reason(); reason != want {
+		v.t.Errorf("qemu's reason is %q, want %s", reason, want)
 	}
 	v.free()
 }

@@ -47,12 +47,14 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestMemoryOverlay boots a machine to be thrown away, with no disk for what it writes.
+// TestMemoryOverlay boots a machine to be thrown away, with no disk for what it writes. Its command line has words that are not for
+// vm-init: one for the environment, and one for nobody. In the end it is switched off instead of reset.
 func TestMemoryOverlay(t *testing.T) {
 	t.Parallel()
 	l := needLab(t)
 	c := usual(t, l)
-	c.overlay, c.InitArgs = "", []string{"--overlay=tmpfs", "--tmpfs-size=8m"}
+	c.overlay, c.InitArgs = "", []string{"--overlay=tmpfs", "--tmpfs-size=8m", "--end=poweroff"}
+	c.Cmdline = []string{"splash", "TZ=MARS-1"}
 	v, conn := boot(t, l, c)
 	put(t, conn, "/etc/hostname", []byte("changed\n"))
 	r := result(t, conn, client.Exec{Command: "cat /etc/hostname; rm /etc/hosts; dd if=/dev/zero of=/fill bs=64k"})
@@ -62,6 +64,10 @@ func TestMemoryOverlay(t *testing.T) {
 	if _, err := conn.Ping(deadline(t, stepLimit)); err != nil {
 		t.Error(err)
 	}
+	if got := run(t, conn, "date +%Z"); got != "MARS\n" {
+		t.Errorf("the time zone is %q", got)
+	}
+	v.console.await(t, "info arguments ignored words=splash", 1)
 	signal(t, conn, "INT")
-	v.gone()
+	v.goneBy("guest-shutdown")
 }
