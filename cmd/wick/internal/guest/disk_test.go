@@ -54,8 +54,14 @@ func wantClean(t *testing.T, image string) {
 	if out, err := e2fs(t, "e2fsck", "-f", "-n", image); err != nil || strings.Contains(out, "Fix?") || strings.Contains(out, "recovery") {
 		t.Errorf("e2fsck -fn: %v\n%s", err, out)
 	}
-	if out, err := e2fs(t, "dumpe2fs", "-h", image); err != nil || strings.Contains(out, "needs_recovery") {
-		t.Errorf("the journal is not empty: %v\n%s", err, out)
+	out, err := e2fs(t, "dumpe2fs", "-h", image)
+	if err != nil {
+		t.Errorf("dumpe2fs: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "needs_recovery") {
+			t.Errorf("the journal is not empty: %s", line)
+		}
 	}
 }
 
