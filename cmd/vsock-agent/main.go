@@ -13,12 +13,14 @@ import (
 // version is set by the linker.
 var version = "devel"
 
-const usage = `usage: vsock-agent [options]
+const head = `usage: vsock-agent [options]
 
 Serves the host of this machine: runs its commands and writes its files. Without
 options it both connects to vsock 2:1000 and listens on vsock port 1000.
 
-` + agent.Usage + `  --version               print the version
+`
+
+const tail = `  --version               print the version
   --help                  print this text
 
 It ends on SIGTERM and SIGINT. Exit status: 0 after a signal, 2 for a wrong
@@ -65,7 +67,7 @@ func parse(o *agent.Options, args []string) (done string, err error) {
 		case "--version":
 			return "vsock-agent " + version + "\n", nil
 		case "--help", "-h":
-			return usage, nil
+			return head + agent.Usage() + tail, nil
 		}
 		if equals < 0 && o.Known(name) {
 			if len(args) == 0 {

@@ -27,7 +27,7 @@ type capture struct {
 
 // open makes the pipe and begins to read it. The caller closes the end for writing that it gets.
 func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err error) {
-	*o = capture{agent: a, owner: owner, spool: -1, limit: maxKept}
+	*o = capture{agent: a, owner: owner, spool: -1, limit: min(maxKept, int64(a.cfg.Limits.Spool)<<20)}
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		o.ended = true
@@ -106,7 +106,13 @@ func (o *capture) hold(b []byte) int {
 	default:
 		return o.toSpool(b)
 	}
+	b = b[:min(int64(len(b)), o.agent.spoolRoom())]
+	if len(b) == 0 {
+		o.limit = o.kept
+		return 0
+	}
 	n, err := writeAt(o.spool, b, o.kept)
+	o.agent.spooled += int64(n)
 	if err != nil {
 		o.agent.log.Warn("output truncated", "pid", num(o.pid), "error", err.Error())
 		o.limit = o.kept + int64(n)
@@ -117,6 +123,10 @@ func (o *capture) hold(b []byte) int {
 // toSpool moves what is held in memory to a file, with b behind it.
 func (o *capture) toSpool(b []byte) int {
 	held := o.buf[:o.kept]
+	if size := o.kept + int64(len(b)); size > o.agent.spoolRoom() {
+		o.limit = o.kept
+		return 0
+	}
 	fd, err := o.agent.openSpool(held, b)
 	if err != nil {
 		// No directory takes a file. Memory of the kernel's, not of this process, takes a little.
@@ -131,9 +141,13 @@ func (o *capture) toSpool(b []byte) int {
 		return 0
 	}
 	o.spool = fd
+	o.agent.spooled += o.kept + int64(len(b))
 	o.giveBack()
 	return len(b)
 }
+
+// spoolRoom is how many bytes of output may still be put on disk.
+func (a *Agent) spoolRoom() int64 { return int64(a.cfg.Limits.SpoolTotal)<<20 - a.spooled }
 
 // giveBack returns the buffer, if there is one.
 func (o *capture) giveBack() {
@@ -172,6 +186,7 @@ func (o *capture) release() {
 	if o.spool >= 0 {
 		unix.Close(o.spool)
 		o.spool = -1
+		o.agent.spooled -= o.kept
 	}
 	o.kept = 0
 }

@@ -77,12 +77,16 @@ func (c *conn) replyEmpty(t framing.Type, seq uint32) {
 }
 
 // send queues a frame that is made while it is sent. The connection does not end before.
+//
+//go:noinline
 func (c *conn) send(src reactor.Source) {
 	c.due++
 	c.stream.Send(src)
 }
 
 // sent is the other end of send.
+//
+//go:noinline
 func (c *conn) sent() {
 	c.due--
 	c.settle()

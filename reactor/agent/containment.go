@@ -28,13 +28,13 @@ type cgroup struct {
 
 const (
 	// maxIdle is the most cgroups kept for later commands.
-	maxIdle = maxCommands
+	maxIdle = 256
 	// reclaimBatch is the most cgroups that one command looks at to find an empty one.
 	reclaimBatch = 8
 )
 
 // open makes the directory, below the cgroup that the agent itself is in, and says once which way commands are contained.
-func (t *containment) open(log *Log, maxPids int) {
+func (t *containment) open(log *Log, maxPids uint32) {
 	base, err := ownCgroup()
 	if err == nil {
 		// There may be one of an agent that did not end in order, and had this process's number.

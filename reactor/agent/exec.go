@@ -20,8 +20,8 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		return
 	}
 	a := c.agent
-	if a.running >= maxCommands {
-		c.replyError(seq, "too many commands running (limit "+num(maxCommands)+")")
+	if a.running >= int(a.cfg.Limits.Commands) {
+		c.replyError(seq, "too many commands running (limit "+num(a.cfg.Limits.Commands)+")")
 		return
 	}
 	a.collect(len(payload))

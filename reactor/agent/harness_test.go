@@ -21,6 +21,7 @@ const patience = 30 * time.Second
 
 // box is an agent at a Unix socket, on a goroutine of its own, and a way to look into it.
 type box struct {
+	limits Limits
 	*testing.T
 	dir  string // of the socket
 	work string // TMPDIR
@@ -67,6 +68,7 @@ func (b *box) start() {
 		a, err := New(Config{
 			UnixSocket: b.path(),
 			Log:        NewLog(-1, LevelError),
+			Limits:     b.limits,
 			Env:        []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + b.work, "BOX=" + b.dir},
 		})
 		if err == nil {

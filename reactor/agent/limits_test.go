@@ -36,6 +36,13 @@ func TestPingAllocs(t *testing.T) {
 	}
 }
 
+// The limits that an agent has if it is not told otherwise.
+const (
+	maxConns     = 64
+	maxCommands  = 256
+	maxKeptExits = 256
+)
+
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	b := startBox(t)
@@ -44,6 +51,7 @@ func TestTooManyConnections(t *testing.T) {
 		hosts = append(hosts, b.dial())
 	}
 	h := b.dialRaw()
+	h.want(framing.TypeReady, 0)
 	if text := h.want(framing.TypeError, 0); !bytes.Contains(text, []byte("too many connections (limit 64)")) {
 		t.Errorf("%q", text)
 	}
@@ -184,6 +192,48 @@ func TestSpool(t *testing.T) {
 			b.quiet(1)
 		})
 	}
+}
+
+// TestSpoolLimits bounds what outputs have on disk, one and all together, and gives the room back.
+func TestSpoolLimits(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	b := newBox(t)
+	b.limits = Limits{Spool: 2, SpoolTotal: 3}
+	b.start()
+	t.Cleanup(b.stop)
+	path, f := b.fifo("go")
+	h := b.dial()
+	// Two that have written what they have to write and wait: the second finds one MiB left.
+	for seq := range uint32(2) {
+		h.exec(seq, "head -c 3145728 /dev/zero; read x < "+path)
+		kept := min(3, 2*(int64(seq)+1)) * mib
+		b.until("output is on disk", func(a *Agent) bool {
+			return a.spooled >= kept-64<<10 && len(a.commands) == int(seq)+1 && a.commands[seq].stdout.kept+a.commands[seq].stdout.dropped == 3*mib
+		})
+	}
+	f.WriteString("\n\n")
+	total := 0
+	for range 2 {
+		_, _, payload := h.read()
+		var r framing.ExecResult
+		if err := framing.ParseExecResult(payload, &r); err != nil {
+			t.Fatal(err)
+		}
+		if notice := "[output truncated: " + num(3*mib-len(r.Stdout)) + " bytes of stdout, 0 bytes of stderr dropped]"; string(r.Stderr) != notice {
+			t.Errorf("stderr %q, want %q", r.Stderr, notice)
+		}
+		total += len(r.Stdout)
+	}
+	if total > 3*mib || total < 3*mib-64<<10 {
+		t.Errorf("%d bytes kept of both, want 3 MiB", total)
+	}
+	b.quiet(1)
+	b.do(func(a *Agent) {
+		if a.spooled != 0 {
+			t.Errorf("%d bytes still counted", a.spooled)
+		}
+	})
 }
 
 // fullDir is a directory of so little room, in bytes.

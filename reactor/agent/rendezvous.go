@@ -215,7 +215,7 @@ func (r *rendezvous) stopListening() {
 }
 
 // Accepted implements [reactor.ListenHandler]. Whoever may connect is decided by the socket's mode.
-func (r *rendezvous) Accepted(fd int, _ unix.Sockaddr) { r.agent.accept(fd, r, r.path) }
+func (r *rendezvous) Accepted(fd int, _ reactor.Peer) { r.agent.accept(fd, r, r.path) }
 
 // AcceptFailed implements [reactor.ListenHandler].
 func (r *rendezvous) AcceptFailed(err error) {
@@ -272,6 +272,8 @@ func inodeOf(path string) (id inode, changed unix.Timespec, err error) {
 }
 
 // dirOf is the directory that a path is in.
+//
+//go:noinline
 func dirOf(path string) string {
 	slash := lastSlash(path)
 	if slash < 0 {
