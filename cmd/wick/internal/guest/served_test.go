@@ -18,10 +18,40 @@ type served struct {
 	conn   *client.Client
 }
 
-// TestServed has one machine with 128 MiB do all that a guest does while it is up. The order matters in two places: the
-// figures are those of a machine that has done nothing yet, and the way down is the end.
+// TestServed has one machine say and do all that a host can ask for. The order matters in two places: the figures are those of a
+// machine that has done nothing yet, and shutdown is its end.
 func TestServed(t *testing.T) {
 	t.Parallel()
+	s := serve(t)
+	s.all(t, []servedTest{
+		{"figures", testFigures},
+		{"requests", testRequests},
+		{"frames", testFrames},
+		{"both ways at once", testBothWays},
+		{"large", testLarge},
+		{"mounts", testMounts},
+		{"shutdown", testShutdown},
+	})
+}
+
+// TestTrouble has another one live through what processes and hosts do to it.
+func TestTrouble(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.all(t, []servedTest{
+		{"orphans", testOrphans},
+		{"signals", testSignals},
+		{"peer", testPeer},
+		{"daemon", testDaemon},
+		{"fork bomb", testForkBomb},
+		{"resets", testResets},
+		{"shutdown", testShutdown},
+	})
+}
+
+// serve boots the machine, with 128 MiB.
+func serve(t *testing.T) *served {
+	t.Helper()
 	l := needLab(t)
 	c := usual(t, l)
 	c.MemoryMiB = 128
@@ -34,24 +64,17 @@ func TestServed(t *testing.T) {
 	t.Cleanup(func() { s.listen.Close() })
 	s.accept(t)
 	t.Cleanup(func() { s.conn.Close() })
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, *served)
-	}{
-		{"figures", testFigures},
-		{"requests", testRequests},
-		{"frames", testFrames},
-		{"both ways at once", testBothWays},
-		{"large", testLarge},
-		{"mounts", testMounts},
-		{"orphans", testOrphans},
-		{"signals", testSignals},
-		{"peer", testPeer},
-		{"daemon", testDaemon},
-		{"fork bomb", testForkBomb},
-		{"resets", testResets},
-		{"shutdown", testShutdown},
-	} {
+	return s
+}
+
+type servedTest struct {
+	name string
+	run  func(*testing.T, *served)
+}
+
+// all runs tests in order, as long as there is a machine.
+func (s *served) all(t *testing.T, tests []servedTest) {
+	for _, test := range tests {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, s) }) && s.ended() {
 			t.Fatalf("the machine has ended: %v", s.Exit())
 		}
