@@ -1,0 +1,72 @@
+package guest
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"wick/framing/client"
+)
+
+// testDaemon times out a command that has left a daemon in a session of its own. It goes with the command.
+func testDaemon(t *testing.T, s *served) {
+	const command = `
+mkfifo /run/up
+(setsid sh -c '(echo $$ >/run/daemon; trap "" TERM HUP; echo >/run/up; sleep 1000; sleep 1000) & exit' &)
+read x </run/up
+sleep 1000`
+	r := result(t, s.conn, client.Exec{Command: command, Timeout: 3 * time.Second})
+	if r.ExitCode != 124 || string(r.Stderr) != "Timeout" {
+		t.Errorf("exit code %d, stderr %q, want a timeout", r.ExitCode, r.Stderr)
+	}
+	got := run(t, s.conn, `rm /run/up /run/daemon; ps -o pid,stat,args | grep '[s]leep 1000'; true`)
+	if got != "" {
+		t.Errorf("left of the command:\n%s", got)
+	}
+}
+
+// bomb is the fork bomb, with a function name that busybox takes. By itself its command ends at once and leaves the bomb behind.
+const bomb = "b(){ b|b& };b"
+
+// inTime keeps the bomb's command for its timeout: with no fork, which would fail, and no death for want of memory.
+const inTime = "\necho -1000 >/proc/self/oom_score_adj; exec sleep 1000"
+
+// testForkBomb has the agent answer while a bomb goes off, and be rid of it by the command's timeout.
+func testForkBomb(t *testing.T, s *served) {
+	ctx := deadline(t, 2*stepLimit)
+	pid, err := s.conn.Spawn(ctx, client.Exec{Command: bomb + inTime, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pings, worst := 0, time.Duration(0)
+	ended := make(chan *client.Exit, 1)
+	go func() {
+		e, _ := s.conn.WaitExit(ctx, pid)
+		ended <- e
+	}()
+	for e := (*client.Exit)(nil); e == nil; {
+		took, err := s.conn.Ping(ctx)
+		if err != nil {
+			t.Fatalf("ping %d under the bomb: %v", pings, err)
+		}
+		pings++
+		worst = max(worst, took)
+		select {
+		case e = <-ended:
+			if e == nil {
+				t.Fatal("no exit of the bomb's command")
+			}
+			if e.ExitCode != 124 {
+				t.Errorf("exit code %d, stderr %q, want a timeout", e.ExitCode, clip(e.Stderr))
+			}
+		default:
+		}
+	}
+	t.Logf("%d pings, the longest %v", pings, worst)
+	if left := strings.TrimSpace(run(t, s.conn, "cat /sys/fs/cgroup/wick-1/*/pids.current | sort -n | tail -n 1")); len(left) > 1 {
+		t.Errorf("a command's cgroup has %s processes left", left)
+	}
+	if got := run(t, s.conn, "cat /sys/fs/cgroup/wick-1/*/pids.max | sort -u"); got != "512\n" {
+		t.Errorf("commands may have %q processes", got)
+	}
+}
