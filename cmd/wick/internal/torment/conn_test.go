@@ -34,6 +34,7 @@ type conn struct {
 	name string
 	c    *net.UnixConn
 	done chan struct{} // closed when nothing more is read
+	last chan struct{} // closed when the end was decided
 
 	orders chan func() // run by the reader
 	chunk  int         // how much is read at a time; the reader's
@@ -57,7 +58,7 @@ func (w *world) dial(name string) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{
-		w: w, name: name, c: raw, done: make(chan struct{}), orders: make(chan func(), 4), chunk: 64 << 10,
+		w: w, name: name, c: raw, done: make(chan struct{}), last: make(chan struct{}), orders: make(chan func(), 4), chunk: 64 << 10,
 		changed: make(chan struct{}), pending: map[uint32]*request{},
 	}
 	w.mu.Lock()
@@ -161,8 +162,8 @@ func (c *conn) frame(typ byte, seq uint32, payload []byte) error {
 	if err := q.check(typ, payload); err != nil {
 		return fmt.Errorf("%s: %w", q.what, err)
 	}
-	c.w.replied(q)
 	c.note(func() { delete(c.pending, seq) })
+	c.w.replied()
 	return nil
 }
 
@@ -212,6 +213,7 @@ func (c *conn) expect(how end) bool {
 		return false
 	}
 	c.how = how
+	close(c.last)
 	return true
 }
 

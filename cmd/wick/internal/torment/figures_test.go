@@ -148,7 +148,7 @@ func (f figures) beyond(first figures) []string {
 
 // look takes the figures.
 func (w *world) look() (figures, error) {
-	text, err := w.way.look(w.control)
+	text, err := w.way.look(w)
 	if err != nil {
 		return figures{}, err
 	}

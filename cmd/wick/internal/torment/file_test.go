@@ -104,9 +104,9 @@ func (h *host) write(c *conn) *request {
 	}
 	size := someSize(h.r, w.scale.file)
 	if w.scale.huge && h.r.IntN(60) == 0 {
-		size = maxLength - 5 - 7 - len(f.path) - h.r.IntN(3)
+		size = maxLength - 1000 - h.r.IntN(3) // so that a reply has room for it too
 	}
-	content := noise(newRand(uint64(h.r.Uint32()), 1), size)
+	content := noise(h.r, size)
 	if size > 16 {
 		copy(content, w.token()) // no two are the same
 	}
@@ -151,6 +151,10 @@ func (h *host) wrongWrite() *request {
 	}
 	path := wrong[h.r.IntN(len(wrong))]
 	size := 1 + someSize(h.r, h.w.scale.file)
+	if h.w.scale.huge && h.r.IntN(60) == 0 {
+		path = "/dev/null"
+		size = maxLength - 5 - 7 - len(path) // the longest frame there is
+	}
 	return &request{
 		what: "write_file of " + brief([]byte(path)), seq: seq, frame: frameOf(tWriteFile, seq, filePayload(path, noise(h.r, size))),
 		prompt: true, check: func(typ byte, payload []byte) error { return wantWritten(typ, payload, path == "/dev/null") },

@@ -135,9 +135,13 @@ func (h *host) batch(c *conn, n int) error {
 	}
 	switch h.r.IntN(8) {
 	case 0: // nothing is read for a while
-		resume := make(chan struct{})
-		time.AfterFunc(time.Duration(1+h.r.IntN(200))*time.Millisecond, func() { close(resume) })
-		c.order(func() { <-resume })
+		pause := time.Duration(1+h.r.IntN(200)) * time.Millisecond
+		c.order(func() {
+			select {
+			case <-time.After(pause):
+			case <-c.last:
+			}
+		})
 	case 1:
 		few := 1 + h.r.IntN(3)
 		c.order(func() { c.chunk = few })

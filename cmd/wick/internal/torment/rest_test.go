@@ -12,6 +12,8 @@ func (w *world) rest() (figures, error) {
 	if err := w.connect(); err != nil {
 		return figures{}, err
 	}
+	w.releasing.Store(true)
+	defer w.releasing.Store(false)
 	f, err := w.release()
 	if err != nil {
 		return f, err

@@ -118,7 +118,7 @@ func (w *unixWay) dial() (c *net.UnixConn, err error) {
 	return c, err
 }
 
-func (w *unixWay) look(*conn) (string, error) {
+func (w *unixWay) look(*world) (string, error) {
 	cmd := exec.Command("sh", "-c", fmt.Sprintf(lookScript, w.pid(), w.dir+"/files"))
 	cmd.Env = append(os.Environ(), "TMPDIR="+w.tmp(), "LC_ALL=C")
 	out, err := cmd.Output()
@@ -130,7 +130,9 @@ func (w *unixWay) strays() (found []string) {
 	return found
 }
 
-func (w *unixWay) killStrays() { w.eachStray(func(pid int, _ string) { syscall.Kill(pid, syscall.SIGKILL) }) }
+func (w *unixWay) killStrays() {
+	w.eachStray(func(pid int, _ string) { syscall.Kill(pid, syscall.SIGKILL) })
+}
 
 // eachStray finds the living by what only they have in their environment.
 func (w *unixWay) eachStray(f func(pid int, what string)) {

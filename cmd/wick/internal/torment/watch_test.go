@@ -81,7 +81,7 @@ func (w *world) exited(c *conn, payload []byte) error {
 	case s.conn != c && !s.conn.ending():
 		return fmt.Errorf("process_exit of %d came on %s while %s, which spawned it, is open", r.pid, c.name, s.conn.name)
 	}
-	return s.command.check(r)
+	return s.command.check(r, w.releasing.Load())
 }
 
 // silent finds the watch of a process that was ended before it said anything; w.mu is held.

@@ -21,7 +21,7 @@ type way interface {
 	// reset resets all connections at once, as the restore of a snapshot does; false if that is for the hosts to do.
 	reset() bool
 	// look runs the script of package figures on the agent's side.
-	look(c *conn) (string, error)
+	look(w *world) (string, error)
 	// strays are processes that the agent's commands have left, besides its children.
 	strays() []string
 	// pid is the agent's, there.
@@ -55,9 +55,11 @@ type world struct {
 	connNumber atomic.Uint64
 	holding    atomic.Int64
 	running    atomic.Int64 // lost commands that may run on
+	releasing  atomic.Bool  // what waits for the hold is being released
 
 	mu      sync.Mutex
 	err     error
+	changed chan struct{} // closed and replaced when a reply has come
 	failed  chan struct{} // closed with err set
 	conns   map[*conn]bool
 	watches map[string]*watch
@@ -78,7 +80,7 @@ type counts struct {
 func newWorld(t *testing.T, w way, dir string, s scale, seed uint64) *world {
 	t.Helper()
 	world := &world{
-		t: t, way: w, scale: s, seed: seed, dir: dir, failed: make(chan struct{}), conns: map[*conn]bool{}, watches: map[string]*watch{},
+		t: t, way: w, scale: s, seed: seed, dir: dir, failed: make(chan struct{}), changed: make(chan struct{}), conns: map[*conn]bool{}, watches: map[string]*watch{},
 	}
 	for n := range s.hosts {
 		h := &host{w: world, n: n, r: newRand(seed, uint64(n))}
@@ -178,10 +180,12 @@ func (w *world) crowded(payload []byte) bool {
 	return ok
 }
 
-func (w *world) replied(q *request) {
+func (w *world) replied() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.count.replies++
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
 // resetAll resets every connection at once.
