@@ -28,6 +28,10 @@ const (
 	endHard        // it is closed, whatever is in it
 )
 
+func (e end) String() string {
+	return [...]string{"no end", "half-close", "refusal", "drained end", "reset", "hard close"}[e]
+}
+
 // conn is one connection to the agent, and what is owed on it.
 type conn struct {
 	w    *world
@@ -217,6 +221,16 @@ func (c *conn) expect(how end) bool {
 	return true
 }
 
+// broken says that somebody else ends the connection, whatever the host is about to do.
+func (c *conn) broken() {
+	if c.expect(endHard) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.how = endHard
+}
+
 func (c *conn) ending() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -276,11 +290,11 @@ func (c *conn) settled() error {
 
 // finish ends the connection so, and does not wait for that.
 func (c *conn) finish(how end) {
+	if !c.w.way.exact() {
+		how = endHard // a vsock device knows no half-close, and what is under way is lost in any case
+	}
 	if !c.expect(how) {
 		return
-	}
-	if !c.w.way.exact() && how != endHalf {
-		how = endHard // what is under way is lost in any case
 	}
 	switch how {
 	case endHalf:
@@ -345,7 +359,7 @@ func (c *conn) ended(err error) {
 	for _, q := range pending {
 		switch {
 		case how == endNot, how == endHalf, how == endRefused && q.prompt:
-			c.w.fail("%s: it ended, and %s was not answered", c.name, q.what)
+			c.w.fail("%s: %v, it ended with %v, and %s was not answered, %d bytes of a frame being there", c.name, how, err, q.what, len(c.partial))
 		}
 		if q.lost != nil {
 			q.lost()

@@ -74,7 +74,11 @@ func (h *host) someEnd() end {
 // leave ends the connection and waits for the end.
 func (h *host) leave(c *conn, how end, midFrame bool) error {
 	var err error
+	if how == endHalf && !h.w.way.exact() {
+		err = c.settled()
+	}
 	switch {
+	case err != nil:
 	case how == endRefused:
 		length := []uint32{0, 1, 4, maxLength + 1, 1 << 31, 1<<32 - 1}[h.r.IntN(6)]
 		if c.expect(endRefused) {

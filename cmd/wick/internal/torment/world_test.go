@@ -207,7 +207,7 @@ func (w *world) resetAll(how func() end) {
 		return
 	}
 	for _, c := range conns {
-		c.expect(endHard)
+		c.broken()
 	}
 	w.doubtExits()
 	if !w.way.reset() {
