@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -66,7 +67,7 @@ func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 		return wrap("exec", cmd.Path, err)
 	}
 	c.loop, c.handler, c.pid = l, h, pid
-	l.children[pid] = c
+	l.children = append(l.children, c)
 	if pidfd >= 0 {
 		// It may have exited already; then its pidfd is readable already.
 		l.Attach(&c.pidfd, pidfd, (*pidfdHandler)(c))
@@ -112,19 +113,29 @@ func (l *Loop) reap(pid int) bool {
 		if err == unix.EINTR {
 			continue
 		}
-		if c := l.children[pid]; c != nil && err == unix.ECHILD {
+		if c := l.child(pid); c != nil && err == unix.ECHILD {
 			// Somebody else waited for it. Its pidfd would be readable for ever.
 			got, status, err = pid, statusLost, nil
 		}
 		if err != nil || got == 0 {
 			return false
 		}
-		if c := l.children[got]; c != nil {
-			delete(l.children, got)
+		if c := l.child(got); c != nil {
+			l.children = slices.DeleteFunc(l.children, func(other *Child) bool { return other == c })
 			c.exited(status)
 		}
 		return true
 	}
+}
+
+// child is the own child with that pid. There are so few that looking through them is as quick as a map.
+func (l *Loop) child(pid int) *Child {
+	for _, c := range l.children {
+		if c.pid == pid {
+			return c
+		}
+	}
+	return nil
 }
 
 func (c *Child) exited(status unix.WaitStatus) {
@@ -149,7 +160,7 @@ func (l *Loop) ReapOrphans() {
 
 // Children yields the children that are running.
 func (l *Loop) Children(yield func(*Child) bool) {
-	for _, c := range l.children {
+	for _, c := range slices.Clone(l.children) {
 		if !yield(c) {
 			return
 		}

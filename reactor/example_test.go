@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"wick/reactor"
 )
 
@@ -46,7 +44,7 @@ type server struct {
 	loop *reactor.Loop
 }
 
-func (s *server) Accepted(fd int, _ unix.Sockaddr) {
+func (s *server) Accepted(fd int, _ reactor.Peer) {
 	c := &connection{}
 	c.Open(s.loop, fd, "client", c)
 }

@@ -16,10 +16,16 @@ const (
 
 // ListenHandler is who gets a listener's connections.
 type ListenHandler interface {
-	// Accepted is given a connection, non-blocking and close-on-exec, and owns it. peer is a *unix.SockaddrVM or *unix.SockaddrUnix.
-	Accepted(fd int, peer unix.Sockaddr)
+	// Accepted is given a connection, non-blocking and close-on-exec, and owns it.
+	Accepted(fd int, peer Peer)
 	// AcceptFailed is told why no connection can be taken for now. If the listener is closed already it is for good.
 	AcceptFailed(err error)
+}
+
+// Peer is the far end of a connection. On a Unix socket it has no name worth knowing, and is zero.
+type Peer struct {
+	// CID and Port are its vsock address.
+	CID, Port uint32
 }
 
 // Listener accepts connections. The zero Listener is closed.
@@ -50,7 +56,7 @@ func (ln *Listener) Ready(ev Events) {
 		return
 	}
 	for range acceptBatch {
-		fd, peer, err := unix.Accept4(ln.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, peer, err := accept(ln.fd)
 		switch judge(err) {
 		case fine:
 			ln.accepted(fd, peer)
@@ -73,7 +79,7 @@ func (ln *Listener) Ready(ev Events) {
 }
 
 // accepted hands a connection on, and sees to it that it does not outlive a panic.
-func (ln *Listener) accepted(fd int, peer unix.Sockaddr) {
+func (ln *Listener) accepted(fd int, peer Peer) {
 	l, taken := ln.loop, false
 	defer func() {
 		if !taken {

@@ -28,7 +28,7 @@ type gate struct {
 	errs   []error
 }
 
-func (g *gate) Accepted(fd int, _ unix.Sockaddr) {
+func (g *gate) Accepted(fd int, _ Peer) {
 	g.fds = append(g.fds, fd)
 	if g.accept != nil {
 		g.accept(fd)

@@ -28,7 +28,7 @@ type Loop struct {
 	quota   int           // children that this turn may still reap
 	orphans bool          // ReapOrphans left some for the next turn
 
-	children map[int]*Child
+	children []*Child
 	scratch  []byte // the read buffer of every stream that has nothing kept over
 	buffers  *Pool
 	stopped  bool
@@ -46,7 +46,7 @@ func New(buffers int) (*Loop, error) {
 		unix.Close(epfd)
 		return nil, err
 	}
-	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), children: map[int]*Child{}, due: -1, quota: reapBatch}, nil
+	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), due: -1, quota: reapBatch}, nil
 }
 
 // Close closes every descriptor still attached, stops the timers, and closes the loop, which must not be running. Children are

@@ -148,7 +148,7 @@ type failingListener struct {
 	attach bool
 }
 
-func (f *failingListener) Accepted(fd int, _ unix.Sockaddr) {
+func (f *failingListener) Accepted(fd int, _ Peer) {
 	if f.attach {
 		f.s.Open(f.l, fd, "accepted", &hand{})
 	}

@@ -6,7 +6,7 @@ const (
 	// BufferSize is the size of every buffer, in bytes. It is the most that a Firecracker vsock takes at a time, and a pipe holds.
 	BufferSize = 64 << 10
 	// warm is the number of free buffers that keep their memory; that of others goes back to the system.
-	warm = 4
+	warm = 2
 )
 
 // Pool is a free list of buffers of [BufferSize] bytes in one mapping of a fixed size, outside the Go heap. Buffers are

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The two calls of the data path, without the runtime's bookkeeping for calls that may block: on a non-blocking
+// The calls of the data path, without the runtime's bookkeeping for calls that may block: on a non-blocking
 // descriptor they do not.
 
 // recv is read(2).
@@ -25,4 +25,18 @@ func send(fd int, b []byte) (int, error) {
 		return 0, errno
 	}
 	return int(n), nil
+}
+
+// accept is accept4(2), for a non-blocking connection that is closed on exec. unix.Accept4 would link the addresses of every family, 4 kB.
+func accept(fd int) (int, Peer, error) {
+	var from unix.RawSockaddrVM
+	size := uint32(unsafe.Sizeof(from))
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, Peer{}, errno
+	}
+	if from.Family != unix.AF_VSOCK {
+		return int(n), Peer{}, nil // a longer address was cut, and is not looked at
+	}
+	return int(n), Peer{from.Cid, from.Port}, nil
 }

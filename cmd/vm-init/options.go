@@ -24,7 +24,7 @@ func (m *machine) options() []sysinit.Option {
 			return nil
 		}
 	}
-	return []sysinit.Option{
+	options := []sysinit.Option{
 		{Name: "--vsock-dial", Value: "CID:PORT", Help: "connect to the host (default 2:1000; off: do not)", Set: forAgent("--vsock-dial")},
 		{Name: "--vsock-listen", Value: "PORT", Help: "listen for the host (default 1000; off: do not)", Set: forAgent("--vsock-listen")},
 		{Name: "--log-level", Value: "LEVEL", Help: "error, warn, info or debug (default info)", Set: forAgent("--log-level")},
@@ -37,6 +37,10 @@ func (m *machine) options() []sysinit.Option {
 			return nil
 		}},
 	}
+	for _, l := range agent.LimitOptions {
+		options = append(options, sysinit.Option{Name: l.Name, Value: l.Value, Help: l.Help, Set: forAgent(l.Name)})
+	}
+	return options
 }
 
 func usage() string {

@@ -167,6 +167,9 @@ func playOnce(t *testing.T, c *conformanceCase, binary string) (*run, error) {
 	defer os.RemoveAll(r.dir)
 	defer r.end()
 	err := r.play()
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, r.unreadFrames())
+	}
 	if err == nil && !c.ends() && r.agentGone() {
 		err = errors.New("the agent has exited by itself")
 	}

@@ -13,12 +13,14 @@ import (
 // version is set by the linker.
 var version = "devel"
 
-const usage = `usage: vsock-agent [options]
+const head = `usage: vsock-agent [options]
 
 Serves the host of this machine: runs its commands and writes its files. Without
 options it both connects to vsock 2:1000 and listens on vsock port 1000.
 
-` + agent.Usage + `  --version               print the version
+`
+
+const tail = `  --version               print the version
   --help                  print this text
 
 It ends on SIGTERM and SIGINT. Exit status: 0 after a signal, 2 for a wrong
@@ -28,7 +30,8 @@ option, 1 for anything else.
 func main() {
 	agent.RunSync()
 	agent.Tune()
-	options, done, err := parse(agent.Args()[1:])
+	var options agent.Options
+	done, err := parse(&options, agent.Args()[1:])
 	if err != nil {
 		fail(2, err)
 	}
@@ -52,35 +55,39 @@ func main() {
 }
 
 // parse reads the options, as --name value or --name=value. done is what to print instead of running.
-func parse(args []string) (o agent.Options, done string, err error) {
+func parse(o *agent.Options, args []string) (done string, err error) {
 	for len(args) > 0 {
-		name, value, inline := strings.Cut(args[0], "=")
+		name, value := args[0], ""
+		equals := strings.IndexByte(name, '=')
+		if equals >= 0 {
+			name, value = name[:equals], name[equals+1:]
+		}
 		args = args[1:]
 		switch name {
 		case "--version":
-			return o, "vsock-agent " + version + "\n", nil
+			return "vsock-agent " + version + "\n", nil
 		case "--help", "-h":
-			return o, usage, nil
+			return head + agent.Usage() + tail, nil
 		}
-		if !inline && o.Known(name) {
+		if equals < 0 && o.Known(name) {
 			if len(args) == 0 {
-				return o, "", errors.New(name + ": value is missing")
+				return "", errors.New(name + ": value is missing")
 			}
 			value, args = args[0], args[1:]
 		}
 		known, err := o.Set(name, value)
 		if err != nil {
-			return o, "", err
+			return "", err
 		}
 		if !known {
-			return o, "", errors.New("unknown option " + name + " (--help lists them)")
+			return "", errors.New("unknown option " + name + " (--help lists them)")
 		}
 	}
-	return o, "", nil
+	return "", nil
 }
 
 // fail says why in one line and ends the program.
 func fail(code int, err error) {
-	syscall.Write(2, []byte("vsock-agent: "+err.Error()+"\n"))
+	agent.NewLog(2, agent.LevelError).Error("vsock-agent: " + err.Error())
 	syscall.Exit(code)
 }

@@ -218,6 +218,25 @@ func (r *run) poll(try func() error) error {
 	}
 }
 
+// unreadFrames reports what came on the connections and was not expected: often it is what was missed elsewhere.
+func (r *run) unreadFrames() string {
+	var text string
+	for name, c := range r.conns {
+		for range 5 {
+			c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			if _, err := c.r.Peek(9); err != nil {
+				break
+			}
+			got, err := r.receive(c)
+			if err != nil {
+				break
+			}
+			text += fmt.Sprintf("\n unread: %s< %s", name, got)
+		}
+	}
+	return text
+}
+
 var errExited = errors.New("the agent has exited")
 
 func (r *run) agentGone() bool {
@@ -343,9 +362,18 @@ func (r *run) send(name, text string) error {
 		return c.CloseWrite()
 	case "close":
 		delete(r.conns, name)
+		// A process that is just being forked for another case has a copy of the descriptor until it has gone through exec,
+		// and the agent would see the end that much later. A shutdown ends the copies too.
+		c.CloseWrite()
+		c.CloseRead()
 		return c.Close()
+	case "readable":
+		c.SetReadDeadline(time.Now().Add(r.c.deadline))
+		_, err := c.r.Peek(1)
+		return err
 	case "reset":
-		// A Unix socket that is closed with unread bytes gives the other side ECONNRESET.
+		// A Unix socket that is closed with unread bytes gives the other side ECONNRESET. Unlike close, this may take effect
+		// a moment later, for it allows no shutdown.
 		c.SetReadDeadline(time.Now().Add(r.c.deadline))
 		if _, err := c.r.Peek(1); err != nil {
 			return fmt.Errorf("reset needs a frame that nobody read: %w", err)
@@ -973,7 +1001,7 @@ func (r *run) hostStep(rest string) error {
 	case "close":
 		fd := r.host.fd
 		r.host = nil
-		// A process that is just being forked has a copy of the descriptor until it execs: the shutdown reaches that too.
+		// As a connection: no copy of it may go on listening.
 		unix.Shutdown(fd, unix.SHUT_RDWR)
 		return unix.Close(fd)
 	case "pause":

@@ -59,7 +59,7 @@ built, booted or reached.`,
 			}
 			t.unwind.Store(int64(powerOffLimit))
 			o.Exec = flags.exec(args)
-			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && !console, kept: t.stderr}
+			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && !console}
 			if console {
 				o.Console = t.stderr
 				o.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
@@ -117,14 +117,22 @@ func (t *tool) runFailed(ctx context.Context, err error) error {
 type runUI struct {
 	w    io.Writer
 	live bool
-	kept io.Writer
+}
+
+// say is for what stays to be read.
+func (u *runUI) say(text string) {
+	u.clear()
+	fmt.Fprintf(u.w, "wick: %s\n", text)
 }
 
 // Event implements [machine.UI].
 func (u *runUI) Event(e machine.Event) {
-	if e.Stage == machine.Kept {
-		u.clear()
-		fmt.Fprintf(u.kept, "wick: kept in %s\n", e.Detail)
+	switch e.Stage {
+	case machine.Kept:
+		u.say("kept in " + e.Detail)
+		return
+	case machine.Killed:
+		u.say("the machine did not go down in order: " + e.Detail)
 		return
 	}
 	if !u.live {

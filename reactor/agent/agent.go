@@ -32,6 +32,8 @@ type Config struct {
 	// LastWords makes an agent that serves nobody: a host that connects, or is reached, is told this in an error frame, and Run returns then,
 	// or when no host came within five seconds.
 	LastWords string
+	// Limits bounds what hosts and commands can make grow.
+	Limits Limits
 	// SyncCommand is a program and its arguments that syncs every file system and exits. Empty to sync in this process, which
 	// stops the agent for as long as that takes.
 	SyncCommand []string
@@ -42,8 +44,10 @@ type Agent struct {
 	cfg      Config
 	loop     *reactor.Loop
 	log      *Log
+	spooled  int64         // bytes of output on disk
 	captures *reactor.Pool // the first output of commands
 	env      []string      // what commands inherit
+	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin
 	root     bool
 	oom      oomScore
@@ -53,6 +57,7 @@ type Agent struct {
 	connID   uint32     // of the newest
 	commands []*command // those that run, or whose result is not decided
 	running  int        // how many of them run
+	garbage  int        // bytes, since it was last collected
 	exits    []*result  // process_exits without a connection
 	commits  []*upload  // whole, and being put in place
 	syncs    syncer
@@ -79,7 +84,8 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Init && unix.Getpid() != 1 {
 		return nil, errors.New("not process 1") // its way down would be the end of every other process
 	}
-	loop, err := reactor.New(connBuffers)
+	cfg.Limits.complete()
+	loop, err := reactor.New(buffersPerConn * int(cfg.Limits.Conns))
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +93,7 @@ func New(cfg Config) (*Agent, error) {
 	if a.env == nil {
 		a.env = syscall.Environ()
 	}
+	a.spools = [...]string{a.lookup("TMPDIR"), "/tmp", "/var/tmp"}
 	if err := a.open(); err != nil {
 		a.close()
 		return nil, err
@@ -106,33 +113,35 @@ func (a *Agent) open() (err error) {
 	if a.null, err = openNull(); err != nil {
 		return err
 	}
-	for _, l := range a.ways() {
-		if err := l.open(); err != nil {
-			return err
-		}
-		a.links = append(a.links, l)
+	if err := a.openLinks(); err != nil {
+		return err
 	}
 	a.oom.lower(a.log)
-	a.contain.open(a.log, maxPids)
+	a.contain.open(a.log, a.cfg.Limits.Pids)
 	if a.cfg.LastWords != "" {
 		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
 	}
 	return nil
 }
 
-// ways are the links that the configuration asks for.
-func (a *Agent) ways() (links []link) {
+// openLinks opens the ways that the configuration asks for.
+func (a *Agent) openLinks() error {
 	cfg := &a.cfg
-	if cfg.UnixSocket != "" {
-		links = append(links, &rendezvous{agent: a, path: cfg.UnixSocket})
-	}
 	if cfg.DialPort != 0 {
-		links = append(links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
+		a.links = append(a.links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
 	}
 	if cfg.ListenPort != 0 {
-		links = append(links, &vsockListen{agent: a, port: cfg.ListenPort})
+		a.links = append(a.links, &vsockListen{agent: a, port: cfg.ListenPort})
 	}
-	return links
+	if cfg.UnixSocket != "" {
+		a.links = append(a.links, &rendezvous{agent: a, path: cfg.UnixSocket})
+	}
+	for _, l := range a.links {
+		if err := l.open(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run serves until the agent is told to stop, by a signal or by Stop, and releases everything. What is running is left
@@ -187,7 +196,9 @@ func openNull() (int, error) {
 	return p[0], nil
 }
 
-// opError words a failed system call as package reactor does.
+// opError words a failed system call as package reactor does. It is called in so many places that inlining it costs several kB.
+//
+//go:noinline
 func opError(op, object string, err error) error {
 	errno, _ := err.(unix.Errno)
 	return &reactor.Error{Op: op, Object: object, Errno: errno}
@@ -200,6 +211,8 @@ func isErrno(err error, errno unix.Errno) bool {
 }
 
 // remove takes what out of a list, in which it is at most once, and keeps the order of the others.
+//
+//go:noinline
 func remove[T comparable](list []T, what T) []T {
 	for i, other := range list {
 		if other == what {
@@ -213,10 +226,11 @@ func remove[T comparable](list []T, what T) []T {
 
 // accept begins to serve a connected socket, which the agent owns from now on.
 func (a *Agent) accept(fd int, by link, peer string) *conn {
-	if len(a.conns) >= maxConns {
-		a.log.Warn("too many connections", "peer", peer, "limit", num(maxConns))
+	if len(a.conns) >= int(a.cfg.Limits.Conns) {
+		a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
 		// Nothing was written yet, so there is room for it.
-		unix.Write(fd, framing.AppendError(nil, 0, "too many connections (limit "+num(maxConns)+")"))
+		words := framing.AppendFrame(nil, framing.TypeReady, 0, nil)
+		unix.Write(fd, framing.AppendError(words, 0, "too many connections (limit "+num(a.cfg.Limits.Conns)+")"))
 		unix.Close(fd)
 		return nil
 	}

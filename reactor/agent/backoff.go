@@ -13,6 +13,8 @@ type backoff struct {
 }
 
 // start lets h expire after the next wait.
+//
+//go:noinline
 func (b *backoff) start(l *reactor.Loop, h reactor.TimerHandler) {
 	b.last = min(max(2*b.last, minBackoff), maxBackoff)
 	l.Start(&b.timer, b.last, h)

@@ -27,7 +27,7 @@ type capture struct {
 
 // open makes the pipe and begins to read it. The caller closes the end for writing that it gets.
 func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err error) {
-	*o = capture{agent: a, owner: owner, spool: -1, limit: maxKept}
+	*o = capture{agent: a, owner: owner, spool: -1, limit: min(maxKept, int64(a.cfg.Limits.Spool)<<20)}
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		o.ended = true
@@ -98,15 +98,21 @@ func (o *capture) hold(b []byte) int {
 	if o.spool < 0 && o.buf == nil {
 		o.buf = o.agent.captures.Get()
 	}
-	if o.spool < 0 && (o.buf == nil || o.kept+int64(len(b)) > reactor.BufferSize) && !o.toSpool() {
+	b = b[:min(int64(len(b)), o.limit-o.kept)]
+	switch {
+	case o.spool >= 0:
+	case o.buf != nil && o.kept+int64(len(b)) <= reactor.BufferSize:
+		return copy(o.buf[o.kept:], b)
+	default:
+		return o.toSpool(b)
+	}
+	b = b[:min(int64(len(b)), o.agent.spoolRoom())]
+	if len(b) == 0 {
 		o.limit = o.kept
 		return 0
 	}
-	b = b[:min(int64(len(b)), o.limit-o.kept)]
-	if o.spool < 0 {
-		return copy(o.buf[o.kept:], b)
-	}
 	n, err := writeAt(o.spool, b, o.kept)
+	o.agent.spooled += int64(n)
 	if err != nil {
 		o.agent.log.Warn("output truncated", "pid", num(o.pid), "error", err.Error())
 		o.limit = o.kept + int64(n)
@@ -114,29 +120,34 @@ func (o *capture) hold(b []byte) int {
 	return n
 }
 
-// toSpool moves what is held in memory to a file.
-func (o *capture) toSpool() bool {
-	var held []byte
-	if o.buf != nil {
-		held = o.buf[:o.kept]
+// toSpool moves what is held in memory to a file, with b behind it.
+func (o *capture) toSpool(b []byte) int {
+	held := o.buf[:o.kept]
+	if size := o.kept + int64(len(b)); size > o.agent.spoolRoom() {
+		o.limit = o.kept
+		return 0
 	}
-	fd, err := o.agent.openSpool(held)
+	fd, err := o.agent.openSpool(held, b)
 	if err != nil {
 		// No directory takes a file. Memory of the kernel's, not of this process, takes a little.
 		o.agent.log.Warn("no directory for output", "pid", num(o.pid), "error", err.Error())
-		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err != nil {
-			return false
-		}
-		if _, err = writeAt(fd, held, 0); err != nil {
-			unix.Close(fd)
-			return false
-		}
 		o.limit = min(o.limit, maxUnspooled)
+		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err == nil {
+			err = begin(fd, held, b)
+		}
+	}
+	if err != nil {
+		o.limit = o.kept
+		return 0
 	}
 	o.spool = fd
+	o.agent.spooled += o.kept + int64(len(b))
 	o.giveBack()
-	return true
+	return len(b)
 }
+
+// spoolRoom is how many bytes of output may still be put on disk.
+func (a *Agent) spoolRoom() int64 { return int64(a.cfg.Limits.SpoolTotal)<<20 - a.spooled }
 
 // giveBack returns the buffer, if there is one.
 func (o *capture) giveBack() {
@@ -175,6 +186,7 @@ func (o *capture) release() {
 	if o.spool >= 0 {
 		unix.Close(o.spool)
 		o.spool = -1
+		o.agent.spooled -= o.kept
 	}
 	o.kept = 0
 }

@@ -173,6 +173,9 @@ func (cmd *command) abandon() {
 	cmd.deadline.Stop()
 	cmd.grace.Stop()
 	cmd.release()
+	if !cmd.exited {
+		cmd.agent.contain.give(cmd.cgroup)
+	}
 }
 
 // Failed implements [reactor.Failer].
@@ -197,11 +200,11 @@ func (a *Agent) deliver(r *result) {
 
 // keepExit keeps a process_exit for the next connection.
 func (a *Agent) keepExit(r *result) {
-	if len(a.exits) == maxKeptExits {
+	if len(a.exits) == int(a.cfg.Limits.Exits) {
 		oldest := a.exits[0]
 		a.exits = remove(a.exits, oldest)
 		oldest.command.release()
-		a.log.Warn("process_exit dropped", "pid", num(oldest.command.pid), "limit", num(maxKeptExits))
+		a.log.Warn("process_exit dropped", "pid", num(oldest.command.pid), "limit", num(a.cfg.Limits.Exits))
 	}
 	a.exits = append(a.exits, r)
 }

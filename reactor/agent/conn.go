@@ -58,7 +58,7 @@ func (c *conn) open(fd int, peer string) {
 		c.stream.Flush()
 		return
 	}
-	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypeReady, 0, nil))
+	c.replyEmpty(framing.TypeReady, 0)
 	for _, r := range c.agent.takeExits() {
 		r.conn = c
 		c.send(r)
@@ -67,15 +67,26 @@ func (c *conn) open(fd int, peer string) {
 }
 
 // reply queues a small frame that was appended to stream.Space.
+//
+//go:noinline
 func (c *conn) reply(frame []byte) { c.stream.Commit(frame) }
 
+// replyEmpty queues a frame without payload.
+func (c *conn) replyEmpty(t framing.Type, seq uint32) {
+	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), t, seq, nil))
+}
+
 // send queues a frame that is made while it is sent. The connection does not end before.
+//
+//go:noinline
 func (c *conn) send(src reactor.Source) {
 	c.due++
 	c.stream.Send(src)
 }
 
 // sent is the other end of send.
+//
+//go:noinline
 func (c *conn) sent() {
 	c.due--
 	c.settle()

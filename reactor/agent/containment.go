@@ -28,44 +28,48 @@ type cgroup struct {
 
 const (
 	// maxIdle is the most cgroups kept for later commands.
-	maxIdle = maxCommands
+	maxIdle = 256
 	// reclaimBatch is the most cgroups that one command looks at to find an empty one.
 	reclaimBatch = 8
 )
 
-// cgroupMounts are the places of a cgroup2 file system: alone, and beside the first version.
-var cgroupMounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
-
 // open makes the directory, below the cgroup that the agent itself is in, and says once which way commands are contained.
-func (t *containment) open(log *Log, maxPids int) {
+func (t *containment) open(log *Log, maxPids uint32) {
 	base, err := ownCgroup()
 	if err == nil {
-		t.path = base + "/wick-" + num(unix.Getpid())
-		if err = unix.Mkdir(t.path, 0o755); err == unix.EEXIST {
-			err = nil // of an agent that did not end in order, and had this process's number
+		// There may be one of an agent that did not end in order, and had this process's number.
+		name := base + "/wick-" + num(unix.Getpid())
+		t.path, err = name, unix.EEXIST
+		for i := 1; err == unix.EEXIST && i < 100; i++ {
+			if err = unix.Mkdir(t.path, 0o755); err == unix.EEXIST {
+				t.path = name + "-" + num(i)
+			}
+		}
+	}
+	by, processes, reason := "process group and /proc", "unlimited", ""
+	if err != nil {
+		t.path = ""
+	} else {
+		// The counting has to be allowed all the way down, which the kernel refuses where the agent's cgroup is not the root and
+		// has processes of its own: the agent.
+		by = "cgroup"
+		writeFile(base+"/cgroup.subtree_control", "+pids")
+		if err = writeFile(t.path+"/cgroup.subtree_control", "+pids"); err == nil {
+			t.maxPids = num(maxPids)
+			processes = t.maxPids
 		}
 	}
 	if err != nil {
-		t.path = ""
-		log.Info("commands are contained", "by", "process group and /proc", "reason", err.Error())
-		return
+		reason = err.Error()
 	}
-	// The counting has to be allowed all the way down, which the kernel refuses where the agent's cgroup is not the root and
-	// has processes of its own: the agent.
-	writeFile(base+"/cgroup.subtree_control", "+pids")
-	if err := writeFile(t.path+"/cgroup.subtree_control", "+pids"); err != nil {
-		log.Info("commands are contained", "by", "cgroup", "processes", "unlimited", "reason", err.Error())
-		return
-	}
-	t.maxPids = num(maxPids)
-	log.Info("commands are contained", "by", "cgroup", "processes", t.maxPids)
+	log.Info("commands are contained", "by", by, "processes", processes, "reason", reason)
 }
 
-// ownCgroup is the directory of the cgroup that this process is in.
+// ownCgroup is the directory of the cgroup that this process is in. A cgroup2 file system is mounted alone, or beside the first version.
 func ownCgroup() (string, error) {
-	for _, mount := range cgroupMounts {
-		var st unix.Statfs_t
-		if err := unix.Statfs(mount, &st); err != nil || st.Type != unix.CGROUP2_SUPER_MAGIC {
+	for _, mount := range [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var st unix.Stat_t
+		if unix.Stat(mount+"/cgroup.controllers", &st) != nil { // which the first version does not have
 			continue
 		}
 		var buf [4096]byte
@@ -84,7 +88,7 @@ func ownCgroup() (string, error) {
 			}
 		}
 	}
-	return "", opError("statfs", "cgroup2", unix.ENOENT)
+	return "", opError("stat", "cgroup2", unix.ENOENT)
 }
 
 // take gives a cgroup without processes; nil where there are none, or none can be made.
@@ -101,7 +105,7 @@ func (t *containment) take() *cgroup {
 		return g
 	}
 	g := &cgroup{name: t.path + "/" + num(t.made)}
-	if err := unix.Mkdir(g.name, 0o755); err != nil && err != unix.EEXIST {
+	if err := unix.Mkdir(g.name, 0o755); err != nil {
 		return nil
 	}
 	t.made++

@@ -20,10 +20,11 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		return
 	}
 	a := c.agent
-	if a.running >= maxCommands {
-		c.replyError(seq, "too many commands running (limit "+num(maxCommands)+")")
+	if a.running >= int(a.cfg.Limits.Commands) {
+		c.replyError(seq, "too many commands running (limit "+num(a.cfg.Limits.Commands)+")")
 		return
 	}
+	a.collect(len(payload))
 	cmd := &command{agent: a, conn: c, seq: seq, watch: t == framing.TypeSpawnWatch}
 	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.childEnv(e.Env)}
 	if e.Root && !a.root {
@@ -81,7 +82,7 @@ func (a *Agent) throughSudo(spec *reactor.Command, added framing.Env) {
 		}
 		args = append(args, string(names[:len(names)-1]))
 	}
-	args = append(args, "--", shell)
+	args = append(args, shell)
 	spec.Path = a.lookPath("sudo")
 	spec.Args = append(args, spec.Args[1:]...)
 }

@@ -6,16 +6,56 @@ import (
 	"wick/framing"
 )
 
-// What a host can make grow, and how far.
+// Limits are what hosts and commands can make grow, and how far. A field that is 0 has its default.
+type Limits struct {
+	// Conns is the most connections at a time (64); one more is told so and closed.
+	Conns uint32
+	// Commands is the most commands running at a time (256); one more is answered with an error.
+	Commands uint32
+	// Exits is the most process_exits kept while there is no connection to send them on (256). The oldest is dropped.
+	Exits uint32
+	// Pids is the most processes and threads of one command at a time (512), where they can be counted. Forks fail then.
+	Pids uint32
+	// Spool is the most MiB of each output of a command that are kept on disk (16, which is what one frame holds).
+	Spool uint32
+	// SpoolTotal is the most MiB that all outputs together have on disk (512). Those that come too late are truncated.
+	SpoolTotal uint32
+}
+
+// maxLimit is the most that a limit can be set to.
+const maxLimit = 1 << 16
+
+// LimitOption is an option that sets a limit.
+type LimitOption struct {
+	// Name is "--max-commands", Value "N" or "MIB", Help a line for a usage text.
+	Name, Value, Help string
+
+	field   func(*Limits) *uint32
+	initial uint32
+}
+
+// LimitOptions are the options that [Options.Set] takes for limits.
+var LimitOptions = [...]LimitOption{
+	{"--max-connections", "N", "connections at a time (default 64)", func(l *Limits) *uint32 { return &l.Conns }, 64},
+	{"--max-commands", "N", "commands running at a time (default 256)", func(l *Limits) *uint32 { return &l.Commands }, 256},
+	{"--max-pids", "N", "processes of one command (default 512)", func(l *Limits) *uint32 { return &l.Pids }, 512},
+	{"--max-spool", "MIB", "each output of a command on disk (default 16)", func(l *Limits) *uint32 { return &l.Spool }, 16},
+	{"--max-spool-total", "MIB", "all outputs on disk (default 512)", func(l *Limits) *uint32 { return &l.SpoolTotal }, 512},
+	{"--max-exits", "N", "process_exits kept unsent (default 256)", func(l *Limits) *uint32 { return &l.Exits }, 256},
+}
+
+// complete fills in the defaults.
+func (l *Limits) complete() {
+	for i := range LimitOptions {
+		o := &LimitOptions[i]
+		if field := o.field(l); *field == 0 {
+			*field = o.initial
+		}
+	}
+}
+
+// What else a host can make grow, and how far.
 const (
-	// maxConns is the most connections at a time; one more is told so and closed.
-	maxConns = 64
-	// maxCommands is the most commands running at a time.
-	maxCommands = 256
-	// maxPids is the most processes and threads of one command at a time, where they can be counted.
-	maxPids = 512
-	// maxKeptExits is the most process_exits kept while there is no connection to send them on.
-	maxKeptExits = 256
 	// maxSyncs is the most shutdowns that wait for their sync.
 	maxSyncs = 256
 	// heavyBatch is the most commands started and files written for one connection in a turn of the loop.
@@ -31,8 +71,8 @@ const (
 
 // Buffers of reactor.BufferSize bytes. Their memory is address space until it is used.
 const (
-	// connBuffers: every connection may hold a buffer of input and one of output.
-	connBuffers = 2 * maxConns
+	// buffersPerConn: every connection may hold a buffer of input and one of output.
+	buffersPerConn = 2
 	// captureBuffers hold the first output of commands. When they are all in use output goes to its spool file at once.
 	captureBuffers = 64
 )

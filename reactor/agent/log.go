@@ -1,10 +1,6 @@
 package agent
 
-import (
-	"strconv"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Level says how much is logged.
 type Level uint8
@@ -65,24 +61,27 @@ func (l *Log) write(level Level, message string, pairs []string) {
 		l.dropped++
 		return
 	}
-	b := append(l.line[:0], levelNames[level]...)
-	b = append(b, ' ')
-	b = append(b, message...)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		b = append(b, ' ')
-		b = append(b, pairs[i]...)
-		b = append(b, '=')
-		b = appendValue(b, pairs[i+1])
-	}
+	b := add(l.line[:0], levelNames[level])
+	b = add(b, " ")
+	b = add(b, message)
 	if l.dropped > 0 {
-		b = append(b, " dropped="...)
-		b = strconv.AppendInt(b, int64(l.dropped), 10)
+		b = add(b, " dropped=")
+		b = add(b, num(l.dropped))
 		l.dropped = 0
 	}
-	unix.Write(l.fd, append(b, '\n'))
+	for i := 0; i+1 < len(pairs); i += 2 {
+		b = add(b, " ")
+		b = add(b, pairs[i])
+		b = add(b, "=")
+		b = appendValue(b, pairs[i+1])
+	}
+	unix.Write(l.fd, append(b[:min(len(b), maxLine-1)], '\n'))
 }
 
-// writable reports whether a line can be written without waiting: a pipe or terminal that is ready takes at least a page.
+// maxLine is the longest line, in bytes. A pipe or a terminal that is ready takes as much at once.
+const maxLine = 2 << 10
+
+// writable reports whether a line can be written without waiting.
 func (l *Log) writable() bool {
 	p := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(p, 0)
@@ -91,10 +90,16 @@ func (l *Log) writable() bool {
 
 // appendValue quotes a value that would not read as one word.
 func appendValue(b []byte, v string) []byte {
+	if v == "" {
+		return add(b, `""`)
+	}
 	for i := range len(v) {
 		if c := v[i]; c <= ' ' || c == '"' || c == '=' || c >= 0x7f {
 			return appendQuoted(b, v)
 		}
 	}
-	return append(b, v...)
+	return add(b, v)
 }
+
+//go:noinline
+func add(b []byte, text string) []byte { return append(b, text...) }

@@ -13,15 +13,24 @@ type Options struct {
 	listen     string
 	level      Level
 	leveled    bool
+	limits     Limits
 }
 
 // Usage describes the options.
-const Usage = `  --unix-socket PATH      meet the host at PATH and not over vsock: connect if it
+func Usage() string {
+	text := `  --unix-socket PATH      meet the host at PATH and not over vsock: connect if it
                           listens there, listen otherwise
   --vsock-dial CID:PORT   connect to the host (default 2:1000; off: do not)
   --vsock-listen PORT     listen for the host (default 1000; off: do not)
   --log-level LEVEL       error, warn, info or debug (default info)
 `
+	for i := range LimitOptions {
+		o := &LimitOptions[i]
+		word := "  " + o.Name + " " + o.Value + "                    "
+		text += word[:26] + o.Help + "\n"
+	}
+	return text
+}
 
 // Set takes one option, "--name", with its value. known is false for a name that is none of the agent's.
 func (o *Options) Set(name, value string) (known bool, err error) {
@@ -43,6 +52,16 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 		}
 		o.leveled = true
 	default:
+		for i := range LimitOptions {
+			if l := &LimitOptions[i]; l.Name == name {
+				n, ok := parseNumber(value)
+				if !ok || n == 0 || n > maxLimit {
+					return true, errors.New(name + ": " + quote(value) + " is not a number from 1 to " + num(maxLimit))
+				}
+				*l.field(&o.limits) = n
+				return true, nil
+			}
+		}
 		return false, nil
 	}
 	return true, err
@@ -50,11 +69,8 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 
 // Known reports whether the name is one of the agent's options; each has a value.
 func (o *Options) Known(name string) bool {
-	switch name {
-	case "--unix-socket", "--vsock-dial", "--vsock-listen", "--log-level":
-		return true
-	}
-	return false
+	known, _ := new(Options).Set(name, "")
+	return known
 }
 
 // Config is the configuration that the options describe. With a Unix socket the vsock ways are off unless they are asked for.
@@ -76,7 +92,7 @@ func (o *Options) Config() Config {
 	if o.leveled {
 		level = o.level
 	}
-	c := Config{UnixSocket: o.UnixSocket, Log: NewLog(2, level)}
+	c := Config{UnixSocket: o.UnixSocket, Log: NewLog(2, level), Limits: o.limits}
 	c.DialCID, c.DialPort, _ = parseDial(dial)
 	c.ListenPort, _ = parseListen(listen)
 	return c

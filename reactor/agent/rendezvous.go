@@ -26,7 +26,8 @@ type rendezvous struct {
 	own      inode // of the socket listened on
 	watch    watch // of its path
 
-	refuser inode         // the socket that refused last
+	refuser inode         // the socket that refused last,
+	changed unix.Timespec // and its time of change: a socket made anew may get the number of the one before
 	since   time.Duration // reactor.Now
 	said    string        // the failure last logged
 	closed  bool
@@ -52,7 +53,7 @@ func (r *rendezvous) open() error {
 	if err := unix.Stat(dirOf(r.path), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return &PathError{r.path, "directory " + dirOf(r.path) + " does not exist"}
 	}
-	if id, err := inodeOf(r.path); err == nil && !id.socket {
+	if id, _, err := inodeOf(r.path); err == nil && !id.socket {
 		return &PathError{r.path, "something is there that is no socket"}
 	}
 	r.look()
@@ -61,7 +62,7 @@ func (r *rendezvous) open() error {
 
 // look finds out what is at the path and acts on it.
 func (r *rendezvous) look() {
-	id, err := inodeOf(r.path)
+	id, _, err := inodeOf(r.path)
 	switch {
 	case err == unix.ENOENT:
 		r.listen()
@@ -84,7 +85,13 @@ func (r *rendezvous) again(err error) {
 }
 
 // Expired implements [reactor.TimerHandler].
-func (r *rendezvous) Expired(*reactor.Timer) { r.look() }
+func (r *rendezvous) Expired(*reactor.Timer) {
+	if !r.listener.Open() {
+		r.look()
+	} else if r.check(); r.listener.Open() {
+		r.wait.start(r.agent.loop, r)
+	}
+}
 
 // Connected implements [reactor.DialHandler].
 func (r *rendezvous) Connected(fd int) {
@@ -101,11 +108,11 @@ func (r *rendezvous) DialFailed(err error) {
 		return
 	}
 	if isErrno(err, unix.ECONNREFUSED) {
-		id, err := inodeOf(r.path)
+		id, changed, err := inodeOf(r.path)
 		switch {
-		case err != nil || id != r.refuser:
+		case err != nil || id != r.refuser || changed != r.changed:
 			// The first refusal of this socket.
-			r.refuser, r.since = id, reactor.Now()
+			r.refuser, r.changed, r.since = id, changed, reactor.Now()
 		case reactor.Now()-r.since >= staleAfter:
 			r.removeStale()
 		}
@@ -128,7 +135,7 @@ func (r *rendezvous) removeStale() {
 	if unix.Rename(r.path, aside) != nil {
 		return
 	}
-	if id, err := inodeOf(aside); err == nil && id != r.refuser {
+	if id, _, err := inodeOf(aside); err == nil && id != r.refuser {
 		unix.Link(aside, r.path)
 	} else {
 		r.agent.log.Info("stale socket removed", "path", r.path)
@@ -147,7 +154,7 @@ func (r *rendezvous) listen() {
 		return
 	}
 	err = unix.Link(beside, r.path)
-	id, statErr := inodeOf(beside)
+	id, _, statErr := inodeOf(beside)
 	unix.Unlink(beside)
 	if err == nil {
 		err = statErr
@@ -161,10 +168,13 @@ func (r *rendezvous) listen() {
 	r.said = ""
 	r.wait.reset()
 	r.agent.loop.Listen(&r.listener, fd, r.path, r)
-	if err := r.watch.open(r.agent.loop, r.path, r.check); err != nil {
-		r.agent.log.Warn("path not watched", "error", err.Error())
-	}
 	r.agent.log.Info("listening", "on", r.path)
+	if err := r.watch.open(r.agent.loop, r.path, r.check); err != nil {
+		// A user may have only so many watches. The longest wait of a back-off is what the path is looked at in.
+		r.agent.log.Warn("path not watched, looking every second", "error", err.Error())
+		r.wait.last = maxBackoff
+		r.wait.start(r.agent.loop, r)
+	}
 	r.check() // it may be gone already
 }
 
@@ -175,6 +185,7 @@ func (r *rendezvous) beside() string {
 
 // bind listens at a path that may be longer than a socket's address can be.
 func (r *rendezvous) bind(path string) (fd int, err error) {
+	unix.Unlink(path) // of an agent that did not end in order, and had this process's number
 	if len(path) <= sunPathMax {
 		return reactor.ListenUnix(path)
 	}
@@ -188,11 +199,12 @@ func (r *rendezvous) bind(path string) (fd int, err error) {
 
 // check is called when something happened to the socket at the path.
 func (r *rendezvous) check() {
-	if id, err := inodeOf(r.path); err == nil && id == r.own {
+	if id, _, err := inodeOf(r.path); err == nil && id == r.own {
 		return
 	}
 	r.agent.log.Info("socket was replaced or deleted", "path", r.path)
 	r.stopListening()
+	r.wait.stop()
 	r.look()
 }
 
@@ -203,7 +215,7 @@ func (r *rendezvous) stopListening() {
 }
 
 // Accepted implements [reactor.ListenHandler]. Whoever may connect is decided by the socket's mode.
-func (r *rendezvous) Accepted(fd int, _ unix.Sockaddr) { r.agent.accept(fd, r, r.path) }
+func (r *rendezvous) Accepted(fd int, _ reactor.Peer) { r.agent.accept(fd, r, r.path) }
 
 // AcceptFailed implements [reactor.ListenHandler].
 func (r *rendezvous) AcceptFailed(err error) {
@@ -234,7 +246,7 @@ func (r *rendezvous) close() {
 
 // removeOwn removes the socket that the agent created, if it is still the one at the path.
 func (r *rendezvous) removeOwn() {
-	if id, err := inodeOf(r.path); err == nil && id == r.own {
+	if id, _, err := inodeOf(r.path); err == nil && id == r.own {
 		unix.Unlink(r.path)
 	}
 	r.stopListening()
@@ -246,20 +258,26 @@ type inode struct {
 	socket   bool
 }
 
-func inodeOf(path string) (inode, error) {
+// inodeOf follows symbolic links. One that leads nowhere is something at the path, and no socket.
+func inodeOf(path string) (id inode, changed unix.Timespec, err error) {
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return inode{}, err
+	err = unix.Stat(path, &st)
+	if err == unix.ENOENT {
+		err = unix.Lstat(path, &st)
 	}
-	return inode{dev: st.Dev, ino: st.Ino, socket: st.Mode&unix.S_IFMT == unix.S_IFSOCK}, nil
+	if err != nil {
+		return inode{}, changed, err
+	}
+	return inode{dev: st.Dev, ino: st.Ino, socket: st.Mode&unix.S_IFMT == unix.S_IFSOCK}, st.Ctim, nil
 }
 
 // dirOf is the directory that a path is in.
+//
+//go:noinline
 func dirOf(path string) string {
-	for i := len(path) - 1; i >= 0; i-- {
-		if path[i] == '/' {
-			return path[:max(i, 1)]
-		}
+	slash := lastSlash(path)
+	if slash < 0 {
+		return "."
 	}
-	return "."
+	return path[:max(slash, 1)]
 }

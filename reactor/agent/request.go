@@ -23,7 +23,7 @@ func (c *conn) frame(p *framing.Part) {
 func (c *conn) other(p *framing.Part) {
 	switch p.Type {
 	case framing.TypePing:
-		c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypePong, p.Seq, nil))
+		c.replyEmpty(framing.TypePong, p.Seq)
 	case framing.TypeShutdown:
 		c.agent.syncs.request(c, p.Seq)
 	case framing.TypeError:
@@ -37,7 +37,7 @@ func (c *conn) other(p *framing.Part) {
 
 func unknownType(t framing.Type) string {
 	const digits = "0123456789ABCDEF"
-	return "unknown message type 0x" + string([]byte{digits[t>>4], digits[t&15]})
+	return string(append([]byte("unknown message type 0x"), digits[t>>4], digits[t&15]))
 }
 
 // piece handles a part of a frame that is longer than the window. Of most messages only the end matters.

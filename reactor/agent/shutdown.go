@@ -18,7 +18,7 @@ type syncer struct {
 }
 
 type syncRequest struct {
-	conn *conn
+	conn *conn // nil when it is gone
 	seq  uint32
 }
 
@@ -59,12 +59,14 @@ func (s *syncer) Exited(status unix.WaitStatus) {
 }
 
 func (s *syncer) finish() {
-	done := s.current
-	s.current = nil
-	for _, r := range done {
+	for _, r := range s.current {
+		if r.conn == nil {
+			continue
+		}
 		r.conn.replyLater(framing.AppendFrame(nil, framing.TypeShutdownAck, r.seq, nil))
 		r.conn.sent()
 	}
+	s.current = nil
 	if len(s.next) > 0 && !s.child.Running() {
 		s.begin()
 	}
@@ -72,18 +74,13 @@ func (s *syncer) finish() {
 
 // forget drops the requests of a connection that is gone.
 func (s *syncer) forget(c *conn) {
-	s.current, s.next = without(s.current, c), without(s.next, c)
-}
-
-func without(requests []syncRequest, c *conn) []syncRequest {
-	rest := requests[:0]
-	for _, r := range requests {
-		if r.conn != c {
-			rest = append(rest, r)
+	for _, requests := range [...][]syncRequest{s.current, s.next} {
+		for i := range requests {
+			if requests[i].conn == c {
+				requests[i].conn = nil
+			}
 		}
 	}
-	clear(requests[len(rest):])
-	return rest
 }
 
 // Failed implements [reactor.Failer].

@@ -7,7 +7,7 @@ import (
 )
 
 // forwarded are the signals that go to the process groups of the running commands, and do nothing to the agent.
-var forwarded = []unix.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGQUIT}
+var forwarded = [...]unix.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGQUIT}
 
 // ending are the signals that end the agent. The host's Ctrl-Alt-Del is SIGINT to process 1, once it has said so to the
 // kernel, and a failing power supply SIGPWR.
@@ -21,7 +21,7 @@ func (c *Config) ending() []unix.Signal {
 // ClaimSignals claims what an agent with that configuration handles. New does it too; an init does it first of all, for until then SIGTERM
 // and SIGINT are its end.
 func (c *Config) ClaimSignals() error {
-	sigs := append(c.ending(), forwarded...)
+	sigs := append(c.ending(), forwarded[:]...)
 	if c.Init {
 		sigs = append(sigs, unix.SIGCHLD)
 	}

@@ -2,23 +2,32 @@ package agent
 
 import "golang.org/x/sys/unix"
 
-// openSpool opens a file without a name, in the first directory that takes one and what it is to begin with: $TMPDIR, /tmp, /var/tmp.
-func (a *Agent) openSpool(begin []byte) (fd int, err error) {
+// openSpool opens a file without a name, in the first directory that takes one and what it is to begin with.
+func (a *Agent) openSpool(first, second []byte) (fd int, err error) {
 	err = unix.ENOENT
-	for _, dir := range [...]string{a.lookup("TMPDIR"), "/tmp", "/var/tmp"} {
+	for _, dir := range a.spools {
 		if dir == "" {
 			continue
 		}
-		if fd, err = a.unnamed(dir); err != nil {
-			continue
+		if fd, err = a.unnamed(dir); err == nil {
+			if err = begin(fd, first, second); err == nil {
+				return fd, nil
+			}
 		}
-		// A disk that is full still takes the file.
-		if _, err = writeAt(fd, begin, 0); err == nil {
-			return fd, nil
-		}
-		unix.Close(fd)
 	}
 	return -1, opError("open", "spool file", err)
+}
+
+// begin writes the beginning of a file, and closes it if that cannot be: a disk that is full still takes an empty file.
+func begin(fd int, first, second []byte) error {
+	n, err := writeAt(fd, first, 0)
+	if err == nil {
+		_, err = writeAt(fd, second, int64(n))
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return err
 }
 
 // unnamed opens a file in dir that is gone when it is closed.

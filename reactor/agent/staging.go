@@ -51,7 +51,7 @@ func (s *staging) openBeside(a *Agent, t *target) error {
 }
 
 func (s *staging) openSpool(a *Agent) error {
-	fd, err := a.openSpool(nil)
+	fd, err := a.openSpool(nil, nil)
 	if err != nil {
 		return err
 	}

@@ -68,17 +68,15 @@ func (t *target) find(path string) error {
 }
 
 func readLink(path string) (string, error) {
-	buf := make([]byte, 256)
-	for {
-		n, err := unix.Readlink(path, buf)
-		if err == nil && n == 0 {
-			err = unix.ENOENT // as for an empty path
-		}
-		if err != nil || n < len(buf) {
-			return string(buf[:max(n, 0)]), err
-		}
-		buf = make([]byte, 2*len(buf))
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlink(path, buf)
+	if n <= 0 && err == nil {
+		err = unix.ENOENT // as for an empty path
 	}
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
 }
 
 // regular reports whether the target is an ordinary file, or will be.

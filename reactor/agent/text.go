@@ -2,9 +2,12 @@ package agent
 
 import "strconv"
 
-// What follows is in package strconv and strings too, whose own are several kB each for what they can do besides.
+// What follows is in package strconv and strings too, whose own are several kB each for what they can do besides. What is called in
+// many places is not inlined, which would be several kB more.
 
 // cut is what stands before and after the first sep in s.
+//
+//go:noinline
 func cut(s string, sep byte) (before, after string, found bool) {
 	for i := range len(s) {
 		if s[i] == sep {
@@ -15,6 +18,8 @@ func cut(s string, sep byte) (before, after string, found bool) {
 }
 
 // parseNumber reads a decimal number of 32 bits.
+//
+//go:noinline
 func parseNumber(s string) (n uint32, ok bool) {
 	var wide uint64
 	for i := range len(s) {
@@ -27,6 +32,8 @@ func parseNumber(s string) (n uint32, ok bool) {
 }
 
 // lastSlash is where the last slash of a path is, or -1.
+//
+//go:noinline
 func lastSlash(path string) int {
 	i := len(path) - 1
 	for i >= 0 && path[i] != '/' {
@@ -36,12 +43,17 @@ func lastSlash(path string) int {
 }
 
 // num is a number as text.
-func num[T ~int | ~int32 | ~uint32 | ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
+func num[T ~int | ~int32 | ~uint32 | ~int64](n T) string { return decimal(int64(n)) }
+
+//go:noinline
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // quote writes a value as Go and most readers of logs do, byte by byte.
 func quote(v string) string { return string(appendQuoted(nil, v)) }
 
 // appendQuoted is quote. (strconv's tables of printable runes are 5 kB.)
+//
+//go:noinline
 func appendQuoted(b []byte, v string) []byte {
 	const digits = "0123456789abcdef"
 	b = append(b, '"')

@@ -41,22 +41,21 @@ type process struct {
 }
 
 // descendants are the processes that belong to the leader, itself among them, according to /proc.
-func descendants(leader int) (tree []process) {
-	rest := processes()
+func descendants(leader int) []process {
+	procs := processes()
+	tree := 0 // they are moved to the front
 	for grew := true; grew; {
 		grew = false
-		others := rest[:0]
-		for _, p := range rest {
-			if p.pid == leader || p.group == leader || p.session == leader || contains(tree, p.parent) {
-				tree = append(tree, p)
+		for i := tree; i < len(procs); i++ {
+			p := procs[i]
+			if p.pid == leader || p.group == leader || p.session == leader || contains(procs[:tree], p.parent) {
+				procs[i], procs[tree] = procs[tree], p
+				tree++
 				grew = true
-			} else {
-				others = append(others, p)
 			}
 		}
-		rest = others
 	}
-	return tree
+	return procs[:tree]
 }
 
 func contains(tree []process, pid int) bool {

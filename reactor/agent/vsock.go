@@ -96,18 +96,14 @@ func (v *vsockListen) Expired(*reactor.Timer) { v.open() }
 
 // Accepted implements [reactor.ListenHandler]. Only the host is served: a process of the guest reaches the port too, by way of the
 // loopback, with the context 1 or the machine's own.
-func (v *vsockListen) Accepted(fd int, peer unix.Sockaddr) {
-	from, ok := peer.(*unix.SockaddrVM)
-	if !ok || from.CID != unix.VMADDR_CID_HOST {
-		name := "unknown"
-		if ok {
-			name = reactor.VsockName(from.CID, from.Port)
-		}
+func (v *vsockListen) Accepted(fd int, peer reactor.Peer) {
+	name := reactor.VsockName(peer.CID, peer.Port)
+	if peer.CID != unix.VMADDR_CID_HOST {
 		v.agent.log.Warn("connection rejected, not the host's", "peer", name)
 		unix.Close(fd)
 		return
 	}
-	v.agent.accept(fd, v, reactor.VsockName(from.CID, from.Port))
+	v.agent.accept(fd, v, name)
 }
 
 // AcceptFailed implements [reactor.ListenHandler].

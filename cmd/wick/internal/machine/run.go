@@ -74,8 +74,10 @@ func both(a *os.File, b io.Writer) io.Writer {
 func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	config := Config{
 		Console: o.Console, Logger: o.Logger,
-		Spec: vmm.Spec{MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, InitArgs: o.InitArgs, Verbose: o.Console != nil},
+		Spec: vmm.Spec{MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, Verbose: o.Console != nil},
 	}
+	// Of an option given twice vm-init takes the last, so the user's win.
+	config.Spec.InitArgs = append([]string{"--hostname=wick"}, o.InitArgs...)
 	host := vmm.Look()
 	if host.Firecracker == "" && host.QEMU == "" {
 		// Before anything is fetched in vain.

@@ -1,0 +1,82 @@
+package main_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/conformance/coverage.md")
+
+// TestCoverage keeps the list of the protocol's sentences and their cases true.
+func TestCoverage(t *testing.T) {
+	const file = "testdata/conformance/coverage.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := transcripts(t)
+	quoted := map[*conformanceCase]map[string]bool{}
+	seen := map[string]bool{}
+	for _, c := range all {
+		quoted[c] = map[string]bool{}
+		if id := c.file + " " + c.name; seen[id] {
+			t.Errorf("%s:%d: there are two cases called %q", c.file, c.line, c.name)
+		} else {
+			seen[id] = true
+		}
+	}
+	var b strings.Builder
+	covered := true // the sentence before
+	sentence := ""
+	end := func() {
+		if !covered {
+			t.Errorf("no case quotes, and no line says why: %s", sentence)
+		}
+		covered = true
+	}
+	for line := range strings.Lines(string(text)) {
+		switch {
+		case strings.HasPrefix(line, "- "):
+			end()
+			sentence, covered = strings.TrimSpace(line[2:]), false
+			b.WriteString(line)
+			for _, c := range all {
+				for _, quote := range c.quotes {
+					if strings.Contains(sentence, quote) {
+						quoted[c][quote] = true
+						covered = true
+						fmt.Fprintf(&b, "  - %s: %s\n", strings.TrimSuffix(c.file, ".txt"), c.name)
+						break
+					}
+				}
+			}
+		case strings.HasPrefix(line, "  - not here: "):
+			covered = true
+			b.WriteString(line)
+		case strings.HasPrefix(line, "  - "):
+			// A case, written above if it still is one.
+		default:
+			b.WriteString(line)
+		}
+	}
+	end()
+	for _, c := range all {
+		for _, quote := range c.quotes {
+			if !quoted[c][quote] {
+				t.Errorf("%s:%d: %q quotes what is no sentence of coverage.md: %s", c.file, c.line, c.name, quote)
+			}
+		}
+	}
+	switch {
+	case b.String() == string(text):
+	case *update:
+		if err := os.WriteFile(file, []byte(b.String()), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("%s is out of date: go test ./cmd/vsock-agent -run TestCoverage -update", file)
+	}
+}

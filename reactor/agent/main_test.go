@@ -1,0 +1,9 @@
+package agent
+
+import (
+	"testing"
+
+	"wick/reactor/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
