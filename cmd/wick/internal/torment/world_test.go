@@ -73,7 +73,7 @@ type world struct {
 
 // counts is what has happened.
 type counts struct {
-	conns, replies, exits, resets, crowded, lostExits int
+	conns, replies, exits, resets, lostExits int
 }
 
 // newWorld gets an agent ready.
@@ -176,8 +176,8 @@ func (w *world) ranOn() { w.running.Add(1) }
 // crowded reports whether a payload says that too many commands run, which can be only where many were lost.
 func (w *world) crowded(payload []byte) bool {
 	text, err := parseText(payload)
-	ok := err == nil && text == "too many commands running (limit 256)" && w.running.Load()+int64(w.scale.holds+w.scale.hosts*w.scale.batch*4) > 256
-	return ok
+	most := w.running.Load() + int64(w.scale.holds+w.scale.hosts*w.scale.batch*4)
+	return err == nil && text == "too many commands running (limit 256)" && most > 256
 }
 
 func (w *world) replied() {
