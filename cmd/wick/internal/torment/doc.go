@@ -1,0 +1,20 @@
+// Package torment holds tests that treat an agent badly and know what it owes them all the same: random requests on several
+// connections at once, delivered in random pieces, spoiled, cut off, not waited for, with all connections reset at random moments. There
+// is nothing in it to import.
+//
+// A world is an agent and what is known of it. Hosts play sessions in it, each a connection from its ready to one of the
+// ends that a connection can have:
+//
+//	host ─ requests ─▶ conn ─▶ agent          what each request is owed: request, command, watch, file
+//	       faults ───▶      ◀─                what each frame is held against: conn, exits
+//
+// When all hosts are done the world comes to rest, and then the agent must hold no more than it did in the beginning: figures. What is
+// random comes from a seed, which a test that fails prints:
+//
+//	go test ./cmd/wick/internal/torment -run Model -torment.seed 7
+//
+// The same seed makes the same decisions. When they meet in the agent is up to the machine, so a failure may take some tries.
+//
+// The frames are made and taken apart by hand, from the protocol and not with package framing: a mistake made there must not be made
+// here too, or the two would agree and no test would see it.
+package torment

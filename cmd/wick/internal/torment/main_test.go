@@ -1,0 +1,81 @@
+package torment
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"wick/reactor/leaktest"
+)
+
+var (
+	seedFlag   = flag.Uint64("torment.seed", 0, "the seed of what is random; 0 for one that nobody knows")
+	rounds     = flag.Int("torment.rounds", 2, "rounds of the model test, each with a seed and an agent of its own")
+	sessions   = flag.Int("torment.sessions", 12, "sessions of each host in a round of the model test")
+	resetCount = flag.Int("torment.resets", 500, "resets of all connections in the reset test")
+	guestReset = flag.Int("torment.guest-resets", 0, "resets of all connections of a booted guest in the reset test; 0 for no such test")
+	soakFor    = flag.Duration("torment.soak", 0, "how long the soak test goes on; 0 for no such test")
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// seeds are n of them, beginning with the one that was asked for.
+func seeds(n int) []uint64 {
+	first := *seedFlag
+	if first == 0 {
+		first = uint64(rand.Uint32())
+	}
+	all := make([]uint64, n)
+	for i := range all {
+		all[i] = first + uint64(i)
+	}
+	return all
+}
+
+// build builds a program that is put to the test, as it is when it is shipped. It is held in memory, so that nothing is left of it.
+func build(name string) (program []byte, err error) {
+	dir, err := os.MkdirTemp("", "torment-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), "wick/cmd/"+name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=nogreenteagc")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build %s: %v\n%s", name, err, out)
+	}
+	return os.ReadFile(filepath.Join(dir, name))
+}
+
+var (
+	agentProgram = sync.OnceValues(func() ([]byte, error) { return build("vsock-agent") })
+	initProgram  = sync.OnceValues(func() ([]byte, error) { return build("vm-init") })
+)
+
+// put puts a program where it can be run.
+func put(t *testing.T, program func() ([]byte, error), path string) {
+	t.Helper()
+	content, err := program()
+	if err == nil {
+		err = os.WriteFile(path, content, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until tries until it succeeds, for what tells of itself by no event.
+func until(try func() error) error {
+	for limit := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		err := try()
+		if err == nil || time.Now().After(limit) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package torment
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// restEvery is after how many resets the world is brought to rest: so that the processes that hosts left waiting, and those that run on
+// for lost connections, stay within what an agent takes on.
+const restEvery = 50
+
+// resetRound connects all hosts, has each post requests and wait for nothing, and resets all connections at a random moment: when some
+// number of replies has come.
+func (w *world) resetRound(r *rand.Rand) error {
+	var conns []*conn
+	for _, h := range w.hosts {
+		c, err := w.dial(fmt.Sprintf("connection %d of host %d", w.connNumber.Add(1), h.n))
+		if err != nil {
+			return err
+		}
+		conns = append(conns, c)
+	}
+	before := w.counts().replies
+	var posting sync.WaitGroup
+	for i, h := range w.hosts {
+		plan := *h
+		plan.r = newRand(h.r.Uint64(), h.r.Uint64())
+		posting.Go(func() {
+			c := conns[i]
+			err := c.opened()
+			if err == nil {
+				err = plan.batch(c, 1+plan.r.IntN(w.scale.batch))
+			}
+			if err = plan.orderly(c, err); err != nil && !errors.Is(err, errEnded) {
+				w.fail("host %d: %v", plan.n, err)
+			}
+		})
+	}
+	// Fewer may be due: then what was posted has come, and the hosts are idle.
+	goal := before + r.IntN(2*len(conns))
+	posted := make(chan struct{})
+	go func() { posting.Wait(); close(posted) }()
+	w.awaitReplies(goal, posted, conns)
+	w.resetAll(func() end { return someReset(r) })
+	<-posted
+	for _, c := range conns {
+		select {
+		case <-c.done:
+		case <-w.failed:
+			return w.err
+		}
+	}
+	return nil
+}
+
+// awaitReplies waits until so many replies have come in all, or all is posted and nothing is owed.
+func (w *world) awaitReplies(goal int, posted chan struct{}, conns []*conn) {
+	all := false
+	for {
+		w.mu.Lock()
+		n, changed := w.count.replies, w.changed
+		w.mu.Unlock()
+		if n >= goal || all && !slices.ContainsFunc(conns, (*conn).owing) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-posted:
+			all, posted = true, nil
+		case <-w.failed:
+			return
+		}
+	}
+}
+
+func (c *conn) owing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.pending) > 0
+}
+
+// resetTest resets all connections that many times.
+func (w *world) resetTest(t *testing.T, n int) {
+	r := newRand(w.seed, 1<<33)
+	owed := 0
+	for i := range n {
+		w.must(w.resetRound(r))
+		if i%restEvery == restEvery-1 || i == n-1 {
+			k, _ := w.owed()
+			owed += k
+			f, err := w.rest()
+			w.must(err)
+			if i == n-1 {
+				t.Logf("%+v, of which %d exits were due after the last of %d resets in a row; %v", w.counts(), owed, restEvery, f)
+			}
+		}
+	}
+}
+
+// TestReset resets all connections at random moments, under load. Nothing may be left of them, and every process_exit comes once.
+func TestReset(t *testing.T) {
+	s := here
+	s.hosts, s.batch, s.huge, s.timeout = 3, 5, false, 200
+	seed := seeds(1)[0]
+	a := startAgent(t, false)
+	w := newWorld(t, a, a.dir+"/files", s, seed)
+	w.resetTest(t, *resetCount)
+}
+
+func (w *world) counts() counts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count
+}

@@ -1,0 +1,101 @@
+package torment
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// rest brings the world to rest and judges it: nothing of what the hosts did may be left, and all that they are owed must have come.
+// The hosts are done, and their connections have ended.
+func (w *world) rest() (figures, error) {
+	if err := w.connect(); err != nil {
+		return figures{}, err
+	}
+	w.releasing.Store(true)
+	defer w.releasing.Store(false)
+	f, err := w.release()
+	if err != nil {
+		return f, err
+	}
+	// What had no connection to go to comes after the next ready.
+	if err := w.connect(); err != nil {
+		return f, err
+	}
+	if err := w.barrier(); err != nil {
+		return f, err
+	}
+	if n, example := w.owed(); n > 0 {
+		return f, fmt.Errorf("%d process_exits did not come, that of %s among them", n, example)
+	}
+	lost := w.forgetExits()
+	w.mu.Lock()
+	w.count.lostExits += lost
+	w.mu.Unlock()
+	w.holding.Store(0)
+	w.running.Store(0)
+	if err := w.readFiles(); err != nil {
+		return f, err
+	}
+	if left := w.way.strays(); len(left) > 0 {
+		return f, fmt.Errorf("processes left: %s", strings.Join(left, "; "))
+	}
+	return w.look()
+}
+
+// release ends what waits for the hold, and waits until the agent holds no more than in the beginning. There is no event for that, so it
+// is looked at over and over.
+func (w *world) release() (f figures, err error) {
+	limit := time.Now().Add(patience)
+	for {
+		// Opened both ways a FIFO waits for nobody, and those that wait for a writer find one; and then the end.
+		if _, err := w.run(": <>" + w.dir + "/hold"); err != nil {
+			return f, err
+		}
+		if f, err = w.look(); err != nil {
+			return f, err
+		}
+		more := f.beyond(w.first)
+		if len(more) == 0 {
+			return f, nil
+		}
+		if time.Now().After(limit) {
+			return f, fmt.Errorf("the agent holds more than at first: %s", strings.Join(more, "; "))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// readFiles holds the files against what they may be.
+func (w *world) readFiles() error {
+	for _, f := range w.allFiles() {
+		r, err := w.run("if [ -e " + f.path + " ]; then cat " + f.path + "; else echo none >&2; fi")
+		if err != nil {
+			return err
+		}
+		content := r.stdout
+		if string(r.stderr) == "none\n" {
+			content = nil
+		} else if content == nil {
+			content = []byte{}
+		}
+		w.mu.Lock()
+		err = f.rested(content)
+		w.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	// What was written where there were no directories is written there again.
+	for _, h := range w.hosts {
+		if _, err := w.run(fmt.Sprintf("rm -rf %s/new-%d", w.dir, h.n)); err != nil {
+			return err
+		}
+		for _, f := range h.files {
+			if strings.Contains(f.path, "/new-") {
+				f.acked = absent
+			}
+		}
+	}
+	return nil
+}

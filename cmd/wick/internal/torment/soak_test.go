@@ -1,0 +1,73 @@
+package torment
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+const (
+	// soakWarm is how many rounds an agent has to reach the size that it is to keep, and soakMargin what that may grow by, in kB: the size
+	// at rest, and the greatest there was.
+	soakWarm   = 6
+	soakMargin = 1024
+	// soakLine is how often the figures are printed.
+	soakLine = 15 * time.Second
+)
+
+// TestSoak has random sessions under resets go on for long, with one agent at a Unix socket and one in a booted machine.
+func TestSoak(t *testing.T) {
+	if *soakFor == 0 {
+		t.Skip("goes on for as long as it is told to: run scripts/soak MINUTES")
+	}
+	t.Run("unix", func(t *testing.T) {
+		t.Parallel()
+		a := startAgent(t, false)
+		soak(t, newWorld(t, a, a.dir+"/files", here, seeds(1)[0]), 6)
+	})
+	t.Run("guest", func(t *testing.T) {
+		t.Parallel()
+		soak(t, newWorld(t, startGuest(t), "/root/torment", there, seeds(1)[0]), 2)
+	})
+}
+
+// soak plays rounds with that many sessions of each host.
+func soak(t *testing.T, w *world, sessions int) {
+	began := time.Now()
+	t.Logf("the seed is %d; at first %v", w.seed, w.first)
+	var warm figures
+	next := began.Add(soakLine)
+	for n := 1; ; n++ {
+		f, err := w.round(sessions, 2)
+		w.must(err)
+		if n <= soakWarm {
+			warm = figures{rss: max(warm.rss, f.rss), hwm: max(warm.hwm, f.hwm)}
+		} else if f.rss > warm.rss+soakMargin || f.hwm > warm.hwm+soakMargin {
+			t.Fatalf("round %d: %v; it was VmRSS %d kB, VmHWM %d kB after %d rounds; the seed is %d", n, f, warm.rss, warm.hwm, soakWarm, w.seed)
+		}
+		over := time.Since(began) >= *soakFor && n > soakWarm
+		if now := time.Now(); now.After(next) || over {
+			next = now.Add(soakLine)
+			c := w.counts()
+			t.Logf("%4.0fs round %d: %d connections, %d replies, %d exits, %d resets, 0 wrong; %v; ping %s",
+				now.Sub(began).Seconds(), n, c.conns, c.replies, c.exits, c.resets, f, w.pace())
+		}
+		if over {
+			return
+		}
+	}
+}
+
+// pace says how quickly pings were answered since it was last called.
+func (w *world) pace() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.pings
+	w.pings = nil
+	if len(p) == 0 {
+		return "none"
+	}
+	slices.Sort(p)
+	round := func(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
+	return round(p[len(p)/2]) + " p50, " + round(p[len(p)*99/100]) + " p99, " + round(p[len(p)-1]) + " max"
+}

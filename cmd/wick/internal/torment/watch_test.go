@@ -1,0 +1,140 @@
+package torment
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// watch is a spawn_watch: exactly one process_exit is owed for it, on whatever connection.
+type watch struct {
+	command command
+	token   string
+	conn    *conn
+	pid     int // 0 until the reply has come
+
+	// unsure: the connection ended before the reply, so it may never have been started.
+	unsure bool
+	// doubt: a connection ended with bytes unread while it may have exited, so its process_exit may have been among them.
+	doubt bool
+}
+
+// spawn makes a spawn_watch of a random command.
+func (h *host) spawn(c *conn) *request {
+	seq := h.seq()
+	w := h.w
+	s := &watch{token: w.token(), conn: c}
+	s.command = h.command(s.token, true)
+	if !s.command.refused {
+		w.mu.Lock()
+		w.watches[s.token] = s
+		w.mu.Unlock()
+	}
+	return &request{
+		what: "spawn_watch", seq: seq, frame: frameOf(tSpawn, seq, s.command.payload()), prompt: true,
+		check: func(typ byte, payload []byte) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if typ == tError && (s.command.refused || w.crowded(payload)) {
+				delete(w.watches, s.token)
+				return nil
+			}
+			in := reading{rest: payload}
+			pid := in.number(4)
+			if err := in.end(); err != nil || typ != tSpawnResult || s.command.refused || pid == 0 {
+				return fmt.Errorf("type 0x%02X %s in reply to spawn_watch of %s", typ, brief(payload), brief([]byte(s.command.text)))
+			}
+			s.pid = pid
+			return nil
+		},
+		lost: func() {
+			w.ranOn()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			s.unsure = true
+		},
+	}
+}
+
+// exited takes a process_exit that came on c.
+func (w *world) exited(c *conn, payload []byte) error {
+	r, err := parseResult(tExit, payload)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	line, _, _ := bytes.Cut(r.stdout, []byte("\n"))
+	s := w.watches[string(line)]
+	if s == nil {
+		s = w.silent(r)
+	}
+	if s == nil {
+		return fmt.Errorf("process_exit of %d, which nobody waits for (any more): %v", r.pid, r)
+	}
+	delete(w.watches, s.token)
+	w.count.exits++
+	switch {
+	case s.pid == 0 && !s.unsure && s.conn == c:
+		return fmt.Errorf("process_exit of %d came before the reply to its spawn_watch", r.pid)
+	case s.pid != 0 && s.pid != r.pid:
+		return fmt.Errorf("process_exit of %d with the output of %d: %v", r.pid, s.pid, r)
+	case s.conn != c && !s.conn.ending():
+		return fmt.Errorf("process_exit of %d came on %s while %s, which spawned it, is open", r.pid, c.name, s.conn.name)
+	}
+	return s.command.check(r, w.releasing.Load())
+}
+
+// silent finds the watch of a process that was ended before it said anything; w.mu is held.
+func (w *world) silent(r result) *watch {
+	if len(r.stdout) > 0 || r.code != 124 {
+		return nil
+	}
+	var unsure *watch
+	for _, s := range w.watches {
+		switch {
+		case !s.command.cut:
+		case s.pid == r.pid:
+			return s
+		case s.pid == 0:
+			unsure = s
+		}
+	}
+	return unsure
+}
+
+// doubtExits notes that a connection ended with bytes unread, which may have been those of any process_exit.
+func (w *world) doubtExits() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.watches {
+		if !s.command.held {
+			s.doubt = true
+		}
+	}
+}
+
+// owed is how many process_exits must still come.
+func (w *world) owed() (n int, example string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.watches {
+		if !s.unsure && !s.doubt {
+			n++
+			example = fmt.Sprintf("%d: %s", s.pid, brief([]byte(s.command.text)))
+		}
+	}
+	return n, example
+}
+
+// forgetExits begins anew, at a moment when no process_exit is under way, and returns how many were lost with a connection.
+func (w *world) forgetExits() (lost int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.watches {
+		if s.doubt && s.pid != 0 {
+			lost++
+		}
+	}
+	clear(w.watches)
+	return lost
+}

@@ -1,0 +1,289 @@
+package torment
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// way is how a world's agent is reached and looked at.
+type way interface {
+	// dial makes a connection on which ready comes next.
+	dial() (*net.UnixConn, error)
+	// exact: what the agent has written before a connection ended can be read still, so nothing is in doubt.
+	exact() bool
+	// reset resets all connections at once, as the restore of a snapshot does; false if that is for the hosts to do.
+	reset() bool
+	// look runs the script of package figures on the agent's side.
+	look(w *world) (string, error)
+	// strays are processes that the agent's commands have left, besides its children.
+	strays() []string
+	// pid is the agent's, there.
+	pid() string
+}
+
+// scale is how much is asked of a world's machine.
+type scale struct {
+	hosts    int
+	batch    int  // requests at a time
+	output   int  // bytes of a command
+	file     int  // bytes
+	timeout  int  // of commands that are ended by it, ms
+	holds    int  // processes that wait for the end of the round
+	huge     bool // files and outputs of 16 MiB, now and then
+	rareSync int  // one shutdown in so many that could be; it syncs the disks of whatever else the machine does
+}
+
+// world is an agent and what is known of it.
+type world struct {
+	t     *testing.T
+	way   way
+	scale scale
+	seed  uint64
+	dir   string // of the files, on the agent's side
+	hosts []*host
+
+	resets     sync.RWMutex // held to reset all connections
+	seqs       atomic.Uint32
+	tokens     atomic.Uint64
+	connNumber atomic.Uint64
+	holding    atomic.Int64
+	running    atomic.Int64 // lost commands that may run on
+	releasing  atomic.Bool  // what waits for the hold is being released
+
+	mu      sync.Mutex
+	err     error
+	changed chan struct{} // closed and replaced when a reply has come
+	failed  chan struct{} // closed with err set
+	conns   map[*conn]bool
+	watches map[string]*watch
+	shared  []*file
+	count   counts
+	pings   []time.Duration
+
+	control *conn
+	first   figures // at rest, in the beginning
+}
+
+// counts is what has happened.
+type counts struct {
+	conns, replies, exits, resets, lostExits int
+}
+
+// newWorld gets an agent ready.
+func newWorld(t *testing.T, w way, dir string, s scale, seed uint64) *world {
+	t.Helper()
+	world := &world{
+		t: t, way: w, scale: s, seed: seed, dir: dir, failed: make(chan struct{}), changed: make(chan struct{}), conns: map[*conn]bool{}, watches: map[string]*watch{},
+	}
+	for n := range s.hosts {
+		h := &host{w: world, n: n, r: newRand(seed, uint64(n))}
+		for k := range 3 {
+			path := fmt.Sprintf("%s/file-%d-%d", dir, n, k)
+			onDisk := path
+			switch k {
+			case 1:
+				path = fmt.Sprintf("%s/link-%d", dir, n)
+			case 2:
+				path = fmt.Sprintf("%s/new-%d/a/b/c", dir, n)
+				onDisk = path
+			}
+			h.files = append(h.files, newFile(path, onDisk, false))
+		}
+		world.hosts = append(world.hosts, h)
+	}
+	for k := range 2 {
+		path := fmt.Sprintf("%s/shared-%d", dir, k)
+		world.shared = append(world.shared, newFile(path, path, true))
+	}
+	var setup strings.Builder
+	fmt.Fprintf(&setup, "set -e; mkdir -p %s; cd %[1]s; mkfifo hold nobody; echo >plain; ln -s loop loop", dir)
+	for n := range s.hosts {
+		fmt.Fprintf(&setup, "; ln -s file-%d-1 link-%[1]d", n)
+	}
+	world.must(world.connect())
+	_, err := world.run(setup.String())
+	world.must(err)
+	world.first, err = world.look()
+	world.must(err)
+	t.Cleanup(world.close)
+	return world
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		if w.err != nil {
+			err = w.err
+		}
+		w.t.Fatalf("%v\nthe seed is %d", err, w.seed)
+	}
+}
+
+// close ends all connections, so that nothing of the world is left.
+func (w *world) close() {
+	w.mu.Lock()
+	var conns []*conn
+	for c := range w.conns {
+		conns = append(conns, c)
+	}
+	w.mu.Unlock()
+	for _, c := range conns {
+		c.expect(endHard)
+		c.c.Close()
+		<-c.done
+	}
+}
+
+// fail is for the first thing that is wrong; it ends the run.
+func (w *world) fail(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failLocked(fmt.Errorf(format, args...))
+}
+
+func (w *world) failLocked(err error) {
+	if w.err == nil {
+		w.err = err
+		close(w.failed)
+	}
+}
+
+func (w *world) hasFailed() bool {
+	select {
+	case <-w.failed:
+		return true
+	default:
+		return false
+	}
+}
+
+// token is a word that no other request has.
+func (w *world) token() string { return fmt.Sprintf("t%06d", w.tokens.Add(1)) }
+
+// mayHold reports whether one more process may wait for the end of the round.
+func (w *world) mayHold() bool { return w.holding.Add(1) <= int64(w.scale.holds) }
+
+// ranOn is told of a command whose connection is lost.
+func (w *world) ranOn() { w.running.Add(1) }
+
+// crowded reports whether a payload says that too many commands run, which can be only where many were lost.
+func (w *world) crowded(payload []byte) bool {
+	text, err := parseText(payload)
+	most := w.running.Load() + int64(w.scale.holds+w.scale.hosts*w.scale.batch*4)
+	return err == nil && text == "too many commands running (limit 256)" && most > 256
+}
+
+func (w *world) replied() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.count.replies++
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// resetAll resets every connection at once.
+func (w *world) resetAll(how func() end) {
+	w.resets.Lock()
+	defer w.resets.Unlock()
+	w.mu.Lock()
+	w.count.resets++
+	var conns []*conn
+	for c := range w.conns {
+		conns = append(conns, c)
+	}
+	w.mu.Unlock()
+	slices.SortFunc(conns, func(a, b *conn) int { return strings.Compare(a.name, b.name) })
+	if w.way.exact() {
+		for _, c := range conns {
+			c.finish(how())
+		}
+		return
+	}
+	for _, c := range conns {
+		c.broken()
+	}
+	w.doubtExits()
+	if !w.way.reset() {
+		for _, c := range conns {
+			c.c.Close()
+		}
+	}
+}
+
+// connect makes the connection that is for the world itself, in place of the one before.
+func (w *world) connect() error {
+	if w.control != nil {
+		w.control.finish(endHalf)
+		select {
+		case <-w.control.done:
+		case <-time.After(patience):
+			return errors.New("the world's own connection does not end")
+		}
+	}
+	c, err := w.dial(fmt.Sprintf("connection %d of the world", w.connNumber.Add(1)))
+	w.control = c
+	if err != nil {
+		return err
+	}
+	return c.opened()
+}
+
+// run runs a command on the world's own connection.
+func (w *world) run(text string) (r result, err error) {
+	seq := w.seqs.Add(1)
+	q := &request{what: "exec of " + brief([]byte(text)), seq: seq, check: func(typ byte, payload []byte) error {
+		if typ != tExecResult {
+			return fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+		}
+		var err error
+		r, err = parseResult(typ, payload)
+		r.stdout, r.stderr = slices.Clone(r.stdout), slices.Clone(r.stderr)
+		return err
+	}}
+	if err := w.ask(q, frameOf(tExec, seq, execPayload(0, text, false, nil))); err != nil {
+		return r, err
+	}
+	if r.code != 0 {
+		return r, fmt.Errorf("%s: %v", text, r)
+	}
+	return r, nil
+}
+
+// ask sends a request on the world's own connection and waits for its reply.
+func (w *world) ask(q *request, frame []byte) error {
+	c := w.control
+	if err := c.owe(q); err != nil {
+		return err
+	}
+	if _, err := c.c.Write(frame); err != nil {
+		return err
+	}
+	err := c.settled()
+	if errors.Is(err, errEnded) && w.hasFailed() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.err
+	}
+	return err
+}
+
+// barrier returns when the agent has answered all that it was told on the world's own connection.
+func (w *world) barrier() error {
+	seq := w.seqs.Add(1)
+	q := &request{what: "ping", seq: seq, check: wantEmpty(tPong)}
+	began := time.Now()
+	if err := w.ask(q, frameOf(tPing, seq, nil)); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pings = append(w.pings, time.Since(began))
+	return nil
+}
