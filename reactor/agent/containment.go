@@ -48,26 +48,75 @@ func (t *containment) open(log *Log, maxPids uint32) {
 			}
 		}
 	}
-	by, processes, reason := "process group and /proc", "unlimited", ""
+	by, processes := "process group and /proc", "unlimited"
 	if err != nil {
 		t.path = ""
 	} else {
-		// The counting has to be allowed all the way down, which the kernel refuses where the agent's cgroup is not the root and
-		// has processes of its own: the agent.
 		by = "cgroup"
-		// Memory is only looked at, for what was killed for want of it.
-		writeFile(base+"/cgroup.subtree_control", "+memory")
-		writeFile(t.path+"/cgroup.subtree_control", "+memory")
-		writeFile(base+"/cgroup.subtree_control", "+pids")
-		if err = writeFile(t.path+"/cgroup.subtree_control", "+pids"); err == nil {
-			t.maxPids = num(maxPids)
+		// A share of the processors for all commands together, beside the agent's: however many they are it gets its turn.
+		t.allow(base, "+cpu")
+		if t.allow(base, "+memory") == nil {
+			t.limitMemory()
+		}
+		if err = t.allow(base, "+pids"); err == nil {
+			t.maxPids = num(fitPids(maxPids))
 			processes = t.maxPids
 		}
 	}
 	if err != nil {
-		reason = err.Error()
+		log.Info("commands are contained", "by", by, "processes", processes, "reason", err.Error())
+		return
 	}
-	log.Info("commands are contained", "by", by, "processes", processes, "reason", reason)
+	log.Info("commands are contained", "by", by, "processes", processes)
+}
+
+// allow has a controller work in the cgroups of commands. The kernel refuses where the agent's cgroup is not the root and has processes
+// of its own: the agent.
+func (t *containment) allow(base, controller string) error {
+	writeFile(base+"/cgroup.subtree_control", controller)
+	return writeFile(t.path+"/cgroup.subtree_control", controller)
+}
+
+// memoryReserve is what is kept from commands of the memory that is free when the agent starts, in KiB: enough that the kernel looks for a
+// process to kill among those that filled the rest, and does not first throw out every page of every program that it can
+// read back, over and over, for minutes.
+const memoryReserve = 8 << 10
+
+// limitMemory bounds what all commands have together.
+func (t *containment) limitMemory() {
+	if available := memInfo("MemAvailable"); available > 4*memoryReserve {
+		writeFile(t.path+"/memory.max", num(int64(available-memoryReserve)<<10))
+	}
+}
+
+// fitPids is the limit of processes for one command, less in a machine with so little memory that these would be the end of it: a
+// process takes about half a MiB, most of it the kernel's.
+func fitPids(limit uint32) uint32 {
+	if total := memInfo("MemTotal"); total > 0 {
+		return min(limit, max(total/512, 64))
+	}
+	return limit
+}
+
+// memInfo is a line of /proc/meminfo, in KiB; 0 if there is none.
+func memInfo(name string) uint32 {
+	var buf [512]byte
+	n, err := readFile("/proc/meminfo", buf[:])
+	if err != nil {
+		return 0
+	}
+	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
+		if key, value, _ := cut(line, ':'); key == name {
+			i := 0
+			for i < len(value) && value[i] == ' ' {
+				i++
+			}
+			value, _, _ = cut(value[i:], ' ')
+			kib, _ := parseNumber(value)
+			return kib
+		}
+	}
+	return 0
 }
 
 // ownCgroup is the directory of the cgroup that this process is in. A cgroup2 file system is mounted alone, or beside the first version.
