@@ -59,7 +59,7 @@ func (t *containment) open(log *Log, maxPids uint32) {
 			t.limitMemory()
 		}
 		if err = t.allow(base, "+pids"); err == nil {
-			t.maxPids = num(fitPids(maxPids))
+			t.maxPids = num(maxPids)
 			processes = t.maxPids
 		}
 	}
@@ -87,15 +87,6 @@ func (t *containment) limitMemory() {
 	if available := memInfo("MemAvailable"); available > 4*memoryReserve {
 		writeFile(t.path+"/memory.max", num(int64(available-memoryReserve)<<10))
 	}
-}
-
-// fitPids is the limit of processes for one command, less in a machine with so little memory that these would be the end of it: a
-// process takes about half a MiB, most of it the kernel's.
-func fitPids(limit uint32) uint32 {
-	if total := memInfo("MemTotal"); total > 0 {
-		return min(limit, max(total/512, 64))
-	}
-	return limit
 }
 
 // memInfo is a line of /proc/meminfo, in KiB; 0 if there is none.

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -63,9 +62,8 @@ func testForkBomb(t *testing.T, s *served) {
 		}
 	}
 	t.Logf("%d pings, the longest %v", pings, worst)
-	if left := strings.TrimSpace(run(t, s.conn, "cat /sys/fs/cgroup/wick-1/*/pids.current | sort -n | tail -n 1")); len(left) > 1 {
-		t.Errorf("a command's cgroup has %s processes left", left)
-	}
+	// All were killed at once, but to die takes a processor too, and then process 1.
+	until(t, s.conn, "[ $(cat /sys/fs/cgroup/wick-1/*/pids.current | sort -n | tail -n 1) -lt 10 ]")
 	if got := run(t, s.conn, "cat /sys/fs/cgroup/wick-1/*/pids.max | sort -u"); got != "512\n" {
 		t.Errorf("commands may have %q processes", got)
 	}
