@@ -131,10 +131,9 @@ func (h *host) malformed() *request {
 	switch kind {
 	case 0: // cut off; not so that what is left is whole
 		payload = payload[:h.r.IntN(min(len(payload), 1000))]
-		if typ != tWriteFile && len(payload) > 8 {
-			n := int(payload[6])<<16 | int(payload[7])<<8 | int(payload[8])
+		if typ != tWriteFile {
 			payload = payload[:min(len(payload), 4+1+4+len(evil)-1)]
-			if len(payload) == 8+n>>8 {
+			if len(payload) >= 8 && len(payload) == 8+int(binary.BigEndian.Uint32(payload[4:])) {
 				payload = payload[:7] // it would be a whole one of the shorter form
 			}
 		}

@@ -85,7 +85,10 @@ func (w *unixWay) stop() {
 		w.cmd.Process.Kill()
 		<-w.exited
 	}
-	for _, pattern := range []string{w.tmp() + "/*", w.dir + "/.wick*", "/sys/fs/cgroup/wick-" + w.pid(), "/sys/fs/cgroup/unified/wick-" + w.pid()} {
+	const groups = "/sys/fs/cgroup/wick-"
+	const unified = "/sys/fs/cgroup/unified/wick-"
+	pid := w.pid()
+	for _, pattern := range []string{w.tmp() + "/*", w.dir + "/.wick*", groups + pid, groups + pid + "-*", unified + pid, unified + pid + "-*"} {
 		if left, _ := filepath.Glob(pattern); len(left) > 0 && !w.t.Failed() {
 			w.t.Errorf("the agent left %q", left)
 		}
