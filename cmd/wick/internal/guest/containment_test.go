@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -37,34 +38,64 @@ func testForkBomb(t *testing.T, s *served) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pings, worst := 0, time.Duration(0)
-	ended := make(chan *client.Exit, 1)
-	go func() {
-		e, _ := s.conn.WaitExit(ctx, pid)
-		ended <- e
-	}()
-	for e := (*client.Exit)(nil); e == nil; {
-		took, err := s.conn.Ping(ctx)
-		if err != nil {
-			t.Fatalf("ping %d under the bomb: %v", pings, err)
-		}
-		pings++
-		worst = max(worst, took)
-		select {
-		case e = <-ended:
-			if e == nil {
-				t.Fatal("no exit of the bomb's command")
-			}
-			if e.ExitCode != 124 {
-				t.Errorf("exit code %d, stderr %q, want a timeout", e.ExitCode, clip(e.Stderr))
-			}
-		default:
-		}
+	if e := pingsUntilExit(t, s, pid); e.ExitCode != 124 {
+		t.Errorf("exit code %d, stderr %q, want a timeout", e.ExitCode, clip(e.Stderr))
 	}
-	t.Logf("%d pings, the longest %v", pings, worst)
 	// All were killed at once, but to die takes a processor too, and then process 1.
 	until(t, s.conn, "[ $(cat /sys/fs/cgroup/wick-1/*/pids.current | sort -n | tail -n 1) -lt 10 ]")
 	if got := run(t, s.conn, "cat /sys/fs/cgroup/wick-1/*/pids.max | sort -u"); got != "512\n" {
 		t.Errorf("commands may have %q processes", got)
 	}
+}
+
+// pingsUntilExit pings for as long as a spawned process runs. The longest it may take is what is promised of a machine under
+// pressure, one second, and as much again for the emulation.
+func pingsUntilExit(t *testing.T, s *served, pid uint32) *client.Exit {
+	t.Helper()
+	ctx := deadline(t, 2*stepLimit)
+	ended := make(chan *client.Exit, 1)
+	go func() {
+		e, _ := s.conn.WaitExit(ctx, pid)
+		ended <- e
+	}()
+	pings, worst := 0, time.Duration(0)
+	for {
+		took, err := s.conn.Ping(ctx)
+		if err != nil {
+			t.Fatalf("ping %d: %v", pings, err)
+		}
+		pings++
+		worst = max(worst, took)
+		select {
+		case e := <-ended:
+			t.Logf("%d pings, the longest %v", pings, worst)
+			if e == nil {
+				t.Fatal("the process's exit did not come")
+			}
+			if worst > 2*time.Second {
+				t.Errorf("a ping took %v", worst)
+			}
+			return e
+		default:
+		}
+	}
+}
+
+// testOutOfMemory has commands eat all memory, little by little, and two at once. Each dies of it soon, and says so, and
+// the agent answers as if nothing were.
+func testOutOfMemory(t *testing.T, s *served) {
+	for _, command := range []string{
+		"a=$(head -c 100000 /dev/zero | tr '\\0' a); while :; do a=$a$a; done",
+		"tail /dev/zero & exec tail /dev/zero",
+	} {
+		pid, err := s.conn.Spawn(deadline(t, stepLimit), client.Exec{Command: command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := pingsUntilExit(t, s, pid)
+		if e.ExitCode != 137 || !bytes.Contains(e.Stderr, []byte("[out of memory: ")) {
+			t.Errorf("%s: exit code %d, stderr %q, want 137 and why", command, e.ExitCode, clip(e.Stderr))
+		}
+	}
+	run(t, s.conn, "true")
 }

@@ -43,6 +43,7 @@ func TestTrouble(t *testing.T) {
 		{"signals", testSignals},
 		{"peer", testPeer},
 		{"daemon", testDaemon},
+		{"out of memory", testOutOfMemory},
 		{"fork bomb", testForkBomb},
 		{"resets", testResets},
 		{"shutdown", testShutdown},
