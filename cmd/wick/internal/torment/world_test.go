@@ -287,10 +287,3 @@ func (w *world) barrier() error {
 	w.pings = append(w.pings, time.Since(began))
 	return nil
 }
-
-// counted is what was counted so far.
-func (w *world) counted() counts {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.count
-}
