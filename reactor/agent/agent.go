@@ -118,9 +118,9 @@ func (a *Agent) open() (err error) {
 	}
 	a.oom.lower(a.log)
 	if a.cfg.Signals { // the process is the agent's alone
-		pinCode(a.log)
+		pinCode(a.log, a.loop.Scratch())
 	}
-	a.contain.open(a.log, a.cfg.Limits.Pids)
+	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
 	if a.cfg.LastWords != "" {
 		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
 	}

@@ -36,8 +36,9 @@ const (
 )
 
 // open makes the directory, below the cgroup that the agent itself is in, and says once which way commands are contained.
-func (t *containment) open(log *Log, maxPids uint32) {
-	base, err := ownCgroup()
+// buf is for reading.
+func (t *containment) open(log *Log, maxPids uint32, buf []byte) {
+	base, err := ownCgroup(buf)
 	if err == nil {
 		// There may be one of an agent that did not end in order, and had this process's number.
 		name := base + "/wick-" + num(unix.Getpid())
@@ -56,7 +57,7 @@ func (t *containment) open(log *Log, maxPids uint32) {
 		// A share of the processors for all commands together, beside the agent's: however many they are it gets its turn.
 		t.allow(base, "+cpu")
 		if t.allow(base, "+memory") == nil {
-			t.limitMemory()
+			t.limitMemory(buf)
 		}
 		if err = t.allow(base, "+pids"); err == nil {
 			t.maxPids = num(maxPids)
@@ -83,16 +84,15 @@ func (t *containment) allow(base, controller string) error {
 const memoryReserve = 8 << 10
 
 // limitMemory bounds what all commands have together.
-func (t *containment) limitMemory() {
-	if available := memInfo("MemAvailable"); available > 4*memoryReserve {
+func (t *containment) limitMemory(buf []byte) {
+	if available := memInfo("MemAvailable", buf); available > 4*memoryReserve {
 		writeFile(t.path+"/memory.max", num(int64(available-memoryReserve)<<10))
 	}
 }
 
 // memInfo is a line of /proc/meminfo, in KiB; 0 if there is none.
-func memInfo(name string) uint32 {
-	var buf [512]byte
-	n, err := readFile("/proc/meminfo", buf[:])
+func memInfo(name string, buf []byte) uint32 {
+	n, err := readFile("/proc/meminfo", buf)
 	if err != nil {
 		return 0
 	}
@@ -111,14 +111,13 @@ func memInfo(name string) uint32 {
 }
 
 // ownCgroup is the directory of the cgroup that this process is in. A cgroup2 file system is mounted alone, or beside the first version.
-func ownCgroup() (string, error) {
+func ownCgroup(buf []byte) (string, error) {
 	for _, mount := range [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
 		var st unix.Stat_t
 		if unix.Stat(mount+"/cgroup.controllers", &st) != nil { // which the first version does not have
 			continue
 		}
-		var buf [4096]byte
-		n, err := readFile("/proc/self/cgroup", buf[:])
+		n, err := readFile("/proc/self/cgroup", buf)
 		if err != nil {
 			return "", err
 		}

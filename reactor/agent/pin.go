@@ -6,9 +6,9 @@ import "golang.org/x/sys/unix"
 // the page cache, and with it the code of everything that runs: without this the agent would read itself from
 // the disk again for each instruction, until the kernel at last kills somebody. What is not backed by a file stays anyway, where
 // there is no swap. Pages are locked as they come into use, so this costs no memory that the program does not have already.
-func pinCode(log *Log) {
-	var buf [4096]byte
-	n, err := readFile("/proc/self/maps", buf[:])
+// buf is for reading.
+func pinCode(log *Log, buf []byte) {
+	n, err := readFile("/proc/self/maps", buf)
 	if err != nil {
 		log.Info("code not pinned", "error", err.Error())
 		return
