@@ -79,7 +79,7 @@ func TestModel(t *testing.T) {
 			w := newWorld(t, a, a.dir+"/files", here, seed)
 			f, err := w.round(*sessions, i*5)
 			w.must(err)
-			t.Logf("%+v; %v; worst ping %v", w.count, f, w.worst())
+			t.Logf("%+v; %v; worst ping %v", w.counts(), f, w.worst())
 		})
 	}
 }
@@ -99,7 +99,7 @@ func TestModelListening(t *testing.T) {
 		}
 		f, err := w.rest()
 		w.must(err)
-		t.Logf("%+v; %v", w.count, f)
+		t.Logf("%+v; %v", w.counts(), f)
 	}
 }
 
