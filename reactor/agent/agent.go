@@ -117,6 +117,9 @@ func (a *Agent) open() (err error) {
 		return err
 	}
 	a.oom.lower(a.log)
+	if a.cfg.Signals { // the process is the agent's alone
+		pinCode(a.log)
+	}
 	a.contain.open(a.log, a.cfg.Limits.Pids)
 	if a.cfg.LastWords != "" {
 		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))

@@ -27,6 +27,7 @@ type command struct {
 	status   unix.WaitStatus
 	exited   bool
 	timedOut bool
+	oomKills uint32 // processes of it that were killed for want of memory
 	decided  bool
 }
 
@@ -89,6 +90,9 @@ func (cmd *command) Exited(status unix.WaitStatus) {
 	cmd.deadline.Stop()
 	a := cmd.agent
 	a.running--
+	if status != 0 {
+		cmd.oomKills = cmd.cgroup.outOfMemory()
+	}
 	a.contain.give(cmd.cgroup)
 	if cmd.decided {
 		cmd.leave()

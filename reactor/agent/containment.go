@@ -24,6 +24,8 @@ type cgroup struct {
 	// killed: it is not used again. Linux compares a count of kills that a fork into a cgroup took from the parent's own with that
 	// of the cgroup, and kills the child where they differ (seen on 6.18).
 	killed bool
+	// oomKills is how many of its processes were killed for want of memory, up to the command before.
+	oomKills uint32
 }
 
 const (
@@ -46,23 +48,66 @@ func (t *containment) open(log *Log, maxPids uint32) {
 			}
 		}
 	}
-	by, processes, reason := "process group and /proc", "unlimited", ""
+	by, processes := "process group and /proc", "unlimited"
 	if err != nil {
 		t.path = ""
 	} else {
-		// The counting has to be allowed all the way down, which the kernel refuses where the agent's cgroup is not the root and
-		// has processes of its own: the agent.
 		by = "cgroup"
-		writeFile(base+"/cgroup.subtree_control", "+pids")
-		if err = writeFile(t.path+"/cgroup.subtree_control", "+pids"); err == nil {
+		// A share of the processors for all commands together, beside the agent's: however many they are it gets its turn.
+		t.allow(base, "+cpu")
+		if t.allow(base, "+memory") == nil {
+			t.limitMemory()
+		}
+		if err = t.allow(base, "+pids"); err == nil {
 			t.maxPids = num(maxPids)
 			processes = t.maxPids
 		}
 	}
 	if err != nil {
-		reason = err.Error()
+		log.Info("commands are contained", "by", by, "processes", processes, "reason", err.Error())
+		return
 	}
-	log.Info("commands are contained", "by", by, "processes", processes, "reason", reason)
+	log.Info("commands are contained", "by", by, "processes", processes)
+}
+
+// allow has a controller work in the cgroups of commands. The kernel refuses where the agent's cgroup is not the root and has processes
+// of its own: the agent.
+func (t *containment) allow(base, controller string) error {
+	writeFile(base+"/cgroup.subtree_control", controller)
+	return writeFile(t.path+"/cgroup.subtree_control", controller)
+}
+
+// memoryReserve is what is kept from commands of the memory that is free when the agent starts, in KiB: enough that the kernel looks for a
+// process to kill among those that filled the rest, and does not first throw out every page of every program that it can
+// read back, over and over, for minutes.
+const memoryReserve = 8 << 10
+
+// limitMemory bounds what all commands have together.
+func (t *containment) limitMemory() {
+	if available := memInfo("MemAvailable"); available > 4*memoryReserve {
+		writeFile(t.path+"/memory.max", num(int64(available-memoryReserve)<<10))
+	}
+}
+
+// memInfo is a line of /proc/meminfo, in KiB; 0 if there is none.
+func memInfo(name string) uint32 {
+	var buf [512]byte
+	n, err := readFile("/proc/meminfo", buf[:])
+	if err != nil {
+		return 0
+	}
+	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
+		if key, value, _ := cut(line, ':'); key == name {
+			i := 0
+			for i < len(value) && value[i] == ' ' {
+				i++
+			}
+			value, _, _ = cut(value[i:], ' ')
+			kib, _ := parseNumber(value)
+			return kib
+		}
+	}
+	return 0
 }
 
 // ownCgroup is the directory of the cgroup that this process is in. A cgroup2 file system is mounted alone, or beside the first version.
@@ -174,6 +219,28 @@ func (g *cgroup) populated() bool {
 	// The first line is "populated 0" or "populated 1", and others follow; cgroups(7).
 	const key = "populated "
 	return err != nil || n <= len(key) || string(buf[:len(key)+1]) != key+"0"
+}
+
+// outOfMemory is how many of the command's processes were killed for want of memory, whichever of them the kernel chose and whoever had
+// eaten it. It is asked once for each command. 0 where memory is not accounted for.
+func (g *cgroup) outOfMemory() uint32 {
+	if g == nil {
+		return 0
+	}
+	var buf [256]byte
+	n, err := readFile(g.name+"/memory.events", buf[:])
+	if err != nil {
+		return 0
+	}
+	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
+		if name, count, _ := cut(line, ' '); name == "oom_kill" {
+			total, _ := parseNumber(count)
+			kills := total - g.oomKills
+			g.oomKills = total
+			return kills
+		}
+	}
+	return 0
 }
 
 // remove gives the cgroup up.

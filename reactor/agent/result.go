@@ -41,6 +41,9 @@ func newResult(cmd *command) *result {
 		r.line("[output truncated: " + num(lost[0]) + " bytes of stdout, " +
 			num(lost[1]) + " bytes of stderr dropped]")
 	}
+	if cmd.oomKills > 0 {
+		r.line("[out of memory: " + num(cmd.oomKills) + " processes killed]")
+	}
 	if cmd.timedOut {
 		r.line("Timeout")
 	}

@@ -12,6 +12,7 @@ for m in $modules; do
 done
 if [ "$stay" ]; then
 	/busybox rm -rf /modules /busybox /init
+	unset PATH PWD OLDPWD SHLVL # see below
 	exec $init "$@"
 fi
 # A device is there as soon as its driver is, but for a disk whose backend is slow.
@@ -27,5 +28,7 @@ if [ -d /root/dev ]; then
 else
 	/busybox umount /dev
 fi
+# What this shell made of its environment is none of what the kernel gave to init.
+unset PATH PWD OLDPWD SHLVL
 # switch_root deletes what is in the initramfs, which gives its memory back.
 exec /busybox switch_root /root $init "$@"

@@ -1,0 +1,139 @@
+package guest
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// TestBootFails boots machines that cannot come up. Each tells its host which step failed, and on what, in one error frame, says so
+// on the console, and goes down by itself.
+func TestBootFails(t *testing.T) {
+	t.Parallel()
+	l := needLab(t)
+	const mib = 1 << 20
+	for _, tt := range []struct {
+		name string
+		make func(*testing.T, *config)
+		want string
+	}{
+		{"no overlay disk", func(_ *testing.T, c *config) {
+			c.overlay, c.InitArgs = "", []string{"--wait=0"}
+		}, "vm-init: overlay disk: find /dev/vdb: no such file or directory: the device did not appear within 0 s"},
+		{"empty overlay disk", func(t *testing.T, c *config) {
+			c.overlay = file(t, make([]byte, mib))
+		}, "vm-init: overlay disk: mount /dev/vdb on rw: invalid argument: the device is empty (not formatted)"},
+		{"another file system on the overlay disk", func(_ *testing.T, c *config) {
+			c.overlay = copied(t, l.root.Path)
+		}, "vm-init: overlay disk: mount /dev/vdb on rw: invalid argument: the device holds squashfs, not ext4"},
+		{"no file system on the overlay disk", func(t *testing.T, c *config) {
+			c.overlay = file(t, bytes.Repeat([]byte("no file system "), mib/8))
+		}, "vm-init: overlay disk: mount /dev/vdb on rw: invalid argument: the device holds no file system we know, not ext4"},
+		{"full overlay disk", func(t *testing.T, c *config) {
+			c.overlay = fullOverlay(t)
+		}, "vm-init: overlay disk: mkdir rw/upper: no space left on device"},
+		{"no base", func(_ *testing.T, c *config) {
+			c.Initramfs = l.stay
+			c.InitArgs = []string{"--base=/dev/vdx", "--wait=0"}
+		}, "vm-init: base: find /dev/vdx: no such file or directory: the device did not appear within 0 s"},
+		{"another file system on the base", func(t *testing.T, c *config) {
+			c.Initramfs = l.stay
+			c.Drives[0].Path = newOverlay(t, 8)
+		}, "vm-init: base: mount /dev/vda on rom: invalid argument: the device holds ext4, not squashfs"},
+		{"bad option", func(_ *testing.T, c *config) {
+			c.InitArgs = []string{"--wait=soon"}
+		}, "vm-init: --wait soon: not a number of seconds from 0 to 3600"},
+		{"unknown option", func(_ *testing.T, c *config) {
+			c.InitArgs = []string{"--no-such-option"}
+		}, "vm-init: --no-such-option: unknown option"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := usual(t, l)
+			tt.make(t, c)
+			fails(t, l, c, tt.want)
+		})
+	}
+}
+
+// fails boots a machine and wants that it does not come up, for the reason given.
+func fails(t *testing.T, l *lab, c *config, want string) {
+	t.Helper()
+	var host *net.UnixListener
+	c.before = func(uds string) { host = listenAt(t, uds, "1000") }
+	v := start(t, l, c)
+	r := acceptRaw(t, host)
+	r.want(framing.TypeError, 0, text(want))
+	r.wantEnd()
+	told := time.Now()
+	v.gone()
+	t.Logf("went down %v after it had told its host", time.Since(told).Round(time.Millisecond))
+	if v.console.count("error "+want) == 0 {
+		t.Error("the console does not say so")
+	}
+	if all, _ := v.console.look(); strings.Contains(all, "panic") {
+		t.Error("the console tells of a panic")
+	}
+}
+
+// TestBootFailsForDialer has a host that connects to the guest learn the same.
+func TestBootFailsForDialer(t *testing.T) {
+	t.Parallel()
+	l := needLab(t)
+	c := usual(t, l)
+	c.InitArgs = []string{"--overlay=vdb"}
+	v := start(t, l, c)
+	conn, err := client.Dial(deadline(t, bootLimit), "firecracker:"+v.UDS())
+	if err == nil {
+		conn.Close()
+	}
+	want := "vm-init: --overlay vdb: not the absolute path of a device, nor tmpfs"
+	if said, ok := errors.AsType[*client.BootError](err); !ok || said.Message != want {
+		t.Errorf("error %v, want that of a machine that could not boot: %s", err, want)
+	}
+	v.gone()
+}
+
+// fullOverlay makes an overlay image that has no block left, for a directory neither.
+func fullOverlay(t *testing.T) string {
+	t.Helper()
+	path := newOverlay(t, 8)
+	// What does not fit is left out, and debugfs says so.
+	e2fs(t, "debugfs", "-w", "-R", "write "+file(t, bytes.Repeat([]byte{'x'}, 8<<20))+" full", path)
+	// The file system is made consistent again, and must be found full then.
+	e2fs(t, "e2fsck", "-f", "-y", path)
+	if out, err := e2fs(t, "dumpe2fs", "-h", path); err != nil || figure(t, strings.ReplaceAll(out, "Free blocks:", "free:"), "free") != 0 {
+		t.Fatalf("the file system could not be filled: %v\n%s", err, out)
+	}
+	return path
+}
+
+// copied is a copy of a file, for a drive that is written to.
+func copied(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file(t, content)
+}
+
+// TestNoDevices boots vm-init as the very first program, with no driver for anything: there is no disk, and no vsock to tell the host by.
+// The console tells, and the machine goes down.
+func TestNoDevices(t *testing.T) {
+	t.Parallel()
+	l := needLab(t)
+	c := usual(t, l)
+	c.Initramfs, c.Init = l.bare, initPath
+	c.InitArgs = []string{"--wait=0"}
+	v := start(t, l, c)
+	v.gone()
+	v.console.await(t, "error vm-init: base: find /dev/vda: no such file or directory: the device did not appear within 0 s", 1)
+}

@@ -1,0 +1,45 @@
+package guest
+
+import (
+	"strings"
+	"testing"
+
+	"wick/framing/client"
+)
+
+// catcher tells when it is ready, counts the signals that it gets until it got each of them, and prints their names.
+const catcher = `
+for s in HUP USR1 USR2 QUIT WINCH; do trap "got_$s=1" $s; done
+echo >/run/ready
+until [ "$got_HUP$got_USR1$got_USR2$got_QUIT$got_WINCH" = 11111 ]; do sleep 0.1; done
+echo all`
+
+// storm sends process 1 each signal 200 times. It is a command too, and is to live through what it does.
+const storm = `
+trap '' HUP USR1 USR2 QUIT WINCH
+n=0
+while [ $n -lt 200 ]; do
+	for s in HUP USR1 USR2 QUIT WINCH; do kill -$s 1; done
+	n=$((n+1))
+done`
+
+// testSignals lets a storm of signals loose on process 1. It passes them on to the groups of the commands that run, and lives.
+func testSignals(t *testing.T, s *served) {
+	run(t, s.conn, "mkfifo /run/ready")
+	other := s.dial(t)
+	pids := []uint32{spawn(t, s.conn, catcher), spawn(t, other, catcher)}
+	run(t, s.conn, "exec 3<>/run/ready; read x <&3; read x <&3; rm /run/ready")
+	run(t, s.conn, storm)
+	for i, c := range []*client.Client{s.conn, other} {
+		if e := exit(t, c, pids[i]); e.ExitCode != 0 || string(e.Stdout) != "all\n" {
+			t.Errorf("catcher %d: exit code %d, stdout %q, stderr %q", i, e.ExitCode, e.Stdout, clip(e.Stderr))
+		}
+	}
+	// It is the first process still, and a command that takes no care ends by the signal.
+	if got := run(t, s.conn, "cat /proc/1/comm"); strings.TrimSpace(got) != "vm-init" {
+		t.Errorf("process 1 is %q", got)
+	}
+	if r := result(t, s.conn, client.Exec{Command: "kill -USR1 1; exec sleep 60"}); r.ExitCode != 128+10 {
+		t.Errorf("exit code %d, want 138: process 1 got SIGUSR1", r.ExitCode)
+	}
+}

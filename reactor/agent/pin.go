@@ -1,0 +1,65 @@
+package agent
+
+import "golang.org/x/sys/unix"
+
+// pinCode keeps the pages of the program's own file that are in use from being evicted. A command that eats all memory first drives out
+// the page cache, and with it the code of everything that runs: without this the agent would read itself from
+// the disk again for each instruction, until the kernel at last kills somebody. What is not backed by a file stays anyway, where
+// there is no swap. Pages are locked as they come into use, so this costs no memory that the program does not have already.
+func pinCode(log *Log) {
+	var buf [4096]byte
+	n, err := readFile("/proc/self/maps", buf[:])
+	if err != nil {
+		log.Info("code not pinned", "error", err.Error())
+		return
+	}
+	// The program's own mappings come first: "00400000-004b6000 r-xp 00000000 fe:00 1234   /sbin/vm-init".
+	text, program := string(buf[:n]), ""
+	for text != "" {
+		var line string
+		line, text, _ = cut(text, '\n')
+		_, name, found := cut(line, '/')
+		if !found || program != "" && name != program {
+			return
+		}
+		program = name
+		from, to, ok := parseRange(line)
+		if !ok {
+			return
+		}
+		if err := lockOnFault(from, to-from); err != nil {
+			log.Info("code not pinned", "error", err.Error())
+			return
+		}
+	}
+}
+
+// parseRange reads "00400000-004b6000 ".
+func parseRange(line string) (from, to uintptr, ok bool) {
+	v := &from
+	for i := range len(line) {
+		switch c := line[i]; {
+		case c == '-':
+			v = &to
+		case c == ' ':
+			return from, to, to > from
+		case c >= '0' && c <= '9':
+			*v = *v<<4 | uintptr(c-'0')
+		case c >= 'a' && c <= 'f':
+			*v = *v<<4 | uintptr(c-'a'+10)
+		default:
+			return 0, 0, false
+		}
+	}
+	return 0, 0, false
+}
+
+const mlockOnFault = 1 // MLOCK_ONFAULT
+
+// lockOnFault is mlock2(2).
+func lockOnFault(from, size uintptr) error {
+	if _, _, errno := unix.RawSyscall(unix.SYS_MLOCK2, from, size, mlockOnFault); errno != 0 {
+		return opError("mlock2", "", errno)
+	}
+	return nil
+}
