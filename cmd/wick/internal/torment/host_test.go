@@ -36,7 +36,12 @@ func (h *host) session() error {
 	c, err := h.w.dial(fmt.Sprintf("connection %d of host %d", h.w.connNumber.Add(1), h.n))
 	// Decided now: what is decided later must not depend on whether somebody else resets the connection meanwhile.
 	batches, how, midFrame := 1+h.r.IntN(4), h.someEnd(), h.r.IntN(3) == 0
-	plan := newRand(h.r.Uint64(), h.r.Uint64())
+	plan, atOnce := newRand(h.r.Uint64(), h.r.Uint64()), h.r.IntN(8) == 0
+	if err == nil && atOnce {
+		// The ready may find nobody any more.
+		c.finish(endHard)
+		return h.orderly(c, nil)
+	}
 	if err == nil {
 		err = c.opened()
 	}
