@@ -51,7 +51,7 @@ func (c *conn) open(fd int, peer string) {
 	c.opened = reactor.Now()
 	c.decoder.Window = reactor.BufferSize
 	c.stream.Open(c.agent.loop, fd, peer, c)
-	c.agent.log.Info("connected", "conn", num(c.id), "peer", peer)
+	c.agent.log.Info("connected", "conn", num(c.id), "peer", peer, "uptime", uptime())
 	if words := c.agent.cfg.LastWords; words != "" {
 		c.replyError(0, words)
 		c.state = connRefused
@@ -64,6 +64,15 @@ func (c *conn) open(fd int, peer string) {
 		c.send(r)
 	}
 	c.stream.Flush()
+}
+
+// uptime is the machine's, for the log: how long it took to be ready, and whether it was asleep since.
+func uptime() string {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
+		return "unknown"
+	}
+	return num(t.Sec*1e6+t.Nsec/1e3) + "us"
 }
 
 // reply queues a small frame that was appended to stream.Space.
