@@ -96,9 +96,13 @@ func (r *rendezvous) Expired(*reactor.Timer) {
 // Connected implements [reactor.DialHandler].
 func (r *rendezvous) Connected(fd int) {
 	r.said, r.refuser = "", inode{}
-	if r.served = r.agent.accept(fd, r, r.path); r.served == nil {
+	c := r.agent.accept(fd, r, r.path)
+	if c == nil || c.state == connClosed {
+		// There were too many, or the host was gone before the ready: lost was told of that before it could know the connection.
 		r.wait.start(r.agent.loop, r)
+		return
 	}
+	r.served = c
 }
 
 // DialFailed implements [reactor.DialHandler].

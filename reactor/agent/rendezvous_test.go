@@ -89,3 +89,23 @@ func TestPathErrors(t *testing.T) {
 		t.Error(to, err)
 	}
 }
+
+// TestHostGoneAtOnce has a host that closes every connection before the agent can say ready on it: the agent tries on.
+func TestHostGoneAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	l, err := net.Listen("unix", b.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b.start()
+	defer b.stop()
+	for range 8 {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+}
