@@ -98,9 +98,10 @@ func TestHostGoneAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	l.(*net.UnixListener).SetDeadline(time.Now().Add(30 * time.Second))
 	b.start()
 	defer b.stop()
+	defer l.Close() // and with it the socket
 	for range 8 {
 		c, err := l.Accept()
 		if err != nil {
