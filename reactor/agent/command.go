@@ -73,6 +73,7 @@ func (cmd *command) spawn(spec *reactor.Command) error {
 	defer a.oom.forSelf()
 	err := a.loop.Spawn(&cmd.child, spec, cmd)
 	if err == nil || cmd.cgroup == nil {
+		a.contain.strikes = 0
 		return err
 	}
 	a.contain.give(cmd.cgroup)
@@ -80,7 +81,7 @@ func (cmd *command) spawn(spec *reactor.Command) error {
 	if again := a.loop.Spawn(&cmd.child, spec, cmd); again != nil {
 		return again
 	}
-	a.contain.fail(a.log, err)
+	a.contain.blame(a.log, err)
 	return nil
 }
 

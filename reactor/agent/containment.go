@@ -15,6 +15,7 @@ type containment struct {
 	idle    []*cgroup
 	left    []*cgroup // the command is gone, processes that it left running are not
 	made    int
+	strikes int // failures since the last success
 }
 
 // cgroup is one of them.
@@ -198,7 +199,24 @@ func (t *containment) close() {
 	}
 }
 
-// fail gives up on cgroups after one that a command could not start in, though it could without.
+// maxStrikes is how many cgroups in a row may fail before there are none any more.
+const maxStrikes = 3
+
+// blame is told of a cgroup that a command could not start in, though it could without. Somebody may have removed it, and those that
+// wait for a command with it: they go, and new ones are made.
+func (t *containment) blame(log *Log, err error) {
+	for _, g := range t.idle {
+		g.remove()
+	}
+	t.idle = nil
+	if t.strikes++; t.strikes == maxStrikes {
+		t.fail(log, err)
+		return
+	}
+	log.Warn("a command runs without a cgroup", "error", err.Error())
+}
+
+// fail gives up on cgroups.
 func (t *containment) fail(log *Log, err error) {
 	t.close()
 	t.path = ""
@@ -215,9 +233,16 @@ func (g *cgroup) kill() error {
 func (g *cgroup) populated() bool {
 	var buf [256]byte
 	n, err := readFile(g.name+"/cgroup.events", buf[:])
-	// The first line is "populated 0" or "populated 1", and others follow; cgroups(7).
-	const key = "populated "
-	return err != nil || n <= len(key) || string(buf[:len(key)+1]) != key+"0"
+	if err != nil {
+		g.killed = true // somebody removed it, which takes that nothing was in it
+		return false
+	}
+	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
+		if line == "populated 1" {
+			return true
+		}
+	}
+	return false
 }
 
 // outOfMemory is how many of the command's processes were killed for want of memory, whichever of them the kernel chose and whoever had
