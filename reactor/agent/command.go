@@ -148,6 +148,7 @@ func (cmd *command) decide() {
 		c.send(r)
 		c.sent() // what was due since the spawn is in the stream's queue now, which counts for itself
 	}
+	a.stepDown()
 }
 
 // exitCode is the code as a shell gives it.

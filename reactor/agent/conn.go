@@ -185,7 +185,10 @@ func (c *conn) End(err error) {
 }
 
 // Drained implements [reactor.StreamHandler].
-func (c *conn) Drained() { c.settle() }
+func (c *conn) Drained() {
+	c.settle()
+	c.agent.stepDown()
+}
 
 // settle takes the next step of a connection that is coming to its end.
 func (c *conn) settle() {

@@ -7,14 +7,15 @@ import (
 )
 
 // downStep is how far the end has come. An agent beside others waits for its own commands, which have the signal, and
-// for their results to go out, for half a second. An init ends everything: TERM, five seconds, KILL, one second. The loop runs on
-// meanwhile: children are reaped, and hosts are answered.
+// for their results to go out, for half a second. An init ends everything: TERM, five seconds, KILL, one second; when no process is
+// left, results have half a second to go out. The loop runs on meanwhile: children are reaped, and hosts are answered.
 type downStep uint8
 
 const (
 	downNot    downStep = iota
 	downAsked           // processes were asked to end
 	downKilled          // they were killed
+	downEmpty           // none is left
 )
 
 // end begins the end. Once begun it goes on by itself.
@@ -34,9 +35,17 @@ func (a *Agent) end() {
 
 // stepDown looks whether what is waited for has come.
 func (a *Agent) stepDown() {
-	switch {
-	case a.down == downNot:
-	case a.cfg.Init && a.loop.Childless(), !a.cfg.Init && len(a.commands) == 0 && len(a.commits) == 0 && a.idle():
+	if a.down == downNot {
+		return
+	}
+	if a.cfg.Init && a.down != downEmpty {
+		if !a.loop.Childless() {
+			return
+		}
+		a.down = downEmpty
+		a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
+	}
+	if len(a.commands) == 0 && len(a.commits) == 0 && a.idle() {
 		a.Stop()
 	}
 }
