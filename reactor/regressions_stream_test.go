@@ -60,7 +60,7 @@ func TestInputKeepsItsBuffer(t *testing.T) {
 			h.s.Close()
 			for range 2 {
 				if other := l.buffers.Get(); other != nil {
-					copy(other, "XXXXXXXXXX")
+					copy(other, "##########")
 					defer l.buffers.Put(other)
 				}
 			}

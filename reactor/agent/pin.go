@@ -27,6 +27,10 @@ func pinCode(log *Log, buf []byte) {
 		if !ok {
 			return
 		}
+		if _, rights, _ := cut(line, ' '); rights[:2] == "r-" && rights[2] == 'x' {
+			// What was needed to start and is not any more need not stay.
+			dropPages(from, to-from)
+		}
 		if err := lockOnFault(from, to-from); err != nil {
 			log.Info("code not pinned", "error", err.Error())
 			return
@@ -52,6 +56,11 @@ func parseRange(line string) (from, to uintptr, ok bool) {
 		}
 	}
 	return 0, 0, false
+}
+
+// dropPages is madvise(2): the pages are read again when they are used again. Only for code, which nothing has written to.
+func dropPages(from, size uintptr) {
+	unix.RawSyscall(unix.SYS_MADVISE, from, size, unix.MADV_DONTNEED)
 }
 
 const mlockOnFault = 1 // MLOCK_ONFAULT
