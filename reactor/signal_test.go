@@ -158,6 +158,10 @@ func TestSignalsCoalesce(t *testing.T) {
 	t.Parallel()
 	s := startSignaled(t, role(t, "echo signals"))
 	s.send(unix.SIGSTOP)
+	// It stops in its own time, and would be told of some before.
+	if err := unix.Waitid(unix.P_PID, s.cmd.Process.Pid, nil, unix.WSTOPPED, nil); err != nil {
+		t.Fatal(err)
+	}
 	for range 100 {
 		s.send(unix.SIGUSR1)
 	}
