@@ -116,14 +116,16 @@ func (a *Agent) open() (err error) {
 	if err := a.openLinks(); err != nil {
 		return err
 	}
+	if a.cfg.LastWords != "" {
+		// It runs no commands, so there is nothing to be protected from.
+		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
+		return nil
+	}
 	a.oom.lower(a.log)
 	if a.cfg.Signals { // the process is the agent's alone
 		pinCode(a.log, a.loop.Scratch())
 	}
 	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
-	if a.cfg.LastWords != "" {
-		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
-	}
 	return nil
 }
 

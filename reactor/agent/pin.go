@@ -27,7 +27,8 @@ func pinCode(log *Log, buf []byte) {
 		if !ok {
 			return
 		}
-		if _, rights, _ := cut(line, ' '); rights[:2] == "r-" && rights[2] == 'x' {
+		_, rest, _ := cut(line, ' ')
+		if rights, _, _ := cut(rest, ' '); rights == "r-xp" {
 			// What was needed to start and is not any more need not stay.
 			dropPages(from, to-from)
 		}
