@@ -41,4 +41,8 @@ const (
 	reasonEmptyName = "empty name in the environment"
 	reasonName      = "NUL or = in a name of the environment"
 	reasonValue     = "NUL in a value of the environment"
+	reasonText      = "NUL in a text"
+	reasonID        = "id is 0"
+	reasonNoCommand = "no command"
+	reasonStream    = "no such stream"
 )

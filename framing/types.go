@@ -20,6 +20,39 @@ const (
 	TypeError           Type = 0xFF // G→H
 )
 
+// The types of the extension, which extension.md describes. A guest knows them on a connection where it answered a hello.
+const (
+	TypeHello       Type = 0x20 // H→G
+	TypeHelloResult Type = 0x21 // G→H
+	TypeStart       Type = 0x22 // H→G
+	TypeStarted     Type = 0x23 // G→H
+	TypeAttach      Type = 0x24 // H→G
+	TypeInput       Type = 0x25 // H→G
+	TypeOutput      Type = 0x26 // G→H
+	TypeClose       Type = 0x27 // both
+	TypeCredit      Type = 0x28 // both
+	TypeResize      Type = 0x29 // H→G
+	TypeSignal      Type = 0x2A // H→G
+	TypeExited      Type = 0x2B // G→H
+	TypeRelease     Type = 0x2C // H→G
+	TypeProcesses   Type = 0x2D // H→G
+	TypeProcessList Type = 0x2E // G→H
+	TypeDone        Type = 0x2F // G→H
+	TypeRead        Type = 0x30 // H→G
+	TypeWrite       Type = 0x31 // H→G
+	TypeStat        Type = 0x32 // H→G
+	TypeStatResult  Type = 0x33 // G→H
+	TypeList        Type = 0x34 // H→G
+	TypeChange      Type = 0x35 // H→G
+	TypeStats       Type = 0x38 // H→G
+	TypeFigures     Type = 0x39 // G→H
+	TypePressure    Type = 0x3A // H→G
+	TypeRestore     Type = 0x3B // H→G
+	TypeFreeze      Type = 0x3C // H→G
+	TypeThaw        Type = 0x3D // H→G
+	TypePower       Type = 0x3E // H→G
+)
+
 // Sizes of a frame, in bytes.
 const (
 	// HeaderSize is what stands before the payload: length, type and seq.
@@ -45,36 +78,52 @@ type Header struct {
 	Size int
 }
 
+// typeNames are the messages' names, of those that have one.
+var typeNames = [0x40]string{
+	TypeReady: "ready", TypePing: "ping", TypePong: "pong", TypeExec: "exec", TypeExecResult: "exec_result",
+	TypeWriteFile: "write_file", TypeWriteFileResult: "write_file_result", TypeSpawnWatch: "spawn_watch",
+	TypeSpawnResult: "spawn_watch_result", TypeProcessExit: "process_exit", TypeShutdown: "shutdown",
+	TypeShutdownAck: "shutdown_ack",
+
+	TypeHello:       "hello",
+	TypeHelloResult: "hello_result",
+	TypeStart:       "start",
+	TypeStarted:     "started",
+	TypeAttach:      "attach",
+	TypeInput:       "input",
+	TypeOutput:      "output",
+	TypeClose:       "close",
+	TypeCredit:      "credit",
+	TypeResize:      "resize",
+	TypeSignal:      "signal",
+	TypeExited:      "exited",
+	TypeRelease:     "release",
+	TypeProcesses:   "processes",
+	TypeProcessList: "process_list",
+	TypeDone:        "done",
+	TypeRead:        "read",
+	TypeWrite:       "write",
+	TypeStat:        "stat",
+	TypeStatResult:  "stat_result",
+	TypeList:        "list",
+	TypeChange:      "change",
+	TypeStats:       "stats",
+	TypeFigures:     "figures",
+	TypePressure:    "pressure",
+	TypeRestore:     "restore",
+	TypeFreeze:      "freeze",
+	TypeThaw:        "thaw",
+	TypePower:       "power",
+}
+
 // String returns the message's name ("exec_result"), or "0x42" (two digits, upper case) for a type without one.
 // Only the latter allocates.
 func (t Type) String() string {
-	switch t {
-	case TypeReady:
-		return "ready"
-	case TypePing:
-		return "ping"
-	case TypePong:
-		return "pong"
-	case TypeExec:
-		return "exec"
-	case TypeExecResult:
-		return "exec_result"
-	case TypeWriteFile:
-		return "write_file"
-	case TypeWriteFileResult:
-		return "write_file_result"
-	case TypeSpawnWatch:
-		return "spawn_watch"
-	case TypeSpawnResult:
-		return "spawn_watch_result"
-	case TypeProcessExit:
-		return "process_exit"
-	case TypeShutdown:
-		return "shutdown"
-	case TypeShutdownAck:
-		return "shutdown_ack"
-	case TypeError:
+	if t == TypeError {
 		return "error"
+	}
+	if int(t) < len(typeNames) && typeNames[t] != "" {
+		return typeNames[t]
 	}
 	const digits = "0123456789ABCDEF"
 	return string([]byte{'0', 'x', digits[t>>4], digits[t&15]})
@@ -84,7 +133,10 @@ func (t Type) String() string {
 // gets one nevertheless logs and does not answer.
 func (t Type) FromHost() bool {
 	switch t {
-	case TypePing, TypeExec, TypeWriteFile, TypeSpawnWatch, TypeShutdown:
+	case TypePing, TypeExec, TypeWriteFile, TypeSpawnWatch, TypeShutdown,
+		TypeHello, TypeStart, TypeAttach, TypeInput, TypeClose, TypeCredit, TypeResize, TypeSignal, TypeRelease, TypeProcesses,
+		TypeRead, TypeWrite, TypeStat, TypeList, TypeChange,
+		TypeStats, TypePressure, TypeRestore, TypeFreeze, TypeThaw, TypePower:
 		return true
 	}
 	return false

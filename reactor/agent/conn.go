@@ -45,6 +45,8 @@ type conn struct {
 	upload  *upload
 	long    []byte // an exec payload, mapped for it
 	checker framing.ExecChecker
+
+	ext extension
 }
 
 func (c *conn) open(fd int, peer string) {
@@ -161,6 +163,7 @@ func (c *conn) refuse(reason error) {
 	c.dropRequest()
 	c.disown()
 	c.state = connRefused
+	c.loseChannels()
 	c.settle()
 }
 
@@ -175,6 +178,7 @@ func (c *conn) End(err error) {
 	if err == nil && c.state == connOpen {
 		c.state = connEnded
 		c.dropRequest()
+		c.loseChannels()
 		c.settle()
 		return
 	}
@@ -186,6 +190,7 @@ func (c *conn) End(err error) {
 
 // Drained implements [reactor.StreamHandler].
 func (c *conn) Drained() {
+	c.serveLine()
 	c.settle()
 	c.agent.stepDown()
 }
@@ -226,6 +231,7 @@ func (c *conn) close() {
 	c.linger.Stop()
 	c.dropRequest()
 	c.disown()
+	c.loseChannels()
 	c.stream.Close()
 	a.log.Info("disconnected", "conn", num(c.id))
 	if a.cfg.LastWords != "" && told {

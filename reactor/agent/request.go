@@ -31,7 +31,9 @@ func (c *conn) other(p *framing.Part) {
 		text, _ := framing.ParseError(p.Data)
 		c.agent.log.Warn("error from the host", "conn", num(c.id), "seq", num(p.Seq), "message", clip(string(text), maxLogged))
 	default:
-		c.replyError(p.Seq, unknownType(p.Type))
+		if !c.extended(p) {
+			c.replyError(p.Seq, unknownType(p.Type))
+		}
 	}
 }
 

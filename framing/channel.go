@@ -1,0 +1,75 @@
+package framing
+
+// Stream numbers the streams of a channel.
+type Stream uint8
+
+// The streams of a process. What is not one has input and output alone.
+const (
+	StreamInput  Stream = 0 // to the guest
+	StreamOutput Stream = 1 // from the guest: stdout
+	StreamErrors Stream = 2 // from the guest: stderr
+)
+
+// MaxOutputData is the most content of one output frame, in bytes.
+const MaxOutputData = 32 << 10
+
+// OutputHeaderSize is what stands before the content of an output: the frame's header and the stream.
+const OutputHeaderSize = HeaderSize + 1
+
+// AppendOutputHead appends all of an output frame but its n bytes of content.
+func AppendOutputHead(dst []byte, seq uint32, s Stream, n int) []byte {
+	return append(AppendHeader(dst, TypeOutput, seq, 1+n), byte(s))
+}
+
+// ParseOutput parses a whole payload, which data aliases.
+func ParseOutput(payload []byte) (s Stream, data []byte, err error) {
+	f := fields{b: payload}
+	s = f.stream(StreamOutput)
+	data = f.rest()
+	return s, data, f.end(TypeOutput)
+}
+
+// stream takes the number of a stream, of which the least possible is given.
+func (f *fields) stream(least Stream) Stream {
+	s := Stream(f.u8())
+	if f.reason == "" && (s < least || s > StreamErrors) {
+		f.fail(reasonStream)
+	}
+	return s
+}
+
+// AppendClose appends a close.
+func AppendClose(dst []byte, seq uint32, s Stream) []byte {
+	return append(AppendHeader(dst, TypeClose, seq, 1), byte(s))
+}
+
+// ParseClose parses a whole payload.
+func ParseClose(payload []byte) (Stream, error) {
+	f := fields{b: payload}
+	s := f.stream(StreamInput)
+	return s, f.end(TypeClose)
+}
+
+// AppendCredit appends a credit of n bytes.
+func AppendCredit(dst []byte, seq uint32, s Stream, n uint32) []byte {
+	return appendU32(append(AppendHeader(dst, TypeCredit, seq, 1+4), byte(s)), n)
+}
+
+// ParseCredit parses a whole payload.
+func ParseCredit(payload []byte) (s Stream, n uint32, err error) {
+	f := fields{b: payload}
+	s, n = f.stream(StreamInput), f.u32()
+	return s, n, f.end(TypeCredit)
+}
+
+// AppendResize appends a resize.
+func AppendResize(dst []byte, seq uint32, rows, columns uint16) []byte {
+	return appendU16(appendU16(AppendHeader(dst, TypeResize, seq, 2+2), rows), columns)
+}
+
+// ParseResize parses a whole payload.
+func ParseResize(payload []byte) (rows, columns uint16, err error) {
+	f := fields{b: payload}
+	rows, columns = f.u16(), f.u16()
+	return rows, columns, f.end(TypeResize)
+}

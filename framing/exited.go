@@ -1,0 +1,101 @@
+package framing
+
+// ExitReason says how a process came to its end.
+type ExitReason uint8
+
+// The reasons.
+const (
+	ReasonExited ExitReason = iota
+	ReasonSignalled
+	ReasonTimedOut
+	ReasonCancelled // a host killed it with all that it became
+	ReasonOutOfMemory
+	ReasonNotStarted
+)
+
+// StartStage is where a start failed.
+type StartStage uint8
+
+// The stages, in their order.
+const (
+	_              StartStage = iota // it did not fail
+	StageResources                   // pipes, buffers
+	StageTerminal
+	StageUser
+	StageDirectory
+	StageLimits
+	StageFork
+	StageExec
+)
+
+// Exited is the payload of exited: the receipt of a process.
+type Exited struct {
+	Reason ExitReason
+	// Signal is what ended it, or 0.
+	Signal uint8
+	Stage  StartStage
+	// Core: it dumped core. Tree: the figures are of all that it became, and not of it and what it waited for.
+	Core, Tree bool
+	// Code is as a shell has it: the exit status, 128+N after signal N, 124 after a timeout, 126 or 127 if it was not started.
+	Code int32
+	// Errno is Linux's number of why it was not started.
+	Errno uint32
+	// UserUS, SystemUS and ElapsedUS are microseconds of processor time and of time.
+	UserUS, SystemUS, ElapsedUS uint64
+	// Peak is the most memory, in bytes.
+	Peak uint64
+	// Output and Errors are the bytes of stdout and stderr, those dropped included.
+	Output, Errors               uint64
+	OutputDropped, ErrorsDropped uint64
+	// Left is the number of processes that it left running.
+	Left uint32
+	// Killed is the number of processes of it that were killed for want of memory.
+	Killed uint32
+	// Message says why it was not started.
+	Message []byte
+}
+
+const (
+	exitedCore = 1 << iota
+	exitedTree
+	exitedKnown = 1<<iota - 1
+)
+
+// AppendExited appends an exited.
+func AppendExited(dst []byte, seq uint32, e *Exited) []byte {
+	start := len(dst)
+	var flags byte
+	if e.Core {
+		flags |= exitedCore
+	}
+	if e.Tree {
+		flags |= exitedTree
+	}
+	dst = append(begin(dst, TypeExited, seq), byte(e.Reason), e.Signal, byte(e.Stage), flags)
+	dst = appendU32(appendU32(dst, uint32(e.Code)), e.Errno)
+	for _, v := range [...]uint64{e.UserUS, e.SystemUS, e.ElapsedUS, e.Peak, e.Output, e.Errors, e.OutputDropped, e.ErrorsDropped} {
+		dst = appendU64(dst, v)
+	}
+	dst = appendU32(appendU32(dst, e.Left), e.Killed)
+	return finish(appendText16(dst, e.Message), start)
+}
+
+// ParseExited parses a whole payload, which the message aliases. After an error (*PayloadError) e is as it was.
+func ParseExited(payload []byte, e *Exited) error {
+	f := fields{b: payload}
+	r := Exited{Reason: ExitReason(f.u8()), Signal: f.u8(), Stage: StartStage(f.u8())}
+	flags := f.u8()
+	f.known(uint16(flags), exitedKnown)
+	r.Core, r.Tree = flags&exitedCore != 0, flags&exitedTree != 0
+	r.Code, r.Errno = int32(f.u32()), f.u32()
+	for _, v := range [...]*uint64{&r.UserUS, &r.SystemUS, &r.ElapsedUS, &r.Peak, &r.Output, &r.Errors, &r.OutputDropped, &r.ErrorsDropped} {
+		*v = f.u64()
+	}
+	r.Left, r.Killed = f.u32(), f.u32()
+	r.Message = f.text16()
+	if err := f.end(TypeExited); err != nil {
+		return err
+	}
+	*e = r
+	return nil
+}

@@ -1,0 +1,139 @@
+package framing
+
+import "bytes"
+
+// fields takes the fields of a payload off its front, one after another. The first thing that is wrong is kept, and everything after it is
+// zero, so that a parser reads as the table that it follows and asks once, at its end.
+type fields struct {
+	b      []byte
+	reason string
+}
+
+// fail keeps the first reason.
+func (f *fields) fail(reason string) {
+	if f.reason == "" {
+		f.reason = reason
+	}
+	f.b = nil
+}
+
+// take takes n bytes.
+func (f *fields) take(n int, reason string) []byte {
+	if n > len(f.b) {
+		f.fail(reason)
+		return nil
+	}
+	taken := f.b[:n:n]
+	f.b = f.b[n:]
+	return taken
+}
+
+func (f *fields) u8() uint8 {
+	if b := f.take(1, reasonShort); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (f *fields) u16() uint16 {
+	if b := f.take(2, reasonShort); b != nil {
+		return u16(b)
+	}
+	return 0
+}
+
+func (f *fields) u32() uint32 {
+	if b := f.take(4, reasonShort); b != nil {
+		return u32(b)
+	}
+	return 0
+}
+
+func (f *fields) u64() uint64 {
+	high := f.u32()
+	return uint64(high)<<32 | uint64(f.u32())
+}
+
+// text8, text16 and text32 take a text with a count of so many bits.
+func (f *fields) text8() []byte  { return f.take(int(f.u8()), reasonCount) }
+func (f *fields) text16() []byte { return f.take(int(f.u16()), reasonCount) }
+
+func (f *fields) text32() []byte {
+	n := f.u32()
+	if !within(n, len(f.b)) {
+		f.fail(reasonCount)
+		return nil
+	}
+	return f.take(int(n), reasonCount)
+}
+
+// word16 and word32 take a text that must have no NUL: a path, a name, a word of a command.
+func (f *fields) word16() []byte { return f.word(f.text16(), reasonText) }
+func (f *fields) word32() []byte { return f.word(f.text32(), reasonText) }
+
+func (f *fields) word(b []byte, reason string) []byte {
+	if bytes.IndexByte(b, 0) >= 0 {
+		f.fail(reason)
+		return nil
+	}
+	return b
+}
+
+// flags takes n bits out of those known, of a number that was taken.
+func (f *fields) known(flags, known uint16) {
+	if flags&^known != 0 {
+		f.fail(reasonFlag)
+	}
+}
+
+// rest takes all that is left.
+func (f *fields) rest() []byte { return f.take(len(f.b), "") }
+
+// count is the number of entries, of at least least bytes each, that what is left must hold.
+func (f *fields) count(n uint32, least int) int {
+	if uint64(n)*uint64(least) > uint64(len(f.b)) {
+		f.fail(reasonCount)
+		return 0
+	}
+	return int(n)
+}
+
+// end is the error of the payload: nil if all of it was taken and nothing was wrong.
+func (f *fields) end(t Type) error {
+	if f.reason == "" && len(f.b) > 0 {
+		f.reason = reasonLong
+	}
+	if f.reason != "" {
+		return &PayloadError{t, f.reason}
+	}
+	return nil
+}
+
+// appendText16 appends a text with its count, cut to what that can count. Texts that must not be cut are checked by whom they come from.
+func appendText16[T string | []byte](dst []byte, text T) []byte {
+	text = text[:min(len(text), MaxText)]
+	return append(appendU16(dst, uint16(len(text))), text...)
+}
+
+func appendText8[T string | []byte](dst []byte, text T) []byte {
+	text = text[:min(len(text), 255)]
+	return append(append(dst, byte(len(text))), text...)
+}
+
+func appendText32[T string | []byte](dst []byte, text T) []byte {
+	return append(appendU32(dst, uint32(len(text))), text...)
+}
+
+func appendU64(dst []byte, v uint64) []byte {
+	return appendU32(appendU32(dst, uint32(v>>32)), uint32(v))
+}
+
+// begin appends a header whose length is not known yet, and finish sets it. What is between is the payload.
+func begin(dst []byte, t Type, seq uint32) []byte { return AppendHeader(dst, t, seq, 0) }
+
+// finish completes the frame that began at start.
+func finish(frame []byte, start int) []byte {
+	length := uint32(len(frame) - start - 4)
+	frame[start], frame[start+1], frame[start+2], frame[start+3] = byte(length>>24), byte(length>>16), byte(length>>8), byte(length)
+	return frame
+}

@@ -1,0 +1,119 @@
+package framing
+
+// Version is the version of the extension that this package speaks.
+const Version = 1
+
+// Features are the parts of the extension that a guest has, a bit each.
+type Features uint32
+
+// The features of version 1.
+const (
+	FeatureProcesses Features = 1 << iota // start, attach, and what belongs to them
+	FeatureTerminals                      // start with a terminal
+	FeatureFiles                          // read, write, stat, list, change
+	FeatureStats                          // stats
+	FeaturePressure                       // pressure
+	FeatureRestore                        // restore
+	FeatureFreeze                         // freeze, thaw
+	FeaturePower                          // power
+)
+
+// AppendHello appends a hello.
+func AppendHello(dst []byte, seq uint32, version uint16) []byte {
+	return appendU16(AppendHeader(dst, TypeHello, seq, 2), version)
+}
+
+// ParseHello parses the whole payload of a hello.
+func ParseHello(payload []byte) (version uint16, err error) {
+	f := fields{b: payload}
+	version = f.u16()
+	return version, f.end(TypeHello)
+}
+
+// HelloResult is the payload of hello_result.
+type HelloResult struct {
+	Version  uint16
+	Features Features
+	// Epoch is how many restores of the machine the guest knows of.
+	Epoch uint64
+	Facts Facts
+}
+
+// Facts are names and texts in wire form. The zero Facts is empty.
+type Facts struct {
+	n   uint16
+	raw []byte
+}
+
+// Add appends a fact. A name is cut to 255 bytes and a value to MaxText; of more than 65535 facts the later ones are left out.
+func (f *Facts) Add(name, value string) {
+	if f.n == MaxText {
+		return
+	}
+	f.raw = appendText16(appendText8(f.raw, name), value)
+	f.n++
+}
+
+// All yields the facts in order. The slices alias the payload.
+func (f Facts) All(yield func(name, value []byte) bool) {
+	for r := (fields{b: f.raw}); len(r.b) > 0; {
+		if !yield(r.text8(), r.text16()) {
+			return
+		}
+	}
+}
+
+// Len is the number of facts.
+func (f Facts) Len() int { return int(f.n) }
+
+// AppendHelloResult appends a hello_result.
+func AppendHelloResult(dst []byte, seq uint32, h *HelloResult) []byte {
+	start := len(dst)
+	dst = begin(dst, TypeHelloResult, seq)
+	dst = appendU16(dst, h.Version)
+	dst = appendU32(dst, uint32(h.Features))
+	dst = appendU64(dst, h.Epoch)
+	dst = append(appendU16(dst, h.Facts.n), h.Facts.raw...)
+	return finish(dst, start)
+}
+
+// ParseHelloResult parses a whole payload, which h aliases. After an error (*PayloadError) h is as it was.
+func ParseHelloResult(payload []byte, h *HelloResult) error {
+	f := fields{b: payload}
+	r := HelloResult{Version: f.u16(), Features: Features(f.u32()), Epoch: f.u64()}
+	r.Facts.n = f.u16()
+	r.Facts.raw = f.b
+	for range f.count(uint32(r.Facts.n), 1+2) {
+		f.text8()
+		f.text16()
+	}
+	if err := f.end(TypeHelloResult); err != nil {
+		return err
+	}
+	*h = r
+	return nil
+}
+
+// Done is the payload of done: how an operation ended.
+type Done struct {
+	// Errno is Linux's number of the error, 0 for success.
+	Errno uint32
+	// Value is a number that the operation is asked for.
+	Value uint64
+	// Reason says in words why it failed.
+	Reason []byte
+}
+
+// AppendDone appends a done. It cuts a reason that is longer than MaxText bytes.
+func AppendDone(dst []byte, seq uint32, errno uint32, value uint64, reason string) []byte {
+	start := len(dst)
+	dst = appendU64(appendU32(begin(dst, TypeDone, seq), errno), value)
+	return finish(appendText16(dst, reason), start)
+}
+
+// ParseDone parses a whole payload, which the reason aliases.
+func ParseDone(payload []byte) (Done, error) {
+	f := fields{b: payload}
+	d := Done{Errno: f.u32(), Value: f.u64(), Reason: f.text16()}
+	return d, f.end(TypeDone)
+}

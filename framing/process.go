@@ -1,0 +1,111 @@
+package framing
+
+// SignalScope says to what a signal goes.
+type SignalScope uint8
+
+// The scopes.
+const (
+	ScopeGroup   SignalScope = iota // its process group; on a terminal the one in the foreground
+	ScopeProcess                    // it alone
+	ScopeTree                       // all that it has become
+)
+
+// Signal is the payload of signal.
+type Signal struct {
+	// ID names a process of start; 0 means that PID names one of exec or spawn_watch.
+	ID     uint64
+	PID    uint32
+	Signal uint8
+	Scope  SignalScope
+}
+
+// AppendSignal appends a signal.
+func AppendSignal(dst []byte, seq uint32, s Signal) []byte {
+	dst = appendU32(appendU64(AppendHeader(dst, TypeSignal, seq, 8+4+1+1), s.ID), s.PID)
+	return append(dst, s.Signal, byte(s.Scope))
+}
+
+// ParseSignal parses a whole payload. Which signals and scopes there are is for the agent to say.
+func ParseSignal(payload []byte) (Signal, error) {
+	f := fields{b: payload}
+	s := Signal{f.u64(), f.u32(), f.u8(), SignalScope(f.u8())}
+	return s, f.end(TypeSignal)
+}
+
+// ProcessKind is the message that a process came of.
+type ProcessKind uint8
+
+// The kinds.
+const (
+	KindStart ProcessKind = iota
+	KindExec
+	KindSpawnWatch
+)
+
+// Process is a record of process_list.
+type Process struct {
+	ID   uint64
+	PID  uint32
+	Kind ProcessKind
+	// Attached: a connection has it.
+	Attached, Terminal, Exited bool
+	// AgeUS and CPUUS are microseconds since the start, and of processor time.
+	AgeUS, CPUUS uint64
+	// Memory is in bytes, Processes a number; 0 is not known.
+	Memory    uint64
+	Processes uint32
+	// Command is cut to MaxCommand bytes.
+	Command []byte
+}
+
+// MaxCommand is how much of a command a process_list shows, in bytes.
+const MaxCommand = 96
+
+const (
+	processAttached = 1 << iota
+	processTerminal
+	processExited
+	processKnown = 1<<iota - 1
+
+	processMin = 8 + 4 + 1 + 1 + 8 + 8 + 8 + 4 + 2
+)
+
+// AppendProcessListHead begins a process_list; AppendProcess appends a record to it, and FinishFrame ends it.
+func AppendProcessListHead(dst []byte, seq uint32, count int) []byte {
+	return appendU32(begin(dst, TypeProcessList, seq), uint32(count))
+}
+
+// AppendProcess appends a record of a process_list.
+func AppendProcess(dst []byte, p *Process) []byte {
+	var flags byte
+	for i, set := range [...]bool{p.Attached, p.Terminal, p.Exited} {
+		if set {
+			flags |= 1 << i
+		}
+	}
+	dst = append(appendU32(appendU64(dst, p.ID), p.PID), byte(p.Kind), flags)
+	dst = appendU64(appendU64(appendU64(dst, p.AgeUS), p.CPUUS), p.Memory)
+	return appendText16(appendU32(dst, p.Processes), p.Command[:min(len(p.Command), MaxCommand)])
+}
+
+// FinishFrame sets the length of the frame that is all of b, and returns it.
+func FinishFrame(b []byte) []byte { return finish(b, 0) }
+
+// ParseProcessList parses a whole payload. The commands alias it.
+func ParseProcessList(payload []byte) ([]Process, error) {
+	f := fields{b: payload}
+	list := make([]Process, f.count(f.u32(), processMin))
+	for i := range list {
+		p := &list[i]
+		p.ID, p.PID, p.Kind = f.u64(), f.u32(), ProcessKind(f.u8())
+		flags := f.u8()
+		f.known(uint16(flags), processKnown)
+		p.Attached, p.Terminal, p.Exited = flags&processAttached != 0, flags&processTerminal != 0, flags&processExited != 0
+		p.AgeUS, p.CPUUS, p.Memory, p.Processes = f.u64(), f.u64(), f.u64(), f.u32()
+		p.Command = f.text16()
+	}
+	if err := f.end(TypeProcessList); err != nil {
+		return nil, err
+	}
+	return list, nil
+}

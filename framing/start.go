@@ -1,0 +1,246 @@
+package framing
+
+// The flags of a start.
+const (
+	startShell = 1 << iota
+	startStdin
+	startTerminal
+	startMerge
+	startOnly
+	startKnown = 1<<iota - 1
+)
+
+// KeepForEver is the value of Start.KeepMS that has no end.
+const KeepForEver = 1<<32 - 1
+
+// Start is the payload of start.
+type Start struct {
+	// ID is chosen by the host, unlike all others that the guest knows, and not 0.
+	ID uint64
+	// Shell: there is one word, for sh -c.
+	Shell bool
+	// Stdin: there is input. Otherwise stdin is /dev/null, or a terminal that nobody types on.
+	Stdin bool
+	// Terminal: stdin, stdout and stderr are a terminal of Rows and Columns; its output is StreamOutput.
+	Terminal bool
+	// Merge: stderr goes where stdout goes.
+	Merge bool
+	// Only: the environment is Env and nothing else.
+	Only bool
+	// TimeoutMS is in milliseconds from the start; 0 = none.
+	TimeoutMS uint32
+	// KeepMS is how many milliseconds the process is kept for an attach after its connection is lost. 0: it is killed.
+	KeepMS uint32
+	// OutputCredit and ErrorsCredit are what may be sent of stdout and stderr, in bytes.
+	OutputCredit, ErrorsCredit uint32
+	// Cap is the number of bytes of each of stdout and stderr after which output is dropped; 0 = none.
+	Cap           uint64
+	Rows, Columns uint16
+	// User is "name" or "uid", with ":group" or ":gid" behind it or not. Empty: the agent's own.
+	User []byte
+	// Dir is the working directory. Empty: the agent's own.
+	Dir    []byte
+	Args   Words
+	Env    Env
+	Limits Limits
+}
+
+// Words are texts without a NUL, in wire form. The zero Words is empty.
+type Words struct {
+	n   uint32
+	raw []byte
+}
+
+// Add appends a word.
+func (w *Words) Add(word string) {
+	w.raw = appendText32(w.raw, word)
+	w.n++
+}
+
+// Len is the number of words.
+func (w Words) Len() int { return int(w.n) }
+
+// All yields the words in order. The slices alias the payload.
+func (w Words) All(yield func(word []byte) bool) {
+	for raw := w.raw; len(raw) > 0; {
+		var word []byte
+		if word, raw = cutText(raw); !yield(word) {
+			return
+		}
+	}
+}
+
+// Limit is a resource limit; getrlimit(2).
+type Limit struct {
+	// Resource is a RLIMIT_ number.
+	Resource uint8
+	// Soft and Hard are the limits; 2^64-1 is none.
+	Soft, Hard uint64
+}
+
+const limitSize = 1 + 8 + 8
+
+// Limits are resource limits, in wire form. The zero Limits is empty.
+type Limits struct{ raw []byte }
+
+// Add appends a limit. Of more than 255 the later ones are left out.
+func (l *Limits) Add(limit Limit) {
+	if l.Len() < 255 {
+		l.raw = appendU64(appendU64(append(l.raw, limit.Resource), limit.Soft), limit.Hard)
+	}
+}
+
+// Len is the number of limits.
+func (l Limits) Len() int { return len(l.raw) / limitSize }
+
+// All yields the limits in order.
+func (l Limits) All(yield func(Limit) bool) {
+	for f := (fields{b: l.raw}); len(f.b) > 0; {
+		if !yield(Limit{f.u8(), f.u64(), f.u64()}) {
+			return
+		}
+	}
+}
+
+// AppendStart appends a start. It does not check what a guest would refuse.
+func AppendStart(dst []byte, seq uint32, s *Start) []byte {
+	start := len(dst)
+	dst = begin(dst, TypeStart, seq)
+	dst = append(appendU64(dst, s.ID), s.flags())
+	dst = appendU32(appendU32(dst, s.TimeoutMS), s.KeepMS)
+	dst = appendU32(appendU32(dst, s.OutputCredit), s.ErrorsCredit)
+	dst = appendU64(dst, s.Cap)
+	dst = appendU16(appendU16(dst, s.Rows), s.Columns)
+	dst = appendText16(appendText16(dst, s.User), s.Dir)
+	dst = append(appendU32(dst, s.Args.n), s.Args.raw...)
+	dst = append(appendU32(dst, s.Env.n), s.Env.raw...)
+	dst = append(append(dst, byte(s.Limits.Len())), s.Limits.raw...)
+	return finish(dst, start)
+}
+
+func (s *Start) flags() (flags byte) {
+	for i, set := range [...]bool{s.Shell, s.Stdin, s.Terminal, s.Merge, s.Only} {
+		if set {
+			flags |= 1 << i
+		}
+	}
+	return flags
+}
+
+// PayloadSize is the length of s's payload in bytes, which must be at most MaxPayload to be sent.
+func (s *Start) PayloadSize() int {
+	return 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + len(s.User) + 2 + len(s.Dir) + 4 + len(s.Args.raw) + 4 + len(s.Env.raw) + 1 + len(s.Limits.raw)
+}
+
+// ParseStart parses a whole payload, which s aliases. After an error (*PayloadError) s is as it was.
+func ParseStart(payload []byte, s *Start) error {
+	f := fields{b: payload}
+	var r Start
+	r.ID = f.u64()
+	flags := f.u8()
+	f.known(uint16(flags), startKnown)
+	r.Shell, r.Stdin, r.Terminal = flags&startShell != 0, flags&startStdin != 0, flags&startTerminal != 0
+	r.Merge, r.Only = flags&startMerge != 0, flags&startOnly != 0
+	r.TimeoutMS, r.KeepMS = f.u32(), f.u32()
+	r.OutputCredit, r.ErrorsCredit = f.u32(), f.u32()
+	r.Cap = f.u64()
+	r.Rows, r.Columns = f.u16(), f.u16()
+	r.User, r.Dir = f.word16(), f.word16()
+	r.Args = f.words()
+	r.Env = f.env()
+	r.Limits.raw = f.take(int(f.u8())*limitSize, reasonCount)
+	switch {
+	case f.reason != "":
+	case r.ID == 0:
+		f.fail(reasonID)
+	case r.Args.n == 0, r.Shell && r.Args.n != 1:
+		f.fail(reasonNoCommand)
+	}
+	if err := f.end(TypeStart); err != nil {
+		return err
+	}
+	*s = r
+	return nil
+}
+
+// words takes a count and as many words.
+func (f *fields) words() (w Words) {
+	w.n = f.u32()
+	w.raw = f.b
+	for range f.count(w.n, 4) {
+		f.word32()
+	}
+	w.raw = w.raw[:len(w.raw)-len(f.b)]
+	return w
+}
+
+// env takes a count and as many entries of an environment, by exec's rules.
+func (f *fields) env() (e Env) {
+	e.n = f.u32()
+	e.raw = f.b
+	for range f.count(e.n, entryMin) {
+		key := f.word(f.text32(), reasonName)
+		switch {
+		case f.reason != "":
+		case len(key) == 0:
+			f.fail(reasonEmptyName)
+		default:
+			for _, c := range key {
+				if c == '=' {
+					f.fail(reasonName)
+				}
+			}
+		}
+		f.word(f.text32(), reasonValue)
+	}
+	e.raw = e.raw[:len(e.raw)-len(f.b)]
+	return e
+}
+
+// Started is the payload of started.
+type Started struct {
+	PID uint32
+	// Taken is how many bytes of stdin the guest has taken since the start.
+	Taken uint64
+	// Credit is how many more may be sent.
+	Credit uint32
+}
+
+// AppendStarted appends a started.
+func AppendStarted(dst []byte, seq uint32, s Started) []byte {
+	dst = AppendHeader(dst, TypeStarted, seq, 4+8+4)
+	return appendU32(appendU64(appendU32(dst, s.PID), s.Taken), s.Credit)
+}
+
+// ParseStarted parses a whole payload.
+func ParseStarted(payload []byte) (Started, error) {
+	f := fields{b: payload}
+	s := Started{f.u32(), f.u64(), f.u32()}
+	return s, f.end(TypeStarted)
+}
+
+// Attach is the payload of attach.
+type Attach struct {
+	ID uint64
+	// Output and Errors are how many bytes of stdout and stderr the host has.
+	Output, Errors uint64
+	// OutputCredit and ErrorsCredit are what may be sent of them, in bytes.
+	OutputCredit, ErrorsCredit uint32
+}
+
+// AppendAttach appends an attach.
+func AppendAttach(dst []byte, seq uint32, a *Attach) []byte {
+	dst = AppendHeader(dst, TypeAttach, seq, 8+8+8+4+4)
+	dst = appendU64(appendU64(appendU64(dst, a.ID), a.Output), a.Errors)
+	return appendU32(appendU32(dst, a.OutputCredit), a.ErrorsCredit)
+}
+
+// ParseAttach parses a whole payload.
+func ParseAttach(payload []byte) (Attach, error) {
+	f := fields{b: payload}
+	a := Attach{ID: f.u64(), Output: f.u64(), Errors: f.u64(), OutputCredit: f.u32(), ErrorsCredit: f.u32()}
+	if f.reason == "" && a.ID == 0 {
+		f.fail(reasonID)
+	}
+	return a, f.end(TypeAttach)
+}
