@@ -1,9 +1,9 @@
 package framing
 
-// Stream numbers the streams of a channel.
+// Stream numbers the streams of a channel, which has the seq of the request that opened it.
 type Stream uint8
 
-// The streams of a process. What is not one has input and output alone.
+// The streams of a process. Any other channel has no more than StreamInput and StreamOutput.
 const (
 	StreamInput  Stream = 0 // to the guest
 	StreamOutput Stream = 1 // from the guest: stdout
@@ -16,12 +16,13 @@ const MaxOutputData = 32 << 10
 // OutputHeaderSize is what stands before the content of an output: the frame's header and the stream.
 const OutputHeaderSize = HeaderSize + 1
 
-// AppendOutputHead appends all of an output frame but its n bytes of content.
+// AppendOutputHead appends all of an output frame but its n bytes of content, at most MaxOutputData, which is not checked. An input has no head
+// but the frame's own: AppendHeader or AppendFrame.
 func AppendOutputHead(dst []byte, seq uint32, s Stream, n int) []byte {
 	return append(AppendHeader(dst, TypeOutput, seq, 1+n), byte(s))
 }
 
-// ParseOutput parses a whole payload, which data aliases.
+// ParseOutput parses a whole payload, which data aliases. Nothing comes from the guest on StreamInput, so that is an error.
 func ParseOutput(payload []byte) (s Stream, data []byte, err error) {
 	f := fields{b: payload}
 	s = f.stream(StreamOutput)
@@ -50,7 +51,7 @@ func ParseClose(payload []byte) (Stream, error) {
 	return s, f.end(TypeClose)
 }
 
-// AppendCredit appends a credit of n bytes.
+// AppendCredit appends a credit: n bytes of content more than was granted before.
 func AppendCredit(dst []byte, seq uint32, s Stream, n uint32) []byte {
 	return appendU32(append(AppendHeader(dst, TypeCredit, seq, 1+4), byte(s)), n)
 }
@@ -62,7 +63,7 @@ func ParseCredit(payload []byte) (s Stream, n uint32, err error) {
 	return s, n, f.end(TypeCredit)
 }
 
-// AppendResize appends a resize.
+// AppendResize appends a resize, in characters.
 func AppendResize(dst []byte, seq uint32, rows, columns uint16) []byte {
 	return appendU16(appendU16(AppendHeader(dst, TypeResize, seq, 2+2), rows), columns)
 }

@@ -1,6 +1,6 @@
 package framing
 
-// Env is the environment entries of an exec, in their wire form. The zero Env is empty. A copy shares the entries
+// Env is the environment entries of an exec or a start, in their wire form. The zero Env is empty. A copy shares the entries
 // that were there when it was made.
 type Env struct {
 	n   uint32
@@ -13,10 +13,7 @@ const entryMin = 4 + 4
 // Add appends an entry, copying key and value. It checks nothing: a guest refuses an entry with an empty key, a `=`
 // or NUL in the key, or a NUL in the value. The entries of a parsed payload are copied by the first Add, never changed.
 func (e *Env) Add(key, value []byte) {
-	e.raw = appendU32(e.raw, uint32(len(key)))
-	e.raw = append(e.raw, key...)
-	e.raw = appendU32(e.raw, uint32(len(value)))
-	e.raw = append(e.raw, value...)
+	e.raw = appendText32(appendText32(e.raw, key), value)
 	e.n++
 }
 

@@ -45,4 +45,5 @@ const (
 	reasonID        = "id is 0"
 	reasonNoCommand = "no command"
 	reasonStream    = "no such stream"
+	reasonEntry     = "no name of a directory's entry"
 )

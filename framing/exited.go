@@ -7,10 +7,10 @@ type ExitReason uint8
 const (
 	ReasonExited ExitReason = iota
 	ReasonSignalled
-	ReasonTimedOut
-	ReasonCancelled // a host killed it with all that it became
-	ReasonOutOfMemory
-	ReasonNotStarted
+	ReasonTimedOut    // killed with all that it became when its timeout ran out
+	ReasonCancelled   // a host killed it with all that it became
+	ReasonOutOfMemory // killed for want of memory
+	ReasonNotStarted  // Stage, Errno and Message say why
 )
 
 // StartStage is where a start failed.
@@ -33,7 +33,8 @@ type Exited struct {
 	Reason ExitReason
 	// Signal is what ended it, or 0.
 	Signal uint8
-	Stage  StartStage
+	// Stage is where the start failed, of one that did.
+	Stage StartStage
 	// Core: it dumped core. Tree: the figures are of all that it became, and not of it and what it waited for.
 	Core, Tree bool
 	// Code is as a shell has it: the exit status, 128+N after signal N, 124 after a timeout, 126 or 127 if it was not started.
@@ -45,23 +46,25 @@ type Exited struct {
 	// Peak is the most memory, in bytes.
 	Peak uint64
 	// Output and Errors are the bytes of stdout and stderr, those dropped included.
-	Output, Errors               uint64
+	Output, Errors uint64
+	// OutputDropped and ErrorsDropped are how many of these were beyond the start's Cap.
 	OutputDropped, ErrorsDropped uint64
 	// Left is the number of processes that it left running.
 	Left uint32
 	// Killed is the number of processes of it that were killed for want of memory.
 	Killed uint32
-	// Message says why it was not started.
+	// Message says in words why it was not started.
 	Message []byte
 }
 
+// The flags of an exited.
 const (
 	exitedCore = 1 << iota
 	exitedTree
 	exitedKnown = 1<<iota - 1
 )
 
-// AppendExited appends an exited.
+// AppendExited appends an exited. It cuts a message that is longer than MaxText bytes.
 func AppendExited(dst []byte, seq uint32, e *Exited) []byte {
 	start := len(dst)
 	var flags byte

@@ -79,7 +79,7 @@ func (f *fields) word(b []byte, reason string) []byte {
 	return b
 }
 
-// flags takes n bits out of those known, of a number that was taken.
+// known refuses flags, which were taken, if one of them is not among those known.
 func (f *fields) known(flags, known uint16) {
 	if flags&^known != 0 {
 		f.fail(reasonFlag)
@@ -89,13 +89,20 @@ func (f *fields) known(flags, known uint16) {
 // rest takes all that is left.
 func (f *fields) rest() []byte { return f.take(len(f.b), "") }
 
-// count is the number of entries, of at least least bytes each, that what is left must hold.
+// count is n, a count of entries that was taken, if what is left can hold as many of at least least bytes each. So no count costs more than
+// the payload that it came in.
 func (f *fields) count(n uint32, least int) int {
 	if uint64(n)*uint64(least) > uint64(len(f.b)) {
 		f.fail(reasonCount)
 		return 0
 	}
 	return int(n)
+}
+
+// since is what was taken since was was left. Appending to it does not reach what follows.
+func (f *fields) since(was []byte) []byte {
+	n := len(was) - len(f.b)
+	return was[:n:n]
 }
 
 // end is the error of the payload: nil if all of it was taken and nothing was wrong.
@@ -109,7 +116,11 @@ func (f *fields) end(t Type) error {
 	return nil
 }
 
-// appendText16 appends a text with its count, cut to what that can count. Texts that must not be cut are checked by whom they come from.
+// maxCount is the most entries that a 16-bit count can count.
+const maxCount = 1<<16 - 1
+
+// appendText16 appends a text with its count, cut to what that can count. No path, name or user of that length means anything to a guest, whole
+// or cut.
 func appendText16[T string | []byte](dst []byte, text T) []byte {
 	text = text[:min(len(text), MaxText)]
 	return append(appendU16(dst, uint16(len(text))), text...)
@@ -130,6 +141,9 @@ func appendU64(dst []byte, v uint64) []byte {
 
 // begin appends a header whose length is not known yet, and finish sets it. What is between is the payload.
 func begin(dst []byte, t Type, seq uint32) []byte { return AppendHeader(dst, t, seq, 0) }
+
+// FinishFrame sets the length of the frame that is all of b, and returns b: the end of what AppendProcessListHead began.
+func FinishFrame(b []byte) []byte { return finish(b, 0) }
 
 // finish completes the frame that began at start.
 func finish(frame []byte, start int) []byte {

@@ -1,5 +1,7 @@
 package framing
 
+import "bytes"
+
 // FileFlags are the flags of read, stat, list and change.
 type FileFlags uint8
 
@@ -11,7 +13,7 @@ const (
 	FileNoReplace                       // change: rename replaces nothing
 )
 
-// Read is the payload of read.
+// Read is the payload of read. The paths of this and the other messages about files are bytes without a NUL, of MaxText at most.
 type Read struct {
 	Flags FileFlags
 	// Offset and Length are in bytes; a length of 0 is to the end.
@@ -61,10 +63,11 @@ const (
 
 // Write is the payload of write.
 type Write struct {
-	Flags    WriteFlags
+	Flags WriteFlags
+	// Mode is the permission bits, and UID and GID the owner, if Flags have WriteMode and WriteOwner.
 	Mode     uint32
 	UID, GID uint32
-	// Offset is in bytes, and 0 but in place.
+	// Offset is where in the file the content goes, in bytes; 0 but in place.
 	Offset uint64
 	Path   []byte
 }
@@ -101,7 +104,8 @@ func ParseStat(payload []byte) (flags FileFlags, path []byte, err error) {
 
 // List is the payload of list.
 type List struct {
-	Flags  FileFlags
+	Flags FileFlags
+	// Credit is what may be sent, in bytes.
 	Credit uint32
 	Path   []byte
 }
@@ -126,12 +130,14 @@ type FileInfo struct {
 	Mode     uint32
 	UID, GID uint32
 	Links    uint32
-	Size     uint64
+	// Size is in bytes.
+	Size uint64
 	// ModTime is in nanoseconds since 1970.
 	ModTime int64
 	Inode   uint64
-	Device  uint64 // of a device's file
-	// Name is empty in stat_result; Target is that of a symbolic link.
+	// Device is st_rdev: the device that a device's file stands for.
+	Device uint64
+	// Name is empty in stat_result; Target is that of a symbolic link, else empty.
 	Name, Target []byte
 }
 
@@ -165,10 +171,14 @@ func ParseStatResult(payload []byte) (FileInfo, error) {
 	return i, f.end(TypeStatResult)
 }
 
-// CutFileInfo takes an entry off the front of the output of a list, which it aliases.
+// CutFileInfo takes an entry off the front of the output of a list, which it aliases; an output holds whole entries. Its name is safe to use as one
+// component of a path: an entry whose name is empty, . or .., or has a /, is refused as one that is cut short is, with a *PayloadError.
 func CutFileInfo(b []byte) (i FileInfo, rest []byte, err error) {
 	f := fields{b: b}
 	i = f.fileInfo()
+	if string(i.Name) == "" || string(i.Name) == "." || string(i.Name) == ".." || bytes.IndexByte(i.Name, '/') >= 0 {
+		f.fail(reasonEntry)
+	}
 	rest, f.b = f.b, nil
 	return i, rest, f.end(TypeList)
 }
@@ -189,7 +199,7 @@ const (
 	ChangeTime             // of Path to ModTime
 )
 
-// Change is the payload of change.
+// Change is the payload of change. What Op does not name is not looked at.
 type Change struct {
 	Op       ChangeOp
 	Flags    FileFlags

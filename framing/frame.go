@@ -11,7 +11,7 @@ func AppendHeader(dst []byte, t Type, seq uint32, size int) []byte {
 }
 
 // AppendFrame appends a frame with the given payload, at most MaxPayload bytes: the encoder of ready, ping, pong,
-// shutdown and shutdown_ack.
+// shutdown and shutdown_ack, and of input, release, processes, stats and thaw.
 func AppendFrame(dst []byte, t Type, seq uint32, payload []byte) []byte {
 	return append(AppendHeader(dst, t, seq, len(payload)), payload...)
 }

@@ -18,12 +18,12 @@ const (
 	FeaturePower                          // power
 )
 
-// AppendHello appends a hello.
+// AppendHello appends a hello with the highest version that the host speaks.
 func AppendHello(dst []byte, seq uint32, version uint16) []byte {
 	return appendU16(AppendHeader(dst, TypeHello, seq, 2), version)
 }
 
-// ParseHello parses the whole payload of a hello.
+// ParseHello parses the whole payload of a hello. A version of 0, which is no hello, parses.
 func ParseHello(payload []byte) (version uint16, err error) {
 	f := fields{b: payload}
 	version = f.u16()
@@ -32,14 +32,17 @@ func ParseHello(payload []byte) (version uint16, err error) {
 
 // HelloResult is the payload of hello_result.
 type HelloResult struct {
-	Version  uint16
+	// Version is the highest that the guest speaks; both then speak the lower of theirs.
+	Version uint16
+	// Features may have bits that this package has no name for.
 	Features Features
 	// Epoch is how many restores of the machine the guest knows of.
 	Epoch uint64
+	// Facts describe the machine and its boot, for people and logs; extension.md has the names.
 	Facts Facts
 }
 
-// Facts are names and texts in wire form. The zero Facts is empty.
+// Facts are names and texts, in wire form. The zero Facts is empty. A copy shares the facts that were there when it was made.
 type Facts struct {
 	n   uint16
 	raw []byte
@@ -47,14 +50,14 @@ type Facts struct {
 
 // Add appends a fact. A name is cut to 255 bytes and a value to MaxText; of more than 65535 facts the later ones are left out.
 func (f *Facts) Add(name, value string) {
-	if f.n == MaxText {
+	if f.n == maxCount {
 		return
 	}
 	f.raw = appendText16(appendText8(f.raw, name), value)
 	f.n++
 }
 
-// All yields the facts in order. The slices alias the payload.
+// All yields the facts in order. The slices alias the payload, or what Add copied.
 func (f Facts) All(yield func(name, value []byte) bool) {
 	for r := (fields{b: f.raw}); len(r.b) > 0; {
 		if !yield(r.text8(), r.text16()) {
@@ -82,11 +85,12 @@ func ParseHelloResult(payload []byte, h *HelloResult) error {
 	f := fields{b: payload}
 	r := HelloResult{Version: f.u16(), Features: Features(f.u32()), Epoch: f.u64()}
 	r.Facts.n = f.u16()
-	r.Facts.raw = f.b
+	was := f.b
 	for range f.count(uint32(r.Facts.n), 1+2) {
 		f.text8()
 		f.text16()
 	}
+	r.Facts.raw = f.since(was)
 	if err := f.end(TypeHelloResult); err != nil {
 		return err
 	}
@@ -98,7 +102,7 @@ func ParseHelloResult(payload []byte, h *HelloResult) error {
 type Done struct {
 	// Errno is Linux's number of the error, 0 for success.
 	Errno uint32
-	// Value is a number that the operation is asked for.
+	// Value is a number that the operation is asked for; extension.md says which for each.
 	Value uint64
 	// Reason says in words why it failed.
 	Reason []byte

@@ -1,6 +1,7 @@
 package framing
 
-// Figures are named numbers, in wire form: the payload of figures. The zero Figures is empty.
+// Figures are named numbers, in wire form: the payload of figures. The zero Figures is empty. A copy shares the figures that were there when it
+// was made.
 type Figures struct {
 	n   uint16
 	raw []byte
@@ -8,7 +9,7 @@ type Figures struct {
 
 // Add appends a figure. A name is cut to 255 bytes; of more than 65535 figures the later ones are left out.
 func (f *Figures) Add(name string, value uint64) {
-	if f.n == MaxText {
+	if f.n == maxCount {
 		return
 	}
 	f.raw = appendU64(appendText8(f.raw, name), value)
@@ -18,7 +19,7 @@ func (f *Figures) Add(name string, value uint64) {
 // Len is the number of figures.
 func (f Figures) Len() int { return int(f.n) }
 
-// All yields the figures in order. The names alias the payload.
+// All yields the figures in order. The names alias the payload, or what Add copied.
 func (f Figures) All(yield func(name []byte, value uint64) bool) {
 	for r := (fields{b: f.raw}); len(r.b) > 0; {
 		if !yield(r.text8(), r.u64()) {
@@ -37,11 +38,12 @@ func AppendFigures(dst []byte, seq uint32, f Figures) []byte {
 func ParseFigures(payload []byte) (Figures, error) {
 	f := fields{b: payload}
 	r := Figures{n: f.u16()}
-	r.raw = f.b
+	was := f.b
 	for range f.count(uint32(r.n), 1+8) {
 		f.text8()
 		f.u64()
 	}
+	r.raw = f.since(was)
 	if err := f.end(TypeFigures); err != nil {
 		return Figures{}, err
 	}
@@ -54,14 +56,14 @@ type PressureResource uint8
 // The resources.
 const (
 	PressureMemory PressureResource = iota
-	PressureCPU
-	PressureIO
+	PressureCPU                     // processors
+	PressureIO                      // disks
 )
 
 // Pressure is the payload of pressure.
 type Pressure struct {
 	Resource PressureResource
-	// StallUS in a window of WindowUS is worth a word, in microseconds.
+	// StallUS of waiting in a window of WindowUS is worth a figures, both in microseconds.
 	StallUS, WindowUS uint32
 }
 
@@ -78,7 +80,7 @@ func ParsePressure(payload []byte) (Pressure, error) {
 	return p, f.end(TypePressure)
 }
 
-// AppendRestore appends a restore: the time in nanoseconds since 1970, or 0 to leave the clock, and entropy.
+// AppendRestore appends a restore: the time in nanoseconds since 1970, or 0 to leave the clock, and entropy, of which a guest takes 512 bytes.
 func AppendRestore(dst []byte, seq uint32, unixNS uint64, entropy []byte) []byte {
 	start := len(dst)
 	return finish(appendText16(appendU64(begin(dst, TypeRestore, seq), unixNS), entropy), start)
@@ -91,7 +93,7 @@ func ParseRestore(payload []byte) (unixNS uint64, entropy []byte, err error) {
 	return unixNS, entropy, f.end(TypeRestore)
 }
 
-// AppendFreeze appends a freeze that ends by itself after so many milliseconds.
+// AppendFreeze appends a freeze that ends by itself after so many milliseconds, 1 to 60000.
 func AppendFreeze(dst []byte, seq uint32, thawAfterMS uint32) []byte {
 	return appendU32(AppendHeader(dst, TypeFreeze, seq, 4), thawAfterMS)
 }
@@ -108,12 +110,12 @@ type PowerHow uint8
 
 // The ways.
 const (
-	PowerRestart PowerHow = iota
+	PowerRestart PowerHow = iota // what makes Firecracker leave
 	PowerOff
 	PowerHalt
 )
 
-// AppendPower appends a power; graceMS is what processes have to end by themselves, 0 the guest's own choice.
+// AppendPower appends a power; graceMS is how many milliseconds processes have to end by themselves, 0 the guest's own choice.
 func AppendPower(dst []byte, seq uint32, how PowerHow, graceMS uint32) []byte {
 	return appendU32(append(AppendHeader(dst, TypePower, seq, 1+4), byte(how)), graceMS)
 }

@@ -3,6 +3,8 @@ package framing
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,6 +12,13 @@ import (
 
 // describe parses a message and renders it as the lines that the golden files have.
 func describe(t Type, payload []byte) (string, error) {
+	if extensionTypes[t] != nil {
+		message, err := parseExtension(t, payload)
+		if err != nil {
+			return "", err
+		}
+		return render(message), nil
+	}
 	var s string
 	line := func(format string, args ...any) { s += fmt.Sprintf(format, args...) + "\n" }
 	switch t {
@@ -80,6 +89,9 @@ func describe(t Type, payload []byte) (string, error) {
 // build encodes the message that lines describe.
 func build(t *testing.T, typ Type, seq uint32, lines string) []byte {
 	t.Helper()
+	if like := extensionTypes[typ]; like != nil {
+		return appendExtension(nil, seq, unrender(t, like, lines))
+	}
 	fields := map[string]string{}
 	var env Env
 	for line := range strings.Lines(lines) {
@@ -137,11 +149,14 @@ func unquote(t *testing.T, quoted string) []byte {
 	return []byte(s)
 }
 
-// allTypes is every type with a name.
-var allTypes = []Type{
-	TypeReady, TypePing, TypePong, TypeExec, TypeExecResult, TypeWriteFile, TypeWriteFileResult, TypeSpawnWatch,
-	TypeSpawnResult, TypeProcessExit, TypeShutdown, TypeShutdownAck, TypeError,
-}
+// baseTypes is every type with a name that is not of the extension, and allTypes every type with one.
+var (
+	baseTypes = []Type{
+		TypeReady, TypePing, TypePong, TypeExec, TypeExecResult, TypeWriteFile, TypeWriteFileResult, TypeSpawnWatch,
+		TypeSpawnResult, TypeProcessExit, TypeShutdown, TypeShutdownAck, TypeError,
+	}
+	allTypes = slices.AppendSeq(slices.Clone(baseTypes), maps.Keys(extensionTypes))
+)
 
 // agree fails the test unless the package and the naive reading say the same of a payload, and an error is of the
 // promised type. It reports what they say.
@@ -179,6 +194,9 @@ func TestTypeNames(t *testing.T) {
 		{TypeShutdownAck, "shutdown_ack", false},
 		{TypeError, "error", false},
 		{0x0C, "0x0C", false},
+		{0x1F, "0x1F", false},
+		{0x36, "0x36", false},
+		{0x3F, "0x3F", false},
 		{0x42, "0x42", false},
 		{0xFE, "0xFE", false},
 	} {

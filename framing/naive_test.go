@@ -37,6 +37,9 @@ func (r *naiveReader) done() bool { return r.ok && len(r.b) == 0 }
 
 // naiveMessage describes a message of the given type.
 func naiveMessage(t Type, payload []byte) string {
+	if extensionTypes[t] != nil {
+		return naiveExtension(t, payload)
+	}
 	r := &naiveReader{b: payload, ok: true}
 	s := ""
 	line := func(format string, args ...any) { s += fmt.Sprintf(format, args...) + "\n" }

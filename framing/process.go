@@ -13,8 +13,9 @@ const (
 // Signal is the payload of signal.
 type Signal struct {
 	// ID names a process of start; 0 means that PID names one of exec or spawn_watch.
-	ID     uint64
-	PID    uint32
+	ID  uint64
+	PID uint32
+	// Signal is Linux's number; signal(7).
 	Signal uint8
 	Scope  SignalScope
 }
@@ -44,23 +45,25 @@ const (
 
 // Process is a record of process_list.
 type Process struct {
+	// ID is that of its start, and 0 for what exec or spawn_watch started.
 	ID   uint64
 	PID  uint32
 	Kind ProcessKind
-	// Attached: a connection has it.
+	// Attached: a connection has it. Terminal: it has a terminal. Exited: only its receipt, and what is left of its output, is kept.
 	Attached, Terminal, Exited bool
 	// AgeUS and CPUUS are microseconds since the start, and of processor time.
 	AgeUS, CPUUS uint64
-	// Memory is in bytes, Processes a number; 0 is not known.
+	// Memory is in bytes, and Processes a number, of all that it became; 0 is not known.
 	Memory    uint64
 	Processes uint32
-	// Command is cut to MaxCommand bytes.
+	// Command is the beginning of its words or of its shell command, MaxCommand bytes at most.
 	Command []byte
 }
 
 // MaxCommand is how much of a command a process_list shows, in bytes.
 const MaxCommand = 96
 
+// The flags of a record, and the size of one without its command, in bytes.
 const (
 	processAttached = 1 << iota
 	processTerminal
@@ -70,12 +73,13 @@ const (
 	processMin = 8 + 4 + 1 + 1 + 8 + 8 + 8 + 4 + 2
 )
 
-// AppendProcessListHead begins a process_list; AppendProcess appends a record to it, and FinishFrame ends it.
+// AppendProcessListHead begins a process_list of count records. AppendProcess appends each of them, and then FinishFrame, given the frame alone
+// and not what dst held before it, sets its length.
 func AppendProcessListHead(dst []byte, seq uint32, count int) []byte {
 	return appendU32(begin(dst, TypeProcessList, seq), uint32(count))
 }
 
-// AppendProcess appends a record of a process_list.
+// AppendProcess appends a record of a process_list. It cuts a command that is longer than MaxCommand bytes.
 func AppendProcess(dst []byte, p *Process) []byte {
 	var flags byte
 	for i, set := range [...]bool{p.Attached, p.Terminal, p.Exited} {
@@ -88,10 +92,8 @@ func AppendProcess(dst []byte, p *Process) []byte {
 	return appendText16(appendU32(dst, p.Processes), p.Command[:min(len(p.Command), MaxCommand)])
 }
 
-// FinishFrame sets the length of the frame that is all of b, and returns it.
-func FinishFrame(b []byte) []byte { return finish(b, 0) }
-
-// ParseProcessList parses a whole payload. The commands alias it.
+// ParseProcessList parses a whole payload. The commands alias it, and may be longer than MaxCommand. The list is allocated, and takes at most
+// about twice what the payload does.
 func ParseProcessList(payload []byte) ([]Process, error) {
 	f := fields{b: payload}
 	list := make([]Process, f.count(f.u32(), processMin))

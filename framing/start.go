@@ -1,5 +1,7 @@
 package framing
 
+import "bytes"
+
 // The flags of a start.
 const (
 	startShell = 1 << iota
@@ -15,7 +17,7 @@ const KeepForEver = 1<<32 - 1
 
 // Start is the payload of start.
 type Start struct {
-	// ID is chosen by the host, unlike all others that the guest knows, and not 0.
+	// ID is chosen by the host: not 0, and not one that the guest knows.
 	ID uint64
 	// Shell: there is one word, for sh -c.
 	Shell bool
@@ -27,31 +29,36 @@ type Start struct {
 	Merge bool
 	// Only: the environment is Env and nothing else.
 	Only bool
-	// TimeoutMS is in milliseconds from the start; 0 = none.
+	// TimeoutMS is in milliseconds from the start; 0 = none. After it all that the process became is killed.
 	TimeoutMS uint32
-	// KeepMS is how many milliseconds the process is kept for an attach after its connection is lost. 0: it is killed.
+	// KeepMS is how many milliseconds the process is kept for an attach after its connection is lost. 0: it is killed at once.
 	KeepMS uint32
 	// OutputCredit and ErrorsCredit are what may be sent of stdout and stderr, in bytes.
 	OutputCredit, ErrorsCredit uint32
 	// Cap is the number of bytes of each of stdout and stderr after which output is dropped; 0 = none.
-	Cap           uint64
+	Cap uint64
+	// Rows and Columns are the terminal's size, and looked at for a terminal alone.
 	Rows, Columns uint16
 	// User is "name" or "uid", with ":group" or ":gid" behind it or not. Empty: the agent's own.
 	User []byte
 	// Dir is the working directory. Empty: the agent's own.
-	Dir    []byte
-	Args   Words
-	Env    Env
+	Dir []byte
+	// Args is the command, at least one word; with Shell just one.
+	Args Words
+	// Env is what is added to the agent's environment, or all of it; see Only.
+	Env Env
+	// Limits are set before the command begins.
 	Limits Limits
 }
 
-// Words are texts without a NUL, in wire form. The zero Words is empty.
+// Words are texts without a NUL, in wire form. The zero Words is empty. A copy shares the words that were there when it was made.
 type Words struct {
 	n   uint32
 	raw []byte
 }
 
-// Add appends a word.
+// Add appends a word. It checks nothing: a guest refuses a word with a NUL. The words of a parsed payload are copied by the first Add, never
+// changed.
 func (w *Words) Add(word string) {
 	w.raw = appendText32(w.raw, word)
 	w.n++
@@ -60,7 +67,7 @@ func (w *Words) Add(word string) {
 // Len is the number of words.
 func (w Words) Len() int { return int(w.n) }
 
-// All yields the words in order. The slices alias the payload.
+// All yields the words in order. The slices alias the payload, or what Add copied.
 func (w Words) All(yield func(word []byte) bool) {
 	for raw := w.raw; len(raw) > 0; {
 		var word []byte
@@ -80,7 +87,7 @@ type Limit struct {
 
 const limitSize = 1 + 8 + 8
 
-// Limits are resource limits, in wire form. The zero Limits is empty.
+// Limits are resource limits, in wire form. The zero Limits is empty. A copy shares the limits that were there when it was made.
 type Limits struct{ raw []byte }
 
 // Add appends a limit. Of more than 255 the later ones are left out.
@@ -102,7 +109,7 @@ func (l Limits) All(yield func(Limit) bool) {
 	}
 }
 
-// AppendStart appends a start. It does not check what a guest would refuse.
+// AppendStart appends a start. It does not check what a guest would refuse: no command, a NUL, an id of 0, a payload beyond MaxPayload.
 func AppendStart(dst []byte, seq uint32, s *Start) []byte {
 	start := len(dst)
 	dst = begin(dst, TypeStart, seq)
@@ -166,39 +173,34 @@ func ParseStart(payload []byte, s *Start) error {
 // words takes a count and as many words.
 func (f *fields) words() (w Words) {
 	w.n = f.u32()
-	w.raw = f.b
+	was := f.b
 	for range f.count(w.n, 4) {
 		f.word32()
 	}
-	w.raw = w.raw[:len(w.raw)-len(f.b)]
+	w.raw = f.since(was)
 	return w
 }
 
 // env takes a count and as many entries of an environment, by exec's rules.
 func (f *fields) env() (e Env) {
 	e.n = f.u32()
-	e.raw = f.b
+	was := f.b
 	for range f.count(e.n, entryMin) {
-		key := f.word(f.text32(), reasonName)
-		switch {
-		case f.reason != "":
+		switch key := f.word(f.text32(), reasonName); {
 		case len(key) == 0:
 			f.fail(reasonEmptyName)
-		default:
-			for _, c := range key {
-				if c == '=' {
-					f.fail(reasonName)
-				}
-			}
+		case bytes.IndexByte(key, '=') >= 0:
+			f.fail(reasonName)
 		}
 		f.word(f.text32(), reasonValue)
 	}
-	e.raw = e.raw[:len(e.raw)-len(f.b)]
+	e.raw = f.since(was)
 	return e
 }
 
 // Started is the payload of started.
 type Started struct {
+	// PID is the guest's number of the process.
 	PID uint32
 	// Taken is how many bytes of stdin the guest has taken since the start.
 	Taken uint64
@@ -206,7 +208,7 @@ type Started struct {
 	Credit uint32
 }
 
-// AppendStarted appends a started.
+// AppendStarted appends a started, which answers an attach too.
 func AppendStarted(dst []byte, seq uint32, s Started) []byte {
 	dst = AppendHeader(dst, TypeStarted, seq, 4+8+4)
 	return appendU32(appendU64(appendU32(dst, s.PID), s.Taken), s.Credit)
@@ -221,6 +223,7 @@ func ParseStarted(payload []byte) (Started, error) {
 
 // Attach is the payload of attach.
 type Attach struct {
+	// ID is that of the process's start, and not 0.
 	ID uint64
 	// Output and Errors are how many bytes of stdout and stderr the host has.
 	Output, Errors uint64

@@ -1,0 +1,387 @@
+package framing
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Messages of the extension that have no type of their own in the package, for the tests to have one of each.
+type (
+	helloMessage  struct{ Version uint16 }
+	outputMessage struct {
+		Stream Stream
+		Data   []byte
+	}
+	closeMessage  struct{ Stream Stream }
+	creditMessage struct {
+		Stream Stream
+		Bytes  uint32
+	}
+	resizeMessage      struct{ Rows, Columns uint16 }
+	processListMessage struct {
+		Count     uint32
+		Processes []Process
+	}
+	statMessage        struct {
+		Flags FileFlags
+		Path  []byte
+	}
+	figuresMessage struct {
+		Count   uint32
+		Figures Figures
+	}
+	restoreMessage struct {
+		UnixNS  uint64
+		Entropy []byte
+	}
+	freezeMessage struct{ ThawAfterMS uint32 }
+	powerMessage  struct {
+		How     PowerHow
+		GraceMS uint32
+	}
+)
+
+// extensionTypes is every type of the extension with what its payload is parsed into, or nil if it is any bytes.
+var extensionTypes = map[Type]any{
+	TypeHello:       helloMessage{},
+	TypeHelloResult: HelloResult{},
+	TypeStart:       Start{},
+	TypeStarted:     Started{},
+	TypeAttach:      Attach{},
+	TypeInput:       nil,
+	TypeOutput:      outputMessage{},
+	TypeClose:       closeMessage{},
+	TypeCredit:      creditMessage{},
+	TypeResize:      resizeMessage{},
+	TypeSignal:      Signal{},
+	TypeExited:      Exited{},
+	TypeRelease:     nil,
+	TypeProcesses:   nil,
+	TypeProcessList: processListMessage{},
+	TypeDone:        Done{},
+	TypeRead:        Read{},
+	TypeWrite:       Write{},
+	TypeStat:        statMessage{},
+	TypeStatResult:  FileInfo{},
+	TypeList:        List{},
+	TypeChange:      Change{},
+	TypeStats:       nil,
+	TypeFigures:     figuresMessage{},
+	TypePressure:    Pressure{},
+	TypeRestore:     restoreMessage{},
+	TypeFreeze:      freezeMessage{},
+	TypeThaw:        nil,
+	TypePower:       powerMessage{},
+}
+
+// parseExtension parses a payload into the type that extensionTypes has for it.
+func parseExtension(t Type, payload []byte) (message any, err error) {
+	switch t {
+	case TypeHello:
+		var m helloMessage
+		m.Version, err = ParseHello(payload)
+		return m, err
+	case TypeHelloResult:
+		var m HelloResult
+		err = ParseHelloResult(payload, &m)
+		return m, err
+	case TypeStart:
+		var m Start
+		err = ParseStart(payload, &m)
+		return m, err
+	case TypeStarted:
+		return ParseStarted(payload)
+	case TypeAttach:
+		return ParseAttach(payload)
+	case TypeOutput:
+		var m outputMessage
+		m.Stream, m.Data, err = ParseOutput(payload)
+		return m, err
+	case TypeClose:
+		var m closeMessage
+		m.Stream, err = ParseClose(payload)
+		return m, err
+	case TypeCredit:
+		var m creditMessage
+		m.Stream, m.Bytes, err = ParseCredit(payload)
+		return m, err
+	case TypeResize:
+		var m resizeMessage
+		m.Rows, m.Columns, err = ParseResize(payload)
+		return m, err
+	case TypeSignal:
+		return ParseSignal(payload)
+	case TypeExited:
+		var m Exited
+		err = ParseExited(payload, &m)
+		return m, err
+	case TypeProcessList:
+		var m processListMessage
+		m.Processes, err = ParseProcessList(payload)
+		m.Count = uint32(len(m.Processes))
+		return m, err
+	case TypeDone:
+		return ParseDone(payload)
+	case TypeRead:
+		return ParseRead(payload)
+	case TypeWrite:
+		return ParseWrite(payload)
+	case TypeStat:
+		var m statMessage
+		m.Flags, m.Path, err = ParseStat(payload)
+		return m, err
+	case TypeStatResult:
+		return ParseStatResult(payload)
+	case TypeList:
+		return ParseList(payload)
+	case TypeChange:
+		return ParseChange(payload)
+	case TypeFigures:
+		var m figuresMessage
+		m.Figures, err = ParseFigures(payload)
+		m.Count = uint32(m.Figures.Len())
+		return m, err
+	case TypePressure:
+		return ParsePressure(payload)
+	case TypeRestore:
+		var m restoreMessage
+		m.UnixNS, m.Entropy, err = ParseRestore(payload)
+		return m, err
+	case TypeFreeze:
+		var m freezeMessage
+		m.ThawAfterMS, err = ParseFreeze(payload)
+		return m, err
+	case TypePower:
+		var m powerMessage
+		m.How, m.GraceMS, err = ParsePower(payload)
+		return m, err
+	}
+	panic(t)
+}
+
+// appendExtension appends the frame of what parseExtension returned, behind what is in dst.
+func appendExtension(dst []byte, seq uint32, message any) []byte {
+	switch m := message.(type) {
+	case helloMessage:
+		return AppendHello(dst, seq, m.Version)
+	case HelloResult:
+		return AppendHelloResult(dst, seq, &m)
+	case Start:
+		return AppendStart(dst, seq, &m)
+	case Started:
+		return AppendStarted(dst, seq, m)
+	case Attach:
+		return AppendAttach(dst, seq, &m)
+	case outputMessage:
+		return append(AppendOutputHead(dst, seq, m.Stream, len(m.Data)), m.Data...)
+	case closeMessage:
+		return AppendClose(dst, seq, m.Stream)
+	case creditMessage:
+		return AppendCredit(dst, seq, m.Stream, m.Bytes)
+	case resizeMessage:
+		return AppendResize(dst, seq, m.Rows, m.Columns)
+	case Signal:
+		return AppendSignal(dst, seq, m)
+	case Exited:
+		return AppendExited(dst, seq, &m)
+	case processListMessage:
+		start := len(dst)
+		dst = AppendProcessListHead(dst, seq, len(m.Processes))
+		for i := range m.Processes {
+			dst = AppendProcess(dst, &m.Processes[i])
+		}
+		FinishFrame(dst[start:])
+		return dst
+	case Done:
+		return AppendDone(dst, seq, m.Errno, m.Value, string(m.Reason))
+	case Read:
+		return AppendRead(dst, seq, &m)
+	case Write:
+		return AppendWrite(dst, seq, &m)
+	case statMessage:
+		return AppendStat(dst, seq, m.Flags, m.Path)
+	case FileInfo:
+		return AppendStatResult(dst, seq, &m)
+	case List:
+		return AppendList(dst, seq, &m)
+	case Change:
+		return AppendChange(dst, seq, &m)
+	case figuresMessage:
+		return AppendFigures(dst, seq, m.Figures)
+	case Pressure:
+		return AppendPressure(dst, seq, m)
+	case restoreMessage:
+		return AppendRestore(dst, seq, m.UnixNS, m.Entropy)
+	case freezeMessage:
+		return AppendFreeze(dst, seq, m.ThawAfterMS)
+	case powerMessage:
+		return AppendPower(dst, seq, m.How, m.GraceMS)
+	}
+	panic(message)
+}
+
+// render writes a message as the lines that the golden files have: a line for each field, called as in the Go type but in snake case, and one for
+// each entry of a list.
+func render(message any) string {
+	var s strings.Builder
+	v := reflect.ValueOf(message)
+	for i := range v.NumField() {
+		name := snake(v.Type().Field(i).Name)
+		line := func(values ...any) {
+			for i, value := range values {
+				values[i] = scalar(reflect.ValueOf(value))
+			}
+			fmt.Fprintln(&s, append([]any{name, "="}, values...)...)
+		}
+		switch list := v.Field(i).Interface().(type) {
+		case Words:
+			for word := range list.All {
+				line(word)
+			}
+		case Env:
+			for key, value := range list.All {
+				line(key, value)
+			}
+		case Limits:
+			for limit := range list.All {
+				line(limit.Resource, limit.Soft, limit.Hard)
+			}
+		case Facts:
+			for name, value := range list.All {
+				line(name, value)
+			}
+		case Figures:
+			for name, value := range list.All {
+				line(name, value)
+			}
+		case []Process:
+			for _, p := range list {
+				var values []any
+				for i := range reflect.ValueOf(p).NumField() {
+					values = append(values, reflect.ValueOf(p).Field(i).Interface())
+				}
+				line(values...)
+			}
+		default:
+			line(list)
+		}
+	}
+	return s.String()
+}
+
+// scalar writes a number, a bool or a text as the golden files have it.
+func scalar(v reflect.Value) string {
+	switch v.Kind() {
+	case reflect.Slice:
+		return strconv.Quote(string(v.Bytes()))
+	case reflect.Bool:
+		return strconv.FormatBool(v.Bool())
+	case reflect.Int32, reflect.Int64:
+		return strconv.FormatInt(v.Int(), 10)
+	}
+	return strconv.FormatUint(v.Uint(), 10)
+}
+
+// snake turns TimeoutMS into timeout_ms.
+func snake(name string) string {
+	var s []byte
+	for i := range len(name) {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			if i > 0 && 'a' <= name[i-1] && name[i-1] <= 'z' {
+				s = append(s, '_')
+			}
+			c += 'a' - 'A'
+		}
+		s = append(s, c)
+	}
+	return string(s)
+}
+
+// unrender is render's way back to a message like the given one. Lists are made with Add.
+func unrender(t *testing.T, like any, lines string) any {
+	t.Helper()
+	v := reflect.New(reflect.TypeOf(like)).Elem()
+	for line := range strings.Lines(lines) {
+		key, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " = ")
+		var field reflect.Value
+		for i := range v.NumField() {
+			if snake(v.Type().Field(i).Name) == key {
+				field = v.Field(i)
+			}
+		}
+		if !field.IsValid() {
+			t.Fatalf("%T has no field for %q", like, line)
+		}
+		next := func(into any) {
+			word := rest
+			if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+				word = quoted
+			} else if before, _, more := strings.Cut(rest, " "); more {
+				word = before
+			}
+			rest = strings.TrimPrefix(rest[len(word):], " ")
+			unscalar(t, reflect.ValueOf(into).Elem(), word)
+		}
+		var name, value []byte
+		switch list := field.Addr().Interface().(type) {
+		case *Words:
+			next(&name)
+			list.Add(string(name))
+		case *Env:
+			next(&name)
+			next(&value)
+			list.Add(name, value)
+		case *Limits:
+			var l Limit
+			next(&l.Resource)
+			next(&l.Soft)
+			next(&l.Hard)
+			list.Add(l)
+		case *Facts:
+			next(&name)
+			next(&value)
+			list.Add(string(name), string(value))
+		case *Figures:
+			var value uint64
+			next(&name)
+			next(&value)
+			list.Add(string(name), value)
+		case *[]Process:
+			var p Process
+			for i := range reflect.ValueOf(p).NumField() {
+				next(reflect.ValueOf(&p).Elem().Field(i).Addr().Interface())
+			}
+			*list = append(*list, p)
+		default:
+			next(list)
+		}
+	}
+	return v.Interface()
+}
+
+// unscalar is scalar's way back.
+func unscalar(t *testing.T, v reflect.Value, word string) {
+	t.Helper()
+	var err error
+	switch v.Kind() {
+	case reflect.Slice:
+		v.SetBytes(unquote(t, word))
+	case reflect.Bool:
+		v.SetBool(word == "true")
+	case reflect.Int32, reflect.Int64:
+		var n int64
+		n, err = strconv.ParseInt(word, 10, v.Type().Bits())
+		v.SetInt(n)
+	default:
+		var n uint64
+		n, err = strconv.ParseUint(word, 10, v.Type().Bits())
+		v.SetUint(n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
