@@ -25,7 +25,7 @@ type (
 		Count     uint32
 		Processes []Process
 	}
-	statMessage        struct {
+	statMessage struct {
 		Flags FileFlags
 		Path  []byte
 	}

@@ -1,0 +1,100 @@
+package framing
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// listOf is the output of a list with entries of the given names.
+func listOf(names ...string) (b []byte) {
+	for i, name := range names {
+		b = AppendFileInfo(b, &FileInfo{Mode: 0o100644, Size: uint64(i), Name: []byte(name)})
+	}
+	return b
+}
+
+// checkList cuts the output of a list up and holds that against the naive reading. It returns the names before the first error.
+func checkList(t *testing.T, output []byte) (names []string, err error) {
+	t.Helper()
+	r := &naiveText{naiveReader: naiveReader{b: output, ok: true}}
+	for rest := output; len(rest) > 0; {
+		r.s = ""
+		name := string(naiveFileInfo(r))
+		r.need(name != "" && name != "." && name != ".." && !strings.Contains(name, "/"))
+
+		var i FileInfo
+		before := rest
+		i, rest, err = CutFileInfo(rest)
+		if r.ok != (err == nil) {
+			t.Fatalf("%x: %v, want it to be good: %v", before, err, r.ok)
+		}
+		if bad := (*PayloadError)(nil); err != nil {
+			if !errors.As(err, &bad) || bad.Type != TypeList || rest != nil {
+				t.Fatalf("%x: %#v, rest %x", before, err, rest)
+			}
+			return names, err
+		}
+		if diff := cmp.Diff(r.s, render(i)); diff != "" {
+			t.Fatalf("%x: (-want +got)\n%s", before, diff)
+		}
+		if !bytes.Equal(rest, r.b) {
+			t.Fatalf("%x: rest %x, want %x", before, rest, r.b)
+		}
+		if again := AppendFileInfo(nil, &i); !bytes.Equal(again, before[:len(before)-len(rest)]) {
+			t.Fatalf("%x became %x", before, again)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	const bad = "list: no name of a directory's entry"
+	for _, test := range []struct {
+		output []byte
+		names  string
+		err    string
+	}{
+		{nil, "", ""},
+		{listOf("a"), "a", ""},
+		{listOf("a", "...", "..b", " ", "\\", "\xff"), "a,...,..b, ,\\,\xff", ""},
+		{listOf("a", ""), "a", bad},
+		{listOf("a", ".", "b"), "a", bad},
+		{listOf("a", "..", "b"), "a", bad},
+		{listOf("../etc"), "", bad},
+		{listOf("/"), "", bad},
+		{listOf("a/"), "", bad},
+		{listOf("a", "b\x00"), "a", "list: NUL in a text"},
+		{listOf("a", "b")[:2*(FileInfoSize+1)-1], "a", "list: payload is short"},
+		{append(listOf("a"), 0), "a", "list: payload is short"},
+		{AppendFileInfo(nil, &FileInfo{Name: []byte("a"), Target: []byte("..\x00")}), "", "list: NUL in a text"},
+	} {
+		names, err := checkList(t, test.output)
+		message := ""
+		if err != nil {
+			message = err.Error()
+		}
+		if got := strings.Join(names, ","); got != test.names || message != test.err {
+			t.Errorf("%q: names %q, error %q, want %q", test.output, got, message, test.names)
+		}
+	}
+	if n := len(listOf("")); n != FileInfoSize {
+		t.Errorf("FileInfoSize is %d, want %d", FileInfoSize, n)
+	}
+}
+
+// TestListCut takes the output of a list at every length.
+func TestListCut(t *testing.T) {
+	t.Parallel()
+	output := listOf("a", "bcd", "e")
+	for n := range output {
+		if _, err := checkList(t, output[:n]); (err == nil) != (n == 0 || n == FileInfoSize+1 || n == 2*FileInfoSize+4) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
