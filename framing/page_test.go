@@ -1,0 +1,174 @@
+package framing
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// These tests hold extension.md to the codecs: its table of messages to the types, and its byte tables to the golden files. A byte table is turned
+// into the notation of the table of messages, [u32 pid][u8 n][name], and a payload is then walked along it.
+
+// pageRow is a row of the page's table of messages.
+type pageRow struct {
+	typ           Type
+	way, name     string
+	notation, end string
+}
+
+var messageRow = regexp.MustCompile(`^\| (0x[0-9A-F]{2}) \| (\S+) \| (\w+) \| (.*?) \| ?(.*?) ?\|$`)
+
+// readPage reads the page, and the rows of its table of messages.
+func readPage(t *testing.T) (page string, rows []pageRow) {
+	t.Helper()
+	b, err := os.ReadFile("extension.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if m := messageRow.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
+			typ, _ := strconv.ParseUint(m[1], 0, 8)
+			rows = append(rows, pageRow{Type(typ), m[2], m[3], m[4], m[5]})
+		}
+	}
+	return string(b), rows
+}
+
+func TestPageMessages(t *testing.T) {
+	t.Parallel()
+	_, rows := readPage(t)
+	seen := map[Type]bool{}
+	names := map[string]bool{}
+	for _, row := range rows {
+		if _, ok := extensionTypes[row.typ]; !ok || seen[row.typ] {
+			t.Errorf("0x%02X is no type of the extension, or twice in the table", uint8(row.typ))
+		}
+		seen[row.typ] = true
+		names[row.name] = true
+		if row.typ.String() != row.name {
+			t.Errorf("0x%02X is %v, in the table %s", uint8(row.typ), row.typ, row.name)
+		}
+		if way := map[string]bool{"H→G": true, "both": true, "G→H": false}; row.typ.FromHost() != way[row.way] {
+			t.Errorf("%v: way %s", row.typ, row.way)
+		}
+	}
+	for typ := Type(0x20); typ < 0x40; typ++ {
+		if named := !strings.HasPrefix(typ.String(), "0x"); named != seen[typ] {
+			t.Errorf("%v is in the table: %v", typ, seen[typ])
+		}
+	}
+	for _, row := range rows {
+		for word := range strings.FieldsFuncSeq(strings.ReplaceAll(row.end, "or ", ","), func(r rune) bool { return strings.ContainsRune(", …", r) }) {
+			if !names[word] {
+				t.Errorf("%v is answered by %q, which there is not", row.typ, word)
+			}
+		}
+	}
+}
+
+// byteTable turns the table that follows a heading in bold into notation.
+func byteTable(t *testing.T, page, heading string) (notation string) {
+	t.Helper()
+	_, after, ok := strings.Cut(page, "**"+heading+"**")
+	_, after, found := strings.Cut(after, "|---|---|---|\n")
+	if !ok || !found {
+		t.Fatalf("there is no table of %s", heading)
+	}
+	for line := range strings.Lines(after) {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		cells := strings.Split(line, "|")
+		size, field := strings.TrimSpace(cells[1]), strings.TrimSpace(cells[2])
+		switch {
+		case strings.Contains(field, "×"):
+			_, group, _ := strings.Cut(field, "×")
+			notation += " ×" + strings.ReplaceAll(group, "`", "") + " "
+		case size == "2 + n":
+			notation += "[u16 n][" + field + "]"
+		default:
+			for n := range strings.SplitSeq(size, ", ") {
+				bytes, err := strconv.Atoi(n)
+				if err != nil {
+					t.Fatalf("%s: %q", heading, line)
+				}
+				notation += fmt.Sprintf("[u%d %s]", 8*bytes, field)
+			}
+		}
+	}
+	return notation
+}
+
+// record is the indented line of the page that begins so.
+func record(t *testing.T, page, prefix string) string {
+	t.Helper()
+	_, after, ok := strings.Cut(page, "\n    "+prefix)
+	line, _, _ := strings.Cut(after, "\n")
+	if !ok {
+		t.Fatalf("there is no record %s", prefix)
+	}
+	return prefix + line
+}
+
+var field = regexp.MustCompile(`\[[ui](\d+) ([^]]*)\]|\[[^]]*\]`)
+
+// walk takes what a notation says off the front of a payload: numbers, and texts as long as the n before them says or else to the end. What follows
+// a ×, up to the next blank between brackets, is taken as often as the number before it says.
+func walk(payload []byte, notation string) (rest []byte, err error) {
+	r := naiveReader{b: payload, ok: true}
+	for part := range strings.SplitSeq(strings.ReplaceAll(notation, "] [", "]\n["), "\n") {
+		fields, group, _ := strings.Cut(part, "×")
+		var last uint64
+		counted := false
+		for _, m := range field.FindAllStringSubmatch(fields, -1) {
+			switch {
+			case m[1] != "":
+				bits, _ := strconv.Atoi(m[1])
+				last, counted = r.number(bits/8), m[2] == "n"
+			case counted:
+				r.bytes(last)
+			default:
+				r.bytes(uint64(len(r.b)))
+			}
+		}
+		for ; group != "" && last > 0 && r.ok; last-- {
+			if r.b, err = walk(r.b, group); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !r.ok {
+		return nil, fmt.Errorf("%q is more than there is", notation)
+	}
+	return r.b, nil
+}
+
+func TestPageLayouts(t *testing.T) {
+	t.Parallel()
+	page, rows := readPage(t)
+	layouts := map[Type]string{}
+	for _, row := range rows {
+		switch layout := strings.ReplaceAll(row.notation, "`", ""); {
+		case layout == "empty":
+			layouts[row.typ] = ""
+		case layout == "below":
+			layouts[row.typ] = byteTable(t, page, row.name)
+		case layout == "the record below":
+			layouts[row.typ] = record(t, page, "[u32 mode]")
+		default:
+			layouts[row.typ] = strings.Replace(layout, "the record below", record(t, page, "[u64 id]"), 1)
+		}
+	}
+	for _, g := range readGolden(t) {
+		layout, ok := layouts[Type(g.frame[min(4, len(g.frame)-1)])]
+		if !ok || g.fields["stream_error"] != "" || g.fields["payload_error"] != "" {
+			continue
+		}
+		if rest, err := walk(g.payload(), layout); err != nil || len(rest) > 0 {
+			t.Errorf("%s: %d bytes are left of %s: %v", g.name, len(rest), layout, err)
+		}
+	}
+}
