@@ -3,7 +3,9 @@
 // allocates nothing to decode, to parse what is valid, or to encode into a buffer with room. Guest and host both
 // use it.
 //
-// The rest of this text is the protocol's reference. It is complete: a host can be written from it alone.
+// The rest of this text is the base protocol's reference. It is complete: a host can be written from it alone. What a
+// host may ask for beyond it (streams and terminals, files, the machine: types 0x20 to 0x3E) is the extension, whose
+// reference is the page extension.md beside this file.
 //
 // # Transport
 //
@@ -52,7 +54,8 @@
 //
 // # Messages
 //
-// G is the guest, H the host. Types 0x20 to 0x3F are kept for extensions.
+// G is the guest, H the host. Types 0x20 to 0x3F are kept for the extension, and unknown to a guest until a host asked
+// for it with a hello.
 //
 //	type  way  name                answered by
 //	0x00  G→H  ready
@@ -199,5 +202,12 @@
 // Append functions take a slice, append one whole frame (those called Head its beginning), and return the longer
 // slice, as append does. They check nothing that a peer would refuse, but for a path beyond MaxText, at which
 // AppendWriteFileHead panics. Parse functions return slices of the payload that they were given, which are good for
-// as long as it is.
+// as long as it is. What they return beside an error means nothing.
+//
+// The extension's messages come whole, and are read and written the same way. Lists in them (Words, Env, Limits, Facts,
+// Figures) stay in wire form: made with Add, and read with All, without a slice between. An Append function cuts a text
+// with a 16-bit count to MaxText bytes, for there is no path and no name of that length. An input and the messages
+// without fields are made with AppendFrame, the content of an output goes behind AppendOutputHead.
+//
+// The guest's side of all this is reactor/agent, and the host's framing/client.
 package framing

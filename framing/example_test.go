@@ -47,6 +47,55 @@ func ExampleDecoder() {
 	// exec_result to 1: exit 0, "hi\n"
 }
 
+// A host starts a process and reads its stream: what it wrote, the end of that, and the receipt.
+func ExampleStart() {
+	start := framing.Start{ID: 1, OutputCredit: 64 << 10, ErrorsCredit: 64 << 10}
+	start.Args.Add("echo")
+	start.Args.Add("hi")
+	fmt.Printf("% x\n", framing.AppendStart(nil, 7, &start))
+
+	// What comes back, with the seq of the start.
+	wire := []byte("" +
+		"\x00\x00\x00\x15\x23\x00\x00\x00\x07" + "\x00\x00\x01\x9c" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00" +
+		"\x00\x00\x00\x09\x26\x00\x00\x00\x07" + "\x01hi\n" +
+		"\x00\x00\x00\x06\x27\x00\x00\x00\x07" + "\x01" +
+		"\x00\x00\x00\x06\x27\x00\x00\x00\x07" + "\x02")
+	wire = framing.AppendExited(wire, 7, &framing.Exited{Code: 3, Output: 3, ElapsedUS: 1500})
+
+	d := framing.Decoder{Window: 64 << 10}
+	var p framing.Part
+	for len(wire) > 0 {
+		n, err := d.Next(wire, &p)
+		if n == 0 || err != nil {
+			fmt.Println("the stream is broken:", err)
+			return
+		}
+		wire = wire[n:]
+		switch p.Type {
+		case framing.TypeStarted:
+			s, err := framing.ParseStarted(p.Data)
+			fmt.Println(p.Type, "pid", s.PID, err)
+		case framing.TypeOutput:
+			s, data, err := framing.ParseOutput(p.Data)
+			fmt.Printf("%v %d %q %v\n", p.Type, s, data, err)
+		case framing.TypeClose:
+			s, err := framing.ParseClose(p.Data)
+			fmt.Println(p.Type, s, err)
+		case framing.TypeExited:
+			var e framing.Exited
+			err := framing.ParseExited(p.Data, &e)
+			fmt.Println(p.Type, "code", e.Code, "after", e.ElapsedUS, "µs and", e.Output, "bytes", err)
+		}
+	}
+	// Output:
+	// 00 00 00 45 22 00 00 00 07 00 00 00 00 00 00 00 01 00 00 00 00 00 00 00 00 00 00 01 00 00 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 02 00 00 00 04 65 63 68 6f 00 00 00 02 68 69 00 00 00 00 00
+	// started pid 412 <nil>
+	// output 1 "hi\n" <nil>
+	// close 1 <nil>
+	// close 2 <nil>
+	// exited code 3 after 1500 µs and 3 bytes <nil>
+}
+
 func ExampleAppendExec() {
 	e := framing.Exec{TimeoutMS: 30_000, Command: []byte("id")}
 	fmt.Printf("% x\n", framing.AppendExec(nil, framing.TypeExec, 7, &e))
