@@ -146,3 +146,47 @@ func copyModule(t *testing.T) string {
 	}
 	return root
 }
+
+// TestPagesNameTranscripts holds the cases that a page names, as `file/case`, against the transcripts.
+func TestPagesNameTranscripts(t *testing.T) {
+	t.Parallel()
+	const dir = "cmd/vsock-agent/testdata/conformance"
+	cases := map[string]bool{}
+	files := map[string]bool{}
+	transcripts, err := filepath.Glob(dir + "/*.txt")
+	if err != nil || len(transcripts) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, path := range transcripts {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := strings.TrimSuffix(filepath.Base(path), ".txt")
+		files[file] = true
+		for line := range strings.Lines(string(text)) {
+			if name, ok := strings.CutPrefix(line, "== "); ok {
+				cases[file+"/"+strings.TrimSpace(name)] = true
+			}
+		}
+	}
+	named := 0
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, span := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(string(text), -1) {
+			file, _, ok := strings.Cut(span[1], "/")
+			if !ok || !files[file] || !strings.Contains(span[1], " ") {
+				continue
+			}
+			if named++; !cases[span[1]] {
+				t.Errorf("%s: there is no case %q", page, span[1])
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no page names a case")
+	}
+}
