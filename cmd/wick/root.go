@@ -34,6 +34,8 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).putCommand,
 	(*tool).pingCommand,
 	(*tool).shutdownCommand,
+	(*tool).deviceCommand,
+	(*tool).kernelCommand,
 }
 
 // root makes the command line's tree.

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/kernel"
+)
+
+// guestInit is where the images have vm-init.
+const guestInit = "/sbin/vm-init"
+
+// kernelCommand is "wick kernel".
+func (t *tool) kernelCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "kernel",
+		Short: "Fetch the kernel that wick run uses, and say where it is",
+		Long: `Fetch Debian's cloud kernel, and make the initramfs that loads the modules which a microVM
+needs and goes on to /sbin/vm-init. Both stay in the cache. Their paths are printed, a line
+each, the kernel first.`,
+		Example:           `  wick kernel | { read -r kernel; read -r initrd; qemu-system-x86_64 -kernel "$kernel" -initrd "$initrd" ...; }`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := cache.Default()
+			if err != nil {
+				return err
+			}
+			k, err := kernel.Debian(cmd.Context(), dir)
+			if err != nil {
+				return err
+			}
+			initramfs, err := k.Initramfs(cmd.Context(), dir, kernel.Initramfs{Init: guestInit})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(t.stdout, "%s\n%s\n", k.Image, initramfs)
+			return err
+		},
+	}
+}
