@@ -32,7 +32,7 @@ func ParseHello(payload []byte) (version uint16, err error) {
 
 // HelloResult is the payload of hello_result.
 type HelloResult struct {
-	// Version is the highest that the guest speaks; both then speak the lower of theirs.
+	// Version is the one that both then speak.
 	Version uint16
 	// Features may have bits that this package has no name for.
 	Features Features
