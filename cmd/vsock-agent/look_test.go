@@ -2,38 +2,41 @@ package main_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
+	"testing"
 	"time"
 )
 
-// output collects what the agent prints.
-type output struct {
-	mu   sync.Mutex
-	text []byte
-}
+// output is what the agent prints, in a file without a name: whatever it printed before it answered is there when the answer is. What comes
+// through a pipe may be late.
+type output struct{ file *os.File }
 
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text = append(o.text, b...)
-	return len(b), nil
+func newOutput(t *testing.T) *output {
+	f, err := os.CreateTemp(scratch, "output")
+	if err == nil {
+		t.Cleanup(func() { f.Close() })
+		err = os.Remove(f.Name())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &output{f}
 }
 
 func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return string(o.text)
+	text, _ := io.ReadAll(io.NewSectionReader(o.file, 0, 1<<30))
+	return string(text)
 }
 
 // printed: mark | same | lines = N | OP value
 func (r *run) printed(which, rest string) error {
-	o := &r.stdout
+	o := r.stdout
 	if which == "stderr" {
-		o = &r.stderr
+		o = r.stderr
 	}
 	text := o.String()
 	if rest == "mark" {

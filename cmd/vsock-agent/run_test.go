@@ -27,8 +27,8 @@ type run struct {
 
 	agent   *exec.Cmd
 	exited  chan struct{} // closed when the agent has exited
-	stdout  output
-	stderr  output
+	stdout  *output
+	stderr  *output
 	conns   map[string]*connection
 	host    *hostSocket
 	fifos   map[string]int
@@ -92,10 +92,9 @@ func (r *run) start() error {
 	cmd := exec.Command("sh", args...)
 	cmd.Dir = r.dir
 	cmd.Env = r.environment()
-	cmd.Stdout, cmd.Stderr = &r.stdout, &r.stderr
+	cmd.Stdout, cmd.Stderr = r.stdout.file, r.stderr.file
 	// Of its own, so that no signal for the test's group reaches it or the other way round.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = 500 * time.Millisecond
 	r.started = time.Now()
 	if err := cmd.Start(); err != nil {
 		return err
