@@ -29,6 +29,7 @@ type run struct {
 	exited  chan struct{} // closed when the agent has exited
 	stdout  *output
 	stderr  *output
+	tracer  *exec.Cmd
 	conns   map[string]*connection
 	host    *hostSocket
 	fifos   map[string]int
@@ -121,6 +122,7 @@ func (r *run) end() {
 	for _, fd := range r.fifos {
 		unix.Close(fd)
 	}
+	r.inject("nothing")
 	if r.agent != nil {
 		r.agent.Process.Kill()
 		<-r.exited
@@ -300,6 +302,8 @@ func (r *run) step(text string) error {
 		return r.fifo(rest)
 	case "host":
 		return r.hostStep(rest)
+	case "inject":
+		return r.inject(rest)
 	case "peak", "descriptors":
 		return r.measure(word, rest)
 	}

@@ -23,6 +23,9 @@ func setMemoryLimit(limit int64) int64
 //go:linkname freeOSMemory runtime/debug.freeOSMemory
 func freeOSMemory()
 
+//go:linkname pollServerInit internal/poll.runtime_pollServerInit
+func pollServerInit()
+
 // Args are the program's arguments, as os.Args.
 func Args() []string { return runtimeArgs() }
 
@@ -47,8 +50,12 @@ func (a *Agent) collect(payload int) {
 // children. The Go runtime is set for a process that is one loop: one processor, so that no thread is kept for a second goroutine; no garbage
 // collection but when it is asked for, so that an idle machine stays idle (the runtime forces one every two minutes otherwise).
 // It is done here and not in the environment because commands inherit that.
+//
+// The runtime's own poller, which serves its timers, is opened now: it would be when the collector first waits for a time, and the runtime
+// ends the program if there is no descriptor for it then.
 func Tune() {
 	runtime.GOMAXPROCS(1)
+	pollServerInit()
 	setGCPercent(-1)
 	setMemoryLimit(memoryLimit)
 	unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
