@@ -234,6 +234,7 @@ func remove[T comparable](list []T, what T) []T {
 
 // accept begins to serve a connected socket, which the agent owns from now on.
 func (a *Agent) accept(fd int, by link, peer string) *conn {
+	a.collect(connGarbage)
 	if len(a.conns) >= int(a.cfg.Limits.Conns) {
 		a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
 		// Nothing was written yet, so there is room for it.

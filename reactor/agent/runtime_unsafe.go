@@ -33,14 +33,21 @@ func Args() []string { return runtimeArgs() }
 // is what the runtime has mapped and mostly never touches; a limit below it would have the collector run without end.
 const memoryLimit = 8 << 20
 
-// garbageLimit is how much garbage, in bytes, commands may leave before it is collected, in 0.3 ms, and its memory goes back to the
+// garbageLimit is how much garbage, in bytes, requests may leave before it is collected, in 0.3 ms, and its memory goes back to the
 // system.
 const garbageLimit = 96 << 10
 
-// collect counts the garbage of a command with that payload, some 4 kB with the agent's environment and a few copies of its text,
-// and collects it when it is much. Nothing else makes any worth mentioning.
-func (a *Agent) collect(payload int) {
-	if a.garbage += 4<<10 + 4*payload; a.garbage >= garbageLimit {
+// What leaves garbage, and how much, in bytes; what does not stand here makes none worth mentioning.
+const (
+	commandGarbage = 4 << 10 // and a few copies of its payload, with the agent's environment
+	connGarbage    = 2 << 10
+	fileGarbage    = 512
+	errorGarbage   = 256
+)
+
+// collect counts garbage, and collects it when it is much.
+func (a *Agent) collect(bytes int) {
+	if a.garbage += bytes; a.garbage >= garbageLimit {
 		a.garbage = 0
 		freeOSMemory()
 	}
