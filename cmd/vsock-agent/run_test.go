@@ -60,23 +60,20 @@ func (r *run) environment() []string {
 
 // shell runs a command of the host's in the case's directory.
 func (r *run) shell(command string) (string, error) {
-	var out bytes.Buffer
+	// A process that the command leaves behind would hold a pipe, and with it the case.
+	out := newOutput(r.t)
+	defer out.file.Close()
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Dir = r.dir
 	cmd.Env = append(r.environment(), "DIR="+r.dir, "SOCK="+r.vars["SOCK"], "AGENT="+r.vars["AGENT"])
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = out.file, out.file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// A process that the command leaves behind holds the pipe: it must not hold the case.
-	cmd.WaitDelay = 100 * time.Millisecond
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
 	timer := time.AfterFunc(r.c.deadline, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	err := cmd.Wait()
 	timer.Stop()
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
-	}
 	if err != nil {
 		return "", fmt.Errorf("%v: %s", err, out.String())
 	}
