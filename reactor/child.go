@@ -76,6 +76,15 @@ func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 	return nil
 }
 
+// reserveThread has the runtime start the thread that it needs once a goroutine was ever locked to its own, as Spawn does: now, and not
+// when the machine may be out of threads, for it ends the program if it gets none.
+func reserveThread() {
+	if inheritedMask != 0 {
+		runtime.LockOSThread()
+		runtime.UnlockOSThread()
+	}
+}
+
 // PID is the process and its group; 0 when it is not running.
 func (c *Child) PID() int { return c.pid }
 

@@ -46,6 +46,7 @@ func New(buffers int) (*Loop, error) {
 		unix.Close(epfd)
 		return nil, err
 	}
+	reserveThread()
 	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), due: -1, quota: reapBatch}, nil
 }
 
@@ -122,7 +123,12 @@ func (l *Loop) wait() (int, error) {
 		timeout = milliseconds(min(l.timers[0].when-Now(), maxWait))
 	}
 	n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
-	if err == unix.EINTR { // a signal; its eventfd is readable now
+	if err == unix.EINTR {
+		// A signal, whose eventfd is readable now; or the process was stopped and goes on (signal(7)). What has happened comes before the
+		// timers that are due: a command that ended in time must not be found too late.
+		n, err = unix.EpollWait(l.epfd, l.events[:], 0)
+	}
+	if err == unix.EINTR {
 		return 0, nil
 	}
 	return n, wrap("epoll_wait", "", err)

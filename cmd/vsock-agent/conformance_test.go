@@ -148,6 +148,7 @@ func playOnce(t *testing.T, c *conformanceCase, binary string) (*run, error) {
 		conns:  map[string]*connection{},
 		fifos:  map[string]int{},
 		marks:  map[string]int{},
+		stdout: newOutput(t), stderr: newOutput(t),
 	}
 	r.vars = map[string]string{"DIR": r.dir, "SOCK": filepath.Join(r.dir, "sock"), "BINARY": binary}
 	if err := os.Mkdir(r.dir, 0o755); err != nil {

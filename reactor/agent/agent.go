@@ -51,6 +51,7 @@ type Agent struct {
 	null     int           // their stdin
 	root     bool
 	oom      oomScore
+	reserve  reserve
 	contain  containment
 
 	conns    []*conn    // in the order of their opening
@@ -121,6 +122,7 @@ func (a *Agent) open() (err error) {
 		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
 		return nil
 	}
+	a.reserve.fill()
 	a.oom.lower(a.log)
 	if a.cfg.Signals { // the process is the agent's alone
 		pinCode(a.log, a.loop.Scratch())
@@ -177,6 +179,7 @@ func (a *Agent) close() {
 		a.commands[0].abandon()
 	}
 	a.oom.close()
+	a.reserve.open()
 	a.contain.close()
 	a.loop.Close()
 	if a.null >= 0 {
@@ -231,6 +234,7 @@ func remove[T comparable](list []T, what T) []T {
 
 // accept begins to serve a connected socket, which the agent owns from now on.
 func (a *Agent) accept(fd int, by link, peer string) *conn {
+	a.collect(connGarbage)
 	if len(a.conns) >= int(a.cfg.Limits.Conns) {
 		a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
 		// Nothing was written yet, so there is room for it.

@@ -124,8 +124,7 @@ func (o *capture) hold(b []byte) int {
 func (o *capture) toSpool(b []byte) int {
 	held := o.buf[:o.kept]
 	if size := o.kept + int64(len(b)); size > o.agent.spoolRoom() {
-		o.limit = o.kept
-		return 0
+		return o.fillUp(b)
 	}
 	fd, err := o.agent.openSpool(held, b)
 	if err != nil {
@@ -137,13 +136,19 @@ func (o *capture) toSpool(b []byte) int {
 		}
 	}
 	if err != nil {
-		o.limit = o.kept
-		return 0
+		return o.fillUp(b)
 	}
 	o.spool = fd
 	o.agent.spooled += o.kept + int64(len(b))
 	o.giveBack()
 	return len(b)
+}
+
+// fillUp puts what the buffer has room for behind what is held, and ends what is kept: there is no place for more.
+func (o *capture) fillUp(b []byte) int {
+	n := copy(o.buf[o.kept:], b)
+	o.limit = o.kept + int64(n)
+	return n
 }
 
 // spoolRoom is how many bytes of output may still be put on disk.

@@ -65,7 +65,7 @@ func (cmd *command) start(spec *reactor.Command) error {
 // spawn starts it in a cgroup of its own, and without one if that is what cannot be done.
 func (cmd *command) spawn(spec *reactor.Command) error {
 	a := cmd.agent
-	cmd.cgroup = a.contain.take()
+	cmd.cgroup = a.contain.take(a.log)
 	if cmd.cgroup != nil {
 		spec.Cgroup = cmd.cgroup.dir
 	}
@@ -77,6 +77,9 @@ func (cmd *command) spawn(spec *reactor.Command) error {
 		return err
 	}
 	a.contain.give(cmd.cgroup)
+	if exhausted(err) {
+		return err // which is not the cgroup's fault, and the next try might be luckier
+	}
 	cmd.cgroup, spec.Cgroup = nil, 0
 	if again := a.loop.Spawn(&cmd.child, spec, cmd); again != nil {
 		return again
@@ -118,10 +121,13 @@ func (cmd *command) Expired(t *reactor.Timer) {
 		return
 	}
 	cmd.timedOut = true
-	cmd.agent.loop.Start(&cmd.grace, killGrace, cmd)
+	a := cmd.agent
+	a.loop.Start(&cmd.grace, killGrace, cmd)
+	a.reserve.open()
 	if cmd.cgroup == nil || cmd.cgroup.kill() != nil {
 		killTree(cmd.pid)
 	}
+	a.reserve.fill()
 	cmd.child.SignalGroup(unix.SIGKILL) // it may have left its cgroup
 }
 

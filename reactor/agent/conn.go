@@ -169,6 +169,7 @@ func (c *conn) refuse(reason error) {
 
 // replyError answers a request that could not be understood.
 func (c *conn) replyError(seq uint32, message string) {
+	c.agent.collect(errorGarbage)
 	message = clip(message, maxText)
 	c.reply(framing.AppendError(c.stream.Space(framing.HeaderSize+2+len(message)), seq, message))
 }

@@ -15,7 +15,9 @@ type containment struct {
 	idle    []*cgroup
 	left    []*cgroup // the command is gone, processes that it left running are not
 	made    int
-	strikes int // failures since the last success
+	strikes int  // failures since the last success
+	warned  bool // that commands run without, since one last had a cgroup
+	lock    int  // descriptor of the directory, locked: see claim
 }
 
 // cgroup is one of them.
@@ -41,19 +43,11 @@ const (
 func (t *containment) open(log *Log, maxPids uint32, buf []byte) {
 	base, err := ownCgroup(buf)
 	if err == nil {
-		// There may be one of an agent that did not end in order, and had this process's number.
-		name := base + "/wick-" + num(unix.Getpid())
-		t.path, err = name, unix.EEXIST
-		for i := 1; err == unix.EEXIST && i < 100; i++ {
-			if err = unix.Mkdir(t.path, 0o755); err == unix.EEXIST {
-				t.path = name + "-" + num(i)
-			}
-		}
+		removeLeftOver(base)
+		err = t.claim(base)
 	}
 	by, processes := "process group and /proc", "unlimited"
-	if err != nil {
-		t.path = ""
-	} else {
+	if err == nil {
 		by = "cgroup"
 		// A share of the processors for all commands together, beside the agent's: however many they are it gets its turn.
 		t.allow(base, "+cpu")
@@ -137,7 +131,7 @@ func ownCgroup(buf []byte) (string, error) {
 }
 
 // take gives a cgroup without processes; nil where there are none, or none can be made.
-func (t *containment) take() *cgroup {
+func (t *containment) take(log *Log) *cgroup {
 	if t.path == "" {
 		return nil
 	}
@@ -149,20 +143,33 @@ func (t *containment) take() *cgroup {
 		t.idle = t.idle[:n-1]
 		return g
 	}
+	g, err := t.make()
+	if err != nil {
+		if !t.warned {
+			t.warned = true
+			log.Warn("commands run without a cgroup of their own", "error", err.Error())
+		}
+		return nil
+	}
+	t.warned = false
+	return g
+}
+
+func (t *containment) make() (*cgroup, error) {
 	g := &cgroup{name: t.path + "/" + num(t.made)}
 	if err := unix.Mkdir(g.name, 0o755); err != nil {
-		return nil
+		return nil, opError("mkdir", g.name, err)
 	}
 	t.made++
 	var err error
-	if g.dir, err = unix.Open(g.name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+	if g.dir, err = openDir(g.name); err != nil {
 		unix.Rmdir(g.name)
-		return nil
+		return nil, err
 	}
 	if t.maxPids != "" {
 		writeFile(g.name+"/pids.max", t.maxPids)
 	}
-	return g
+	return g, nil
 }
 
 // give takes a cgroup back from a command that has exited. What it left running keeps running, and the cgroup until then.
@@ -188,7 +195,7 @@ func (t *containment) reclaim() {
 	}
 }
 
-// close removes the cgroups that are empty. Those that are not stay, for their processes are in them.
+// close removes the cgroups that are empty, and there are none any more. Those that are not stay, for their processes are in them.
 func (t *containment) close() {
 	for _, g := range append(t.idle, t.left...) {
 		g.remove()
@@ -196,6 +203,8 @@ func (t *containment) close() {
 	t.idle, t.left = nil, nil
 	if t.path != "" {
 		unix.Rmdir(t.path)
+		unix.Close(t.lock)
+		t.path = ""
 	}
 }
 
@@ -219,7 +228,6 @@ func (t *containment) blame(log *Log, err error) {
 // fail gives up on cgroups.
 func (t *containment) fail(log *Log, err error) {
 	t.close()
-	t.path = ""
 	log.Warn("commands are no longer contained by cgroup", "error", err.Error())
 }
 
@@ -233,9 +241,12 @@ func (g *cgroup) kill() error {
 func (g *cgroup) populated() bool {
 	var buf [256]byte
 	n, err := readFile(g.name+"/cgroup.events", buf[:])
-	if err != nil {
+	if isErrno(err, unix.ENOENT) || isErrno(err, unix.ENODEV) {
 		g.killed = true // somebody removed it, which takes that nothing was in it
 		return false
+	}
+	if err != nil {
+		return true // for all that can be known now
 	}
 	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
 		if line == "populated 1" {

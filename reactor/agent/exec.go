@@ -24,7 +24,7 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		c.replyError(seq, "too many commands running (limit "+num(a.cfg.Limits.Commands)+")")
 		return
 	}
-	a.collect(len(payload))
+	a.collect(commandGarbage + 4*len(payload))
 	cmd := &command{agent: a, conn: c, seq: seq, watch: t == framing.TypeSpawnWatch}
 	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.childEnv(e.Env)}
 	if e.Root && !a.root {

@@ -96,7 +96,6 @@ func startFuzzed(f *testing.F) *fuzzed {
 			a.a = agent
 			// A fuzzing process may be killed at any time, and would leave its cgroups behind.
 			agent.contain.close()
-			agent.contain.path = ""
 			agent.loop.Attach(&a.wake, a.pipe[0], a)
 			a.wake.Want(reactor.Read)
 		}

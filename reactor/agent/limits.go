@@ -72,6 +72,8 @@ const (
 // Buffers of reactor.BufferSize bytes. Their memory is address space until it is used.
 const (
 	// buffersPerConn: every connection may hold a buffer of input and one of output.
+	// What is queued for a connection is bounded by that, and has no option: a larger buffer would be set aside for each
+	// connection there may be, and a smaller one would take no reply.
 	buffersPerConn = 2
 	// captureBuffers hold the first output of commands. When they are all in use output goes to its spool file at once.
 	captureBuffers = 64

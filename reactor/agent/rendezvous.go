@@ -25,6 +25,7 @@ type rendezvous struct {
 	listener reactor.Listener
 	own      inode // of the socket listened on
 	watch    watch // of its path
+	starved  bool  // AcceptFailed was told, and nothing was accepted since
 
 	refuser inode         // the socket that refused last,
 	changed unix.Timespec // and its time of change: a socket made anew may get the number of the one before
@@ -219,11 +220,17 @@ func (r *rendezvous) stopListening() {
 }
 
 // Accepted implements [reactor.ListenHandler]. Whoever may connect is decided by the socket's mode.
-func (r *rendezvous) Accepted(fd int, _ reactor.Peer) { r.agent.accept(fd, r, r.path) }
+func (r *rendezvous) Accepted(fd int, _ reactor.Peer) {
+	r.starved = false
+	r.agent.accept(fd, r, r.path)
+}
 
 // AcceptFailed implements [reactor.ListenHandler].
 func (r *rendezvous) AcceptFailed(err error) {
-	r.agent.log.Warn("not accepting for now", "error", err.Error())
+	if !r.starved {
+		r.starved = true
+		r.agent.log.Warn("not accepting for now", "error", err.Error())
+	}
 	if !r.listener.Open() {
 		r.removeOwn()
 		r.again(err)

@@ -29,6 +29,7 @@ func (c *conn) other(p *framing.Part) {
 	case framing.TypeError:
 		// Never answered: two agents that answer each other's errors would not stop.
 		text, _ := framing.ParseError(p.Data)
+		c.agent.collect(errorGarbage)
 		c.agent.log.Warn("error from the host", "conn", num(c.id), "seq", num(p.Seq), "message", clip(string(text), maxLogged))
 	default:
 		if !c.extended(p) {

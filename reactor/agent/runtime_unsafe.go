@@ -23,6 +23,9 @@ func setMemoryLimit(limit int64) int64
 //go:linkname freeOSMemory runtime/debug.freeOSMemory
 func freeOSMemory()
 
+//go:linkname pollServerInit internal/poll.runtime_pollServerInit
+func pollServerInit()
+
 // Args are the program's arguments, as os.Args.
 func Args() []string { return runtimeArgs() }
 
@@ -30,14 +33,21 @@ func Args() []string { return runtimeArgs() }
 // is what the runtime has mapped and mostly never touches; a limit below it would have the collector run without end.
 const memoryLimit = 8 << 20
 
-// garbageLimit is how much garbage, in bytes, commands may leave before it is collected, in 0.3 ms, and its memory goes back to the
+// garbageLimit is how much garbage, in bytes, requests may leave before it is collected, in 0.3 ms, and its memory goes back to the
 // system.
 const garbageLimit = 96 << 10
 
-// collect counts the garbage of a command with that payload, some 4 kB with the agent's environment and a few copies of its text,
-// and collects it when it is much. Nothing else makes any worth mentioning.
-func (a *Agent) collect(payload int) {
-	if a.garbage += 4<<10 + 4*payload; a.garbage >= garbageLimit {
+// What leaves garbage, and how much, in bytes; what does not stand here makes none worth mentioning.
+const (
+	commandGarbage = 4 << 10 // and a few copies of its payload, with the agent's environment
+	connGarbage    = 2 << 10
+	fileGarbage    = 512
+	errorGarbage   = 256
+)
+
+// collect counts garbage, and collects it when it is much.
+func (a *Agent) collect(bytes int) {
+	if a.garbage += bytes; a.garbage >= garbageLimit {
 		a.garbage = 0
 		freeOSMemory()
 	}
@@ -47,8 +57,12 @@ func (a *Agent) collect(payload int) {
 // children. The Go runtime is set for a process that is one loop: one processor, so that no thread is kept for a second goroutine; no garbage
 // collection but when it is asked for, so that an idle machine stays idle (the runtime forces one every two minutes otherwise).
 // It is done here and not in the environment because commands inherit that.
+//
+// The runtime's own poller, which serves its timers, is opened now: it would be when the collector first waits for a time, and the runtime
+// ends the program if there is no descriptor for it then.
 func Tune() {
 	runtime.GOMAXPROCS(1)
+	pollServerInit()
 	setGCPercent(-1)
 	setMemoryLimit(memoryLimit)
 	unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)

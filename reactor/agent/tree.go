@@ -69,30 +69,20 @@ func contains(tree []process, pid int) bool {
 
 // processes reads /proc; none if it is not mounted.
 func processes() (procs []process) {
-	dir, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := openDir("/proc")
 	if err != nil {
 		return nil
 	}
 	defer unix.Close(dir)
-	buf := make([]byte, 4<<10)
-	for {
-		n, err := unix.Getdents(dir, buf)
-		if err != nil || n <= 0 {
-			return procs
-		}
-		for entries := buf[:n]; len(entries) > 0; {
-			// struct linux_dirent64: two numbers of 64 bits, the length of 16, the type of 8, and the name; getdents(2).
-			length := int(entries[16]) | int(entries[17])<<8
-			name, _, _ := cut(string(entries[19:length]), 0)
-			entries = entries[length:]
-			if pid, ok := parseNumber(name); ok {
-				if p, ok := readStat(dir, name); ok {
-					p.pid = int(pid)
-					procs = append(procs, p)
-				}
+	eachEntry(dir, func(name string) {
+		if pid, ok := parseNumber(name); ok {
+			if p, ok := readStat(dir, name); ok {
+				p.pid = int(pid)
+				procs = append(procs, p)
 			}
 		}
-	}
+	})
+	return procs
 }
 
 // readStat reads /proc/PID/stat; proc_pid_stat(5).

@@ -44,7 +44,6 @@ func TestKill(t *testing.T) {
 					}
 					if !cgroup {
 						a.contain.close()
-						a.contain.path = ""
 					}
 				})
 				h := b.dial()

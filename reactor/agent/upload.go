@@ -33,6 +33,7 @@ func (c *conn) beginUpload(p *framing.Part) {
 		u = &upload{}
 	}
 	c.agent.spare = nil
+	c.agent.collect(fileGarbage)
 	u.conn, u.seq = c, p.Seq
 	c.heavy++
 	u.parser.Reset(p.Size)

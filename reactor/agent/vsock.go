@@ -71,6 +71,7 @@ type vsockListen struct {
 	listener reactor.Listener
 	wait     backoff
 	said     bool
+	starved  bool // AcceptFailed was told, and nothing was accepted since
 }
 
 func (v *vsockListen) open() error {
@@ -97,6 +98,7 @@ func (v *vsockListen) Expired(*reactor.Timer) { v.open() }
 // Accepted implements [reactor.ListenHandler]. Only the host is served: a process of the guest reaches the port too, by way of the
 // loopback, with the context 1 or the machine's own.
 func (v *vsockListen) Accepted(fd int, peer reactor.Peer) {
+	v.starved = false
 	name := reactor.VsockName(peer.CID, peer.Port)
 	if peer.CID != unix.VMADDR_CID_HOST {
 		v.agent.log.Warn("connection rejected, not the host's", "peer", name)
@@ -108,7 +110,10 @@ func (v *vsockListen) Accepted(fd int, peer reactor.Peer) {
 
 // AcceptFailed implements [reactor.ListenHandler].
 func (v *vsockListen) AcceptFailed(err error) {
-	v.agent.log.Warn("not accepting for now", "error", err.Error())
+	if !v.starved {
+		v.starved = true
+		v.agent.log.Warn("not accepting for now", "error", err.Error())
+	}
 	if !v.listener.Open() {
 		v.wait.start(v.agent.loop, v)
 	}

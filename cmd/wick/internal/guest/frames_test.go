@@ -14,7 +14,7 @@ func testFrames(t *testing.T, s *served) {
 		name    string
 		connect func(*testing.T) *raw
 	}{
-		{"host connects", func(t *testing.T) *raw { return dialRaw(t, s.UDS()) }},
+		{"host connects", func(t *testing.T) *raw { return dialRaw(t, s.UDS(), "1000") }},
 		{"guest connects", func(t *testing.T) *raw {
 			// The guest has one connection of its own at a time, so ours has to go for it.
 			s.listen.Close()

@@ -31,8 +31,8 @@ type lab struct {
 	// modules is an initramfs that loads modules and goes on to the root image; in stay vm-init is in the initramfs itself,
 	// started once the modules are loaded; bare has vm-init and no module at all is loaded.
 	modules, stay, bare string
-	// peer is the program of that name.
-	peer []byte
+	// peer is the program of that name, and agent is vsock-agent.
+	peer, agent []byte
 }
 
 const initPath = "/sbin/vm-init"
@@ -91,15 +91,18 @@ func makeLab(ctx context.Context) (*lab, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(built)
-	init, peer := filepath.Join(built, "vm-init"), filepath.Join(built, "peer")
+	init := filepath.Join(built, "vm-init")
 	if err := goBuild(ctx, init, "wick/cmd/vm-init"); err != nil {
 		return nil, err
 	}
-	if err := goBuild(ctx, peer, "wick/cmd/wick/internal/guest/peer"); err != nil {
-		return nil, err
-	}
-	if l.peer, err = os.ReadFile(peer); err != nil {
-		return nil, err
+	for pkg, program := range map[string]*[]byte{"wick/cmd/wick/internal/guest/peer": &l.peer, "wick/cmd/vsock-agent": &l.agent} {
+		path := filepath.Join(built, filepath.Base(pkg))
+		if err := goBuild(ctx, path, pkg); err != nil {
+			return nil, err
+		}
+		if *program, err = os.ReadFile(path); err != nil {
+			return nil, err
+		}
 	}
 	if l.root, err = image.Build(ctx, dir, "", init); err != nil {
 		return nil, err

@@ -22,17 +22,17 @@ type raw struct {
 }
 
 // dialRaw connects to the guest as Firecracker has it, up to the answer to CONNECT.
-func dialRaw(t *testing.T, uds string) *raw {
+func dialRaw(t *testing.T, uds, port string) *raw {
 	t.Helper()
 	conn, err := net.Dial("unix", uds)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := newRaw(t, conn)
-	r.write([]byte("CONNECT 1000\n"))
+	r.write([]byte("CONNECT " + port + "\n"))
 	line, err := r.in.ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "OK ") {
-		t.Fatalf("CONNECT 1000 is answered by %q, %v", line, err)
+		t.Fatalf("CONNECT %s is answered by %q, %v", port, line, err)
 	}
 	return r
 }

@@ -46,6 +46,11 @@ func TestTrouble(t *testing.T) {
 		{"out of memory", testOutOfMemory},
 		{"fork bomb", testForkBomb},
 		{"resets", testResets},
+		{"no shell", testNoShell},
+		{"out of processes", testOutOfProcesses},
+		{"out of files", testOutOfFiles},
+		{"clock", testClock},
+		{"pause", testPause},
 		{"shutdown", testShutdown},
 	})
 }

@@ -124,9 +124,6 @@ func (f figures) beyond(first figures) []string {
 	var more []string
 	for _, kind := range slices.Sorted(maps.Keys(f.open)) {
 		n, was := f.open[kind], first.open[kind]
-		if kind == "anon_inode:[eventpoll]" || kind == "anon_inode:[eventfd]" {
-			was++ // the Go runtime's own poller, which it opens once, when its garbage collector first has something to do
-		}
 		if n > was {
 			more = append(more, fmt.Sprintf("%d descriptors of %s, %d at first", n, kind, was))
 		}

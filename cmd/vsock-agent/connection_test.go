@@ -1,0 +1,200 @@
+package main_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// connection is one of the case's connections to the agent.
+type connection struct {
+	*net.UnixConn
+	r       *bufio.Reader
+	holding bool
+	held    []byte
+	rest    []byte
+	flooded int
+}
+
+func (r *run) dial(name string) (*connection, error) {
+	var conn net.Conn
+	err := r.poll(func() (err error) {
+		if r.agentGone() {
+			return errExited
+		}
+		conn, err = net.Dial("unix", r.vars["SOCK"])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{UnixConn: conn.(*net.UnixConn), r: bufio.NewReaderSize(conn, 64<<10)}
+	r.conns[name] = c
+	return c, nil
+}
+
+// connection returns the named connection. One that a case uses without having opened it is opened, and its ready taken.
+func (r *run) connection(name string) (*connection, error) {
+	if c := r.conns[name]; c != nil {
+		return c, nil
+	}
+	c, err := r.dial(name)
+	if err != nil {
+		return nil, err
+	}
+	got, err := r.receive(c)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for the first ready: %w", err)
+	}
+	if got.String() != "ready seq=0" {
+		return nil, fmt.Errorf("want ready seq=0\n got %s", got)
+	}
+	return c, nil
+}
+
+// hostSocket is a socket of the host's own at a path, bound and perhaps listening. It is made by hand, because
+// net.Listen cannot stop between bind and listen.
+type hostSocket struct {
+	fd   int
+	path string
+}
+
+// host bind|listen [PATH] | close
+func (r *run) hostStep(rest string) error {
+	word, path, _ := strings.Cut(rest, " ")
+	if path == "" {
+		path = r.vars["SOCK"]
+	}
+	switch word {
+	case "bind", "listen":
+		if r.host == nil || word == "bind" {
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+				unix.Close(fd)
+				return fmt.Errorf("bind %s: %w", path, err)
+			}
+			r.host = &hostSocket{fd, path}
+		}
+		if word == "listen" {
+			return unix.Listen(r.host.fd, 16)
+		}
+		return nil
+	case "close":
+		fd := r.host.fd
+		r.host = nil
+		// As a connection: no copy of it may go on listening.
+		unix.Shutdown(fd, unix.SHUT_RDWR)
+		return unix.Close(fd)
+	case "pause":
+		// The one bare wait of the language: for the time between bind and listen, which is what some cases are about.
+		d, err := time.ParseDuration(path)
+		time.Sleep(d)
+		return err
+	}
+	return fmt.Errorf("host has no %q", word)
+}
+
+// accept takes the next connection that the agent makes to the host's socket.
+func (r *run) accept(name string) error {
+	timeout := unix.NsecToTimeval(int64(r.c.deadline))
+	if err := unix.SetsockoptTimeval(r.host.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+		return err
+	}
+	var fd int
+	for {
+		var err error
+		if fd, _, err = unix.Accept4(r.host.fd, unix.SOCK_CLOEXEC); err == unix.EINTR {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("no connection from the agent: %w", err)
+		}
+		break
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return err
+	}
+	r.conns[name] = &connection{UnixConn: conn.(*net.UnixConn), r: bufio.NewReaderSize(conn, 64<<10)}
+	return nil
+}
+
+func (r *run) receive(c *connection) (*received, error) {
+	c.SetReadDeadline(time.Now().Add(r.c.deadline))
+	var head [9]byte
+	if _, err := io.ReadFull(c.r, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n < 5 || n > 16<<20 {
+		return nil, fmt.Errorf("the agent sent the length %d", n)
+	}
+	payload := make([]byte, n-5)
+	if k, err := io.ReadFull(c.r, payload); err != nil {
+		return nil, fmt.Errorf("after %d of %d payload bytes of a frame of type 0x%02X: %w", k, n-5, head[4], err)
+	}
+	return decodeFrame(head[:], payload)
+}
+
+// unreadFrames reports what came on the connections and was not expected: often it is what was missed elsewhere.
+func (r *run) unreadFrames() string {
+	var text string
+	for name, c := range r.conns {
+		for range 5 {
+			c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			if _, err := c.r.Peek(9); err != nil {
+				break
+			}
+			got, err := r.receive(c)
+			if err != nil {
+				break
+			}
+			text += fmt.Sprintf("\n unread: %s< %s", name, got)
+		}
+	}
+	return text
+}
+
+func (r *run) write(c *connection, b []byte) error {
+	if c.holding {
+		c.held = append(c.held, b...)
+		return nil
+	}
+	c.SetWriteDeadline(time.Now().Add(r.c.deadline))
+	_, err := c.Write(b)
+	return err
+}
+
+// unread is how many bytes written to c the agent has not read yet. (The kernel counts more than the bytes; only 0 is exact.)
+func (c *connection) unread() (n int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if cerr := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); cerr != nil {
+		return 0, cerr
+	}
+	return n, err
+}
+
+func (r *run) consumed(c *connection) error {
+	return r.poll(func() error {
+		n, err := c.unread()
+		if err == nil && n > 0 {
+			err = errors.New("the agent does not read what was sent")
+		}
+		return err
+	})
+}
