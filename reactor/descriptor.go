@@ -13,6 +13,9 @@ const (
 	// Hangup waits for nothing but the far end's going away. Only for sockets: a pipe whose far end is gone would
 	// report it for ever.
 	Hangup
+	// Exception waits for what poll(2) calls an exceptional condition, POLLPRI: a trigger of the kernel's pressure files, a change of
+	// /proc/mounts, urgent data of a socket.
+	Exception
 )
 
 // Events is what happened to a descriptor.
@@ -25,6 +28,8 @@ const (
 	Writable
 	// HungUp: the far end is gone or the descriptor failed. Bytes that came before may still be there to read.
 	HungUp
+	// Exceptional: there is an exceptional condition. Some are reported once and are over with that.
+	Exceptional
 	// Deaf: epoll could not take the descriptor's interest (out of memory, or of watches). No event will come; the handler should
 	// close it.
 	Deaf
@@ -206,6 +211,9 @@ func (d *Descriptor) tell() error {
 	}
 	if d.want&Write != 0 {
 		ev.Events |= unix.EPOLLOUT
+	}
+	if d.want&Exception != 0 {
+		ev.Events |= unix.EPOLLPRI
 	}
 	if err := unix.EpollCtl(d.loop.epfd, op, d.fd, &ev); err != nil {
 		return err

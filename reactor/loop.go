@@ -154,6 +154,9 @@ func (l *Loop) dispatch(d *Descriptor, raw uint32) {
 	if raw&(unix.EPOLLOUT|over) != 0 && d.want&Write != 0 {
 		ev |= Writable
 	}
+	if raw&unix.EPOLLPRI != 0 && d.want&Exception != 0 {
+		ev |= Exceptional
+	}
 	if raw&over != 0 && d.want != 0 {
 		ev |= HungUp
 	}

@@ -1,0 +1,79 @@
+package reactor
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// tcpPair is a connection over the loopback: what has urgent data.
+func tcpPair(t *testing.T) (ours, theirs int) {
+	t.Helper()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	socket := func() int {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		check(err)
+		return fd
+	}
+	listener := socket()
+	defer unix.Close(listener)
+	check(unix.Bind(listener, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	check(unix.Listen(listener, 1))
+	at, err := unix.Getsockname(listener)
+	check(err)
+	theirs = socket()
+	check(unix.Connect(theirs, at))
+	ours, _, err = unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	check(err)
+	return ours, theirs
+}
+
+// An exceptional condition is told to who asks for it, and to nobody else; a hang-up is told beside it and not instead.
+func TestException(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	ours, far := tcpPair(t)
+	var d Descriptor
+	var told Events
+	l.Attach(&d, ours, readyFunc(func(ev Events) { told |= ev }))
+	d.Want(Exception)
+	quiet(t, l)
+	if err := unix.Sendto(far, []byte("!"), unix.MSG_OOB, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, l, "the urgent byte", func() bool { return told != 0 })
+	if told != Exceptional {
+		t.Errorf("told %v", told)
+	}
+	step := func(what string, want Interest, expect Events) {
+		t.Helper()
+		told = 0
+		d.Want(want)
+		poll(t, l)
+		if told != expect {
+			t.Errorf("%s: wants %v, told %v, expected %v", what, want, told, expect)
+		}
+	}
+	step("urgent", Exception|Write, Exceptional|Writable)
+	step("urgent", Read, 0)
+	step("urgent", Hangup, 0)
+	step("urgent", 0, 0)
+	var b [1]byte
+	if n, _, err := unix.Recvfrom(ours, b[:], unix.MSG_OOB); n != 1 || err != nil || b[0] != '!' {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	step("read", Exception, 0)
+
+	// A reset is a hang-up, which has no exception in it.
+	if err := unix.SetsockoptLinger(far, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		t.Fatal(err)
+	}
+	closeFD(t, far)
+	until(t, l, "the reset", func() bool { return told != 0 })
+	step("reset", Exception, HungUp)
+}
