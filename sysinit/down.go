@@ -20,6 +20,10 @@ type Root struct {
 // Timeline is what was done when, in order. The caller keeps it; later steps are not added to it.
 func (r *Root) Timeline() []Mark { return append([]Mark(nil), r.marks...) }
 
+// Writable is the root directory of the overlay disk's file system, for one who freezes it. The descriptor stays the Root's, which does
+// not close it. There is none (false) with an overlay in memory.
+func (r *Root) Writable() (fd int, ok bool) { return r.upper, r.upper >= 0 }
+
 // Power is what happens to the machine in the end.
 type Power int
 

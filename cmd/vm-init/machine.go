@@ -21,6 +21,7 @@ type machine struct {
 	mode    sysinit.Mode
 	log     *agent.Log
 	root    *sysinit.Root
+	settled bool   // the disks were brought to their end
 	problem string // why it ends, if not because it was told to
 }
 
@@ -95,20 +96,61 @@ func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(),
 func (m *machine) config() agent.Config {
 	cfg := m.agent.Config()
 	cfg.Signals, cfg.Init = true, true
+	cfg.Version = version
 	cfg.Env = sysinit.Environ(syscall.Environ())
-	cfg.SyncCommand = agent.SyncCommand
+	cfg.JobCommand = agent.JobCommand
 	return cfg
 }
 
 // serve serves the host until the machine is to go down. A fault that ends the agent ends the machine, in order.
 func (m *machine) serve() {
-	a, err := agent.New(m.config())
+	cfg := m.config()
+	cfg.Facts = m.facts()
+	if fd, ok := m.root.Writable(); ok {
+		cfg.FreezeFD = fd
+	}
+	cfg.Settle = m.settle
+	a, err := agent.New(cfg)
 	if err == nil {
 		err = a.Run()
 	}
 	if err != nil {
 		m.problem = "vm-init: agent: " + err.Error()
 		m.say()
+		return
+	}
+	if power, asked := powers[a.Power()]; asked {
+		m.mode.Power = power
+	}
+}
+
+// powers are the ends that a host can ask for.
+var powers = map[agent.Power]sysinit.Power{
+	agent.PowerRestart: sysinit.Restart, agent.PowerOff: sysinit.PowerOff, agent.PowerHalt: sysinit.Halt,
+}
+
+// facts tell a host how the boot went: when each step began, counted from the kernel's start, and what failed.
+func (m *machine) facts() (facts [][2]string) {
+	for _, mark := range m.root.Timeline() {
+		facts = append(facts, [2]string{"boot." + mark.Step, micros(mark.Start) + " took " + micros(mark.Took)})
+		if mark.Err != nil {
+			facts = append(facts, [2]string{"degraded." + mark.Step, mark.Err.Error()})
+		}
+	}
+	return facts
+}
+
+// settle brings the disks to their end, with nothing left that uses them.
+func (m *machine) settle() error {
+	err := m.root.Settle(sysinit.SettleLimit, m.downStep)
+	m.settled = true
+	return err
+}
+
+// downStep logs a step down that failed.
+func (m *machine) downStep(step sysinit.Step, _ time.Duration, err error) {
+	if err != nil {
+		m.log.Error("going down", "step", step.Name, "error", err.Error())
 	}
 }
 
@@ -151,11 +193,8 @@ func (m *machine) end() {
 		unix.Write(2, stack[:runtime.Stack(stack, false)])
 	}
 	m.log.Info("going down")
-	err := m.root.Down(m.mode, func(step sysinit.Step, took time.Duration, err error) {
-		if err != nil {
-			m.log.Error("going down", "step", step.Name, "error", err.Error())
-		}
-	})
+	m.mode.Discard = m.settled // once is enough
+	err := m.root.Down(m.mode, m.downStep)
 	m.log.Error("machine does not go down", "error", err.Error())
 	for {
 		unix.Pause() // there is nothing left to do, and to exit would be a panic of the kernel

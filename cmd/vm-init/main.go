@@ -13,7 +13,7 @@ import (
 var version = "devel"
 
 func main() {
-	agent.RunSync()
+	agent.RunJob()
 	agent.Tune()
 	args := agent.Args()[1:]
 	if syscall.Getpid() != 1 {

@@ -28,7 +28,7 @@ option, 1 for anything else.
 `
 
 func main() {
-	agent.RunSync()
+	agent.RunJob()
 	agent.Tune()
 	var options agent.Options
 	done, err := parse(&options, agent.Args()[1:])
@@ -41,7 +41,8 @@ func main() {
 	}
 	cfg := options.Config()
 	cfg.Signals = true
-	cfg.SyncCommand = agent.SyncCommand
+	cfg.Version = version
+	cfg.JobCommand = agent.JobCommand
 	a, err := agent.New(cfg)
 	if err != nil {
 		if _, ok := err.(*agent.PathError); ok {

@@ -34,9 +34,19 @@ type Config struct {
 	LastWords string
 	// Limits bounds what hosts and commands can make grow.
 	Limits Limits
-	// SyncCommand is a program and its arguments that syncs every file system and exits. Empty to sync in this process, which
-	// stops the agent for as long as that takes.
-	SyncCommand []string
+	// JobCommand is a program and its first arguments that does the job named by the last one, and exits with its errno: JobCommand of this
+	// package. Empty to do jobs in this process, which stops the agent for as long as they take.
+	JobCommand []string
+	// Version is the program's, for a host that asks.
+	Version string
+	// Facts are names and values that a host is told of, beside the agent's own.
+	Facts [][2]string
+	// FreezeFD is a directory of the file system that a host can have frozen, 0 for none. It stays the caller's, and must be open until
+	// Run has returned.
+	FreezeFD int
+	// Settle, if not nil, is called by an agent with Init when no other process is left: it brings the disks into the state to be switched
+	// off in, within bounded time, and says what was not.
+	Settle func() error
 }
 
 // Agent serves hosts. It lives on one goroutine, the one that calls Run.
@@ -68,6 +78,11 @@ type Agent struct {
 	links    []link // the ways to the host
 	down     downStep
 	downTime reactor.Timer // of the next step down
+	power    powerRequest
+	restores restores
+	freezer  freezer
+	watched  int    // pressures
+	unpinned string // why the program's code is not pinned
 }
 
 // link is one way in which agent and host find each other.
@@ -125,7 +140,10 @@ func (a *Agent) open() (err error) {
 	a.reserve.fill()
 	a.oom.lower(a.log)
 	if a.cfg.Signals { // the process is the agent's alone
-		pinCode(a.log, a.loop.Scratch())
+		if err := pinCode(a.loop.Scratch()); err != nil {
+			a.unpinned = err.Error()
+			a.log.Info("code not pinned", "error", a.unpinned)
+		}
 	}
 	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
 	return nil
@@ -169,15 +187,7 @@ func (a *Agent) close() {
 	for len(a.conns) > 0 {
 		a.conns[0].close()
 	}
-	for len(a.commits) > 0 {
-		a.commits[0].abandon()
-	}
-	for _, r := range a.exits {
-		r.command.release()
-	}
-	for len(a.commands) > 0 {
-		a.commands[0].abandon()
-	}
+	a.letGo()
 	a.oom.close()
 	a.reserve.open()
 	a.contain.close()
@@ -245,6 +255,9 @@ func (a *Agent) accept(fd int, by link, peer string) *conn {
 	}
 	a.connID++
 	c := &conn{agent: a, link: by, id: a.connID}
+	if c.vsock() {
+		a.restores.opened(a)
+	}
 	a.conns = append(a.conns, c)
 	c.open(fd, peer)
 	return c

@@ -22,6 +22,7 @@ type capture struct {
 	dropped int64 // bytes read and not held, up to the decision
 	last    byte  // the last byte held
 	ended   bool  // nothing more will come
+	waits   bool  // for a thaw: what comes has no room in memory
 	decided bool  // what comes now is of no interest
 }
 
@@ -47,6 +48,14 @@ func (o *capture) Ready(ev reactor.Events) {
 		return
 	}
 	b := o.agent.loop.Scratch()
+	if o.agent.isFrozen() && !o.decided && o.kept < o.limit {
+		if b = b[:o.memory()]; len(b) == 0 {
+			o.waits = true
+			o.pipe.Want(0)
+			o.agent.freezer.captures = append(o.agent.freezer.captures, o)
+			return
+		}
+	}
 	n, err := unix.Read(o.pipe.FD(), b)
 	switch {
 	case err == unix.EINTR || err == unix.EAGAIN:
@@ -55,6 +64,27 @@ func (o *capture) Ready(ev reactor.Events) {
 	case o.decided:
 	default:
 		o.keep(b[:n])
+	}
+}
+
+// memory is how much more can be held without a file.
+func (o *capture) memory() int64 {
+	if o.spool >= 0 {
+		return 0
+	}
+	if o.buf == nil {
+		if o.buf = o.agent.captures.Get(); o.buf == nil {
+			return 0
+		}
+	}
+	return reactor.BufferSize - o.kept
+}
+
+// resume reads on after a thaw.
+func (o *capture) resume() {
+	o.waits = false
+	if !o.ended {
+		o.pipe.Want(reactor.Read)
 	}
 }
 
@@ -189,7 +219,7 @@ func (o *capture) release() {
 	o.decided = true
 	o.giveBack()
 	if o.spool >= 0 {
-		unix.Close(o.spool)
+		o.agent.closeUnlinked(o.spool)
 		o.spool = -1
 		o.agent.spooled -= o.kept
 	}

@@ -117,6 +117,10 @@ func (cmd *command) ended() {
 // Expired implements [reactor.TimerHandler]: the command had time enough, or its pipes had.
 func (cmd *command) Expired(t *reactor.Timer) {
 	if t == &cmd.grace {
+		if cmd.stdout.waits || cmd.stderr.waits {
+			cmd.agent.loop.Start(&cmd.grace, pipeGrace, cmd) // what is in the pipe is part of the result
+			return
+		}
 		cmd.decide()
 		return
 	}

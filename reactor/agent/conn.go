@@ -37,6 +37,7 @@ type conn struct {
 	state   connState
 	due     int           // replies still to come that no request of this moment makes
 	useful  bool          // a frame was read
+	reset   bool          // it ended by a reset
 	heavy   int           // commands started and files written in this turn
 	opened  time.Duration // reactor.Now
 	linger  reactor.Timer
@@ -161,6 +162,11 @@ func (c *conn) refuse(reason error) {
 	c.agent.log.Warn("connection refused", "conn", num(c.id), "reason", reason.Error())
 	c.replyError(0, reason.Error())
 	c.dropRequest()
+	c.refused()
+}
+
+// refused: what is queued are the last words.
+func (c *conn) refused() {
 	c.disown()
 	c.state = connRefused
 	c.loseChannels()
@@ -184,6 +190,7 @@ func (c *conn) End(err error) {
 		return
 	}
 	if err != nil {
+		c.reset = isErrno(err, unix.ECONNRESET)
 		c.agent.log.Debug("connection lost", "conn", num(c.id), "error", err.Error())
 	}
 	c.close()
@@ -235,10 +242,12 @@ func (c *conn) close() {
 	c.loseChannels()
 	c.stream.Close()
 	a.log.Info("disconnected", "conn", num(c.id))
+	a.restores.ended(a, c)
 	if a.cfg.LastWords != "" && told {
 		a.Stop()
 	}
 	c.link.lost(c, c.useful || reactor.Now()-c.opened >= maxBackoff)
+	a.stepDown()
 }
 
 // disown lets what runs for the connection run on for nobody.
@@ -249,12 +258,14 @@ func (c *conn) disown() {
 		}
 	}
 	c.agent.syncs.forget(c)
+	c.agent.freezer.forget(c)
+	c.agent.power.forget(c)
 }
 
 // dropRequest undoes what was begun of a request that will not be whole.
 func (c *conn) dropRequest() {
 	if c.upload != nil && !c.upload.committing {
-		c.upload.stage.discard()
+		c.upload.stage.discard(c.agent)
 		c.upload = nil
 	}
 	c.unmapLong()

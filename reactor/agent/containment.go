@@ -15,9 +15,10 @@ type containment struct {
 	idle    []*cgroup
 	left    []*cgroup // the command is gone, processes that it left running are not
 	made    int
-	strikes int  // failures since the last success
-	warned  bool // that commands run without, since one last had a cgroup
-	lock    int  // descriptor of the directory, locked: see claim
+	strikes int    // failures since the last success
+	warned  bool   // that commands run without, since one last had a cgroup
+	lock    int    // descriptor of the directory, locked: see claim
+	reason  string // why there is no directory, or no count of processes
 }
 
 // cgroup is one of them.
@@ -60,7 +61,8 @@ func (t *containment) open(log *Log, maxPids uint32, buf []byte) {
 		}
 	}
 	if err != nil {
-		log.Info("commands are contained", "by", by, "processes", processes, "reason", err.Error())
+		t.reason = err.Error()
+		log.Info("commands are contained", "by", by, "processes", processes, "reason", t.reason)
 		return
 	}
 	log.Info("commands are contained", "by", by, "processes", processes)
@@ -80,29 +82,9 @@ const memoryReserve = 8 << 10
 
 // limitMemory bounds what all commands have together.
 func (t *containment) limitMemory(buf []byte) {
-	if available := memInfo("MemAvailable", buf); available > 4*memoryReserve {
+	if available := readFigure("/proc/meminfo", "MemAvailable", buf); available > 4*memoryReserve {
 		writeFile(t.path+"/memory.max", num(int64(available-memoryReserve)<<10))
 	}
-}
-
-// memInfo is a line of /proc/meminfo, in KiB; 0 if there is none.
-func memInfo(name string, buf []byte) uint32 {
-	n, err := readFile("/proc/meminfo", buf)
-	if err != nil {
-		return 0
-	}
-	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
-		if key, value, _ := cut(line, ':'); key == name {
-			i := 0
-			for i < len(value) && value[i] == ' ' {
-				i++
-			}
-			value, _, _ = cut(value[i:], ' ')
-			kib, _ := parseNumber(value)
-			return kib
-		}
-	}
-	return 0
 }
 
 // ownCgroup is the directory of the cgroup that this process is in. A cgroup2 file system is mounted alone, or beside the first version.
@@ -228,7 +210,8 @@ func (t *containment) blame(log *Log, err error) {
 // fail gives up on cgroups.
 func (t *containment) fail(log *Log, err error) {
 	t.close()
-	log.Warn("commands are no longer contained by cgroup", "error", err.Error())
+	t.reason = err.Error()
+	log.Warn("commands are no longer contained by cgroup", "error", t.reason)
 }
 
 // kill kills every process in the cgroup, those included that are being forked; cgroup.kill, since Linux 5.14.
@@ -240,20 +223,15 @@ func (g *cgroup) kill() error {
 // populated reports whether a process is in the cgroup. Zombies are not counted.
 func (g *cgroup) populated() bool {
 	var buf [256]byte
-	n, err := readFile(g.name+"/cgroup.events", buf[:])
+	populated := false
+	err := readFigures(g.name+"/cgroup.events", buf[:], func(name string, value uint64) {
+		populated = populated || name == "populated" && value != 0
+	})
 	if isErrno(err, unix.ENOENT) || isErrno(err, unix.ENODEV) {
 		g.killed = true // somebody removed it, which takes that nothing was in it
 		return false
 	}
-	if err != nil {
-		return true // for all that can be known now
-	}
-	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
-		if line == "populated 1" {
-			return true
-		}
-	}
-	return false
+	return populated || err != nil // as far as can be known now
 }
 
 // outOfMemory is how many of the command's processes were killed for want of memory, whichever of them the kernel chose and whoever had
@@ -263,43 +241,17 @@ func (g *cgroup) outOfMemory() uint32 {
 		return 0
 	}
 	var buf [256]byte
-	n, err := readFile(g.name+"/memory.events", buf[:])
-	if err != nil {
-		return 0
+	total := uint32(readFigure(g.name+"/memory.events", "oom_kill", buf[:]))
+	if total < g.oomKills {
+		return 0 // it cannot be read any more
 	}
-	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
-		if name, count, _ := cut(line, ' '); name == "oom_kill" {
-			total, _ := parseNumber(count)
-			kills := total - g.oomKills
-			g.oomKills = total
-			return kills
-		}
-	}
-	return 0
+	kills := total - g.oomKills
+	g.oomKills = total
+	return kills
 }
 
 // remove gives the cgroup up.
 func (g *cgroup) remove() {
 	unix.Rmdir(g.name)
 	unix.Close(g.dir)
-}
-
-// writeFile writes a small file of the kernel's, and readFile reads one.
-func writeFile(path, text string) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		_, err = unix.Write(fd, []byte(text))
-		unix.Close(fd)
-	}
-	return wrapOp("write", path, err)
-}
-
-func readFile(path string, buf []byte) (int, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, opError("open", path, err)
-	}
-	n, err := unix.Read(fd, buf)
-	unix.Close(fd)
-	return n, wrapOp("read", path, err)
 }

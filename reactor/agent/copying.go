@@ -21,6 +21,11 @@ type copying struct {
 func (w *copying) begin(u *upload) {
 	w.upload = u
 	t := &u.target
+	if u.conn.agent.isFrozen() {
+		u.err = errFrozen
+		u.reply()
+		return
+	}
 	fd, err := unix.Open(t.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		u.err = opError("open", t.path, err)
@@ -49,6 +54,10 @@ func (w *copying) begin(u *upload) {
 // Expired implements [reactor.TimerHandler]: it is the next turn, or there were too many.
 func (w *copying) Expired(t *reactor.Timer) {
 	if t == &w.stuck {
+		if a := w.upload.conn.agent; a.isFrozen() {
+			a.loop.Start(&w.stuck, commitTimeout, w)
+			return
+		}
 		w.end("write", unix.ETIMEDOUT)
 		return
 	}
@@ -68,6 +77,10 @@ func (w *copying) Ready(ev reactor.Events) {
 // step copies a buffer.
 func (w *copying) step() {
 	u := w.upload
+	if a := u.conn.agent; a.isFrozen() {
+		a.freezer.copies = append(a.freezer.copies, w)
+		return
+	}
 	loop := u.conn.agent.loop
 	b := loop.Scratch()
 	b = b[:min(int64(len(b)), u.size-w.offset)]
@@ -98,6 +111,13 @@ func (w *copying) step() {
 		w.target.Want(reactor.Write)
 	default:
 		w.end("write", err)
+	}
+}
+
+// resume goes on after a thaw.
+func (w *copying) resume() {
+	if w.target.Open() {
+		w.upload.conn.agent.loop.Start(&w.turn, 0, w)
 	}
 }
 

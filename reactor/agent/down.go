@@ -1,25 +1,84 @@
 package agent
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
+	"wick/framing"
 	"wick/reactor"
 )
 
 // downStep is how far the end has come. An agent beside others waits for its own commands, which have the signal, and
 // for their results to go out, for half a second. An init ends everything: TERM, five seconds, KILL, one second; when no process is
-// left, results have half a second to go out. The loop runs on meanwhile: children are reaped, and hosts are answered.
+// left, results have half a second to go out; then the disks are settled, and a host that asked for the end is told how that went, which has half
+// a second too. The loop runs on meanwhile, but for the settling: children are reaped, and hosts are answered.
 type downStep uint8
 
 const (
-	downNot    downStep = iota
-	downAsked           // processes were asked to end
-	downKilled          // they were killed
-	downEmpty           // none is left
+	downNot     downStep = iota
+	downAsked            // processes were asked to end
+	downKilled           // they were killed
+	downEmpty            // none is left
+	downFlushed          // and nothing of theirs is to be sent: the disks are next
+	downSettled          // the disks are settled, or will not be
 )
 
-// end begins the end. Once begun it goes on by itself.
-func (a *Agent) end() {
+// Power is how a host asked for the machine's end.
+type Power uint8
+
+// The ways; PowerUnasked is that none did.
+const (
+	PowerUnasked Power = iota
+	PowerRestart
+	PowerOff
+	PowerHalt
+)
+
+// powerRequest is a host's request for the end. The newest says how, and is answered if its connection lasts.
+type powerRequest struct {
+	waiter
+	how Power
+}
+
+var (
+	errGoingDown = &failure{unix.EBUSY, "machine is going down"}
+	errNotInit   = &failure{unix.EPERM, "power: not process 1"}
+)
+
+// powerDown is the request.
+func (c *conn) powerDown(p *framing.Part) error {
+	how, graceMS, err := framing.ParsePower(p.Data)
+	if err != nil {
+		return err
+	}
+	a := c.agent
+	switch {
+	case !a.cfg.Init:
+		c.done(p.Seq, 0, errNotInit)
+	case how > framing.PowerHalt:
+		c.done(p.Seq, 0, &failure{unix.EINVAL, "power: unknown way " + num(uint32(how))})
+	case a.power.conn != nil || a.down >= downFlushed:
+		c.done(p.Seq, 0, errGoingDown)
+	default:
+		a.power.wait(c, p.Seq)
+		a.power.how = PowerRestart + Power(how)
+		grace := time.Duration(graceMS) * time.Millisecond
+		if grace == 0 {
+			grace = downGrace
+		}
+		a.log.Info("ending", "conn", num(c.id))
+		a.end(grace)
+		a.stepDown()
+	}
+	return nil
+}
+
+// Power is how the machine is to end, once Run has returned.
+func (a *Agent) Power() Power { return a.power.how }
+
+// end begins the end. Once begun it goes on by itself. An init waits so long between TERM and KILL.
+func (a *Agent) end(grace time.Duration) {
 	if a.down != downNot {
 		return
 	}
@@ -28,24 +87,40 @@ func (a *Agent) end() {
 		a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
 		return
 	}
+	a.freezer.end() // a process that waits for the thaw does not end
 	unix.Kill(-1, unix.SIGTERM)
 	unix.Kill(-1, unix.SIGCONT) // one that is stopped would not hear of it
-	a.loop.Start(&a.downTime, downGrace, (*downTimer)(a))
+	a.loop.Start(&a.downTime, grace, (*downTimer)(a))
 }
 
 // stepDown looks whether what is waited for has come.
 func (a *Agent) stepDown() {
-	if a.down == downNot {
-		return
-	}
-	if a.cfg.Init && a.down != downEmpty {
-		if !a.loop.Childless() {
-			return
+	switch a.down {
+	case downAsked, downKilled:
+		if a.cfg.Init {
+			if !a.loop.Childless() {
+				return
+			}
+			a.down = downEmpty
+			a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
 		}
-		a.down = downEmpty
-		a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
-	}
-	if len(a.commands) == 0 && len(a.commits) == 0 && a.idle() {
+		fallthrough
+	case downEmpty:
+		if len(a.commands) == 0 && len(a.commits) == 0 && a.idle() {
+			if !a.cfg.Init {
+				a.Stop()
+				return
+			}
+			a.down = downFlushed
+			a.loop.Start(&a.downTime, 0, (*downTimer)(a))
+		}
+	case downSettled:
+		for _, c := range a.conns {
+			// The kernel has the last words of these, but the host may not have them yet: it is waited for.
+			if c.state == connRefused || c.state == connLingering {
+				return
+			}
+		}
 		a.Stop()
 	}
 }
@@ -60,17 +135,60 @@ func (a *Agent) idle() bool {
 	return true
 }
 
+// settle brings the disks to their end, and tells who asked for it. It may take as long as they do, with nobody left to wait for the loop.
+// Whatever holds files on them is let go first; afterwards nothing may touch them.
+func (a *Agent) settle() {
+	a.letGo()
+	var err error
+	if a.cfg.Settle != nil {
+		if err = a.cfg.Settle(); err != nil {
+			err = &failure{unix.EIO, err.Error()}
+		}
+	}
+	a.down = downSettled
+	a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
+	if c := a.power.conn; c != nil {
+		a.power.answer(0, err)
+		c.refused()
+	}
+	a.stepDown()
+}
+
+// letGo gives up what holds files: requests that will not be whole, results that nobody has taken.
+func (a *Agent) letGo() {
+	a.freezer.end()
+	for i := len(a.conns) - 1; i >= 0; i-- {
+		if c := a.conns[i]; c.stream.Idle() {
+			c.dropRequest()
+		} else {
+			c.close() // it has had its time
+		}
+	}
+	for len(a.commits) > 0 {
+		a.commits[0].abandon()
+	}
+	for _, r := range a.takeExits() {
+		r.command.release()
+	}
+	for len(a.commands) > 0 {
+		a.commands[0].abandon()
+	}
+}
+
 // downTimer is an agent as the handler of the end's timer.
 type downTimer Agent
 
 func (d *downTimer) Expired(*reactor.Timer) {
 	a := (*Agent)(d)
-	if !a.cfg.Init || a.down != downAsked {
+	switch {
+	case !a.cfg.Init || a.down == downSettled:
 		a.Stop()
-		return
+	case a.down == downAsked:
+		a.log.Warn("processes left after SIGTERM are killed")
+		a.down = downKilled
+		unix.Kill(-1, unix.SIGKILL)
+		a.loop.Start(&a.downTime, killedGrace, d)
+	default:
+		a.settle()
 	}
-	a.log.Warn("processes left after SIGTERM are killed")
-	a.down = downKilled
-	unix.Kill(-1, unix.SIGKILL)
-	a.loop.Start(&a.downTime, killedGrace, d)
 }

@@ -42,9 +42,6 @@ type producer interface {
 	produce() (more bool)
 }
 
-// features are what this agent has of the extension.
-const features = processFeatures | fileFeatures | machineFeatures
-
 // extended handles a whole frame of the extension, and reports whether there is such a type.
 func (c *conn) extended(p *framing.Part) bool {
 	if !c.ext.asked {
@@ -67,11 +64,11 @@ func (c *conn) extended(p *framing.Part) bool {
 // type it is as unknown as ever.
 func (c *conn) hello(p *framing.Part) bool {
 	version, err := framing.ParseHello(p.Data)
-	if err != nil || version == 0 {
+	if err != nil || version == 0 || !p.First() {
 		return false
 	}
 	c.ext.asked = true
-	r := framing.HelloResult{Version: min(version, framing.Version), Features: features, Epoch: c.agent.epoch()}
+	r := framing.HelloResult{Version: min(version, framing.Version), Features: c.agent.features(), Epoch: c.agent.restores.epoch}
 	c.agent.addFacts(&r.Facts)
 	c.replyLater(framing.AppendHelloResult(nil, p.Seq, &r))
 	return true
@@ -204,8 +201,13 @@ func appendDone(dst []byte, seq uint32, value uint64, err error) []byte {
 		return framing.AppendDone(dst, seq, 0, value, "")
 	}
 	errno := unix.EINVAL
-	if e, ok := err.(*reactor.Error); ok && e.Errno != 0 {
-		errno = e.Errno
+	switch e := err.(type) {
+	case *failure:
+		errno = e.errno
+	case *reactor.Error:
+		if e.Errno != 0 {
+			errno = e.Errno
+		}
 	}
 	return framing.AppendDone(dst, seq, uint32(errno), value, clip(err.Error(), maxText))
 }

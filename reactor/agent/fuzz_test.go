@@ -89,7 +89,7 @@ func startFuzzed(f *testing.F) *fuzzed {
 	path := filepath.Join(dir, "sock")
 	go func() {
 		agent, err := New(Config{
-			UnixSocket: path, Log: NewLog(-1, LevelError), SyncCommand: []string{"/bin/true"},
+			UnixSocket: path, Log: NewLog(-1, LevelError), JobCommand: []string{"/bin/true"},
 			Env: []string{"PATH=/bin:/usr/bin", "TMPDIR=" + dir},
 		})
 		if err == nil {

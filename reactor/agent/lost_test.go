@@ -73,7 +73,7 @@ func TestLost(t *testing.T) {
 		}},
 		{"shutdown under way", func(h *host) func() {
 			path, f := h.fifo("fifo")
-			h.do(func(a *Agent) { a.cfg.SyncCommand = []string{"/bin/sh", "-c", "read x < " + path} })
+			h.do(func(a *Agent) { a.cfg.JobCommand = []string{"/bin/sh", "-c", "read x < " + path} })
 			h.send(framing.AppendFrame(nil, framing.TypeShutdown, 1, nil))
 			h.send(framing.AppendFrame(nil, framing.TypeShutdown, 2, nil))
 			h.until("syncing", func(a *Agent) bool { return a.syncs.child.Running() && len(a.syncs.next) == 1 })
@@ -121,7 +121,7 @@ func TestLost(t *testing.T) {
 func TestLostAtRandom(t *testing.T) {
 	t.Parallel()
 	b := startBox(t)
-	b.do(func(a *Agent) { a.cfg.SyncCommand = []string{"/bin/true"} })
+	b.do(func(a *Agent) { a.cfg.JobCommand = []string{"/bin/true"} })
 	random := rand.New(rand.NewPCG(1, 2))
 	big := bytes.Repeat([]byte("x"), 100<<10)
 	var script []byte
@@ -196,7 +196,7 @@ func TestStopAmidst(t *testing.T) {
 	long.send(execFrame(framing.TypeExec, 1, 0, ": "+string(big[:200<<10]))[:100<<10])
 
 	syncing := b.dial()
-	b.do(func(a *Agent) { a.cfg.SyncCommand = []string{"/bin/sh", "-c", "read x < " + block} })
+	b.do(func(a *Agent) { a.cfg.JobCommand = []string{"/bin/sh", "-c", "read x < " + block} })
 	syncing.send(framing.AppendFrame(nil, framing.TypeShutdown, 1, nil))
 
 	refused := b.dial()

@@ -1,13 +1,67 @@
 package agent
 
-import "wick/framing"
+import (
+	"golang.org/x/sys/unix"
 
-const machineFeatures framing.Features = 0
+	"wick/framing"
+)
 
-func (c *conn) machineRequest(p *framing.Part) bool { return false }
+// features are what this agent has of the extension.
+func (a *Agent) features() framing.Features {
+	return processFeatures | fileFeatures | a.machineFeatures()
+}
 
-// epoch is how many restores of the machine the agent knows of.
-func (a *Agent) epoch() uint64 { return 0 }
+// machineFeatures are those that depend on the machine, and on what the agent may do to it.
+func (a *Agent) machineFeatures() framing.Features {
+	f := framing.FeatureStats
+	var st unix.Stat_t
+	if unix.Stat(pressureFiles[framing.PressureMemory], &st) == nil {
+		f |= framing.FeaturePressure
+	}
+	if a.root {
+		f |= framing.FeatureRestore
+	}
+	if a.cfg.FreezeFD != 0 {
+		f |= framing.FeatureFreeze
+	}
+	if a.cfg.Init {
+		f |= framing.FeaturePower
+	}
+	return f
+}
 
-// addFacts says what the agent and its machine are.
-func (a *Agent) addFacts(f *framing.Facts) {}
+// machineRequest handles what is about the machine as a whole, and reports whether it is.
+func (c *conn) machineRequest(p *framing.Part) bool {
+	var handle func(*framing.Part) error
+	switch p.Type {
+	case framing.TypeStats:
+		handle = c.stats
+	case framing.TypePressure:
+		handle = c.pressure
+	case framing.TypeRestore:
+		handle = c.restore
+	case framing.TypeFreeze:
+		handle = c.freeze
+	case framing.TypeThaw:
+		handle = c.thaw
+	case framing.TypePower:
+		handle = c.powerDown
+	default:
+		return false
+	}
+	if !p.First() {
+		// It came in pieces, of which this is the last.
+		c.replyError(p.Seq, p.Type.String()+": payload is too long")
+	} else if err := handle(p); err != nil {
+		c.replyError(p.Seq, err.Error())
+	}
+	return true
+}
+
+// failure is why a request of the extension failed, where the words of a system call would not tell.
+type failure struct {
+	errno unix.Errno
+	words string
+}
+
+func (f *failure) Error() string { return f.words }

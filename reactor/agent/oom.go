@@ -8,6 +8,7 @@ import "golang.org/x/sys/unix"
 type oomScore struct {
 	fd      int
 	lowered bool
+	reason  string // why not
 }
 
 const (
@@ -18,13 +19,14 @@ const (
 func (o *oomScore) lower(log *Log) {
 	fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		o.fd = -1
-		log.Warn("not protected from the OOM killer", "error", err.Error())
+		o.fd, o.reason = -1, err.Error()
+		log.Warn("not protected from the OOM killer", "error", o.reason)
 		return
 	}
 	o.fd = fd
 	if !o.set(oomNever) {
-		log.Info("not protected from the OOM killer", "error", "it takes CAP_SYS_RESOURCE")
+		o.reason = "it takes CAP_SYS_RESOURCE"
+		log.Info("not protected from the OOM killer", "error", o.reason)
 		return
 	}
 	o.lowered = true

@@ -7,11 +7,10 @@ import "golang.org/x/sys/unix"
 // the disk again for each instruction, until the kernel at last kills somebody. What is not backed by a file stays anyway, where
 // there is no swap. Pages are locked as they come into use, so this costs no memory that the program does not have already.
 // buf is for reading.
-func pinCode(log *Log, buf []byte) {
+func pinCode(buf []byte) error {
 	n, err := readFile("/proc/self/maps", buf)
 	if err != nil {
-		log.Info("code not pinned", "error", err.Error())
-		return
+		return err
 	}
 	// The program's own mappings come first: "00400000-004b6000 r-xp 00000000 fe:00 1234   /sbin/vm-init".
 	text, program := string(buf[:n]), ""
@@ -20,12 +19,12 @@ func pinCode(log *Log, buf []byte) {
 		line, text, _ = cut(text, '\n')
 		_, name, found := cut(line, '/')
 		if !found || program != "" && name != program {
-			return
+			return nil
 		}
 		program = name
 		from, to, ok := parseRange(line)
 		if !ok {
-			return
+			return nil
 		}
 		_, rest, _ := cut(line, ' ')
 		if rights, _, _ := cut(rest, ' '); rights == "r-xp" {
@@ -33,10 +32,10 @@ func pinCode(log *Log, buf []byte) {
 			dropPages(from, to-from)
 		}
 		if err := lockOnFault(from, to-from); err != nil {
-			log.Info("code not pinned", "error", err.Error())
-			return
+			return err
 		}
 	}
+	return nil
 }
 
 // parseRange reads "00400000-004b6000 ".

@@ -38,9 +38,8 @@ func (s *syncer) request(c *conn, seq uint32) {
 func (s *syncer) begin() {
 	s.current, s.next = s.next, nil
 	a := s.agent
-	args := a.cfg.SyncCommand
-	if len(args) > 0 {
-		err := a.loop.Spawn(&s.child, &reactor.Command{Path: args[0], Args: args, Files: [3]int{a.null, a.log.fd, a.log.fd}}, s)
+	if len(a.cfg.JobCommand) > 0 {
+		err := a.startJob(&s.child, jobSync, a.null, s)
 		if err == nil {
 			return
 		}
@@ -85,16 +84,3 @@ func (s *syncer) forget(c *conn) {
 
 // Failed implements [reactor.Failer].
 func (s *syncer) Failed(value any, stack []byte) { s.agent.logPanic("shutdown", value, stack) }
-
-// SyncCommand runs this very program as the child that syncs, for a program whose main begins with RunSync.
-var SyncCommand = []string{"/proc/self/exe", syncArgument}
-
-const syncArgument = "sync-and-exit"
-
-// RunSync does what SyncCommand is for and ends the program, if it was started for that.
-func RunSync() {
-	if args := Args(); len(args) == len(SyncCommand) && args[1] == syncArgument {
-		unix.Sync()
-		unix.Exit(0)
-	}
-}

@@ -50,7 +50,7 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 		if set.Has(sig) {
 			a.log.Info("ending", "signal", unix.SignalName(sig))
 			a.forward(sig)
-			a.end()
+			a.end(downGrace)
 		}
 	}
 	if a.down != downNot {

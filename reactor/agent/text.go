@@ -21,14 +21,11 @@ func cut(s string, sep byte) (before, after string, found bool) {
 //
 //go:noinline
 func parseNumber(s string) (n uint32, ok bool) {
-	var wide uint64
-	for i := range len(s) {
-		digit := s[i] - '0'
-		if wide = wide*10 + uint64(digit); digit > 9 || wide > 1<<32-1 {
-			return 0, false
-		}
+	if s == "" || s[0]-'0' > 9 {
+		return 0, false
 	}
-	return uint32(wide), s != ""
+	wide, rest, ok := takeNumber(s)
+	return uint32(wide), ok && rest == "" && wide <= 1<<32-1
 }
 
 // lastSlash is where the last slash of a path is, or -1.

@@ -92,16 +92,23 @@ func (u *upload) write(b []byte) {
 	if len(b) == 0 || u.err != nil {
 		return
 	}
+	if u.stage.frozen(u.conn.agent) {
+		u.err = errFrozen
+		return
+	}
 	n, err := writeAt(u.stage.fd, b, u.size)
 	u.size += int64(n)
 	if err != nil {
 		u.err = opError("write", u.target.path, err)
-		u.stage.discard()
+		u.stage.discard(u.conn.agent)
 	}
 }
 
 // commit puts what was staged in place.
 func (u *upload) commit() {
+	if u.err == nil && u.stage.frozen(u.conn.agent) {
+		u.err = errFrozen
+	}
 	if u.err != nil {
 		u.reply()
 		return
@@ -139,7 +146,7 @@ func (u *upload) wait() {
 
 // reply ends the upload with its result.
 func (u *upload) reply() {
-	u.stage.discard()
+	u.stage.discard(u.conn.agent)
 	reason := ""
 	if u.err != nil {
 		reason = clip(u.err.Error(), maxText)
@@ -174,5 +181,5 @@ func (u *upload) abandon() {
 	a.commits = remove(a.commits, u)
 	u.copy.close()
 	u.sudo.close()
-	u.stage.discard()
+	u.stage.discard(a)
 }

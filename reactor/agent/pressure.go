@@ -1,0 +1,156 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+)
+
+// pressureFiles are where the kernel tells of stalls; Documentation/accounting/psi.rst. A kernel without them, or started with psi=0, has
+// none.
+var pressureFiles = [...]string{
+	framing.PressureMemory: "/proc/pressure/memory",
+	framing.PressureCPU:    "/proc/pressure/cpu",
+	framing.PressureIO:     "/proc/pressure/io",
+}
+
+// maxPressures is the most pressures that are watched at a time, for all hosts: each costs the kernel a look at its averages
+// several times in each window.
+const maxPressures = 8
+
+// pressure is a channel on which figures are sent when the kernel says that tasks stalled for too long. A host that is slow to take them gets
+// those of the moment when it does.
+type pressure struct {
+	reactor.Descriptor
+	conn  *conn
+	seq   uint32
+	retry reactor.Timer // to watch it
+}
+
+// pressure opens a channel.
+func (c *conn) pressure(p *framing.Part) error {
+	ask, err := framing.ParsePressure(p.Data)
+	if err != nil {
+		return err
+	}
+	if !c.mayOpen(p.Seq) {
+		return nil
+	}
+	fd, err := c.agent.openPressure(ask)
+	c.done(p.Seq, 0, err)
+	if err != nil {
+		return nil
+	}
+	w := &pressure{conn: c, seq: p.Seq}
+	c.agent.watched++
+	c.agent.loop.Attach(&w.Descriptor, fd, w)
+	w.Want(reactor.Exception)
+	c.openChannel(p.Seq, w)
+	return nil
+}
+
+// openPressure has the kernel watch: the file is exceptional (POLLPRI) at most once in a window, and the trigger goes with its
+// descriptor. Who has no CAP_SYS_RESOURCE is refused by older kernels; since Linux 6.5 such a window is a multiple of 2 s.
+func (a *Agent) openPressure(ask framing.Pressure) (fd int, err error) {
+	switch {
+	case int(ask.Resource) >= len(pressureFiles):
+		return -1, &failure{unix.EINVAL, "pressure: unknown resource " + num(uint32(ask.Resource))}
+	case a.watched == maxPressures:
+		return -1, &failure{unix.EMFILE, "too many pressures watched (limit " + num(maxPressures) + ")"}
+	}
+	path := pressureFiles[ask.Resource]
+	fd, err = unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, opError("open", path, err)
+	}
+	// The kernel takes the last byte for the end of the text.
+	trigger := "some " + num(ask.StallUS) + " " + num(ask.WindowUS) + "\x00"
+	if _, err := unix.Write(fd, []byte(trigger)); err != nil {
+		unix.Close(fd)
+		return -1, opError("write", path, err)
+	}
+	return fd, nil
+}
+
+// Ready implements [reactor.Handler].
+func (w *pressure) Ready(ev reactor.Events) {
+	switch {
+	case ev&reactor.Deaf != 0:
+		w.conn.agent.loop.Start(&w.retry, deafPause, w)
+	case ev&reactor.HungUp != 0:
+		w.over()
+	default:
+		w.conn.queue(w)
+	}
+}
+
+// Expired implements [reactor.TimerHandler]: epoll is asked again.
+func (w *pressure) Expired(*reactor.Timer) { w.Want(reactor.Exception) }
+
+// Failed implements [reactor.Failer].
+func (w *pressure) Failed(value any, stack []byte) {
+	w.conn.agent.logPanic("pressure", value, stack)
+	w.over()
+}
+
+// produce implements [producer]. The line of the tasks that stall now and then is the first:
+//
+//	some avg10=0.00 avg60=0.00 avg300=0.00 total=0
+func (w *pressure) produce() (more bool) {
+	a := w.conn.agent
+	a.collect(0)
+	buf := a.loop.Scratch()[:256]
+	n, err := unix.Pread(w.FD(), buf, 0)
+	if err != nil {
+		return false
+	}
+	var f framing.Figures
+	line, _, _ := cut(string(buf[:n]), '\n')
+	for word, rest, _ := cut(line, ' '); word != ""; word, rest, _ = cut(rest, ' ') {
+		switch name, text, _ := cut(word, '='); name {
+		case "avg10", "avg60":
+			hundredths, _, _ := takeHundredths(text)
+			f.Add("pressure."+name, hundredths)
+		case "total":
+			total, _, _ := takeNumber(text)
+			f.Add("pressure.total", total)
+		}
+	}
+	w.conn.reply(framing.AppendFigures(w.conn.stream.Space(pressureRoom), w.seq, f))
+	return false
+}
+
+// pressureRoom is enough for the figures: three, of 8 bytes and a name of at most 14.
+const pressureRoom = framing.HeaderSize + 2 + 3*(1+14+8)
+
+// over ends the channel from this side.
+func (w *pressure) over() {
+	c := w.conn
+	w.lost()
+	c.closeChannel(w)
+	c.replyLater(framing.AppendClose(nil, w.seq, framing.StreamOutput))
+}
+
+// input implements [channel]: none was granted.
+func (w *pressure) input(b []byte) bool { return len(b) == 0 }
+
+func (w *pressure) credit(framing.Stream, uint32) {}
+func (w *pressure) resize(uint16, uint16)         {}
+
+// end implements [channel].
+func (w *pressure) end(s framing.Stream) {
+	if s == framing.StreamInput {
+		w.lost()
+		w.conn.closeChannel(w)
+	}
+}
+
+// lost implements [channel].
+func (w *pressure) lost() {
+	if w.Open() {
+		w.conn.agent.watched--
+	}
+	w.retry.Stop()
+	w.Close()
+}

@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+)
+
+// restore is a host's word that the machine was restored from a snapshot.
+func (c *conn) restore(p *framing.Part) error {
+	ns, entropy, err := framing.ParseRestore(p.Data)
+	if err != nil {
+		return err
+	}
+	a := c.agent
+	if err := applyRestore(ns, entropy); err != nil {
+		c.done(p.Seq, a.restores.epoch, err)
+		return nil
+	}
+	a.restores.step() // the clock's jump is accounted for
+	a.restores.count(a.log, "by", "host")
+	c.done(p.Seq, a.restores.epoch, nil)
+	return nil
+}
+
+// applyRestore makes randomness and time good again, in this order: what reads the right time shall not meet the old randomness.
+func applyRestore(ns uint64, entropy []byte) error {
+	switch {
+	case len(entropy) > maxEntropy:
+		return &failure{unix.EINVAL, "restore: more than " + num(maxEntropy) + " bytes of entropy"}
+	case len(entropy) > 0:
+		if err := addEntropy(entropy); err != nil {
+			return err
+		}
+	}
+	if ns == 0 {
+		return nil
+	}
+	return setClock(ns)
+}
+
+// restores counts how often the machine was restored from a snapshot: as often as a host says so, and as often as the agent sees it. What it can
+// see is that the device reset all connections to the host at once, as it does for a restore and for nothing else while the machine
+// runs; and since a device may have other reasons, that the clock jumped or is not the host's.
+type restores struct {
+	epoch uint64
+	// wall is CLOCK_REALTIME less CLOCK_MONOTONIC at the last look: it moves when somebody sets the clock, and only then.
+	wall time.Duration
+	// first and last are when connections were reset since the last one was opened, of which there were some.
+	some        bool
+	first, last time.Duration
+	// suspected: all were, and there was nothing about the clock. It is looked at again when a connection opens.
+	suspected bool
+}
+
+const (
+	// resetSpread is how far apart the resets of a restore may be seen.
+	resetSpread = 100 * time.Millisecond
+	// clockSlack is how wrong a clock may be.
+	clockSlack = 100 * time.Millisecond
+)
+
+// sight is what is known when connections were reset.
+type sight struct {
+	open   int           // vsock connections that are left
+	spread time.Duration // from the first reset to the last
+	step   time.Duration // by which the clock was set since the last look
+	wrong  time.Duration // by which the host's clock is ahead; 0 if it cannot be asked
+}
+
+// resets reports whether the connections ended as those of a restored machine.
+func (s *sight) resets() bool { return s.open == 0 && s.spread <= resetSpread }
+
+// restored reports whether the machine was restored.
+func (s *sight) restored() bool {
+	return s.resets() && (s.step.Abs() > clockSlack || s.wrong.Abs() > clockSlack)
+}
+
+// count counts one more.
+func (r *restores) count(log *Log, pairs ...string) {
+	r.epoch++
+	log.Warn("restored from a snapshot", append(pairs, "epoch", num(int64(r.epoch)))...)
+}
+
+// opened is told of a new connection with the host.
+func (r *restores) opened(a *Agent) {
+	if r.suspected {
+		r.judge(a)
+	} else {
+		r.step()
+	}
+	r.some, r.suspected = false, false
+}
+
+// ended is told of the end of a connection, which is no more among the agent's.
+func (r *restores) ended(a *Agent, c *conn) {
+	if !c.vsock() {
+		return
+	}
+	if !c.reset {
+		r.some = false
+		return
+	}
+	r.last = reactor.Now()
+	if !r.some {
+		r.some, r.first = true, r.last
+	}
+	r.judge(a)
+}
+
+// judge looks whether the machine was restored.
+func (r *restores) judge(a *Agent) {
+	s := sight{spread: r.last - r.first}
+	for _, c := range a.conns {
+		if c.vsock() {
+			s.open++
+		}
+	}
+	if !s.resets() {
+		return
+	}
+	s.step = r.step()
+	host := openHostClock()
+	if host >= 0 {
+		s.wrong, _ = clockError(unix.FdToClockID(host))
+	}
+	r.suspected = !s.restored()
+	if s.restored() {
+		r.count(a.log, "by", "resets and clock", "clock", adjustClock(host, s.wrong))
+		r.step()
+	}
+	if host >= 0 {
+		unix.Close(host)
+	}
+}
+
+// adjustClock sets the clock by the host's, if that can be asked and is another's time, and says what was done.
+func adjustClock(host int, wrong time.Duration) string {
+	if host < 0 || wrong.Abs() <= clockSlack {
+		return "left"
+	}
+	var t unix.Timespec
+	err := unix.ClockGettime(unix.FdToClockID(host), &t)
+	if err == nil {
+		err = setClock(uint64(t.Nano()))
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "set"
+}
+
+// step is by how much the clock was set since the last look, which this one is from now on.
+func (r *restores) step() time.Duration {
+	ahead, ok := clockError(unix.CLOCK_MONOTONIC)
+	if !ok {
+		return 0
+	}
+	last := r.wall
+	r.wall = -ahead
+	return r.wall - last
+}
+
+// vsock reports whether the connection leads to the machine's host.
+func (c *conn) vsock() bool {
+	_, path := c.link.(*rendezvous)
+	return !path
+}

@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+)
+
+// stats answers with what the machine and the agent use.
+func (c *conn) stats(p *framing.Part) error {
+	var f framing.Figures
+	c.agent.addFigures(&f)
+	c.replyLater(framing.AppendFigures(nil, p.Seq, f))
+	return nil
+}
+
+// addFigures reads them. What cannot be read is left out.
+func (a *Agent) addFigures(f *framing.Figures) {
+	a.collect(0)
+	buf := a.loop.Scratch()
+	readFigures("/proc/meminfo", buf, func(name string, kib uint64) {
+		for _, m := range [...][2]string{
+			{"MemTotal", "memory.total"}, {"MemFree", "memory.free"}, {"MemAvailable", "memory.available"},
+			{"SwapTotal", "swap.total"}, {"SwapFree", "swap.free"},
+		} {
+			if m[0] == name {
+				f.Add(m[1], kib<<10)
+			}
+		}
+	})
+	addLoad(f, buf)
+	addProcessors(f, buf)
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) == nil {
+		f.Add("uptime", uint64(t.Nano()/1e3))
+	}
+	var disk unix.Statfs_t
+	if unix.Statfs("/", &disk) == nil {
+		block := uint64(disk.Bsize)
+		f.Add("disk.total", disk.Blocks*block)
+		f.Add("disk.free", disk.Bavail*block)
+		f.Add("disk.files", disk.Files)
+		f.Add("disk.files_free", disk.Ffree)
+	}
+	readFigures("/proc/self/status", buf, func(name string, kib uint64) {
+		switch name {
+		case "VmRSS":
+			f.Add("agent.rss", kib<<10)
+		case "RssAnon":
+			f.Add("agent.anon", kib<<10)
+		}
+	})
+	f.Add("agent.connections", uint64(len(a.conns)))
+	f.Add("agent.commands", uint64(a.running))
+	f.Add("agent.spooled", uint64(a.spooled))
+	var used unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &used) == nil {
+		f.Add("agent.cpu", uint64(used.Utime.Nano()+used.Stime.Nano())/1e3)
+	}
+	f.Add("epoch", a.restores.epoch)
+}
+
+// addLoad reads /proc/loadavg: "0.20 0.18 0.12 1/80 11206". Processes are counted as the kernel does there, each thread as one.
+func addLoad(f *framing.Figures, buf []byte) {
+	text := readText("/proc/loadavg", buf)
+	for _, name := range [...]string{"load.1", "load.5", "load.15"} {
+		hundredths, rest, ok := takeHundredths(text)
+		if !ok {
+			return
+		}
+		f.Add(name, hundredths*10)
+		text = rest
+	}
+	_, text, _ = cut(text, '/')
+	if n, _, ok := takeNumber(text); ok {
+		f.Add("processes", n)
+	}
+}
+
+// takeHundredths takes a number with two decimals off the front of a text, and the blanks before it.
+func takeHundredths(text string) (n uint64, rest string, ok bool) {
+	whole, rest, ok := takeNumber(text)
+	if !ok || len(rest) < 3 || rest[0] != '.' {
+		return 0, text, false
+	}
+	part, _, ok := takeNumber(rest[1:3])
+	return whole*100 + part, rest[3:], ok
+}
+
+// tick is what the kernel counts processor time in towards programs, in µs: USER_HZ is 100 on every architecture here.
+const tick = 10_000
+
+// addProcessors reads the first line of /proc/stat, which is of all processors together; proc_stat(5):
+//
+//	cpu  user nice system idle iowait irq softirq steal guest guest_nice
+func addProcessors(f *framing.Figures, buf []byte) {
+	_, text, _ := cut(readText("/proc/stat", buf[:512]), ' ')
+	var t [8]uint64
+	for i := range t {
+		n, rest, ok := takeNumber(text)
+		if !ok {
+			return
+		}
+		t[i], text = n*tick, rest
+	}
+	f.Add("cpu.user", t[0]+t[1])
+	f.Add("cpu.system", t[2]+t[5]+t[6])
+	f.Add("cpu.idle", t[3]+t[4])
+	f.Add("cpu.steal", t[7])
+}
