@@ -34,15 +34,15 @@ type Config struct {
 	LastWords string
 	// Limits bounds what hosts and commands can make grow.
 	Limits Limits
-	// JobCommand is a program and its first arguments that does the job named by the last one, and exits with its errno: JobCommand of this
-	// package. Empty to do jobs in this process, which stops the agent for as long as they take.
+	// JobCommand is a program and its first arguments, to which two are added, that does what may take long and exits with its errno: JobCommand
+	// of this package. Empty to sync in this process, which stops the agent for as long as that takes.
 	JobCommand []string
 	// Version is the program's, for a host that asks.
 	Version string
 	// Facts are names and values that a host is told of, beside the agent's own.
 	Facts [][2]string
-	// FreezeFD is a directory of the file system that a host can have frozen, 0 for none. It stays the caller's, and must be open until
-	// Run has returned.
+	// FreezeFD is a directory of the file system that a host can have frozen, 0 for none; it takes a JobCommand. It stays the caller's, and must
+	// be open until Run has returned.
 	FreezeFD int
 	// Settle, if not nil, is called by an agent with Init when no other process is left: it brings the disks into the state to be switched
 	// off in, within bounded time, and says what was not.

@@ -190,7 +190,8 @@ func (c *conn) End(err error) {
 		return
 	}
 	if err != nil {
-		c.reset = isErrno(err, unix.ECONNRESET)
+		// A vsock connection that the device reset, and not the far end, is none any more to the kernel.
+		c.reset = isErrno(err, unix.ENOTCONN) || isErrno(err, unix.ECONNRESET)
 		c.agent.log.Debug("connection lost", "conn", num(c.id), "error", err.Error())
 	}
 	c.close()

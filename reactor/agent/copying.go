@@ -21,11 +21,6 @@ type copying struct {
 func (w *copying) begin(u *upload) {
 	w.upload = u
 	t := &u.target
-	if u.conn.agent.isFrozen() {
-		u.err = errFrozen
-		u.reply()
-		return
-	}
 	fd, err := unix.Open(t.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		u.err = opError("open", t.path, err)

@@ -9,24 +9,27 @@ import (
 	"wick/reactor"
 )
 
-// freezer holds the writable file system still, for a snapshot of its disk (ioctl_fsfreeze in the kernel's terms: FIFREEZE and FITHAW of
-// linux/fs.h).
+// freezer holds the writable file system still, for a snapshot of its disk (FIFREEZE and FITHAW of linux/fs.h).
 //
-//	thawed ──freeze──▶ freezing ──the child is done──▶ frozen ──thaw, or the time is over──▶ thawed
+//	thawed ──freeze──▶ freezing ──the child says so──▶ frozen ──thaw, or the time is over──▶ thawed
 //	                      └─it failed, or a thaw came─────────────────────────────────────────▲
 //
 // To write a file there, to remove one, even to close one that has no name any more, waits until it is thawed. So from the moment when the
 // child is started the agent does none of that: a write_file is refused, output that does not fit in memory is left in its pipe, and files are
-// closed afterwards.
+// closed afterwards. Nor is a path looked up for a write_file: a process that waits in the middle of making a file has
+// its directory locked where the root is an overlayfs, and whoever looks for another name there waits with it.
+//
+// What is left is the lookup of a program to be executed. Should that hold up the loop, it is for no longer than the host has asked for: the
+// child stays as the watchdog, and thaws without the agent.
 type freezer struct {
 	state     freezeState
 	calledOff bool // a thaw came while it was freezing
 	agent     *Agent
 	child     reactor.Child
+	said      reactor.Descriptor // a byte of it: that it is frozen
 	after     time.Duration
-	timer     reactor.Timer // the watchdog
-	freeze    waiter        // who is to be told that it is frozen
-	thaw      waiter        // and who that it is not
+	freeze    waiter // who is to be told that it is frozen
+	thaw      waiter // and who that it is not
 
 	// What waits for the thaw.
 	captures []*capture
@@ -49,12 +52,8 @@ const (
 	fiThaw   = 0xc0045878
 )
 
-const (
-	// maxFreeze is the longest time for which a host may have the file system frozen.
-	maxFreeze = 60 * time.Second
-	// thawAgain is when a thaw that failed is tried again.
-	thawAgain = time.Second
-)
+// maxFreeze is the longest time for which a host may have the file system frozen.
+const maxFreeze = 60 * time.Second
 
 var (
 	errFrozen    = &failure{unix.EBUSY, "file system is frozen"}
@@ -101,27 +100,31 @@ func (c *conn) freeze(p *framing.Part) error {
 	f := &a.freezer
 	after := time.Duration(ms) * time.Millisecond
 	switch {
-	case a.cfg.FreezeFD == 0:
+	case !a.canFreeze():
 		c.done(p.Seq, 0, errNoFreeze)
 	case after == 0 || after > maxFreeze:
 		c.done(p.Seq, 0, &failure{unix.EINVAL, "freeze: not for 1 to " + num(int64(maxFreeze/time.Millisecond)) + " ms"})
-	case f.state != thawed:
+	case f.state != thawed || f.child.Running():
 		c.done(p.Seq, 0, errFrozen)
 	case a.down != downNot:
 		c.done(p.Seq, 0, errGoingDown)
 	default:
 		f.agent, f.after = a, after
-		f.freeze.wait(c, p.Seq)
-		f.begin()
+		if err := f.begin(); err != nil {
+			c.done(p.Seq, 0, err)
+		} else {
+			f.freeze.wait(c, p.Seq)
+		}
 	}
 	return nil
 }
 
 // thaw is the request.
 func (c *conn) thaw(p *framing.Part) error {
-	f := &c.agent.freezer
+	a := c.agent
+	f := &a.freezer
 	switch {
-	case c.agent.cfg.FreezeFD == 0:
+	case !a.canFreeze():
 		c.done(p.Seq, 0, errNoFreeze)
 	case f.state == thawed || f.calledOff:
 		c.done(p.Seq, 0, errNotFrozen)
@@ -129,95 +132,111 @@ func (c *conn) thaw(p *framing.Part) error {
 		f.calledOff = true
 		f.thaw.wait(c, p.Seq)
 	default:
-		c.done(p.Seq, 0, f.undo())
+		f.thaw.wait(c, p.Seq)
+		if err := f.undo(); err != nil {
+			f.thaw.answer(0, err)
+		}
 	}
 	return nil
 }
 
-// begin has a child freeze: first all that is dirty is written, which may take long.
-func (f *freezer) begin() {
+// canFreeze reports whether there is something to freeze, and somebody to do it.
+func (a *Agent) canFreeze() bool { return a.cfg.FreezeFD != 0 && len(a.cfg.JobCommand) > 0 }
+
+// begin starts the child.
+func (f *freezer) begin() error {
 	a := f.agent
-	f.state = freezing
-	if len(a.cfg.JobCommand) > 0 {
-		if err := a.startJob(&f.child, jobFreeze, a.cfg.FreezeFD, f); err != nil {
-			f.failed(err)
-		}
-		return
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return opError("pipe", "freeze", err)
 	}
-	f.frozen(freezeFD(a.cfg.FreezeFD))
-}
-
-// freezeStdin is the job.
-func freezeStdin() error { return freezeFD(0) }
-
-// freezeFD writes what is dirty before it freezes, so that nobody waits for that.
-func freezeFD(fd int) error {
-	if err := unix.Syncfs(fd); err != nil {
+	err := a.startJob(&f.child, jobFreeze, num(f.after.Milliseconds()), a.cfg.FreezeFD, p[1], f)
+	unix.Close(p[1])
+	if err != nil {
+		unix.Close(p[0])
 		return err
 	}
-	return unix.IoctlSetInt(fd, fiFreeze, 0)
+	f.state = freezing
+	a.loop.Attach(&f.said, p[0], f)
+	f.said.Want(reactor.Read)
+	return nil
+}
+
+// freezeJob is what the child does: it writes what is dirty, so that nobody has to wait for that, freezes, says so on stdout, and thaws when so many
+// milliseconds have passed. It is killed if that has been done meanwhile.
+func freezeJob(ms string) error {
+	n, _ := parseNumber(ms)
+	if err := unix.Syncfs(0); err != nil {
+		return err
+	}
+	if err := unix.IoctlSetInt(0, fiFreeze, 0); err != nil {
+		return err
+	}
+	unix.Write(1, []byte{0})
+	left := unix.NsecToTimespec(int64(n) * 1e6)
+	for unix.Nanosleep(&left, &left) == unix.EINTR {
+	}
+	unix.IoctlSetInt(0, fiThaw, 0)
+	return nil
+}
+
+// Ready implements [reactor.Handler]: the child says that it is frozen, or will never say so.
+func (f *freezer) Ready(reactor.Events) {
+	var b [1]byte
+	n, err := unix.Read(f.said.FD(), b[:])
+	if err == unix.EINTR || err == unix.EAGAIN {
+		return
+	}
+	f.said.Close()
+	if n != 1 {
+		return // its exit says why
+	}
+	f.state = frozen
+	if f.calledOff || f.agent.down != downNot {
+		f.freeze.answer(0, errCalledOff)
+		f.undo()
+		return
+	}
+	f.agent.log.Info("file system frozen", "for", num(f.after.Milliseconds())+"ms")
+	f.freeze.answer(0, nil)
 }
 
 // Exited implements [reactor.ChildHandler].
 func (f *freezer) Exited(status unix.WaitStatus) {
+	f.said.Close()
 	errno := jobErrno(status)
-	if status.Signaled() {
-		unix.IoctlSetInt(f.agent.cfg.FreezeFD, fiThaw, 0) // it may have got that far
-	}
-	if errno != 0 {
-		f.frozen(errno)
-	} else {
-		f.frozen(nil)
-	}
-}
-
-// frozen is the end of freezing.
-func (f *freezer) frozen(err error) {
-	a := f.agent
-	f.state = frozen
 	switch {
-	case err != nil:
-		f.failed(opError("freeze", "", err))
-	case f.calledOff || a.down != downNot:
-		f.thaw.answer(0, f.undo())
-		f.freeze.answer(0, errCalledOff)
-	default:
-		a.log.Info("file system frozen", "for", num(f.after.Milliseconds())+"ms")
-		a.loop.Start(&f.timer, f.after, f)
-		f.freeze.answer(0, nil)
+	case f.state == frozen:
+		f.agent.log.Warn("file system was frozen for too long")
+		f.undo()
+	case f.state == freezing:
+		// One that was killed may have got as far as that. One that has frozen and thawed was not heard in time.
+		if errno == 0 {
+			errno = unix.ETIMEDOUT
+		}
+		f.undo()
+		f.freeze.answer(0, opError("freeze", "", errno))
 	}
-}
-
-func (f *freezer) failed(err error) {
-	f.release()
-	f.freeze.answer(0, err)
 	f.thaw.answer(0, nil)
 }
 
-// Expired implements [reactor.TimerHandler]: nobody has thawed it.
-func (f *freezer) Expired(*reactor.Timer) {
-	f.agent.log.Warn("file system was frozen for too long")
-	f.undo()
-}
-
-// undo thaws. That writes one block of the disk, the superblock.
+// undo thaws, and goes on with what waited for that. It writes one block of the disk, the superblock; if that fails it is frozen still. Who asked
+// for it is answered when the child is gone.
 func (f *freezer) undo() error {
 	a := f.agent
-	err := unix.IoctlSetInt(a.cfg.FreezeFD, fiThaw, 0)
-	if err != nil && err != unix.EINVAL { // EINVAL: somebody else has thawed it
-		a.log.Error("not thawed, trying on", "error", err.Error())
-		a.loop.Start(&f.timer, thawAgain, f)
+	if err := unix.IoctlSetInt(a.cfg.FreezeFD, fiThaw, 0); err == nil {
+		a.log.Info("file system thawed")
+	} else if err != unix.EINVAL { // EINVAL: the child has, or somebody else
+		f.state = frozen
+		a.log.Error("file system not thawed", "error", err.Error())
 		return opError("thaw", "", err)
 	}
-	a.log.Info("file system thawed")
-	f.release()
-	return nil
-}
-
-// release goes on with what waited.
-func (f *freezer) release() {
 	f.state, f.calledOff = thawed, false
-	f.timer.Stop()
+	if f.child.Running() {
+		f.child.SignalGroup(unix.SIGKILL)
+	} else {
+		f.thaw.answer(0, nil)
+	}
 	captures, copies, stagings, files := f.captures, f.copies, f.stagings, f.files
 	f.captures, f.copies, f.stagings, f.files = nil, nil, nil, nil
 	for _, o := range captures {
@@ -227,11 +246,12 @@ func (f *freezer) release() {
 		w.resume()
 	}
 	for i := range stagings {
-		stagings[i].discard(f.agent)
+		stagings[i].discard(a)
 	}
 	for _, fd := range files {
 		unix.Close(fd)
 	}
+	return nil
 }
 
 // end thaws what is frozen, because the machine goes down or the agent ends. What is freezing is thawed when it is frozen.
@@ -252,20 +272,6 @@ func (f *freezer) Failed(value any, stack []byte) { f.agent.logPanic("freeze", v
 
 // isFrozen reports whether a write may wait for a thaw, or for ever, as on a disk that is settled.
 func (a *Agent) isFrozen() bool { return a.freezer.state != thawed || a.down == downSettled }
-
-// mayWrite says whether something can be written in a directory without waiting for a thaw. The file system that is frozen is the upper one
-// of the root, an overlayfs, so a directory of any overlayfs is taken for its.
-func (a *Agent) mayWrite(dir string) error {
-	if !a.isFrozen() {
-		return nil
-	}
-	var at, held unix.Statfs_t
-	if unix.Statfs(dir, &at) != nil || unix.Fstatfs(a.cfg.FreezeFD, &held) != nil ||
-		int64(at.Type) == unix.OVERLAYFS_SUPER_MAGIC || at.Fsid == held.Fsid {
-		return errFrozen
-	}
-	return nil
-}
 
 // closeUnlinked closes a file that has no name, or may have none, and with that removes it.
 func (a *Agent) closeUnlinked(fd int) {

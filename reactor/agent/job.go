@@ -9,10 +9,10 @@ import (
 // jobs are what takes as long as a disk does. A child does them, this very program, so that the agent never waits for a disk.
 var jobs = [...]struct {
 	name string
-	do   func() error // stdin is what it is about
+	do   func(argument string) error // stdin is what it is about
 }{
-	{jobSync, func() error { unix.Sync(); return nil }},
-	{jobFreeze, freezeStdin},
+	{jobSync, func(string) error { unix.Sync(); return nil }},
+	{jobFreeze, freezeJob},
 }
 
 // The names of the jobs.
@@ -29,22 +29,22 @@ const jobArgument = "job"
 // RunJob does what JobCommand is for and ends the program, if it was started for that. The exit status is an errno, or 0.
 func RunJob() {
 	args := Args()
-	if len(args) != len(JobCommand)+1 || args[1] != jobArgument {
+	if len(args) != len(JobCommand)+2 || args[1] != jobArgument {
 		return
 	}
 	for _, job := range jobs {
-		if job.name == args[len(JobCommand)] {
-			errno, _ := job.do().(unix.Errno)
+		if job.name == args[2] {
+			errno, _ := job.do(args[3]).(unix.Errno)
 			unix.Exit(int(errno))
 		}
 	}
 	unix.Exit(int(unix.EINVAL))
 }
 
-// startJob starts a child that does a job with stdin.
-func (a *Agent) startJob(child *reactor.Child, job string, stdin int, h reactor.ChildHandler) error {
-	args := append(a.cfg.JobCommand[:len(a.cfg.JobCommand):len(a.cfg.JobCommand)], job)
-	return a.loop.Spawn(child, &reactor.Command{Path: args[0], Args: args, Files: [3]int{stdin, a.log.fd, a.log.fd}}, h)
+// startJob starts a child that does a job, with an argument, stdin and stdout as the job wants them.
+func (a *Agent) startJob(child *reactor.Child, job, argument string, stdin, stdout int, h reactor.ChildHandler) error {
+	args := append(a.cfg.JobCommand[:len(a.cfg.JobCommand):len(a.cfg.JobCommand)], job, argument)
+	return a.loop.Spawn(child, &reactor.Command{Path: args[0], Args: args, Files: [3]int{stdin, stdout, a.log.fd}}, h)
 }
 
 // jobErrno is how a job ended.

@@ -21,7 +21,7 @@ func (a *Agent) machineFeatures() framing.Features {
 	if a.root {
 		f |= framing.FeatureRestore
 	}
-	if a.cfg.FreezeFD != 0 {
+	if a.canFreeze() {
 		f |= framing.FeatureFreeze
 	}
 	if a.cfg.Init {

@@ -6,4 +6,7 @@ import (
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	RunJob()
+	leaktest.Main(m)
+}

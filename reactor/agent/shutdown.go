@@ -39,7 +39,7 @@ func (s *syncer) begin() {
 	s.current, s.next = s.next, nil
 	a := s.agent
 	if len(a.cfg.JobCommand) > 0 {
-		err := a.startJob(&s.child, jobSync, a.null, s)
+		err := a.startJob(&s.child, jobSync, "", a.null, a.log.fd, s)
 		if err == nil {
 			return
 		}

@@ -11,8 +11,6 @@ type staging struct {
 	fd   int    // the file
 	dir  int    // the directory of name
 	name string // of the temporary file; empty if it has none
-	// elsewhere: it was opened while the file system was frozen, and so is on another one.
-	elsewhere bool
 }
 
 // named reports whether the file can be renamed.
@@ -32,9 +30,6 @@ func (s *staging) openFor(a *Agent, t *target) error {
 }
 
 func (s *staging) openBeside(a *Agent, t *target) error {
-	if err := a.mayWrite(t.dir); err != nil {
-		return err
-	}
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	dir, err := unix.Open(t.dir, flags, 0)
 	if err == unix.ENOENT && !t.exists {
@@ -51,14 +46,11 @@ func (s *staging) openBeside(a *Agent, t *target) error {
 		unix.Close(dir)
 		return opError("create", t.path, err)
 	}
-	*s = staging{open: true, fd: fd, dir: dir, name: name, elsewhere: a.isFrozen()}
+	*s = staging{open: true, fd: fd, dir: dir, name: name}
 	return nil
 }
 
 func (s *staging) openSpool(a *Agent) error {
-	if a.isFrozen() {
-		return errFrozen
-	}
 	fd, err := a.openSpool(nil, nil)
 	if err != nil {
 		return err
@@ -139,16 +131,14 @@ func (s *staging) copyXattrs(t *target) error {
 	return nil
 }
 
-// frozen reports whether to write to the staging file, or to remove it, may wait for a thaw.
-func (s *staging) frozen(a *Agent) bool { return s.open && !s.elsewhere && a.isFrozen() }
-
 // discard removes what is left of the staging file, or has it removed after the thaw. Doing it again does nothing.
 func (s *staging) discard(a *Agent) {
-	if s.frozen(a) {
+	if !s.open {
+		return
+	}
+	if a.isFrozen() {
 		a.freezer.stagings = append(a.freezer.stagings, *s)
 		*s = staging{}
-	}
-	if !s.open {
 		return
 	}
 	if s.name != "" {

@@ -70,6 +70,10 @@ func (c *conn) continueUpload(piece []byte, last bool) {
 func (u *upload) begin(head framing.WriteFile) {
 	a := u.conn.agent
 	u.target.known = true
+	if a.isFrozen() {
+		u.err = errFrozen
+		return
+	}
 	if u.parser.PathLen() >= framing.MaxPath {
 		u.err = opError("open", "path", unix.ENAMETOOLONG)
 		return
@@ -92,7 +96,7 @@ func (u *upload) write(b []byte) {
 	if len(b) == 0 || u.err != nil {
 		return
 	}
-	if u.stage.frozen(u.conn.agent) {
+	if u.conn.agent.isFrozen() {
 		u.err = errFrozen
 		return
 	}
@@ -106,7 +110,7 @@ func (u *upload) write(b []byte) {
 
 // commit puts what was staged in place.
 func (u *upload) commit() {
-	if u.err == nil && u.stage.frozen(u.conn.agent) {
+	if u.err == nil && u.conn.agent.isFrozen() {
 		u.err = errFrozen
 	}
 	if u.err != nil {
