@@ -93,6 +93,12 @@ func (h *host) freeze(seq uint32, d time.Duration) {
 	h.send(framing.AppendFreeze(nil, seq, uint32(d.Milliseconds())))
 }
 
+// thawed waits until it is, and the child that froze it is gone.
+func (b *box) thawed() {
+	b.Helper()
+	b.until("thawed", func(a *Agent) bool { return !a.isFrozen() && !a.freezer.child.Running() })
+}
+
 func (h *host) thaw(seq uint32) {
 	h.Helper()
 	h.send(framing.AppendFrame(nil, framing.TypeThaw, seq, nil))
@@ -178,10 +184,15 @@ func TestFreeze(t *testing.T) {
 	h.exec(14, "echo written > "+filepath.Join(dir, "writer"))
 	b.until("written to", func(a *Agent) bool { return a.running == 2 })
 	h.thaw(15)
-	h.wantDone(15, 0)
 	sizes := map[uint32]int{4: 1000000, 12: 100000, 14: 0}
-	for range 3 {
-		_, seq, payload := h.read()
+	for range 4 {
+		typ, seq, payload := h.read()
+		if typ == framing.TypeDone && seq == 15 {
+			if d, err := framing.ParseDone(payload); err != nil || d.Errno != 0 {
+				t.Errorf("%+v, %v", d, err)
+			}
+			continue
+		}
 		var r framing.ExecResult
 		if err := framing.ParseExecResult(payload, &r); err != nil || len(r.Stdout) != sizes[seq] {
 			t.Errorf("seq %d: %d bytes, %v", seq, len(r.Stdout), err)
@@ -216,7 +227,7 @@ func TestThawByItself(t *testing.T) {
 	h.freeze(1, time.Millisecond)
 	h.wantDone(1, 0)
 	write()
-	b.until("thawed", func(a *Agent) bool { return !a.isFrozen() })
+	b.thawed()
 	h.thaw(2)
 	h.wantDone(2, unix.EINVAL)
 
@@ -224,6 +235,7 @@ func TestThawByItself(t *testing.T) {
 	h.freeze(3, 10*time.Millisecond)
 	h.wantDone(3, 0)
 	b.do(func(a *Agent) { write() })
+	b.thawed()
 
 	// Somebody else thaws.
 	h.freeze(3, maxFreeze)
@@ -238,12 +250,13 @@ func TestThawByItself(t *testing.T) {
 	h.wantDone(5, 0)
 	b.do(func(a *Agent) { a.freezer.child.SignalGroup(unix.SIGKILL) })
 	write()
-	b.until("reaped", func(a *Agent) bool { return !a.freezer.child.Running() })
+	b.thawed()
 
 	h.freeze(5, 10*time.Millisecond)
 	h.wantDone(5, 0)
 	h.Close()
 	write()
+	b.thawed()
 
 	h = b.dial()
 	h.extend()
@@ -298,7 +311,7 @@ func TestFreezing(t *testing.T) {
 	h.Close()
 	b.until("gone", func(a *Agent) bool { return len(a.conns) == 0 })
 	gate.WriteString("\n")
-	b.until("thawed", func(a *Agent) bool { return !a.isFrozen() && !a.freezer.child.Running() })
+	b.thawed()
 	// It cannot be started.
 	h = b.dial()
 	h.extend()
