@@ -129,6 +129,9 @@ func (r *run) matches(got *received, want string) error {
 	captured := map[string]string{}
 	for _, f := range fs {
 		base, attribute, _ := strings.Cut(f.name, ".")
+		if _, ok := got.fields[f.name]; ok { // a name with a dot in it
+			base, attribute = f.name, ""
+		}
 		v, ok := got.fields[base]
 		if !ok && f.name != "size" {
 			return mismatch(fmt.Sprintf("a %s has no field %s", name, base))

@@ -29,7 +29,10 @@ func (r *run) send(name, text string) error {
 	if err != nil {
 		return err
 	}
-	word, rest, _ := strings.Cut(text, " ")
+	word, rest, more := strings.Cut(text, " ")
+	if word == "close" && more {
+		word = "" // a frame
+	}
 	switch word {
 	case "half-close":
 		return c.CloseWrite()

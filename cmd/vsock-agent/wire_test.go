@@ -26,6 +26,34 @@ var typeNumbers = map[string]byte{
 	"error":              0xff,
 }
 
+// extensionMessage is a message of the extension: how a host's payload is made, and a guest's taken apart.
+type extensionMessage struct {
+	number byte
+	fields string // that a host may name
+	encode func(fieldSet) []byte
+	decode func(*received, *payloadReader)
+}
+
+// extensionMessages are those of the extension, by part.
+var extensionMessages = []map[string]extensionMessage{channelMessages, machineMessages}
+
+func init() {
+	for _, part := range extensionMessages {
+		for name, m := range part {
+			typeNumbers[name] = m.number
+		}
+	}
+}
+
+func extensionNamed(name string) (m extensionMessage) {
+	for _, part := range extensionMessages {
+		if found, ok := part[name]; ok {
+			m = found
+		}
+	}
+	return m
+}
+
 func u16(n int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(n)) }
 func u32(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
 
@@ -110,6 +138,13 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 	case "error":
 		known["message"] = true
 		payload = append(u16(len(fs.bytes("message"))), fs.bytes("message")...)
+	default:
+		if m := extensionNamed(name); m.encode != nil {
+			for _, k := range strings.Fields(m.fields) {
+				known[k] = true
+			}
+			payload = m.encode(fs)
+		}
 	}
 	if !ok {
 		return nil, fmt.Errorf("no frame is called %q", name)
@@ -148,7 +183,7 @@ func (r *received) String() string {
 	for _, name := range r.order {
 		v := r.fields[name]
 		switch name {
-		case "stdout", "stderr", "message", "error", "payload":
+		case "stdout", "stderr", "message", "error", "payload", "data", "reason", "name", "target", "entries":
 			fmt.Fprintf(&b, " %s=%s", name, quoted(v))
 		default:
 			fmt.Fprintf(&b, " %s=%s", name, v)
@@ -166,6 +201,33 @@ func quoted(b []byte) string {
 	return fmt.Sprintf("%q … %q (%d bytes)", b[:keep], b[len(b)-keep:], len(b))
 }
 
+// payloadReader takes fields off the front of a payload.
+type payloadReader struct {
+	rest  []byte
+	short bool
+}
+
+func (p *payloadReader) take(n int) []byte {
+	if n > len(p.rest) {
+		p.short = true
+		n = len(p.rest)
+	}
+	b := p.rest[:n]
+	p.rest = p.rest[n:]
+	return b
+}
+
+func (p *payloadReader) number(size int) uint64 {
+	var n uint64
+	for _, c := range p.take(size) {
+		n = n<<8 | uint64(c)
+	}
+	return n
+}
+
+// decimal is a number of so many bytes as text.
+func (p *payloadReader) decimal(size int) []byte { return strconv.AppendUint(nil, p.number(size), 10) }
+
 // decodeFrame takes a frame from the agent apart. It is strict: every payload must be used up, exactly.
 func decodeFrame(head []byte, payload []byte) (*received, error) {
 	r := &received{fields: map[string][]byte{}, size: len(head) + len(payload)}
@@ -175,24 +237,8 @@ func decodeFrame(head []byte, payload []byte) (*received, error) {
 		}
 	}
 	r.put("seq", strconv.AppendUint(nil, uint64(binary.BigEndian.Uint32(head[5:])), 10))
-	rest := payload
-	short := false
-	take := func(n int) []byte {
-		if n > len(rest) {
-			short = true
-			n = len(rest)
-		}
-		b := rest[:n]
-		rest = rest[n:]
-		return b
-	}
-	number := func(size int) uint64 {
-		var n uint64
-		for _, c := range take(size) {
-			n = n<<8 | uint64(c)
-		}
-		return n
-	}
+	p := &payloadReader{rest: payload}
+	take, number := p.take, p.number
 	text := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 	switch r.name {
 	case "ready", "pong", "shutdown_ack":
@@ -211,10 +257,14 @@ func decodeFrame(head []byte, payload []byte) (*received, error) {
 	case "error":
 		r.put("message", take(int(number(2))))
 	default:
+		if m := extensionNamed(r.name); m.decode != nil {
+			m.decode(r, p)
+			break
+		}
 		return nil, fmt.Errorf("the agent sent a frame of type 0x%02X (%s), which no guest sends: payload %s", head[4], r.name, quoted(payload))
 	}
-	if short || len(rest) > 0 {
-		return nil, fmt.Errorf("the agent sent a bad %s: payload %s: short %v, %d bytes too many", r.name, quoted(payload), short, len(rest))
+	if p.short || len(p.rest) > 0 {
+		return nil, fmt.Errorf("the agent sent a bad %s: payload %s: short %v, %d bytes too many", r.name, quoted(payload), p.short, len(p.rest))
 	}
 	return r, nil
 }

@@ -14,8 +14,8 @@ const (
 
 // addFacts says what the agent and its machine are, a few kB in all.
 func (a *Agent) addFacts(f *framing.Facts) {
-	a.collect(1 << 10)
-	buf := a.loop.Scratch()
+	a.collect(factsGarbage)
+	buf := make([]byte, kernelFile)
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		f.Add("kernel", unix.ByteSliceToString(u.Release[:]))

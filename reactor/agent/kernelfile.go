@@ -2,6 +2,10 @@ package agent
 
 import "golang.org/x/sys/unix"
 
+// kernelFile is enough for the files that are read, in bytes, and what the kernel gives at once of those that are longer. The loop's
+// scratch will not do where a request is handled: more of them may lie in it.
+const kernelFile = 4 << 10
+
 // writeFile writes a small file of the kernel's, and readFile reads one, as far as one read gives it.
 func writeFile(path, text string) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)

@@ -98,10 +98,9 @@ func (w *pressure) Failed(value any, stack []byte) {
 //
 //	some avg10=0.00 avg60=0.00 avg300=0.00 total=0
 func (w *pressure) produce() (more bool) {
-	a := w.conn.agent
-	a.collect(0)
-	buf := a.loop.Scratch()[:256]
-	n, err := unix.Pread(w.FD(), buf, 0)
+	w.conn.agent.collect(errorGarbage)
+	var buf [256]byte
+	n, err := unix.Pread(w.FD(), buf[:], 0)
 	if err != nil {
 		return false
 	}

@@ -43,6 +43,8 @@ const (
 	connGarbage    = 2 << 10
 	fileGarbage    = 512
 	errorGarbage   = 256
+	factsGarbage   = 24 << 10
+	statsGarbage   = 10 << 10
 )
 
 // collect counts garbage, and collects it when it is much.

@@ -16,8 +16,8 @@ func (c *conn) stats(p *framing.Part) error {
 
 // addFigures reads them. What cannot be read is left out.
 func (a *Agent) addFigures(f *framing.Figures) {
-	a.collect(0)
-	buf := a.loop.Scratch()
+	a.collect(statsGarbage)
+	buf := make([]byte, kernelFile)
 	readFigures("/proc/meminfo", buf, func(name string, kib uint64) {
 		for _, m := range [...][2]string{
 			{"MemTotal", "memory.total"}, {"MemFree", "memory.free"}, {"MemAvailable", "memory.available"},
