@@ -33,7 +33,7 @@ func TestMachine(t *testing.T) {
 // extended connects and says hello.
 func (s *served) extended(t *testing.T) *raw {
 	t.Helper()
-	r := dialRaw(t, s.UDS())
+	r := dialRaw(t, s.UDS(), "1000")
 	r.want(framing.TypeReady, 0, "")
 	r.hello()
 	return r
@@ -115,7 +115,7 @@ func (r *raw) figures(seq uint32) map[string]uint64 {
 }
 
 func testFacts(t *testing.T, s *served) {
-	r := dialRaw(t, s.UDS())
+	r := dialRaw(t, s.UDS(), "1000")
 	r.want(framing.TypeReady, 0, "")
 	features, epoch, facts := r.hello()
 	const machine = framing.FeatureStats | framing.FeaturePressure | framing.FeatureRestore | framing.FeatureFreeze | framing.FeaturePower
