@@ -49,6 +49,8 @@ type Facts struct {
 }
 
 // Add appends a fact. A name is cut to 255 bytes and a value to MaxText; of more than 65535 facts the later ones are left out.
+//
+//go:noinline
 func (f *Facts) Add(name, value string) {
 	if f.n == maxCount {
 		return

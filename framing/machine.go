@@ -8,6 +8,8 @@ type Figures struct {
 }
 
 // Add appends a figure. A name is cut to 255 bytes; of more than 65535 figures the later ones are left out.
+//
+//go:noinline
 func (f *Figures) Add(name string, value uint64) {
 	if f.n == maxCount {
 		return

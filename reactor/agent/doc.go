@@ -7,10 +7,14 @@
 //	conn.Input ─ decoder ─▶ frame/piece ─┬─▶ exec ──▶ command ── capture ×2 ──▶ result ──▶ conn.send
 //	                                     ├─▶ upload ─ staging ─▶ rename, copying or sudo ──▶ reply
 //	                                     ├─▶ syncer ──▶ reply
+//	                                     ├─▶ extended ─▶ facts, stats, pressure, restore, freezer, power ──▶ done, figures
 //	                                     └─▶ pong, error
 //
 // Small replies are encoded into the connection's output buffer. What may be long, a command's output, is a
 // [reactor.Source], which is asked for the next bytes when the host has taken those before.
+//
+// What may take as long as a disk does, a sync or a freeze, is a job: a child, this very program, does it (job.go). While the disk is frozen
+// the agent itself keeps off it; freeze.go says how. The way down of a machine is down.go's, and ends with the disk settled and the host told.
 //
 // Everything that a host or a command can make grow has a limit; they stand in limits.go.
 package agent
