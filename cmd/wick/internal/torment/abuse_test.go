@@ -130,8 +130,8 @@ func (r *raw) frame() (typ byte, seq uint32, payload []byte, err error) {
 // a file would tell.
 func garbageFrame(w *world, r *rand.Rand, seq uint32) (frame []byte, answer byte) {
 	typ := byte(r.IntN(256))
-	if typ == tShutdown {
-		typ++ // it would be one whatever it carries
+	if typ == tShutdown || typ == tHello {
+		typ++ // the one is a request whatever it carries, the other if that is two bytes
 	}
 	payload := noise(r, r.IntN(200))
 	switch typ = []byte{typ, tExec, tSpawn, tWriteFile}[r.IntN(4)]; typ {

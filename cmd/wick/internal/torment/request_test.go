@@ -108,7 +108,9 @@ func (h *host) stranger() *request {
 	guests := []byte{tReady, tPong, tExecResult, tWriteFileResult, tSpawnResult, tExit, tShutdownAck}
 	typ := guests[h.r.IntN(len(guests))]
 	if h.r.IntN(2) == 0 {
-		typ = tShutdownAck + 1 + byte(h.r.IntN(int(tError-tShutdownAck)-1))
+		if typ = tShutdownAck + 1 + byte(h.r.IntN(int(tError-tShutdownAck)-1)); typ == tHello {
+			typ++ // it may be one, and then all of the extension is known
+		}
 	}
 	return &request{
 		what: fmt.Sprintf("frame of type 0x%02X", typ), seq: seq, frame: frameOf(typ, seq, noise(h.r, someSize(h.r, 200<<10))),

@@ -20,6 +20,7 @@ const (
 	tExit
 	tShutdown
 	tShutdownAck
+	tHello byte = 0x20
 	tError byte = 0xff
 )
 
