@@ -29,7 +29,10 @@ type Loop struct {
 	orphans bool          // ReapOrphans left some for the next turn
 
 	children []*Child
-	scratch  []byte // the read buffer of every stream that has nothing kept over
+	env      []string // of SetEnv
+	envv     []*byte  // the same, for the kernel
+	slowFork bool     // the kernel has not what fork needs
+	scratch  []byte   // the read buffer of every stream that has nothing kept over
 	buffers  *Pool
 	stopped  bool
 }
@@ -113,8 +116,14 @@ func (l *Loop) turn() error {
 	return nil
 }
 
-// wait fetches events. It uses a blocking system call that the runtime knows of when it may block: a raw one would be
-// interrupted by the runtime's preemption signal every 10 ms for as long as the machine is idle.
+// shortWait is how long a wait lasts that the runtime does not know of, in milliseconds.
+const shortWait = 2
+
+// wait fetches events, in two steps if they are long in coming. A blocking system call that the runtime knows of has it look, 20 us later,
+// whether the processor is wanted elsewhere, take it away, and wake a thread of its own when the call returns: for a host that sends one
+// ping after the other that is as much work again as the ping. One that it does not know of is interrupted by its preemption
+// signal every 10 ms for as long as the machine is idle. So the first wait is one of these and short, and only one that nobody
+// has ended by then is of the other kind: a machine that goes idle is waked once more.
 func (l *Loop) wait() (int, error) {
 	timeout := -1
 	if l.orphans || l.stopped || len(l.dirty) > 0 {
@@ -122,7 +131,17 @@ func (l *Loop) wait() (int, error) {
 	} else if len(l.timers) > 0 {
 		timeout = milliseconds(min(l.timers[0].when-Now(), maxWait))
 	}
-	n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
+	short := timeout
+	if timeout < 0 || timeout > shortWait {
+		short = shortWait
+	}
+	n, err := pollEvents(l.epfd, l.events[:], short)
+	if n == 0 && err == nil && short != timeout {
+		if timeout > 0 {
+			timeout -= shortWait
+		}
+		n, err = unix.EpollWait(l.epfd, l.events[:], timeout)
+	}
 	if err == unix.EINTR {
 		// A signal, whose eventfd is readable now; or the process was stopped and goes on (signal(7)). What has happened comes before the
 		// timers that are due: a command that ended in time must not be found too late.
