@@ -35,6 +35,7 @@ type Loop struct {
 	scratch  []byte   // the read buffer of every stream that has nothing kept over
 	buffers  *Pool
 	stopped  bool
+	lively   bool // the last wait had events
 }
 
 // New makes a loop whose streams take their buffers from a pool of the given number of buffers of [BufferSize] bytes. The
@@ -116,14 +117,11 @@ func (l *Loop) turn() error {
 	return nil
 }
 
-// shortWait is how long a wait lasts that the runtime does not know of, in milliseconds.
-const shortWait = 2
-
-// wait fetches events, in two steps if they are long in coming. A blocking system call that the runtime knows of has it look, 20 us later,
-// whether the processor is wanted elsewhere, take it away, and wake a thread of its own when the call returns: for a host that sends one
-// ping after the other that is as much work again as the ping. One that it does not know of is interrupted by its preemption
-// signal every 10 ms for as long as the machine is idle. So the first wait is one of these and short, and only one that nobody
-// has ended by then is of the other kind: a machine that goes idle is waked once more.
+// wait fetches events, in one of two ways. A system call that the runtime knows to block has it look 20 us later whether the
+// processor is wanted elsewhere, take it away, and wake a thread of its own when the call returns: for a host that sends one ping after the
+// other that is as much work again as a ping. One that it does not know of is interrupted by its preemption signal after 10 ms,
+// and again and again for as long as nothing happens. So while events come the wait is of the second kind, and the signal is what
+// ends it when they no longer do; then it is of the first, for as long as it takes.
 func (l *Loop) wait() (int, error) {
 	timeout := -1
 	if l.orphans || l.stopped || len(l.dirty) > 0 {
@@ -131,15 +129,11 @@ func (l *Loop) wait() (int, error) {
 	} else if len(l.timers) > 0 {
 		timeout = milliseconds(min(l.timers[0].when-Now(), maxWait))
 	}
-	short := timeout
-	if timeout < 0 || timeout > shortWait {
-		short = shortWait
-	}
-	n, err := pollEvents(l.epfd, l.events[:], short)
-	if n == 0 && err == nil && short != timeout {
-		if timeout > 0 {
-			timeout -= shortWait
-		}
+	var n int
+	var err error
+	if l.lively {
+		n, err = pollEvents(l.epfd, l.events[:], timeout)
+	} else {
 		n, err = unix.EpollWait(l.epfd, l.events[:], timeout)
 	}
 	if err == unix.EINTR {
@@ -147,6 +141,7 @@ func (l *Loop) wait() (int, error) {
 		// timers that are due: a command that ended in time must not be found too late.
 		n, err = unix.EpollWait(l.epfd, l.events[:], 0)
 	}
+	l.lively = n > 0
 	if err == unix.EINTR {
 		return 0, nil
 	}
