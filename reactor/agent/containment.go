@@ -240,7 +240,7 @@ func (g *cgroup) kill() error {
 // populated reports whether a process is in the cgroup. Zombies are not counted.
 func (g *cgroup) populated() bool {
 	var buf [256]byte
-	n, err := readFile(g.name+"/cgroup.events", buf[:])
+	n, err := readFileAt(g.dir, "cgroup.events", buf[:])
 	if isErrno(err, unix.ENOENT) || isErrno(err, unix.ENODEV) {
 		g.killed = true // somebody removed it, which takes that nothing was in it
 		return false
@@ -263,7 +263,7 @@ func (g *cgroup) outOfMemory() uint32 {
 		return 0
 	}
 	var buf [256]byte
-	n, err := readFile(g.name+"/memory.events", buf[:])
+	n, err := readFileAt(g.dir, "memory.events", buf[:])
 	if err != nil {
 		return 0
 	}
@@ -295,7 +295,11 @@ func writeFile(path, text string) error {
 }
 
 func readFile(path string, buf []byte) (int, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return readFileAt(unix.AT_FDCWD, path, buf)
+}
+
+func readFileAt(dir int, path string, buf []byte) (int, error) {
+	fd, err := unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, opError("open", path, err)
 	}

@@ -14,6 +14,7 @@ func (a *Agent) childEnv(added framing.Env) []string {
 	if added.Len() == 0 {
 		return nil
 	}
+	a.garbage += envGarbage
 	size := 16
 	for size < 2*(len(a.env)+added.Len()) {
 		size *= 2
