@@ -61,10 +61,15 @@ func each(b *testing.B, f func(b *testing.B, a *agent)) {
 	}
 }
 
+// building is held while an agent is built and started: tests that are parallel want the same one.
+var building sync.Mutex
+
 // start builds the agent if it is not yet and starts it.
 func start(b testing.TB, i int) *agent {
 	spec := agents[i]
-	a := &agent{name: spec.name, binary: filepath.Join(dir(), spec.name), socket: filepath.Join(dir(), spec.name+".sock")}
+	a := &agent{name: spec.name, binary: filepath.Join(dir(), spec.name), socket: filepath.Join(b.TempDir(), "s")}
+	building.Lock()
+	defer building.Unlock()
 	if _, err := os.Stat(a.binary); err != nil {
 		args := append(spec.build[1:len(spec.build):len(spec.build)], a.binary)
 		if p := packages[spec.name]; p != "" {
@@ -76,7 +81,6 @@ func start(b testing.TB, i int) *agent {
 			b.Skipf("%s cannot be built (apt-get install gcc libc6-dev): %v\n%s", spec.name, err, out)
 		}
 	}
-	os.Remove(a.socket)
 	a.cmd = exec.Command(a.binary, append(spec.args, a.socket)...)
 	// The same for all: what is inherited by their commands costs each of these.
 	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
