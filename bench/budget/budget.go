@@ -24,8 +24,8 @@ const (
 	Threads       = 5    // main, the runtime's monitor, two for collections, one to come and go
 	IdleSwitches  = 0    // context switches while nothing happens
 	IdleCPU       = 0    // CPU time, in microseconds, while nothing happens
-	InitRSS       = 3000 // process 1 of a machine with 128 MiB
-	InitAnon      = 800
+	InitRSS       = 2000 // process 1 of a machine with 128 MiB
+	InitAnon      = 780
 	InitThreads   = 5
 )
 
