@@ -55,7 +55,8 @@ func fork(cmd *Command, argv, envv []*byte) (pid, pidfd int, err error, unable b
 	}
 	if pid = vfork(&a); pid < 0 {
 		err = unix.Errno(-pid)
-		return 0, -1, err, err == unix.ENOSYS || err == unix.EINVAL
+		// Some filters say EPERM of what they do not know; with a cgroup it may be about that.
+		return 0, -1, err, err == unix.ENOSYS || err == unix.EINVAL || err == unix.EPERM && cmd.Cgroup == 0
 	}
 	if a.err != 0 {
 		unix.Close(int(int32(a.pidfd)))

@@ -269,8 +269,17 @@ int main(int argc, char **argv)
 			/* close alone is not enough: a child that is between vfork and exec has the descriptor too. */
 			epoll_ctl(ep, EPOLL_CTL_DEL, s->fd, NULL);
 			close(s->fd);
-			if (s->command && --s->command->open == 0)
-				ended(s->command);
+			if (s->command) {
+				if (--s->command->open == 0)
+					ended(s->command);
+				continue;
+			}
+			/* A command of it may still point to it: it stays, without what makes it large. */
+			s->fd = -1;
+			free(s->data.p);
+			free(s->conn->out.p);
+			memset(&s->data, 0, sizeof s->data);
+			memset(&s->conn->out, 0, sizeof s->conn->out);
 		}
 	}
 }

@@ -32,11 +32,12 @@ func TestFiguresBeside(t *testing.T) {
 		t.Skip("measures for a minute: scripts/bench gives it -guest.rounds")
 	}
 	l := needLab(t)
+	for range *rounds {
+		reportBoot(t, l)
+	}
 	c := usual(t, l)
-	c.MemoryMiB = 128
-	c.InitArgs = append(c.InitArgs, "--log-level=debug")
+	c.MemoryMiB = 512 // the floor and the naive agent hold whole files and outputs in memory, several times
 	v, conn := boot(t, l, c)
-	reportBoot(t, v, conn)
 	for _, a := range beside {
 		if a.port != 1000 {
 			install(t, v, conn, a.name, a.port)
@@ -56,8 +57,16 @@ func printLine(name, agent string, figure float64, unit string) {
 	fmt.Printf("BenchmarkGuest%s/agent=%s 1 %g %s\n", name, agent, figure, unit)
 }
 
-// reportBoot tells of the way up by the guest's own clock, and of what process 1 is then.
-func reportBoot(t *testing.T, v *vm, conn *client.Client) {
+// reportBoot boots a machine with 128 MiB and tells of the way up by the guest's own clock, and of what process 1 is then.
+func reportBoot(t *testing.T, l *lab) {
+	c := usual(t, l)
+	c.MemoryMiB = 128
+	c.InitArgs = []string{"--log-level=debug"} // for the times of the steps
+	v, conn := boot(t, l, c)
+	defer func() {
+		v.Kill()
+		v.free()
+	}()
 	up := v.console.await(t, "info up kernel=", 1)
 	kernel := micros(t, up)
 	ready := micros(t, v.console.await(t, "uptime=", 1))
