@@ -22,8 +22,8 @@ var agents = []struct {
 	args  []string
 }{
 	{"floor", []string{"cc", "-O2", "-static", "-Wno-unused-result", "floor/floor.c", "-o"}, nil},
-	{"wick", []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o"}, []string{"--unix-socket"}},
-	{"naive", []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o"}, nil},
+	{"wick", []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"}, []string{"--unix-socket"}},
+	{"naive", []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"}, nil},
 }
 
 var packages = map[string]string{"wick": "wick/cmd/vsock-agent", "naive": "wick/bench/naive"}
@@ -61,10 +61,15 @@ func each(b *testing.B, f func(b *testing.B, a *agent)) {
 	}
 }
 
+// building is held while an agent is built and started: tests that are parallel want the same one.
+var building sync.Mutex
+
 // start builds the agent if it is not yet and starts it.
 func start(b testing.TB, i int) *agent {
 	spec := agents[i]
-	a := &agent{name: spec.name, binary: filepath.Join(dir(), spec.name), socket: filepath.Join(dir(), spec.name+".sock")}
+	a := &agent{name: spec.name, binary: filepath.Join(dir(), spec.name), socket: filepath.Join(b.TempDir(), "s")}
+	building.Lock()
+	defer building.Unlock()
 	if _, err := os.Stat(a.binary); err != nil {
 		args := append(spec.build[1:len(spec.build):len(spec.build)], a.binary)
 		if p := packages[spec.name]; p != "" {
@@ -76,8 +81,9 @@ func start(b testing.TB, i int) *agent {
 			b.Skipf("%s cannot be built (apt-get install gcc libc6-dev): %v\n%s", spec.name, err, out)
 		}
 	}
-	os.Remove(a.socket)
 	a.cmd = exec.Command(a.binary, append(spec.args, a.socket)...)
+	// The same for all: what is inherited by their commands costs each of these.
+	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
 	var stderr bytes.Buffer
 	a.cmd.Stderr = &stderr
 	if err := a.cmd.Start(); err != nil {
@@ -133,6 +139,32 @@ func (a *agent) status(b testing.TB, key string) float64 {
 		b.Fatal(err)
 	}
 	return n
+}
+
+// peak is by how much f raises the peak of the agent's memory over what it had before, in kB.
+func (a *agent) peak(b testing.TB, f func()) float64 {
+	// Writing 5 sets the peak to what is there now; proc_pid_clear_refs(5).
+	if err := os.WriteFile("/proc/"+strconv.Itoa(a.cmd.Process.Pid)+"/clear_refs", []byte("5"), 0); err != nil {
+		b.Fatal(err)
+	}
+	before := a.status(b, "VmHWM")
+	f()
+	return a.status(b, "VmHWM") - before
+}
+
+// cpu is the CPU time that the agent's threads have had.
+func (a *agent) cpu(b testing.TB) (total time.Duration) {
+	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/task/*/schedstat")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, t := range tasks {
+		text, _ := os.ReadFile(t)
+		first, _, _ := strings.Cut(string(text), " ")
+		n, _ := strconv.ParseInt(first, 10, 64)
+		total += time.Duration(n)
+	}
+	return total
 }
 
 // switches is how often the agent's threads were switched to and from.

@@ -4,5 +4,6 @@
 //
 //	go test -bench . ./bench
 //
-// The floor needs a C compiler. Nothing imports this package.
+// scripts/bench does that in rounds and makes the README's table of them (command table). The floor needs a C compiler. What has no speed is
+// also held to a budget, by tests: see package budget. Nothing imports these packages, but tests the budget.
 package bench

@@ -37,7 +37,7 @@ func connect(path string) (*host, error) {
 	return h, nil
 }
 
-func dial(b *testing.B, a *agent) *host {
+func dial(b testing.TB, a *agent) *host {
 	h, err := connect(a.socket)
 	if err != nil {
 		b.Fatal(err)
@@ -98,14 +98,14 @@ func (h *host) next() (t framing.Type, seq uint32, payload []byte, err error) {
 }
 
 // ask sends a request and reads the reply.
-func (h *host) ask(b *testing.B, request []byte, want framing.Type) []byte {
+func (h *host) ask(b testing.TB, request []byte, want framing.Type) []byte {
 	if err := h.write(request); err != nil {
 		b.Fatal(err)
 	}
 	return h.reply(b, want)
 }
 
-func (h *host) reply(b *testing.B, want framing.Type) []byte {
+func (h *host) reply(b testing.TB, want framing.Type) []byte {
 	t, _, payload, err := h.next()
 	if err != nil || t != want {
 		b.Fatalf("got %v %q (%v), want %v", t, payload, err, want)

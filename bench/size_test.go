@@ -2,13 +2,16 @@ package bench
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"wick/framing"
 )
 
-// BenchmarkFootprint reports what an agent is when it does nothing, and after some work. It has no speed.
+// BenchmarkFootprint reports what an agent is when it does nothing, what its peak grows by in the largest requests, and what is left of it
+// after everything that the other benchmarks do. It has no speed.
 func BenchmarkFootprint(b *testing.B) {
 	each(b, func(b *testing.B, a *agent) {
 		for b.Loop() {
@@ -19,17 +22,92 @@ func BenchmarkFootprint(b *testing.B) {
 		}
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(float64(info.Size())/1e6, "binary-MB")
+		switches, cpu := idle(b, a)
+		b.ReportMetric(float64(switches), "idle-switches")
+		b.ReportMetric(float64(cpu.Microseconds()), "idle-cpu-us")
 		b.ReportMetric(a.status(b, "VmRSS"), "idle-RSS-kB")
 		b.ReportMetric(a.status(b, "RssAnon"), "idle-anon-kB")
-		before := a.switches(b)
-		time.Sleep(3 * time.Second) // the measurement itself: how often it wakes in this time
-		b.ReportMetric(float64(a.switches(b)-before), "idle-switches")
+		threads := a.status(b, "Threads")
+
 		h := dial(b, a)
-		for range 500 {
-			h.ask(b, execFrame("echo x"), framing.TypeExecResult)
-		}
-		h.ask(b, execFrame("head -c 15728640 /dev/zero"), framing.TypeExecResult)
+		h.ask(b, execFrame("true"), framing.TypeExecResult) // the pages of the program that come in with a small one are no cost of size
+		h.ask(b, fileFrame(1), framing.TypeWriteFileResult)
+		b.ReportMetric(a.peak(b, func() { h.ask(b, execFrame(longOutput), framing.TypeExecResult) }), "stdout-grown-kB")
+		frame := fileFrame(large)
+		b.ReportMetric(a.peak(b, func() { h.ask(b, frame, framing.TypeWriteFileResult) }), "write-grown-kB")
+		work(b, h)
 		b.ReportMetric(a.status(b, "VmRSS"), "worked-RSS-kB")
-		b.ReportMetric(a.status(b, "Threads"), "threads")
+		b.ReportMetric(max(threads, a.status(b, "Threads")), "threads")
 	})
+}
+
+// BenchmarkInit reports the size of vm-init, which has no like.
+func BenchmarkInit(b *testing.B) {
+	b.Run("agent=wick", func(b *testing.B) {
+		binary := filepath.Join(dir(), "vm-init")
+		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "wick/cmd/vm-init")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=nogreenteagc")
+		if out, err := build.CombinedOutput(); err != nil {
+			b.Fatalf("%v\n%s", err, out)
+		}
+		info, err := os.Stat(binary)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(float64(info.Size())/1e6, "binary-MB")
+	})
+}
+
+// idle is what an agent does in three seconds in which nothing is asked. The first window has what was left to do at the start; one that
+// is interrupted by the rest of the machine is looked at again.
+func idle(b testing.TB, a *agent) (switches int, cpu time.Duration) {
+	const window, tries = 3 * time.Second, 4
+	for range tries {
+		s, c := a.switches(b), a.cpu(b)
+		time.Sleep(window) // the measurement itself
+		switches, cpu = a.switches(b)-s, a.cpu(b)-c
+		if switches == 0 && cpu == 0 {
+			break
+		}
+	}
+	return switches, cpu
+}
+
+// work is some of everything.
+func work(b testing.TB, h *host) {
+	batch := pings(1024)
+	for range 20 {
+		if err := h.write(batch); err != nil {
+			b.Fatal(err)
+		}
+		if err := h.fill(len(batch)); err != nil {
+			b.Fatal(err)
+		}
+		h.buf = nil
+	}
+	exec := execFrame("echo x")
+	for range 200 {
+		h.ask(b, exec, framing.TypeExecResult)
+	}
+	for range 4 {
+		for range 64 {
+			h.write(exec)
+		}
+		for range 64 {
+			h.reply(b, framing.TypeExecResult)
+		}
+	}
+	h.ask(b, execFrame(longOutput), framing.TypeExecResult)
+	for _, size := range []int{4 << 10, large} {
+		h.ask(b, fileFrame(size), framing.TypeWriteFileResult)
+	}
+}
+
+// fileFrame writes a file of that size.
+func fileFrame(size int) []byte {
+	w := framing.WriteFile{Path: []byte(filepath.Join(dir(), "file")), Size: size}
+	return append(framing.AppendWriteFileHead(nil, 1, &w), make([]byte, size)...)
 }

@@ -30,9 +30,9 @@ func run(t *testing.T, l *Loop, cmd *Command) (status unix.WaitStatus) {
 	return status
 }
 
-func TestChildStatus(t *testing.T) {
-	t.Parallel()
-	l := newLoop(t, 0)
+func TestChildStatus(t *testing.T) { ways(t, testChildStatus) }
+
+func testChildStatus(t *testing.T, l *Loop) {
 	for _, code := range []int{0, 1, 42, 255} {
 		if got := run(t, l, shell(t, fmt.Sprintf("exit %d", code))); !got.Exited() || got.ExitStatus() != code {
 			t.Errorf("exit %d: %#x", code, got)
@@ -46,9 +46,9 @@ func TestChildStatus(t *testing.T) {
 	quiet(t, l)
 }
 
-func TestSpawnErrors(t *testing.T) {
-	t.Parallel()
-	l := newLoop(t, 0)
+func TestSpawnErrors(t *testing.T) { ways(t, testSpawnErrors) }
+
+func testSpawnErrors(t *testing.T, l *Loop) {
 	plain := t.TempDir() + "/plain"
 	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
@@ -210,9 +210,9 @@ func TestChildWhoseStatusIsLost(t *testing.T) {
 }
 
 // The child has the three descriptors that it was given, and no other, however many are open here.
-func TestChildDescriptors(t *testing.T) {
-	t.Parallel()
-	l := newLoop(t, 0)
+func TestChildDescriptors(t *testing.T) { ways(t, testChildDescriptors) }
+
+func testChildDescriptors(t *testing.T, l *Loop) {
 	inR, inW := pipe(t)
 	outR, outW := pipe(t)
 	errR, errW := pipe(t)

@@ -29,9 +29,13 @@ type Loop struct {
 	orphans bool          // ReapOrphans left some for the next turn
 
 	children []*Child
-	scratch  []byte // the read buffer of every stream that has nothing kept over
+	env      []string // of SetEnv
+	envv     []*byte  // the same, for the kernel
+	slowFork bool     // the kernel has not what fork needs
+	scratch  []byte   // the read buffer of every stream that has nothing kept over
 	buffers  *Pool
 	stopped  bool
+	lively   bool // the last wait had events
 }
 
 // New makes a loop whose streams take their buffers from a pool of the given number of buffers of [BufferSize] bytes. The
@@ -113,8 +117,11 @@ func (l *Loop) turn() error {
 	return nil
 }
 
-// wait fetches events. It uses a blocking system call that the runtime knows of when it may block: a raw one would be
-// interrupted by the runtime's preemption signal every 10 ms for as long as the machine is idle.
+// wait fetches events, in one of two ways. A system call that the runtime knows to block has it look 20 us later whether the
+// processor is wanted elsewhere, take it away, and wake a thread of its own when the call returns: for a host that sends one ping after the
+// other that is as much work again as a ping. One that it does not know of is interrupted by its preemption signal after 10 ms,
+// and again and again for as long as nothing happens. So while events come the wait is of the second kind, and the signal is what
+// ends it when they no longer do; then it is of the first, for as long as it takes.
 func (l *Loop) wait() (int, error) {
 	timeout := -1
 	if l.orphans || l.stopped || len(l.dirty) > 0 {
@@ -122,12 +129,19 @@ func (l *Loop) wait() (int, error) {
 	} else if len(l.timers) > 0 {
 		timeout = milliseconds(min(l.timers[0].when-Now(), maxWait))
 	}
-	n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
+	var n int
+	var err error
+	if l.lively {
+		n, err = pollEvents(l.epfd, l.events[:], timeout)
+	} else {
+		n, err = unix.EpollWait(l.epfd, l.events[:], timeout)
+	}
 	if err == unix.EINTR {
 		// A signal, whose eventfd is readable now; or the process was stopped and goes on (signal(7)). What has happened comes before the
 		// timers that are due: a command that ended in time must not be found too late.
 		n, err = unix.EpollWait(l.epfd, l.events[:], 0)
 	}
+	l.lively = n > 0
 	if err == unix.EINTR {
 		return 0, nil
 	}

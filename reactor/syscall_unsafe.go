@@ -40,3 +40,12 @@ func accept(fd int) (int, Peer, error) {
 	}
 	return int(n), Peer{from.Cid, from.Port}, nil
 }
+
+// pollEvents is epoll_wait(2), blocking and unknown to the runtime: its preemption signal may end it with EINTR.
+func pollEvents(epfd int, events []unix.EpollEvent, milliseconds int) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(milliseconds), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}

@@ -3,6 +3,8 @@
  * loses it at the first surprise. It is what the agent is measured against, and good for nothing else.
  *
  *   cc -O2 -static -o floor floor.c && ./floor /tmp/floor.sock
+ *
+ * In a machine it listens on a vsock port: ./floor vsock:2000.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,6 +21,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <linux/vm_sockets.h>
 
 struct bytes {
 	char *p;
@@ -211,23 +214,35 @@ static void frames(struct conn *c)
 		flush(c);
 }
 
+static int listen_at(const char *where)
+{
+	struct sockaddr_un u = {.sun_family = AF_UNIX};
+	struct sockaddr_vm v = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY};
+	int vsock = strncmp(where, "vsock:", 6) == 0;
+	int fd = socket(vsock ? AF_VSOCK : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (vsock) {
+		v.svm_port = atoi(where + 6);
+	} else {
+		strncpy(u.sun_path, where, sizeof u.sun_path - 1);
+		unlink(where);
+	}
+	if (bind(fd, vsock ? (void *)&v : (void *)&u, vsock ? sizeof v : sizeof u) || listen(fd, 64)) {
+		perror(where);
+		exit(1);
+	}
+	return fd;
+}
+
 int main(int argc, char **argv)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	struct source listener = {0};
 	struct epoll_event events[128];
 	if (argc != 2)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
-	strncpy(a.sun_path, argv[1], sizeof a.sun_path - 1);
-	unlink(argv[1]);
 	ep = epoll_create1(EPOLL_CLOEXEC);
 	null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(listener.fd, (struct sockaddr *)&a, sizeof a) || listen(listener.fd, 64)) {
-		perror(argv[1]);
-		return 1;
-	}
+	listener.fd = listen_at(argv[1]);
 	watch(&listener);
 	for (;;) {
 		int n = epoll_wait(ep, events, 128, -1);
@@ -254,8 +269,17 @@ int main(int argc, char **argv)
 			/* close alone is not enough: a child that is between vfork and exec has the descriptor too. */
 			epoll_ctl(ep, EPOLL_CTL_DEL, s->fd, NULL);
 			close(s->fd);
-			if (s->command && --s->command->open == 0)
-				ended(s->command);
+			if (s->command) {
+				if (--s->command->open == 0)
+					ended(s->command);
+				continue;
+			}
+			/* A command of it may still point to it: it stays, without what makes it large. */
+			s->fd = -1;
+			free(s->data.p);
+			free(s->conn->out.p);
+			memset(&s->data, 0, sizeof s->data);
+			memset(&s->conn->out, 0, sizeof s->conn->out);
 		}
 	}
 }

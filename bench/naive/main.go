@@ -1,4 +1,4 @@
-// Command naive is the agent as one would write it with Go's standard library: net, a goroutine per connection and per
+// Command naive is the agent as one would write it in Go: net (and mdlayher/vsock in a machine), a goroutine per connection and per
 // command, os/exec. It speaks ping, the short exec and write_file, and it is what wick's agent is compared with.
 package main
 
@@ -14,17 +14,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/mdlayher/vsock"
 )
 
 func main() {
 	if len(os.Args) != 2 {
-		log.Fatal("usage: naive SOCKET")
+		log.Fatal("usage: naive SOCKET | vsock:PORT")
 	}
-	os.Remove(os.Args[1])
-	l, err := net.Listen("unix", os.Args[1])
+	l, err := listen(os.Args[1])
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -35,6 +38,18 @@ func main() {
 		}
 		go serve(c)
 	}
+}
+
+func listen(where string) (net.Listener, error) {
+	if port, ok := strings.CutPrefix(where, "vsock:"); ok {
+		n, err := strconv.ParseUint(port, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		return vsock.Listen(uint32(n), nil)
+	}
+	os.Remove(where)
+	return net.Listen("unix", where)
 }
 
 // host is a connection: its frames are written whole, by whoever has one.

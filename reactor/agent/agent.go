@@ -118,6 +118,9 @@ func New(cfg Config) (*Agent, error) {
 }
 
 func (a *Agent) open() (err error) {
+	if err := a.loop.SetEnv(a.env); err != nil {
+		return err
+	}
 	if a.cfg.Signals {
 		if err := a.takeSignals(); err != nil {
 			return err

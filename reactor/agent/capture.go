@@ -35,7 +35,7 @@ func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err 
 		return -1, opError("pipe", "command", err)
 	}
 	// Only our end: a command does not expect an output that is not ready.
-	unix.SetNonblock(p[0], true)
+	unix.FcntlInt(uintptr(p[0]), unix.F_SETFL, unix.O_NONBLOCK)
 	a.loop.Attach(&o.pipe, p[0], o)
 	o.pipe.Want(reactor.Read)
 	return p[1], nil

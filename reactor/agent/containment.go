@@ -82,7 +82,7 @@ const memoryReserve = 8 << 10
 
 // limitMemory bounds what all commands have together.
 func (t *containment) limitMemory(buf []byte) {
-	if available := readFigure("/proc/meminfo", "MemAvailable", buf); available > 4*memoryReserve {
+	if available := readFigure(unix.AT_FDCWD, "/proc/meminfo", "MemAvailable", buf); available > 4*memoryReserve {
 		writeFile(t.path+"/memory.max", num(int64(available-memoryReserve)<<10))
 	}
 }
@@ -224,7 +224,7 @@ func (g *cgroup) kill() error {
 func (g *cgroup) populated() bool {
 	var buf [256]byte
 	populated := false
-	err := readFigures(g.name+"/cgroup.events", buf[:], func(name string, value uint64) {
+	err := readFigures(g.dir, "cgroup.events", buf[:], func(name string, value uint64) {
 		populated = populated || name == "populated" && value != 0
 	})
 	if isErrno(err, unix.ENOENT) || isErrno(err, unix.ENODEV) {
@@ -241,7 +241,7 @@ func (g *cgroup) outOfMemory() uint32 {
 		return 0
 	}
 	var buf [256]byte
-	total := uint32(readFigure(g.name+"/memory.events", "oom_kill", buf[:]))
+	total := uint32(readFigure(g.dir, "memory.events", "oom_kill", buf[:]))
 	if total < g.oomKills {
 		return 0 // it cannot be read any more
 	}

@@ -9,11 +9,12 @@ type environ struct {
 	table   []int32 // index+1 of the entry whose name has that hash, or a little less; its length is a power of two
 }
 
-// childEnv is the agent's own environment with the entries added.
+// childEnv is the agent's own environment with the entries added; nil, which is the same for the loop, if there are none.
 func (a *Agent) childEnv(added framing.Env) []string {
 	if added.Len() == 0 {
-		return a.env
+		return nil
 	}
+	a.garbage += envGarbage
 	size := 16
 	for size < 2*(len(a.env)+added.Len()) {
 		size *= 2

@@ -25,7 +25,7 @@ func (a *Agent) addFacts(f *framing.Facts) {
 	f.Add("agent", a.cfg.Version)
 	f.Add("pid", num(unix.Getpid()))
 	f.Add("uptime", uptime())
-	f.Add("memory.total_kib", decimal(int64(readFigure("/proc/meminfo", "MemTotal", buf))))
+	f.Add("memory.total_kib", decimal(int64(readFigure(unix.AT_FDCWD, "/proc/meminfo", "MemTotal", buf))))
 	for i := range LimitOptions {
 		o := &LimitOptions[i]
 		f.Add("limit."+o.Name[len("--max-"):], num(*o.field(&a.cfg.Limits)))

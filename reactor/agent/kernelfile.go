@@ -16,8 +16,10 @@ func writeFile(path, text string) error {
 	return wrapOp("write", path, err)
 }
 
-func readFile(path string, buf []byte) (int, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func readFile(path string, buf []byte) (int, error) { return readFileAt(unix.AT_FDCWD, path, buf) }
+
+func readFileAt(dir int, path string, buf []byte) (int, error) {
+	fd, err := unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, opError("open", path, err)
 	}
@@ -35,10 +37,10 @@ func readText(path string, buf []byte) string {
 	return string(buf[:n])
 }
 
-// readFigures reads a file of lines such as "oom_kill 3" or "MemTotal:   130864 kB": a name and, first of what follows it, a number. Other lines
+// readFigures reads a file, beside dir, of lines such as "oom_kill 3" or "MemTotal:   130864 kB": a name and, first of what follows it, a number. Other lines
 // are passed over.
-func readFigures(path string, buf []byte, found func(name string, value uint64)) error {
-	n, err := readFile(path, buf)
+func readFigures(dir int, path string, buf []byte, found func(name string, value uint64)) error {
+	n, err := readFileAt(dir, path, buf)
 	if err != nil {
 		return err
 	}
@@ -60,8 +62,8 @@ func readFigures(path string, buf []byte, found func(name string, value uint64))
 }
 
 // readFigure is one of them, 0 if it is not there.
-func readFigure(path, name string, buf []byte) (value uint64) {
-	readFigures(path, buf, func(n string, v uint64) {
+func readFigure(dir int, path, name string, buf []byte) (value uint64) {
+	readFigures(dir, path, buf, func(n string, v uint64) {
 		if n == name {
 			value = v
 		}

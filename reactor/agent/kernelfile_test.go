@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestReadFigures(t *testing.T) {
@@ -15,7 +17,7 @@ func TestReadFigures(t *testing.T) {
 	}
 	want := map[string]uint64{"MemTotal": 130864, "oom_kill": 3, "populated": 0, "VmRSS": 2048, "last": 1<<64 - 1}
 	found := 0
-	err := readFigures(path, make([]byte, 4096), func(name string, value uint64) {
+	err := readFigures(unix.AT_FDCWD, path, make([]byte, 4096), func(name string, value uint64) {
 		found++
 		if v, ok := want[name]; !ok || v != value {
 			t.Errorf("%s %d", name, value)
@@ -24,10 +26,10 @@ func TestReadFigures(t *testing.T) {
 	if err != nil || found != len(want) {
 		t.Errorf("%d figures of %d, %v", found, len(want), err)
 	}
-	if n := readFigure(path, "oom_kill", make([]byte, 4096)); n != 3 {
+	if n := readFigure(unix.AT_FDCWD, path, "oom_kill", make([]byte, 4096)); n != 3 {
 		t.Errorf("oom_kill is %d", n)
 	}
-	if err := readFigures(path+"-", nil, nil); err == nil {
+	if err := readFigures(unix.AT_FDCWD, path+"-", nil, nil); err == nil {
 		t.Error("no error for a file that is not there")
 	}
 }

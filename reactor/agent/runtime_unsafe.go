@@ -39,7 +39,8 @@ const garbageLimit = 96 << 10
 
 // What leaves garbage, and how much, in bytes; what does not stand here makes none worth mentioning.
 const (
-	commandGarbage = 4 << 10 // and a few copies of its payload, with the agent's environment
+	commandGarbage = 1 << 10 // and a few copies of its payload
+	envGarbage     = 4 << 10 // an environment of its own
 	connGarbage    = 2 << 10
 	fileGarbage    = 512
 	errorGarbage   = 256

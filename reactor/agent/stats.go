@@ -18,7 +18,7 @@ func (c *conn) stats(p *framing.Part) error {
 func (a *Agent) addFigures(f *framing.Figures) {
 	a.collect(statsGarbage)
 	buf := make([]byte, kernelFile)
-	readFigures("/proc/meminfo", buf, func(name string, kib uint64) {
+	readFigures(unix.AT_FDCWD, "/proc/meminfo", buf, func(name string, kib uint64) {
 		for _, m := range [...][2]string{
 			{"MemTotal", "memory.total"}, {"MemFree", "memory.free"}, {"MemAvailable", "memory.available"},
 			{"SwapTotal", "swap.total"}, {"SwapFree", "swap.free"},
@@ -42,7 +42,7 @@ func (a *Agent) addFigures(f *framing.Figures) {
 		f.Add("disk.files", disk.Files)
 		f.Add("disk.files_free", disk.Ffree)
 	}
-	readFigures("/proc/self/status", buf, func(name string, kib uint64) {
+	readFigures(unix.AT_FDCWD, "/proc/self/status", buf, func(name string, kib uint64) {
 		switch name {
 		case "VmRSS":
 			f.Add("agent.rss", kib<<10)

@@ -55,7 +55,6 @@ func (w *sudoWrite) run(args ...string) {
 	spec := reactor.Command{
 		Path:  a.lookPath("sudo"),
 		Args:  append([]string{"sudo", "-n"}, args...),
-		Env:   a.env,
 		Files: [3]int{w.upload.stage.fd, a.null, stderr},
 	}
 	err = a.loop.Spawn(&w.child, &spec, w)

@@ -1,15 +1,9 @@
 package guest
 
-import "testing"
+import (
+	"testing"
 
-// What process 1 may cost in a machine with 128 MiB.
-const (
-	maxRSSkB        = 3000 // VmRSS, of which maxAnonkB are RssAnon
-	maxAnonkB       = 800
-	maxThreads      = 5
-	maxIdleSwitches = 0 // context switches in five seconds in which nothing is asked
-	// maxPeakGrowthkB is how far a large frame, file or output may raise VmHWM.
-	maxPeakGrowthkB = 1023
+	"wick/bench/budget"
 )
 
 // Between the two readings nothing comes from the host, and what the command does is between it and its own children. What it
@@ -32,7 +26,7 @@ func testFigures(t *testing.T, s *served) {
 		name string
 		most int
 	}{
-		{"VmRSS", maxRSSkB}, {"RssAnon", maxAnonkB}, {"Threads", maxThreads}, {"idle", maxIdleSwitches},
+		{"VmRSS", budget.InitRSS + budget.ExtensionRSS}, {"RssAnon", budget.InitAnon + budget.ExtensionAnon}, {"Threads", budget.InitThreads}, {"idle", budget.IdleSwitches},
 	} {
 		got := figure(t, out, f.name)
 		t.Logf("%s %d", f.name, got)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"wick/bench/budget"
 	"wick/framing/client"
 )
 
@@ -35,8 +36,8 @@ func testLarge(t *testing.T, s *served) {
 				t.Errorf("the file arrived with the hash %s", got)
 			}
 			t.Logf("VmHWM was %d kB when idle, %d kB before and %d kB after", s.idleHWM, before, after)
-			if after-before > maxPeakGrowthkB {
-				t.Errorf("VmHWM grew by %d kB to %d kB, want at most %d", after-before, after, maxPeakGrowthkB)
+			if after-before > budget.PeakGrowth {
+				t.Errorf("VmHWM grew by %d kB to %d kB, want at most %d", after-before, after, budget.PeakGrowth)
 			}
 		})
 	}

@@ -1,0 +1,38 @@
+// Package budget is what the guest's programs may cost: constants, for tests alone. A change that costs more fails a test and is made
+// cheaper, or raises a number here with a reason in its commit.
+//
+// What is measured is a little less; the rest is what differs from one kernel and one start to the next. Speed is in no budget: it would
+// make tests depend on the machine. See package wick/bench for that.
+package budget
+
+// Binaries on amd64, as scripts/build makes them, in bytes: of the agent that speaks the host's protocol as it was found, and of
+// vm-init, which has it in it; and what the protocol's extension may add to each.
+const (
+	AgentBinary     = 1_710_000
+	InitBinary      = 1_870_000
+	ExtensionBinary = 250_000
+)
+
+// An agent at a Unix socket, in kB and from /proc/PID/status. VmRSS is mostly the pages of the program's file that were ever needed.
+const (
+	IdleRSS       = 1900
+	IdleAnon      = 780
+	WorkedRSS     = 3400 // after commands, large outputs and large files
+	ExtensionRSS  = 250  // what the extension's code and tables may add to VmRSS
+	ExtensionAnon = 60   // and to RssAnon
+	PeakGrowth    = 1023 // by how much the largest output or file may raise VmHWM
+	Threads       = 5    // main, the runtime's monitor, two for collections, one to come and go
+	IdleSwitches  = 0    // context switches while nothing happens
+	IdleCPU       = 0    // CPU time, in microseconds, while nothing happens
+	InitRSS       = 2000 // process 1 of a machine with 128 MiB
+	InitAnon      = 780
+	InitThreads   = 5
+)
+
+// Allocations for each operation in a connection that is open.
+const (
+	PingAllocs  = 0
+	ExecAllocs  = 10
+	ExecBytes   = 1200 // of the heap; agent.collect counts on 1 KiB
+	WriteAllocs = 14
+)

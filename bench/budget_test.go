@@ -1,0 +1,78 @@
+package bench
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"wick/bench/budget"
+	"wick/framing"
+)
+
+// wick is the agent's place among agents.
+const wick = 1
+
+// within fails where a figure is over its budget.
+func within(t *testing.T, what string, got, most float64) {
+	t.Helper()
+	t.Logf("%s: %g of %g", what, got, most)
+	if got > most {
+		t.Errorf("%s is %g, and the budget %g: see bench/budget", what, got, most)
+	}
+}
+
+func TestBinaries(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		command string
+		most    float64
+	}{{"vsock-agent", budget.AgentBinary}, {"vm-init", budget.InitBinary}} {
+		binary := filepath.Join(t.TempDir(), x.command)
+		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version=0123456", "-o", binary, "wick/cmd/"+x.command)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOEXPERIMENT=nogreenteagc")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		info, err := os.Stat(binary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		within(t, x.command+", bytes", float64(info.Size()), x.most+budget.ExtensionBinary)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the budgets are for amd64")
+	}
+	a := start(t, wick)
+	within(t, "idle VmRSS, kB", a.status(t, "VmRSS"), budget.IdleRSS+budget.ExtensionRSS)
+	within(t, "idle RssAnon, kB", a.status(t, "RssAnon"), budget.IdleAnon+budget.ExtensionAnon)
+	h := dial(t, a)
+	h.ask(t, execFrame("true"), framing.TypeExecResult)
+	h.ask(t, fileFrame(1), framing.TypeWriteFileResult)
+	within(t, "growth by a long output, kB", a.peak(t, func() { h.ask(t, execFrame(longOutput), framing.TypeExecResult) }), budget.PeakGrowth)
+	frame := fileFrame(large)
+	within(t, "growth by a large file, kB", a.peak(t, func() { h.ask(t, frame, framing.TypeWriteFileResult) }), budget.PeakGrowth)
+	work(t, h)
+	within(t, "VmRSS after work, kB", a.status(t, "VmRSS"), budget.WorkedRSS+budget.ExtensionRSS)
+	within(t, "threads", a.status(t, "Threads"), budget.Threads)
+}
+
+// An agent with a connection that has worked and has nothing to do takes no CPU at all. Waiting is what is tested, so this one does.
+func TestIdle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for seconds")
+	}
+	t.Parallel()
+	a := start(t, wick)
+	h := dial(t, a)
+	h.ask(t, execFrame("true"), framing.TypeExecResult)
+	switches, cpu := idle(t, a)
+	within(t, "context switches while idle", float64(switches), budget.IdleSwitches)
+	within(t, "CPU while idle, us", float64(cpu/time.Microsecond), budget.IdleCPU)
+}

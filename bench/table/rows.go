@@ -1,0 +1,104 @@
+package main
+
+import "fmt"
+
+// row is a line of the table.
+type row struct {
+	figure string
+	key    string  // of results
+	scale  float64 // by which its unit becomes that of the table
+	unit   string
+	// target is for the ratio to the floor, or for the figure itself if it is absolute. 0 is none, but for an absolute one.
+	target   float64
+	least    bool // the target is the least and not the most
+	absolute bool
+}
+
+var rows = []row{
+	{figure: "ping p50, both ends on one CPU", key: "BenchmarkPing p50-ns", scale: 1e-3, unit: "µs", target: 1.10},
+	{figure: "pings, 64 in flight", key: "BenchmarkPipelined/n=64 pings/s", scale: 1e-6, unit: "M/s", target: 0.75, least: true},
+	{figure: "pings, 1024 in flight", key: "BenchmarkPipelined/n=1024 pings/s", scale: 1e-6, unit: "M/s", target: 0.5, least: true},
+	{figure: "exec `true` p50", key: "BenchmarkExec p50-ns", scale: 1e-6, unit: "ms", target: 1.10},
+	{figure: "execs, 8 in flight", key: "BenchmarkExecs/n=8 execs/s", scale: 1, unit: "/s", target: 0.95, least: true},
+	{figure: "execs, 64 in flight", key: "BenchmarkExecs/n=64 execs/s", scale: 1, unit: "/s", target: 0.95, least: true},
+	{figure: "15 MiB of stdout", key: "BenchmarkStdout MB/s", scale: 1, unit: "MB/s", target: 0.70, least: true},
+	{figure: "– memory grows by", key: "BenchmarkFootprint stdout-grown-kB", scale: 1, unit: "kB", target: 1023, absolute: true},
+	{figure: "write_file 15 MiB", key: "BenchmarkWrite/size=15728640 MB/s", scale: 1, unit: "MB/s", target: 0.95, least: true},
+	{figure: "– memory grows by", key: "BenchmarkFootprint write-grown-kB", scale: 1, unit: "kB", target: 1023, absolute: true},
+	{figure: "write_file 4 KiB p50", key: "BenchmarkWrite/size=4096 p50-ns", scale: 1e-3, unit: "µs", target: 1.5},
+	{figure: "ping p99 while an exec sleeps", key: "BenchmarkPingDuringExec p99-ns", scale: 1e-3, unit: "µs", target: 1.2},
+	{figure: "idle VmRSS", key: "BenchmarkFootprint idle-RSS-kB", scale: 1e-3, unit: "MB", target: 2.0, absolute: true},
+	{figure: "idle RssAnon", key: "BenchmarkFootprint idle-anon-kB", scale: 1e-3, unit: "MB", target: 0.6, absolute: true},
+	{figure: "VmRSS after all of it", key: "BenchmarkFootprint worked-RSS-kB", scale: 1e-3, unit: "MB", target: 3.0, absolute: true},
+	{figure: "binary", key: "BenchmarkFootprint binary-MB", scale: 1, unit: "MB", target: 1.6, absolute: true},
+	{figure: "binary of vm-init", key: "BenchmarkInit binary-MB", scale: 1, unit: "MB", target: 1.8, absolute: true},
+	{figure: "idle for 3 s: context switches", key: "BenchmarkFootprint idle-switches", scale: 1, absolute: true},
+	{figure: "idle for 3 s: CPU", key: "BenchmarkFootprint idle-cpu-us", scale: 1, unit: "µs", absolute: true},
+	{figure: "threads", key: "BenchmarkFootprint threads", scale: 1, target: 4, absolute: true},
+	{figure: "in a guest: ping p50", key: "BenchmarkGuestPing p50-ns", scale: 1e-3, unit: "µs", target: 1.10},
+	{figure: "in a guest: pings, 64 in flight", key: "BenchmarkGuestPipelined/n=64 pings/s", scale: 1e-3, unit: "k/s", target: 0.75, least: true},
+	{figure: "in a guest: exec `true` p50", key: "BenchmarkGuestExec p50-ns", scale: 1e-6, unit: "ms", target: 1.10},
+	{figure: "in a guest: execs, 8 in flight", key: "BenchmarkGuestExecs/n=8 execs/s", scale: 1, unit: "/s", target: 0.95, least: true},
+	{figure: "in a guest: 4 MiB of stdout", key: "BenchmarkGuestStdout MB/s", scale: 1, unit: "MB/s", target: 0.70, least: true},
+	{figure: "in a guest: write_file 4 MiB", key: "BenchmarkGuestWrite/size=4194304 MB/s", scale: 1, unit: "MB/s", target: 0.95, least: true},
+	{figure: "in a guest: write_file 4 KiB p50", key: "BenchmarkGuestWrite/size=4096 p50-ns", scale: 1e-6, unit: "ms", target: 1.5},
+	{figure: "vm-init: its start to ready", key: "BenchmarkGuestBoot init-to-ready-ms", scale: 1, unit: "ms"},
+	{figure: "vm-init: kernel's start to ready", key: "BenchmarkGuestBoot kernel-to-ready-ms", scale: 1, unit: "ms"},
+	{figure: "vm-init in 128 MiB: VmRSS", key: "BenchmarkGuestBoot RSS-kB", scale: 1e-3, unit: "MB", target: 3.0, absolute: true},
+	{figure: "vm-init in 128 MiB: RssAnon", key: "BenchmarkGuestBoot anon-kB", scale: 1e-3, unit: "MB", target: 0.8, absolute: true},
+	{figure: "vm-init in 128 MiB: threads", key: "BenchmarkGuestBoot threads", scale: 1, target: 5, absolute: true},
+}
+
+// table is the table as Markdown; what was not measured is left out.
+func (r *results) table() []byte {
+	var lines []byte
+	for _, row := range rows {
+		if line := r.line(row); line != "" {
+			lines = append(lines, line...)
+		}
+	}
+	if lines == nil {
+		return nil
+	}
+	const head = "| figure | wick | wick / floor | wick / naive | target | |\n|---|---|---|---|---|---|\n"
+	return append([]byte(head), lines...)
+}
+
+func (r *results) line(w row) string {
+	own := r.rounds[w.key]["wick"]
+	if len(own) == 0 {
+		return ""
+	}
+	figure := spreadOf(own)
+	floor, beside := r.ratio(w.key, "wick", "floor")
+	floorText, naiveText := "", ""
+	if beside {
+		floorText = floor.ratioText()
+	}
+	if naive, ok := r.ratio(w.key, "wick", "naive"); ok {
+		naiveText = naive.ratioText()
+	}
+	value, target, met := floor.median, "", ""
+	if w.absolute {
+		// What it may be by itself; the ratio to what checks nothing says little.
+		value, floorText = figure.median*w.scale, ""
+	}
+	if w.absolute || beside && w.target != 0 {
+		sign, good := "≤", value <= w.target
+		if w.least {
+			sign, good = "≥", value >= w.target
+		}
+		target, met = fmt.Sprintf("%s %v", sign, w.target), "missed"
+		if w.absolute && w.unit != "" {
+			target += " " + w.unit
+		}
+		if good {
+			met = "met"
+		}
+	}
+	unit := w.unit
+	if unit != "" {
+		unit = " " + unit
+	}
+	return fmt.Sprintf("| %s | %s%s | %s | %s | %s | %s |\n", w.figure, digits(figure.median*w.scale), unit, floorText, naiveText, target, met)
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+const sample = `goos: linux
+BenchmarkPing/agent=floor-2   1000  9500 ns/op   9000 p50-ns  20000 p99-ns  0 B/op
+BenchmarkPing/agent=wick-2    1000  9500 ns/op   9900 p50-ns  20000 p99-ns  0 B/op
+BenchmarkPing/agent=naive-2   1000  9500 ns/op  19800 p50-ns  20000 p99-ns  0 B/op
+BenchmarkPing/agent=floor-2   1000  9500 ns/op  10000 p50-ns  20000 p99-ns  0 B/op
+BenchmarkPing/agent=wick-2    1000  9500 ns/op  12000 p50-ns  20000 p99-ns  0 B/op
+BenchmarkPing/agent=naive-2   1000  9500 ns/op  12000 p50-ns  20000 p99-ns  0 B/op
+BenchmarkExecs/n=8/agent=floor 500  1 ns/op 2000 execs/s
+BenchmarkExecs/n=8/agent=wick  500  1 ns/op 1950 execs/s
+BenchmarkFootprint/agent=wick-2  1  4.000 threads 0 idle-switches 0 B/op
+PASS
+`
+
+// A ratio is within a round, a target the least or the most or absolute, and what was not measured is no line.
+func TestTable(t *testing.T) {
+	var r results
+	if err := r.parse([]byte(sample)); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Join([]string{
+		"| figure | wick | wick / floor | wick / naive | target | |",
+		"|---|---|---|---|---|---|",
+		"| ping p50, both ends on one CPU | 11.0 µs | 1.15 (1.12–1.18) | 0.750 (0.625–0.875) | ≤ 1.1 | missed |",
+		"| execs, 8 in flight | 1950 /s | 0.975 (0.975–0.975) |  | ≥ 0.95 | met |",
+		"| idle for 3 s: context switches | 0 |  |  | ≤ 0 | met |",
+		"| threads | 4.00 |  |  | ≤ 4 | met |",
+		"",
+	}, "\n")
+	if got := string(r.table()); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestReplace(t *testing.T) {
+	got, err := replace([]byte("a\n"+begin+"old\n"+end+"b\n"), []byte("new\n"))
+	if want := "a\n" + begin + "\nnew\n\n" + end + "b\n"; err != nil || string(got) != want {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	if _, err := replace([]byte(end+begin), nil); err == nil {
+		t.Error("no error without the markers in order")
+	}
+}
+
+// Every row has a figure of its own, and a target unless it is only told.
+func TestRows(t *testing.T) {
+	seen := map[string]bool{}
+	for _, w := range rows {
+		if seen[w.key] || w.scale == 0 {
+			t.Errorf("%+v", w)
+		}
+		seen[w.key] = true
+	}
+}

@@ -1,0 +1,145 @@
+package reactor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() { roles["show limit"] = showLimit }
+
+// ways are a loop that forks by itself and one that leaves it to package syscall, as it must on an old kernel.
+func ways(t *testing.T, f func(t *testing.T, l *Loop)) {
+	t.Parallel()
+	for _, way := range []struct {
+		name string
+		slow bool
+	}{{"own", false}, {"syscall", true}} {
+		t.Run(way.name, func(t *testing.T) {
+			l := newLoop(t, 0)
+			l.slowFork = way.slow
+			f(t, l)
+			if l.slowFork != way.slow {
+				t.Error("this kernel, or a filter, refuses clone3 as it is called")
+			}
+		})
+	}
+}
+
+// output runs a command and returns what it printed.
+func output(t *testing.T, l *Loop, cmd *Command) string {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cmd.Files[1], cmd.Files[2] = int(f.Fd()), int(f.Fd())
+	if status := run(t, l, cmd); status != 0 {
+		t.Errorf("status %#x", status)
+	}
+	text, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// A command without an environment has the loop's, one with an empty one has none.
+func TestChildEnv(t *testing.T) {
+	ways(t, func(t *testing.T, l *Loop) {
+		if err := l.SetEnv([]string{"A=1", "B=2"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []struct {
+			env  []string
+			want string
+		}{{nil, "A=1\nB=2\n"}, {[]string{}, ""}, {[]string{"C=3"}, "C=3\n"}, {nil, "A=1\nB=2\n"}} {
+			cmd := shell(t, "")
+			cmd.Path, cmd.Args, cmd.Env = "/usr/bin/env", []string{"env"}, x.env
+			if got := output(t, l, cmd); got != x.want {
+				t.Errorf("with %q it is %q, want %q", x.env, got, x.want)
+			}
+		}
+		if err := l.SetEnv([]string{"A=\x00"}); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("a NUL gives %v", err)
+		}
+	})
+}
+
+// A child has no handler of ours, no signal blocked and a group of its own, and its descriptors are what it was given even if
+// these are numbers from 0 to 2 in another order.
+func TestChildState(t *testing.T) {
+	ways(t, func(t *testing.T, l *Loop) {
+		got := output(t, l, shell(t, "sed -n 's/^SigBlk:\\t//p; s/^SigCgt:\\t//p; s/^NSpgid:\\t//p' /proc/self/status; echo $$"))
+		lines := strings.Split(got, "\n")
+		const none = "0000000000000000"
+		if len(lines) != 5 || lines[0] != lines[3] || lines[1] != none || lines[2] != none {
+			t.Errorf("group, signals blocked and caught, pid are %q", got)
+		}
+		cmd := shell(t, "")
+		want := make([]string, 3)
+		for i, fd := range []int{2, 0, 1} {
+			cmd.Files[i] = fd
+			want[i], _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		}
+		out := t.TempDir() + "/out"
+		cmd.Args[2] = "x=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo \"$x\" >" + out
+		if status := run(t, l, cmd); status != 0 {
+			t.Errorf("status %#x", status)
+		}
+		if text, _ := os.ReadFile(out); string(text) != strings.Join(want, "\n")+"\n" {
+			t.Errorf("descriptors are %q, want %q", text, want)
+		}
+	})
+}
+
+// A child has the limit of open descriptors that this process was started with, though Go has raised that for itself; and if somebody
+// has set it since, what it was set to.
+func TestChildFileLimit(t *testing.T) {
+	t.Parallel()
+	cmd := role(t, "show limit")
+	cmd.Args = append([]string{"sh", "-c", `ulimit -Sn 512 && exec "$0"`}, cmd.Path)
+	cmd.Path = "/bin/sh"
+	if got := play(t, cmd); got != "512\n512\n300\n300\n" {
+		t.Errorf("limits are %q", got)
+	}
+}
+
+func showLimit() error {
+	show := func() error {
+		for _, slow := range []bool{false, true} {
+			l, err := New(0)
+			if err != nil {
+				return err
+			}
+			l.slowFork = slow
+			var c Child
+			cmd := &Command{Path: "/bin/sh", Args: []string{"sh", "-c", "ulimit -n"}, Files: [3]int{0, 1, 2}}
+			if err := l.Spawn(&c, cmd, exitedFunc(func(unix.WaitStatus) { l.Stop() })); err != nil {
+				return err
+			}
+			if err := l.Run(); err != nil {
+				return err
+			}
+			l.Close()
+		}
+		return nil
+	}
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil || now.Cur <= 512 {
+		return fmt.Errorf("not raised: %d (%v)", now.Cur, err)
+	}
+	if err := show(); err != nil {
+		return err
+	}
+	now.Cur = 300
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &now); err != nil {
+		return err
+	}
+	return show()
+}
