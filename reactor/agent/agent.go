@@ -56,8 +56,8 @@ type Agent struct {
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
+	running  []*process // in the order of their start
 	commands []*command // those that run, or whose result is not decided
-	running  int        // how many of them run
 	garbage  int        // bytes, since it was last collected
 	exits    []*result  // process_exits without a connection
 	commits  []*upload  // whole, and being put in place
