@@ -97,6 +97,7 @@ func (m *machine) config() agent.Config {
 	cfg.Signals, cfg.Init = true, true
 	cfg.Env = sysinit.Environ(syscall.Environ())
 	cfg.SyncCommand = agent.SyncCommand
+	cfg.StartCommand = agent.StartCommand
 	return cfg
 }
 

@@ -29,6 +29,7 @@ option, 1 for anything else.
 
 func main() {
 	agent.RunSync()
+	agent.RunStart()
 	agent.Tune()
 	var options agent.Options
 	done, err := parse(&options, agent.Args()[1:])
@@ -42,6 +43,7 @@ func main() {
 	cfg := options.Config()
 	cfg.Signals = true
 	cfg.SyncCommand = agent.SyncCommand
+	cfg.StartCommand = agent.StartCommand
 	a, err := agent.New(cfg)
 	if err != nil {
 		if _, ok := err.(*agent.PathError); ok {

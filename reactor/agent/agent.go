@@ -37,6 +37,9 @@ type Config struct {
 	// SyncCommand is a program and its arguments that syncs every file system and exits. Empty to sync in this process, which
 	// stops the agent for as long as that takes.
 	SyncCommand []string
+	// StartCommand is a program and its arguments that takes resource limits on and becomes a process, as RunStart does. Empty for none:
+	// a start that asks for limits fails.
+	StartCommand []string
 }
 
 // Agent serves hosts. It lives on one goroutine, the one that calls Run.
@@ -46,6 +49,7 @@ type Agent struct {
 	log      *Log
 	spooled  int64         // bytes of output on disk
 	captures *reactor.Pool // the first output of commands
+	holds    *reactor.Pool // what waits for processes, and for hosts that are away
 	env      []string      // what commands inherit
 	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin
@@ -58,6 +62,7 @@ type Agent struct {
 	connID   uint32     // of the newest
 	running  []*process // in the order of their start
 	commands []*command // those that run, or whose result is not decided
+	sessions []*session // those that a host may ask for
 	garbage  int        // bytes, since it was last collected
 	exits    []*result  // process_exits without a connection
 	commits  []*upload  // whole, and being put in place
@@ -109,6 +114,9 @@ func (a *Agent) open() (err error) {
 		}
 	}
 	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
+		return err
+	}
+	if a.holds, err = reactor.NewPool(holdBuffers*int(a.cfg.Limits.Kept) + int(a.cfg.Limits.Commands)); err != nil {
 		return err
 	}
 	if a.null, err = openNull(); err != nil {
@@ -178,6 +186,12 @@ func (a *Agent) close() {
 	for len(a.commands) > 0 {
 		a.commands[0].abandon()
 	}
+	for len(a.sessions) > 0 {
+		a.sessions[0].forget()
+	}
+	for len(a.running) > 0 {
+		a.running[0].leave()
+	}
 	a.oom.close()
 	a.reserve.open()
 	a.contain.close()
@@ -187,6 +201,9 @@ func (a *Agent) close() {
 	}
 	if a.captures != nil {
 		a.captures.Close()
+	}
+	if a.holds != nil {
+		a.holds.Close()
 	}
 }
 

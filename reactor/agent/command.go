@@ -105,16 +105,12 @@ func (cmd *command) release() {
 }
 
 // leave takes the command off the agent's list: it has exited, and its result is decided.
-func (cmd *command) leave() {
-	cmd.agent.commands = remove(cmd.agent.commands, cmd)
-}
+func (cmd *command) leave() { cmd.agent.commands = remove(cmd.agent.commands, cmd) }
 
 // abandon lets go of a command that runs on without the agent.
 func (cmd *command) abandon() {
 	cmd.leave()
-	cmd.stopTimers()
 	cmd.release()
-	cmd.leaveCgroup()
 }
 
 // Failed implements [reactor.Failer].

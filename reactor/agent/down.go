@@ -45,9 +45,19 @@ func (a *Agent) stepDown() {
 		a.down = downEmpty
 		a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
 	}
-	if len(a.commands) == 0 && len(a.commits) == 0 && a.idle() {
+	if len(a.commands) == 0 && a.told() && len(a.commits) == 0 && a.idle() {
 		a.Stop()
 	}
+}
+
+// told reports whether every session has ended, and the hosts know of it that are there.
+func (a *Agent) told() bool {
+	for _, s := range a.sessions {
+		if !s.exited || s.conn != nil && !s.told {
+			return false
+		}
+	}
+	return true
 }
 
 // idle reports whether no host has anything more to take.

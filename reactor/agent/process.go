@@ -38,6 +38,12 @@ type processOwner interface {
 	gone()
 	// overdue is called when the end of its pipes, or after a kill its exit, has been waited for long enough.
 	overdue()
+	// signalGroup sends a signal to its process group.
+	signalGroup(sig unix.Signal)
+	// cancel kills all that it has become, since a host wants it.
+	cancel()
+	// record is what a list says of it, but for what it uses.
+	record() framing.Process
 	reactor.Failer
 }
 
@@ -52,10 +58,13 @@ func (p *process) more(word []byte) {
 	}
 }
 
-// spawn starts it in a cgroup of its own, and without one if that is what cannot be done.
+// spawn starts it in a cgroup of its own, which it may have already, and without one if that is what cannot be done.
 func (p *process) spawn(spec *reactor.Command) error {
 	a := p.agent
-	if p.cgroup = a.contain.take(a.log); p.cgroup != nil {
+	if p.cgroup == nil {
+		p.cgroup = a.contain.take(a.log)
+	}
+	if p.cgroup != nil {
 		spec.Cgroup = p.cgroup.dir
 	}
 	p.began = reactor.Now()
@@ -128,17 +137,18 @@ func (p *process) Expired(t *reactor.Timer) {
 		return
 	}
 	p.timedOut = true
+	p.agent.loop.Start(&p.grace, killGrace, p) // a process that cannot die does not hold its result up
 	p.kill()
 }
 
-// kill kills all that it has become. If it cannot die its owner is told after a while.
+// signalGroup implements [processOwner] for most of them.
+func (p *process) signalGroup(sig unix.Signal) { p.child.SignalGroup(sig) }
+
+// cancel implements [processOwner] for what has no word for it: it is killed.
+func (p *process) cancel() { p.kill() }
+
+// kill kills all that it has become.
 func (p *process) kill() {
-	if p.exited {
-		return
-	}
-	if !p.decided {
-		p.agent.loop.Start(&p.grace, killGrace, p)
-	}
 	a := p.agent
 	a.reserve.open()
 	if p.cgroup == nil || p.cgroup.kill() != nil {
@@ -162,8 +172,10 @@ func (p *process) exitCode() int32 {
 	return int32(p.status.ExitStatus())
 }
 
-// stopTimers is for one that is waited for no longer.
-func (p *process) stopTimers() {
+// leave lets go of what runs on without the agent.
+func (p *process) leave() {
+	p.agent.running = remove(p.agent.running, p)
 	p.deadline.Stop()
 	p.grace.Stop()
+	p.leaveCgroup()
 }
