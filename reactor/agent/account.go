@@ -32,11 +32,7 @@ func (a *Agent) findAccount(text string) (acc account, err error) {
 	user, group, grouped := cut(text, ':')
 	uid, isNumber := parseNumber(user)
 	u := &reactor.User{UID: uid, GID: uid}
-	number := ""
-	if isNumber {
-		number = user
-	}
-	if err := findUser(user, number, &acc, u); err != nil {
+	if err := findUser(user, isNumber, &acc, u); err != nil {
 		return acc, err
 	}
 	if !acc.named && (!isNumber || uid == 1<<32-1) {
@@ -55,8 +51,9 @@ func (a *Agent) findAccount(text string) (acc account, err error) {
 	return acc, nil
 }
 
-// findUser looks for the entry of a name, or else of a number, if that is not empty.
-func findUser(name, number string, acc *account, u *reactor.User) error {
+// findUser looks for the entry of a name, or else of the number that it is.
+func findUser(name string, isNumber bool, acc *account, u *reactor.User) error {
+	number := u.UID
 	var r tableReader
 	if err := r.open(passwdFile); err != nil {
 		if isErrno(err, unix.ENOENT) {
@@ -71,7 +68,7 @@ func findUser(name, number string, acc *account, u *reactor.User) error {
 		r.skip()
 		uid, ok := parseNumber(r.text())
 		gid, ok2 := parseNumber(r.text())
-		if !ok || !ok2 || entry == "" || entry != name && (acc.named || number == "" || num(uid) != number) {
+		if !ok || !ok2 || entry == "" || entry != name && (acc.named || !isNumber || uid != number) {
 			r.endLine()
 			continue
 		}

@@ -163,7 +163,47 @@ func (a *Agent) openLinks() error {
 // to run, unless this is the end of the machine.
 func (a *Agent) Run() error {
 	defer a.close()
+	err := a.loop.Run()
+	if err == nil {
+		err = a.endSessions()
+	}
+	return err
+}
+
+// endSessions kills what was started and still runs, for nobody can ask for it any more, and waits until it is gone.
+func (a *Agent) endSessions() error {
+	a.closeHosts()
+	for len(a.sessions) > 0 {
+		a.sessions[0].forget()
+	}
+	a.down = downLast
+	if !a.sessionsRun() {
+		return nil
+	}
+	a.loop.Start(&a.downTime, killedGrace, (*downTimer)(a))
 	return a.loop.Run()
+}
+
+// sessionsRun reports whether any process that was started has not exited.
+func (a *Agent) sessionsRun() bool {
+	for _, p := range a.running {
+		if p.kind == framing.KindStart {
+			return true
+		}
+	}
+	return false
+}
+
+// closeHosts is the end of all connections, and of the ways to them.
+func (a *Agent) closeHosts() {
+	links := a.links
+	a.links = nil
+	for _, l := range links {
+		l.close()
+	}
+	for len(a.conns) > 0 {
+		a.conns[0].close()
+	}
 }
 
 // Stop ends Run. Like all else it is for the agent's goroutine.
@@ -171,12 +211,7 @@ func (a *Agent) Stop() { a.loop.Stop() }
 
 // close releases everything that the agent holds, whatever it is in the middle of.
 func (a *Agent) close() {
-	for _, l := range a.links {
-		l.close()
-	}
-	for len(a.conns) > 0 {
-		a.conns[0].close()
-	}
+	a.closeHosts()
 	for len(a.commits) > 0 {
 		a.commits[0].abandon()
 	}

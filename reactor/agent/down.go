@@ -16,6 +16,7 @@ const (
 	downAsked           // processes were asked to end
 	downKilled          // they were killed
 	downEmpty           // none is left
+	downLast            // no host is left either; what was started is being killed
 )
 
 // end begins the end. Once begun it goes on by itself.
@@ -35,7 +36,13 @@ func (a *Agent) end() {
 
 // stepDown looks whether what is waited for has come.
 func (a *Agent) stepDown() {
-	if a.down == downNot {
+	switch a.down {
+	case downNot:
+		return
+	case downLast:
+		if !a.sessionsRun() {
+			a.Stop()
+		}
 		return
 	}
 	if a.cfg.Init && a.down != downEmpty {

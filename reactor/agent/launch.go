@@ -48,8 +48,14 @@ func (l *launch) begin(s *session, spec *reactor.Command, limits framing.Limits)
 	}
 	if err := s.spawn(&stageSpec); err != nil {
 		e, _ := err.(*reactor.Error)
-		stage := a.stageOf(e.Errno, &stageSpec)
-		return &startFailure{stage, err}
+		at := a.stageOf(e.Errno, &stageSpec)
+		switch {
+		case e.Errno == unix.E2BIG:
+			err = opError("exec", spec.Path, e.Errno) // it would be for the program itself, too
+		case at == framing.StageExec:
+			at = framing.StageLimits // there is no stage
+		}
+		return &startFailure{at, err}
 	}
 	l.status.Want(reactor.Read)
 	return nil

@@ -120,7 +120,7 @@ func (p *process) Exited(status unix.WaitStatus) {
 	p.took = reactor.Now() - p.began
 	p.deadline.Stop()
 	a.running = remove(a.running, p)
-	if status != 0 {
+	if status != 0 || p.kind == framing.KindStart {
 		p.oomKills = p.cgroup.outOfMemory()
 	}
 	if !p.decided {

@@ -271,7 +271,10 @@ func (s *session) signalGroup(sig unix.Signal) {
 // cancel implements [processOwner].
 func (s *session) cancel() {
 	s.cancelled = true
-	s.agent.loop.Start(&s.grace, killGrace, &s.process)
+	s.deadline.Stop()
+	if !s.decided {
+		s.agent.loop.Start(&s.grace, killGrace, &s.process)
+	}
 	s.kill()
 }
 

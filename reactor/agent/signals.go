@@ -61,7 +61,7 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 // forward sends a signal to every running command's group.
 func (a *Agent) forward(sig unix.Signal) {
 	for _, p := range a.running {
-		p.owner.signalGroup(sig)
+		p.child.SignalGroup(sig)
 	}
 }
 

@@ -66,8 +66,8 @@ func (p *startPlan) decode(args []string) bool {
 	return true
 }
 
-// RunStart does what StartCommand is for, if the program was started for that, and then never returns. It is the first thing that main
-// does: no thread may have been started, and no memory be needed once the limits are on.
+// RunStart does what StartCommand is for, if the program was started for that, and then never returns. It stands at the beginning of
+// main.
 func RunStart() {
 	args := Args()
 	if len(args) < 3 || args[1] != startArgument {

@@ -158,14 +158,23 @@ func (a *Agent) stageOf(errno unix.Errno, spec *reactor.Command) framing.StartSt
 	if !passes() {
 		return framing.StageFork
 	}
-	if probe.Terminal = spec.Terminal; probe.Terminal && !passes() {
-		return framing.StageTerminal
-	}
 	if probe.User = spec.User; probe.User != nil && !passes() {
 		return framing.StageUser
 	}
 	if probe.Dir = spec.Dir; probe.Dir != "" && !passes() {
 		return framing.StageDirectory
+	}
+	if probe.Terminal = spec.Terminal; probe.Terminal {
+		// Another one: that of a session that was led by what failed is hung up.
+		master, slave, err := openTerminal(0, 0)
+		if err != nil {
+			return framing.StageTerminal
+		}
+		defer unix.Close(master)
+		defer unix.Close(slave)
+		if probe.Files[0] = slave; !passes() {
+			return framing.StageTerminal
+		}
 	}
 	return framing.StageExec
 }
