@@ -8,15 +8,16 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/conformance/coverage.md")
+var update = flag.Bool("update", false, "rewrite the lists of cases in testdata/conformance/coverage*.md")
 
-// TestCoverage keeps the list of the protocol's sentences and their cases true.
+// lists are the pages that cases quote, and the lists of their sentences. The base protocol's page is not among the sources.
+var lists = []struct{ file, page string }{
+	{"testdata/conformance/coverage.md", ""},
+	{"testdata/conformance/coverage-extension.md", "../../framing/extension.md"},
+}
+
+// TestCoverage keeps the lists of the protocol's sentences and their cases true.
 func TestCoverage(t *testing.T) {
-	const file = "testdata/conformance/coverage.md"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := transcripts(t)
 	quoted := map[*conformanceCase]map[string]bool{}
 	seen := map[string]bool{}
@@ -27,6 +28,35 @@ func TestCoverage(t *testing.T) {
 		} else {
 			seen[id] = true
 		}
+	}
+	for _, list := range lists {
+		checkCoverage(t, all, quoted, list.file, list.page)
+	}
+	for _, c := range all {
+		for _, quote := range c.quotes {
+			if !quoted[c][quote] {
+				t.Errorf("%s:%d: %q quotes what is no sentence of any list: %s", c.file, c.line, c.name, quote)
+			}
+		}
+	}
+}
+
+// joined is a text with its lines joined.
+func joined(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// checkCoverage looks at one list: its sentences are the page's, and each has a case or a reason to have none.
+func checkCoverage(t *testing.T, all []*conformanceCase, quoted map[*conformanceCase]map[string]bool, file, page string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := ""
+	if page != "" {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = joined(string(b))
 	}
 	var b strings.Builder
 	covered := true // the sentence before
@@ -42,6 +72,9 @@ func TestCoverage(t *testing.T) {
 		case strings.HasPrefix(line, "- "):
 			end()
 			sentence, covered = strings.TrimSpace(line[2:]), false
+			if page != "" && !strings.Contains(source, joined(sentence)) {
+				t.Errorf("%s: no sentence of %s: %s", file, page, sentence)
+			}
 			b.WriteString(line)
 			for _, c := range all {
 				for _, quote := range c.quotes {
@@ -63,13 +96,6 @@ func TestCoverage(t *testing.T) {
 		}
 	}
 	end()
-	for _, c := range all {
-		for _, quote := range c.quotes {
-			if !quoted[c][quote] {
-				t.Errorf("%s:%d: %q quotes what is no sentence of coverage.md: %s", c.file, c.line, c.name, quote)
-			}
-		}
-	}
 	switch {
 	case b.String() == string(text):
 	case *update:

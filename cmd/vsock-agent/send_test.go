@@ -30,6 +30,9 @@ func (r *run) send(name, text string) error {
 		return err
 	}
 	word, rest, _ := strings.Cut(text, " ")
+	if word == "close" && rest != "" {
+		word = "" // of a stream
+	}
 	switch word {
 	case "half-close":
 		return c.CloseWrite()

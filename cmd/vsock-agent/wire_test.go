@@ -24,6 +24,23 @@ var typeNumbers = map[string]byte{
 	"shutdown":           0x0a,
 	"shutdown_ack":       0x0b,
 	"error":              0xff,
+
+	"hello":        0x20,
+	"hello_result": 0x21,
+	"start":        0x22,
+	"started":      0x23,
+	"attach":       0x24,
+	"input":        0x25,
+	"output":       0x26,
+	"close":        0x27,
+	"credit":       0x28,
+	"resize":       0x29,
+	"signal":       0x2a,
+	"exited":       0x2b,
+	"release":      0x2c,
+	"processes":    0x2d,
+	"process_list": 0x2e,
+	"done":         0x2f,
 }
 
 func u16(n int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(n)) }
@@ -110,6 +127,10 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 	case "error":
 		known["message"] = true
 		payload = append(u16(len(fs.bytes("message"))), fs.bytes("message")...)
+	default:
+		if payload, err = encodeExtended(name, fs, known); err != nil {
+			return nil, err
+		}
 	}
 	if !ok {
 		return nil, fmt.Errorf("no frame is called %q", name)
@@ -210,6 +231,8 @@ func decodeFrame(head []byte, payload []byte) (*received, error) {
 		r.put("pid", text(int64(number(4))))
 	case "error":
 		r.put("message", take(int(number(2))))
+	case "hello_result", "started", "output", "close", "credit", "exited", "process_list", "done":
+		decodeExtended(r, number, take, func() int { return len(rest) })
 	default:
 		return nil, fmt.Errorf("the agent sent a frame of type 0x%02X (%s), which no guest sends: payload %s", head[4], r.name, quoted(payload))
 	}

@@ -63,20 +63,23 @@ func (c *conn) extended(p *framing.Part) bool {
 	return c.processRequest(p) || c.fileRequest(p) || c.machineRequest(p)
 }
 
-// longExtended handles a part of a frame of the extension that is longer than the window, and reports whether there is such a type. Only
-// two of them have reason to be that long.
+// longExtended handles a part of a frame of the extension that is longer than the window, and reports whether it is one to look at before
+// it is whole. Only two of them have reason to be that long, and some are not looked at at all.
 func (c *conn) longExtended(p *framing.Part) bool {
-	switch {
-	case p.Type == framing.TypeStart:
+	switch p.Type {
+	case framing.TypeStart:
 		c.longStart(p)
-	case p.Type == framing.TypeInput:
+	case framing.TypeInput:
 		c.aboutChannel(p)
-	case p.Type.FromHost() && p.Type >= framing.TypeHello:
+	case framing.TypeRelease, framing.TypeProcesses, framing.TypeStats, framing.TypeThaw:
+		return false // empty, whatever they hold
+	default:
+		if p.Type < framing.TypeHello || !p.Type.FromHost() {
+			return false
+		}
 		if p.Last() {
 			c.replyError(p.Seq, p.Type.String()+": payload is long")
 		}
-	default:
-		return false
 	}
 	return true
 }

@@ -170,6 +170,7 @@ func (o *outlet) finish() {
 		o.ended = true
 		o.interest()
 		o.session.settle()
+		o.session.push()
 	}
 }
 

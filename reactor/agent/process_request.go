@@ -20,7 +20,7 @@ func (c *conn) processRequest(p *framing.Part) bool {
 	case framing.TypeRelease:
 		c.release(p)
 	case framing.TypeProcesses:
-		c.processes(p)
+		c.send(newProcessList(c, p.Seq))
 	default:
 		return false
 	}
@@ -113,12 +113,4 @@ func (p *process) signalTree(sig unix.Signal) {
 	for _, member := range descendants(p.pid) {
 		unix.Kill(member.pid, sig)
 	}
-}
-
-func (c *conn) processes(p *framing.Part) {
-	if len(p.Data) > 0 {
-		c.replyError(p.Seq, "processes: payload is long")
-		return
-	}
-	c.send(newProcessList(c, p.Seq))
 }

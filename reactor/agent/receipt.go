@@ -38,14 +38,17 @@ func (s *session) makeReceipt() {
 
 // account is what it used: all that it became, where its cgroup tells, or else the process and what it waited for.
 func (s *session) account(r *framing.Exited) {
+	killed := s.timedOut || s.cancelled // what is still there of it is dying
 	if g := s.cgroup; g != nil {
 		end := g.figures()
-		r.Left = g.count()
+		if !killed {
+			r.Left = g.count()
+		}
 		if peak := s.base.peak(g); peak > 0 && end.known {
 			r.UserUS, r.SystemUS, r.Peak, r.Tree = end.user-s.base.user, end.system-s.base.system, peak, true
 			return
 		}
-	} else {
+	} else if !killed {
 		r.Left = leftOf(s.pid)
 	}
 	if u := s.child.Usage(); s.exited {
