@@ -25,8 +25,22 @@ type Command struct {
 	Env  []string // KEY=value; nil for what SetEnv was given
 	// Files are the descriptors 0, 1 and 2. They stay the caller's; nothing else is inherited, for every descriptor of this package is close-on-exec.
 	Files [3]int
+	// Status is inherited as descriptor 3, or 0 for none.
+	Status int
 	// Cgroup is the directory of the cgroup2 that it starts in, or 0 for the one that this process is in.
 	Cgroup int
+	// Dir is the working directory, looked up with the rights of its user. Empty for this process's own.
+	Dir string
+	// User is who it is; nil for who this process is.
+	User *User
+	// Terminal: descriptor 0 is a terminal, which becomes that of a new session that the process leads.
+	Terminal bool
+}
+
+// User is the identity of a process.
+type User struct {
+	UID, GID uint32
+	Groups   []uint32 // besides GID
 }
 
 // ChildHandler is who is told of a child's end.
@@ -41,11 +55,13 @@ type Child struct {
 	loop    *Loop
 	handler ChildHandler
 	pid     int
+	usage   unix.Rusage
 	retry   Timer // to watch the pidfd
 }
 
 // Spawn starts the command as the leader of a new process group. It blocks until the executable is loaded, about 0.15 ms. The error
-// is an *Error with the errno of fork or exec: ENOENT is a missing executable.
+// is an *Error with the errno of fork, of what is done before exec (for the user, then for the directory), or of exec: ENOENT is a
+// missing executable.
 func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 	if c.pid != 0 {
 		panic("reactor: child spawned twice")
@@ -76,7 +92,7 @@ func reserveThread() {
 // start forks and executes, by the quicker way if there is one.
 func (l *Loop) start(cmd *Command) (pid, pidfd int, err error) {
 	// A number that is less than its place would be replaced before it is copied.
-	if f := &cmd.Files; !l.slowFork && f[1] >= 1 && f[2] >= 2 {
+	if f := &cmd.Files; !l.slowFork && cmd.plain() && f[1] >= 1 && f[2] >= 2 {
 		argv, err := syscall.SlicePtrFromStrings(cmd.Args)
 		if err != nil {
 			return 0, -1, err
@@ -96,6 +112,11 @@ func (l *Loop) start(cmd *Command) (pid, pidfd int, err error) {
 	return l.forkExec(cmd)
 }
 
+// plain reports whether the quicker way can do it.
+func (cmd *Command) plain() bool {
+	return cmd.Status == 0 && cmd.Dir == "" && cmd.User == nil && !cmd.Terminal
+}
+
 // SetEnv sets the environment of the commands that have none of their own.
 func (l *Loop) SetEnv(env []string) (err error) {
 	l.env = env
@@ -107,12 +128,22 @@ func (l *Loop) SetEnv(env []string) (err error) {
 func (l *Loop) forkExec(cmd *Command) (pid, pidfd int, err error) {
 	pidfd = -1
 	attr := syscall.ProcAttr{
+		Dir:   cmd.Dir,
 		Env:   cmd.Env,
 		Files: []uintptr{uintptr(cmd.Files[0]), uintptr(cmd.Files[1]), uintptr(cmd.Files[2])},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd, UseCgroupFD: cmd.Cgroup != 0, CgroupFD: cmd.Cgroup},
+		Sys:   &syscall.SysProcAttr{Setpgid: !cmd.Terminal, PidFD: &pidfd, UseCgroupFD: cmd.Cgroup != 0, CgroupFD: cmd.Cgroup},
 	}
 	if cmd.Env == nil {
 		attr.Env = l.env
+	}
+	if cmd.Status != 0 {
+		attr.Files = append(attr.Files, uintptr(cmd.Status))
+	}
+	if cmd.Terminal {
+		attr.Sys.Setsid, attr.Sys.Setctty, attr.Sys.Ctty = true, true, 0
+	}
+	if u := cmd.User; u != nil {
+		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
 	}
 	if inheritedMask != 0 {
 		// The child gets the mask of the thread that forks, so it must still be this one then.
@@ -134,8 +165,19 @@ func (c *Child) PID() int { return c.pid }
 // Running reports whether the child has not been reaped yet.
 func (c *Child) Running() bool { return c.pid != 0 }
 
-// SignalGroup sends a signal to the child's process group. Once the child is reaped it does nothing: the number may name another
-// group by then.
+// Usage is what the child, and those of its descendants that were waited for, had used when it was reaped. It is for
+// [ChildHandler.Exited] and later; zero if somebody else waited for it.
+func (c *Child) Usage() *unix.Rusage { return &c.usage }
+
+// Signal sends a signal to the child alone, and SignalGroup to its process group. Once the child is reaped they do nothing: the
+// number may name another by then.
+func (c *Child) Signal(sig unix.Signal) {
+	if c.pid != 0 {
+		unix.Kill(c.pid, sig)
+	}
+}
+
+// SignalGroup: see Signal.
 func (c *Child) SignalGroup(sig unix.Signal) {
 	if c.pid != 0 {
 		unix.Kill(-c.pid, sig)
@@ -160,8 +202,9 @@ func (h *pidfdHandler) Expired(*Timer) { h.pidfd.Want(Read) }
 // reap waits for pid, or for any child with -1, and reports whether there was one to reap.
 func (l *Loop) reap(pid int) bool {
 	var status unix.WaitStatus
+	var usage unix.Rusage
 	for {
-		got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		got, err := unix.Wait4(pid, &status, unix.WNOHANG, &usage)
 		if err == unix.EINTR {
 			continue
 		}
@@ -174,6 +217,7 @@ func (l *Loop) reap(pid int) bool {
 		}
 		if c := l.child(got); c != nil {
 			l.children = slices.DeleteFunc(l.children, func(other *Child) bool { return other == c })
+			c.usage = usage
 			c.exited(status)
 		}
 		return true

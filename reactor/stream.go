@@ -99,6 +99,9 @@ func (s *Stream) Busy() bool {
 	return s.source != nil || len(s.sources) > 0 || s.tail-s.head > highWater
 }
 
+// Queued is how many bytes are in the buffer of output. What a source still has to give is not among them.
+func (s *Stream) Queued() int { return s.tail - s.head }
+
 // Idle reports whether nothing is queued.
 func (s *Stream) Idle() bool { return s.source == nil && s.head == s.tail && len(s.sources) == 0 }
 

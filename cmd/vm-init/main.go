@@ -14,6 +14,7 @@ var version = "devel"
 
 func main() {
 	agent.RunJob()
+	agent.RunStart()
 	agent.Tune()
 	args := agent.Args()[1:]
 	if syscall.Getpid() != 1 {

@@ -22,6 +22,7 @@ type connection struct {
 	held    []byte
 	rest    []byte
 	flooded int
+	closed  map[string]string // by seq: the outputs that the agent has closed
 }
 
 func (r *run) dial(name string) (*connection, error) {
@@ -145,7 +146,11 @@ func (r *run) receive(c *connection) (*received, error) {
 	if k, err := io.ReadFull(c.r, payload); err != nil {
 		return nil, fmt.Errorf("after %d of %d payload bytes of a frame of type 0x%02X: %w", k, n-5, head[4], err)
 	}
-	return decodeFrame(head[:], payload)
+	got, err := decodeFrame(head[:], payload)
+	if err != nil {
+		return nil, err
+	}
+	return got, c.follow(got)
 }
 
 // unreadFrames reports what came on the connections and was not expected: often it is what was missed elsewhere.

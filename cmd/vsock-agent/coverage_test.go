@@ -15,6 +15,7 @@ var update = flag.Bool("update", false, "rewrite the lists of testdata/conforman
 var coverages = []struct{ list, document, heading string }{
 	{list: "coverage.md"},
 	{"coverage_asking.md", "../../framing/extension.md", "## Asking for it"},
+	{list: "coverage-extension.md", document: "../../framing/extension.md"},
 	{"coverage_machine.md", "../../framing/extension.md", "## The machine"},
 }
 
@@ -37,8 +38,11 @@ func TestCoverage(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkCoverage(t, list.list, string(text), all, quoted)
-		if list.document != "" {
+		switch {
+		case list.heading != "":
 			checkSentences(t, list.list, string(text), list.document, list.heading)
+		case list.document != "":
+			checkQuotes(t, list.list, string(text), list.document)
 		}
 	}
 	for _, c := range all {
@@ -122,6 +126,21 @@ func checkSentences(t *testing.T, file, text, document, heading string) {
 		if i >= len(said) || i >= len(listed) || said[i] != listed[i] {
 			t.Errorf("%s: the sentences of %q differ from %s after %q", file, heading, document, said[max(0, min(i, len(said))-10):min(i, len(said))])
 			return
+		}
+	}
+}
+
+// checkQuotes holds a list against its document, from whose sections it has what is not in another list: each of its sentences stands there.
+func checkQuotes(t *testing.T, file, text, document string) {
+	page, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	joined := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	said := joined(string(page))
+	for line := range strings.Lines(text) {
+		if sentence, ok := strings.CutPrefix(line, "- "); ok && !strings.Contains(said, joined(sentence)) {
+			t.Errorf("%s: no sentence of %s: %s", file, document, sentence)
 		}
 	}
 }

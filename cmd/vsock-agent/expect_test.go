@@ -44,6 +44,14 @@ func (r *run) expect(name, text string) error {
 		c.flooded = 0
 		return <-done
 	}
+	if rest, ok := strings.CutPrefix(text, "within "); ok {
+		number, line, _ := strings.Cut(rest, " ")
+		most, err := strconv.Atoi(number)
+		if err != nil {
+			return err
+		}
+		return r.within(c, most, line)
+	}
 	for _, line := range unroll(text) {
 		if err := r.expectFrame(c, line); err != nil {
 			return err
@@ -53,6 +61,9 @@ func (r *run) expect(name, text string) error {
 }
 
 func (r *run) expectFrame(c *connection, want string) error {
+	if strings.HasPrefix(want, "ran ") || strings.HasPrefix(want, "outputs ") {
+		return r.expectMany(c, want)
+	}
 	got, err := r.receive(c)
 	if err != nil {
 		return fmt.Errorf("want %s\n got %w", want, err)

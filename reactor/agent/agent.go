@@ -47,6 +47,9 @@ type Config struct {
 	// Settle, if not nil, is called by an agent with Init when no other process is left: it brings the disks into the state to be switched
 	// off in, within bounded time, and says what was not.
 	Settle func() error
+	// StartCommand is a program and its arguments that takes resource limits on and becomes a process, as RunStart does. Empty for none:
+	// a start that asks for limits fails.
+	StartCommand []string
 }
 
 // Agent serves hosts. It lives on one goroutine, the one that calls Run.
@@ -56,6 +59,7 @@ type Agent struct {
 	log      *Log
 	spooled  int64         // bytes of output on disk
 	captures *reactor.Pool // the first output of commands
+	holds    *reactor.Pool // what waits for processes, and for hosts that are away
 	env      []string      // what commands inherit
 	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin
@@ -66,8 +70,9 @@ type Agent struct {
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
+	running  []*process // in the order of their start
 	commands []*command // those that run, or whose result is not decided
-	running  int        // how many of them run
+	sessions []*session // those that a host may ask for
 	garbage  int        // bytes, since it was last collected
 	exits    []*result  // process_exits without a connection
 	commits  []*upload  // whole, and being put in place
@@ -129,6 +134,9 @@ func (a *Agent) open() (err error) {
 	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
 		return err
 	}
+	if a.holds, err = reactor.NewPool(holdBuffers*int(a.cfg.Limits.Kept) + int(a.cfg.Limits.Commands)); err != nil {
+		return err
+	}
 	if a.null, err = openNull(); err != nil {
 		return err
 	}
@@ -176,7 +184,47 @@ func (a *Agent) openLinks() error {
 // to run, unless this is the end of the machine.
 func (a *Agent) Run() error {
 	defer a.close()
+	err := a.loop.Run()
+	if err == nil {
+		err = a.endSessions()
+	}
+	return err
+}
+
+// endSessions kills what was started and still runs, for nobody can ask for it any more, and waits until it is gone.
+func (a *Agent) endSessions() error {
+	a.closeHosts()
+	for len(a.sessions) > 0 {
+		a.sessions[0].forget()
+	}
+	a.down = downLast
+	if !a.sessionsRun() {
+		return nil
+	}
+	a.loop.Start(&a.downTime, killedGrace, (*downTimer)(a))
 	return a.loop.Run()
+}
+
+// sessionsRun reports whether any process that was started has not exited.
+func (a *Agent) sessionsRun() bool {
+	for _, p := range a.running {
+		if p.kind == framing.KindStart {
+			return true
+		}
+	}
+	return false
+}
+
+// closeHosts is the end of all connections, and of the ways to them.
+func (a *Agent) closeHosts() {
+	links := a.links
+	a.links = nil
+	for _, l := range links {
+		l.close()
+	}
+	for len(a.conns) > 0 {
+		a.conns[0].close()
+	}
 }
 
 // Stop ends Run. Like all else it is for the agent's goroutine.
@@ -184,13 +232,14 @@ func (a *Agent) Stop() { a.loop.Stop() }
 
 // close releases everything that the agent holds, whatever it is in the middle of.
 func (a *Agent) close() {
-	for _, l := range a.links {
-		l.close()
-	}
-	for len(a.conns) > 0 {
-		a.conns[0].close()
-	}
+	a.closeHosts()
 	a.letGo()
+	for len(a.sessions) > 0 {
+		a.sessions[0].forget()
+	}
+	for len(a.running) > 0 {
+		a.running[0].leave()
+	}
 	a.oom.close()
 	a.reserve.open()
 	a.contain.close()
@@ -200,6 +249,9 @@ func (a *Agent) close() {
 	}
 	if a.captures != nil {
 		a.captures.Close()
+	}
+	if a.holds != nil {
+		a.holds.Close()
 	}
 }
 

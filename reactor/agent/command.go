@@ -3,6 +3,7 @@ package agent
 import (
 	"golang.org/x/sys/unix"
 
+	"wick/framing"
 	"wick/reactor"
 )
 
@@ -11,29 +12,17 @@ import (
 //	started ──exit──▶ exited ──both pipes at end, or pipeGrace──▶ decided ──▶ its result is sent
 //	    └──timeout──▶ killed ──as above, or killGrace──▶ decided
 type command struct {
-	agent *Agent
-	conn  *conn // where it came from; nil once that is closed
-	seq   uint32
-	watch bool
-	pid   int
-
-	child    reactor.Child
-	cgroup   *cgroup // what it runs in, or nil
-	stdout   capture
-	stderr   capture
-	deadline reactor.Timer
-	grace    reactor.Timer
-
-	status   unix.WaitStatus
-	exited   bool
-	timedOut bool
-	oomKills uint32 // processes of it that were killed for want of memory
-	decided  bool
+	process
+	conn   *conn // where it came from; nil once that is closed
+	seq    uint32
+	stdout capture
+	stderr capture
 }
 
 // start spawns it with pipes for its output.
 func (cmd *command) start(spec *reactor.Command) error {
 	a := cmd.agent
+	cmd.owner = cmd
 	cmd.stdout.spool, cmd.stderr.spool = -1, -1
 	var ends [2]int
 	for i, out := range []*capture{&cmd.stdout, &cmd.stderr} {
@@ -55,56 +44,31 @@ func (cmd *command) start(spec *reactor.Command) error {
 		cmd.release()
 		return err
 	}
-	cmd.pid = cmd.child.PID()
 	cmd.stdout.pid, cmd.stderr.pid = cmd.pid, cmd.pid
 	a.commands = append(a.commands, cmd)
-	a.running++
 	return nil
 }
 
-// spawn starts it in a cgroup of its own, and without one if that is what cannot be done.
-func (cmd *command) spawn(spec *reactor.Command) error {
-	a := cmd.agent
-	cmd.cgroup = a.contain.take(a.log)
-	if cmd.cgroup != nil {
-		spec.Cgroup = cmd.cgroup.dir
-	}
-	a.oom.forChild()
-	defer a.oom.forSelf()
-	err := a.loop.Spawn(&cmd.child, spec, cmd)
-	if err == nil || cmd.cgroup == nil {
-		a.contain.strikes = 0
-		return err
-	}
-	a.contain.give(cmd.cgroup)
-	if exhausted(err) {
-		return err // which is not the cgroup's fault, and the next try might be luckier
-	}
-	cmd.cgroup, spec.Cgroup = nil, 0
-	if again := a.loop.Spawn(&cmd.child, spec, cmd); again != nil {
-		return again
-	}
-	a.contain.blame(a.log, err)
-	return nil
-}
+// watch reports whether it is a spawn_watch.
+func (cmd *command) watch() bool { return cmd.kind == framing.KindSpawnWatch }
 
-// Exited implements [reactor.ChildHandler].
-func (cmd *command) Exited(status unix.WaitStatus) {
-	cmd.exited, cmd.status = true, status
-	cmd.deadline.Stop()
-	a := cmd.agent
-	a.running--
-	if status != 0 {
-		cmd.oomKills = cmd.cgroup.outOfMemory()
-	}
-	a.contain.give(cmd.cgroup)
+// gone implements [processOwner].
+func (cmd *command) gone() {
+	cmd.leaveCgroup()
 	if cmd.decided {
 		cmd.leave()
 	} else {
-		a.loop.Start(&cmd.grace, pipeGrace, cmd)
 		cmd.ended()
 	}
-	a.stepDown()
+}
+
+// overdue implements [processOwner].
+func (cmd *command) overdue() {
+	if cmd.exited && (cmd.stdout.waits || cmd.stderr.waits) {
+		cmd.agent.loop.Start(&cmd.grace, pipeGrace, &cmd.process) // what is in the pipe is part of the result
+		return
+	}
+	cmd.decide()
 }
 
 // ended is called when something of the command has come to its end.
@@ -112,27 +76,6 @@ func (cmd *command) ended() {
 	if cmd.exited && !cmd.decided && cmd.stdout.ended && cmd.stderr.ended {
 		cmd.decide()
 	}
-}
-
-// Expired implements [reactor.TimerHandler]: the command had time enough, or its pipes had.
-func (cmd *command) Expired(t *reactor.Timer) {
-	if t == &cmd.grace {
-		if cmd.stdout.waits || cmd.stderr.waits {
-			cmd.agent.loop.Start(&cmd.grace, pipeGrace, cmd) // what is in the pipe is part of the result
-			return
-		}
-		cmd.decide()
-		return
-	}
-	cmd.timedOut = true
-	a := cmd.agent
-	a.loop.Start(&cmd.grace, killGrace, cmd)
-	a.reserve.open()
-	if cmd.cgroup == nil || cmd.cgroup.kill() != nil {
-		killTree(cmd.pid)
-	}
-	a.reserve.fill()
-	cmd.child.SignalGroup(unix.SIGKILL) // it may have left its cgroup
 }
 
 // decide makes the result and sends it on its way. From here on output is read and dropped.
@@ -150,7 +93,7 @@ func (cmd *command) decide() {
 	}
 	c := cmd.conn
 	switch {
-	case cmd.watch:
+	case cmd.watch():
 		a.deliver(r)
 	case c == nil:
 		cmd.release() // nobody waits for it
@@ -161,17 +104,6 @@ func (cmd *command) decide() {
 	a.stepDown()
 }
 
-// exitCode is the code as a shell gives it.
-func (cmd *command) exitCode() int32 {
-	switch {
-	case cmd.timedOut:
-		return 124
-	case cmd.status.Signaled():
-		return 128 + int32(cmd.status.Signal())
-	}
-	return int32(cmd.status.ExitStatus())
-}
-
 // release gives back what holds the output. Pipes that have not ended are read on.
 func (cmd *command) release() {
 	cmd.stdout.release()
@@ -179,19 +111,12 @@ func (cmd *command) release() {
 }
 
 // leave takes the command off the agent's list: it has exited, and its result is decided.
-func (cmd *command) leave() {
-	cmd.agent.commands = remove(cmd.agent.commands, cmd)
-}
+func (cmd *command) leave() { cmd.agent.commands = remove(cmd.agent.commands, cmd) }
 
 // abandon lets go of a command that runs on without the agent.
 func (cmd *command) abandon() {
 	cmd.leave()
-	cmd.deadline.Stop()
-	cmd.grace.Stop()
 	cmd.release()
-	if !cmd.exited {
-		cmd.agent.contain.give(cmd.cgroup)
-	}
 }
 
 // Failed implements [reactor.Failer].

@@ -28,6 +28,8 @@ type cgroup struct {
 	// killed: it is not used again. Linux compares a count of kills that a fork into a cgroup took from the parent's own with that
 	// of the cgroup, and kills the child where they differ (seen on 6.18).
 	killed bool
+	// used: a command was in it before.
+	used bool
 	// oomKills is how many of its processes were killed for want of memory, up to the command before.
 	oomKills uint32
 }
@@ -156,8 +158,11 @@ func (t *containment) make() (*cgroup, error) {
 
 // give takes a cgroup back from a command that has exited. What it left running keeps running, and the cgroup until then.
 func (t *containment) give(g *cgroup) {
+	if g == nil {
+		return
+	}
+	g.used = true
 	switch {
-	case g == nil:
 	case g.populated():
 		t.left = append(t.left, g)
 	case len(t.idle) < maxIdle && !g.killed:

@@ -22,6 +22,7 @@ const (
 	downEmpty            // none is left
 	downFlushed          // and nothing of theirs is to be sent: the disks are next
 	downSettled          // the disks are settled, or will not be
+	downLast             // of an agent that is no init: no host is left either; what was started is being killed
 )
 
 // Power is how a host asked for the machine's end.
@@ -106,13 +107,17 @@ func (a *Agent) stepDown() {
 		}
 		fallthrough
 	case downEmpty:
-		if len(a.commands) == 0 && len(a.commits) == 0 && a.idle() {
+		if len(a.commands) == 0 && a.told() && len(a.commits) == 0 && a.idle() {
 			if !a.cfg.Init {
 				a.Stop()
 				return
 			}
 			a.down = downFlushed
 			a.loop.Start(&a.downTime, 0, (*downTimer)(a))
+		}
+	case downLast:
+		if !a.sessionsRun() {
+			a.Stop()
 		}
 	case downSettled:
 		for _, c := range a.conns {
@@ -123,6 +128,16 @@ func (a *Agent) stepDown() {
 		}
 		a.Stop()
 	}
+}
+
+// told reports whether every session has ended, and the hosts know of it that are there.
+func (a *Agent) told() bool {
+	for _, s := range a.sessions {
+		if !s.exited || s.conn != nil && !s.told {
+			return false
+		}
+	}
+	return true
 }
 
 // idle reports whether no host has anything more to take.

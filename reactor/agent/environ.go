@@ -15,14 +15,22 @@ func (a *Agent) childEnv(added framing.Env) []string {
 		return nil
 	}
 	a.garbage += envGarbage
+	return mergeEnv(a.env, nil, added)
+}
+
+// mergeEnv is an environment with some of the agent's entries added, and then a host's.
+func mergeEnv(base, own []string, added framing.Env) []string {
+	most := len(base) + len(own) + added.Len()
 	size := 16
-	for size < 2*(len(a.env)+added.Len()) {
+	for size < 2*most {
 		size *= 2
 	}
-	e := environ{make([]string, 0, len(a.env)+added.Len()), make([]int32, size)}
-	for _, entry := range a.env {
-		name, _, _ := cut(entry, '=')
-		e.set(entry, len(name))
+	e := environ{make([]string, 0, most), make([]int32, size)}
+	for _, list := range [...][]string{base, own} {
+		for _, entry := range list {
+			name, _, _ := cut(entry, '=')
+			e.set(entry, len(name))
+		}
 	}
 	for key, value := range added.All {
 		e.set(string(key)+"="+string(value), len(key))
@@ -58,10 +66,16 @@ func sameName(a, b string, n int) bool {
 
 // lookup is the value of a name in the agent's environment, or empty.
 func (a *Agent) lookup(name string) string {
-	for _, entry := range a.env {
+	value, _ := lookupIn(a.env, name)
+	return value
+}
+
+// lookupIn is the value of a name in an environment.
+func lookupIn(env []string, name string) (value string, ok bool) {
+	for _, entry := range env {
 		if key, value, ok := cut(entry, '='); ok && key == name {
-			return value
+			return value, true
 		}
 	}
-	return ""
+	return "", false
 }

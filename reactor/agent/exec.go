@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"time"
-
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
@@ -20,12 +18,15 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		return
 	}
 	a := c.agent
-	if a.running >= int(a.cfg.Limits.Commands) {
-		c.replyError(seq, "too many commands running (limit "+num(a.cfg.Limits.Commands)+")")
+	if !c.mayRun(seq) {
 		return
 	}
 	a.collect(commandGarbage + 4*len(payload))
-	cmd := &command{agent: a, conn: c, seq: seq, watch: t == framing.TypeSpawnWatch}
+	cmd := &command{process: process{agent: a, kind: framing.KindExec}, conn: c, seq: seq}
+	if t == framing.TypeSpawnWatch {
+		cmd.kind = framing.KindSpawnWatch
+	}
+	cmd.call(e.Command)
 	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.childEnv(e.Env)}
 	if e.Root && !a.root {
 		a.throughSudo(&spec, e.Env)
@@ -35,11 +36,9 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		c.notStarted(t, seq, err)
 		return
 	}
-	if e.TimeoutMS > 0 {
-		a.loop.Start(&cmd.deadline, time.Duration(e.TimeoutMS)*time.Millisecond, cmd)
-	}
+	cmd.limitTime(e.TimeoutMS)
 	c.heavy++
-	if cmd.watch {
+	if cmd.watch() {
 		c.reply(framing.AppendSpawnResult(c.stream.Space(framing.HeaderSize+4), seq, uint32(cmd.pid)))
 	} else {
 		c.due++
@@ -47,6 +46,16 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 	if a.log.Enabled(LevelDebug) {
 		a.log.Debug("command started", "conn", num(c.id), "seq", num(seq), "pid", num(cmd.pid))
 	}
+}
+
+// mayRun reports whether one more command may run, and answers the request if not.
+func (c *conn) mayRun(seq uint32) bool {
+	limit := c.agent.cfg.Limits.Commands
+	if len(c.agent.running) < int(limit) {
+		return true
+	}
+	c.replyError(seq, "too many commands running (limit "+num(limit)+")")
+	return false
 }
 
 // shellArgs is sh -c command. A command that begins like an option must not be taken for one.

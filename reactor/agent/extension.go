@@ -60,6 +60,27 @@ func (c *conn) extended(p *framing.Part) bool {
 	return c.processRequest(p) || c.fileRequest(p) || c.machineRequest(p)
 }
 
+// longExtended handles a part of a frame of the extension that is longer than the window, and reports whether it is one to look at before
+// it is whole. Only two of them have reason to be that long, and some are not looked at at all.
+func (c *conn) longExtended(p *framing.Part) bool {
+	switch p.Type {
+	case framing.TypeStart:
+		c.longStart(p)
+	case framing.TypeInput:
+		c.aboutChannel(p)
+	case framing.TypeRelease, framing.TypeProcesses, framing.TypeStats, framing.TypeThaw:
+		return false // empty, whatever they hold
+	default:
+		if p.Type < framing.TypeHello || !p.Type.FromHost() {
+			return false
+		}
+		if p.Last() {
+			c.replyError(p.Seq, p.Type.String()+": payload is long")
+		}
+	}
+	return true
+}
+
 // hello answers a host that asks for the extension. A payload that is none asks for nothing: to a host that only happens to use the
 // type it is as unknown as ever.
 func (c *conn) hello(p *framing.Part) bool {
@@ -167,10 +188,11 @@ func (c *conn) queue(p producer) {
 	}
 }
 
-// serveLine lets those in the line send, a frame each in turn, for as long as the host takes it: what one has to send does not hold up what
+// serveLine lets those in the line send, a frame each in turn, for as long as the host takes it. The stream is never busy of it: between
+// any two long frames there is room for a reply, and what the host asks is read. So what one has to send does not hold up what
 // others have, nor a reply, by more than a buffer.
 func (c *conn) serveLine() {
-	for len(c.ext.line) > 0 && c.state == connOpen && !c.stream.Busy() {
+	for len(c.ext.line) > 0 && c.state == connOpen && !c.stream.Busy() && c.stream.Queued() < lineMark {
 		p := c.ext.line[0]
 		c.ext.line = remove(c.ext.line, p)
 		if p.produce() {
@@ -180,8 +202,12 @@ func (c *conn) serveLine() {
 	c.stream.Flush()
 }
 
-// maxOutput is the most content of an output frame: what is sure to be room for.
-const maxOutput = reactor.BufferSize/2 - framing.OutputHeaderSize
+const (
+	// lineMark is how many bytes may be queued when another frame is added to them.
+	lineMark = 1 << 10
+	// maxOutput is the most content of an output frame.
+	maxOutput = reactor.BufferSize/2 - framing.OutputHeaderSize - lineMark
+)
 
 // done ends an operation. err is nil, or wraps the errno; otherwise the errno is EINVAL.
 func (c *conn) done(seq uint32, value uint64, err error) {

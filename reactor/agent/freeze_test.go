@@ -131,7 +131,7 @@ func TestFreeze(t *testing.T) {
 
 	slow := b.dial()
 	slow.exec(1, "head -c 3000000 /dev/zero")
-	b.until("sending", func(a *Agent) bool { return a.running == 1 && a.conns[2].stream.Busy() })
+	b.until("sending", func(a *Agent) bool { return len(a.running) == 1 && a.conns[2].stream.Busy() })
 
 	h.freeze(5, maxFreeze)
 	h.wantDone(5, 0)
@@ -173,7 +173,7 @@ func TestFreeze(t *testing.T) {
 	// What has no room in memory waits, and so does one that ended by a timeout.
 	h.send(execFrame(framing.TypeExec, 12, 100, "head -c 100000 /dev/zero; exec sleep 1000"))
 	b.until("held up", func(a *Agent) bool { return len(a.freezer.captures) == 2 })
-	b.until("killed", func(a *Agent) bool { return a.running == 1 })
+	b.until("killed", func(a *Agent) bool { return len(a.running) == 1 })
 	lost := b.dial()
 	lost.send(frame[:80<<10])
 	lost.Close()
@@ -182,7 +182,7 @@ func TestFreeze(t *testing.T) {
 
 	// A write waits for the thaw.
 	h.exec(14, "echo written > "+filepath.Join(dir, "writer"))
-	b.until("written to", func(a *Agent) bool { return a.running == 2 })
+	b.until("written to", func(a *Agent) bool { return len(a.running) == 2 })
 	h.thaw(15)
 	sizes := map[uint32]int{4: 1000000, 12: 100000, 14: 0}
 	for range 4 {

@@ -256,7 +256,7 @@ func (a *fuzzed) rest(t *testing.T) {
 		var held string
 		a.do(func() {
 			held = fmt.Sprintf("%d connections, %d commands, %d running, %d commits, %d exits, %d buffers",
-				len(a.a.conns), len(a.a.commands), a.a.running, len(a.a.commits), len(a.a.exits), captureBuffers-a.a.captures.Free())
+				len(a.a.conns), len(a.a.commands), len(a.a.running), len(a.a.commits), len(a.a.exits), captureBuffers-a.a.captures.Free())
 		})
 		open := descriptorsNow()
 		if held == "1 connections, 0 commands, 0 running, 0 commits, 0 exits, 0 buffers" && open <= a.open {

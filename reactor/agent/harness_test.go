@@ -126,7 +126,8 @@ func (b *box) quiet(conns int) {
 	b.Helper()
 	b.until("nothing held", func(a *Agent) bool {
 		return len(a.conns) == conns && len(a.commands) == 0 && len(a.commits) == 0 && len(a.exits) == 0 &&
-			a.running == 0 && a.captures.Free() == captureBuffers
+			len(a.running) == 0 && a.captures.Free() == captureBuffers &&
+			len(a.sessions) == 0 && a.holds.Free() == holdBuffers*int(a.cfg.Limits.Kept)+int(a.cfg.Limits.Commands)
 	})
 }
 

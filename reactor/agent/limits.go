@@ -14,6 +14,8 @@ type Limits struct {
 	Commands uint32
 	// Exits is the most process_exits kept while there is no connection to send them on (256). The oldest is dropped.
 	Exits uint32
+	// Kept is the most processes at a time that are kept when their connection is lost (64). Starting one more is answered with an error.
+	Kept uint32
 	// Pids is the most processes and threads of one command at a time (512), where they can be counted. Forks fail then.
 	Pids uint32
 	// Spool is the most MiB of each output of a command that are kept on disk (16, which is what one frame holds).
@@ -41,6 +43,7 @@ var LimitOptions = [...]LimitOption{
 	{"--max-pids", "N", "processes of one command (default 512)", func(l *Limits) *uint32 { return &l.Pids }, 512},
 	{"--max-spool", "MIB", "each output of a command on disk (default 16)", func(l *Limits) *uint32 { return &l.Spool }, 16},
 	{"--max-spool-total", "MIB", "all outputs on disk (default 512)", func(l *Limits) *uint32 { return &l.SpoolTotal }, 512},
+	{"--max-kept", "N", "processes kept without a connection (default 64)", func(l *Limits) *uint32 { return &l.Kept }, 64},
 	{"--max-exits", "N", "process_exits kept unsent (default 256)", func(l *Limits) *uint32 { return &l.Exits }, 256},
 }
 
@@ -77,6 +80,8 @@ const (
 	buffersPerConn = 2
 	// captureBuffers hold the first output of commands. When they are all in use output goes to its spool file at once.
 	captureBuffers = 64
+	// holdBuffers: a kept process holds two outputs for its host. Besides, every process may have input waiting.
+	holdBuffers = 2
 )
 
 // The output of a command.

@@ -79,7 +79,7 @@ func TestTooManyExits(t *testing.T) {
 	const more = 10
 	b.do(func(a *Agent) {
 		for pid := range maxKeptExits + more {
-			cmd := &command{agent: a, watch: true, pid: pid}
+			cmd := &command{process: process{agent: a, kind: framing.KindSpawnWatch, pid: pid}}
 			for _, out := range []*capture{&cmd.stdout, &cmd.stderr} {
 				*out = capture{agent: a, spool: -1, limit: maxKept}
 			}
@@ -306,7 +306,7 @@ func TestBusy(t *testing.T) {
 	}
 	h.send(frames)
 	pinger.ping(1)
-	b.until("running", func(a *Agent) bool { return a.running == 64 })
+	b.until("running", func(a *Agent) bool { return len(a.running) == 64 })
 	pinger.ping(2)
 	h.ping(100)
 	f.WriteString(strings.Repeat("\n", 64))

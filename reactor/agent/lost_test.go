@@ -63,12 +63,12 @@ func TestLost(t *testing.T) {
 		{"command running", func(h *host) func() {
 			path, f := h.fifo("fifo")
 			h.exec(1, "read x < "+path)
-			h.until("running", func(a *Agent) bool { return a.running == 1 })
+			h.until("running", func(a *Agent) bool { return len(a.running) == 1 })
 			return func() { f.WriteString("x\n") }
 		}},
 		{"result not read", func(h *host) func() {
 			h.exec(1, "head -c 3000000 /dev/zero")
-			h.until("sending", func(a *Agent) bool { return a.running == 0 && len(a.commands) == 0 && a.conns[0].stream.Busy() })
+			h.until("sending", func(a *Agent) bool { return len(a.running) == 0 && len(a.commands) == 0 && a.conns[0].stream.Busy() })
 			return nil
 		}},
 		{"shutdown under way", func(h *host) func() {
@@ -204,11 +204,11 @@ func TestStopAmidst(t *testing.T) {
 	refused.want(framing.TypeError, 0)
 
 	b.until("all under way", func(a *Agent) bool {
-		return a.running == 2 && a.conns[1].stream.Busy() && a.conns[2].upload != nil && len(a.commits) == 1 &&
+		return len(a.running) == 2 && a.conns[1].stream.Busy() && a.conns[2].upload != nil && len(a.commits) == 1 &&
 			a.conns[4].long != nil && a.syncs.child.Running() && a.conns[6].state == connLingering
 	})
 	b.do(func(a *Agent) {
-		r := newResult(&command{agent: a, watch: true, pid: 1, stdout: capture{spool: -1}, stderr: capture{spool: -1}})
+		r := newResult(&command{process: process{agent: a, kind: framing.KindSpawnWatch, pid: 1}, stdout: capture{spool: -1}, stderr: capture{spool: -1}})
 		a.keepExit(r)
 	})
 	b.stop()

@@ -54,8 +54,10 @@ func (c *conn) piece(p *framing.Part) {
 	case framing.TypeExec, framing.TypeSpawnWatch:
 		c.longExec(p)
 	default:
-		if p.Last() {
-			c.other(p)
+		if !c.ext.asked || !c.longExtended(p) {
+			if p.Last() {
+				c.other(p)
+			}
 		}
 	}
 }
@@ -77,6 +79,20 @@ func (c *conn) longExec(p *framing.Part) {
 		c.notStarted(p.Type, p.Seq, opError("exec", shell, unix.E2BIG))
 		return
 	}
+	if !c.gather(p) {
+		return
+	}
+	if c.long == nil {
+		c.notStarted(p.Type, p.Seq, opError("mmap", "command", unix.ENOMEM))
+		return
+	}
+	c.exec(p.Type, p.Seq, c.long[:p.Size])
+	c.unmapLong()
+}
+
+// gather puts the parts of a payload of at most maxExec bytes together, and reports whether it is whole: in c.long, which is nil if there
+// is no memory.
+func (c *conn) gather(p *framing.Part) bool {
 	if p.First() {
 		// Memory of its own, which comes as bytes do and is gone afterwards.
 		long, err := unix.Mmap(-1, 0, maxExec, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -87,15 +103,7 @@ func (c *conn) longExec(p *framing.Part) {
 	if c.long != nil {
 		copy(c.long[p.Offset:], p.Data)
 	}
-	if !p.Last() {
-		return
-	}
-	if c.long == nil {
-		c.notStarted(p.Type, p.Seq, opError("mmap", "command", unix.ENOMEM))
-		return
-	}
-	c.exec(p.Type, p.Seq, c.long[:p.Size])
-	c.unmapLong()
+	return p.Last()
 }
 
 func (c *conn) unmapLong() {

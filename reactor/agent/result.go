@@ -103,7 +103,7 @@ func (r *result) next() {
 
 func (r *result) head(b []byte) []byte {
 	nerr := int(r.nerr) + len(r.tail)
-	if r.command.watch {
+	if r.command.watch() {
 		return framing.AppendProcessExitHead(b, uint32(r.command.pid), r.code, int(r.nout), nerr)
 	}
 	return framing.AppendExecResultHead(b, r.command.seq, r.code, int(r.nout), nerr)
@@ -121,7 +121,7 @@ func (r *result) copyFrom(o *capture, b []byte, size int64) int {
 // Sent implements [reactor.Source].
 func (r *result) Sent(whole bool) {
 	c := r.conn
-	if !whole && r.command.watch {
+	if !whole && r.command.watch() {
 		// It is to be sent again, from its beginning, to whoever comes next.
 		r.stage, r.offset, r.conn = stageHead, 0, nil
 		r.command.agent.keepExit(r)

@@ -60,8 +60,8 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 
 // forward sends a signal to every running command's group.
 func (a *Agent) forward(sig unix.Signal) {
-	for _, cmd := range a.commands {
-		cmd.child.SignalGroup(sig)
+	for _, p := range a.running {
+		p.child.SignalGroup(sig)
 	}
 }
 

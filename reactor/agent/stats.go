@@ -51,7 +51,8 @@ func (a *Agent) addFigures(f *framing.Figures) {
 		}
 	})
 	f.Add("agent.connections", uint64(len(a.conns)))
-	f.Add("agent.commands", uint64(a.running))
+	f.Add("agent.commands", uint64(len(a.running)))
+	f.Add("agent.kept", uint64(a.keptSessions()))
 	f.Add("agent.spooled", uint64(a.spooled))
 	var used unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &used) == nil {

@@ -17,6 +17,20 @@ func cut(s string, sep byte) (before, after string, found bool) {
 	return s, "", false
 }
 
+// parseLong reads a decimal number of the kernel's; 0 if it is none.
+//
+//go:noinline
+func parseLong(s string) (n uint64) {
+	for i := range len(s) {
+		digit := s[i] - '0'
+		if digit > 9 {
+			return 0
+		}
+		n = n*10 + uint64(digit)
+	}
+	return n
+}
+
 // parseNumber reads a decimal number of 32 bits.
 //
 //go:noinline
@@ -40,7 +54,12 @@ func lastSlash(path string) int {
 }
 
 // num is a number as text.
-func num[T ~int | ~int32 | ~uint32 | ~int64](n T) string { return decimal(int64(n)) }
+func num[T ~int | ~int32 | ~uint32 | ~int64 | ~uint8](n T) string { return decimal(int64(n)) }
+
+// appendDecimal appends it.
+//
+//go:noinline
+func appendDecimal(b []byte, n uint64) []byte { return strconv.AppendUint(b, n, 10) }
 
 //go:noinline
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

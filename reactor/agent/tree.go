@@ -11,7 +11,7 @@ const stopRounds = 8
 func killTree(leader int) {
 	unix.Kill(-leader, unix.SIGSTOP)
 	var stopped []int
-	var tree []process
+	var tree []procStat
 	for range stopRounds {
 		before := len(stopped)
 		tree = descendants(leader)
@@ -34,14 +34,15 @@ func killTree(leader int) {
 	}
 }
 
-// process is what /proc says of one.
-type process struct {
+// procStat is what /proc says of a process.
+type procStat struct {
 	pid, parent, group, session int
 	halted                      bool // stopped, or dead
+	dead                        bool
 }
 
 // descendants are the processes that belong to the leader, itself among them, according to /proc.
-func descendants(leader int) []process {
+func descendants(leader int) []procStat {
 	procs := processes()
 	tree := 0 // they are moved to the front
 	for grew := true; grew; {
@@ -58,7 +59,7 @@ func descendants(leader int) []process {
 	return procs[:tree]
 }
 
-func contains(tree []process, pid int) bool {
+func contains(tree []procStat, pid int) bool {
 	for i := range tree {
 		if tree[i].pid == pid {
 			return true
@@ -68,7 +69,7 @@ func contains(tree []process, pid int) bool {
 }
 
 // processes reads /proc; none if it is not mounted.
-func processes() (procs []process) {
+func processes() (procs []procStat) {
 	dir, err := openDir("/proc")
 	if err != nil {
 		return nil
@@ -86,7 +87,7 @@ func processes() (procs []process) {
 }
 
 // readStat reads /proc/PID/stat; proc_pid_stat(5).
-func readStat(proc int, pid string) (p process, ok bool) {
+func readStat(proc int, pid string) (p procStat, ok bool) {
 	fd, err := unix.Openat(proc, pid+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return p, false
@@ -104,7 +105,8 @@ func readStat(proc int, pid string) (p process, ok bool) {
 	}
 	_, rest, _ := cut(string(buf[name:n]), ' ')
 	state, rest, _ := cut(rest, ' ')
-	p.halted = state == "T" || state == "t" || state == "Z" || state == "X"
+	p.dead = state == "Z" || state == "X"
+	p.halted = p.dead || state == "T" || state == "t"
 	for _, field := range [...]*int{&p.parent, &p.group, &p.session} {
 		var text string
 		text, rest, _ = cut(rest, ' ')

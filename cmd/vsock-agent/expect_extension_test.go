@@ -1,0 +1,127 @@
+package main_test
+
+import (
+	"fmt"
+	"strings"
+)
+
+// What a host expects of processes, in as many frames as they may come.
+
+// expectMany takes what comes as any number of frames: ran, outputs.
+func (r *run) expectMany(c *connection, want string) error {
+	tokens, err := scan(r.expand(want))
+	if err != nil {
+		return err
+	}
+	s := &scanner{tokens}
+	name := s.next().text
+	fs, err := s.fields()
+	if err != nil {
+		return err
+	}
+	if name == "outputs" {
+		if err := r.outputs(c, fs); err != nil {
+			return fmt.Errorf("want %s\n %w", want, err)
+		}
+		return nil
+	}
+	got, err := r.ran(c, string(fs.bytes("seq")))
+	if err != nil {
+		return fmt.Errorf("want %s\n got %w", want, err)
+	}
+	return r.matches(got, want)
+}
+
+// ran is a process as it was: what is left of the frames of a channel up to its exited, as one with the fields of exited, and stdout and stderr.
+func (r *run) ran(c *connection, seq string) (*received, error) {
+	all := map[string][]byte{}
+	for {
+		got, err := r.receive(c)
+		if err != nil {
+			return nil, err
+		}
+		if string(got.fields["seq"]) != seq {
+			return nil, fmt.Errorf("while a process of seq %s ran: %s", seq, got)
+		}
+		switch got.name {
+		case "started", "credit", "close":
+		case "output":
+			stream := string(got.fields["stream"])
+			all[stream] = append(all[stream], got.fields["data"]...)
+		case "exited":
+			got.name = "ran"
+			got.put("stdout", all["1"])
+			got.put("stderr", all["2"])
+			return got, nil
+		default:
+			return nil, fmt.Errorf("while a process ran: %s", got)
+		}
+	}
+}
+
+// outputs is output of a stream, taken together from as many frames as it takes: as long as the value of data, or until the expression is in it.
+func (r *run) outputs(c *connection, fs fieldSet) error {
+	var data []byte
+	var last error
+	want := field{}
+	for _, f := range fs {
+		if f.name == "data" {
+			want = f
+		}
+	}
+	for want.op == "~" || len(data) < len(want.value) {
+		got, err := r.receive(c)
+		if err != nil {
+			return fmt.Errorf("%w, after %s (%v)", err, quoted(data), last)
+		}
+		if got.name != "output" || string(got.fields["seq"]) != string(fs.bytes("seq")) || string(got.fields["stream"]) != string(fs.bytes("stream")) {
+			return fmt.Errorf("got %s, after %s", got, quoted(data))
+		}
+		data = append(data, got.fields["data"]...)
+		if last = compare(want, data); last == nil {
+			break
+		}
+	}
+	return compare(want, data)
+}
+
+// within passes over at most so many frames before the one that is wanted.
+func (r *run) within(c *connection, most int, want string) error {
+	for passed := 0; ; passed++ {
+		got, err := r.receive(c)
+		if err != nil {
+			return fmt.Errorf("want %s\n got %w", want, err)
+		}
+		last := r.matches(got, want)
+		if last == nil {
+			return nil
+		}
+		if passed == most {
+			return fmt.Errorf("%d others came before it\n %w", passed, last)
+		}
+	}
+}
+
+// follow keeps the rules of a channel's outputs.
+func (c *connection) follow(got *received) error {
+	seq, stream := string(got.fields["seq"]), string(got.fields["stream"])
+	if c.closed == nil {
+		c.closed = map[string]string{}
+	}
+	switch got.name {
+	case "started":
+		c.closed[seq] = ""
+	case "output", "close":
+		if strings.Contains(c.closed[seq], stream) {
+			return fmt.Errorf("of a stream that was closed: %s", got)
+		}
+		if got.name == "close" && stream != "0" {
+			c.closed[seq] += stream
+		}
+	case "exited":
+		if string(got.fields["reason"]) != "5" && len(c.closed[seq]) != 2 {
+			return fmt.Errorf("it came with the streams %q closed: %s", c.closed[seq], got)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+)
+
+// account is whom a process runs as.
+type account struct {
+	user  *reactor.User // nil: as the agent
+	named bool          // it has an entry in /etc/passwd, which is where what follows is from
+	name  string
+	home  string
+	shell string
+}
+
+// maxGroups is the most groups of a user besides its own.
+const maxGroups = 1024
+
+const (
+	passwdFile = "/etc/passwd"
+	groupFile  = "/etc/group"
+)
+
+// findAccount finds out who "name", "uid", "name:group", "uid:gid" and so on is. An error is ENOENT for one that is not there, EPERM for
+// one that the agent may not be, or what reading the files gives.
+func (a *Agent) findAccount(text string) (acc account, err error) {
+	if text == "" {
+		return acc, nil
+	}
+	user, group, grouped := cut(text, ':')
+	uid, isNumber := parseNumber(user)
+	u := &reactor.User{UID: uid, GID: uid}
+	if err := findUser(user, isNumber, &acc, u); err != nil {
+		return acc, err
+	}
+	if !acc.named && (!isNumber || uid == 1<<32-1) {
+		return acc, opError("user", text, unix.ENOENT)
+	}
+	if err := findGroups(group, grouped, acc.name, u); err != nil {
+		return acc, err
+	}
+	if !a.root {
+		if u.UID != uint32(unix.Geteuid()) || grouped && u.GID != uint32(unix.Getegid()) {
+			return acc, opError("user", text, unix.EPERM)
+		}
+		return acc, nil // it is the agent's own, and its groups are as they are
+	}
+	acc.user = u
+	return acc, nil
+}
+
+// findUser looks for the entry of a name, or else of the number that it is.
+func findUser(name string, isNumber bool, acc *account, u *reactor.User) error {
+	number := u.UID
+	var r tableReader
+	if err := r.open(passwdFile); err != nil {
+		if isErrno(err, unix.ENOENT) {
+			return nil
+		}
+		return err
+	}
+	defer r.close()
+	for r.more() {
+		// name:password:uid:gid:comment:home:shell; passwd(5)
+		entry := r.text()
+		r.skip()
+		uid, ok := parseNumber(r.text())
+		gid, ok2 := parseNumber(r.text())
+		if !ok || !ok2 || entry == "" || entry != name && (acc.named || !isNumber || uid != number) {
+			r.endLine()
+			continue
+		}
+		r.skip()
+		u.UID, u.GID = uid, gid
+		acc.named, acc.name, acc.home, acc.shell = true, entry, r.text(), r.text()
+		r.endLine()
+		if entry == name {
+			break
+		}
+	}
+	return r.err
+}
+
+// findGroups sets the group that is asked for, if one is, and the groups that name is a member of.
+func findGroups(group string, grouped bool, name string, u *reactor.User) error {
+	found := !grouped
+	if gid, ok := parseNumber(group); ok && gid != 1<<32-1 {
+		u.GID, found = gid, true
+	}
+	if found && name == "" {
+		return nil
+	}
+	var r tableReader
+	err := r.open(groupFile)
+	if err == nil {
+		defer r.close()
+		for r.more() {
+			// name:password:gid:member,member; group(5)
+			entry := r.text()
+			r.skip()
+			gid, ok := parseNumber(r.text())
+			if ok && !found && entry != "" && entry == group {
+				u.GID, found = gid, true
+			}
+			for ok && name != "" && r.more() && !r.atEnd() {
+				if r.item() == name && len(u.Groups) < maxGroups {
+					u.Groups = append(u.Groups, gid)
+				}
+			}
+			r.endLine()
+		}
+		err = r.err
+	} else if isErrno(err, unix.ENOENT) {
+		err = nil
+	}
+	if err == nil && !found {
+		err = opError("group", group, unix.ENOENT)
+	}
+	return err
+}
+
+// env is what the environment says of a user that has an entry.
+func (acc *account) env() []string {
+	if !acc.named {
+		return nil
+	}
+	shell := acc.shell
+	if shell == "" {
+		shell = "/bin/sh" // passwd(5)
+	}
+	return []string{"HOME=" + acc.home, "USER=" + acc.name, "LOGNAME=" + acc.name, "SHELL=" + shell}
+}
+
+// tableReader reads a file of lines and fields, however long it and its lines are.
+type tableReader struct {
+	fd       int
+	err      error
+	name     string
+	buf      [2 << 10]byte
+	at, end  int
+	finished bool
+	field    []byte // at most unix.PathMax bytes of it
+}
+
+func (r *tableReader) open(name string) error {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return opError("open", name, err)
+	}
+	r.fd, r.name = fd, name
+	return nil
+}
+
+func (r *tableReader) close() { unix.Close(r.fd) }
+
+// more reports whether there is another byte.
+func (r *tableReader) more() bool {
+	for r.at == r.end && !r.finished {
+		n, err := unix.Read(r.fd, r.buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		r.at, r.end, r.finished = 0, max(n, 0), n <= 0
+		if err != nil {
+			r.err = opError("read", r.name, err)
+		}
+	}
+	return !r.finished
+}
+
+// atEnd reports whether the line is at its end. There is another byte.
+func (r *tableReader) atEnd() bool { return r.buf[r.at] == '\n' }
+
+// until takes what is before a colon, or sep, and the separator; never the end of the line.
+func (r *tableReader) until(sep byte) {
+	r.field = r.field[:0]
+	for r.more() && !r.atEnd() {
+		c := r.buf[r.at]
+		r.at++
+		if c == ':' || c == sep {
+			return
+		}
+		if len(r.field) < unix.PathMax {
+			r.field = append(r.field, c)
+		}
+	}
+}
+
+// text is the next field of the line, item the next of a list in it. Where the line has ended it is empty.
+func (r *tableReader) text() string {
+	r.until(':')
+	return string(r.field)
+}
+
+func (r *tableReader) item() string {
+	r.until(',')
+	return string(r.field)
+}
+
+// skip passes over a field, endLine over the rest of the line.
+func (r *tableReader) skip() { r.until(':') }
+
+func (r *tableReader) endLine() {
+	for r.more() {
+		r.at++
+		if r.buf[r.at-1] == '\n' {
+			return
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package agent
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+)
+
+// process is what a host has run, whatever message asked for it: a child in a cgroup of its own, with all that it becomes. It is part
+// of a command or of a session.
+type process struct {
+	agent  *Agent
+	owner  processOwner
+	kind   framing.ProcessKind
+	pid    int
+	name   [framing.MaxCommand]byte // the beginning of its command
+	named  uint8                    // bytes of it
+	began  time.Duration            // reactor.Now
+	took   time.Duration            // from then to the exit
+	child  reactor.Child
+	cgroup *cgroup // what it runs in, or nil
+
+	deadline reactor.Timer
+	grace    reactor.Timer
+	status   unix.WaitStatus
+	exited   bool
+	timedOut bool
+	oomKills uint32 // processes of it that were killed for want of memory
+	decided  bool   // its result is: it waits for nothing any more
+}
+
+// processOwner is what a process is part of.
+type processOwner interface {
+	// gone is called when it has exited. It is not in its cgroup any more, but what it left running is.
+	gone()
+	// overdue is called when the end of its pipes, or after a kill its exit, has been waited for long enough.
+	overdue()
+	// signalGroup sends a signal to its process group.
+	signalGroup(sig unix.Signal)
+	// cancel kills all that it has become, since a host wants it.
+	cancel()
+	// record is what a list says of it, but for what it uses.
+	record() framing.Process
+	reactor.Failer
+}
+
+// call begins the name that a list shows, and more adds to it, after a space.
+func (p *process) call(word []byte) { p.named = uint8(copy(p.name[:], word)) }
+
+func (p *process) more(word []byte) {
+	if int(p.named) < len(p.name) {
+		p.name[p.named] = ' '
+		p.named++
+		p.named += uint8(copy(p.name[p.named:], word))
+	}
+}
+
+// spawn starts it in a cgroup of its own, which it may have already, and without one if that is what cannot be done.
+func (p *process) spawn(spec *reactor.Command) error {
+	a := p.agent
+	if p.cgroup == nil {
+		p.cgroup = a.contain.take(a.log)
+	}
+	if p.cgroup != nil {
+		spec.Cgroup = p.cgroup.dir
+	}
+	p.began = reactor.Now()
+	err := p.fork(spec)
+	if err != nil {
+		p.leaveCgroup()
+		spec.Cgroup = 0
+		return err
+	}
+	p.pid = p.child.PID()
+	a.running = append(a.running, p)
+	return nil
+}
+
+func (p *process) fork(spec *reactor.Command) error {
+	a := p.agent
+	a.oom.forChild()
+	defer a.oom.forSelf()
+	err := a.loop.Spawn(&p.child, spec, p)
+	if err == nil || p.cgroup == nil {
+		a.contain.strikes = 0
+		return err
+	}
+	if exhausted(err) {
+		return err // which is not the cgroup's fault, and the next try might be luckier
+	}
+	p.leaveCgroup()
+	spec.Cgroup = 0
+	if again := a.loop.Spawn(&p.child, spec, p); again != nil {
+		return again
+	}
+	a.contain.blame(a.log, err)
+	return nil
+}
+
+// leaveCgroup gives its cgroup back.
+func (p *process) leaveCgroup() {
+	p.agent.contain.give(p.cgroup)
+	p.cgroup = nil
+}
+
+// limitTime has it killed after ms milliseconds, if that is not 0.
+func (p *process) limitTime(ms uint32) {
+	if ms > 0 {
+		p.agent.loop.Start(&p.deadline, time.Duration(ms)*time.Millisecond, p)
+	}
+}
+
+// Exited implements [reactor.ChildHandler].
+func (p *process) Exited(status unix.WaitStatus) {
+	a := p.agent
+	p.exited, p.status = true, status
+	p.took = reactor.Now() - p.began
+	p.deadline.Stop()
+	a.running = remove(a.running, p)
+	if status != 0 || p.kind == framing.KindStart {
+		p.oomKills = p.cgroup.outOfMemory()
+	}
+	if !p.decided {
+		a.loop.Start(&p.grace, pipeGrace, p)
+	}
+	p.owner.gone()
+	a.stepDown()
+}
+
+// Expired implements [reactor.TimerHandler]: it had time enough, or its pipes had.
+func (p *process) Expired(t *reactor.Timer) {
+	if t == &p.grace {
+		p.owner.overdue()
+		return
+	}
+	p.timedOut = true
+	p.agent.loop.Start(&p.grace, killGrace, p) // a process that cannot die does not hold its result up
+	p.kill()
+}
+
+// signalGroup implements [processOwner] for most of them.
+func (p *process) signalGroup(sig unix.Signal) { p.child.SignalGroup(sig) }
+
+// cancel implements [processOwner] for what has no word for it: it is killed.
+func (p *process) cancel() { p.kill() }
+
+// kill kills all that it has become.
+func (p *process) kill() {
+	a := p.agent
+	a.reserve.open()
+	if p.cgroup == nil || p.cgroup.kill() != nil {
+		killTree(p.pid)
+	}
+	a.reserve.fill()
+	p.child.SignalGroup(unix.SIGKILL) // it may have left its cgroup
+}
+
+// Failed implements [reactor.Failer].
+func (p *process) Failed(value any, stack []byte) { p.owner.Failed(value, stack) }
+
+// exitCode is the code as a shell gives it.
+func (p *process) exitCode() int32 {
+	switch {
+	case p.timedOut:
+		return 124
+	case p.status.Signaled():
+		return 128 + int32(p.status.Signal())
+	}
+	return int32(p.status.ExitStatus())
+}
+
+// leave lets go of what runs on without the agent.
+func (p *process) leave() {
+	p.agent.running = remove(p.agent.running, p)
+	p.deadline.Stop()
+	p.grace.Stop()
+	p.leaveCgroup()
+}

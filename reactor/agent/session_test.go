@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"bytes"
+	"testing"
+
+	"wick/framing"
+)
+
+// words are the arguments of a start.
+func words(list ...string) (w framing.Words) {
+	for _, word := range list {
+		w.Add(word)
+	}
+	return w
+}
+
+// plenty is more credit than a test needs.
+const plenty = 1 << 30
+
+// guestProcess is a started process as its host sees it.
+type guestProcess struct {
+	*host
+	seq     uint32
+	id      uint64
+	started framing.Started
+	out     [3][]byte
+	closed  [3]bool
+	exited  *framing.Exited
+	granted int // of stdin
+}
+
+// extended dials and says hello.
+func (b *box) extended() *host {
+	b.Helper()
+	h := b.dial()
+	h.hello()
+	return h
+}
+
+func (h *host) hello() {
+	h.Helper()
+	h.send(framing.AppendHello(nil, 1000, framing.Version))
+	var r framing.HelloResult
+	if err := framing.ParseHelloResult(h.want(framing.TypeHelloResult, 1000), &r); err != nil {
+		h.Fatal(err)
+	}
+	if want := framing.FeatureProcesses | framing.FeatureTerminals; r.Features&want != want {
+		h.Fatalf("features %b", r.Features)
+	}
+}
+
+// start asks for a process and does not wait for it.
+func (h *host) start(seq uint32, s framing.Start) *guestProcess {
+	h.Helper()
+	if s.ID == 0 {
+		s.ID = uint64(seq)
+	}
+	h.send(framing.AppendStart(nil, seq, &s))
+	return &guestProcess{host: h, seq: seq, id: s.ID}
+}
+
+// shell starts a shell with all the credit that it needs.
+func (h *host) shell(seq uint32, command string) *guestProcess {
+	h.Helper()
+	return h.start(seq, framing.Start{Shell: true, Args: words(command), OutputCredit: plenty, ErrorsCredit: plenty})
+}
+
+// next takes a frame.
+func (p *guestProcess) next() framing.Type {
+	p.Helper()
+	t, seq, payload := p.read()
+	if seq != p.seq {
+		p.Fatalf("got %v seq %d %.100q, want seq %d", t, seq, payload, p.seq)
+	}
+	if err := p.take(t, payload); err != nil {
+		p.Fatal(err)
+	}
+	return t
+}
+
+// take takes a frame about the process.
+func (p *guestProcess) take(t framing.Type, payload []byte) (err error) {
+	p.Helper()
+	if p.exited != nil {
+		p.Fatalf("%v after exited", t)
+	}
+	switch t {
+	case framing.TypeStarted:
+		p.started, err = framing.ParseStarted(payload)
+		p.granted = int(p.started.Credit)
+	case framing.TypeOutput:
+		var s framing.Stream
+		var data []byte
+		if s, data, err = framing.ParseOutput(payload); p.closed[s] {
+			p.Fatalf("output of stream %d after its close", s)
+		}
+		p.out[s] = append(p.out[s], data...)
+	case framing.TypeClose:
+		var s framing.Stream
+		s, err = framing.ParseClose(payload)
+		if p.closed[s] {
+			p.Fatalf("stream %d closed twice", s)
+		}
+		p.closed[s] = true
+	case framing.TypeCredit:
+		var n uint32
+		_, n, err = framing.ParseCredit(payload)
+		p.granted += int(n)
+	case framing.TypeExited:
+		p.exited = &framing.Exited{}
+		err = framing.ParseExited(bytes.Clone(payload), p.exited)
+	default:
+		p.Fatalf("%v %.200q", t, payload)
+	}
+	return err
+}
+
+// wait takes frames up to exited.
+func (p *guestProcess) wait() *framing.Exited {
+	p.Helper()
+	for p.exited == nil {
+		p.next()
+	}
+	if p.exited.Reason != framing.ReasonNotStarted && (!p.closed[1] || !p.closed[2]) {
+		p.Fatalf("exited before the closes: %v", p.closed)
+	}
+	return p.exited
+}
+
+// until takes frames until the output of a stream holds the text.
+func (p *guestProcess) until(stream framing.Stream, text string) {
+	p.Helper()
+	for !bytes.Contains(p.out[stream], []byte(text)) {
+		p.next()
+	}
+}
+
+func TestStart(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	h := b.extended()
+	p := h.shell(7, "echo out; echo err >&2; exit 3")
+	r := p.wait()
+	if r.Code != 3 || r.Reason != framing.ReasonExited || string(p.out[1]) != "out\n" || string(p.out[2]) != "err\n" || r.Output != 4 || r.Errors != 4 {
+		t.Errorf("%+v %q", r, p.out)
+	}
+	if r.Peak == 0 || r.ElapsedUS == 0 || r.UserUS+r.SystemUS == 0 {
+		t.Errorf("no figures: %+v", r)
+	}
+	p = h.start(8, framing.Start{Args: words("cat"), Stdin: true, OutputCredit: plenty})
+	p.next()
+	h.send(append(framing.AppendHeader(nil, framing.TypeInput, 8, 5), "hello"...))
+	p.until(1, "hello")
+	h.send(framing.AppendClose(nil, 8, 0))
+	if r := p.wait(); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	p = h.start(9, framing.Start{Args: words("/nonexistent")})
+	if r := p.wait(); r.Reason != framing.ReasonNotStarted || r.Stage != framing.StageExec || r.Code != 127 {
+		t.Errorf("%+v", r)
+	}
+	p = h.start(10, framing.Start{Args: words("sh", "-c", "tty; stty size; read x; echo got $x; cat"), Terminal: true, Stdin: true, Rows: 11, Columns: 77, OutputCredit: plenty})
+	p.next()
+	p.until(1, "11 77\r\n")
+	h.send(append(framing.AppendHeader(nil, framing.TypeInput, 10, 6), "typed\n"...))
+	p.until(1, "got typed\r\n")
+	h.send(framing.AppendClose(nil, 10, 0))
+	if r := p.wait(); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	b.quiet(1)
+}

@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// openTerminal makes a terminal. The agent's side of it does not wait, and the process's side does; pty(7).
+func openTerminal(rows, columns uint16) (master, slave int, err error) {
+	const name = "/dev/ptmx"
+	master, err = unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1, opError("open", name, err)
+	}
+	if err = unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err == nil {
+		// By a path it might be one of another mount namespace.
+		var fd uintptr
+		var errno unix.Errno
+		fd, _, errno = unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+		if slave = int(fd); errno != 0 {
+			err = errno
+		}
+	}
+	if err != nil {
+		unix.Close(master)
+		return -1, -1, opError("open", "terminal", err)
+	}
+	resizeTerminal(master, rows, columns)
+	return master, slave, nil
+}
+
+// resizeTerminal sets its size, of which the processes in the foreground are told by the kernel, if it is another.
+func resizeTerminal(fd int, rows, columns uint16) {
+	unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
+}
+
+// terminalEOF is the character that ends a terminal's input. There is none when it does not read by lines.
+func terminalEOF(fd int) (char byte, ok bool) {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil || t.Lflag&unix.ICANON == 0 || t.Cc[unix.VEOF] == 0 {
+		return 0, false
+	}
+	return t.Cc[unix.VEOF], true
+}
+
+// foreground is the process group that has the terminal, or 0.
+func foreground(fd int) int {
+	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	if err != nil || group < 0 {
+		return 0
+	}
+	return group
+}
