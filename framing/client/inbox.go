@@ -21,6 +21,7 @@ type inbox struct {
 	credit   int    // what the guest may still send
 	owed     int    // what was taken and not yet granted again
 	discard  bool   // nobody takes: what comes is dropped
+	refused  bool   // and the guest is told so
 	ended    bool   // the guest's close has come
 	err      error  // why nothing comes any more, or for now
 	from     remote
@@ -48,6 +49,10 @@ func (b *inbox) opened() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open = true
+	if b.refused {
+		b.from.close(b.stream)
+		return
+	}
 	b.taken(0)
 }
 
@@ -109,7 +114,8 @@ func (b *inbox) drain(refuse bool) {
 	b.discard = true
 	n := b.ring.n
 	b.ring = ring{}
-	if refuse && b.open && !b.ended {
+	b.refused = refuse && !b.ended
+	if b.refused && b.open {
 		b.from.close(b.stream)
 	} else {
 		b.taken(n)
@@ -123,14 +129,14 @@ func (b *inbox) peek() ([]byte, error) {
 	defer b.mu.Unlock()
 	for {
 		switch {
-		case b.discard:
-			return nil, io.ErrClosedPipe
 		case b.ring.n > 0:
 			return b.ring.at(0), nil
 		case b.ended:
 			return nil, io.EOF
 		case b.err != nil:
 			return nil, b.err
+		case b.discard:
+			return nil, io.ErrClosedPipe
 		}
 		b.changed.Wait()
 	}
