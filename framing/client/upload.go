@@ -61,6 +61,7 @@ func (o *WriteFileOptions) wire(path string) *framing.Write {
 // A FileWriter writes a file of the guest's. It is for one goroutine at a time.
 type FileWriter struct {
 	remote
+	ctx    context.Context
 	path   string
 	unlink func() bool
 
@@ -86,7 +87,7 @@ func (c *Client) Create(ctx context.Context, path string, o WriteFileOptions) (*
 	if err := c.need(ctx, framing.FeatureFiles); err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
-	w := &FileWriter{path: path}
+	w := &FileWriter{ctx: ctx, path: path}
 	w.changed.L = &w.mu
 	err := c.openChannel(ctx, w, 64+len(path), func(r remote) { w.remote = r }, func(dst []byte, seq uint32) []byte {
 		return framing.AppendWrite(dst, seq, o.wire(path))
@@ -202,12 +203,18 @@ func (w *FileWriter) await(want int) (int, error) {
 	}
 }
 
-// Close ends the content, and returns when the file is there.
+// Close ends the content, and returns when the file is there. After an error the file is as it was, but if the context ended, or the connection was
+// lost, while it waited: then it may be there.
 func (w *FileWriter) Close() error {
-	w.remote.close(framing.StreamInput)
 	defer w.unlink()
+	if err := w.ctx.Err(); err != nil {
+		w.giveUp(err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.over {
+		w.remote.close(framing.StreamInput)
+	}
 	for !w.over {
 		w.changed.Wait()
 	}
