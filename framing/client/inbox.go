@@ -20,12 +20,15 @@ type inbox struct {
 	received uint64 // since the start of the stream
 	credit   int    // what the guest may still send
 	owed     int    // what was taken and not yet granted again
-	discard  bool   // nobody takes: what comes is dropped
-	refused  bool   // and the guest is told so
-	ended    bool   // the guest's close has come
-	err      error  // why nothing comes any more, or for now
-	from     remote
-	open     bool // the guest has opened the channel, and takes grants
+	// confirmed is how far the guest takes it that content has arrived, at most: where the channel began, and what was granted since. For
+	// a kept process it lets go of that.
+	confirmed uint64
+	discard   bool  // nobody takes: what comes is dropped
+	refused   bool  // and the guest is told so
+	ended     bool  // the guest's close has come
+	err       error // why nothing comes any more, or for now
+	from      remote
+	open      bool // the guest has opened the channel, and takes grants
 }
 
 func newInbox(s framing.Stream, window int) *inbox {
@@ -40,6 +43,7 @@ func (b *inbox) resume(from remote) (credit uint32, received uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.from, b.err, b.owed, b.open = from, nil, 0, false
+	b.confirmed = b.received
 	b.credit = b.window - b.ring.n
 	return uint32(b.credit), b.received
 }
@@ -80,12 +84,18 @@ func (b *inbox) receive(data []byte) error {
 // taken counts what the guest may send again, and grants it once it is worth a frame. b.mu is held.
 func (b *inbox) taken(n int) {
 	b.owed += n
-	if b.owed < (b.window+1)/2 || !b.open || b.ended {
+	grant := b.owed
+	if b.credit > 0 {
+		// Of what was taken now some may have come by an earlier channel, so to grant it here would confirm what is still on its way.
+		grant = min(grant, int(b.received-b.confirmed))
+	}
+	if grant < (b.window+1)/2 || !b.open || b.ended {
 		return
 	}
-	b.credit += b.owed
-	b.from.grant(b.stream, uint32(b.owed))
-	b.owed = 0
+	b.from.grant(b.stream, uint32(grant))
+	b.credit += grant
+	b.owed -= grant
+	b.confirmed = min(b.confirmed+uint64(grant), b.received)
 }
 
 // end is the end of the stream.

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"syscall"
@@ -172,7 +171,7 @@ func (p *process) copyIn(r io.Reader) {
 	p.mu.Unlock()
 	for {
 		n, err := p.in.write(data)
-		if errors.Is(err, syscall.EPIPE) {
+		if err == syscall.EPIPE { // and not a connection that was lost by one
 			return // it reads no more
 		}
 		if err != nil {
