@@ -3,8 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,30 +67,49 @@ guest.`,
 
 // ls writes a list of files.
 func (t *tool) ls(list []*client.FileInfo, long, all bool) error {
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 1, ' ', tabwriter.AlignRight)
+	var rows [][]string // of columns to the right, and the name
+	var widths []int
 	for _, i := range list {
 		name := i.Name()
 		if name[0] == '.' && !all {
 			continue
 		}
+		if i.Mode()&fs.ModeSymlink != 0 && long {
+			name += " -> " + i.Target()
+		}
 		if isTerminal(t.stdout) {
 			name = printable(name)
 		}
-		if !long {
-			fmt.Fprintln(t.stdout, name)
-			continue
+		row := []string{name}
+		if long {
+			row = append(longColumns(i), name)
 		}
-		if i.Mode()&fs.ModeSymlink != 0 {
-			name += " -> " + i.Target()
+		widths = append(widths, make([]int, max(0, len(row)-len(widths)))...)
+		for n, text := range row {
+			widths[n] = max(widths[n], len(text))
 		}
-		size := fmt.Sprint(i.Size())
-		if i.Mode()&fs.ModeDevice != 0 {
-			major, minor := i.Device()
-			size = fmt.Sprintf("%d,%d", major, minor)
-		}
-		fmt.Fprintf(w, "%s\t %d\t %d\t %d\t %s\t %s\t %s\n", modeString(i.Mode()), i.Links(), i.UID(), i.GID(), size, i.ModTime().Format(time.DateTime), name)
+		rows = append(rows, row)
 	}
-	return w.Flush()
+	var out strings.Builder
+	for _, row := range rows {
+		last := len(row) - 1
+		for n, text := range row[:last] {
+			fmt.Fprintf(&out, "%*s ", widths[n], text)
+		}
+		out.WriteString(row[last] + "\n")
+	}
+	_, err := io.WriteString(t.stdout, out.String())
+	return err
+}
+
+// longColumns are what stands before the name.
+func longColumns(i *client.FileInfo) []string {
+	size := fmt.Sprint(i.Size())
+	if i.Mode()&fs.ModeDevice != 0 {
+		major, minor := i.Device()
+		size = fmt.Sprintf("%d,%d", major, minor)
+	}
+	return []string{modeString(i.Mode()), fmt.Sprint(i.Links()), fmt.Sprint(i.UID()), fmt.Sprint(i.GID()), size, i.ModTime().Format(time.DateTime)}
 }
 
 // modeString is a mode as ls has it.

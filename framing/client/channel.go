@@ -75,6 +75,21 @@ func (c *Client) postNow(put func(dst []byte) []byte) {
 	c.rouse()
 }
 
+// flush returns when all that is queued was written, or ctx ends: for what is to arrive though the connection may be closed next.
+func (c *Client) flush(ctx context.Context) {
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return
+	case <-c.done:
+		return
+	}
+	defer func() { <-c.turn }()
+	if _, err := c.conn.Write(c.takeQueue(nil)); err != nil {
+		c.writeFailed(err)
+	}
+}
+
 // A remote names a channel to its guest.
 type remote struct {
 	c   *Client

@@ -253,12 +253,13 @@ func (p *process) abandon(cause error) {
 	p.release() // if its receipt was quicker
 }
 
-// release lets the guest forget a kept process whose receipt has arrived. p.mu is held.
-func (p *process) release() {
+// release lets the guest forget a kept process whose receipt has arrived, and reports whether it does. p.mu is held.
+func (p *process) release() bool {
 	if !p.kept || p.released || p.receipt == nil {
-		return
+		return false
 	}
 	p.released = true
 	l := p.link
 	l.c.postNow(func(dst []byte) []byte { return framing.AppendFrame(dst, framing.TypeRelease, l.seq, nil) })
+	return true
 }

@@ -28,15 +28,14 @@ func (cmd *Cmd) Wait(ctx context.Context) (*Receipt, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for %s: %w", p.name, ctx.Err())
 	}
+	if p.done() {
+		l.c.flush(ctx) // the guest is to know, whatever becomes of the connection
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.receipt == nil {
 		return nil, fmt.Errorf("wait for %s: %w", p.name, l.err)
 	}
-	if p.unwatch != nil {
-		p.unwatch()
-	}
-	p.release()
 	if err := p.receipt.err(); err != nil {
 		err.(*ExitError).Cause = p.cancelled
 		return p.receipt, err
@@ -45,6 +44,16 @@ func (cmd *Cmd) Wait(ctx context.Context) (*Receipt, error) {
 		return p.receipt, fmt.Errorf("streams of %s: %w", p.name, p.copied)
 	}
 	return p.receipt, nil
+}
+
+// done ends what belongs to a process that has ended, and reports whether the guest was told of that.
+func (p *process) done() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.receipt != nil && p.unwatch != nil {
+		p.unwatch()
+	}
+	return p.release()
 }
 
 // Run is Start and Wait. If ctx ends the process is cancelled, and the error says both.
