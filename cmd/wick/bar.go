@@ -13,11 +13,11 @@ const (
 	barPause = 100 * time.Millisecond
 )
 
-// A bar shows on a terminal how far a file has gone. Where there is no terminal it shows nothing.
+// A bar shows on a terminal how far a file has gone, or a tree. Where there is no terminal it shows nothing.
 type bar struct {
 	w     io.Writer // nil: nothing is shown
 	name  string
-	size  int64
+	size  int64 // in bytes, or less than 0 if it is not known
 	done  int64
 	drawn time.Time
 	shown bool
@@ -60,15 +60,36 @@ func (b *bar) add(n int, now time.Time) {
 	}
 }
 
+// count counts bytes of a file of the tree.
+func (b *bar) count(name string, n int64) {
+	if b.w != nil {
+		b.name = name
+		b.add(int(n), time.Now())
+	}
+}
+
 // line is the bar as it stands.
 func (b *bar) line() string {
+	if b.size < 0 {
+		return fmt.Sprintf("%.1f MiB %s", float64(b.done)/(1<<20), b.shortName())
+	}
 	full := barWidth
 	percent := int64(100)
 	if b.size > 0 {
-		full, percent = int(b.done*barWidth/b.size), b.done*100/b.size
+		done := min(b.done, b.size) // it may have grown
+		full, percent = int(done*barWidth/b.size), done*100/b.size
 	}
-	return fmt.Sprintf("%s [%s%s] %3d%% of %.1f MiB", b.name,
+	return fmt.Sprintf("%s [%s%s] %3d%% of %.1f MiB", b.shortName(),
 		strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), percent, float64(b.size)/(1<<20))
+}
+
+// shortName is the end of the name, so that the bar fits in a line, without what a terminal would take for more than a name.
+func (b *bar) shortName() string {
+	name := []rune(printable(b.name))
+	if len(name) > barWidth {
+		return "..." + string(name[len(name)-barWidth+3:])
+	}
+	return string(name)
 }
 
 // clear takes the bar off the terminal.

@@ -1,28 +1,42 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+
 	"github.com/spf13/cobra"
+
+	"wick/framing/client"
 )
 
 // execCommand is "wick exec".
 func (t *tool) execCommand() *cobra.Command {
-	var flags commandFlags
+	var flags sessionFlags
 	cmd := &cobra.Command{
 		Use:   "exec [flags] -- COMMAND [ARG]...",
 		Short: "Run a command in the guest and pass on its output and exit code",
-		Long: `Run a command in the guest, wait for it, and pass on its stdout, its stderr and its
-exit code.
+		Long: `Run a command in the guest, wait for it, and pass on its stdout and its stderr as they
+come, and its exit code.
 
 One COMMAND alone is a line for the guest's shell. With arguments it is a program, and
-every argument reaches it as it is given. Stdin is /dev/null. Output comes when the
-command has ended: up to 16 MiB, and a last line on stderr says if there was more.
+every argument reaches it as it is given. Stdin is /dev/null, or with -i what comes to
+wick. With -t the command has a terminal, whose size follows that of ours; every key
+goes to it, Ctrl-C too.
 
 The exit code is the command's: 124 if it ran out of time, 128+N if signal N killed it;
-125 if the guest could not be reached or would not run it. If wick is interrupted the
-command runs on, to its end or its timeout.`,
+125 if the guest could not be reached or would not run it. If wick is interrupted, or
+the connection is lost, the command is killed, with all that it became. With --keep it
+outlives its connection for that time: wick attaches to it again by itself, and wick
+attach does from elsewhere. The keys Ctrl-P Ctrl-Q then leave it running.
+
+An agent that is too old for that runs the command all the same, without the flags: its
+output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
 		Example: `  wick exec -- uname -a
   wick exec 'dmesg | tail -n 3'
   wick exec --timeout 30s --env LANG=C -- make -C /src test
+  tar -c . | wick exec -i -- tar -x -C /srv
+  wick exec -it --user postgres -- psql
   wick --to vsock:3:1000 exec --root -- mount -o remount,ro /data`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions, // the files here are not the guest's
@@ -32,16 +46,52 @@ command runs on, to its end or its timeout.`,
 				return err
 			}
 			defer c.Close()
-			r, err := c.Exec(cmd.Context(), flags.exec(args))
-			if err != nil {
-				return commandFailed(err)
-			}
-			if err := t.pass(r); err != nil {
-				return err
-			}
-			return commandExit(r.ExitCode)
+			return t.exec(cmd.Context(), c, &flags, args)
 		},
 	}
 	flags.add(cmd)
+	flags.addKeep(cmd)
 	return cmd
+}
+
+// exec runs the command of the flags and the arguments.
+func (t *tool) exec(ctx context.Context, c *client.Client, flags *sessionFlags, args []string) error {
+	ok, err := talks(ctx, c)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return t.execOld(ctx, c, flags, args)
+	}
+	cmd, err := flags.command(c, args)
+	if err != nil {
+		return err
+	}
+	if flags.stdin && flags.tty && t.keyboard() == nil {
+		return usageError(errors.New("-t needs a terminal as stdin; leave it out, or -i"))
+	}
+	s := t.newSession(cmd, flags.stdin, flags.tty)
+	if flags.detach {
+		return s.detach(ctx)
+	}
+	return s.run(ctx)
+}
+
+// execOld runs it by an agent that can do no more than that.
+func (t *tool) execOld(ctx context.Context, c *client.Client, flags *sessionFlags, args []string) error {
+	if flag := flags.wanted(); flag != "" {
+		_, err := c.Hello(ctx)
+		if err == nil {
+			err = &client.UnsupportedError{Feature: "processes that can be talked to"}
+		}
+		return &exitError{code: exitTransport, err: fmt.Errorf("%s: %w", flag, err)}
+	}
+	r, err := c.Exec(ctx, flags.exec(args))
+	if err != nil {
+		return commandFailed(err)
+	}
+	if err := t.pass(r); err != nil {
+		return err
+	}
+	return commandExit(r.ExitCode)
 }

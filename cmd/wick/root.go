@@ -22,6 +22,8 @@ type tool struct {
 	connectTimeout time.Duration
 	// unwind is how long a signal waits for the command to undo what it did, if it takes longer than usual.
 	unwind atomic.Int64
+	// terminal is our own while it is in raw mode, for the ways out that the command does not see.
+	terminal atomic.Pointer[terminal]
 	// parsed is set once the command line was found to be right, so that an error before it is one of usage.
 	parsed bool
 }
@@ -30,10 +32,26 @@ type tool struct {
 var commands = []func(*tool) *cobra.Command{
 	(*tool).runCommand,
 	(*tool).execCommand,
+	(*tool).shellCommand,
 	(*tool).spawnCommand,
+	(*tool).attachCommand,
+	(*tool).psCommand,
+	(*tool).topCommand,
+	(*tool).signalCommand,
+	(*tool).cpCommand,
 	(*tool).putCommand,
+	(*tool).lsCommand,
+	(*tool).catCommand,
+	(*tool).statCommand,
+	(*tool).infoCommand,
+	(*tool).statsCommand,
 	(*tool).pingCommand,
+	(*tool).freezeCommand,
+	(*tool).thawCommand,
+	(*tool).restoreCommand,
 	(*tool).shutdownCommand,
+	(*tool).poweroffCommand,
+	(*tool).rebootCommand,
 	(*tool).deviceCommand,
 	(*tool).kernelCommand,
 }

@@ -10,7 +10,7 @@ import (
 // A call is a request that waits for its reply.
 type call struct {
 	seq uint32
-	// want is the type of the reply that is not an error.
+	// want is the type of the reply that is not an error. One of the extension may be a done too.
 	want framing.Type
 	// answered gets one value when the reply is set.
 	answered chan struct{}
@@ -24,6 +24,11 @@ type reply struct {
 	pid    uint32
 	reason string
 	ok     bool
+
+	// What a request of the extension was answered by: a done, or the payload of a frame of type want.
+	isDone  bool
+	done    framing.Done
+	payload []byte
 }
 
 var calls = sync.Pool{New: func() any { return &call{answered: make(chan struct{}, 1)} }}
@@ -46,21 +51,33 @@ func (call *call) answer(err error) {
 	call.answered <- struct{}{}
 }
 
-// register gives the call a number and awaits its reply. c.mu is held.
-func (c *Client) register(call *call) {
+// nextSeq is a number that nothing has. c.mu is held.
+func (c *Client) nextSeq() uint32 {
 	for {
 		c.seq++
 		// 0 is for what nobody asked for; another is taken only after 2^32 requests under one that still waits.
-		if _, taken := c.pending[c.seq]; c.seq != 0 && !taken {
-			break
+		if c.seq != 0 && c.pending[c.seq] == nil && c.channels[c.seq] == nil {
+			return c.seq
 		}
 	}
-	call.seq = c.seq
-	c.pending[c.seq] = call
+}
+
+// register gives the call a number and awaits its reply. c.mu is held.
+func (c *Client) register(call *call) {
+	call.seq = c.nextSeq()
+	c.pending[call.seq] = call
 }
 
 // send queues the request of size bytes that encode appends, and registers the call for its reply.
 func (c *Client) send(ctx context.Context, call *call, size int, encode func(dst []byte, seq uint32) []byte) error {
+	return c.enqueue(ctx, size, func(dst []byte) []byte {
+		c.register(call)
+		return encode(dst, call.seq)
+	})
+}
+
+// enqueue queues the frames of size bytes that put appends, as soon as there is room. put is called with c.mu held.
+func (c *Client) enqueue(ctx context.Context, size int, put func(dst []byte) []byte) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -71,13 +88,9 @@ func (c *Client) send(ctx context.Context, call *call, size int, encode func(dst
 			return c.err
 		}
 		if len(c.queue) == 0 || len(c.queue)+size <= queueHigh {
-			c.register(call)
-			c.queue = encode(c.queue, call.seq)
+			c.queue = put(c.queue)
 			c.mu.Unlock()
-			select {
-			case c.wake <- struct{}{}:
-			default:
-			}
+			c.rouse()
 			return nil
 		}
 		if c.room == nil {
@@ -90,6 +103,14 @@ func (c *Client) send(ctx context.Context, call *call, size int, encode func(dst
 		case <-ctx.Done():
 		case <-c.done:
 		}
+	}
+}
+
+// rouse tells the writer that there is something in the queue.
+func (c *Client) rouse() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -37,9 +37,14 @@ type Client struct {
 	writeErr error // what the first failed write reported
 	seq      uint32
 	pending  map[uint32]*call
+	channels map[uint32]receiver
 	queue    []byte        // whole frames
 	room     chan struct{} // closed when the queue was taken; nil if nobody waits for that
 	exits    exits
+	hello    *Hello // what the guest last answered; nil before
+
+	// saying is held by the one who says hello.
+	saying chan struct{}
 
 	// lastWords is an error frame with seq 0; only the reading goroutine has it.
 	lastWords *RemoteError
@@ -49,8 +54,8 @@ type Client struct {
 func newClient(conn net.Conn, r *reader, o options) *Client {
 	c := &Client{
 		conn: conn, in: r, onExit: o.onExit,
-		done: make(chan struct{}), wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
-		pending: map[uint32]*call{},
+		done: make(chan struct{}), wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), saying: make(chan struct{}, 1),
+		pending: map[uint32]*call{}, channels: map[uint32]receiver{},
 	}
 	r.keep = c.keep
 	go c.read()
@@ -86,13 +91,16 @@ func (c *Client) end(reason error) {
 		return
 	}
 	c.err = reason
-	pending := c.pending
-	c.pending = nil
+	pending, channels := c.pending, c.channels
+	c.pending, c.channels = nil, nil
 	c.mu.Unlock()
 	close(c.done)
 	c.conn.Close() // which ends both goroutines
 	for _, call := range pending {
 		call.answer(reason)
+	}
+	for _, r := range channels {
+		r.lost(reason)
 	}
 }
 

@@ -14,14 +14,22 @@ func (c *Client) keep(h framing.Header) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.pending[h.Seq] != nil
+	return c.pending[h.Seq] != nil || c.channels[h.Seq] != nil
 }
 
 // deliver hands a frame to whom it is for. Its error is a *ProtocolError.
 func (c *Client) deliver(f *frame) error {
+	if f.Type >= framing.TypeHello {
+		if r := c.receiver(f.Seq); r != nil {
+			return c.deliverTo(r, f)
+		}
+	}
 	switch f.Type {
-	case framing.TypePong, framing.TypeExecResult, framing.TypeWriteFileResult, framing.TypeSpawnResult, framing.TypeShutdownAck:
+	case framing.TypePong, framing.TypeExecResult, framing.TypeWriteFileResult, framing.TypeSpawnResult, framing.TypeShutdownAck,
+		framing.TypeHelloResult, framing.TypeDone, framing.TypeStatResult, framing.TypeProcessList, framing.TypeFigures:
 		return c.deliverReply(f)
+	case framing.TypeOutput, framing.TypeClose, framing.TypeCredit, framing.TypeStarted, framing.TypeExited:
+		return nil // of a channel that this side has given up
 	case framing.TypeError:
 		return c.deliverError(f)
 	case framing.TypeProcessExit:
@@ -45,7 +53,7 @@ func (c *Client) deliverReply(f *frame) error {
 		return nil
 	}
 	var err error
-	if f.Type == call.want {
+	if f.Type == call.want || f.Type == framing.TypeDone && call.want > framing.TypeHello {
 		err = c.parseReply(f, call)
 	} else {
 		err = protocolErrorf("%v in answer to what asks for %v", f.Type, call.want)
@@ -78,6 +86,11 @@ func (c *Client) parseReply(f *frame, call *call) error {
 		if err == nil {
 			c.forgetExits(call.pid)
 		}
+	case framing.TypeDone:
+		call.isDone = true
+		call.reply.done, err = framing.ParseDone(f.own())
+	default:
+		call.payload = f.own()
 	}
 	if err != nil {
 		return &ProtocolError{Err: err}

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
+
+	"wick/framing"
 )
 
 // ErrClosed is the error of every call on a client, or a listener, that was closed by this side.
@@ -183,4 +186,33 @@ func (e *DialError) Unwrap() []error {
 		return []error{e.Err}
 	}
 	return []error{e.Err, e.Last}
+}
+
+// An OpError is an operation of the extension that the guest could not do. Files have an [*fs.PathError] instead.
+type OpError struct {
+	// Op is what was asked: "signal", "freeze", "power off".
+	Op string
+	// Errno is Linux's number, which errors.Is compares with.
+	Errno syscall.Errno
+	// Reason is the guest's text, and may be empty.
+	Reason string
+}
+
+// Error reads "OP: " and the guest's reason.
+func (e *OpError) Error() string {
+	if e.Reason == "" {
+		return e.Op + ": " + e.Errno.Error()
+	}
+	return e.Op + ": " + e.Reason
+}
+
+// Unwrap returns Errno.
+func (e *OpError) Unwrap() error { return e.Errno }
+
+// opError is the error of a done, nil for success.
+func opError(op string, d *framing.Done) error {
+	if d.Errno == 0 {
+		return nil
+	}
+	return &OpError{op, syscall.Errno(d.Errno), string(d.Reason)}
 }

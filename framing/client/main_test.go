@@ -13,7 +13,7 @@ import (
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, removeAgent) }
 
 // testContext ends a test that hangs long before go test does, and says where.
 func testContext(t testing.TB) context.Context {

@@ -14,10 +14,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs the tests and exits with their code, or with 99 if they passed and leaked.
-func Main(m *testing.M) {
+// Main runs the tests, then calls after, and exits with their code, or with 99 if they passed and leaked.
+func Main(m *testing.M, after ...func()) {
 	before := descriptors()
 	code := m.Run()
+	for _, f := range after {
+		f()
+	}
 	if code == 0 {
 		code = leaks(before)
 	}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// attachCommand is "wick attach".
+func (t *tool) attachCommand() *cobra.Command {
+	var noStdin bool
+	cmd := &cobra.Command{
+		Use:   "attach [--no-stdin] ID",
+		Short: "Take over a command that is kept in the guest",
+		Long: `Take over a command that was started with --keep or --detach, be it that its connection
+was lost or that another has it, which then loses it. Output goes on with what nobody has
+got yet, and the exit code is the command's, even if it has ended meanwhile.
+
+ID is as wick exec --detach printed it and wick ps shows it, or as much of its beginning as
+is needed. A command on a terminal is left running again by Ctrl-P Ctrl-Q; any other by an
+end of wick that is no signal's: what is interrupted is killed.`,
+		Example: `  id=$(wick exec -d -- make -C /src)
+  wick attach "$id"`,
+		Args:              needs("ID"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			c, err := t.connect(ctx)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			p, err := findProcess(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return t.attach(ctx, c, p, !noStdin)
+		},
+	}
+	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave the command's stdin alone")
+	return cmd
+}
+
+// attach takes over a process.
+func (t *tool) attach(ctx context.Context, c *client.Client, p *client.Process, stdin bool) error {
+	s := &session{t: t, stdin: stdin, tty: p.Terminal, left: make(chan struct{})}
+	s.start = func(ctx context.Context) error {
+		cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{Prepare: func(cmd *client.Cmd) {
+			s.cmd = cmd
+			s.connect()
+		}})
+		if err == nil {
+			s.cmd = cmd
+		}
+		return err
+	}
+	return s.run(ctx)
+}
+
+// findProcess finds a process by the beginning of its id.
+func findProcess(ctx context.Context, c *client.Client, id string) (*client.Process, error) {
+	list, err := c.Processes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return findIn(list, id)
+}
+
+// findIn is findProcess in a list.
+func findIn(list []client.Process, id string) (*client.Process, error) {
+	var found *client.Process
+	for i, p := range list {
+		if p.Kind != framing.KindStart || id == "" {
+			continue
+		}
+		full := fmt.Sprintf("%016x", p.ID)
+		if len(id) > len(full) || full[:len(id)] != id {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("more than one command has an id that begins with %s", id)
+		}
+		found = &list[i]
+	}
+	if found == nil {
+		return nil, fmt.Errorf("the guest knows no command with the id %s (wick ps lists them)", id)
+	}
+	return found, nil
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing/client"
+)
+
+// catCommand is "wick cat".
+func (t *tool) catCommand() *cobra.Command {
+	var offset, length int64
+	cmd := &cobra.Command{
+		Use:   "cat [--offset N] [--length N] PATH...",
+		Short: "Write files of the guest's to stdout",
+		Long: `Write files of the guest's to stdout, of any size, from the offset on and no more than the
+length of each. No program is needed in the guest.`,
+		Example: `  wick cat /proc/meminfo
+  wick cat --offset 0 --length 512 /dev/vda | xxd`,
+		Args:              needs("PATH..."),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			for _, name := range args {
+				if err := t.cat(cmd.Context(), c, name, offset, length); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().Int64Var(&offset, "offset", 0, "begin with this byte")
+	cmd.Flags().Int64Var(&length, "length", 0, "end after so many bytes; 0 is the file's end")
+	return cmd
+}
+
+func (t *tool) cat(ctx context.Context, c *client.Client, name string, offset, length int64) error {
+	r, err := c.OpenRead(ctx, name, offset, length)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(t.stdout, r)
+	return err
+}

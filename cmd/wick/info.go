@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// infoCommand is "wick info".
+func (t *tool) infoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "info [NAME]...",
+		Short: "Show what the guest says of itself",
+		Long: `Show what the guest says of itself: the extension's version and features, how often its
+machine was restored, and its facts, such as the kernel, the mounts, how the boot went, and what
+it has to do without. All, or those that are named, whole or by the beginning of their
+names, as mount. for all mounts.`,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			h, err := c.Hello(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return t.info(h, args)
+		},
+	}
+}
+
+func (t *tool) info(h *client.Hello, names []string) error {
+	facts := append([]client.Fact{
+		{Name: "version", Value: fmt.Sprint(h.Version)}, {Name: "features", Value: featureList(h.Features)}, {Name: "epoch", Value: fmt.Sprint(h.Epoch)},
+	}, h.Facts...)
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	shown := 0
+	for _, f := range facts {
+		if named(f.Name, names) {
+			fmt.Fprintf(w, "%s\t%s\n", printable(f.Name), printable(f.Value))
+			shown++
+		}
+	}
+	if shown == 0 {
+		return fmt.Errorf("the guest says nothing of %s", strings.Join(names, ", "))
+	}
+	return w.Flush()
+}
+
+// featureList is the features in words.
+func featureList(f client.Features) string {
+	var all []string
+	for _, known := range []struct {
+		bit  client.Features
+		name string
+	}{
+		{framing.FeatureProcesses, "processes"}, {framing.FeatureTerminals, "terminals"}, {framing.FeatureFiles, "files"},
+		{framing.FeatureStats, "stats"}, {framing.FeaturePressure, "pressure"}, {framing.FeatureRestore, "restore"},
+		{framing.FeatureFreeze, "freeze"}, {framing.FeaturePower, "power"},
+	} {
+		if f&known.bit != 0 {
+			all = append(all, known.name)
+		}
+	}
+	return strings.Join(all, " ")
+}

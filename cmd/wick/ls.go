@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing/client"
+)
+
+// lsCommand is "wick ls".
+func (t *tool) lsCommand() *cobra.Command {
+	var long, all bool
+	cmd := &cobra.Command{
+		Use:   "ls [-l] [-a] [PATH]...",
+		Short: "List a directory of the guest's",
+		Long: `List directories of the guest's, / if none is named, or files. With -l a line has mode, links, owner,
+size, time and name. Names that begin with a dot are shown with -a. No program is needed in the
+guest.`,
+		Example:           `  wick ls -l /var/log`,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if len(args) == 0 {
+				args = []string{"/"}
+			}
+			var failed error
+			for i, name := range args {
+				info, err := c.Stat(cmd.Context(), name)
+				if errors.Is(err, fs.ErrNotExist) {
+					info, err = c.Lstat(cmd.Context(), name) // a link that leads nowhere
+				}
+				list := []*client.FileInfo{info}
+				if err == nil && info.IsDir() {
+					list, err = c.ReadDir(cmd.Context(), name)
+				}
+				if err != nil {
+					failed = errors.Join(failed, err)
+					continue
+				}
+				if len(args) > 1 && info.IsDir() {
+					if i > 0 {
+						fmt.Fprintln(t.stdout)
+					}
+					fmt.Fprintf(t.stdout, "%s:\n", name)
+				}
+				if err := t.ls(list, long, all || !info.IsDir()); err != nil {
+					return err
+				}
+			}
+			return failed
+		},
+	}
+	cmd.Flags().BoolVarP(&long, "long", "l", false, "show mode, links, owner, size and time")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "show names that begin with a dot")
+	return cmd
+}
+
+// ls writes a list of files.
+func (t *tool) ls(list []*client.FileInfo, long, all bool) error {
+	var rows [][]string // of columns to the right, and the name
+	var widths []int
+	for _, i := range list {
+		name := i.Name()
+		if name[0] == '.' && !all {
+			continue
+		}
+		if i.Mode()&fs.ModeSymlink != 0 && long {
+			name += " -> " + i.Target()
+		}
+		if isTerminal(t.stdout) {
+			name = printable(name)
+		}
+		row := []string{name}
+		if long {
+			row = append(longColumns(i), name)
+		}
+		widths = append(widths, make([]int, max(0, len(row)-len(widths)))...)
+		for n, text := range row {
+			widths[n] = max(widths[n], len(text))
+		}
+		rows = append(rows, row)
+	}
+	var out strings.Builder
+	for _, row := range rows {
+		last := len(row) - 1
+		for n, text := range row[:last] {
+			fmt.Fprintf(&out, "%*s ", widths[n], text)
+		}
+		out.WriteString(row[last] + "\n")
+	}
+	_, err := io.WriteString(t.stdout, out.String())
+	return err
+}
+
+// longColumns are what stands before the name.
+func longColumns(i *client.FileInfo) []string {
+	size := fmt.Sprint(i.Size())
+	if i.Mode()&fs.ModeDevice != 0 {
+		major, minor := i.Device()
+		size = fmt.Sprintf("%d,%d", major, minor)
+	}
+	return []string{modeString(i.Mode()), fmt.Sprint(i.Links()), fmt.Sprint(i.UID()), fmt.Sprint(i.GID()), size, i.ModTime().Format(time.DateTime)}
+}
+
+// modeString is a mode as ls has it.
+func modeString(mode fs.FileMode) string {
+	kinds := []struct {
+		bit  fs.FileMode
+		char byte
+	}{{fs.ModeDir, 'd'}, {fs.ModeSymlink, 'l'}, {fs.ModeCharDevice, 'c'}, {fs.ModeDevice, 'b'}, {fs.ModeNamedPipe, 'p'}, {fs.ModeSocket, 's'}}
+	s := []byte("-" + mode.Perm().String()[1:])
+	for _, k := range kinds {
+		if mode&k.bit != 0 {
+			s[0] = k.char
+			break
+		}
+	}
+	special := func(bit fs.FileMode, at int, set, alone byte) {
+		if mode&bit == 0 {
+			return
+		}
+		if s[at] == 'x' {
+			s[at] = set
+		} else {
+			s[at] = alone
+		}
+	}
+	special(fs.ModeSetuid, 3, 's', 'S')
+	special(fs.ModeSetgid, 6, 's', 'S')
+	special(fs.ModeSticky, 9, 't', 'T')
+	return string(s)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// psCommand is "wick ps".
+func (t *tool) psCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ps",
+		Short: "List the commands that the agent has started and that run, or are kept",
+		Long: `List the commands that the agent has started, for whoever it was, and that still run, or have
+ended and are kept until somebody attaches.
+
+STATE is attached, where a connection has the command, alone where none has, or ended; a
+t behind it is for a terminal. TIME, MEM and PROCS are of all that the command has become, where
+the guest can tell.`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return t.ps(cmd.Context(), c, t.stdout)
+		},
+	}
+}
+
+func (t *tool) ps(ctx context.Context, c *client.Client, to io.Writer) error {
+	list, err := c.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	return processTable(to, list)
+}
+
+// processTable writes a list of processes.
+func processTable(to io.Writer, list []client.Process) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tPID\tSTATE\tAGE\tTIME\tMEM\tPROCS\tCOMMAND")
+	for _, p := range list {
+		id := "-"
+		if p.ID != 0 {
+			id = fmt.Sprintf("%016x", p.ID)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", id, p.PID, processState(&p), shortTime(p.Age), p.CPU.Round(10*time.Millisecond),
+			known(p.Memory, shortBytes(p.Memory)), known(uint64(p.Processes), fmt.Sprint(p.Processes)), printable(p.Command))
+	}
+	return w.Flush()
+}
+
+func processState(p *client.Process) string {
+	state := "alone"
+	switch {
+	case p.Exited:
+		state = "ended"
+	case p.Attached || p.Kind == framing.KindExec:
+		state = "attached"
+	}
+	if p.Terminal {
+		state += " t"
+	}
+	return state
+}
+
+// known is text, or a dash for a value that the guest could not tell.
+func known(value uint64, text string) string {
+	if value == 0 {
+		return "-"
+	}
+	return text
+}
+
+// shortTime is d as one looks at it: 4s, 3m12s, 5h02m, 12d.
+func shortTime(d time.Duration) string {
+	switch s := int64(d / time.Second); {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 48*3600:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	default:
+		return fmt.Sprintf("%dd", s/86400)
+	}
+}
+
+// shortBytes is n with three digits or so.
+func shortBytes(n uint64) string {
+	v, units := float64(n), "BKMGTPE"
+	i := 0
+	for ; v >= 1000 && i < len(units)-1; i++ {
+		v /= 1024
+	}
+	switch {
+	case i == 0:
+		return fmt.Sprintf("%d", n)
+	case v < 10:
+		return fmt.Sprintf("%.1f%c", v, units[i])
+	}
+	return fmt.Sprintf("%.0f%c", v, units[i])
+}
+
+// printable is text of the guest's that does nothing to a terminal.
+func printable(s string) string {
+	b := []rune(s)
+	for i, r := range b {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}

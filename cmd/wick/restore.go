@@ -1,0 +1,47 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// restoreEntropy is how much entropy a restored guest gets, in bytes: what the kernel's generator has as its state.
+const restoreEntropy = 64
+
+// restoreCommand is "wick restore".
+func (t *tool) restoreCommand() *cobra.Command {
+	var keepClock bool
+	cmd := &cobra.Command{
+		Use:   "restore [--keep-clock]",
+		Short: "Set the clock and the entropy of a guest that was restored from a snapshot",
+		Long: `Tell a guest that its machine was restored from a snapshot: set its clock to the host's, and
+give its kernel fresh entropy, since all machines that were restored from one snapshot would
+have the same random numbers. The guest's new epoch is printed.`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			entropy := make([]byte, restoreEntropy)
+			rand.Read(entropy)
+			var now time.Time
+			if !keepClock {
+				now = time.Now()
+			}
+			epoch, err := c.Restore(cmd.Context(), now, entropy)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(t.stdout, "epoch %d\n", epoch)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&keepClock, "keep-clock", false, "leave the clock as it is")
+	return cmd
+}

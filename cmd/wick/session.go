@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// defaultSize is that of a guest's terminal where we have none.
+var defaultSize = client.Size{Rows: 24, Cols: 80}
+
+// A session is a command in the guest with the tool's own streams.
+type session struct {
+	t     *tool
+	cmd   *client.Cmd
+	stdin bool // stdin is passed on
+	tty   bool // the command has a terminal
+	start func(context.Context) error
+	term  *terminal
+	conns []*client.Client // that were made on the way
+	// left is closed when the user has left the command with the keys for it.
+	left chan struct{}
+}
+
+// newSession makes one of a command that was not started.
+func (t *tool) newSession(cmd *client.Cmd, stdin, tty bool) *session {
+	s := &session{t: t, cmd: cmd, stdin: stdin, tty: tty, left: make(chan struct{})}
+	s.start = func(ctx context.Context) error {
+		s.connect()
+		return cmd.Start(ctx)
+	}
+	return s
+}
+
+// connect gives the command its streams, and its terminal.
+func (s *session) connect() {
+	// A closed stdout is an error of writing to it, and no sudden end: the command is told by its own SIGPIPE.
+	signal.Ignore(syscall.SIGPIPE)
+	s.cmd.Stdout, s.cmd.Stderr = s.t.stdout, s.t.stderr
+	if s.stdin {
+		s.cmd.Stdin = s.t.stdin
+	}
+	if !s.tty {
+		return
+	}
+	s.cmd.Terminal = &defaultSize
+	for _, stream := range []any{s.t.stdout, s.t.stdin} {
+		if f, ok := stream.(*os.File); ok {
+			if size := terminalSize(f); size != nil {
+				s.cmd.Terminal = size
+			}
+		}
+	}
+	if in := s.t.keyboard(); in != nil && s.stdin && s.cmd.Keep > 0 {
+		s.cmd.Stdin = &detachReader{r: in, left: s.left}
+	}
+}
+
+// keyboard is stdin if that is a terminal, else nil.
+func (t *tool) keyboard() *os.File {
+	if in, ok := t.stdin.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		return in
+	}
+	return nil
+}
+
+// raw takes the terminal, if stdin is one that is to be passed on.
+func (s *session) raw() (err error) {
+	if in := s.t.keyboard(); in != nil && s.tty && s.stdin {
+		s.term, err = s.t.openTerminal(in)
+	}
+	return err
+}
+
+// run runs the command to its end, and passes on its exit code.
+func (s *session) run(ctx context.Context) error {
+	defer func() {
+		for _, c := range s.conns {
+			c.Close()
+		}
+	}()
+	if err := s.start(ctx); err != nil {
+		return startFailed(err)
+	}
+	if err := s.raw(); err != nil {
+		return commandFailed(fmt.Errorf("put the terminal into raw mode: %w", err))
+	}
+	defer s.term.restore()
+	if s.term != nil {
+		s.term.follow(s.cmd.Resize)
+	}
+	r, err := s.wait(ctx)
+	s.term.restore()
+	if errors.Is(err, errLeft) {
+		fmt.Fprintf(s.t.stderr, "\nwick: left it running: wick attach %016x\n", s.cmd.ID())
+		return nil
+	}
+	return s.ended(r, err)
+}
+
+// errLeft is the error of waiting for what the user has left.
+var errLeft = errors.New("left")
+
+// wait waits for the command's end, across connections if it is kept.
+func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
+	for {
+		wait, cancel := context.WithCancelCause(ctx)
+		go func() {
+			select {
+			case <-s.left:
+				cancel(errLeft)
+			case <-wait.Done():
+			}
+		}()
+		r, err := s.cmd.Wait(wait)
+		cause := context.Cause(wait)
+		cancel(nil)
+		if cause == errLeft {
+			return nil, errLeft
+		}
+		if ctx.Err() != nil && r == nil {
+			// It was cancelled, which is to arrive before we go.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
+			defer cancel()
+			return s.cmd.Wait(last)
+		}
+		if _, lost := errors.AsType[*client.ConnError](err); !lost || s.cmd.Keep == 0 {
+			return r, err
+		}
+		if err := s.again(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// again attaches on a new connection.
+func (s *session) again(ctx context.Context) error {
+	fmt.Fprint(s.t.stderr, "wick: connection lost, attaching again\r\n")
+	for {
+		c, err := s.t.connect(ctx)
+		if err != nil {
+			return err
+		}
+		s.conns = append(s.conns, c)
+		err = s.cmd.Reattach(ctx, c)
+		if err == nil {
+			if s.term != nil {
+				s.term.resized()
+			}
+			return nil
+		}
+		if _, lost := errors.AsType[*client.ConnError](err); !lost {
+			return err
+		}
+	}
+}
+
+// ended makes the tool's end of the command's.
+func (s *session) ended(r *client.Receipt, err error) error {
+	if r == nil {
+		return commandFailed(err)
+	}
+	switch {
+	case r.Reason == framing.ReasonTimedOut:
+		return &exitError{code: r.Code, err: fmt.Errorf("the command ran out of time (%v)", s.cmd.Timeout)}
+	case r.Reason == framing.ReasonOutOfMemory:
+		return &exitError{code: r.Code, err: errors.New("the command was killed, for the machine was out of memory")}
+	case r.Code != 0 || err == nil || errors.Is(err, syscall.EPIPE):
+		return commandExit(r.Code)
+	}
+	return commandFailed(err) // a stream of ours
+}
+
+// startFailed is a command that was not started. The exit code is what a shell would have.
+func startFailed(err error) error {
+	if failed, ok := errors.AsType[*client.StartError](err); ok {
+		return &exitError{code: failed.Code, err: err}
+	}
+	return commandFailed(err)
+}
+
+// detach starts the command, prints its id and leaves it.
+func (s *session) detach(ctx context.Context) error {
+	// The command is not to end with us.
+	if err := s.cmd.Start(context.WithoutCancel(ctx)); err != nil {
+		return startFailed(err)
+	}
+	_, err := fmt.Fprintf(s.t.stdout, "%016x\n", s.cmd.ID())
+	return commandFailed(err)
+}
+
+// The keys that leave a command running: those that docker has taught people.
+const (
+	detachFirst  = 'P' - '@'
+	detachSecond = 'Q' - '@'
+)
+
+// detachReader passes keys on until the two to leave by come.
+type detachReader struct {
+	r    io.Reader
+	left chan struct{}
+	held bool // the first of the keys was, and waits for what follows
+	gone bool
+}
+
+func (d *detachReader) Read(p []byte) (int, error) {
+	if d.gone {
+		select {} // the end of stdin would be one for the command too
+	}
+	for {
+		n, err := d.r.Read(p[1:])
+		out := p[:0]
+		for _, key := range p[1 : 1+n] {
+			if d.held {
+				d.held = false
+				if key == detachSecond {
+					d.gone = true
+					close(d.left)
+					return len(out), nil
+				}
+				out = append(out, detachFirst)
+			}
+			if key == detachFirst {
+				d.held = true
+				continue
+			}
+			out = append(out, key)
+		}
+		if len(out) > 0 || err != nil {
+			return len(out), err
+		}
+	}
+}

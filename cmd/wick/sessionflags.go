@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// sessionFlags are the flags of a command in the guest that can be talked to while it runs.
+type sessionFlags struct {
+	commandFlags
+	stdin, tty bool
+	user, dir  string
+	limits     []string
+	keep       string
+	detach     bool
+}
+
+func (f *sessionFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVarP(&f.stdin, "interactive", "i", false, "pass stdin on")
+	flags.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal")
+	f.commandFlags.add(cmd)
+	flags.StringVar(&f.user, "user", "", "run as `USER`: a name or number of the guest's, with :GROUP or not")
+	flags.StringVar(&f.dir, "dir", "", "run in this `DIR` of the guest's")
+	flags.StringArrayVar(&f.limits, "limit", nil, "limit a resource: `NAME=SOFT[:HARD]`, as nofile=1024; may be repeated")
+	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
+	cmd.RegisterFlagCompletionFunc("dir", cobra.NoFileCompletions)
+	cmd.RegisterFlagCompletionFunc("limit", completeLimit)
+}
+
+// addKeep adds what makes sense only where the machine stays.
+func (f *sessionFlags) addKeep(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.keep, "keep", "", "keep the command for this `TIME`, or forever, if the connection is lost")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "print the command's id and leave it running, for wick attach")
+	cmd.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions([]string{"1m", "1h", "forever"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// wanted names a flag that an old agent cannot serve, or is empty.
+func (f *sessionFlags) wanted() string {
+	for _, flag := range []struct {
+		set  bool
+		name string
+	}{
+		{f.stdin, "-i"}, {f.tty, "-t"}, {f.user != "", "--user"}, {f.dir != "", "--dir"}, {len(f.limits) > 0, "--limit"},
+		{f.keep != "", "--keep"}, {f.detach, "--detach"},
+	} {
+		if flag.set {
+			return flag.name
+		}
+	}
+	return ""
+}
+
+// command makes the command of the flags and the arguments.
+func (f *sessionFlags) command(c *client.Client, args []string) (*client.Cmd, error) {
+	cmd := c.Command(args[0], args[1:]...)
+	if len(args) == 1 {
+		cmd = c.ShellCommand(args[0])
+	}
+	cmd.Timeout, cmd.Env, cmd.User, cmd.Dir = f.timeout, f.env, f.user, f.dir
+	if f.root {
+		asRoot(cmd)
+	}
+	for _, limit := range f.limits {
+		l, err := parseLimit(limit)
+		if err != nil {
+			return nil, usageError(err)
+		}
+		cmd.Limits = append(cmd.Limits, l)
+	}
+	var err error
+	switch cmd.Keep, err = parseKeep(f.keep); {
+	case err != nil:
+		return nil, usageError(err)
+	case f.detach && (f.stdin || f.tty):
+		return nil, usageError(errors.New("--detach leaves the command alone, so -i and -t mean nothing to it"))
+	case f.detach && cmd.Keep == 0:
+		cmd.Keep = client.KeepForEver
+	}
+	if name, ok := os.LookupEnv("TERM"); ok && f.tty {
+		cmd.Env = append([]string{"TERM=" + name}, cmd.Env...)
+	}
+	return cmd, nil
+}
+
+// asRoot has cmd run as root: as it is if the agent is, and else by sudo, which is asked for no password.
+func asRoot(cmd *client.Cmd) {
+	words := append([]string{"sh", "-c", `[ "$(id -u)" = 0 ] && exec "$@"; exec sudo -n -- "$@"`, "sh", "env"}, cmd.Env...)
+	if cmd.Shell {
+		words = append(words, "sh", "-c")
+	}
+	cmd.Args, cmd.Shell, cmd.Env = append(words, cmd.Args...), false, nil
+}
+
+func usageError(err error) error { return &exitError{code: exitUsage, err: err} }
+
+// parseKeep parses the time that a command is kept.
+func parseKeep(s string) (time.Duration, error) {
+	switch s {
+	case "":
+		return 0, nil
+	case "forever":
+		return client.KeepForEver, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("--keep: %q is neither a time like 10m nor forever", s)
+	}
+	return d, nil
+}
+
+// limitNames are the resources in the order of their numbers; getrlimit(2).
+var limitNames = []string{
+	"cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime",
+}
+
+func completeLimit(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var all []string
+	for _, name := range limitNames {
+		all = append(all, name+"=")
+	}
+	return all, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// parseLimit parses NAME=SOFT[:HARD].
+func parseLimit(s string) (l client.Limit, err error) {
+	name, values, _ := strings.Cut(s, "=")
+	soft, hard, two := strings.Cut(values, ":")
+	if !two {
+		hard = soft
+	}
+	for i, known := range limitNames {
+		if name == known {
+			l.Resource = uint8(i)
+			if l.Soft, err = parseLimitValue(soft); err == nil {
+				l.Hard, err = parseLimitValue(hard)
+			}
+			if err != nil || l.Soft > l.Hard {
+				return l, fmt.Errorf("--limit: %q is no limit: want NAME=SOFT[:HARD], in numbers or unlimited", s)
+			}
+			return l, nil
+		}
+	}
+	return l, fmt.Errorf("--limit: there is no resource %q (there are %s)", name, strings.Join(limitNames, ", "))
+}
+
+func parseLimitValue(s string) (uint64, error) {
+	if s == "unlimited" {
+		return math.MaxUint64, nil
+	}
+	return strconv.ParseUint(s, 10, 64)
+}
+
+// talks reports whether the guest has commands that can be talked to. An agent that is older than that has none.
+func talks(ctx context.Context, c *client.Client) (bool, error) {
+	h, err := c.Hello(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return false, nil
+	}
+	if err != nil {
+		return false, commandFailed(err)
+	}
+	return h.Features&framing.FeatureProcesses != 0, nil
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// signalCommand is "wick signal".
+func (t *tool) signalCommand() *cobra.Command {
+	var tree, alone bool
+	cmd := &cobra.Command{
+		Use:   "signal [--tree | --process] ID|PID SIGNAL",
+		Short: "Send a signal to a command in the guest",
+		Long: `Send a signal to a command that the agent has started: to its process group, on a terminal to
+the group in the foreground; with --tree to all that it has become, wherever it moved
+to; with --process to it alone. KILL with --tree ends it for good.
+
+A command is named by its ID, or its PID, as wick ps shows them. SIGNAL is a name, with or
+without SIG, or a number.`,
+		Example: `  wick signal 8141 HUP
+  wick signal --tree 5f3a KILL`,
+		Args:              needs("ID|PID", "SIGNAL"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			scope := framing.ScopeGroup
+			switch {
+			case tree && alone:
+				return usageError(errors.New("signal: --tree and --process are two things"))
+			case tree:
+				scope = framing.ScopeTree
+			case alone:
+				scope = framing.ScopeProcess
+			}
+			sig, err := parseSignal(args[1])
+			if err != nil {
+				return usageError(err)
+			}
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return signalProcess(cmd.Context(), c, args[0], sig, scope)
+		},
+	}
+	cmd.Flags().BoolVar(&tree, "tree", false, "send it to all that the command has become")
+	cmd.Flags().BoolVar(&alone, "process", false, "send it to the command's first process alone")
+	return cmd
+}
+
+// signalProcess sends a signal to the one command that name is the pid or the id of. A number may be either: a pid goes first.
+func signalProcess(ctx context.Context, c *client.Client, name string, sig syscall.Signal, scope client.SignalScope) error {
+	list, err := c.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	if pid, err := strconv.ParseUint(name, 10, 32); err == nil {
+		for _, p := range list {
+			switch {
+			case uint64(p.PID) != pid || p.Exited:
+			case p.ID != 0:
+				return c.SignalID(ctx, p.ID, sig, scope)
+			default:
+				return c.SignalPID(ctx, p.PID, sig, scope)
+			}
+		}
+	}
+	p, err := findIn(list, name)
+	if err != nil {
+		return err
+	}
+	return c.SignalID(ctx, p.ID, sig, scope)
+}
+
+// parseSignal parses a signal's name or number.
+func parseSignal(s string) (syscall.Signal, error) {
+	if n, err := strconv.ParseUint(s, 10, 8); err == nil && n <= 64 {
+		return syscall.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	return 0, fmt.Errorf("signal: there is no signal %q", s)
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing/client"
+)
+
+// statCommand is "wick stat".
+func (t *tool) statCommand() *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "stat [-L] PATH...",
+		Short: "Show what the guest says of files",
+		Long: `Show what the guest says of files: type and mode, owner, size, links, inode and time. A symbolic
+link is shown itself, and what it says; with -L what it leads to.`,
+		Args:              needs("PATH..."),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			look := c.Lstat
+			if follow {
+				look = c.Stat
+			}
+			for _, name := range args {
+				info, err := look(cmd.Context(), name)
+				if err != nil {
+					return err
+				}
+				if err := t.stat(name, info); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "dereference", "L", false, "follow symbolic links")
+	return cmd
+}
+
+func (t *tool) stat(name string, i *client.FileInfo) error {
+	if i.Mode()&fs.ModeSymlink != 0 {
+		name += " -> " + i.Target()
+	}
+	device := ""
+	if i.Mode()&fs.ModeDevice != 0 {
+		major, minor := i.Device()
+		device = fmt.Sprintf(" device=%d,%d", major, minor)
+	}
+	mode := i.Mode()
+	bits := mode.Perm()
+	for bit, value := range map[fs.FileMode]fs.FileMode{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if mode&bit != 0 {
+			bits |= value
+		}
+	}
+	_, err := fmt.Fprintf(t.stdout, "%s\n  %s (%04o) uid=%d gid=%d size=%d links=%d inode=%d%s\n  modified %s\n",
+		name, modeString(mode), uint32(bits), i.UID(), i.GID(), i.Size(), i.Links(), i.Inode(), device, i.ModTime().Format(time.RFC3339Nano))
+	return err
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing/client"
+)
+
+// statsCommand is "wick stats".
+func (t *tool) statsCommand() *cobra.Command {
+	var watch bool
+	var interval time.Duration
+	cmd := &cobra.Command{
+		Use:   "stats [--watch] [NAME]...",
+		Short: "Show the machine's figures",
+		Long: `Show the figures of the machine and of its agent: all, or those that are named, whole
+or by the beginning of their names, as memory. for all of memory.
+
+Names and numbers are as the guest has them: memory and disk in bytes, times in
+microseconds, load in thousandths. With --watch they come again and again, a blank line
+between.`,
+		Example: `  wick stats memory. load.1
+  wick stats --watch --interval 5s agent.`,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if interval <= 0 {
+				return usageError(errors.New("stats: the interval cannot be 0"))
+			}
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			count := 1
+			if watch {
+				count = 0
+			}
+			return t.stats(cmd.Context(), c, args, interval, count)
+		},
+	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them again and again")
+	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "time from one to the next")
+	return cmd
+}
+
+func (t *tool) stats(ctx context.Context, c *client.Client, names []string, interval time.Duration, count int) error {
+	first := true
+	return repeat(ctx, interval, count, func() error {
+		s, err := c.Stats(ctx)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+		if !first {
+			fmt.Fprintln(w)
+		}
+		first = false
+		shown := 0
+		for name, value := range s.All() {
+			if named(name, names) {
+				fmt.Fprintf(w, "%s\t%d\n", name, value)
+				shown++
+			}
+		}
+		if shown == 0 {
+			return fmt.Errorf("the guest has no figures named %s", strings.Join(names, ", "))
+		}
+		return w.Flush()
+	})
+}
+
+// named reports whether a name is one of those, or begins with one that ends in a dot. All are if there are none.
+func named(name string, names []string) bool {
+	for _, n := range names {
+		if name == n || strings.HasSuffix(n, ".") && strings.HasPrefix(name, n) {
+			return true
+		}
+	}
+	return len(names) == 0
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing/client"
+)
+
+// topCommand is "wick top".
+func (t *tool) topCommand() *cobra.Command {
+	var interval time.Duration
+	var count int
+	cmd := &cobra.Command{
+		Use:   "top [-n COUNT] [-i INTERVAL]",
+		Short: "Show what the machine and its commands take, again and again",
+		Long: `Show the machine's load and memory and the commands of wick ps, those that take the most
+processor time at the moment first, until interrupted or COUNT times.`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if count < 0 || interval <= 0 {
+				return usageError(errors.New("top: the count cannot be negative, nor the interval 0"))
+			}
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return t.top(cmd.Context(), c, interval, count)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.IntVarP(&count, "count", "n", 0, "end after showing this often; 0 is never")
+	flags.DurationVarP(&interval, "interval", "i", 2*time.Second, "time from one to the next")
+	return cmd
+}
+
+func (t *tool) top(ctx context.Context, c *client.Client, interval time.Duration, count int) error {
+	before := map[uint32]client.Process{}
+	return repeat(ctx, interval, count, func() error {
+		stats, err := c.Stats(ctx)
+		if err != nil {
+			return err
+		}
+		list, err := c.Processes(ctx)
+		if err != nil {
+			return err
+		}
+		took := func(p client.Process) time.Duration { return p.CPU - before[p.PID].CPU }
+		slices.SortStableFunc(list, func(a, b client.Process) int { return int(took(b) - took(a)) })
+		var page bytes.Buffer
+		if isTerminal(t.stdout) {
+			page.WriteString("\x1b[H\x1b[J")
+		}
+		one, five, fifteen := stats.Load()
+		total, available := stats.Memory()
+		disk, free := stats.Disk()
+		fmt.Fprintf(&page, "up %s, load %.2f %.2f %.2f, memory %s of %s free, disk %s of %s free, %d processes\n\n",
+			shortTime(stats.Uptime()), one, five, fifteen, shortBytes(available), shortBytes(total), shortBytes(free), shortBytes(disk), stats.Processes())
+		if err := processTable(&page, list); err != nil {
+			return err
+		}
+		clear(before)
+		for _, p := range list {
+			before[p.PID] = p
+		}
+		_, err = t.stdout.Write(page.Bytes())
+		return err
+	})
+}
+
+// repeat calls f at once and then at each interval, count times or until ctx ends, which is no error.
+func repeat(ctx context.Context, interval time.Duration, count int, f func() error) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		if err := f(); err != nil {
+			return err
+		}
+		if n == count {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package client
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// agentBinary builds the real agent, once. WICK_AGENT names another one to be talked to instead.
+var agentBinary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("WICK_AGENT"); path != "" {
+		return path, nil
+	}
+	dir, err := os.MkdirTemp("", "agent-")
+	if err != nil {
+		return "", err
+	}
+	agentDir = dir
+	path := filepath.Join(dir, "vsock-agent")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "wick/cmd/vsock-agent")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %v\n%s", err, out)
+	}
+	return path, nil
+})
+
+// agentDir is where it was built, and removed by removeAgent when all tests have run.
+var agentDir string
+
+func removeAgent() {
+	if agentDir != "" {
+		os.RemoveAll(agentDir)
+	}
+}
+
+// An agentProcess is the real agent, as a process of this machine.
+type agentProcess struct {
+	t    testing.TB
+	addr string
+}
+
+// startAgent starts the real agent on a socket of its own. It ends with the test.
+func startAgent(t testing.TB, options ...string) *agentProcess {
+	t.Helper()
+	binary, err := agentBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	cmd := exec.Command(binary, append([]string{"--unix-socket", path}, options...)...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.Dir = t.TempDir()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		defer timer.Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("agent: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the agent's log:\n%s", log.Bytes())
+		}
+	})
+	return &agentProcess{t, "unix:" + path}
+}
+
+// dial makes a connection to it.
+func (a *agentProcess) dial(opts ...Option) *Client {
+	a.t.Helper()
+	return (<-dialing(a.t, a.addr, opts...)).must(a.t)
+}
+
+// agentClient is a client of a real agent.
+func agentClient(t testing.TB) *Client {
+	t.Helper()
+	return startAgent(t).dial()
+}

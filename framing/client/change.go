@@ -1,0 +1,143 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"syscall"
+	"time"
+
+	"wick/framing"
+)
+
+// Flags of what deals with files.
+const (
+	// Safe has no symbolic link followed anywhere in a path; ELOOP.
+	Safe = framing.FileSafe
+	// NoFollow means a symbolic link at a path's end itself.
+	NoFollow = framing.FileNoFollow
+	// NoReplace has a rename replace nothing; EEXIST.
+	NoReplace = framing.FileNoReplace
+)
+
+// KeepOwner leaves a user or a group as it is in [Client.Chown].
+const KeepOwner uint32 = 1<<32 - 1
+
+// change makes one. op is what it is in an error's text.
+func (c *Client) change(ctx context.Context, op string, ch framing.Change, flags []FileFlags) error {
+	name := string(ch.Path)
+	if err := errors.Join(checkPath(op, name), checkPath(op, string(ch.Other))); err != nil {
+		return err
+	}
+	ch.Flags |= fileFlags(flags)
+	call, err := c.request(ctx, framing.FeatureFiles, framing.TypeDone, 64+len(ch.Path)+len(ch.Other), func(dst []byte, seq uint32) []byte {
+		return framing.AppendChange(dst, seq, &ch)
+	})
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", op, name, err)
+	}
+	defer call.release()
+	return pathError(op, name, &call.reply.done)
+}
+
+// Mkdir makes a directory. Its mode is as given, whatever the agent's umask.
+func (c *Client) Mkdir(ctx context.Context, name string, mode fs.FileMode, flags ...FileFlags) error {
+	return c.change(ctx, "mkdir", framing.Change{Op: framing.ChangeMkdir, Mode: unixMode(mode), Path: []byte(name)}, flags)
+}
+
+// MkdirAll makes a directory and those above it that are missing. One that is there is no error.
+func (c *Client) MkdirAll(ctx context.Context, name string, mode fs.FileMode, flags ...FileFlags) error {
+	return c.Mkdir(ctx, name, mode, append(flags, framing.FileParents)...)
+}
+
+// Remove removes a file, a symbolic link, or an empty directory.
+func (c *Client) Remove(ctx context.Context, name string, flags ...FileFlags) error {
+	return c.change(ctx, "remove", framing.Change{Op: framing.ChangeRemove, Path: []byte(name)}, flags)
+}
+
+// RemoveAll removes what is at a path, and all below it if that is a directory. If nothing is there that is no error. Symbolic links are removed and not
+// followed, whatever changes meanwhile.
+func (c *Client) RemoveAll(ctx context.Context, name string, flags ...FileFlags) error {
+	err := c.Remove(ctx, name, flags...)
+	if !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	// What is above is the caller's business; below nothing is followed.
+	i, err := c.Lstat(ctx, name, flags...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !i.IsDir() {
+		return err
+	}
+	real, err := c.RealPath(ctx, name)
+	if err != nil {
+		return err
+	}
+	return c.removeTree(ctx, real)
+}
+
+// removeTree removes a directory whose path has no symbolic links.
+func (c *Client) removeTree(ctx context.Context, dir string) error {
+	entries, err := c.ReadDir(ctx, dir, Safe)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	all := newPipeline(ctx)
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		if e.IsDir() {
+			if err := c.removeTree(ctx, name); err != nil {
+				all.fail(err)
+			}
+			continue
+		}
+		all.do(func(ctx context.Context) error { return ignoreMissing(c.Remove(ctx, name, Safe)) })
+	}
+	if err := all.wait(); err != nil {
+		return err
+	}
+	return ignoreMissing(c.Remove(ctx, dir, Safe))
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Rename gives a file another name, replacing what has it.
+func (c *Client) Rename(ctx context.Context, from, to string, flags ...FileFlags) error {
+	return c.change(ctx, "rename", framing.Change{Op: framing.ChangeRename, Path: []byte(from), Other: []byte(to)}, flags)
+}
+
+// Symlink makes name a symbolic link that says target.
+func (c *Client) Symlink(ctx context.Context, target, name string, flags ...FileFlags) error {
+	return c.change(ctx, "symlink", framing.Change{Op: framing.ChangeSymlink, Path: []byte(name), Other: []byte(target)}, flags)
+}
+
+// Link makes name another name of the file old.
+func (c *Client) Link(ctx context.Context, old, name string, flags ...FileFlags) error {
+	return c.change(ctx, "link", framing.Change{Op: framing.ChangeLink, Path: []byte(name), Other: []byte(old)}, flags)
+}
+
+// Chmod sets the permissions of a file. A symbolic link is followed.
+func (c *Client) Chmod(ctx context.Context, name string, mode fs.FileMode, flags ...FileFlags) error {
+	return c.change(ctx, "chmod", framing.Change{Op: framing.ChangeMode, Mode: unixMode(mode), Path: []byte(name)}, flags)
+}
+
+// Chown sets the owner of a file; [KeepOwner] leaves the user or the group as it is. A symbolic link is followed unless a flag says otherwise.
+func (c *Client) Chown(ctx context.Context, name string, uid, gid uint32, flags ...FileFlags) error {
+	return c.change(ctx, "chown", framing.Change{Op: framing.ChangeOwner, UID: uid, GID: gid, Path: []byte(name)}, flags)
+}
+
+// Chtimes sets when a file was modified. A symbolic link is followed unless a flag says otherwise.
+func (c *Client) Chtimes(ctx context.Context, name string, modified time.Time, flags ...FileFlags) error {
+	return c.change(ctx, "chtimes", framing.Change{Op: framing.ChangeTime, ModTime: modified.UnixNano(), Path: []byte(name)}, flags)
+}

@@ -1,0 +1,477 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"wick/framing"
+)
+
+func TestCmd(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx := testContext(t)
+	out, err := c.Command("printf", "%s|", "a b", "", "$HOME", "*").Output(ctx)
+	if err != nil || string(out) != "a b||$HOME|*|" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	dir := t.TempDir()
+	cmd := c.ShellCommand(`pwd; echo "$A"; cat; echo err >&2; exit 3`)
+	cmd.Dir, cmd.Env, cmd.Stdin = dir, []string{"A=b=c"}, strings.NewReader("stdin")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	r, err := cmd.Run(ctx)
+	exit, ok := errors.AsType[*ExitError](err)
+	if !ok || exit.Receipt != r || r.Code != 3 || r.Reason != framing.ReasonExited || err.Error() != "exit status 3" {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if stdout.String() != dir+"\nb=c\nstdin" || stderr.String() != "err\n" {
+		t.Errorf("got %q, %q", stdout.String(), stderr.String())
+	}
+	if r.Stdout != uint64(stdout.Len()) || r.Stderr != 4 || r.Elapsed <= 0 || r.Peak == 0 || cmd.PID() == 0 || cmd.ID() == 0 {
+		t.Errorf("receipt %+v", r)
+	}
+	if out, err := c.ShellCommand("echo a; echo b >&2; echo c").CombinedOutput(ctx); err != nil || string(out) != "a\nb\nc\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	_, err = c.ShellCommand("echo why >&2; kill -TERM $$").Output(ctx)
+	if exit, ok := errors.AsType[*ExitError](err); !ok || exit.Signal != syscall.SIGTERM || exit.Code != 143 || string(exit.Stderr) != "why\n" {
+		t.Errorf("got %v", err)
+	}
+	cmd = c.Command("env")
+	cmd.OnlyEnv, cmd.Env = true, []string{"PATH=/usr/bin:/bin", "X=1"}
+	if out, err := cmd.Output(ctx); err != nil || string(out) != "PATH=/usr/bin:/bin\nX=1\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	cmd = c.ShellCommand("ulimit -n")
+	cmd.Limits = []Limit{{Resource: syscall.RLIMIT_NOFILE, Soft: 77, Hard: 99}}
+	if out, err := cmd.Output(ctx); err != nil || string(out) != "77\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if os.Getuid() == 0 {
+		cmd = c.ShellCommand("id -u; id -g; echo $HOME")
+		cmd.User = "nobody"
+		if out, err := cmd.Output(ctx); err != nil || string(out) != "65534\n65534\n/nonexistent\n" {
+			t.Errorf("got %q, %v", out, err)
+		}
+	}
+}
+
+func TestCmdThatCannotStart(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	for name, test := range map[string]struct {
+		set   func(*Cmd)
+		stage framing.StartStage
+		errno syscall.Errno
+	}{
+		"program":   {func(c *Cmd) { c.Args[0] = "/missing" }, framing.StageExec, syscall.ENOENT},
+		"path":      {func(c *Cmd) { c.Args[0] = "missing" }, framing.StageExec, syscall.ENOENT},
+		"no file":   {func(c *Cmd) { c.Args[0] = "/" }, framing.StageExec, syscall.EACCES},
+		"directory": {func(c *Cmd) { c.Dir = "/missing" }, framing.StageDirectory, syscall.ENOENT},
+	} {
+		cmd := c.Command("true")
+		test.set(cmd)
+		err := cmd.Start(testContext(t))
+		if e, ok := errors.AsType[*StartError](err); !ok || e.Stage != test.stage || !errors.Is(err, test.errno) {
+			t.Errorf("%s: got %+v", name, err)
+		}
+		if r := cmd.Receipt(); r == nil || r.Reason != framing.ReasonNotStarted || r.Code < 126 {
+			t.Errorf("%s: receipt %+v", name, r)
+		}
+	}
+	for name, set := range map[string]func(*Cmd){
+		"nothing": func(c *Cmd) { c.Args = nil },
+		"timeout": func(c *Cmd) { c.Timeout = -1 },
+		"keep":    func(c *Cmd) { c.Keep = 1 << 32 * time.Millisecond },
+		"env":     func(c *Cmd) { c.Env = []string{"=x"} },
+		"window":  func(c *Cmd) { c.Window = -1 },
+		"length":  func(c *Cmd) { c.Args[0] = strings.Repeat("x", framing.MaxPayload) },
+		"limits":  func(c *Cmd) { c.Limits = make([]Limit, 256) },
+	} {
+		cmd := c.Command("true")
+		set(cmd)
+		if err := cmd.Start(testContext(t)); !isType[*RequestError](err) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestCmdTimeoutAndSignals(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx := testContext(t)
+	cmd := c.Command("sleep", "60")
+	cmd.Timeout = 50 * time.Millisecond
+	if r, err := cmd.Run(ctx); r == nil || r.Reason != framing.ReasonTimedOut || r.Code != 124 || err.Error() != "timed out" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	cmd = c.ShellCommand("trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.01; done")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.signal(ctx, syscall.SIGUSR1, framing.ScopeProcess); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := cmd.Wait(ctx); r == nil || r.Code != 5 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if rest, err := io.ReadAll(out); err != nil || string(rest) != "got\n" {
+		t.Errorf("got %q, %v", rest, err)
+	}
+	if err := cmd.Signal(ctx, syscall.SIGUSR1); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("a signal to what has ended: %v", err)
+	}
+	cmd = c.ShellCommand("setsid sleep 60 & sleep 60")
+	if err := cmd.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Cancel(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := cmd.Wait(ctx); r == nil || r.Reason != framing.ReasonCancelled {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// TestCmdContext ends a process as os/exec does, and says so.
+func TestCmdContext(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx, cancel := context.WithCancel(testContext(t))
+	cmd := c.ShellCommand("echo x; sleep 60")
+	out, in := io.Pipe()
+	cmd.Stdout = in
+	ended := background(func() (*Receipt, error) { return cmd.Run(ctx) })
+	if _, err := io.ReadFull(out, make([]byte, 2)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	r := <-ended
+	if exit, ok := errors.AsType[*ExitError](r.err); !ok || r.v.Reason != framing.ReasonCancelled || !errors.Is(r.err, context.Canceled) || exit.Receipt != r.v {
+		t.Errorf("got %+v, %v", r.v, r.err)
+	}
+	// The end of Wait's own context ends the waiting alone.
+	cmd = c.Command("cat")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if err := stdin.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := cmd.Wait(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	if err := c.Command("true").Start(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCmdLargeStreams go through a process whole, in both directions at once.
+func TestCmdLargeStreams(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	const size = 64 << 20
+	sent, got := sha256.New(), sha256.New()
+	cmd := c.Command("cat")
+	cmd.Stdin = io.TeeReader(io.LimitReader(&pattern{}, size), sent)
+	cmd.Stdout = got
+	r, err := cmd.Run(testContext(t))
+	if err != nil || r.Stdout != size || !bytes.Equal(sent.Sum(nil), got.Sum(nil)) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// TestCmdSlowReader has the process wait, and nothing else.
+func TestCmdSlowReader(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx := testContext(t)
+	cmd := c.ShellCommand("yes & yes >&2 & wait")
+	cmd.Window = 10000
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr countingWriter
+	cmd.Stderr = &stderr
+	stderr.enough = make(chan struct{})
+	if err := cmd.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// stdout is not read, and stderr flows all the same; so does the connection.
+	select {
+	case <-stderr.enough:
+	case <-ctx.Done():
+		t.Fatal("stderr stands still")
+	}
+	if _, err := c.Ping(ctx); err != nil {
+		t.Error(err)
+	}
+	if n := len(cmd.p.out.ring.b); n > 16<<10 {
+		t.Errorf("stdout takes %d bytes", n)
+	}
+	if n, err := io.CopyN(io.Discard, out, 1<<20); err != nil {
+		t.Errorf("read %d, %v", n, err)
+	}
+	if err := cmd.Cancel(ctx); err != nil {
+		t.Error(err)
+	}
+	out.Close()
+	if r, err := cmd.Wait(ctx); r == nil || r.Reason != framing.ReasonCancelled {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// countingWriter tells when 1 MiB was written.
+type countingWriter struct {
+	n      int
+	enough chan struct{}
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	if c.n < 1<<20 && c.n+len(p) >= 1<<20 {
+		close(c.enough)
+	}
+	c.n += len(p)
+	return len(p), nil
+}
+
+// TestCmdClosedOutput gives the process SIGPIPE.
+func TestCmdClosedOutput(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx := testContext(t)
+	boom := errors.New("boom")
+	cmd := c.Command("yes")
+	cmd.Stdout = &failingWriter{1 << 20, boom}
+	if r, err := cmd.Run(ctx); r == nil || r.Signal != syscall.SIGPIPE {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	cmd = c.ShellCommand("trap '' PIPE; yes; exit 0")
+	cmd.Stdout = &failingWriter{1 << 20, boom}
+	if r, err := cmd.Run(ctx); r == nil || !errors.Is(err, boom) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// TestCmdStdin that ends early, fails, or is not wanted.
+func TestCmdStdin(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx := testContext(t)
+	cmd := c.Command("true")
+	cmd.Stdin = &pattern{} // without end
+	if _, err := cmd.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	boom := errors.New("boom")
+	cmd = c.Command("cat")
+	cmd.Stdin = io.MultiReader(strings.NewReader("x"), iotest.ErrReader(boom))
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if r, err := cmd.Run(ctx); r == nil || err == nil || !errors.Is(err, boom) || out.String() != "x" {
+		t.Errorf("got %+v, %v, %q", r, err, out.String())
+	}
+	// Without any it is /dev/null.
+	if out, err := c.ShellCommand("cat; echo end").Output(ctx); err != nil || string(out) != "end\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	cmd = c.ShellCommand("exec 0<&-; echo closed; sleep 0.2; echo end")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // until the guest has met the closed end
+		_, err = in.Write(make([]byte, 1000))
+	}
+	if !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := cmd.Wait(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCmdCap(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	cmd := c.ShellCommand("head -c 100000 /dev/zero; head -c 10 /dev/zero >&2")
+	cmd.Cap = 1000
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	r, err := cmd.Run(testContext(t))
+	if err != nil || out.Len() != 1000 || r.Stdout != 100000 || r.StdoutDropped != 99000 || errs.Len() != 10 || r.StderrDropped != 0 {
+		t.Errorf("got %d bytes, %+v, %v", out.Len(), r, err)
+	}
+}
+
+func TestCmdTerminal(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx := testContext(t)
+	cmd := c.ShellCommand(`trap 'stty size' WINCH; stty size; tty; while read line; do echo "<$line>"; done; echo bye`)
+	cmd.Terminal = &Size{33, 77}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var seen strings.Builder
+	until := func(want string) {
+		t.Helper()
+		for b := make([]byte, 100); !strings.Contains(seen.String(), want); {
+			n, err := out.Read(b)
+			seen.Write(b[:n])
+			if err != nil {
+				t.Fatalf("%v after %q", err, seen.String())
+			}
+		}
+	}
+	until("33 77\r\n/dev/pts/")
+	in.Write([]byte("hello\n"))
+	until("hello\r\n<hello>\r\n")
+	cmd.Resize(10, 20)
+	in.Write([]byte("x\n")) // lets the shell see to its trap
+	until("10 20\r\n")
+	in.Write([]byte{4}) // Ctrl-D
+	until("bye\r\n")
+	if r, err := cmd.Wait(ctx); err != nil {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	// Ctrl-C goes to what is in the foreground.
+	cmd = c.Command("sleep", "60")
+	cmd.Terminal = &Size{}
+	if in, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	in.Write([]byte{3})
+	if r, err := cmd.Wait(ctx); r == nil || r.Signal != syscall.SIGINT {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestProcesses(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx := testContext(t)
+	cmd := c.Command("sleep", "60")
+	if err := cmd.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	pid, err := c.Spawn(ctx, Exec{Command: "sleep 61"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.Processes(ctx)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("got %+v, %v", list, err)
+	}
+	for _, p := range list {
+		switch p.PID {
+		case cmd.PID():
+			if p.ID != cmd.ID() || p.Kind != framing.KindStart || !p.Attached || p.Exited || p.Command != "sleep 60" {
+				t.Errorf("got %+v", p)
+			}
+		case pid:
+			if p.ID != 0 || p.Kind != framing.KindSpawnWatch || !strings.Contains(p.Command, "sleep 61") {
+				t.Errorf("got %+v", p)
+			}
+		default:
+			t.Errorf("got %+v", p)
+		}
+	}
+	if err := c.SignalPID(ctx, pid, syscall.SIGTERM, framing.ScopeTree); err != nil {
+		t.Error(err)
+	}
+	if e, err := c.WaitExit(ctx, pid); err != nil || e.ExitCode != 143 {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if err := c.SignalID(ctx, cmd.ID(), syscall.SIGTERM, framing.ScopeGroup); err != nil {
+		t.Error(err)
+	}
+	if r, _ := cmd.Wait(ctx); r == nil || r.Signal != syscall.SIGTERM {
+		t.Errorf("got %+v", r)
+	}
+	if err := c.SignalID(ctx, 12345, syscall.SIGTERM, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCmdKilledWithItsConnection unless it is kept.
+func TestCmdKilledWithItsConnection(t *testing.T) {
+	t.Parallel()
+	a := startAgent(t)
+	c := a.dial()
+	mark := filepath.Join(t.TempDir(), "mark")
+	cmd := c.ShellCommand("trap 'touch " + mark + "' EXIT; echo ready; sleep 60")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err := cmd.Wait(testContext(t)); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := out.Read(make([]byte, 1)); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+	c = a.dial()
+	for {
+		list, err := c.Processes(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 {
+			break
+		}
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("it was not killed, but ended")
+	}
+	if err := cmd.Reattach(testContext(t), c); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"wick/framing"
+)
+
+// listWindow is the credit of a list, in bytes.
+const listWindow = 64 << 10
+
+// ReadDir returns what is in a directory, sorted by name.
+func (c *Client) ReadDir(ctx context.Context, path string, flags ...FileFlags) ([]*FileInfo, error) {
+	d, err := c.download(ctx, "list", path, listWindow, func(dst []byte, seq, credit uint32) []byte {
+		return framing.AppendList(dst, seq, &framing.List{Flags: fileFlags(flags), Credit: credit, Path: []byte(path)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	entries := lister{c: c}
+	if _, err := d.WriteTo(&entries); err != nil {
+		return nil, err
+	}
+	if len(entries.rest) > 0 {
+		return nil, c.broken(errors.New("a list ends within an entry"))
+	}
+	slices.SortFunc(entries.list, func(a, b *FileInfo) int { return strings.Compare(a.name, b.name) })
+	return entries.list, nil
+}
+
+// lister cuts the output of a list into entries.
+type lister struct {
+	c    *Client
+	list []*FileInfo
+	rest []byte // the beginning of an entry
+}
+
+// Write implements io.Writer. Frames have whole entries, but what is written here is cut anywhere.
+func (l *lister) Write(p []byte) (int, error) {
+	b := append(l.rest, p...)
+	for len(b) > 0 {
+		i, rest, err := framing.CutFileInfo(b)
+		if err != nil {
+			if len(b) > maxEntry {
+				return 0, l.c.broken(err)
+			}
+			break
+		}
+		name := string(i.Name)
+		if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+			return 0, l.c.broken(&framing.PayloadError{Type: framing.TypeList, Reason: "a name that is none"})
+		}
+		l.list = append(l.list, fileInfoOf(name, &i))
+		b = rest
+	}
+	l.rest = append([]byte(nil), b...)
+	return len(p), nil
+}
+
+// maxEntry is more than an entry of a list can have, in bytes: a longer one that cannot be parsed never will.
+const maxEntry = framing.FileInfoSize + 2*framing.MaxText
+
+var _ fs.DirEntry = (*FileInfo)(nil)

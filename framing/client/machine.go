@@ -1,0 +1,80 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"wick/framing"
+)
+
+// MaxEntropy is the most that [Client.Restore] can hand over, in bytes.
+const MaxEntropy = 512
+
+// Restore is for the moment after the machine was restored from a snapshot. It sets the guest's clock, unless now is the zero time; credits the entropy, at most
+// MaxEntropy bytes that nobody else has seen, to the kernel's generator, and reseeds that. It returns the guest's new epoch.
+//
+// The error is an [*OpError], a [*RequestError], an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError]; so it
+// is with all of the machine.
+func (c *Client) Restore(ctx context.Context, now time.Time, entropy []byte) (epoch uint64, err error) {
+	if len(entropy) > MaxEntropy {
+		return 0, &RequestError{Op: "restore", Reason: fmt.Sprintf("%d bytes of entropy, %d is the most", len(entropy), MaxEntropy)}
+	}
+	var ns uint64
+	if !now.IsZero() {
+		ns = uint64(now.UnixNano())
+	}
+	return c.operate(ctx, framing.FeatureRestore, "restore", 64+len(entropy), func(dst []byte, seq uint32) []byte {
+		return framing.AppendRestore(dst, seq, ns, entropy)
+	})
+}
+
+// Freeze holds the guest's writable file system still, so that a snapshot of its disk is whole, and returns when it does. It thaws by [Client.Thaw], or by itself
+// after the given time, 1 ms to 1 min, whatever becomes of this side. EBUSY: it is frozen already.
+func (c *Client) Freeze(ctx context.Context, thawAfter time.Duration) error {
+	ms, ok := milliseconds(thawAfter)
+	if !ok || ms == 0 {
+		return &RequestError{Op: "freeze", Reason: fmt.Sprintf("to thaw after %v", thawAfter)}
+	}
+	_, err := c.operate(ctx, framing.FeatureFreeze, "freeze", 32, func(dst []byte, seq uint32) []byte {
+		return framing.AppendFreeze(dst, seq, ms)
+	})
+	return err
+}
+
+// Thaw ends a Freeze. EINVAL: it is not frozen, perhaps because its time had passed.
+func (c *Client) Thaw(ctx context.Context) error {
+	_, err := c.operate(ctx, framing.FeatureFreeze, "thaw", framing.HeaderSize, func(dst []byte, seq uint32) []byte {
+		return framing.AppendFrame(dst, framing.TypeThaw, seq, nil)
+	})
+	return err
+}
+
+// PowerOff ends the machine. Processes are asked to end and killed after the grace, which is the guest's own if 0 (5 s); the disk is written and made
+// read-only. It returns when that was done, right before the machine ends and the connection with it.
+//
+// An [*OpError] with EPERM is a guest that does not end, since its agent is not process 1; any other says what was not clean, and the machine ends.
+func (c *Client) PowerOff(ctx context.Context, grace time.Duration) error {
+	return c.power(ctx, "power off", framing.PowerOff, grace)
+}
+
+// Reboot is PowerOff for a machine that comes again, or as its monitor takes a reset.
+func (c *Client) Reboot(ctx context.Context, grace time.Duration) error {
+	return c.power(ctx, "reboot", framing.PowerRestart, grace)
+}
+
+// Halt is PowerOff for a machine that stands still, and stays.
+func (c *Client) Halt(ctx context.Context, grace time.Duration) error {
+	return c.power(ctx, "halt", framing.PowerHalt, grace)
+}
+
+func (c *Client) power(ctx context.Context, op string, how framing.PowerHow, grace time.Duration) error {
+	ms, ok := milliseconds(grace)
+	if !ok {
+		return &RequestError{Op: op, Reason: fmt.Sprintf("grace of %v", grace)}
+	}
+	_, err := c.operate(ctx, framing.FeaturePower, op, 32, func(dst []byte, seq uint32) []byte {
+		return framing.AppendPower(dst, seq, how, ms)
+	})
+	return err
+}

@@ -1,0 +1,144 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"wick/framing"
+)
+
+// PressureWatch is what is worth a word of the guest's: tasks that stalled so long, in a window of so long, for want of a resource.
+type PressureWatch struct {
+	Resource framing.PressureResource
+	// Stall and Window are in whole microseconds. The window is 500 ms to 10 s.
+	Stall, Window time.Duration
+}
+
+// pressureQueue is how many words are held for a loop that is slow. Of more the oldest are dropped: they are old news.
+const pressureQueue = 16
+
+// A pressureWatch is the channel of one.
+type pressureWatch struct {
+	remote
+	events chan *Figures
+	begun  chan error // gets one value
+	over   chan error // gets one value, if it begins and then ends
+	isOpen atomic.Bool
+}
+
+// WatchPressure yields a word each time that the guest's tasks stall as asked: figures named pressure.avg10 and pressure.avg60 (hundredths of a percent)
+// and pressure.total (microseconds). The loop ends when it is left, or with an error, which is the last that it yields: the context's, or as for
+// [Client.Restore]. A guest watches at most 8 at a time.
+func (c *Client) WatchPressure(ctx context.Context, w PressureWatch) iter.Seq2[*Figures, error] {
+	return func(yield func(*Figures, error) bool) {
+		p, err := c.watchPressure(ctx, w)
+		if err != nil {
+			yield(nil, fmt.Errorf("watch the pressure: %w", err))
+			return
+		}
+		defer p.stop()
+		for {
+			select {
+			case f := <-p.events:
+				if !yield(f, nil) {
+					return
+				}
+				continue
+			case err = <-p.over:
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+			yield(nil, fmt.Errorf("watch the pressure: %w", err))
+			return
+		}
+	}
+}
+
+// watchPressure begins one.
+func (c *Client) watchPressure(ctx context.Context, w PressureWatch) (*pressureWatch, error) {
+	request := framing.Pressure{Resource: w.Resource, StallUS: uint32(w.Stall.Microseconds()), WindowUS: uint32(w.Window.Microseconds())}
+	if w.Stall < 0 || w.Window < 0 || w.Stall > time.Minute || w.Window > time.Minute {
+		return nil, &RequestError{Op: "pressure", Reason: fmt.Sprintf("a stall of %v in %v", w.Stall, w.Window)}
+	}
+	if err := c.need(ctx, framing.FeaturePressure); err != nil {
+		return nil, err
+	}
+	p := &pressureWatch{events: make(chan *Figures, pressureQueue), begun: make(chan error, 1), over: make(chan error, 1)}
+	err := c.openChannel(ctx, p, 32, func(r remote) { p.remote = r }, func(dst []byte, seq uint32) []byte {
+		return framing.AppendPressure(dst, seq, request)
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case err := <-p.begun:
+		return p, err
+	case <-ctx.Done():
+		p.stop()
+		return nil, ctx.Err()
+	}
+}
+
+// stop ends it.
+func (p *pressureWatch) stop() {
+	p.c.closeChannel(p.seq)
+	p.remote.close(framing.StreamInput)
+}
+
+// receive implements receiver.
+func (p *pressureWatch) receive(f *frame) (last bool, err error) {
+	switch f.Type {
+	case framing.TypeDone:
+		d, err := framing.ParseDone(f.Payload)
+		if err != nil {
+			return false, &ProtocolError{Err: err}
+		}
+		if d.Errno != 0 || p.isOpen.Load() {
+			p.end(&OpError{"pressure", syscall.Errno(d.Errno), string(d.Reason)})
+			return true, nil
+		}
+		p.isOpen.Store(true)
+		p.begun <- nil
+		return false, nil
+	case framing.TypeFigures:
+		figures, err := framing.ParseFigures(f.Payload)
+		if err != nil {
+			return false, &ProtocolError{Err: err}
+		}
+		if len(p.events) == cap(p.events) {
+			select {
+			case <-p.events:
+			default:
+			}
+		}
+		p.events <- figuresOf(figures) // there is room, for nobody else puts
+		return false, nil
+	case framing.TypeError:
+		message, err := framing.ParseError(f.Payload)
+		if err != nil {
+			return false, &ProtocolError{Err: err}
+		}
+		p.end(&RemoteError{Seq: f.Seq, Message: string(message)})
+		return true, nil
+	}
+	return false, protocolErrorf("%v on the channel of a pressure", f.Type)
+}
+
+// end hands out why it ended, to whom it may concern. Only the first time counts.
+func (p *pressureWatch) end(err error) {
+	to := p.begun
+	if p.isOpen.Load() {
+		to = p.over
+	}
+	select {
+	case to <- err:
+	default:
+	}
+}
+
+// lost implements receiver.
+func (p *pressureWatch) lost(err error) { p.end(err) }

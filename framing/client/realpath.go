@@ -1,0 +1,53 @@
+package client
+
+import (
+	"context"
+	"io/fs"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// maxLinks is how many symbolic links a path may lead through, as in Linux.
+const maxLinks = 40
+
+// RealPath is an absolute path without symbolic links to the same place; what of it does not exist is taken as it is written. A path that is
+// relative begins at the root. It is as of this moment: who cares uses the result with [Safe], which then fails if it has changed.
+func (c *Client) RealPath(ctx context.Context, name string) (string, error) {
+	done, todo := "/", name
+	for links, missing := 0, false; todo != ""; {
+		part, rest, _ := strings.Cut(todo, "/")
+		todo = rest
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			done = path.Dir(done)
+			continue
+		}
+		next := path.Join(done, part)
+		if missing {
+			done = next
+			continue
+		}
+		i, err := c.Lstat(ctx, next)
+		switch {
+		case ignoreMissing(err) != nil:
+			return "", err
+		case err != nil:
+			missing = true
+			done = next
+		case i.Mode().Type() != fs.ModeSymlink:
+			done = next
+		default:
+			if links++; links > maxLinks {
+				return "", &fs.PathError{Op: "realpath", Path: name, Err: syscall.ELOOP}
+			}
+			if path.IsAbs(i.Target()) {
+				done = "/"
+			}
+			todo = i.Target() + "/" + todo
+		}
+	}
+	return done, nil
+}

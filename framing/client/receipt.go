@@ -1,0 +1,115 @@
+package client
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"wick/framing"
+)
+
+// Receipt is how a process ended, and what it took.
+type Receipt struct {
+	// Reason is in short how it ended.
+	Reason framing.ExitReason
+	// Code is as a shell has it: the exit status, 128+N after signal N, 124 after a timeout, 126 or 127 if it was not started.
+	Code int
+	// Signal is what ended it, or 0; Core says that it dumped core.
+	Signal syscall.Signal
+	Core   bool
+	// User and System are processor time, Elapsed is time from start to end.
+	User, System, Elapsed time.Duration
+	// Peak is the most memory, in bytes.
+	Peak uint64
+	// Tree says that the figures are of all that it became, and not of it and what it waited for.
+	Tree bool
+	// Stdout and Stderr are what it wrote, in bytes, of which the others were beyond the cap and dropped.
+	Stdout, Stderr, StdoutDropped, StderrDropped uint64
+	// Left is how many processes it left running, Killed how many of it were killed for want of memory.
+	Left, Killed int
+}
+
+func receiptOf(e *framing.Exited) *Receipt {
+	us := func(n uint64) time.Duration { return time.Duration(min(n, 1<<53)) * time.Microsecond }
+	return &Receipt{
+		Reason: e.Reason, Code: int(e.Code), Signal: syscall.Signal(e.Signal), Core: e.Core,
+		User: us(e.UserUS), System: us(e.SystemUS), Elapsed: us(e.ElapsedUS), Peak: e.Peak, Tree: e.Tree,
+		Stdout: e.Output, Stderr: e.Errors, StdoutDropped: e.OutputDropped, StderrDropped: e.ErrorsDropped,
+		Left: int(e.Left), Killed: int(e.Killed),
+	}
+}
+
+// String says how it ended: "exit status 3", "signal: killed", "timed out".
+func (r *Receipt) String() string {
+	switch r.Reason {
+	case framing.ReasonExited:
+		return fmt.Sprintf("exit status %d", r.Code)
+	case framing.ReasonSignalled:
+		s := "signal: " + r.Signal.String()
+		if r.Core {
+			s += " (core dumped)"
+		}
+		return s
+	case framing.ReasonTimedOut:
+		return "timed out"
+	case framing.ReasonCancelled:
+		return "cancelled"
+	case framing.ReasonOutOfMemory:
+		return "out of memory"
+	case framing.ReasonNotStarted:
+		return "not started"
+	}
+	return fmt.Sprintf("ended (reason %d, code %d)", r.Reason, r.Code)
+}
+
+// err is nil if the process did well.
+func (r *Receipt) err() error {
+	if r.Reason == framing.ReasonExited && r.Code == 0 {
+		return nil
+	}
+	return &ExitError{Receipt: r}
+}
+
+// An ExitError is a process that did not end with exit status 0.
+type ExitError struct {
+	*Receipt
+	// Stderr is the beginning of what it wrote there, at most 32 KiB, if [Cmd.Output] was called and nobody else had it.
+	Stderr []byte
+	// Cause is the error of the context that ended and had it cancelled, or nil.
+	Cause error
+}
+
+// Error is that of the receipt.
+func (e *ExitError) Error() string {
+	if e.Cause != nil {
+		return e.String() + ": " + e.Cause.Error()
+	}
+	return e.String()
+}
+
+// Unwrap returns Cause.
+func (e *ExitError) Unwrap() error { return e.Cause }
+
+// A StartError is a process that the guest could not start.
+type StartError struct {
+	// Name is what was to be started.
+	Name string
+	// Stage is how far the start came, and Errno why it came no further; errors.Is compares with it.
+	Stage framing.StartStage
+	Errno syscall.Errno
+	// Message is the guest's text, and may be empty.
+	Message string
+	// Code is what a shell would have exited with, 126 or 127.
+	Code int
+}
+
+// Error reads "start NAME: " and the guest's reason.
+func (e *StartError) Error() string {
+	if e.Message != "" {
+		return "start " + e.Name + ": " + e.Message
+	}
+	return "start " + e.Name + ": " + e.Errno.Error()
+}
+
+// Unwrap returns Errno.
+func (e *StartError) Unwrap() error { return e.Errno }

@@ -1,0 +1,245 @@
+package client
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// TarOptions are the choices of [Client.TarFrom] and [Client.TarTo].
+type TarOptions struct {
+	// Follow follows symbolic links that lead to directories below the given one. Without it none is, which keeps what is done within the directory, whatever is
+	// in the archive or becomes of the guest's tree meanwhile.
+	Follow bool
+	// Prefix stands before the names in the archive in place of ".", with a slash between.
+	Prefix string
+	// NoOwner leaves owners out: files in the guest then are the agent's.
+	NoOwner bool
+	// Progress, if not nil, is called for each entry as it begins, and with its bytes as they go, from one goroutine at a time.
+	Progress func(name string, bytes int64)
+}
+
+func (o *TarOptions) flags() []FileFlags {
+	if o.Follow {
+		return nil
+	}
+	return []FileFlags{Safe}
+}
+
+func (o *TarOptions) progress(name string, n int64) {
+	if o.Progress != nil {
+		o.Progress(name, n)
+	}
+}
+
+// tarWindow is the credit of each of the files that are read ahead, in bytes. Most files are smaller.
+const tarWindow = 64 << 10
+
+// TarFrom writes what is at root in the guest to w as a tar: a directory with all that is in it, under ".", or a file under its name. Modes, numeric owners, times, symbolic
+// and hard links and devices are in it; sockets are not. Small files are read several at a time.
+//
+// Where two names are of one file by its number, its size and its times, that is a hard link. A file that shrinks as it is read is filled up with zeros, and
+// the error is an [*fs.PathError] with io.ErrUnexpectedEOF, after all else was written. Otherwise the error is w's, or as for [Client.Stat].
+func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOptions) error {
+	real, err := c.RealPath(ctx, root)
+	if err != nil {
+		return err
+	}
+	info, err := c.Lstat(ctx, real, o.flags()...)
+	if err != nil {
+		return renamed(err, "stat", root)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	t := &tarReader{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}}
+	name := o.Prefix
+	if name == "" {
+		name = "."
+		if !info.IsDir() {
+			name = path.Base(root)
+		}
+	}
+	var walked error
+	go func() {
+		defer close(t.items)
+		walked = t.walk(real, name, info)
+	}()
+	out := tar.NewWriter(w)
+	err = t.write(out)
+	if err != nil {
+		cancel()
+		for i := range t.items { // until the walk has ended
+			i.close()
+		}
+		if walked != nil && errors.Is(err, context.Canceled) {
+			return walked
+		}
+		return err
+	}
+	if walked != nil {
+		return walked
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	return t.shrunk
+}
+
+// A tarReader is one TarFrom.
+type tarReader struct {
+	c     *Client
+	o     *TarOptions
+	ctx   context.Context
+	items chan tarItem
+	links map[fileID]string // the names of files that have several
+	// shrunk is the first file that was shorter than it had said.
+	shrunk error
+}
+
+// fileID tells files apart as far as the guest's word goes.
+type fileID struct {
+	inode, size uint64
+	mtime       int64
+}
+
+// tarItem is an entry, whose content is on its way.
+type tarItem struct {
+	head    *tar.Header
+	path    string
+	content *download // nil if there is none
+}
+
+func (i *tarItem) close() {
+	if i.content != nil {
+		i.content.Close()
+	}
+}
+
+// walk hands out what is at a path and below it.
+func (t *tarReader) walk(full, name string, info *FileInfo) error {
+	item := tarItem{head: t.header(name, info), path: full}
+	if item.head == nil {
+		return nil
+	}
+	if item.head.Typeflag == tar.TypeReg && item.head.Size > 0 {
+		window := int(min(item.head.Size, tarWindow))
+		if item.head.Size > inFlight*tarWindow {
+			window = readWindow // it would be slow by small pieces
+		}
+		var err error
+		if item.content, err = t.c.openRead(t.ctx, full, 0, item.head.Size, window, t.o.flags()...); err != nil {
+			return err
+		}
+	}
+	select {
+	case t.items <- item:
+	case <-t.ctx.Done():
+		item.close()
+		return t.ctx.Err()
+	}
+	if !info.IsDir() {
+		return nil
+	}
+	entries, err := t.c.ReadDir(t.ctx, full, t.o.flags()...)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := t.walk(path.Join(full, e.Name()), name+"/"+e.Name(), e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// header is the entry's, or nil for what no tar can hold.
+func (t *tarReader) header(name string, info *FileInfo) *tar.Header {
+	h := &tar.Header{Name: name, Mode: int64(unixMode(info.Mode())), ModTime: info.ModTime(), Format: tar.FormatPAX}
+	if !t.o.NoOwner {
+		h.Uid, h.Gid = int(info.UID()), int(info.GID())
+	}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		h.Typeflag = tar.TypeDir
+		h.Name += "/"
+	case mode.IsRegular():
+		h.Typeflag, h.Size = tar.TypeReg, info.Size()
+		if info.Links() > 1 {
+			id := fileID{info.Inode(), uint64(info.Size()), info.wire.ModTime}
+			if first, seen := t.links[id]; seen {
+				h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, first
+			} else {
+				t.links[id] = name
+			}
+		}
+	case mode&fs.ModeSymlink != 0:
+		h.Typeflag, h.Linkname = tar.TypeSymlink, info.Target()
+	case mode&fs.ModeDevice != 0:
+		h.Typeflag = tar.TypeBlock
+		if mode&fs.ModeCharDevice != 0 {
+			h.Typeflag = tar.TypeChar
+		}
+		major, minor := info.Device()
+		h.Devmajor, h.Devminor = int64(major), int64(minor)
+	case mode&fs.ModeNamedPipe != 0:
+		h.Typeflag = tar.TypeFifo
+	default:
+		return nil
+	}
+	return h
+}
+
+// write writes what walk hands out.
+func (t *tarReader) write(out *tar.Writer) error {
+	for item := range t.items {
+		err := t.writeItem(out, &item)
+		item.close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tarReader) writeItem(out *tar.Writer, item *tarItem) error {
+	shown := strings.TrimPrefix(item.head.Name, "./")
+	t.o.progress(shown, 0)
+	if err := out.WriteHeader(item.head); err != nil {
+		return fmt.Errorf("tar %s: %w", item.path, err)
+	}
+	if item.content == nil {
+		return nil
+	}
+	n, err := item.content.WriteTo(&counting{out, func(n int) { t.o.progress(shown, int64(n)) }})
+	if errors.Is(err, syscall.ENOENT) || err == nil && n < item.head.Size {
+		// It has gone or shrunk since it was listed, but its size is written.
+		if t.shrunk == nil {
+			t.shrunk = &fs.PathError{Op: "read", Path: item.path, Err: io.ErrUnexpectedEOF}
+		}
+		_, err = io.CopyN(out, zeroes{}, item.head.Size-n)
+	}
+	return err
+}
+
+// counting counts what goes to a writer.
+type counting struct {
+	w     io.Writer
+	count func(int)
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.count(n)
+	return n, err
+}
+
+// zeroes is content without end.
+type zeroes struct{}
+
+func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }

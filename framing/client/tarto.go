@@ -1,0 +1,217 @@
+package client
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// smallFile is how large a file of an archive may be that is held in memory, to be sent beside others, in bytes.
+const smallFile = 64 << 10
+
+// A TarError is an entry of an archive that cannot be unpacked.
+type TarError struct {
+	// Name is the entry's.
+	Name string
+	// Reason is lower case.
+	Reason string
+}
+
+// Error reads "tar: NAME: REASON".
+func (e *TarError) Error() string { return fmt.Sprintf("tar: %s: %s", e.Name, e.Reason) }
+
+// TarTo unpacks the tar that r gives into dir in the guest, which is made if it is missing: directories, files, symbolic and hard links, with modes, numeric owners
+// and times. Files replace those that are there, in one step each. Small files are sent several at a time.
+//
+// Names that lead out of dir, and devices, pipes and the like, are a [*TarError]. Symbolic links below dir are made but never followed, unless
+// [TarOptions] says so; a name that leads through one fails with ELOOP. Otherwise the error is r's, or as for [Client.Stat]. What was unpacked before an error stays.
+func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOptions) error {
+	real, err := c.RealPath(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err := c.MkdirAll(ctx, real, 0o755); err != nil {
+		return err
+	}
+	t := &tarWriter{c: c, o: &o, dir: real, flags: o.flags(), work: newPipeline(ctx)}
+	in := tar.NewReader(r)
+	for {
+		h, err := in.Next()
+		if err == nil {
+			err = t.entry(h, in)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.work.fail(err)
+			return t.work.wait()
+		}
+	}
+	t.finishDirs()
+	return t.work.wait()
+}
+
+// A tarWriter is one TarTo.
+type tarWriter struct {
+	c     *Client
+	o     *TarOptions
+	dir   string
+	flags []FileFlags
+	work  *pipeline
+	dirs  []*tar.Header // whose modes and times are set when all is in them
+
+	telling sync.Mutex
+}
+
+func (t *tarWriter) progress(name string, n int64) {
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	t.o.progress(name, n)
+}
+
+// path is the guest's path of a name in the archive.
+func (t *tarWriter) path(h *tar.Header, name string) (string, error) {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." {
+			return "", &TarError{h.Name, fmt.Sprintf("%q leads out of the directory", name)}
+		}
+	}
+	return path.Join(t.dir, path.Join("/", name)), nil
+}
+
+// entry unpacks one, or has it unpacked.
+func (t *tarWriter) entry(h *tar.Header, content io.Reader) error {
+	name, err := t.path(h, h.Name)
+	if err != nil {
+		return err
+	}
+	t.progress(h.Name, 0)
+	switch h.Typeflag {
+	case tar.TypeDir:
+		t.dirs = append(t.dirs, h)
+		// What is in it may come first, and makes it.
+		t.work.do(func(ctx context.Context) error { return t.c.MkdirAll(ctx, name, 0o755, t.flags...) })
+	case tar.TypeReg:
+		return t.file(h, name, content)
+	case tar.TypeSymlink:
+		t.work.do(func(ctx context.Context) error {
+			return t.meta(ctx, h, name, t.replace(ctx, name, func() error { return t.c.Symlink(ctx, h.Linkname, name, t.flags...) }))
+		})
+	case tar.TypeLink:
+		old, err := t.path(h, h.Linkname)
+		if err != nil {
+			return err
+		}
+		if err := t.work.drained(); err != nil { // the file must be there
+			return err
+		}
+		t.work.do(func(ctx context.Context) error {
+			return t.replace(ctx, name, func() error { return t.c.Link(ctx, old, name, t.flags...) })
+		})
+	default:
+		return &TarError{h.Name, fmt.Sprintf("type %q cannot be made", h.Typeflag)}
+	}
+	return context.Cause(t.work.ctx)
+}
+
+// file sends a file: a small one beside others, a large one at once.
+func (t *tarWriter) file(h *tar.Header, name string, content io.Reader) error {
+	options := WriteFileOptions{Mode: h.FileInfo().Mode(), Parents: true, Safe: !t.o.Follow}
+	if !t.o.NoOwner {
+		options.Owner = &Owner{uint32(h.Uid), uint32(h.Gid)}
+	}
+	send := func(ctx context.Context, r io.Reader) error {
+		counted := &countingReader{r, func(n int) { t.progress(h.Name, int64(n)) }}
+		_, err := t.c.WriteStream(ctx, name, counted, options)
+		return t.meta(ctx, h, name, err)
+	}
+	if h.Size > smallFile {
+		return send(t.work.ctx, content)
+	}
+	small := make([]byte, h.Size)
+	if _, err := io.ReadFull(content, small); err != nil {
+		return err
+	}
+	t.work.do(func(ctx context.Context) error { return send(ctx, bytes.NewReader(small)) })
+	return context.Cause(t.work.ctx)
+}
+
+type countingReader struct {
+	r     io.Reader
+	count func(int)
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.count(n)
+	return n, err
+}
+
+// replace makes something where perhaps something is.
+func (t *tarWriter) replace(ctx context.Context, name string, create func() error) error {
+	err := create()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = t.c.MkdirAll(ctx, path.Dir(name), 0o755, t.flags...)
+	case errors.Is(err, fs.ErrExist):
+		err = t.c.Remove(ctx, name, t.flags...)
+	default:
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return create()
+}
+
+// meta sets what making a thing has not, unless err says that there is none.
+func (t *tarWriter) meta(ctx context.Context, h *tar.Header, name string, err error) error {
+	if err != nil {
+		return err
+	}
+	flags := append([]FileFlags{NoFollow}, t.flags...)
+	if h.Typeflag != tar.TypeReg && !t.o.NoOwner {
+		if err := t.c.Chown(ctx, name, uint32(h.Uid), uint32(h.Gid), flags...); err != nil {
+			return err
+		}
+	}
+	mode := h.FileInfo().Mode()
+	if h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeReg && mode == 0 { // behind the owner, which takes setgid away
+		if err := t.c.Chmod(ctx, name, mode, t.flags...); err != nil {
+			return err
+		}
+	}
+	if h.ModTime.IsZero() {
+		return nil
+	}
+	err = t.c.Chtimes(ctx, name, h.ModTime, flags...)
+	if h.Typeflag == tar.TypeSymlink && errors.Is(err, syscall.EOPNOTSUPP) {
+		return nil // a file system whose links have no time of their own
+	}
+	return err
+}
+
+// finishDirs sets the modes, owners and times of directories, the deepest first: one may be closed to the agent then.
+func (t *tarWriter) finishDirs() {
+	depth := func(h *tar.Header) int { return strings.Count(path.Clean(h.Name), "/") }
+	slices.SortStableFunc(t.dirs, func(a, b *tar.Header) int { return depth(b) - depth(a) })
+	for i, h := range t.dirs {
+		if i == 0 || depth(h) < depth(t.dirs[i-1]) {
+			if t.work.drained() != nil {
+				return
+			}
+		}
+		name, err := t.path(h, h.Name)
+		t.work.do(func(ctx context.Context) error { return t.meta(ctx, h, name, err) })
+	}
+}

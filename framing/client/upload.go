@@ -1,0 +1,267 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"syscall"
+
+	"wick/framing"
+)
+
+// Owner is whose a file is, by numbers.
+type Owner struct{ UID, GID uint32 }
+
+// WriteFileOptions are the choices of [Client.Create] and [Client.WriteStream]. The zero value replaces the file in one step and keeps the mode and
+// owner of one that was there.
+type WriteFileOptions struct {
+	// Mode is the file's, if it is not 0.
+	Mode fs.FileMode
+	// Owner is the file's, if it is not nil.
+	Owner *Owner
+	// Parents has missing directories made, with mode 0755.
+	Parents bool
+	// Exclusive fails with EEXIST if there is a file.
+	Exclusive bool
+	// Sync has the content on the disk before it is done.
+	Sync bool
+	// Safe has no symbolic link followed anywhere in the path.
+	Safe bool
+	// InPlace changes the file that is there, which then is not as it was if the writing breaks off; one that is missing is made. The other three are
+	// for it alone: content goes to Offset, or with Append to the end, and with Truncate the file ends where the content does.
+	InPlace          bool
+	Offset           int64
+	Append, Truncate bool
+}
+
+// wire returns o as it goes into a frame.
+func (o *WriteFileOptions) wire(path string) *framing.Write {
+	w := &framing.Write{Mode: unixMode(o.Mode), Offset: uint64(o.Offset), Path: []byte(path)}
+	if o.Owner != nil {
+		w.UID, w.GID = o.Owner.UID, o.Owner.GID
+	}
+	for _, f := range []struct {
+		set  bool
+		flag framing.WriteFlags
+	}{
+		{o.Safe, framing.WriteSafe}, {o.InPlace, framing.WriteInPlace}, {o.Exclusive, framing.WriteExclusive}, {o.Sync, framing.WriteSync},
+		{o.Mode != 0, framing.WriteMode}, {o.Owner != nil, framing.WriteOwner}, {o.Parents, framing.WriteParents},
+		{o.Append, framing.WriteAppend}, {o.Truncate, framing.WriteTruncate},
+	} {
+		if f.set {
+			w.Flags |= f.flag
+		}
+	}
+	return w
+}
+
+// A FileWriter writes a file of the guest's. It is for one goroutine at a time.
+type FileWriter struct {
+	remote
+	ctx    context.Context
+	path   string
+	unlink func() bool
+
+	mu      sync.Mutex
+	changed sync.Cond
+	// What mu guards:
+	open   bool  // the guest has opened the file
+	credit int64 // what may be sent
+	over   bool  // done has come, or err is set
+	value  uint64
+	err    error
+}
+
+// Create opens a file of the guest's for writing. What is written is there after Close; after [FileWriter.Abort], or if ctx ends or the connection is lost
+// before, the file is as it was, unless it is written in place.
+func (c *Client) Create(ctx context.Context, path string, o WriteFileOptions) (*FileWriter, error) {
+	if err := checkPath("write", path); err != nil {
+		return nil, err
+	}
+	if o.Offset < 0 {
+		return nil, &fs.PathError{Op: "write", Path: path, Err: syscall.EINVAL}
+	}
+	if err := c.need(ctx, framing.FeatureFiles); err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	w := &FileWriter{ctx: ctx, path: path}
+	w.changed.L = &w.mu
+	err := c.openChannel(ctx, w, 64+len(path), func(r remote) { w.remote = r }, func(dst []byte, seq uint32) []byte {
+		return framing.AppendWrite(dst, seq, o.wire(path))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	w.unlink = context.AfterFunc(ctx, func() { w.giveUp(ctx.Err()) })
+	w.mu.Lock()
+	for !w.open && !w.over {
+		w.changed.Wait()
+	}
+	err = w.err
+	w.mu.Unlock()
+	if err != nil {
+		w.unlink()
+		return nil, err
+	}
+	return w, nil
+}
+
+// receive implements receiver.
+func (w *FileWriter) receive(f *frame) (last bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.changed.Broadcast()
+	switch f.Type {
+	case framing.TypeCredit:
+		_, n, err := framing.ParseCredit(f.Payload)
+		if err != nil {
+			return false, &ProtocolError{Err: err}
+		}
+		w.open = true
+		w.credit += int64(n)
+		return false, nil
+	case framing.TypeClose:
+		return false, nil // the done that follows says why
+	case framing.TypeDone:
+		d, err := framing.ParseDone(f.Payload)
+		if err != nil {
+			return false, &ProtocolError{Err: err}
+		}
+		w.finish(d.Value, pathError("write", w.path, &d))
+		return true, nil
+	case framing.TypeError:
+		message, err := framing.ParseError(f.Payload)
+		if err != nil {
+			return false, &ProtocolError{Err: err}
+		}
+		w.finish(0, fmt.Errorf("write %s: %w", w.path, &RemoteError{Seq: f.Seq, Message: string(message)}))
+		return true, nil
+	}
+	return false, protocolErrorf("%v on the channel of a write", f.Type)
+}
+
+// finish is the end of it. w.mu is held.
+func (w *FileWriter) finish(value uint64, err error) {
+	if !w.over {
+		w.over, w.value, w.err = true, value, err
+	}
+}
+
+// lost implements receiver.
+func (w *FileWriter) lost(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.finish(0, fmt.Errorf("write %s: %w", w.path, err))
+	w.changed.Broadcast()
+}
+
+// giveUp has the guest leave the file as it was.
+func (w *FileWriter) giveUp(cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return
+	}
+	w.finish(0, fmt.Errorf("write %s: %w", w.path, cause))
+	w.c.closeChannel(w.seq)
+	w.remote.close(framing.StreamOutput)
+	w.changed.Broadcast()
+}
+
+// Write sends p, as fast as the guest writes it.
+func (w *FileWriter) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		k, err := w.await(len(p) - n)
+		if err != nil {
+			return n, err
+		}
+		w.input(p[n : n+k])
+		n += k
+	}
+	return n, nil
+}
+
+// await waits for credit, and takes at most want of it.
+func (w *FileWriter) await(want int) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		switch {
+		case w.err != nil:
+			return 0, w.err
+		case w.over:
+			return 0, fs.ErrClosed
+		case w.credit > 0:
+			n := min(int64(want), w.credit, inputFrameMax)
+			w.credit -= n
+			return int(n), nil
+		}
+		w.changed.Wait()
+	}
+}
+
+// Close ends the content, and returns when the file is there. After an error the file is as it was, but if the context ended, or the connection was
+// lost, while it waited: then it may be there.
+func (w *FileWriter) Close() error {
+	defer w.unlink()
+	if err := w.ctx.Err(); err != nil {
+		w.giveUp(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.remote.close(framing.StreamInput)
+	}
+	for !w.over {
+		w.changed.Wait()
+	}
+	return w.err
+}
+
+// Abort gives the file up, and does not wait. After Close it does nothing.
+func (w *FileWriter) Abort() {
+	w.unlink()
+	w.giveUp(errAborted)
+}
+
+var errAborted = errors.New("given up by this side")
+
+// ReadFrom implements io.ReaderFrom: it reads no more than may be sent.
+func (w *FileWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	buf := contentBuffers.Get().(*[contentBuffer]byte)
+	defer contentBuffers.Put(buf)
+	for {
+		k, rerr := r.Read(buf[:inputFrameMax])
+		if k > 0 {
+			written, err := w.Write(buf[:k])
+			n += int64(written)
+			if err != nil {
+				return n, err
+			}
+		}
+		if rerr == io.EOF {
+			return n, nil
+		}
+		if rerr != nil {
+			return n, rerr
+		}
+	}
+}
+
+// WriteStream makes the guest's file at path from all of r, of any length, and returns how many bytes that were. If r fails the file is as it was, unless
+// it is written in place.
+func (c *Client) WriteStream(ctx context.Context, path string, r io.Reader, o WriteFileOptions) (int64, error) {
+	w, err := c.Create(ctx, path, o)
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.ReadFrom(r)
+	if err != nil {
+		w.Abort()
+		return n, err
+	}
+	return n, w.Close()
+}
