@@ -60,6 +60,22 @@ func (c *conn) extended(p *framing.Part) bool {
 	return c.processRequest(p) || c.fileRequest(p) || c.machineRequest(p)
 }
 
+// longExtended handles a part of a frame of the extension that is longer than the window, and reports whether there is such a type. Only
+// content has reason to be that long.
+func (c *conn) longExtended(p *framing.Part) bool {
+	switch {
+	case p.Type == framing.TypeInput:
+		c.aboutChannel(p)
+	case p.Type.FromHost() && p.Type >= framing.TypeHello:
+		if p.Last() {
+			c.replyError(p.Seq, p.Type.String()+": payload is long")
+		}
+	default:
+		return false
+	}
+	return true
+}
+
 // hello answers a host that asks for the extension. A payload that is none asks for nothing: to a host that only happens to use the
 // type it is as unknown as ever.
 func (c *conn) hello(p *framing.Part) bool {

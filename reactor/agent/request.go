@@ -54,8 +54,10 @@ func (c *conn) piece(p *framing.Part) {
 	case framing.TypeExec, framing.TypeSpawnWatch:
 		c.longExec(p)
 	default:
-		if p.Last() {
-			c.other(p)
+		if !c.ext.asked || !c.longExtended(p) {
+			if p.Last() {
+				c.other(p)
+			}
 		}
 	}
 }
