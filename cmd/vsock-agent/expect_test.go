@@ -53,7 +53,11 @@ func (r *run) expect(name, text string) error {
 }
 
 func (r *run) expectFrame(c *connection, want string) error {
-	got, err := r.receive(c)
+	receive := r.receive
+	if strings.HasPrefix(want, "all ") {
+		receive = r.all
+	}
+	got, err := receive(c)
 	if err != nil {
 		return fmt.Errorf("want %s\n got %w", want, err)
 	}
