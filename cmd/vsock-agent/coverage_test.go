@@ -17,6 +17,7 @@ var coverages = []struct{ list, document, heading string }{
 	{"coverage_asking.md", "../../framing/extension.md", "## Asking for it"},
 	{list: "coverage-extension.md", document: "../../framing/extension.md"},
 	{"coverage_machine.md", "../../framing/extension.md", "## The machine"},
+	{"coverage_files.md", "../../framing/extension.md", "## Files"},
 }
 
 // TestCoverage keeps the lists of the protocol's sentences and their cases true.

@@ -64,7 +64,11 @@ func (r *run) expectFrame(c *connection, want string) error {
 	if strings.HasPrefix(want, "ran ") || strings.HasPrefix(want, "outputs ") {
 		return r.expectMany(c, want)
 	}
-	got, err := r.receive(c)
+	receive := r.receive
+	if strings.HasPrefix(want, "all ") {
+		receive = r.all
+	}
+	got, err := receive(c)
 	if err != nil {
 		return fmt.Errorf("want %s\n got %w", want, err)
 	}

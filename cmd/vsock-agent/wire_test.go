@@ -35,7 +35,7 @@ type extensionMessage struct {
 }
 
 // extensionMessages are those of the extension, by part.
-var extensionMessages = []map[string]extensionMessage{channelMessages, processMessages, machineMessages}
+var extensionMessages = []map[string]extensionMessage{channelMessages, processMessages, fileMessages, machineMessages}
 
 func init() {
 	for _, part := range extensionMessages {

@@ -77,6 +77,7 @@ type Agent struct {
 	exits    []*result  // process_exits without a connection
 	commits  []*upload  // whole, and being put in place
 	syncs    syncer
+	fsyncs   fileSyncer
 	temp     uint32  // number in the name of the last temporary file
 	spare    *upload // for the next write_file
 

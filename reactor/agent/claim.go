@@ -101,12 +101,22 @@ func eachEntry(dir int, f func(name string)) {
 		if err != nil || n <= 0 {
 			return
 		}
-		for entries := buf[:n]; len(entries) > 0; {
-			// struct linux_dirent64: two numbers of 64 bits, the length of 16, the type of 8, and the name; getdents(2).
-			length := int(entries[16]) | int(entries[17])<<8
-			name, _, _ := cut(string(entries[19:length]), 0)
-			entries = entries[length:]
-			f(name)
+		for entries := buf[:n]; len(entries) > 0; entries = entries[direntSize(entries):] {
+			name := direntName(entries)
+			f(string(name[:len(name)-1]))
 		}
 	}
+}
+
+// direntSize is the length of the first entry in what getdents(2) gave. A struct linux_dirent64 is two numbers of 64 bits, the length of
+// 16, the type of 8, and the name.
+func direntSize(entries []byte) int { return int(entries[16]) | int(entries[17])<<8 }
+
+// direntName is the first entry's name, with the NUL at its end.
+func direntName(entries []byte) []byte {
+	end := 19
+	for entries[end] != 0 {
+		end++
+	}
+	return entries[19 : end+1]
 }

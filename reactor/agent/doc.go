@@ -10,6 +10,13 @@
 //	                                     ├─▶ extended ─▶ facts, stats, pressure, restore, freezer, power ──▶ done, figures
 //	                                     └─▶ pong, error
 //
+// The files of the extension share staging and target with write_file. Their channels belong to a connection, and a read's or list's output is
+// made a frame at a time, in turn with that of others:
+//
+//	conn.extended ─ fileRequest ─┬─▶ fileRead, fileList ──▶ conn.queue ─ serveLine ──▶ output … done
+//	                             ├─▶ fileWrite ─ staging ─▶ fsync ─▶ rename ──▶ done
+//	                             └─▶ stat, change ──▶ stat_result, done
+//
 // Small replies are encoded into the connection's output buffer. What may be long, a command's output, is a
 // [reactor.Source], which is asked for the next bytes when the host has taken those before.
 //

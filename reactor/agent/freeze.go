@@ -15,12 +15,12 @@ import (
 //	                      └─it failed, or a thaw came─────────────────────────────────────────▲
 //
 // To write a file there, to remove one, even to close one that has no name any more, waits until it is thawed. So from the moment when the
-// child is started the agent does none of that: a write_file is refused, output that does not fit in memory is left in its pipe, and files are
-// closed afterwards. Nor is a path looked up for a write_file: a process that waits in the middle of making a file has
+// child is started the agent does none of that: a write_file, a write or a change is refused, output that does not fit in memory is left in
+// its pipe, and files are closed afterwards. Nor is a path looked up for a write_file: a process that waits in the middle of making a file has
 // its directory locked where the root is an overlayfs, and whoever looks for another name there waits with it.
 //
-// What is left is the lookup of a program to be executed. Should that hold up the loop, it is for no longer than the host has asked for: the
-// child stays as the watchdog, and thaws without the agent.
+// What is left is the lookup of a program to be executed, and of a file that a host wants to read. Should that hold up the loop, it is for no
+// longer than the host has asked for: the child stays as the watchdog, and thaws without the agent.
 type freezer struct {
 	state     freezeState
 	calledOff bool // a thaw came while it was freezing

@@ -21,6 +21,8 @@ type tamer struct {
 	owed    []owed
 	writes  []*fuzzFile // in the order of their requests
 	files   map[string][]byte
+
+	extension extensionTamer
 }
 
 // owed is what a request is owed.
@@ -29,6 +31,8 @@ type owed struct {
 	reply   framing.Type
 	message string // of an error, if it is known
 	prompt  bool   // it is answered before the next frame is looked at
+	done    bool   // or a done
+	opens   bool   // a channel
 }
 
 type fuzzFile struct {
@@ -55,6 +59,10 @@ func (m *tamer) stream(b []byte) {
 		b = nil
 		if whole {
 			payload, b = payload[:size], payload[size:]
+			t, seq, payload = m.extend(t, seq, payload, true)
+			size = len(payload)
+		} else {
+			t, seq, _ = m.extend(t, seq, payload, false)
 		}
 		tamed, size := m.payload(t, payload, size)
 		m.out = framing.AppendHeader(m.out, t, seq, size)
@@ -139,6 +147,9 @@ func (m *tamer) tamePath(b []byte) []byte {
 
 // owe notes what is owed for a whole frame.
 func (m *tamer) owe(t framing.Type, seq uint32, b []byte) {
+	if m.oweExtended(t, seq, b) {
+		return
+	}
 	o := owed{seq: seq, prompt: true}
 	var err error
 	switch t {
@@ -172,8 +183,11 @@ func (m *tamer) owe(t framing.Type, seq uint32, b []byte) {
 
 // reply holds a frame against what is owed.
 func (m *tamer) reply(t framing.Type, seq uint32, payload []byte) error {
+	if flows, err := m.flows(t, seq, payload); flows {
+		return err
+	}
 	for i, o := range m.owed {
-		if o.seq != seq || o.reply != t && (t != framing.TypeError || !m.mayFail(o, payload)) {
+		if o.seq != seq || o.reply != t && (t != framing.TypeError || !m.mayFail(o, payload)) && !o.mayEnd(t, payload) {
 			continue
 		}
 		if o.message != "" {
@@ -222,7 +236,7 @@ func (m *tamer) written(t framing.Type, payload []byte) error {
 // done wants nothing to be owed any more, and the files to be as they were written last.
 func (m *tamer) done() error {
 	for _, o := range m.owed {
-		if o.prompt || !m.refused {
+		if o.prompt || !m.refused && !o.opens {
 			return fmt.Errorf("seq %d was not answered by %v", o.seq, o.reply)
 		}
 	}

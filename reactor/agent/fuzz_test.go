@@ -24,7 +24,7 @@ import (
 // reply for every request and nothing else, files as they were written, and afterwards nothing left. Commands and paths are tamed, see
 // tamer.
 func FuzzAgent(f *testing.F) {
-	for _, stream := range fuzzStreams() {
+	for _, stream := range append(fuzzStreams(), extensionStreams()...) {
 		for _, cuts := range [][]byte{nil, {1}, {3, 200, 7}} {
 			f.Add(stream, cuts)
 		}

@@ -12,13 +12,15 @@ var jobs = [...]struct {
 	do   func(argument string) error // stdin is what it is about
 }{
 	{jobSync, func(string) error { unix.Sync(); return nil }},
+	{jobSyncFile, func(string) error { return unix.Fsync(0) }},
 	{jobFreeze, freezeJob},
 }
 
 // The names of the jobs.
 const (
-	jobSync   = "sync"
-	jobFreeze = "freeze"
+	jobSync     = "sync"
+	jobSyncFile = "sync-file"
+	jobFreeze   = "freeze"
 )
 
 // JobCommand runs this very program as a child that does a job, for a program whose main begins with RunJob.

@@ -4,7 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// staging is the file that takes a write_file's content as it arrives: a temporary file beside the target, which becomes it
+// staging is the file that takes the content of a write_file or a write as it arrives: a temporary file beside the target, which becomes it
 // by a rename, or if there can be none a file without a name, which is copied into it.
 type staging struct {
 	open bool
@@ -21,7 +21,7 @@ func (s *staging) openFor(a *Agent, t *target) error {
 	if !t.regular() {
 		return s.openSpool(a)
 	}
-	err := s.openBeside(a, t)
+	err := s.openBeside(a, t, !t.exists)
 	if err != nil && t.exists {
 		// A directory that takes no new file, as in /proc; the file itself may well be writable.
 		return s.openSpool(a)
@@ -29,17 +29,17 @@ func (s *staging) openFor(a *Agent, t *target) error {
 	return err
 }
 
-func (s *staging) openBeside(a *Agent, t *target) error {
-	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	dir, err := unix.Open(t.dir, flags, 0)
-	if err == unix.ENOENT && !t.exists {
-		if err := makeDirs(t.dir); err != nil {
+// openBeside opens a temporary file in the directory of the target, which is made if it is missing and parents says so.
+func (s *staging) openBeside(a *Agent, t *target, parents bool) error {
+	dir, err := workDir(t.dir, t.safe, parents)
+	if err != nil {
+		return err
+	}
+	if t.nameAlone() {
+		if err := t.lookIn(dir); err != nil {
+			unix.Close(dir)
 			return err
 		}
-		dir, err = unix.Open(t.dir, flags, 0)
-	}
-	if err != nil {
-		return opError("open", t.dir, err)
 	}
 	fd, name, err := a.createTemp(dir, "")
 	if err != nil {
@@ -64,10 +64,37 @@ func (s *staging) place(t *target) error {
 	if err := s.dress(t); err != nil {
 		return err
 	}
-	if err := unix.Renameat(s.dir, s.name, s.dir, t.base); err != nil {
+	return s.rename(t)
+}
+
+// rename gives the staging file the target's name.
+func (s *staging) rename(t *target) (err error) {
+	if t.exclusive {
+		err = unix.Renameat2(s.dir, s.name, s.dir, t.base, unix.RENAME_NOREPLACE)
+	} else {
+		err = unix.Renameat(s.dir, s.name, s.dir, t.base)
+	}
+	if t.exclusive && err == unix.EINVAL {
+		// A file system that does not know the flag. A link never replaces anything either.
+		if err = unix.Linkat(s.dir, s.name, s.dir, t.base, 0); err == nil {
+			unix.Unlinkat(s.dir, s.name, 0)
+		}
+	}
+	if err != nil {
 		return opError("rename", t.path, err)
 	}
 	s.name = ""
+	return nil
+}
+
+// turnToDir lets go of the file, which has its name, and opens the directory of it in its stead, to be synced.
+func (s *staging) turnToDir(t *target) error {
+	fd, err := openAt(s.dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, false)
+	if err != nil {
+		return opError("open", t.dir, err)
+	}
+	unix.Close(s.fd)
+	s.fd = fd
 	return nil
 }
 
@@ -77,10 +104,10 @@ func (s *staging) dress(t *target) error {
 	var old unix.Stat_t
 	err := unix.Fstatat(s.dir, t.base, &old, unix.AT_SYMLINK_NOFOLLOW)
 	if t.exists = err == nil; !t.exists {
-		return wrapOp("fchmod", t.path, unix.Fchmod(s.fd, 0o644))
+		return t.given.apply(s.fd, t.path, 0o644)
 	}
 	t.mode = old.Mode
-	if !t.regular() {
+	if !t.regular() || t.exclusive {
 		return opError("rename", t.path, unix.EEXIST)
 	}
 	var own unix.Stat_t
@@ -97,12 +124,35 @@ func (s *staging) dress(t *target) error {
 	if err := unix.Fchmod(s.fd, old.Mode&0o7777); err != nil {
 		return opError("fchmod", t.path, err)
 	}
-	return s.copyXattrs(t)
+	if err := s.copyXattrs(t); err != nil {
+		return err
+	}
+	if !t.given.moded && !t.given.owned {
+		return nil
+	}
+	return t.given.apply(s.fd, t.path, old.Mode)
+}
+
+// apply gives a file its owner, if that is given, and its mode, or else the one that it is to have without.
+func (g *attributes) apply(fd int, path string, mode uint32) error {
+	if g.owned {
+		if err := unix.Fchown(fd, int(int32(g.uid)), int(int32(g.gid))); err != nil {
+			return opError("fchown", path, err)
+		}
+	}
+	if g.moded {
+		mode = g.mode
+	}
+	return wrapOp("fchmod", path, unix.Fchmod(fd, mode&0o7777))
 }
 
 // copyXattrs copies the extended attributes, and with them ACLs, capabilities and labels; xattr(7).
 func (s *staging) copyXattrs(t *target) error {
-	size, err := unix.Llistxattr(t.path, nil)
+	path := t.path
+	if t.safe {
+		path = throughProc(s.dir) + "/" + t.base
+	}
+	size, err := unix.Llistxattr(path, nil)
 	if err == unix.ENOTSUP || err == nil && size == 0 {
 		return nil
 	}
@@ -110,16 +160,16 @@ func (s *staging) copyXattrs(t *target) error {
 		return opError("listxattr", t.path, err)
 	}
 	names := make([]byte, size)
-	if size, err = unix.Llistxattr(t.path, names); err != nil {
+	if size, err = unix.Llistxattr(path, names); err != nil {
 		return opError("listxattr", t.path, err)
 	}
 	for rest := string(names[:size]); rest != ""; {
 		var name string
 		name, rest, _ = cut(rest, 0)
-		size, err := unix.Lgetxattr(t.path, name, nil)
+		size, err := unix.Lgetxattr(path, name, nil)
 		value := make([]byte, max(size, 0)+1) // one more: with no room at all only the size is told
 		if err == nil {
-			size, err = unix.Lgetxattr(t.path, name, value)
+			size, err = unix.Lgetxattr(path, name, value)
 		}
 		if err != nil {
 			return opError("getxattr", t.path, err)

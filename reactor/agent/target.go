@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// target is the file that a write_file names.
+// target is the file that a write_file or a write names.
 type target struct {
 	known  bool // find was called
 	path   string
@@ -14,6 +14,19 @@ type target struct {
 	base   string
 	exists bool
 	mode   uint32 // st_mode, if it exists
+
+	// What a write may ask for, and a write_file does not.
+	safe      bool // nothing of the path is followed
+	exclusive bool // it must not exist
+	given     attributes
+}
+
+// attributes are what a file is to have, whatever one that it replaces had.
+type attributes struct {
+	mode     uint32
+	moded    bool // mode is given
+	uid, gid uint32
+	owned    bool // uid and gid are given; 1<<32 - 1 leaves one as it is
 }
 
 // maxLinks is how many symbolic links are followed, as the kernel does; path_resolution(7).
@@ -35,13 +48,8 @@ func (t *target) find(path string) error {
 		return nil
 	}
 	for range maxLinks {
-		slash := lastSlash(path)
-		t.path, t.dir, t.base = path, path[:slash+1], path[slash+1:]
-		if t.base == "" {
-			return opError("open", path, unix.EISDIR)
-		}
-		if t.dir == "" {
-			t.dir = "."
+		if err := t.name(path); err != nil {
+			return err
 		}
 		var st unix.Stat_t
 		err := unix.Lstat(path, &st)
@@ -60,11 +68,51 @@ func (t *target) find(path string) error {
 			return opError("readlink", path, err)
 		}
 		if to[0] != '/' {
-			to = path[:slash+1] + to
+			to = path[:len(path)-len(t.base)] + to
 		}
 		path = to
 	}
 	return opError("open", t.path, unix.ELOOP)
+}
+
+// name takes a path apart, as far as it can be without a look.
+func (t *target) name(path string) error {
+	slash := lastSlash(path)
+	t.path, t.dir, t.base = path, path[:slash+1], path[slash+1:]
+	if t.base == "" {
+		return opError("open", path, unix.EISDIR)
+	}
+	if t.dir == "" {
+		t.dir = "."
+	}
+	return nil
+}
+
+// nameAlone reports whether the path's last name itself is meant, and not what a link of that name leads to.
+func (t *target) nameAlone() bool { return t.safe || t.exclusive }
+
+// lookIn is find for a name alone, in the directory of it.
+func (t *target) lookIn(dir int) error {
+	var st unix.Stat_t
+	err := unix.Fstatat(dir, t.base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == unix.ENOENT {
+		return nil
+	}
+	t.exists, t.mode = err == nil, st.Mode
+	switch {
+	case err != nil:
+	case t.exclusive:
+		err = unix.EEXIST
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		err = unix.ELOOP
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		err = unix.EISDIR
+	case !t.regular():
+		err = unix.EINVAL
+	default:
+		return nil
+	}
+	return opError("open", t.path, err)
 }
 
 func readLink(path string) (string, error) {
@@ -81,17 +129,3 @@ func readLink(path string) (string, error) {
 
 // regular reports whether the target is an ordinary file, or will be.
 func (t *target) regular() bool { return !t.exists || t.mode&unix.S_IFMT == unix.S_IFREG }
-
-// makeDirs makes the directories that lead to a file and are missing, 0755 whatever the umask.
-func makeDirs(dir string) error {
-	defer unix.Umask(unix.Umask(0))
-	for i := 1; i <= len(dir); i++ {
-		if i < len(dir) && dir[i] != '/' {
-			continue
-		}
-		if err := unix.Mkdir(dir[:i], 0o755); err != nil && err != unix.EEXIST {
-			return opError("mkdir", dir[:i], err)
-		}
-	}
-	return nil
-}

@@ -1,0 +1,294 @@
+package agent
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+)
+
+// writeWindow is how much content of a write a host may have on its way, in bytes. It goes to the file as it comes, so this is only what fills
+// the time of a credit's way back.
+const writeWindow = 64 << 10
+
+// fileWrite is the channel of a write. Content goes to the file as it comes: a staging file, as that of a write_file, or in place the file
+// itself, which staging holds without a name then.
+//
+//	open ──credit──▶ input … ──close──▶ dressed ──(fsync)──▶ renamed ──(fsync of the directory)──▶ done
+//	  └─failed─────────┴─given up, lost──▶ nothing is left, but what was written in place
+type fileWrite struct {
+	conn    *conn
+	seq     uint32
+	flags   framing.WriteFlags
+	target  target
+	stage   staging
+	offset  int64  // of the next byte
+	written uint64 // bytes
+	window  int    // bytes granted that have not come
+	taken   int    // bytes that came since there was a grant
+	whole   bool   // the content has ended
+	placed  bool   // the file is in place
+	sync    *fileSync
+}
+
+// writeFile begins a write.
+func (c *conn) writeFile(p *framing.Part) error {
+	q, err := framing.ParseWrite(p.Data)
+	if err != nil || !c.mayOpen(p.Seq) || !c.mayWrite(p.Seq) {
+		return err
+	}
+	w := &fileWrite{conn: c, seq: p.Seq, flags: q.Flags}
+	if err := w.open(&q); err != nil {
+		w.stage.discard(w.conn.agent)
+		c.done(p.Seq, 0, err)
+		return nil
+	}
+	c.openChannel(p.Seq, w)
+	w.grant(writeWindow)
+	return nil
+}
+
+// has reports whether one of the flags is set.
+func (w *fileWrite) has(flags framing.WriteFlags) bool { return w.flags&flags != 0 }
+
+// open checks what is asked for, and opens where the content goes.
+func (w *fileWrite) open(q *framing.Write) error {
+	t := &w.target
+	t.path = string(q.Path)
+	t.safe, t.exclusive = w.has(framing.WriteSafe), w.has(framing.WriteExclusive)
+	t.given = attributes{q.Mode, w.has(framing.WriteMode), q.UID, q.GID, w.has(framing.WriteOwner)}
+	w.offset = int64(q.Offset)
+	inPlace, positioned := w.has(framing.WriteInPlace), q.Offset != 0 || w.has(framing.WriteTruncate)
+	switch {
+	case t.path == "":
+		return opError("open", "path", unix.ENOENT)
+	case q.Offset > math.MaxInt64, !inPlace && (positioned || w.has(framing.WriteAppend)), w.has(framing.WriteAppend) && positioned:
+		return opError("write", t.path, unix.EINVAL)
+	case inPlace:
+		return w.openInPlace()
+	}
+	if err := w.find(); err != nil {
+		return err
+	}
+	if t.exists && !t.regular() {
+		return opError("open", t.path, unix.EINVAL)
+	}
+	return w.stage.openBeside(w.conn.agent, t, w.has(framing.WriteParents))
+}
+
+// find finds the name that the file is to have. A link at the end of the path is followed, unless the name itself is meant; then it is looked at
+// once its directory is open.
+func (w *fileWrite) find() error {
+	t := &w.target
+	if t.nameAlone() {
+		return t.name(t.path)
+	}
+	return t.find(t.path)
+}
+
+// openInPlace opens the file, or makes it. Between the two another may have made it.
+func (w *fileWrite) openInPlace() error {
+	t := &w.target
+	flags := unix.O_WRONLY
+	if w.has(framing.WriteAppend) {
+		flags |= unix.O_APPEND
+	}
+	for range maxLinks {
+		if !t.exclusive {
+			fd, err := openContent(t.path, flags, t.safe)
+			if err == nil {
+				w.stage = staging{open: true, fd: fd}
+				return w.mayTruncate()
+			}
+			if !isErrno(err, unix.ENOENT) {
+				return err
+			}
+		}
+		if err := w.create(flags); t.exclusive || !isErrno(err, unix.EEXIST) {
+			return err
+		}
+	}
+	return opError("create", t.path, unix.EEXIST)
+}
+
+// mayTruncate refuses what has no end that could be set.
+func (w *fileWrite) mayTruncate() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(w.stage.fd, &st); err != nil {
+		return opError("fstat", w.target.path, err)
+	}
+	if w.has(framing.WriteTruncate) && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return opError("ftruncate", w.target.path, unix.EINVAL)
+	}
+	return nil
+}
+
+// create makes the file that is to be written in place, and keeps its directory for a sync.
+func (w *fileWrite) create(flags int) error {
+	t := &w.target
+	if err := w.find(); err != nil {
+		return err
+	}
+	dir, err := workDir(t.dir, t.safe, w.has(framing.WriteParents))
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Openat(dir, t.base, flags|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		unix.Close(dir)
+		return opError("create", t.path, err)
+	}
+	w.stage = staging{open: true, fd: fd, dir: dir}
+	if t.given.moded {
+		return nil // it stays the agent's own until it is whole
+	}
+	return wrapOp("fchmod", t.path, unix.Fchmod(fd, 0o644))
+}
+
+// input implements [channel].
+func (w *fileWrite) input(b []byte) bool {
+	if len(b) > w.window {
+		return false
+	}
+	w.window -= len(b)
+	if len(b) == 0 || w.whole {
+		return true
+	}
+	if w.conn.agent.isFrozen() {
+		w.finish(errFrozen)
+		return true
+	}
+	n, err := writeAt(w.stage.fd, b, w.offset)
+	w.offset += int64(n)
+	w.written += uint64(n)
+	if err != nil {
+		w.finish(opError("write", w.target.path, err))
+		return true
+	}
+	// Not in the middle of a frame, which would be granted while it comes.
+	if w.taken += n; w.taken >= writeWindow/2 && w.conn.part.Last() {
+		w.grant(w.taken)
+		w.taken = 0
+	}
+	return true
+}
+
+// grant lets so many more bytes come.
+func (w *fileWrite) grant(n int) {
+	c := w.conn
+	w.window += n
+	c.reply(framing.AppendCredit(c.stream.Space(framing.HeaderSize+1+4), w.seq, framing.StreamInput, uint32(n)))
+}
+
+// end implements [channel]: the content is whole, or the write is given up, as long as it can be.
+func (w *fileWrite) end(s framing.Stream) {
+	switch {
+	case s == framing.StreamInput && !w.whole:
+		w.whole = true
+		w.commit()
+	case s == framing.StreamOutput && !w.placed:
+		w.finish(opError("write", w.target.path, unix.ECANCELED))
+	}
+}
+
+// commit puts the file in place. What is to be synced is synced before a name leads to it, so that no crash leaves a file under the name that
+// is neither the old one nor whole.
+func (w *fileWrite) commit() {
+	if w.conn.agent.isFrozen() {
+		w.finish(errFrozen)
+		return
+	}
+	switch err := w.dress(); {
+	case err != nil:
+		w.finish(err)
+	case w.has(framing.WriteSync):
+		w.conn.agent.fsyncs.add(w)
+	default:
+		w.finish(w.place())
+	}
+}
+
+// dress gives the file its length and attributes.
+func (w *fileWrite) dress() error {
+	t := &w.target
+	if w.stage.named() {
+		return w.stage.dress(t)
+	}
+	if w.has(framing.WriteTruncate) {
+		if err := unix.Ftruncate(w.stage.fd, w.offset); err != nil {
+			return opError("ftruncate", t.path, err)
+		}
+	}
+	if !t.given.moded && !t.given.owned {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(w.stage.fd, &st); err != nil {
+		return opError("fstat", t.path, err)
+	}
+	return t.given.apply(w.stage.fd, t.path, st.Mode)
+}
+
+// place gives the file its name, if it does not have it.
+func (w *fileWrite) place() error {
+	if w.stage.named() {
+		if err := w.stage.rename(&w.target); err != nil {
+			return err
+		}
+	}
+	w.placed = true
+	return nil
+}
+
+// synced goes on after an fsync: of the file, and then of the directory where its name is new.
+func (w *fileWrite) synced(errno unix.Errno) {
+	w.sync = nil
+	var err error
+	switch {
+	case w.placed && errno == unix.EINVAL: // there are file systems whose directories cannot be synced
+	case errno != 0:
+		err = opError("fsync", w.target.path, errno)
+	case w.placed:
+	case w.conn.agent.isFrozen():
+		err = errFrozen
+	default:
+		if err = w.place(); err == nil && w.stage.dir != 0 {
+			if err = w.stage.turnToDir(&w.target); err == nil {
+				w.conn.agent.fsyncs.add(w)
+				return
+			}
+		}
+	}
+	w.finish(err)
+}
+
+// finish ends the channel.
+func (w *fileWrite) finish(err error) {
+	c := w.conn
+	synced := w.whole && w.has(framing.WriteSync)
+	w.close()
+	if synced {
+		c.doneLater(w.seq, w.written, err)
+	} else {
+		c.done(w.seq, w.written, err)
+	}
+}
+
+// close lets go of everything.
+func (w *fileWrite) close() {
+	w.lost()
+	w.conn.closeChannel(w)
+}
+
+// lost implements [channel].
+func (w *fileWrite) lost() {
+	w.stage.discard(w.conn.agent)
+	if w.sync != nil {
+		w.sync.write = nil
+	}
+}
+
+// credit and resize implement [channel]. There is no output, and nothing to resize.
+func (w *fileWrite) credit(framing.Stream, uint32) {}
+func (w *fileWrite) resize(rows, columns uint16)   {}
