@@ -36,6 +36,7 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).shutdownCommand,
 	(*tool).deviceCommand,
 	(*tool).kernelCommand,
+	(*tool).manCommand,
 }
 
 // root makes the command line's tree.

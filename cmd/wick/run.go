@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,8 +44,8 @@ It runs on Firecracker where that is installed and KVM works, else on QEMU, with
 it works and emulated if not. A machine of another architecture (--arch) is always
 emulated, and needs a vm-init for it.
 
-COMMAND is taken as by wick exec. The exit code is the command's; 125 if the machine could not be
-built, booted or reached.`,
+COMMAND is taken as by wick exec. The exit code is the command's; 125 if the machine
+could not be built, booted or reached.`,
 		Example: `  wick run -- uname -a
   wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
   wick run --put ./app:/srv/app -- /srv/app --version
@@ -51,6 +53,9 @@ built, booted or reached.`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Arch != "" && !slices.Contains(vmm.Archs(), o.Arch) {
+				return &exitError{code: exitUsage, err: fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or "))}
+			}
 			for _, p := range puts {
 				put, err := machine.ParsePut(p)
 				if err != nil {
@@ -79,7 +84,7 @@ built, booted or reached.`,
 	f := cmd.Flags()
 	flags.add(cmd)
 	f.StringVar(&o.Rootfs, "rootfs", "", "root image: a `DIR`, a tar, or a squashfs")
-	f.StringVar(&o.Arch, "arch", "", "architecture of the machine, amd64 or arm64 (default: the host's)")
+	f.StringVar(&o.Arch, "arch", "", "`ARCH` of the machine, amd64 or arm64 (default: the host's)")
 	f.StringVar(&o.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
 	f.IntVar(&o.MemoryMiB, "mem", 128, "memory in `MiB`")
 	f.IntVar(&o.CPUs, "cpus", 1, "processors")
