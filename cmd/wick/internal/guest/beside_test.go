@@ -140,7 +140,7 @@ var besideLines = []besideLine{
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
 		ping := framing.AppendFrame(nil, framing.TypePing, 1, nil)
-		return "Ping", median(300, func() { r.ask(ping, framing.TypePong) }), "p50-ns"
+		return "Ping", median(300, func() { r.exchange(ping, framing.TypePong) }), "p50-ns"
 	},
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
@@ -162,7 +162,7 @@ var besideLines = []besideLine{
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
 		exec := commandFrame("true")
-		return "Exec", median(100, func() { r.ask(exec, framing.TypeExecResult) }), "p50-ns"
+		return "Exec", median(100, func() { r.exchange(exec, framing.TypeExecResult) }), "p50-ns"
 	},
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
@@ -184,23 +184,23 @@ var besideLines = []besideLine{
 		r := dialBeside(t, v, port)
 		const size = 4 << 20
 		exec := commandFrame("head -c " + strconv.Itoa(size) + " /dev/zero")
-		return "Stdout", size / 1e6 / (median(5, func() { r.ask(exec, framing.TypeExecResult) }) / 1e9), "MB/s"
+		return "Stdout", size / 1e6 / (median(5, func() { r.exchange(exec, framing.TypeExecResult) }) / 1e9), "MB/s"
 	},
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
 		const size = 4 << 20
 		frame := besideFile(size)
-		return "Write/size=4194304", size / 1e6 / (median(5, func() { r.ask(frame, framing.TypeWriteFileResult) }) / 1e9), "MB/s"
+		return "Write/size=4194304", size / 1e6 / (median(5, func() { r.exchange(frame, framing.TypeWriteFileResult) }) / 1e9), "MB/s"
 	},
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
 		frame := besideFile(4 << 10)
-		return "Write/size=4096", median(100, func() { r.ask(frame, framing.TypeWriteFileResult) }), "p50-ns"
+		return "Write/size=4096", median(100, func() { r.exchange(frame, framing.TypeWriteFileResult) }), "p50-ns"
 	},
 }
 
-// ask sends a request and reads the reply.
-func (r *raw) ask(request []byte, want framing.Type) {
+// exchange sends a request and reads the reply.
+func (r *raw) exchange(request []byte, want framing.Type) {
 	r.t.Helper()
 	r.write(request)
 	r.wantKind(want)
