@@ -37,6 +37,14 @@ func ready(t *testing.T, epfd int) uint32 {
 	return ev[0].Events
 }
 
+// wantReady wants epoll to report just that; when says what was done before, if anything.
+func wantReady(t *testing.T, epfd int, want uint32, when string) {
+	t.Helper()
+	if got := ready(t, epfd); got != want {
+		t.Errorf("%s: epoll reports %#x, want %#x", when, got, want)
+	}
+}
+
 func TestKernelHangupCannotBeMasked(t *testing.T) {
 	t.Parallel()
 	r, w := pipe(t)
@@ -48,16 +56,12 @@ func TestKernelHangupCannotBeMasked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if got := ready(t, epfd); got != unix.EPOLLHUP {
-			t.Errorf("modified to no events it reports %#x", got)
-		}
+		wantReady(t, epfd, unix.EPOLLHUP, "modified to no events")
 	}
 	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_DEL, r, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := ready(t, epfd); got != 0 {
-		t.Errorf("deleted it reports %#x", got)
-	}
+	wantReady(t, epfd, 0, "deleted")
 }
 
 func TestKernelLevelTriggered(t *testing.T) {
@@ -68,14 +72,10 @@ func TestKernelLevelTriggered(t *testing.T) {
 	epfd := watch(t, r, unix.EPOLLIN)
 	write(t, w, "xy")
 	for range 3 {
-		if got := ready(t, epfd); got != unix.EPOLLIN {
-			t.Errorf("%#x", got)
-		}
+		wantReady(t, epfd, unix.EPOLLIN, "not read")
 	}
 	drain(t, r)
-	if got := ready(t, epfd); got != 0 {
-		t.Errorf("%#x of an empty pipe", got)
-	}
+	wantReady(t, epfd, 0, "an empty pipe")
 }
 
 // epoll watches the open file: while a duplicate lives, closing the number that was added takes nothing out of the set,
@@ -91,13 +91,9 @@ func TestKernelClosedDuplicateStillReports(t *testing.T) {
 	epfd := watch(t, r, unix.EPOLLIN)
 	closeFD(t, r)
 	write(t, w, "x")
-	if got := ready(t, epfd); got != unix.EPOLLIN {
-		t.Errorf("%#x with a duplicate open", got)
-	}
+	wantReady(t, epfd, unix.EPOLLIN, "with a duplicate open")
 	closeFD(t, duplicate)
-	if got := ready(t, epfd); got != 0 {
-		t.Errorf("%#x with none open", got)
-	}
+	wantReady(t, epfd, 0, "with none open")
 }
 
 func TestKernelUnixHangup(t *testing.T) {
@@ -109,13 +105,9 @@ func TestKernelUnixHangup(t *testing.T) {
 	if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
 		t.Fatal(err)
 	}
-	if got := ready(t, epfd); got != unix.EPOLLIN|unix.EPOLLRDHUP {
-		t.Errorf("half closed: %#x", got)
-	}
+	wantReady(t, epfd, unix.EPOLLIN|unix.EPOLLRDHUP, "half closed")
 	closeFD(t, far)
-	if got := ready(t, epfd); got != unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP {
-		t.Errorf("closed: %#x", got)
-	}
+	wantReady(t, epfd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP, "closed")
 	if got := string(drain(t, ours)); got != "x" {
 		t.Errorf("read %q after the hang-up", got)
 	}
@@ -131,15 +123,11 @@ func TestKernelPipeHangupKeepsData(t *testing.T) {
 	epfd := watch(t, r, unix.EPOLLIN)
 	write(t, w, "x")
 	closeFD(t, w)
-	if got := ready(t, epfd); got != unix.EPOLLIN|unix.EPOLLHUP {
-		t.Errorf("%#x", got)
-	}
+	wantReady(t, epfd, unix.EPOLLIN|unix.EPOLLHUP, "closed with a byte unread")
 	if got := string(drain(t, r)); got != "x" {
 		t.Errorf("read %q", got)
 	}
-	if got := ready(t, epfd); got != unix.EPOLLHUP {
-		t.Errorf("read empty: %#x", got)
-	}
+	wantReady(t, epfd, unix.EPOLLHUP, "read empty")
 }
 
 // A far end that closes without having read resets, but what it sent before is read first, and the error only once.
@@ -151,9 +139,7 @@ func TestKernelUnixReset(t *testing.T) {
 	write(t, ours, "never read")
 	write(t, far, "last words")
 	closeFD(t, far)
-	if got := ready(t, epfd); got != unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR {
-		t.Errorf("%#x", got)
-	}
+	wantReady(t, epfd, unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR, "closed with bytes unread on both sides")
 	b := make([]byte, 100)
 	if n, err := recv(ours, b); string(b[:n]) != "last words" {
 		t.Errorf("first %q, %v", b[:n], err)

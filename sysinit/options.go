@@ -101,10 +101,10 @@ func lookup(name string, tables [][]Option) *Option {
 	return nil
 }
 
-// badValue is what is wrong with a value.
-type badValue string
+// valueError is what is wrong with a value.
+type valueError string
 
-func (e badValue) Error() string { return string(e) }
+func (e valueError) Error() string { return string(e) }
 
 // Options is the table that fills c.
 func (c *Config) Options() []Option {
@@ -125,7 +125,7 @@ func (c *Config) Options() []Option {
 		{"--wait", "SECONDS", "how long a device may take to appear", func(v string) error {
 			n, err := strconv.ParseUint(v, 10, 32)
 			if err != nil || n > 3600 {
-				return badValue("not a number of seconds from 0 to 3600")
+				return valueError("not a number of seconds from 0 to 3600")
 			}
 			c.Wait = time.Duration(n) * time.Second
 			return nil
@@ -140,7 +140,7 @@ func (c *Config) Options() []Option {
 
 func setDevice(to *string, v, reason string) error {
 	if len(v) < 2 || v[0] != '/' {
-		return badValue(reason)
+		return valueError(reason)
 	}
 	*to = v
 	return nil
@@ -149,12 +149,12 @@ func setDevice(to *string, v, reason string) error {
 // setHostname takes what RFC 1123 takes and the kernel has room for (__NEW_UTS_LEN is 64).
 func setHostname(to *string, v string) error {
 	if v == "" || len(v) > 64 {
-		return badValue("not a host name of 1 to 64 letters, digits, dots and hyphens")
+		return valueError("not a host name of 1 to 64 letters, digits, dots and hyphens")
 	}
 	for i := range len(v) {
 		c := v[i]
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.') {
-			return badValue("not a host name of 1 to 64 letters, digits, dots and hyphens")
+			return valueError("not a host name of 1 to 64 letters, digits, dots and hyphens")
 		}
 	}
 	*to = v
@@ -172,7 +172,7 @@ func setSize(to *string, v string) error {
 	}
 	n, err := strconv.ParseUint(digits, 10, 62)
 	if err != nil || n == 0 || v[len(v)-1] == '%' && n > 100 {
-		return badValue("not a size such as 1048576, 64m or 10%")
+		return valueError("not a size such as 1048576, 64m or 10%")
 	}
 	*to = v
 	return nil

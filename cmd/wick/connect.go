@@ -25,7 +25,7 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	if _, ok := errors.AsType[*client.AddrError](err); ok {
 		return nil, err
 	}
-	if dial, ok := errors.AsType[*client.DialError](err); ok && dial.Err == context.DeadlineExceeded {
+	if dial, ok := errors.AsType[*client.DialError](err); ok && errors.Is(dial.Err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no guest at %s within %v", t.to, t.connectTimeout)
 		if dial.Last != nil {
 			err = fmt.Errorf("%w: %w", err, dial.Last)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,7 @@ each, the kernel first.`,
 			if err != nil {
 				return err
 			}
-			k, err := kernel.Debian(cmd.Context(), dir)
+			k, err := kernel.Debian(cmd.Context(), dir, runtime.GOARCH)
 			if err != nil {
 				return err
 			}

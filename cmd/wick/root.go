@@ -54,6 +54,7 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).rebootCommand,
 	(*tool).deviceCommand,
 	(*tool).kernelCommand,
+	(*tool).manCommand,
 }
 
 // root makes the command line's tree.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,10 +41,11 @@ Debian's cloud kernel unless --kernel names one with everything built in. What w
 is kept in the cache for the next run.
 
 It runs on Firecracker where that is installed and KVM works, else on QEMU, with KVM if
-it works and emulated if not.
+it works and emulated if not. A machine of another architecture (--arch) is always
+emulated, and needs a vm-init for it.
 
-COMMAND is taken as by wick exec. The exit code is the command's; 125 if the machine could not be
-built, booted or reached.`,
+COMMAND is taken as by wick exec. The exit code is the command's; 125 if the machine
+could not be built, booted or reached.`,
 		Example: `  wick run -- uname -a
   wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
   wick run --put ./app:/srv/app -- /srv/app --version
@@ -50,6 +53,9 @@ built, booted or reached.`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Arch != "" && !slices.Contains(vmm.Archs(), o.Arch) {
+				return &exitError{code: exitUsage, err: fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or "))}
+			}
 			for _, p := range puts {
 				put, err := machine.ParsePut(p)
 				if err != nil {
@@ -78,6 +84,7 @@ built, booted or reached.`,
 	f := cmd.Flags()
 	flags.add(cmd)
 	f.StringVar(&o.Rootfs, "rootfs", "", "root image: a `DIR`, a tar, or a squashfs")
+	f.StringVar(&o.Arch, "arch", "", "`ARCH` of the machine, amd64 or arm64 (default: the host's)")
 	f.StringVar(&o.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
 	f.IntVar(&o.MemoryMiB, "mem", 128, "memory in `MiB`")
 	f.IntVar(&o.CPUs, "cpus", 1, "processors")
@@ -91,6 +98,7 @@ built, booted or reached.`,
 	f.DurationVar(&o.BootLimit, "boot-timeout", 60*time.Second, "how long the guest may take to be ready")
 	f.StringVar(&o.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH)")
 	f.StringArrayVar(&o.InitArgs, "init-arg", nil, "`ARG` for vm-init, as --log-level=debug; may be repeated")
+	cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions(vmm.Archs(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

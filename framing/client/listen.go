@@ -140,16 +140,16 @@ func (l *Listener) Path() string { return l.addr.path }
 // The error is a [*DialError] that wraps the cause: a [*BootError], a [*ProtocolError], [ErrClosed], the context's.
 func (l *Listener) Accept(ctx context.Context) (*Client, error) {
 	var last error
-	fail := func(err error) (*Client, error) {
-		return nil, &DialError{Op: "accept", Addr: l.addr.text, Err: err, Last: last}
+	fail := func(err error) error {
+		return &DialError{Op: "accept", Addr: l.addr.text, Err: err, Last: last}
 	}
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
-		return fail(ctx.Err())
+		return nil, fail(ctx.Err())
 	case <-l.open.Done():
-		return fail(ErrClosed)
+		return nil, fail(ErrClosed)
 	}
 	for {
 		conn, err := l.accept(ctx)
@@ -161,11 +161,11 @@ func (l *Listener) Accept(ctx context.Context) (*Client, error) {
 		}
 		switch {
 		case l.open.Err() != nil:
-			return fail(ErrClosed)
+			return nil, fail(ErrClosed)
 		case ctx.Err() != nil:
-			return fail(ctx.Err())
+			return nil, fail(ctx.Err())
 		case !worthRetrying(err):
-			return fail(err)
+			return nil, fail(err)
 		}
 		last = err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"wick/cmd/wick/internal/cache"
@@ -31,25 +32,30 @@ func (e *UnavailableError) Error() string {
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// Unpacked returns the directory that the package was unpacked into. A package is fetched once and then stays as it is: no run waits for
-// a mirror, or for apt to read its lists. Removing the cache's entry makes the next run fetch what is new by then.
-func Unpacked(ctx context.Context, dir cache.Dir, name string) (string, error) {
-	return dir.Get(ctx, "debian-"+name, func(ctx context.Context, tmp string) error {
+// Unpacked returns the directory that the package, for an architecture by Debian's name of it, was unpacked into. A package is fetched once and
+// then stays as it is: no run waits for a mirror, or for apt to read its lists. Removing the cache's entry makes the next run fetch what is new by then.
+func Unpacked(ctx context.Context, dir cache.Dir, arch, name string) (string, error) {
+	return dir.Get(ctx, "debian-"+name+"_"+arch, func(ctx context.Context, tmp string) error {
 		for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
 			if _, err := exec.LookPath(tool); err != nil {
 				return &UnavailableError{Package: name, Reason: "this host has no " + tool}
 			}
 		}
-		wanted, err := real(ctx, name)
+		download := tmp + "/download"
+		if err := os.MkdirAll(download, 0o700); err != nil {
+			return fmt.Errorf("unpack %s: %w", name, err)
+		}
+		a := apt{dir: download}
+		if arch != runtime.GOARCH {
+			if err := a.foreign(ctx, arch); err != nil {
+				return &UnavailableError{name, "apt-get update for " + arch + " failed (is the network there?)", err}
+			}
+		}
+		wanted, err := a.real(ctx, name)
 		if err != nil {
 			return err
 		}
-		download := tmp + "/download"
-		if err := os.MkdirAll(download, 0o700); err != nil {
-			return fmt.Errorf("unpack %s: %w", wanted, err)
-		}
-		// apt's sandbox user cannot write to a private directory; without the option root gets a warning for it.
-		if _, err := run(ctx, download, "apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", wanted); err != nil {
+		if _, err := a.run(ctx, "apt-get", "download", wanted); err != nil {
 			return &UnavailableError{wanted, "apt-get download failed (is the network there? are its lists fresh? as root: apt-get update)", err}
 		}
 		debs, err := filepath.Glob(download + "/*.deb")
@@ -63,9 +69,41 @@ func Unpacked(ctx context.Context, dir cache.Dir, name string) (string, error) {
 	})
 }
 
+// apt is the host's apt, which leaves in dir what it downloads.
+type apt struct {
+	dir     string
+	options []string
+}
+
+// foreign makes it an apt of another architecture, with the host's sources but lists of its own: the host's are not touched, and
+// nobody has to tell dpkg of the architecture.
+func (a *apt) foreign(ctx context.Context, arch string) error {
+	for _, d := range []string{"/apt/state/lists/partial", "/apt/cache/archives/partial"} {
+		if err := os.MkdirAll(a.dir+d, 0o700); err != nil {
+			return err
+		}
+	}
+	for _, o := range []string{
+		"APT::Architecture=" + arch, "APT::Architectures=" + arch,
+		"Dir::State=" + a.dir + "/apt/state", "Dir::State::status=/dev/null", "Dir::Cache=" + a.dir + "/apt/cache",
+		"Acquire::Languages=none", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+	} {
+		a.options = append(a.options, "-o", o)
+	}
+	_, err := a.run(ctx, "apt-get", "update")
+	return err
+}
+
+// run runs apt-get or apt-cache.
+func (a *apt) run(ctx context.Context, tool string, args ...string) (string, error) {
+	// apt's sandbox user cannot write to a private directory; without the option root gets a warning for it.
+	args = append(args, "-q", "-o", "APT::Sandbox::User=root")
+	return run(ctx, a.dir, tool, append(args, a.options...)...)
+}
+
 // real follows a package that is only a name for the newest version of another (linux-image-cloud-amd64) to that one.
-func real(ctx context.Context, name string) (string, error) {
-	out, err := run(ctx, "", "apt-cache", "depends", "--important", name)
+func (a *apt) real(ctx context.Context, name string) (string, error) {
+	out, err := a.run(ctx, "apt-cache", "depends", "--important", name)
 	if err != nil {
 		return "", &UnavailableError{name, "apt does not know it (as root: apt-get update)", err}
 	}

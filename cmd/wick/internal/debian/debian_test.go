@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func tools(t *testing.T, scripts map[string]string) {
 func working(name, wanted string) map[string]string {
 	return map[string]string{
 		"apt-cache": `[ "$3" = ` + name + ` ] && printf '%s\n' ` + name + ` "  PreDepends: x" "  Depends: ` + wanted + `"`,
-		"apt-get":   `for last; do :; done; echo "$last" >"$last"_1_amd64.deb`,
+		"apt-get":   `[ "$1" != download ] || echo "$2" >"$2"_1_amd64.deb`,
 		"dpkg-deb":  `read -r wanted <"$2" && echo "$wanted" >"$3/unpacked"`,
 	}
 }
@@ -41,7 +42,7 @@ func TestUnpacked(t *testing.T) {
 	} {
 		tools(t, working(tt.name, tt.depends))
 		dir := cache.Dir(t.TempDir())
-		path, err := Unpacked(t.Context(), dir, tt.name)
+		path, err := Unpacked(t.Context(), dir, runtime.GOARCH, tt.name)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -51,7 +52,7 @@ func TestUnpacked(t *testing.T) {
 		}
 		// The second time nothing is asked.
 		tools(t, nil)
-		if again, err := Unpacked(t.Context(), dir, tt.name); err != nil || again != path {
+		if again, err := Unpacked(t.Context(), dir, runtime.GOARCH, tt.name); err != nil || again != path {
 			t.Errorf("%s: the second time it is %s, %v", tt.name, again, err)
 		}
 	}
@@ -68,12 +69,38 @@ func TestUnavailable(t *testing.T) {
 		change(scripts)
 		tools(t, scripts)
 		dir := cache.Dir(t.TempDir())
-		_, err := Unpacked(t.Context(), dir, "busybox-static")
+		_, err := Unpacked(t.Context(), dir, runtime.GOARCH, "busybox-static")
 		if _, ok := errors.AsType[*UnavailableError](err); !ok || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if left, _ := os.ReadDir(string(dir)); len(left) != 0 {
 			t.Errorf("%s: left %v", name, left)
 		}
+	}
+}
+
+// A package of another architecture is looked up in lists that were fetched for it, and is one of its own in the cache.
+func TestForeign(t *testing.T) {
+	scripts := working("busybox-static", "libc6")
+	const own = `case "$*" in *"APT::Architecture=riscv64 "*"Dir::State=$PWD/apt/state "*) ;; *) exit 1 ;; esac; `
+	scripts["apt-cache"] = own + `[ -e apt/state/updated ] && ` + scripts["apt-cache"]
+	scripts["apt-get"] = own + `[ "$1" != update ] || echo >apt/state/updated; ` + scripts["apt-get"]
+	tools(t, scripts)
+	dir := cache.Dir(t.TempDir())
+	path, err := Unpacked(t.Context(), dir, "riscv64", "busybox-static")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(path); err != nil || len(left) != 1 || left[0].Name() != "unpacked" {
+		t.Errorf("%v, %v is left, want what was unpacked alone", left, err)
+	}
+	if _, err := Unpacked(t.Context(), dir, runtime.GOARCH, "busybox-static"); err == nil {
+		t.Error("the host's own package is that of another architecture")
+	}
+	scripts["apt-get"] = "echo 'E: no network' >&2; exit 100"
+	tools(t, scripts)
+	_, err = Unpacked(t.Context(), cache.Dir(t.TempDir()), "riscv64", "busybox-static")
+	if _, ok := errors.AsType[*UnavailableError](err); !ok || !strings.Contains(err.Error(), "apt-get update for riscv64 failed") {
+		t.Errorf("without a network: error %v", err)
 	}
 }

@@ -7,12 +7,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/machinetest"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -97,16 +99,18 @@ func micros(t *testing.T, text string) float64 {
 // install builds an agent of package bench, puts it into the machine and has it listen.
 func install(t *testing.T, v *vm, conn *client.Client, name string, port int) {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), name)
+	var content []byte
+	var err error
 	if name == "floor" {
+		binary := filepath.Join(t.TempDir(), name)
 		cc := exec.Command("cc", "-O2", "-static", "-Wno-unused-result", "../../../../bench/floor/floor.c", "-o", binary)
 		if out, err := cc.CombinedOutput(); err != nil {
 			t.Skipf("the floor cannot be built (apt-get install gcc libc6-dev): %v\n%s", err, out)
 		}
-	} else if err := goBuild(deadline(t, stepLimit), binary, "wick/bench/"+name); err != nil {
-		t.Fatal(err)
+		content, err = os.ReadFile(binary)
+	} else {
+		content, err = machinetest.Program(deadline(t, stepLimit), runtime.GOARCH, "wick/bench/"+name)
 	}
-	content, err := os.ReadFile(binary)
 	if err != nil {
 		t.Fatal(err)
 	}

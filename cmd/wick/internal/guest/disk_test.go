@@ -3,7 +3,6 @@ package guest
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"wick/cmd/wick/internal/image"
+	"wick/cmd/wick/internal/machinetest"
 )
 
 // newOverlay makes an overlay image.
@@ -19,12 +19,7 @@ func newOverlay(t *testing.T, mib int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "overlay.ext4")
 	err := image.Overlay(deadline(t, stepLimit), path, mib)
-	if missing, ok := errors.AsType[*image.ToolError](err); ok && missing.Remedy != "" {
-		lacking(t, missing)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	machinetest.Need(t, err)
 	return path
 }
 
@@ -36,7 +31,7 @@ func e2fs(t *testing.T, name string, args ...string) (string, error) {
 		path, err = exec.LookPath("/usr/sbin/" + name)
 	}
 	if err != nil {
-		lacking(t, "no "+name+" on this host (as root: apt-get install e2fsprogs)")
+		machinetest.Lacking(t, "no "+name+" on this host (as root: apt-get install e2fsprogs)")
 	}
 	cmd := exec.CommandContext(deadline(t, stepLimit), path, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

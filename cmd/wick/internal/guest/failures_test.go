@@ -31,7 +31,7 @@ func TestBootFails(t *testing.T) {
 			c.overlay = file(t, make([]byte, mib))
 		}, "vm-init: overlay disk: mount /dev/vdb on rw: invalid argument: the device is empty (not formatted)"},
 		{"another file system on the overlay disk", func(_ *testing.T, c *config) {
-			c.overlay = copied(t, l.root.Path)
+			c.overlay = copied(t, l.Root.Path)
 		}, "vm-init: overlay disk: mount /dev/vdb on rw: invalid argument: the device holds squashfs, not ext4"},
 		{"no file system on the overlay disk", func(t *testing.T, c *config) {
 			c.overlay = file(t, bytes.Repeat([]byte("no file system "), mib/8))

@@ -20,7 +20,7 @@ import (
 // TestMachine has a host ask about the machine and rule over it.
 func TestMachine(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := serve(t, needLab(t))
 	s.all(t, []servedTest{
 		{"facts", testFacts},
 		{"restore", testRestore},

@@ -57,7 +57,7 @@ symlink
 func TestOverlay(t *testing.T) {
 	t.Parallel()
 	l := needLab(t)
-	before := sum(t, l.root.Path)
+	before := sum(t, l.Root.Path)
 	c := usual(t, l)
 	c.Keyboard = true
 	look := func(conn *client.Client) {
@@ -100,7 +100,7 @@ func TestOverlay(t *testing.T) {
 	if got := onDisk(t, c.overlay, "/root/last"); got != "two\n" {
 		t.Errorf("on the disk there is %q", got)
 	}
-	if after := sum(t, l.root.Path); after != before {
+	if after := sum(t, l.Root.Path); after != before {
 		t.Errorf("the root image has changed: %s, was %s", after, before)
 	}
 }

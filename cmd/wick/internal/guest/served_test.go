@@ -22,7 +22,7 @@ type served struct {
 // machine that has done nothing yet, and shutdown is its end.
 func TestServed(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := serve(t, needLab(t))
 	s.all(t, []servedTest{
 		{"figures", testFigures},
 		{"requests", testRequests},
@@ -37,7 +37,7 @@ func TestServed(t *testing.T) {
 // TestTrouble has another one live through what processes and hosts do to it.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := serve(t, needLab(t))
 	s.all(t, []servedTest{
 		{"orphans", testOrphans},
 		{"signals", testSignals},
@@ -56,9 +56,8 @@ func TestTrouble(t *testing.T) {
 }
 
 // serve boots the machine, with 128 MiB.
-func serve(t *testing.T) *served {
+func serve(t *testing.T, l *lab) *served {
 	t.Helper()
-	l := needLab(t)
 	c := usual(t, l)
 	c.MemoryMiB = 128
 	s := &served{overlay: c.overlay}

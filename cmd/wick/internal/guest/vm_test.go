@@ -48,9 +48,7 @@ type config struct {
 // usual is a machine with the root image and a new overlay disk.
 func usual(t *testing.T, l *lab) *config {
 	return &config{
-		Spec: vmm.Spec{
-			Kernel: l.kernel, Initramfs: l.modules, Drives: []vmm.Drive{{Path: l.root.Path, ReadOnly: true}},
-		},
+		Spec:    l.Spec(""),
 		overlay: newOverlay(t, 256),
 	}
 }
@@ -73,7 +71,7 @@ func start(t *testing.T, l *lab, c *config) *vm {
 	if c.overlay != "" {
 		spec.Drives = append(spec.Drives[:len(spec.Drives):len(spec.Drives)], vmm.Drive{Path: c.overlay})
 	}
-	v.Machine, err = machine.Start(deadline(t, stepLimit), machine.Config{Spec: spec, Choice: l.choice, Dir: dir, Console: v.console})
+	v.Machine, err = machine.Start(deadline(t, stepLimit), machine.Config{Spec: spec, Choice: l.Choice, Dir: dir, Console: v.console})
 	if err != nil {
 		t.Fatal(err)
 	}

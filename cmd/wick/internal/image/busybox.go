@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -15,14 +16,14 @@ import (
 	"wick/cmd/wick/internal/debian"
 )
 
-// Busybox returns the path of a statically linked busybox: the host's, or that of Debian's busybox-static.
-func Busybox(ctx context.Context, dir cache.Dir) (string, error) {
+// Busybox returns the path of a statically linked busybox for an architecture: the host's, or that of Debian's busybox-static.
+func Busybox(ctx context.Context, dir cache.Dir, arch string) (string, error) {
 	for _, path := range []string{"/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox"} {
-		if static(path) {
+		if arch == runtime.GOARCH && static(path) {
 			return path, nil
 		}
 	}
-	unpacked, err := debian.Unpacked(ctx, dir, "busybox-static")
+	unpacked, err := debian.Unpacked(ctx, dir, arch, "busybox-static")
 	if err != nil {
 		return "", fmt.Errorf("find a static busybox: %w", err)
 	}
@@ -44,12 +45,22 @@ func static(path string) bool {
 	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
-// defaultSystem is a small system for when none is given: busybox, all its applets, and the few files that programs ask for.
-func defaultSystem(s *stream, busybox string) error {
-	list, err := exec.Command(busybox, "--list-full").Output()
+// applets returns the names of all that a busybox is, as paths. One for another architecture cannot say; Debian builds it with the
+// same applets for all of them, so the one for the host can.
+func applets(ctx context.Context, dir cache.Dir) ([]byte, error) {
+	busybox, err := Busybox(ctx, dir, runtime.GOARCH)
 	if err != nil {
-		return fmt.Errorf("list the applets of %s: %w", busybox, err)
+		return nil, err
 	}
+	list, err := exec.CommandContext(ctx, busybox, "--list-full").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the applets of %s: %w", busybox, err)
+	}
+	return list, nil
+}
+
+// defaultSystem is a small system for when none is given: busybox, the list of its applets, and the few files that programs ask for.
+func defaultSystem(s *stream, busybox string, list []byte) error {
 	dirs := []struct {
 		name string
 		mode int64

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -96,7 +97,7 @@ func TestDirectory(t *testing.T) {
 	}
 	before := treeKey(t, dir)
 	store := cache.Dir(t.TempDir())
-	root, err := Build(t.Context(), store, dir, initFile(t))
+	root, err := Build(t.Context(), store, runtime.GOARCH, dir, initFile(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,12 +112,12 @@ func TestDirectory(t *testing.T) {
 	if treeKey(t, dir) != before {
 		t.Error("the user's directory was changed")
 	}
-	again, err := Build(t.Context(), store, dir, initFile(t))
+	again, err := Build(t.Context(), store, runtime.GOARCH, dir, initFile(t))
 	if err != nil || again != root {
 		t.Errorf("the second time it is %v, %v", again, err)
 	}
 	write(t, dir+"/etc/more", "", 0o644)
-	if other, err := Build(t.Context(), store, dir, initFile(t)); err != nil || other == root {
+	if other, err := Build(t.Context(), store, runtime.GOARCH, dir, initFile(t)); err != nil || other == root {
 		t.Errorf("with one file more it is still %v, %v", other, err)
 	}
 }
@@ -164,7 +165,7 @@ func TestTar(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "root")
 			write(t, path, string(content), 0o644)
-			root, err := Build(t.Context(), cache.Dir(t.TempDir()), path, initFile(t))
+			root, err := Build(t.Context(), cache.Dir(t.TempDir()), runtime.GOARCH, path, initFile(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +179,7 @@ func TestTar(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "root")
 		write(t, path, string(zipped.Bytes()[:zipped.Len()/2]), 0o644)
 		store := cache.Dir(t.TempDir())
-		if _, err := Build(t.Context(), store, path, initFile(t)); err == nil {
+		if _, err := Build(t.Context(), store, runtime.GOARCH, path, initFile(t)); err == nil {
 			t.Error("half an archive makes an image")
 		}
 		if left, _ := os.ReadDir(string(store)); len(left) != 0 {
@@ -200,7 +201,7 @@ func TestSquashfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := cache.Dir(t.TempDir())
-	root, err := Build(t.Context(), store, given, initFile(t))
+	root, err := Build(t.Context(), store, runtime.GOARCH, given, initFile(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func TestSquashfs(t *testing.T) {
 		t.Errorf("the cache holds %v, want the image alone", left)
 	}
 	// One that has a vm-init is taken as it is.
-	if again, err := Build(t.Context(), store, root.Path, initFile(t)); err != nil || again != root {
+	if again, err := Build(t.Context(), store, runtime.GOARCH, root.Path, initFile(t)); err != nil || again != root {
 		t.Errorf("root %v, %v, want the given %v", again, err, root)
 	}
 }
@@ -226,7 +227,7 @@ func TestDefaultSystem(t *testing.T) {
 		t.Skip("no static busybox here: as root, apt-get install busybox-static")
 	}
 	init := initFile(t)
-	root, err := Build(t.Context(), cache.Dir(t.TempDir()), "", init)
+	root, err := Build(t.Context(), cache.Dir(t.TempDir()), runtime.GOARCH, "", init)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +235,7 @@ func TestDefaultSystem(t *testing.T) {
 		"/bin/sh": "lrwxrwxrwx 0/0 12 /bin/busybox", "/etc/passwd": "-rw-r--r-- 0/0 82", "/tmp": "drwxrwxrwt 0/0",
 		"/sbin/vm-init": "-rwxr-xr-x 0/0 4", "/root": "drwx------ 0/0", "/dev/null": "crw-rw-rw- 0/0 1, 3",
 	})
-	again, err := Build(t.Context(), cache.Dir(t.TempDir()), "", init)
+	again, err := Build(t.Context(), cache.Dir(t.TempDir()), runtime.GOARCH, "", init)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,13 +249,13 @@ func TestBadSources(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")
 	write(t, text, "hello", 0o644)
 	for _, source := range []string{text, os.DevNull} {
-		_, err := Build(t.Context(), cache.Dir(t.TempDir()), source, initFile(t))
+		_, err := Build(t.Context(), cache.Dir(t.TempDir()), runtime.GOARCH, source, initFile(t))
 		if _, ok := errors.AsType[*SourceError](err); !ok {
 			t.Errorf("%s: error %v, want a SourceError", source, err)
 		}
 	}
 	for _, init := range []string{"/nonexistent", initFile(t)} {
-		if _, err := Build(t.Context(), cache.Dir(t.TempDir()), "/nonexistent", init); !errors.Is(err, os.ErrNotExist) {
+		if _, err := Build(t.Context(), cache.Dir(t.TempDir()), runtime.GOARCH, "/nonexistent", init); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("error %v, want that it does not exist", err)
 		}
 	}

@@ -33,9 +33,9 @@ type SourceError struct {
 func (e *SourceError) Error() string { return "make a root image of " + e.Source + ": " + e.Reason }
 
 // Build makes the root image, or finds it in the cache. The source is a directory, a tar (gzip too), a squashfs, or empty for
-// the default system. The init is the path of the vm-init to put in.
-func Build(ctx context.Context, dir cache.Dir, source, init string) (Root, error) {
-	root, err := build(ctx, dir, source, init)
+// the default system, which is then made for the architecture. The init is the path of the vm-init to put in.
+func Build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root, error) {
+	root, err := build(ctx, dir, arch, source, init)
 	if err == nil {
 		return root, nil
 	}
@@ -45,7 +45,7 @@ func Build(ctx context.Context, dir cache.Dir, source, init string) (Root, error
 	return Root{}, fmt.Errorf("make a root image of %s: %w", source, err)
 }
 
-func build(ctx context.Context, dir cache.Dir, source, init string) (Root, error) {
+func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root, error) {
 	kind, err := classify(source)
 	if err != nil {
 		return Root{}, err
@@ -54,12 +54,10 @@ func build(ctx context.Context, dir cache.Dir, source, init string) (Root, error
 	if err := key.Content(init); err != nil {
 		return Root{}, fmt.Errorf("read vm-init: %w", err)
 	}
-	busybox := ""
+	fill := kind.fill
 	switch kind {
 	case isDefault:
-		if busybox, err = Busybox(ctx, dir); err == nil {
-			err = key.Content(busybox)
-		}
+		fill, err = fillDefault(ctx, dir, arch, key)
 	case isDir:
 		err = key.Tree(source)
 	case isTar, isGzip:
@@ -87,7 +85,7 @@ func build(ctx context.Context, dir cache.Dir, source, init string) (Root, error
 	path, err := dir.Get(ctx, key.Name("root", ".squashfs"), func(ctx context.Context, tmp string) error {
 		return squash(ctx, tmp, env, func(w io.Writer) error {
 			s := newStream(w)
-			if err := kind.fill(s, source, busybox); err != nil {
+			if err := fill(s, source); err != nil {
 				return err
 			}
 			return s.finish(init)
@@ -96,17 +94,37 @@ func build(ctx context.Context, dir cache.Dir, source, init string) (Root, error
 	return Root{path, "/sbin/vm-init"}, err
 }
 
-// kind is what a source is. Its fill writes all of the source into the stream.
+// fillDefault adds to the key what the default system is made of, and returns what makes it.
+func fillDefault(ctx context.Context, dir cache.Dir, arch string, key *cache.Key) (filler, error) {
+	busybox, err := Busybox(ctx, dir, arch)
+	if err != nil {
+		return nil, err
+	}
+	if err := key.Content(busybox); err != nil {
+		return nil, err
+	}
+	list, err := applets(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	key.Add(string(list))
+	return func(s *stream, _ string) error { return defaultSystem(s, busybox, list) }, nil
+}
+
+// A filler writes all of a source into the stream.
+type filler func(s *stream, source string) error
+
+// kind is what a source is.
 type kind struct {
 	name string
-	fill func(s *stream, source, busybox string) error
+	fill filler
 }
 
 var (
-	isDefault  = &kind{"default", func(s *stream, _, busybox string) error { return defaultSystem(s, busybox) }}
-	isDir      = &kind{"dir", func(s *stream, source, _ string) error { return fromDir(s, source) }}
-	isTar      = &kind{"tar", func(s *stream, source, _ string) error { return fromTar(s, source, false) }}
-	isGzip     = &kind{"gzip", func(s *stream, source, _ string) error { return fromTar(s, source, true) }}
+	isDefault  = &kind{"default", nil}
+	isDir      = &kind{"dir", fromDir}
+	isTar      = &kind{"tar", func(s *stream, source string) error { return fromTar(s, source, false) }}
+	isGzip     = &kind{"gzip", func(s *stream, source string) error { return fromTar(s, source, true) }}
 	isSquashfs = &kind{"squashfs", nil}
 )
 

@@ -28,8 +28,8 @@ type Initramfs struct {
 	// (and Stay is set), which then stays the root.
 	Init string
 	Stay bool
-	// Files are further files: their paths on the host by their names in the initramfs. Their modes are 0755.
-	Files map[string]string
+	// Files are further files: what is in them by their names in the initramfs. Their modes are 0755.
+	Files map[string][]byte
 }
 
 // Initramfs makes the initramfs that loads the kernel's modules and goes on to vm-init, or finds it in the cache. It is not compressed: a guest
@@ -43,7 +43,7 @@ func (k *Kernel) Initramfs(ctx context.Context, dir cache.Dir, what Initramfs) (
 }
 
 func (k *Kernel) initramfs(ctx context.Context, dir cache.Dir, what Initramfs) (string, error) {
-	busybox, err := image.Busybox(ctx, dir)
+	busybox, err := image.Busybox(ctx, dir, k.Arch)
 	if err != nil {
 		return "", err
 	}
@@ -75,33 +75,29 @@ func (what *Initramfs) write(b *bytes.Buffer, busybox string, modules []string) 
 			}
 		}
 	}
-	put := func(name string, mode int, from string) error {
-		content, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
+	put := func(name string, mode int, content []byte) {
 		dirs(name)
 		c.file(name, mode, content)
-		return nil
 	}
 	dirs("dev/")
 	dirs("root/")
 	c.char("dev/console", 0o600, 5, 1)
 	c.char("dev/null", 0o666, 1, 3)
-	if err := put("busybox", 0o755, busybox); err != nil {
-		return err
-	}
 	names := make([]string, len(modules))
-	for i, m := range modules {
-		names[i] = filepath.Base(m)
-		if err := put("modules/"+names[i], 0o644, m); err != nil {
+	for i, path := range append([]string{busybox}, modules...) {
+		content, err := os.ReadFile(path)
+		if err != nil {
 			return err
 		}
+		if i == 0 {
+			put("busybox", 0o755, content)
+			continue
+		}
+		names[i-1] = filepath.Base(path)
+		put("modules/"+names[i-1], 0o644, content)
 	}
 	for _, name := range slices.Sorted(maps.Keys(what.Files)) {
-		if err := put(strings.TrimPrefix(name, "/"), 0o755, what.Files[name]); err != nil {
-			return err
-		}
+		put(strings.TrimPrefix(name, "/"), 0o755, what.Files[name])
 	}
 	settings := "modules='" + strings.Join(names, " ") + "'\ninit='" + what.Init + "'\n"
 	if what.Stay {

@@ -3,11 +3,12 @@ package kernel
 import (
 	"bytes"
 	"context"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/debian"
@@ -15,38 +16,40 @@ import (
 
 // Kernel is a kernel to boot.
 type Kernel struct {
-	// Image is an ELF (vmlinux) or, if it could not be unpacked, a bzImage.
+	// Arch is its architecture, by Go's name of it.
+	Arch string
+	// Image is an ELF (vmlinux); or a bzImage that could not be unpacked, or the Image of an arm64.
 	Image string
 	// Modules is the directory of its modules, or "" if it needs none to reach vm-init.
 	Modules string
 }
 
-// packages are the cloud kernels' packages. The machines we know how to boot are those of amd64.
-var packages = map[string]string{"amd64": "linux-image-cloud-amd64"}
+// packages are the cloud kernels' packages, of the machines that package vmm knows.
+var packages = map[string]string{"amd64": "linux-image-cloud-amd64", "arm64": "linux-image-cloud-arm64"}
 
 // An UnsupportedError is a kernel that cannot be used.
 type UnsupportedError struct{ Kernel, Reason string }
 
 func (e *UnsupportedError) Error() string { return "use the kernel " + e.Kernel + ": " + e.Reason }
 
-// Given is a kernel of the user's.
-func Given(ctx context.Context, dir cache.Dir, path string) (*Kernel, error) {
-	image, err := unpacked(ctx, dir, path)
+// Given is a kernel of the user's, which must be one for the architecture.
+func Given(ctx context.Context, dir cache.Dir, arch, path string) (*Kernel, error) {
+	image, err := unpacked(ctx, dir, arch, path)
 	if err != nil {
 		return nil, err
 	}
-	return &Kernel{Image: image}, nil
+	return &Kernel{Arch: arch, Image: image}, nil
 }
 
 // Debian is the kernel of Debian's cloud package, fetched when it is used for the first time.
-func Debian(ctx context.Context, dir cache.Dir) (*Kernel, error) {
-	name, ok := packages[runtime.GOARCH]
+func Debian(ctx context.Context, dir cache.Dir, arch string) (*Kernel, error) {
+	name, ok := packages[arch]
 	if !ok {
-		return nil, &UnsupportedError{"of Debian", "none is known for " + runtime.GOARCH + "; give one with --kernel"}
+		return nil, &UnsupportedError{"of Debian", "none is known for " + arch + "; give one with --kernel"}
 	}
-	files, err := debian.Unpacked(ctx, dir, name)
+	files, err := debian.Unpacked(ctx, dir, arch, name)
 	if missing, ok := errors.AsType[*debian.UnavailableError](err); ok {
-		return nil, fmt.Errorf("%w; or give a kernel with --kernel FILE (vmlinux or bzImage with virtio, squashfs, overlay, ext4 and vsock built in)", missing)
+		return nil, fmt.Errorf("%w; or give a kernel with --kernel FILE (vmlinux, bzImage or Image with virtio, squashfs, overlay, ext4 and vsock built in)", missing)
 	}
 	if err != nil {
 		return nil, err
@@ -63,24 +66,47 @@ func Debian(ctx context.Context, dir cache.Dir) (*Kernel, error) {
 	if len(modules) != 1 {
 		return nil, &UnsupportedError{files, fmt.Sprintf("%d module directories, not one (remove the directory to fetch it again)", len(modules))}
 	}
-	image, err := unpacked(ctx, dir, images[0])
+	image, err := unpacked(ctx, dir, arch, images[0])
 	if err != nil {
 		return nil, err
 	}
-	return &Kernel{Image: image, Modules: modules[0]}, nil
+	return &Kernel{Arch: arch, Image: image, Modules: modules[0]}, nil
 }
 
-// unpacked returns the vmlinux inside a bzImage. One that is packed in a way we do not know stays as it is: QEMU boots it too.
-func unpacked(ctx context.Context, dir cache.Dir, path string) (string, error) {
-	head, err := readHead(path, 0x260)
+// headSize is how much of a kernel tells what it is: to the end of a bzImage's header.
+const headSize = 0x260
+
+// machines are the architectures by the number that an ELF has for them.
+var machines = map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64"}
+
+// classify tells what a kernel is for, "" if it is no kernel, and whether it is a bzImage. The layouts are those of ELF and of the kernel's
+// Documentation/arch/x86/boot.rst and arch/arm64/booting.rst.
+func classify(head []byte) (arch string, bzImage bool) {
+	switch {
+	case bytes.HasPrefix(head, []byte(elf.ELFMAG)) && len(head) >= 20:
+		return machines[elf.Machine(binary.LittleEndian.Uint16(head[18:]))], false
+	case len(head) >= headSize && string(head[0x202:0x206]) == "HdrS":
+		return "amd64", true
+	case len(head) >= 0x3c && string(head[0x38:0x3c]) == "ARM\x64":
+		return "arm64", false
+	}
+	return "", false
+}
+
+// unpacked returns the vmlinux inside a bzImage. One that is packed in a way we do not know stays as it is: QEMU boots it too. What is
+// no bzImage is not packed.
+func unpacked(ctx context.Context, dir cache.Dir, arch, path string) (string, error) {
+	head, err := readHead(path, headSize)
 	if err != nil {
 		return "", err
 	}
-	switch {
-	case bytes.HasPrefix(head, []byte("\x7fELF")):
+	switch of, bzImage := classify(head); {
+	case of == "":
+		return "", &UnsupportedError{path, "neither a vmlinux (ELF), nor a bzImage, nor an arm64's Image"}
+	case of != arch:
+		return "", &UnsupportedError{path, "it is one for " + of + ", and the machine is an " + arch}
+	case !bzImage:
 		return path, nil
-	case len(head) < 0x260 || string(head[0x202:0x206]) != "HdrS":
-		return "", &UnsupportedError{path, "neither a vmlinux (ELF) nor a bzImage"}
 	}
 	key := cache.NewKey("vmlinux", 1)
 	if err := key.Identity(path); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -130,7 +131,7 @@ func TestUnpack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "bzImage")
 			write(t, path, bzImage(packed, len(vmlinux)))
-			k, err := Given(t.Context(), cache.Dir(t.TempDir()), path)
+			k, err := Given(t.Context(), cache.Dir(t.TempDir()), "amd64", path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,18 +154,25 @@ func TestNotUnpacked(t *testing.T) {
 	write(t, cut, bzImage([]byte("\x1f\x8b and then nothing"), 9)[:1000])
 	for _, path := range []string{elfFile, odd, cut} {
 		store := cache.Dir(t.TempDir())
-		if k, err := Given(t.Context(), store, path); err != nil || k.Image != path {
+		if k, err := Given(t.Context(), store, "amd64", path); err != nil || k.Image != path {
 			t.Errorf("%s: %v, %v, want it as it is", path, k, err)
 		}
 	}
-	text := filepath.Join(t.TempDir(), "text")
+	text, image := filepath.Join(t.TempDir(), "text"), filepath.Join(t.TempDir(), "Image")
 	write(t, text, []byte("hello"))
-	if _, err := Given(t.Context(), cache.Dir(t.TempDir()), text); err == nil {
-		t.Error("a text is a kernel")
-	} else if _, ok := errors.AsType[*UnsupportedError](err); !ok {
-		t.Errorf("error %v, want an UnsupportedError", err)
+	write(t, image, append(append([]byte("MZ"), make([]byte, 0x36)...), "ARM\x64"...))
+	if k, err := Given(t.Context(), cache.Dir(t.TempDir()), "arm64", image); err != nil || k.Image != image {
+		t.Errorf("an Image for arm64: %v, %v, want it as it is", k, err)
 	}
-	if _, err := Given(t.Context(), cache.Dir(t.TempDir()), "/nonexistent"); !errors.Is(err, os.ErrNotExist) {
+	for path, want := range map[string]string{
+		text: "neither a vmlinux", image: "it is one for arm64, and the machine is an amd64",
+	} {
+		_, err := Given(t.Context(), cache.Dir(t.TempDir()), "amd64", path)
+		if _, ok := errors.AsType[*UnsupportedError](err); !ok || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want an UnsupportedError with %q", err, want)
+		}
+	}
+	if _, err := Given(t.Context(), cache.Dir(t.TempDir()), "amd64", "/nonexistent"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v, want that it does not exist", err)
 	}
 }
@@ -205,11 +213,9 @@ func TestInitramfs(t *testing.T) {
 		needed[name] = ""
 	}
 	needed["virtio_blk"], needed["virtio"] = "virtio", ""
-	k := &Kernel{Modules: modules(t, needed)}
-	extra := filepath.Join(t.TempDir(), "f")
-	write(t, extra, []byte("file"))
+	k := &Kernel{Arch: runtime.GOARCH, Modules: modules(t, needed)}
 	store := cache.Dir(t.TempDir())
-	what := Initramfs{Init: "/sbin/vm-init", Stay: true, Files: map[string]string{"/sbin/vm-init": extra}}
+	what := Initramfs{Init: "/sbin/vm-init", Stay: true, Files: map[string][]byte{"/sbin/vm-init": []byte("file")}}
 	path, err := k.Initramfs(t.Context(), store, what)
 	if err != nil {
 		t.Skip(err) // no busybox

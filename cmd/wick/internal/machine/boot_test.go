@@ -2,70 +2,26 @@ package machine
 
 import (
 	"errors"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"wick/cmd/wick/internal/cache"
-	"wick/cmd/wick/internal/debian"
 	"wick/cmd/wick/internal/image"
-	"wick/cmd/wick/internal/kernel"
+	"wick/cmd/wick/internal/machinetest"
 	"wick/cmd/wick/internal/vmm"
 )
 
-// bootable returns what a machine is booted with whose init is the given program, or skips.
-func bootable(t *testing.T, init string) (vmm.Spec, vmm.Choice) {
+// bootable returns what a machine is booted with whose init is a shell script, or skips.
+func bootable(t *testing.T, script string) (vmm.Spec, vmm.Choice) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("boots a machine, which takes seconds: run without -short")
-	}
-	ctx := testContext(t)
-	dir, err := cache.Default()
-	if err != nil {
-		t.Skipf("%v: set HOME or XDG_CACHE_HOME", err)
-	}
-	k, err := kernel.Debian(ctx, dir)
-	if missing, ok := errors.AsType[*debian.UnavailableError](err); ok {
-		t.Skip(missing)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	choice, err := vmm.Look().Choose(vmm.QEMU, Trial(ctx, dir, k.Image))
-	if missing, ok := errors.AsType[*vmm.BackendError](err); ok {
-		t.Skip(missing)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := image.Build(ctx, cache.Dir(t.TempDir()), "", init)
-	if missing, ok := errors.AsType[*image.ToolError](err); ok && missing.Remedy != "" {
-		t.Skip(missing)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	initramfs, err := k.Initramfs(ctx, dir, kernel.Initramfs{Init: root.Init})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return vmm.Spec{
-		Kernel: k.Image, Initramfs: initramfs, Drives: []vmm.Drive{{Path: root.Path, ReadOnly: true}},
-	}, choice
-}
-
-// script writes an init that is a shell script.
-func script(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "init")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	machinetest.Boots(t)
+	lab, err := machinetest.New(testContext(t), runtime.GOARCH, []byte("#!/bin/sh\n"+script+"\n"), Trial)
+	machinetest.Need(t, err)
+	return lab.Spec(""), lab.Choice
 }
 
 // boot boots it and waits for its end.
@@ -83,12 +39,12 @@ func boot(t *testing.T, spec vmm.Spec, choice vmm.Choice) *Machine {
 }
 
 func TestBootReachesInit(t *testing.T) {
-	spec, choice := bootable(t, script(t, `
+	spec, choice := bootable(t, `
 echo "init has $*"
 mount -t proc proc /proc
 [ -c /dev/null ] && [ -b /dev/vda ] && [ -b /dev/vdb ] && grep -q vmw_vsock_virtio_transport /proc/modules && echo "all is there"
 mount -t ext4 /dev/vdb /mnt && echo "stored: $(cat /mnt/boots)" && echo x >>/mnt/boots && umount /mnt
-reboot -f`))
+reboot -f`)
 	overlay := filepath.Join(t.TempDir(), "overlay")
 	if err := image.Overlay(testContext(t), overlay, 64); err != nil {
 		t.Fatal(err)
@@ -117,14 +73,14 @@ reboot -f`))
 }
 
 func TestBootPanics(t *testing.T) {
-	spec, choice := bootable(t, script(t, "exit 3"))
+	spec, choice := bootable(t, "exit 3")
 	if exit := boot(t, spec, choice).Exit(); !strings.Contains(exit.Panic, "Attempted to kill init") {
 		t.Errorf("exit %v, want the panic", exit)
 	}
 }
 
 func TestBootWithoutDisk(t *testing.T) {
-	spec, choice := bootable(t, script(t, "exit 3"))
+	spec, choice := bootable(t, "exit 3")
 	spec.Drives = nil
 	m := boot(t, spec, choice)
 	if last := strings.Join(m.lastWords(), "\n"); !strings.Contains(last, "initramfs: no disk /dev/vda") {
@@ -133,12 +89,12 @@ func TestBootWithoutDisk(t *testing.T) {
 }
 
 func TestCtrlAltDel(t *testing.T) {
-	spec, choice := bootable(t, script(t, `
+	spec, choice := bootable(t, `
 mount -t proc proc /proc
 echo 0 >/proc/sys/kernel/ctrl-alt-del
 trap 'echo the keys came; reboot -f' INT
 echo waiting
-while :; do sleep 1; done`))
+while :; do sleep 1; done`)
 	spec.Keyboard = true
 	seen := &watcher{text: "waiting", found: make(chan struct{})}
 	m, err := Start(testContext(t), Config{Spec: spec, Choice: choice, Dir: socketDir(t), Console: seen})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -20,11 +21,13 @@ import (
 type Options struct {
 	// Exec is the command.
 	Exec client.Exec
+	// Arch is the machine's architecture, by Go's name of it; the host's if "". One that is not the host's is emulated.
+	Arch string
 	// Init is the path of the vm-init to boot, that of [FindInit] if "".
 	Init string
 	// Rootfs is a directory, a tar or a squashfs; "" is a small system made of busybox.
 	Rootfs string
-	// Kernel is a vmlinux or bzImage with all built in; "" is Debian's cloud kernel.
+	// Kernel is a vmlinux, a bzImage, or for arm64 an Image with all built in; "" is Debian's cloud kernel.
 	Kernel string
 	// Modules are modules to load besides those that the machine needs; for Debian's kernel.
 	Modules []string
@@ -74,15 +77,24 @@ func ParsePut(s string) (Put, error) {
 	return Put{local, guest}, nil
 }
 
-// FindInit looks for vm-init where the tool's own binary is, then in the PATH.
-func FindInit() (string, error) {
+// FindInit looks for vm-init where the tool's own binary is, then in the PATH. One for another architecture is looked for where
+// scripts/build puts it.
+func FindInit(arch string) (string, error) {
+	foreign := arch != runtime.GOARCH
 	if self, err := os.Executable(); err == nil {
 		if self, err = filepath.EvalSymlinks(self); err == nil {
-			path := filepath.Join(filepath.Dir(self), "vm-init")
+			dir := filepath.Dir(self)
+			if foreign {
+				dir = filepath.Join(dir, "..", arch)
+			}
+			path := filepath.Join(dir, "vm-init")
 			if _, err := os.Stat(path); err == nil {
 				return path, nil
 			}
 		}
+	}
+	if foreign {
+		return "", fmt.Errorf("find vm-init: none for %s in ../%s beside this program; build one (GOARCH=%[1]s CGO_ENABLED=0 go build ./cmd/vm-init) and give it with --init", arch, arch)
 	}
 	path, err := exec.LookPath("vm-init")
 	if err != nil {
@@ -93,6 +105,9 @@ func FindInit() (string, error) {
 
 // complete fills in what was left out, and returns what cannot be.
 func (o *Options) complete() (err error) {
+	if o.Arch == "" {
+		o.Arch = runtime.GOARCH
+	}
 	if o.BootLimit == 0 {
 		o.BootLimit = defaultBootLimit
 	}
@@ -100,7 +115,7 @@ func (o *Options) complete() (err error) {
 		o.OverlayMiB = image.DefaultOverlay
 	}
 	if o.Init == "" {
-		if o.Init, err = FindInit(); err != nil {
+		if o.Init, err = FindInit(o.Arch); err != nil {
 			return err
 		}
 	}

@@ -74,11 +74,11 @@ func both(a *os.File, b io.Writer) io.Writer {
 func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	config := Config{
 		Console: o.Console, Logger: o.Logger,
-		Spec: vmm.Spec{MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, Verbose: o.Console != nil},
+		Spec: vmm.Spec{Arch: o.Arch, MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, Verbose: o.Console != nil},
 	}
 	// Of an option given twice vm-init takes the last, so the user's win.
 	config.Spec.InitArgs = append([]string{"--hostname=wick"}, o.InitArgs...)
-	host := vmm.Look()
+	host := vmm.Look(o.Arch)
 	if host.Firecracker == "" && host.QEMU == "" {
 		// Before anything is fetched in vain.
 		_, err := host.Choose(o.VMM, nil)
@@ -94,7 +94,7 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		return config, err
 	}
 	ui.Event(Event{Stage: Building, Detail: "root image"})
-	root, err := image.Build(ctx, o.Cache, o.Rootfs, o.Init)
+	root, err := image.Build(ctx, o.Cache, o.Arch, o.Rootfs, o.Init)
 	if err != nil {
 		return config, err
 	}
@@ -109,9 +109,9 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 
 func (o *Options) kernel(ctx context.Context) (*kernel.Kernel, error) {
 	if o.Kernel != "" {
-		return kernel.Given(ctx, o.Cache, o.Kernel)
+		return kernel.Given(ctx, o.Cache, o.Arch, o.Kernel)
 	}
-	return kernel.Debian(ctx, o.Cache)
+	return kernel.Debian(ctx, o.Cache, o.Arch)
 }
 
 // disks adds the overlay.

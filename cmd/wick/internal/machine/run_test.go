@@ -4,32 +4,29 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"wick/cmd/wick/internal/cache"
-	"wick/cmd/wick/internal/debian"
+	"wick/cmd/wick/internal/machinetest"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing/client"
 )
 
-// vmInit returns a vm-init: that of $WICK_TEST_INIT, or one built from this module.
+// vmInit builds a vm-init from this module.
 func vmInit(t *testing.T) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("boots a machine, which takes seconds: run without -short")
-	}
-	if path := os.Getenv("WICK_TEST_INIT"); path != "" {
-		return path
-	}
+	machinetest.Boots(t)
+	program, err := machinetest.Program(testContext(t), runtime.GOARCH, "wick/cmd/vm-init")
 	path := filepath.Join(t.TempDir(), "vm-init")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "wick/cmd/vm-init")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("no vm-init to boot (go build ./cmd/vm-init must work, or WICK_TEST_INIT name one): %v: %s", err, out)
+	if err == nil {
+		err = os.WriteFile(path, program, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -62,17 +59,6 @@ func options(t *testing.T, command string) (Options, string) {
 	return Options{Exec: client.Exec{Command: command}, Init: init, Cache: dir, VMM: vmm.QEMU}, temp
 }
 
-// skipWithout skips if the host lacks what a machine needs, and says what that is.
-func skipWithout(t *testing.T, err error) {
-	t.Helper()
-	if missing, ok := errors.AsType[*vmm.BackendError](err); ok {
-		t.Skip(missing)
-	}
-	if missing, ok := errors.AsType[*debian.UnavailableError](err); ok {
-		t.Skip(missing)
-	}
-}
-
 func left(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -92,16 +78,9 @@ func TestRun(t *testing.T) {
 	}
 	o, temp := options(t, "uname; /opt/prog; cat /opt/data; echo complaint >&2; exit 7")
 	o.Puts = []Put{{prog, "/opt/prog"}, {data, "/opt/data"}}
-	if os.Getenv("WICK_TEST_INIT") != "" {
-		o.Exec.Command = strings.ReplaceAll(o.Exec.Command, "/opt/", "/tmp/")
-		o.Puts = []Put{{prog, "/tmp/prog"}, {data, "/tmp/data"}}
-	}
 	ui := &recorder{}
 	result, err := Run(testContext(t), o, ui)
-	skipWithout(t, err)
-	if err != nil {
-		t.Fatal(err)
-	}
+	machinetest.Need(t, err)
 	if result.ExitCode != 7 || string(result.Stdout) != "Linux\nprog runs\ndata\n" || string(result.Stderr) != "complaint\n" {
 		t.Errorf("result %d %q %q", result.ExitCode, result.Stdout, result.Stderr)
 	}
@@ -126,8 +105,8 @@ func TestRunInterrupted(t *testing.T) {
 		ui := &recorder{at: map[Stage]func(){stage: func() { time.AfterFunc(300*time.Millisecond, cancel) }}}
 		began := time.Now()
 		_, err := Run(ctx, o, ui)
-		skipWithout(t, err)
 		if !errors.Is(err, context.Canceled) {
+			machinetest.Need(t, err)
 			t.Errorf("stage %d: error %v, want that of the context", stage, err)
 		}
 		if names := left(t, temp); len(names) != 0 {
@@ -142,10 +121,7 @@ func TestRunKeeps(t *testing.T) {
 	o.Keep = true
 	ui := &recorder{}
 	_, err := Run(testContext(t), o, ui)
-	skipWithout(t, err)
-	if err != nil {
-		t.Fatal(err)
-	}
+	machinetest.Need(t, err)
 	kept := ui.last()
 	if kept.Stage != Kept || filepath.Dir(kept.Detail) != temp {
 		t.Fatalf("events %v", ui.events)

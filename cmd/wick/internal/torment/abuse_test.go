@@ -112,9 +112,9 @@ func (w *world) dialRaw() (*raw, error) {
 }
 
 // frame reads one. At the orderly end it is io.EOF.
-func (r *raw) frame() (typ byte, seq uint32, payload []byte, err error) {
+func (c *raw) frame() (typ byte, seq uint32, payload []byte, err error) {
 	var head [headerSize]byte
-	if _, err := io.ReadFull(r.in, head[:]); err != nil {
+	if _, err := io.ReadFull(c.in, head[:]); err != nil {
 		return 0, 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
@@ -122,7 +122,7 @@ func (r *raw) frame() (typ byte, seq uint32, payload []byte, err error) {
 		return 0, 0, nil, fmt.Errorf("a frame of length %d", n)
 	}
 	payload = make([]byte, n-5)
-	_, err = io.ReadFull(r.in, payload)
+	_, err = io.ReadFull(c.in, payload)
 	return head[4], binary.BigEndian.Uint32(head[5:]), payload, err
 }
 

@@ -2,23 +2,20 @@ package torment
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"wick/cmd/wick/internal/cache"
-	"wick/cmd/wick/internal/debian"
 	"wick/cmd/wick/internal/image"
-	"wick/cmd/wick/internal/kernel"
 	"wick/cmd/wick/internal/machine"
-	"wick/cmd/wick/internal/vmm"
+	"wick/cmd/wick/internal/machinetest"
 )
 
 // guestWay is the agent of a booted machine, reached over vsock as behind Firecracker.
@@ -34,16 +31,20 @@ func startGuest(t *testing.T) *guestWay {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	config, err := guestConfig(ctx, t)
-	_, noVMM := errors.AsType[*vmm.BackendError](err)
-	_, noPackage := errors.AsType[*debian.UnavailableError](err)
-	tool, noTool := errors.AsType[*image.ToolError](err)
-	if noVMM || noPackage || noTool && tool.Remedy != "" {
-		t.Skip(err)
-	}
+	init, err := initProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
+	lab, err := machinetest.New(ctx, runtime.GOARCH, init, machine.Trial)
+	machinetest.Need(t, err)
+	dir, err := os.MkdirTemp("/tmp", "torment-") // short enough for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	overlay := filepath.Join(dir, "overlay.ext4")
+	machinetest.Need(t, image.Overlay(ctx, overlay, 256))
+	config := machine.Config{Spec: lab.Spec(overlay), Choice: lab.Choice, Dir: dir, Logger: slog.New(slog.DiscardHandler)}
 	m, err := machine.Start(ctx, config)
 	if err != nil {
 		t.Fatal(err)
@@ -61,42 +62,6 @@ func startGuest(t *testing.T) *guestWay {
 	c.Close()
 	t.Logf("on %s", config.Choice.Engine())
 	return &guestWay{m}
-}
-
-func guestConfig(ctx context.Context, t *testing.T) (c machine.Config, err error) {
-	store, err := cache.Default()
-	if err != nil {
-		return c, err
-	}
-	k, err := kernel.Debian(ctx, store)
-	if err != nil {
-		return c, err
-	}
-	if c.Choice, err = vmm.Look().Choose(vmm.QEMU, machine.Trial(ctx, store, k.Image)); err != nil {
-		return c, err
-	}
-	dir, err := os.MkdirTemp("/tmp", "torment-") // short enough for a socket
-	if err != nil {
-		return c, err
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	put(t, initProgram, filepath.Join(dir, "vm-init"))
-	root, err := image.Build(ctx, store, "", filepath.Join(dir, "vm-init"))
-	if err != nil {
-		return c, err
-	}
-	initramfs, err := k.Initramfs(ctx, store, kernel.Initramfs{Init: root.Init})
-	if err != nil {
-		return c, err
-	}
-	overlay := filepath.Join(dir, "overlay.ext4")
-	if err := image.Overlay(ctx, overlay, 256); err != nil {
-		return c, err
-	}
-	c.Dir = dir
-	c.Spec = vmm.Spec{Kernel: k.Image, Initramfs: initramfs, Drives: []vmm.Drive{{Path: root.Path, ReadOnly: true}, {Path: overlay}}}
-	c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
-	return c, nil
 }
 
 func (w *guestWay) pid() string      { return "1" }

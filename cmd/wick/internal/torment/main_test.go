@@ -1,16 +1,15 @@
 package torment
 
 import (
+	"context"
 	"flag"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/machinetest"
 	"wick/reactor/leaktest"
 )
 
@@ -38,36 +37,14 @@ func seeds(n int) []uint64 {
 	return all
 }
 
-// build builds a program that is put to the test, as it is when it is shipped. It is held in memory, so that nothing is left of it.
-func build(name string) (program []byte, err error) {
-	dir, err := os.MkdirTemp("", "torment-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, name), "wick/cmd/"+name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=nogreenteagc")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build %s: %v\n%s", name, err, out)
-	}
-	return os.ReadFile(filepath.Join(dir, name))
-}
-
 var (
-	agentProgram = sync.OnceValues(func() ([]byte, error) { return build("vsock-agent") })
-	initProgram  = sync.OnceValues(func() ([]byte, error) { return build("vm-init") })
+	agentProgram = sync.OnceValues(func() ([]byte, error) { return program("vsock-agent") })
+	initProgram  = sync.OnceValues(func() ([]byte, error) { return program("vm-init") })
 )
 
-// put puts a program where it can be run.
-func put(t *testing.T, program func() ([]byte, error), path string) {
-	t.Helper()
-	content, err := program()
-	if err == nil {
-		err = os.WriteFile(path, content, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+// program builds one that is put to the test, as it is when it is shipped.
+func program(name string) ([]byte, error) {
+	return machinetest.Program(context.Background(), runtime.GOARCH, "wick/cmd/"+name)
 }
 
 // until tries until it succeeds, for what tells of itself by no event.

@@ -54,7 +54,7 @@ func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	if !s.NoVsock {
 		c.Vsock = &fcVsock{GuestCID: s.CID, UDSPath: uds}
 	}
-	c.BootSource.BootArgs = s.cmdline("reboot=k", "i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd")
+	c.BootSource.BootArgs = s.cmdline("ttyS0", "reboot=k", "pci=off", "i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd")
 	b, err := json.MarshalIndent(&c, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write firecracker's configuration: %w", err)

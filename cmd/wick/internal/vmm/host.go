@@ -6,23 +6,30 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 )
 
-// Host is what this host has to run machines with.
+// Host is what this host has to run machines of an architecture with.
 type Host struct {
+	Arch string
 	// Firecracker and QEMU are the programs' paths, or "".
 	Firecracker, QEMU string
 	// KVM and Vhost say why /dev/kvm and /dev/vhost-vsock cannot be opened; nil if they can, which is not yet to say that they work.
 	KVM, Vhost error
 }
 
-// Look finds out.
-func Look() *Host {
-	h := &Host{KVM: opens("/dev/kvm"), Vhost: opens("/dev/vhost-vsock")}
-	h.Firecracker, _ = exec.LookPath("firecracker")
-	if runtime.GOARCH == "amd64" { // microvm is a machine of x86
-		h.QEMU, _ = exec.LookPath("qemu-system-x86_64")
+// Look finds out. A machine of an architecture that is not the host's can only be emulated, and that is QEMU's trade.
+func Look(arch string) *Host {
+	h := &Host{Arch: arch, Vhost: opens("/dev/vhost-vsock")}
+	if b := boards[arch]; b != nil {
+		h.QEMU, _ = exec.LookPath(b.program)
 	}
+	if arch != runtime.GOARCH {
+		h.KVM = fmt.Errorf("this host is an %s, and the machine an %s", runtime.GOARCH, arch)
+		return h
+	}
+	h.KVM = opens("/dev/kvm")
+	h.Firecracker, _ = exec.LookPath("firecracker")
 	return h
 }
 
@@ -82,7 +89,14 @@ type Answer struct {
 	TSCkHz int    `json:"tsc_khz"`
 }
 
-const installQEMU = "install QEMU: as root, apt-get install qemu-system-x86"
+// needed says what QEMU there should be.
+func (h *Host) needed() (program, remedy string) {
+	b := boards[h.Arch]
+	if b == nil {
+		return "QEMU", "there are machines of " + strings.Join(Archs(), " and ")
+	}
+	return b.program, "install QEMU: as root, apt-get install " + b.debian
+}
 
 // Choose chooses the backend, forced if that is not "".
 func (h *Host) Choose(forced string, try Trial) (Choice, error) {
@@ -95,7 +109,8 @@ func (h *Host) Choose(forced string, try Trial) (Choice, error) {
 			}
 			return c, err
 		}
-		return Choice{}, &BackendError{Reason: "neither firecracker (with a KVM that works) nor qemu-system-x86_64 is here; " + installQEMU}
+		program, remedy := h.needed()
+		return Choice{}, &BackendError{Reason: "neither firecracker (with a KVM that works) nor " + program + " is here; " + remedy}
 	case Firecracker, QEMUVhost, QEMU:
 		return h.choose(forced, try)
 	}
@@ -112,12 +127,16 @@ func (h *Host) choose(backend string, try Trial) (Choice, error) {
 	case backend == Firecracker:
 		c.Program = h.Firecracker
 	case h.QEMU == "":
-		return c, &BackendError{backend, "no qemu-system-x86_64 in the PATH; " + installQEMU, nil}
+		program, remedy := h.needed()
+		return c, &BackendError{backend, "no " + program + " in the PATH; " + remedy, nil}
 	case backend == QEMUVhost && h.Vhost != nil:
 		return c, &BackendError{backend, "no vhost-vsock (as root: modprobe vhost_vsock)", h.Vhost}
 	}
 	if h.KVM != nil {
-		c.NoKVM, c.TSCkHz = h.KVM.Error(), MeasureTSC()
+		c.NoKVM = h.KVM.Error()
+		if h.Arch == runtime.GOARCH {
+			c.TSCkHz = MeasureTSC()
+		}
 		return c, nil
 	}
 	a, err := try(c)

@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -20,7 +21,9 @@ type Drive struct {
 
 // Spec is a machine, whoever runs it. The zero value of a field is the usual choice.
 type Spec struct {
-	// Kernel is a vmlinux, or for QEMU also a bzImage; Initramfs a cpio archive or "".
+	// Arch is its architecture, by Go's name of it; the host's if "".
+	Arch string
+	// Kernel is a vmlinux, for QEMU also a bzImage, for arm64 an Image; Initramfs a cpio archive or "".
 	Kernel, Initramfs string
 	Drives            []Drive
 	// MemoryMiB is 128 if 0, CPUs 1.
@@ -34,7 +37,7 @@ type Spec struct {
 	InitArgs []string
 	// Verbose has the kernel say all that it does, NoConsole takes the serial port away.
 	Verbose, NoConsole bool
-	// Keyboard gives a QEMU machine a PS/2 keyboard, so that Ctrl-Alt-Del can be pressed; Firecracker's always has one.
+	// Keyboard gives QEMU's microvm a PS/2 keyboard, so that Ctrl-Alt-Del can be pressed; Firecracker's always has one.
 	Keyboard bool
 	// NoVsock leaves the vsock device out. CID is the guest's, 3 if 0.
 	NoVsock bool
@@ -43,6 +46,9 @@ type Spec struct {
 
 func (s *Spec) withDefaults() Spec {
 	d := *s
+	if d.Arch == "" {
+		d.Arch = runtime.GOARCH
+	}
 	if d.MemoryMiB == 0 {
 		d.MemoryMiB = 128
 	}
@@ -55,18 +61,18 @@ func (s *Spec) withDefaults() Spec {
 	return d
 }
 
-// cmdline is the kernel's command line. What differs between backends comes in as first.
-func (s *Spec) cmdline(first ...string) string {
+// cmdline is the kernel's command line. What differs between backends, and the console's device, come in.
+func (s *Spec) cmdline(console string, first ...string) string {
 	words := first
 	if s.NoConsole {
 		// With none named the kernel would look for one and take a screen, which there is not either. Output then goes nowhere.
 		words = append(words, "console=null", "8250.nr_uarts=0")
 	} else {
-		words = append(words, "console=ttyS0")
+		words = append(words, "console="+console)
 	}
-	// A panic ends the machine at once. There is no PCI to look for. The kernel's cryptography need not test itself for 0.2 s, and
-	// the processor's random numbers are good for the start.
-	words = append(words, "panic=-1", "pci=off", "cryptomgr.notests", "random.trust_cpu=on")
+	// A panic ends the machine at once. The kernel's cryptography need not test itself for 0.2 s, and the processor's random
+	// numbers are good for the start.
+	words = append(words, "panic=-1", "cryptomgr.notests", "random.trust_cpu=on")
 	if !s.Verbose {
 		words = append(words, "quiet")
 	}

@@ -23,12 +23,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // usual is a machine as "wick run" starts it.
 var usual = Spec{
+	Arch:   "amd64",
 	Kernel: "/k/vmlinux", Initramfs: "/k/initramfs", Drives: []Drive{{"/i/root,1", true}, {"/i/overlay", false}},
 	Cmdline: []string{"a=b"}, InitArgs: []string{"--hostname=x"},
 }
 
 // full is one with every choice made the other way.
 var full = Spec{
+	Arch:   "amd64",
 	Kernel: "/k/vmlinux", Drives: []Drive{{"/i/root", true}}, MemoryMiB: 80, CPUs: 2, Init: "/sbin/vm-init",
 	Verbose: true, NoConsole: true, Keyboard: true, CID: 7,
 }
@@ -36,6 +38,10 @@ var full = Spec{
 func TestCommandLines(t *testing.T) {
 	bare := usual
 	bare.NoVsock, bare.Drives = true, nil
+	arm := usual
+	arm.Arch = "arm64"
+	armFull := full
+	armFull.Arch, armFull.Keyboard = "arm64", false
 	fc := func(s *Spec) []string {
 		b, err := FirecrackerConfig(s, "/d/vsock")
 		if err != nil {
@@ -49,6 +55,8 @@ func TestCommandLines(t *testing.T) {
 		"qemu-full":        QEMUArgs(&full, QEMURun{VhostSocket: "/d/vhost"}),
 		"qemu-bare":        QEMUArgs(&bare, QEMURun{VhostSocket: "/d/vhost"}),
 		"qemu-vhost":       QEMUArgs(&full, QEMURun{KVM: true, VhostFD: 4, QMPFD: 3}),
+		"qemu-arm":         QEMUArgs(&arm, QEMURun{VhostSocket: "/d/vhost", QMPFD: 3}),
+		"qemu-arm-full":    QEMUArgs(&armFull, QEMURun{KVM: true, VhostFD: 4, QMPFD: 3}),
 		"firecracker":      fc(&usual),
 		"firecracker-full": fc(&full),
 	} {
@@ -82,19 +90,24 @@ func TestChoose(t *testing.T) {
 		try    Trial
 		want   string // backend and engine, or the error
 	}{
-		{"all there", Host{"/f", "/q", nil, nil}, "", works, "firecracker, KVM"},
-		{"KVM does not work", Host{"/f", "/q", nil, nil}, "", fails, "qemu-vhost, emulated"},
-		{"no KVM", Host{"/f", "/q", no, no}, "", nil, "qemu, emulated"},
-		{"no Firecracker", Host{"", "/q", nil, nil}, "", works, "qemu-vhost, KVM"},
-		{"QEMU alone", Host{"", "/q", nil, no}, "", works, "qemu, KVM"},
-		{"forced", Host{"/f", "/q", nil, nil}, QEMU, works, "qemu, KVM"},
-		{"nothing", Host{"", "", nil, nil}, "", nil,
-			"find a virtual machine monitor: neither firecracker (with a KVM that works) nor qemu-system-x86_64 is here; " + installQEMU},
-		{"Firecracker without KVM", Host{"/f", "", no, no}, Firecracker, nil, "run firecracker: no KVM: file does not exist"},
-		{"Firecracker with a bad KVM", Host{"/f", "", nil, no}, Firecracker, fails, "run firecracker: KVM does not work here: hangs"},
-		{"no Firecracker, forced", Host{"", "/q", nil, no}, Firecracker, nil, "run firecracker: no firecracker in the PATH"},
-		{"no vhost, forced", Host{"", "/q", nil, no}, QEMUVhost, nil, "run qemu-vhost: no vhost-vsock (as root: modprobe vhost_vsock): file does not exist"},
-		{"no QEMU, forced", Host{"/f", "", nil, no}, QEMU, nil, "run qemu: no qemu-system-x86_64 in the PATH; " + installQEMU},
+		{"all there", Host{"amd64", "/f", "/q", nil, nil}, "", works, "firecracker, KVM"},
+		{"KVM does not work", Host{"amd64", "/f", "/q", nil, nil}, "", fails, "qemu-vhost, emulated"},
+		{"no KVM", Host{"amd64", "/f", "/q", no, no}, "", nil, "qemu, emulated"},
+		{"no Firecracker", Host{"amd64", "", "/q", nil, nil}, "", works, "qemu-vhost, KVM"},
+		{"QEMU alone", Host{"amd64", "", "/q", nil, no}, "", works, "qemu, KVM"},
+		{"forced", Host{"amd64", "/f", "/q", nil, nil}, QEMU, works, "qemu, KVM"},
+		{"nothing", Host{"amd64", "", "", nil, nil}, "", nil,
+			"find a virtual machine monitor: neither firecracker (with a KVM that works) nor qemu-system-x86_64 is here; install QEMU: as root, apt-get install qemu-system-x86"},
+		{"Firecracker without KVM", Host{"amd64", "/f", "", no, no}, Firecracker, nil, "run firecracker: no KVM: file does not exist"},
+		{"Firecracker with a bad KVM", Host{"amd64", "/f", "", nil, no}, Firecracker, fails, "run firecracker: KVM does not work here: hangs"},
+		{"no Firecracker, forced", Host{"amd64", "", "/q", nil, no}, Firecracker, nil, "run firecracker: no firecracker in the PATH"},
+		{"no vhost, forced", Host{"amd64", "", "/q", nil, no}, QEMUVhost, nil, "run qemu-vhost: no vhost-vsock (as root: modprobe vhost_vsock): file does not exist"},
+		{"no QEMU, forced", Host{"amd64", "/f", "", nil, no}, QEMU, nil, "run qemu: no qemu-system-x86_64 in the PATH; install QEMU: as root, apt-get install qemu-system-x86"},
+		{"another architecture", Host{"arm64", "", "/q", no, nil}, "", nil, "qemu-vhost, emulated"},
+		{"another architecture, no QEMU", Host{"arm64", "", "", no, no}, QEMU, nil,
+			"run qemu: no qemu-system-aarch64 in the PATH; install QEMU: as root, apt-get install qemu-system-arm"},
+		{"an architecture without a board", Host{"riscv64", "", "", no, no}, QEMU, nil,
+			"run qemu: no QEMU in the PATH; there are machines of amd64 and arm64"},
 		{"unknown", Host{}, "xen", nil, "run xen: no such backend; there are firecracker, qemu-vhost and qemu"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,7 +125,7 @@ func TestChoose(t *testing.T) {
 		})
 	}
 	broken := errors.New("broken")
-	host := Host{"/f", "/q", nil, nil}
+	host := Host{"amd64", "/f", "/q", nil, nil}
 	if _, err := host.Choose("", func(Choice) (Answer, error) { return Answer{}, broken }); err != broken {
 		t.Errorf("a trial that cannot be made: error %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/image"
@@ -35,7 +36,7 @@ func produce(ctx context.Context, init, source, out string) error {
 	if err != nil {
 		return err
 	}
-	root, err := image.Build(ctx, dir, source, init)
+	root, err := image.Build(ctx, dir, runtime.GOARCH, source, init)
 	if err != nil {
 		return err
 	}

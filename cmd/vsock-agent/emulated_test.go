@@ -1,0 +1,61 @@
+package main_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+)
+
+// emulators are the programs that run a binary of another architecture on this kernel (QEMU's user mode).
+var emulators = map[string]string{"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
+
+// arch is the architecture of the agent to be checked: $WICK_ARCH, or the host's.
+func arch() string { return cmp.Or(os.Getenv("WICK_ARCH"), runtime.GOARCH) }
+
+func emulated() bool { return arch() != runtime.GOARCH }
+
+var errNoEmulator = errors.New("cannot run the agent for another architecture (as root: apt-get install qemu-user)")
+
+// emulate puts a script in a program's place that runs it through the emulator, so that all else can take it for a program.
+func emulate(path string) (string, error) {
+	emulator, err := exec.LookPath(emulators[arch()])
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errNoEmulator, err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", emulator, path)
+	return path + ".sh", os.WriteFile(path+".sh", []byte(script), 0o755)
+}
+
+const noCommands = "no command starts: clone(2) with CLONE_PIDFD is EINVAL in qemu-user up to 7.2"
+
+// notEmulated are the cases that QEMU's user mode cannot do, by an expression for their file and name or for one of their steps, with the
+// reason. They are checked on a kernel of the architecture by the tests that boot a guest.
+var notEmulated = []struct {
+	name, step *regexp.Regexp
+	reason     string
+}{
+	{step: regexp.MustCompile(`> .*\b(exec|spawn_watch) seq`), reason: noCommands},
+	{name: regexp.MustCompile(`^frame.txt integers are big-endian$`), reason: noCommands}, // its exec is in bytes
+	{name: regexp.MustCompile(`^write_file.txt another agent writes through sudo`), reason: noCommands},
+	{step: regexp.MustCompile(`^(wait )?peak `), reason: "VmHWM is the emulator's"},
+	{step: regexp.MustCompile(`^(wait )?descriptors `), reason: "/proc/PID/fd has the emulator's descriptors too"},
+}
+
+// notEmulated returns why the case cannot be played against an emulated agent, "" if it can.
+func (c *conformanceCase) notEmulated() string {
+	for _, n := range notEmulated {
+		if n.name != nil && n.name.MatchString(c.file+" "+c.name) {
+			return n.reason
+		}
+		for _, s := range c.steps {
+			if n.step != nil && n.step.MatchString(s.text) {
+				return n.reason
+			}
+		}
+	}
+	return ""
+}

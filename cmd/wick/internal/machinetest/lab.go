@@ -1,0 +1,137 @@
+// Package machinetest makes what tests boot machines from: it builds the guest's programs from this module, and the images around
+// them as wick run does. Whatever a host may lack is a reason to skip, with the remedy.
+package machinetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/debian"
+	"wick/cmd/wick/internal/image"
+	"wick/cmd/wick/internal/kernel"
+	"wick/cmd/wick/internal/vmm"
+)
+
+// Lab is what machines of an architecture are booted from.
+type Lab struct {
+	Choice vmm.Choice
+	Kernel *kernel.Kernel
+	// Root is the root image: busybox, and the init.
+	Root image.Root
+	// Initramfs loads the kernel's modules and goes on to the root image.
+	Initramfs string
+	// Store is the user's cache, where the images are, as those of wick run.
+	Store cache.Dir
+}
+
+// Trial is machine.Trial, which this package must not import: package machine's own tests import this one.
+type Trial func(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial
+
+// New makes a lab of QEMU and Debian's kernel around an init. What it lacks is an error that [Need] knows.
+func New(ctx context.Context, arch string, init []byte, try Trial) (*Lab, error) {
+	store, err := cache.Default()
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{Store: store}
+	host := vmm.Look(arch)
+	if host.QEMU == "" { // before a kernel is fetched in vain
+		_, err := host.Choose(vmm.QEMU, nil)
+		return nil, err
+	}
+	if l.Kernel, err = kernel.Debian(ctx, store, arch); err != nil {
+		return nil, err
+	}
+	if l.Choice, err = host.Choose(vmm.QEMU, try(ctx, store, l.Kernel.Image)); err != nil {
+		return nil, err
+	}
+	path, remove, err := temporary(init)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	if l.Root, err = image.Build(ctx, store, arch, "", path); err != nil {
+		return nil, err
+	}
+	l.Initramfs, err = l.Kernel.Initramfs(ctx, store, kernel.Initramfs{Init: l.Root.Init})
+	return l, err
+}
+
+func temporary(content []byte) (path string, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "machinetest-")
+	if err != nil {
+		return "", nil, err
+	}
+	path = filepath.Join(dir, "init")
+	if err := os.WriteFile(path, content, 0o755); err != nil {
+		os.RemoveAll(dir)
+		return "", nil, err
+	}
+	return path, func() { os.RemoveAll(dir) }, nil
+}
+
+// Spec is a machine with the root image, and as its second drive an overlay image, or none if that is "".
+func (l *Lab) Spec(overlay string) vmm.Spec {
+	spec := vmm.Spec{
+		Arch: l.Kernel.Arch, Kernel: l.Kernel.Image, Initramfs: l.Initramfs, Drives: []vmm.Drive{{Path: l.Root.Path, ReadOnly: true}},
+	}
+	if overlay != "" {
+		spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay})
+	}
+	return spec
+}
+
+// Program builds a program of the module for a guest, as those that are shipped are built but for the revision: the same source shall give
+// the same images. It is returned and not named, so that nothing of it is left.
+func Program(ctx context.Context, arch, pkg string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "machinetest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "program")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOEXPERIMENT=nogreenteagc")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build %s: %w: %s", pkg, err, said)
+	}
+	return os.ReadFile(path)
+}
+
+// Need ends a test that has an error: it skips one for which the host lacks something, and fails any other.
+func Need(t testing.TB, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	_, noVMM := errors.AsType[*vmm.BackendError](err)
+	_, noPackage := errors.AsType[*debian.UnavailableError](err)
+	tool, noTool := errors.AsType[*image.ToolError](err)
+	if noVMM || noPackage || noTool && tool.Remedy != "" {
+		Lacking(t, err)
+	}
+	t.Fatal(err)
+}
+
+// Lacking skips for want of something, the remedy being in the text; where nothing may be skipped ($CI is set) it fails.
+func Lacking(t testing.TB, reason any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+// Boots skips a test that boots machines when short tests are asked for.
+func Boots(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a machine, which takes seconds: run without -short")
+	}
+}
