@@ -68,7 +68,7 @@ func (t *tool) exec(ctx context.Context, c *client.Client, flags *sessionFlags, 
 		return err
 	}
 	if flags.stdin && flags.tty && t.keyboard() == nil {
-		return usageError(errors.New("-t needs a terminal as stdin; leave it out, or -i"))
+		return usageError(errNoKeyboard)
 	}
 	s := t.newSession(cmd, flags.stdin, flags.tty)
 	if flags.detach {
@@ -76,6 +76,8 @@ func (t *tool) exec(ctx context.Context, c *client.Client, flags *sessionFlags, 
 	}
 	return s.run(ctx)
 }
+
+var errNoKeyboard = errors.New("-i with -t needs a terminal as stdin; leave one of them out")
 
 // execOld runs it by an agent that can do no more than that.
 func (t *tool) execOld(ctx context.Context, c *client.Client, flags *sessionFlags, args []string) error {

@@ -24,7 +24,7 @@ const powerOffLimit = 15 * time.Second
 
 // runCommand is "wick run".
 func (t *tool) runCommand() *cobra.Command {
-	var flags commandFlags
+	var flags sessionFlags
 	var o machine.Options
 	var puts []string
 	var console bool
@@ -44,9 +44,11 @@ It runs on Firecracker where that is installed and KVM works, else on QEMU, with
 it works and emulated if not. A machine of another architecture (--arch) is always
 emulated, and needs a vm-init for it.
 
-COMMAND is taken as by wick exec. The exit code is the command's; 125 if the machine
-could not be built, booted or reached.`,
+COMMAND is taken as by wick exec, and -i and -t are as there: wick run -it -- sh is a shell
+in a machine of its own. The exit code is the command's; 125 if the machine could not be
+built, booted or reached.`,
 		Example: `  wick run -- uname -a
+  wick run -it -- sh
   wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
   wick run --put ./app:/srv/app -- /srv/app --version
   wick run --console --kernel vmlinux -- 'dmesg | tail -n 3'`,
@@ -64,21 +66,33 @@ could not be built, booted or reached.`,
 				o.Puts = append(o.Puts, put)
 			}
 			t.unwind.Store(int64(powerOffLimit))
-			o.Exec = flags.exec(args)
+			if flags.stdin && flags.tty && t.keyboard() == nil {
+				return usageError(errNoKeyboard)
+			}
+			if _, err := flags.command(nil, args); err != nil {
+				return err // before a machine is booted in vain
+			}
 			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && !console}
 			if console {
 				o.Console = t.stderr
 				o.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
 			}
-			r, err := machine.Run(cmd.Context(), o, ui)
+			var ended error
+			o.Use = func(ctx context.Context, c *client.Client) error {
+				ui.clear()
+				ui.live = false // the terminal is the command's now
+				ended = t.exec(ctx, c, &flags, args)
+				if _, lost := errors.AsType[*client.ConnError](ended); lost {
+					return ended // of which the machine may know the reason
+				}
+				return nil
+			}
+			err := machine.Run(cmd.Context(), o, ui)
 			ui.clear()
 			if err != nil {
 				return t.runFailed(cmd.Context(), err)
 			}
-			if err := t.pass(r); err != nil {
-				return err
-			}
-			return commandExit(r.ExitCode)
+			return ended
 		},
 	}
 	f := cmd.Flags()
@@ -114,9 +128,6 @@ func (t *tool) runFailed(ctx context.Context, err error) error {
 			fmt.Fprintln(t.stderr, line)
 		}
 		fmt.Fprintln(t.stderr, "---")
-	}
-	if _, ok := errors.AsType[*client.RequestError](err); ok {
-		return err
 	}
 	return &exitError{code: exitTransport, err: err}
 }

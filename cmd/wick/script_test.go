@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the golden transcripts. What they have besides testscript's own commands:
 //
-//	guest KIND PATH    start a guest at $WORK/PATH that can be reached as KIND says
+//	guest KIND PATH    start a guest at $WORK/PATH that can be reached as KIND says, by an agent that is older than the extension
+//	agent PATH         start the real agent at $WORK/PATH
 //	code N CMD...      run CMD, which must exit with N
 //	interrupt WHEN CMD...
 //	                   run CMD, send it SIGINT, and expect exit code 130 soon; WHEN is "frame" (a guest
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 //	fifo PATH [DATA]   make a FIFO, that gives DATA to who reads it
 //	size PATH N        make a file of N zeros
 func TestScripts(t *testing.T) {
+	binary := buildAgent(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -41,6 +43,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"agent": func(ts *testscript.TestScript, _ bool, args []string) {
+				stop, err := startAgent(binary, ts.MkAbs(args[0]))
+				ts.Check(err)
+				ts.Defer(stop)
+			},
 			"guest": startGuest, "code": code, "interrupt": interrupt, "fifo": fifo, "size": size,
 		},
 	})

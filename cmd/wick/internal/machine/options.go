@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,10 +18,10 @@ import (
 	"wick/framing/client"
 )
 
-// Options is a run: a machine, and a command in it. The zero value of a field is the usual choice, but for Exec's Command.
+// Options is a run: a machine, and what is done with it. The zero value of a field is the usual choice, but for Use.
 type Options struct {
-	// Exec is the command.
-	Exec client.Exec
+	// Use is what the machine is booted for. Its context is that of [Run], and its error becomes that of it.
+	Use func(context.Context, *client.Client) error
 	// Arch is the machine's architecture, by Go's name of it; the host's if "". One that is not the host's is emulated.
 	Arch string
 	// Init is the path of the vm-init to boot, that of [FindInit] if "".
@@ -38,7 +39,7 @@ type Options struct {
 	OverlayMiB int
 	// Tmpfs keeps what the guest writes in its memory; there is no overlay image then.
 	Tmpfs bool
-	// Puts are files to copy into the guest before the command runs.
+	// Puts are files to copy into the guest before Use is called.
 	Puts []Put
 	// Keep leaves the machine's directory: overlay image, console's log.
 	Keep bool

@@ -24,21 +24,21 @@ type BootError struct {
 func (e *BootError) Error() string { return "boot the machine: " + e.Err.Error() }
 func (e *BootError) Unwrap() error { return e.Err }
 
-// Run boots a machine, copies files into it, runs the command, powers it off and returns the command's result. When ctx ends the
+// Run boots a machine, copies files into it, has it used, and powers it off. When ctx ends the
 // machine is powered off, or killed if it is not up yet. Nothing of it is left when Run returns, unless Keep is set.
 //
 // The error is a [*BootError] if the machine did not come up, a [*vmm.BackendError] if there is nothing to run it with.
-func Run(ctx context.Context, o Options, ui UI) (result *client.Result, err error) {
+func Run(ctx context.Context, o Options, ui UI) error {
 	if err := o.complete(); err != nil {
-		return nil, err
+		return err
 	}
 	config, err := o.build(ctx, ui)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	dir, err := newDir()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		if o.Keep {
@@ -49,12 +49,12 @@ func Run(ctx context.Context, o Options, ui UI) (result *client.Result, err erro
 		dir.remove()
 	}()
 	if err := o.disks(ctx, dir, &config.Spec); err != nil {
-		return nil, err
+		return err
 	}
 	if o.Keep {
 		log, err := os.Create(dir.file("console.log"))
 		if err != nil {
-			return nil, fmt.Errorf("keep the console: %w", err)
+			return fmt.Errorf("keep the console: %w", err)
 		}
 		defer log.Close()
 		config.Console = both(log, o.Console)
@@ -131,21 +131,21 @@ func (o *Options) disks(ctx context.Context, dir *workDir, spec *vmm.Spec) error
 	return nil
 }
 
-func (o *Options) run(ctx context.Context, config Config, ui UI) (*client.Result, error) {
+func (o *Options) run(ctx context.Context, config Config, ui UI) error {
 	ui.Event(Event{Stage: Booting, Detail: config.Choice.Engine()})
 	began := time.Now()
 	m, err := Start(ctx, config)
 	if err != nil {
-		return nil, &BootError{Err: err}
+		return &BootError{Err: err}
 	}
 	defer m.Kill()
 	c, err := m.Dial(ctx, o.BootLimit)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.Close()
 	ui.Event(Event{Stage: Ready, Took: time.Since(began)})
-	result, err := o.use(ctx, c)
+	err = o.use(ctx, c)
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	} else if gone, ok := errors.AsType[*client.ConnError](err); ok {
@@ -159,17 +159,17 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) (*client.Result
 		// No error of the run: the command has run, or there is a better error already.
 		ui.Event(Event{Stage: Killed, Detail: down.Error()})
 	}
-	return result, err
+	return err
 }
 
 // use does what the machine was booted for.
-func (o *Options) use(ctx context.Context, c *client.Client) (*client.Result, error) {
+func (o *Options) use(ctx context.Context, c *client.Client) error {
 	for _, p := range o.Puts {
 		if err := put(ctx, c, p); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return c.Exec(ctx, o.Exec)
+	return o.Use(ctx, c)
 }
 
 // put copies a file. The guest gives new files the mode 0644; a program is made one again.

@@ -46,8 +46,19 @@ func (r *recorder) Event(e Event) {
 
 func (r *recorder) last() Event { return r.events[len(r.events)-1] }
 
+// command is a Use that runs one, and sets its result.
+func command(line string, result *client.Result) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, c *client.Client) error {
+		r, err := c.Exec(ctx, client.Exec{Command: line})
+		if err == nil {
+			*result = *r
+		}
+		return err
+	}
+}
+
 // options are those of a run that leaves its directories in a place of its own, which is returned.
-func options(t *testing.T, command string) (Options, string) {
+func options(t *testing.T) (Options, string) {
 	t.Helper()
 	init := vmInit(t)
 	dir, err := cache.Default()
@@ -56,7 +67,7 @@ func options(t *testing.T, command string) (Options, string) {
 	}
 	temp := shortTemp(t)
 	t.Setenv("TMPDIR", temp)
-	return Options{Exec: client.Exec{Command: command}, Init: init, Cache: dir, VMM: vmm.QEMU}, temp
+	return Options{Init: init, Cache: dir, VMM: vmm.QEMU}, temp
 }
 
 func left(t *testing.T, dir string) (names []string) {
@@ -76,10 +87,17 @@ func TestRun(t *testing.T) {
 	if err := errors.Join(os.WriteFile(prog, []byte("#!/bin/sh\necho prog runs\n"), 0o755), os.WriteFile(data, []byte("data\n"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	o, temp := options(t, "uname; /opt/prog; cat /opt/data; echo complaint >&2; exit 7")
+	o, temp := options(t)
+	line := "uname; /opt/prog; cat /opt/data; echo complaint >&2; exit 7"
 	o.Puts = []Put{{prog, "/opt/prog"}, {data, "/opt/data"}}
+	if os.Getenv("WICK_TEST_INIT") != "" {
+		line = strings.ReplaceAll(line, "/opt/", "/tmp/")
+		o.Puts = []Put{{prog, "/tmp/prog"}, {data, "/tmp/data"}}
+	}
+	var result client.Result
+	o.Use = command(line, &result)
 	ui := &recorder{}
-	result, err := Run(testContext(t), o, ui)
+	err := Run(testContext(t), o, ui)
 	machinetest.Need(t, err)
 	if result.ExitCode != 7 || string(result.Stdout) != "Linux\nprog runs\ndata\n" || string(result.Stderr) != "complaint\n" {
 		t.Errorf("result %d %q %q", result.ExitCode, result.Stdout, result.Stderr)
@@ -99,12 +117,13 @@ func TestRun(t *testing.T) {
 
 func TestRunInterrupted(t *testing.T) {
 	for _, stage := range []Stage{Booting, Ready} {
-		o, temp := options(t, "sleep 1000")
+		o, temp := options(t)
+		o.Use = command("sleep 1000", &client.Result{})
 		ctx, cancel := context.WithCancel(testContext(t))
 		// Interrupted as soon as the stage begins: while it boots, and with the command under way.
 		ui := &recorder{at: map[Stage]func(){stage: func() { time.AfterFunc(300*time.Millisecond, cancel) }}}
 		began := time.Now()
-		_, err := Run(ctx, o, ui)
+		err := Run(ctx, o, ui)
 		if !errors.Is(err, context.Canceled) {
 			machinetest.Need(t, err)
 			t.Errorf("stage %d: error %v, want that of the context", stage, err)
@@ -117,10 +136,11 @@ func TestRunInterrupted(t *testing.T) {
 }
 
 func TestRunKeeps(t *testing.T) {
-	o, temp := options(t, "true")
+	o, temp := options(t)
+	o.Use = command("true", &client.Result{})
 	o.Keep = true
 	ui := &recorder{}
-	_, err := Run(testContext(t), o, ui)
+	err := Run(testContext(t), o, ui)
 	machinetest.Need(t, err)
 	kept := ui.last()
 	if kept.Stage != Kept || filepath.Dir(kept.Detail) != temp {
@@ -138,7 +158,7 @@ func TestRunRefuses(t *testing.T) {
 	} {
 		o.Cache = cache.Dir(t.TempDir())
 		ui := &recorder{}
-		if _, err := Run(t.Context(), o, ui); err == nil || len(ui.events) != 0 {
+		if err := Run(t.Context(), o, ui); err == nil || len(ui.events) != 0 {
 			t.Errorf("%+v: error %v, events %v", o, err, ui.events)
 		}
 	}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A typist runs wick on a terminal of its own, and types.
+type typist struct {
+	t      *testing.T
+	master *os.File
+	slave  *os.File
+	before *unix.Termios
+	cmd    *exec.Cmd
+	seen   []byte // and not yet waited for
+	ended  chan error
+}
+
+// typing starts wick on a new terminal of that size.
+func typing(t *testing.T, socket string, rows, cols uint16, args ...string) *typist {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	p := &typist{t: t, master: master, ended: make(chan error, 1)}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		p.slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.slave.Close() })
+	p.resize(rows, cols)
+	p.before = p.termios()
+	p.cmd = exec.Command("wick", args...)
+	p.cmd.Env = append(os.Environ(), "WICK_TO=unix:"+socket, "TERM=vt100", "PS1=guest> ")
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = p.slave, p.slave, p.slave
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.ended <- p.cmd.Wait() }()
+	t.Cleanup(func() { p.cmd.Process.Kill() })
+	return p
+}
+
+func (p *typist) termios() *unix.Termios {
+	p.t.Helper()
+	state, err := unix.IoctlGetTermios(int(p.slave.Fd()), unix.TCGETS)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return state
+}
+
+func (p *typist) resize(rows, cols uint16) {
+	p.t.Helper()
+	if err := unix.IoctlSetWinsize(int(p.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *typist) keys(keys string) {
+	p.t.Helper()
+	if _, err := p.master.WriteString(keys); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// until reads what appears until the text has.
+func (p *typist) until(text string) {
+	p.t.Helper()
+	timer := time.AfterFunc(20*time.Second, func() { p.master.Close() })
+	defer timer.Stop()
+	for buf := make([]byte, 4096); ; {
+		if i := bytes.Index(p.seen, []byte(text)); i >= 0 {
+			p.seen = p.seen[i+len(text):]
+			return
+		}
+		n, err := p.master.Read(buf)
+		p.seen = append(p.seen, buf[:n]...)
+		if err != nil {
+			p.t.Fatalf("%v while waiting for %q; there is %q", err, text, p.seen)
+		}
+	}
+}
+
+// expectEnd expects wick to end with that code, and the terminal as it was.
+func (p *typist) expectEnd(code int) {
+	p.t.Helper()
+	select {
+	case err := <-p.ended:
+		got := 0
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			got = exit.ExitCode()
+			if status := exit.Sys().(syscall.WaitStatus); status.Signaled() {
+				got = 128 + int(status.Signal())
+			}
+		} else if err != nil {
+			p.t.Fatal(err)
+		}
+		if got != code {
+			p.t.Errorf("exit code %d, want %d", got, code)
+		}
+	case <-time.After(20 * time.Second):
+		p.t.Fatal("it does not end")
+	}
+	if after := p.termios(); !reflect.DeepEqual(after, p.before) {
+		p.t.Errorf("the terminal is %+v, and was %+v", after, p.before)
+	}
+}
+
+func agentSocket(t *testing.T) (socket string, stop func()) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "s")
+	stop, err := startAgent(buildAgent(t), socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return socket, stop
+}
+
+// TestTerminal is what somebody does who sits before it.
+func TestTerminal(t *testing.T) {
+	socket, _ := agentSocket(t)
+	p := typing(t, socket, 33, 77, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
+	p.until("guest> ")
+	if state := p.termios(); state.Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0 {
+		t.Errorf("the terminal is not raw: %+v", state)
+	}
+	p.keys("stty size; echo $TERM\r")
+	p.until("\r\n33 77\r\nvt100\r\n")
+	p.resize(11, 99)
+	p.keys("until [ \"$(stty size)\" = '11 99' ]; do :; done; echo it is\r")
+	p.until("\r\nit is\r\n")
+	p.keys("cat\r")
+	p.keys("mirror\r")
+	p.until("mirror\r\nmirror\r\n") // typed, and said by cat
+	p.keys("\x03")
+	p.until("^C")
+	p.until("guest> ")
+	p.keys("exit 7\r")
+	p.expectEnd(7)
+}
+
+// TestTerminalWaysOut all leave the terminal as it was.
+func TestTerminalWaysOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		out  func(p *typist, stopAgent func())
+		code int
+	}{
+		"TERM":            {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGTERM) }, 143},
+		"HUP":             {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGHUP) }, 129},
+		"INT from others": {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGINT) }, 130},
+		"QUIT":            {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGQUIT) }, 2},
+		"no agent":        {func(_ *typist, stop func()) { stop() }, 125},
+		"killed":          {func(p *typist, _ func()) { p.keys("kill -KILL $$\r") }, 137},
+	} {
+		t.Run(name, func(t *testing.T) {
+			socket, stop := agentSocket(t)
+			p := typing(t, socket, 24, 80, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
+			p.until("guest> ")
+			go func() { // nobody shall wait for somebody to read
+				for buf := make([]byte, 4096); ; {
+					if _, err := p.master.Read(buf); err != nil {
+						return
+					}
+				}
+			}()
+			test.out(p, stop)
+			p.expectEnd(test.code)
+		})
+	}
+}
+
+// TestTerminalStopped by another process is a shell's matter, and goes on as it was.
+func TestTerminalStopped(t *testing.T) {
+	socket, _ := agentSocket(t)
+	p := typing(t, socket, 24, 80, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
+	p.until("guest> ")
+	p.cmd.Process.Signal(syscall.SIGTSTP)
+	for !stopped(t, p.cmd.Process.Pid) {
+		time.Sleep(time.Millisecond)
+	}
+	if state := p.termios(); !reflect.DeepEqual(state, p.before) {
+		t.Errorf("while it is stopped the terminal is %+v", state)
+	}
+	p.resize(9, 90)
+	p.cmd.Process.Signal(syscall.SIGCONT)
+	p.keys("until [ \"$(stty size)\" = '9 90' ]; do :; done; echo it is\r")
+	p.until("\r\nit is\r\n")
+	p.keys("exit\r")
+	p.expectEnd(0)
+}
+
+func stopped(t *testing.T, pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(stat), ") T ")
+}
+
+// TestShell is left running, and had again.
+func TestShell(t *testing.T) {
+	socket, _ := agentSocket(t)
+	p := typing(t, socket, 24, 80, "shell", "--keep", "forever", "--env", "PS1=guest> ")
+	p.keys("echo shell is $0, home is $HOME, x=$((20+1))\r")
+	p.until("x=21\r\n")
+	p.keys("x=kept; echo $x\x10\x10$x\r") // one of the keys alone is a key like any other
+	p.keys("echo <$x>\x10\x11")
+	p.until("wick attach ")
+	p.until("\n")
+	p.expectEnd(0)
+	out, err := exec.Command("wick", "--to", "unix:"+socket, "ps").Output()
+	if err != nil || !strings.Contains(string(out), "alone t") {
+		t.Fatalf("%s, %v", out, err)
+	}
+	id := strings.Fields(strings.Split(string(out), "\n")[1])[0]
+	p = typing(t, socket, 24, 80, "attach", id[:6])
+	p.keys("\x15echo \"[$x]\"; exit 3\r") // behind what was typed and not sent
+	p.until("[kept]\r\n")
+	p.expectEnd(3)
+}
