@@ -127,10 +127,10 @@ func (a *Agent) open() (err error) {
 	}
 	a.reserve.fill()
 	a.oom.lower(a.log)
-	if a.cfg.Signals { // the process is the agent's alone
-		pinCode(a.log, a.loop.Scratch())
-	}
 	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
+	if a.cfg.Signals { // the process is the agent's alone
+		pinCode(a.log, a.loop.Scratch()) // last: what comes before it need not stay in memory
+	}
 	return nil
 }
 
