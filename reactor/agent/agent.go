@@ -114,6 +114,8 @@ func (a *Agent) open() (err error) {
 	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
 		return err
 	}
+	// The outputs of commands come and go, and a page of each is soon there again.
+	a.captures.Warm = 0
 	if a.null, err = openNull(); err != nil {
 		return err
 	}
