@@ -5,15 +5,18 @@ import "golang.org/x/sys/unix"
 const (
 	// BufferSize is the size of every buffer, in bytes. It is the most that a Firecracker vsock takes at a time, and a pipe holds.
 	BufferSize = 64 << 10
-	// warm is the number of free buffers that keep their memory; that of others goes back to the system.
+	// warm is what Pool.Warm is at first.
 	warm = 2
 )
 
 // Pool is a free list of buffers of [BufferSize] bytes in one mapping of a fixed size, outside the Go heap. Buffers are
 // owned by one party at a time. A pool costs no memory but that of the pages in use.
 type Pool struct {
+	// Warm is the number of free buffers that keep their memory; that of others goes back to the system. It may be set before the first Get.
+	Warm int
+
 	arena []byte
-	free  []uint32 // indexes, a stack; only the topmost, at most warm, are hot
+	free  []uint32 // indexes, a stack; only the topmost, at most Warm, are hot
 	state []bufferState
 }
 
@@ -33,7 +36,7 @@ func NewPool(n int) (*Pool, error) {
 	}
 	// One huge page would be more memory than all the rest of the process. It is only advice: a kernel without huge pages refuses it.
 	unix.Madvise(arena, unix.MADV_NOHUGEPAGE)
-	p := &Pool{arena: arena, free: make([]uint32, n), state: make([]bufferState, n)}
+	p := &Pool{Warm: warm, arena: arena, free: make([]uint32, n), state: make([]bufferState, n)}
 	for i := range p.free {
 		p.free[i] = uint32(n - 1 - i)
 	}
@@ -62,7 +65,7 @@ func (p *Pool) Put(b []byte) {
 	}
 	p.state[i] = hot
 	p.free = append(p.free, uint32(i))
-	if n := len(p.free) - 1 - warm; n >= 0 && p.state[p.free[n]] == hot {
+	if n := len(p.free) - 1 - p.Warm; n >= 0 && p.state[p.free[n]] == hot {
 		unix.Madvise(p.at(p.free[n]), unix.MADV_DONTNEED)
 		p.state[p.free[n]] = cold
 	}

@@ -121,3 +121,21 @@ func TestPoolMemory(t *testing.T) {
 		p.Put(again)
 	}
 }
+
+// A pool that is to keep nothing warm has no memory but that of the buffers in use.
+func TestPoolCold(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, 3)
+	p.Warm = 0
+	defer p.Close()
+	a, b := p.Get(), p.Get()
+	a[0], b[0], b[len(b)-1] = 1, 1, 1
+	p.Put(b)
+	if got := resident(t, p.arena); got != 1 {
+		t.Errorf("%d pages, want that of the buffer in use", got)
+	}
+	p.Put(a)
+	if got := resident(t, p.arena); got != 0 {
+		t.Errorf("%d pages after use", got)
+	}
+}

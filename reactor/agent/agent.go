@@ -135,6 +135,8 @@ func (a *Agent) open() (err error) {
 	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
 		return err
 	}
+	// The outputs of commands come and go, and a page of each is soon there again.
+	a.captures.Warm = 0
 	if a.holds, err = reactor.NewPool(holdBuffers*int(a.cfg.Limits.Kept) + int(a.cfg.Limits.Commands)); err != nil {
 		return err
 	}
@@ -151,13 +153,14 @@ func (a *Agent) open() (err error) {
 	}
 	a.reserve.fill()
 	a.oom.lower(a.log)
+	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
 	if a.cfg.Signals { // the process is the agent's alone
+		// Last: what comes before it need not stay in memory.
 		if err := pinCode(a.loop.Scratch()); err != nil {
 			a.unpinned = err.Error()
 			a.log.Info("code not pinned", "error", a.unpinned)
 		}
 	}
-	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
 	return nil
 }
 

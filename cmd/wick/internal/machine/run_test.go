@@ -90,10 +90,6 @@ func TestRun(t *testing.T) {
 	o, temp := options(t)
 	line := "uname; /opt/prog; cat /opt/data; echo complaint >&2; exit 7"
 	o.Puts = []Put{{prog, "/opt/prog"}, {data, "/opt/data"}}
-	if os.Getenv("WICK_TEST_INIT") != "" {
-		line = strings.ReplaceAll(line, "/opt/", "/tmp/")
-		o.Puts = []Put{{prog, "/tmp/prog"}, {data, "/tmp/data"}}
-	}
 	var result client.Result
 	o.Use = command(line, &result)
 	ui := &recorder{}
