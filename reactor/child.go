@@ -177,7 +177,7 @@ func (c *Child) Signal(sig unix.Signal) {
 	}
 }
 
-// SignalGroup: see Signal.
+// SignalGroup sends a signal to its process group, by the same rule.
 func (c *Child) SignalGroup(sig unix.Signal) {
 	if c.pid != 0 {
 		unix.Kill(-c.pid, sig)

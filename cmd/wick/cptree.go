@@ -61,7 +61,7 @@ func packTree(w io.Writer, dir string, note func(string)) error {
 			h.Name += "/"
 		}
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok && info.Mode().IsRegular() && stat.Nlink > 1 {
-			id := file{uint64(stat.Dev), stat.Ino}
+			id := file{stat.Dev, stat.Ino}
 			if first, seen := links[id]; seen {
 				h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, first
 			} else {
@@ -76,7 +76,7 @@ func packTree(w io.Writer, dir string, note func(string)) error {
 			return err
 		}
 		defer f.Close()
-		if _, err = io.CopyN(out, f, h.Size); err == io.EOF {
+		if _, err = io.CopyN(out, f, h.Size); errors.Is(err, io.EOF) {
 			err = &fs.PathError{Op: "read", Path: name, Err: errors.New("it shrank while it was read")}
 		}
 		return err
@@ -102,7 +102,7 @@ func unpackTree(r io.Reader, dir string, owners bool, note func(string)) error {
 	in := tar.NewReader(r)
 	for {
 		h, err := in.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return u.finishDirs()
 		}
 		if err == nil {

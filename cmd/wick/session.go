@@ -124,7 +124,7 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 		r, err := s.cmd.Wait(wait)
 		cause := context.Cause(wait)
 		cancel(nil)
-		if cause == errLeft {
+		if errors.Is(cause, errLeft) {
 			return nil, errLeft
 		}
 		if ctx.Err() != nil && r == nil {

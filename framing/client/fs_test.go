@@ -83,7 +83,7 @@ func TestFSReadsAsOS(t *testing.T) {
 		stat := want.Sys().(*syscall.Stat_t)
 		info := got.Sys().(*FileInfo)
 		if got.Mode() != want.Mode() || !got.IsDir() && got.Size() != want.Size() || !got.ModTime().Equal(want.ModTime()) ||
-			info.UID() != stat.Uid || info.GID() != stat.Gid || info.Inode() != stat.Ino || uint64(info.Links()) != uint64(stat.Nlink) {
+			info.UID() != stat.Uid || info.GID() != stat.Gid || info.Inode() != stat.Ino || int(info.Links()) != int(stat.Nlink) {
 			t.Errorf("%s: got %v, want %v", name, got, fs.FormatFileInfo(want))
 		}
 		switch {

@@ -163,7 +163,7 @@ func (a *Agent) settle() {
 	a.down = downSettled
 	a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
 	if c := a.power.conn; c != nil {
-		a.power.answer(0, err)
+		a.power.answer(err)
 		c.refused()
 	}
 	a.stepDown()

@@ -74,13 +74,13 @@ func (w *waiter) wait(c *conn, seq uint32) {
 	*w = waiter{c, seq}
 }
 
-func (w *waiter) answer(value uint64, err error) {
+func (w *waiter) answer(err error) {
 	c := w.conn
 	if c == nil {
 		return
 	}
 	w.conn = nil
-	c.doneLater(w.seq, value, err)
+	c.doneLater(w.seq, 0, err)
 	c.sent()
 }
 
@@ -134,7 +134,7 @@ func (c *conn) thaw(p *framing.Part) error {
 	default:
 		f.thaw.wait(c, p.Seq)
 		if err := f.undo(); err != nil {
-			f.thaw.answer(0, err)
+			f.thaw.answer(err)
 		}
 	}
 	return nil
@@ -193,12 +193,12 @@ func (f *freezer) Ready(reactor.Events) {
 	}
 	f.state = frozen
 	if f.calledOff || f.agent.down != downNot {
-		f.freeze.answer(0, errCalledOff)
+		f.freeze.answer(errCalledOff)
 		f.undo()
 		return
 	}
 	f.agent.log.Info("file system frozen", "for", num(f.after.Milliseconds())+"ms")
-	f.freeze.answer(0, nil)
+	f.freeze.answer(nil)
 }
 
 // Exited implements [reactor.ChildHandler].
@@ -215,9 +215,9 @@ func (f *freezer) Exited(status unix.WaitStatus) {
 			errno = unix.ETIMEDOUT
 		}
 		f.undo()
-		f.freeze.answer(0, opError("freeze", "", errno))
+		f.freeze.answer(opError("freeze", "", errno))
 	}
-	f.thaw.answer(0, nil)
+	f.thaw.answer(nil)
 }
 
 // undo thaws, and goes on with what waited for that. It writes one block of the disk, the superblock; if that fails it is frozen still. Who asked
@@ -235,7 +235,7 @@ func (f *freezer) undo() error {
 	if f.child.Running() {
 		f.child.SignalGroup(unix.SIGKILL)
 	} else {
-		f.thaw.answer(0, nil)
+		f.thaw.answer(nil)
 	}
 	captures, copies, stagings, files := f.captures, f.copies, f.stagings, f.files
 	f.captures, f.copies, f.stagings, f.files = nil, nil, nil, nil
