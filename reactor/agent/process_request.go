@@ -37,8 +37,10 @@ func (c *conn) attach(p *framing.Part) {
 	switch {
 	case s == nil:
 		c.done(p.Seq, 0, opError("attach", "process", unix.ESRCH))
-	case !s.out[0].holds(a.Output) || !s.out[1].holds(a.Errors):
-		c.done(p.Seq, 0, opError("attach", "process", unix.EINVAL))
+	case !s.out[0].holds(a.Output):
+		c.done(p.Seq, s.out[0].acked, &failure{unix.EINVAL, "attach process: offset of stdout is not held"})
+	case !s.out[1].holds(a.Errors):
+		c.done(p.Seq, s.out[1].acked, &failure{unix.ERANGE, "attach process: offset of stderr is not held"})
 	case c.mayOpen(p.Seq):
 		s.attach(c, p.Seq, &a)
 	}
