@@ -201,10 +201,10 @@ func (a *Agent) endSessions() error {
 	for len(a.sessions) > 0 {
 		a.sessions[0].forget()
 	}
-	a.down = downLast
-	if !a.sessionsRun() {
-		return nil
+	if a.cfg.Init || !a.sessionsRun() {
+		return nil // an init has killed everything
 	}
+	a.down = downLast
 	a.loop.Start(&a.downTime, killedGrace, (*downTimer)(a))
 	return a.loop.Run()
 }

@@ -18,6 +18,18 @@ func (a *Agent) childEnv(added framing.Env) []string {
 	return mergeEnv(a.env, nil, added)
 }
 
+// startEnv is the environment of a process that runs as somebody; nil, as above, if it is the agent's own.
+func (a *Agent) startEnv(who *account, req *framing.Start) []string {
+	switch {
+	case req.Only:
+		return mergeEnv(nil, nil, req.Env)
+	case !who.named:
+		return a.childEnv(req.Env)
+	}
+	a.garbage += envGarbage
+	return mergeEnv(a.env, who.env(), req.Env)
+}
+
 // mergeEnv is an environment with some of the agent's entries added, and then a host's.
 func mergeEnv(base, own []string, added framing.Env) []string {
 	most := len(base) + len(own) + added.Len()

@@ -38,9 +38,9 @@ func (c *conn) attach(p *framing.Part) {
 	case s == nil:
 		c.done(p.Seq, 0, opError("attach", "process", unix.ESRCH))
 	case !s.out[0].holds(a.Output):
-		c.done(p.Seq, s.out[0].acked, opError("attach", "process", unix.EINVAL))
+		c.done(p.Seq, s.out[0].acked, &failure{unix.EINVAL, "attach process: offset of stdout is not held"})
 	case !s.out[1].holds(a.Errors):
-		c.done(p.Seq, s.out[1].acked, opError("attach", "process", unix.ERANGE))
+		c.done(p.Seq, s.out[1].acked, &failure{unix.ERANGE, "attach process: offset of stderr is not held"})
 	case c.mayOpen(p.Seq):
 		s.attach(c, p.Seq, &a)
 	}

@@ -79,19 +79,14 @@ type figures struct {
 // figures reads cpu.stat, which is there whatever controllers are.
 func (g *cgroup) figures() (f figures) {
 	var buf [512]byte
-	n, err := readFile(g.name+"/cpu.stat", buf[:])
-	if err != nil {
-		return f
-	}
-	f.known = true
-	for line, rest, more := cut(string(buf[:n]), '\n'); more; line, rest, more = cut(rest, '\n') {
-		switch name, value, _ := cut(line, ' '); name {
+	f.known = readFigures(g.dir, "cpu.stat", buf[:], func(name string, value uint64) {
+		switch name {
 		case "user_usec":
-			f.user = parseLong(value)
+			f.user = value
 		case "system_usec":
-			f.system = parseLong(value)
+			f.system = value
 		}
-	}
+	}) == nil
 	return f
 }
 
@@ -107,7 +102,7 @@ func (g *cgroup) begin() (f figures) {
 	}
 	f = g.figures()
 	g.outOfMemory() // those of a command before are not counted again
-	fd, err := unix.Open(g.name+"/memory.peak", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(g.dir, "memory.peak", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err == nil {
 		if _, err = unix.Write(fd, []byte("0")); err == nil {
 			f.reset = fd
@@ -120,19 +115,16 @@ func (g *cgroup) begin() (f figures) {
 
 // peak is the most memory, in bytes, since begin; 0 if that is not known.
 func (f *figures) peak(g *cgroup) uint64 {
-	var buf [32]byte
-	n, err := 0, error(unix.ENOENT)
 	switch {
 	case f.reset != 0:
-		n, err = unix.Pread(f.reset, buf[:], 0)
+		var buf [32]byte
+		n, _ := unix.Pread(f.reset, buf[:], 0)
+		peak, _, _ := takeNumber(string(buf[:max(n, 0)]))
+		return peak
 	case f.fresh:
-		n, err = readFile(g.name+"/memory.peak", buf[:])
+		return g.number("memory.peak")
 	}
-	if err != nil {
-		return 0
-	}
-	text, _, _ := cut(string(buf[:n]), '\n')
-	return parseLong(text)
+	return 0
 }
 
 // close lets go of the descriptor.
@@ -146,12 +138,9 @@ func (f *figures) close() {
 // number reads a file of the cgroup that holds one; 0 if there is none.
 func (g *cgroup) number(file string) uint64 {
 	var buf [32]byte
-	n, err := readFile(g.name+"/"+file, buf[:])
-	if err != nil {
-		return 0
-	}
-	text, _, _ := cut(string(buf[:n]), '\n')
-	return parseLong(text)
+	n, _ := readFileAt(g.dir, file, buf[:])
+	number, _, _ := takeNumber(string(buf[:max(n, 0)]))
+	return number
 }
 
 // count is how many processes are in it.
@@ -162,7 +151,7 @@ func (g *cgroup) count() (n uint32) {
 
 // each calls f for each process in it, as far as they come within one look.
 func (g *cgroup) each(f func(pid int)) {
-	fd, err := unix.Open(g.name+"/cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(g.dir, "cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}

@@ -50,20 +50,26 @@ func (p *startPlan) decode(args []string) bool {
 		one, rest, more = cut(rest, ',')
 		resource, one, _ = cut(one, ':')
 		soft, hard, _ = cut(one, ':')
-		p.limits = append(p.limits, framing.Limit{Resource: uint8(parseLong(resource)), Soft: parseLong(soft), Hard: parseLong(hard)})
+		p.limits = append(p.limits, framing.Limit{Resource: uint8(planned(resource)), Soft: planned(soft), Hard: planned(hard)})
 	}
 	if args[1] != "" {
 		uid, rest, _ := cut(args[1], ':')
 		gid, groups, more := cut(rest, ':')
-		p.user = &reactor.User{UID: uint32(parseLong(uid)), GID: uint32(parseLong(gid))}
+		p.user = &reactor.User{UID: uint32(planned(uid)), GID: uint32(planned(gid))}
 		for more {
 			var group string
 			group, groups, more = cut(groups, ',')
-			p.user.Groups = append(p.user.Groups, uint32(parseLong(group)))
+			p.user.Groups = append(p.user.Groups, uint32(planned(group)))
 		}
 	}
 	p.dir, p.path, p.args = args[2], args[3], args[4:]
 	return true
+}
+
+// planned is a number of a plan.
+func planned(text string) uint64 {
+	n, _, _ := takeNumber(text)
+	return n
 }
 
 // RunStart does what StartCommand is for, if the program was started for that, and then never returns. It stands at the beginning of
@@ -73,6 +79,7 @@ func RunStart() {
 	if len(args) < 3 || args[1] != startArgument {
 		return
 	}
+	reactor.RestoreFileLimit()
 	runtime.LockOSThread() // who a thread is and where it stands is its own
 	var p startPlan
 	if !p.decode(args[2:]) {

@@ -86,11 +86,11 @@ func (s *session) begin(req *framing.Start) *startFailure {
 		return &startFailure{framing.StageUser, err}
 	}
 	spec := reactor.Command{Dir: string(req.Dir), User: acc.user, Terminal: req.Terminal}
-	base := a.env
-	if req.Only {
-		base, acc.named = nil, false
+	env := a.startEnv(&acc, req)
+	spec.Env = env
+	if env == nil {
+		env = a.env
 	}
-	spec.Env = mergeEnv(base, acc.env(), req.Env)
 	dir := unix.AT_FDCWD
 	if spec.Dir != "" {
 		if dir, err = unix.Open(spec.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
@@ -107,7 +107,7 @@ func (s *session) begin(req *framing.Start) *startFailure {
 		for word := range req.Args.All {
 			spec.Args = append(spec.Args, string(word))
 		}
-		spec.Path = findProgram(dir, spec.Args[0], &spec)
+		spec.Path = findProgram(dir, spec.Args[0], env, spec.User)
 	}
 	var child [3]int
 	if failure := s.openStreams(req, &child, acc.user); failure != nil {
@@ -184,11 +184,11 @@ const defaultPath = "/bin:/usr/bin"
 
 // findProgram is the file of a program's name: along the PATH of its environment if there is no slash in it. What is not found is
 // the name itself, which will fail to run.
-func findProgram(dir int, name string, spec *reactor.Command) string {
+func findProgram(dir int, name string, env []string, user *reactor.User) string {
 	if name == "" || lastSlash(name) >= 0 {
 		return name
 	}
-	path, ok := lookupIn(spec.Env, "PATH")
+	path, ok := lookupIn(env, "PATH")
 	if !ok {
 		path = defaultPath
 	}
@@ -200,7 +200,7 @@ func findProgram(dir int, name string, spec *reactor.Command) string {
 		}
 		file := where + "/" + name
 		var st unix.Stat_t
-		if unix.Fstatat(dir, file, &st, 0) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && mayExecute(&st, spec.User) {
+		if unix.Fstatat(dir, file, &st, 0) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && mayExecute(&st, user) {
 			return file
 		}
 	}

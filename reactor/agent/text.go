@@ -17,20 +17,6 @@ func cut(s string, sep byte) (before, after string, found bool) {
 	return s, "", false
 }
 
-// parseLong reads a decimal number of the kernel's; 0 if it is none.
-//
-//go:noinline
-func parseLong(s string) (n uint64) {
-	for i := range len(s) {
-		digit := s[i] - '0'
-		if digit > 9 {
-			return 0
-		}
-		n = n*10 + uint64(digit)
-	}
-	return n
-}
-
 // parseNumber reads a decimal number of 32 bits.
 //
 //go:noinline
