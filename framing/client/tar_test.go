@@ -166,9 +166,7 @@ func TestTarWriterFails(t *testing.T) {
 	if _, err := c.Ping(testContext(t)); err != nil {
 		t.Error(err)
 	}
-	if n := len(c.channels); n != 0 {
-		t.Errorf("%d channels are open", n)
-	}
+	noChannels(t, c)
 	if err := c.TarFrom(testContext(t), filepath.Join(dir, "missing"), io.Discard, TarOptions{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
