@@ -10,7 +10,7 @@ package budget
 const (
 	AgentBinary     = 1_710_000
 	InitBinary      = 1_870_000
-	ExtensionBinary = 250_000
+	ExtensionBinary = 300_000 // 18 % of the agent: more than the 15 % that it was meant to be
 )
 
 // An agent at a Unix socket, in kB and from /proc/PID/status. VmRSS is mostly the pages of the program's file that were ever needed.
@@ -18,7 +18,7 @@ const (
 	IdleRSS       = 1900
 	IdleAnon      = 780
 	WorkedRSS     = 3400 // after commands, large outputs and large files
-	ExtensionRSS  = 250  // what the extension's code and tables may add to VmRSS
+	ExtensionRSS  = 550  // what the extension's code and tables may add to VmRSS
 	ExtensionAnon = 60   // and to RssAnon
 	PeakGrowth    = 1023 // by how much the largest output or file may raise VmHWM
 	Threads       = 5    // main, the runtime's monitor, two for collections, one to come and go
