@@ -38,6 +38,7 @@ type Stream struct {
 	buffers *Pool
 	name    string
 
+	most    int    // of one read, in bytes; 0: as much as there is room for
 	in      []byte // pooled or nil; the input kept over
 	kept    int    // bytes of it
 	offer   bool   // in may hold what Input takes; it stopped because it was busy or paused
@@ -64,7 +65,7 @@ func (s *Stream) Open(l *Loop, fd int, name string, h StreamHandler) {
 	}
 	l.Attach(&s.Descriptor, fd, s)
 	s.handler, s.buffers, s.name = h, l.buffers, name
-	s.paused, s.ended, s.offer = false, false, false
+	s.paused, s.ended, s.offer, s.most = false, false, false, 0
 	s.Want(Read)
 }
 
@@ -117,6 +118,10 @@ func (s *Stream) Resume() {
 	s.paused = false
 	s.interest()
 }
+
+// ReadAtMost bounds the reads from now on to n bytes each; 0 is as much as there is room for. It is for a handler that gets on better if the
+// next input ends at a certain byte.
+func (s *Stream) ReadAtMost(n int) { s.most = n }
 
 // Space is room for n bytes, at most BufferSize-highWater, behind what is queued: append to it and give the result to Commit.
 // The stream must not be busy. If it is closed, what is written is lost.

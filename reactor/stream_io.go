@@ -8,7 +8,11 @@ func (s *Stream) read() {
 	if s.in != nil {
 		buf = s.in
 	}
-	n, err := recv(s.fd, buf[s.kept:])
+	room := buf[s.kept:]
+	if s.most > 0 {
+		room = room[:min(len(room), s.most)]
+	}
+	n, err := recv(s.fd, room)
 	switch judge(err) {
 	case fine:
 	case again, later:

@@ -3,6 +3,8 @@ package reactor
 import (
 	"bytes"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -367,4 +369,33 @@ func echo(t testing.TB, l *Loop) (far int) {
 		return n
 	}
 	return far
+}
+
+// A read that is bounded ends there, and what is behind comes with the next.
+func TestStreamReadAtMost(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 4)
+	ours, theirs := pair(t)
+	defer closeFD(t, theirs)
+	var sizes []int
+	h := &hand{}
+	h.input = func(b []byte) int {
+		sizes = append(sizes, len(b))
+		h.s.ReadAtMost(max(0, 7-3*len(sizes))) // 4, 1, then no bound
+		return len(b)
+	}
+	h.s.Open(l, ours, "far end", h)
+	h.s.ReadAtMost(7)
+	write(t, theirs, strings.Repeat("x", 100))
+	until(t, l, "all of it", func() bool {
+		n := 0
+		for _, size := range sizes {
+			n += size
+		}
+		return n == 100
+	})
+	if !slices.Equal(sizes, []int{7, 4, 1, 88}) {
+		t.Errorf("reads of %v", sizes)
+	}
+	h.s.Close()
 }
