@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func startAgent(binary, socket string) (stop func(), err error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	stop = func() {
+	stop = sync.OnceFunc(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
@@ -43,7 +44,7 @@ func startAgent(binary, socket string) (stop func(), err error) {
 			cmd.Process.Kill()
 			<-ended
 		}
-	}
+	})
 	for {
 		if _, err := os.Stat(socket); err == nil {
 			return stop, nil

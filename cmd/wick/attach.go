@@ -17,8 +17,9 @@ func (t *tool) attachCommand() *cobra.Command {
 		Use:   "attach [--no-stdin] ID",
 		Short: "Take over a command that is kept in the guest",
 		Long: `Take over a command that was started with --keep or --detach, be it that its connection
-was lost or that another has it, which then loses it. Output goes on with what nobody has
-got yet, and the exit code is the command's, even if it has ended meanwhile.
+was lost or that another has it, which then loses it. Output goes on behind what is known to have
+arrived, up to 64 KiB of it, and the exit code is the command's, even if it has ended
+meanwhile.
 
 ID is as wick exec --detach printed it and wick ps shows it, or as much of its beginning as
 is needed. A command on a terminal is left running again by Ctrl-P Ctrl-Q; any other by an

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ownerOf is whose a local file is.
@@ -173,7 +175,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		if err := u.root.Symlink(h.Linkname, name); err != nil {
 			return err
 		}
-		return u.own(h, name)
+		return errors.Join(u.own(h, name), u.linkTime(h, name))
 	case tar.TypeLink:
 		old, err := u.name(h, h.Linkname)
 		if err != nil {
@@ -190,6 +192,21 @@ func (u *unpacker) own(h *tar.Header, name string) error {
 		return nil
 	}
 	return u.root.Lchown(name, h.Uid, h.Gid)
+}
+
+// linkTime sets the time of a symbolic link itself, by its directory: a root has no way for that.
+func (u *unpacker) linkTime(h *tar.Header, name string) error {
+	dir, err := u.root.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	at := unix.NsecToTimespec(h.ModTime.UnixNano())
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, at}
+	if err := unix.UtimesNanoAt(int(dir.Fd()), filepath.Base(name), times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: name, Err: err}
+	}
+	return nil
 }
 
 // meta sets owner, mode and time.

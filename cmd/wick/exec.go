@@ -28,7 +28,8 @@ The exit code is the command's: 124 if it ran out of time, 128+N if signal N kil
 125 if the guest could not be reached or would not run it. If wick is interrupted, or
 the connection is lost, the command is killed, with all that it became. With --keep it
 outlives its connection for that time: wick attaches to it again by itself, and wick
-attach does from elsewhere. The keys Ctrl-P Ctrl-Q then leave it running.
+attach does from elsewhere. The keys Ctrl-P Ctrl-Q then leave it running. With --detach it
+is left at once; -i and -t then are for those that attach.
 
 An agent that is too old for that runs the command all the same, without the flags: its
 output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
@@ -67,7 +68,7 @@ func (t *tool) exec(ctx context.Context, c *client.Client, flags *sessionFlags, 
 	if err != nil {
 		return err
 	}
-	if flags.stdin && flags.tty && t.keyboard() == nil {
+	if flags.stdin && flags.tty && !flags.detach && t.keyboard() == nil {
 		return usageError(errNoKeyboard)
 	}
 	s := t.newSession(cmd, flags.stdin, flags.tty)

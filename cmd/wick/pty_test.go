@@ -19,6 +19,7 @@ import (
 // A typist runs wick on a terminal of its own, and types.
 type typist struct {
 	t      *testing.T
+	fd     int // of the master
 	master *os.File
 	slave  *os.File
 	before *unix.Termios
@@ -30,15 +31,17 @@ type typist struct {
 // typing starts wick on a new terminal of that size.
 func typing(t *testing.T, socket string, rows, cols uint16, args ...string) *typist {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	// Not blocking, so that it can be closed while somebody reads.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	master := os.NewFile(uintptr(fd), "ptmx")
 	t.Cleanup(func() { master.Close() })
-	p := &typist{t: t, master: master, ended: make(chan error, 1)}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	p := &typist{t: t, fd: fd, master: master, ended: make(chan error, 1)}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
 	}
 	if err == nil {
 		p.slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
@@ -72,7 +75,7 @@ func (p *typist) termios() *unix.Termios {
 
 func (p *typist) resize(rows, cols uint16) {
 	p.t.Helper()
-	if err := unix.IoctlSetWinsize(int(p.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}); err != nil {
+	if err := unix.IoctlSetWinsize(p.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -98,6 +101,18 @@ func (p *typist) until(text string) {
 		p.seen = append(p.seen, buf[:n]...)
 		if err != nil {
 			p.t.Fatalf("%v while waiting for %q; there is %q", err, text, p.seen)
+		}
+	}
+}
+
+// untilRaw waits until keys go to the guest.
+func (p *typist) untilRaw() {
+	p.t.Helper()
+	for p.termios().Lflag&unix.ICANON != 0 {
+		select {
+		case err := <-p.ended:
+			p.t.Fatalf("it has ended: %v", err)
+		case <-time.After(time.Millisecond):
 		}
 	}
 }
@@ -222,7 +237,8 @@ func stopped(t *testing.T, pid int) bool {
 // TestShell is left running, and had again.
 func TestShell(t *testing.T) {
 	socket, _ := agentSocket(t)
-	p := typing(t, socket, 24, 80, "shell", "--keep", "forever", "--env", "PS1=guest> ")
+	p := typing(t, socket, 24, 80, "shell", "--keep", "forever")
+	p.until(" ") // its prompt, whatever that is
 	p.keys("echo shell is $0, home is $HOME, x=$((20+1))\r")
 	p.until("x=21\r\n")
 	p.keys("x=kept; echo $x\x10\x10$x\r") // one of the keys alone is a key like any other
@@ -236,6 +252,7 @@ func TestShell(t *testing.T) {
 	}
 	id := strings.Fields(strings.Split(string(out), "\n")[1])[0]
 	p = typing(t, socket, 24, 80, "attach", id[:6])
+	p.untilRaw()
 	p.keys("\x15echo \"[$x]\"; exit 3\r") // behind what was typed and not sent
 	p.until("[kept]\r\n")
 	p.expectEnd(3)

@@ -66,7 +66,7 @@ built, booted or reached.`,
 				o.Puts = append(o.Puts, put)
 			}
 			t.unwind.Store(int64(powerOffLimit))
-			if flags.stdin && flags.tty && t.keyboard() == nil {
+			if flags.stdin && flags.tty && !flags.detach && t.keyboard() == nil {
 				return usageError(errNoKeyboard)
 			}
 			if _, err := flags.command(nil, args); err != nil {

@@ -88,19 +88,21 @@ func (s *session) run(ctx context.Context) error {
 			c.Close()
 		}
 	}()
-	if err := s.start(ctx); err != nil {
-		return startFailed(err)
-	}
+	// Before the command runs: what it says is no sooner there than what is typed is its own.
 	if err := s.raw(); err != nil {
 		return commandFailed(fmt.Errorf("put the terminal into raw mode: %w", err))
 	}
 	defer s.term.restore()
+	if err := s.start(ctx); err != nil {
+		return startFailed(err)
+	}
 	if s.term != nil {
 		s.term.follow(s.cmd.Resize)
 	}
 	r, err := s.wait(ctx)
 	s.term.restore()
 	if errors.Is(err, errLeft) {
+		s.cmd.Detach(ctx)
 		fmt.Fprintf(s.t.stderr, "\nwick: left it running: wick attach %016x\n", s.cmd.ID())
 		return nil
 	}
@@ -190,6 +192,15 @@ func startFailed(err error) error {
 
 // detach starts the command, prints its id and leaves it.
 func (s *session) detach(ctx context.Context) error {
+	// What is written to it is for those that attach to write.
+	if s.stdin {
+		if _, err := s.cmd.StdinPipe(); err != nil {
+			return commandFailed(err)
+		}
+	}
+	if s.tty {
+		s.cmd.Terminal = &defaultSize
+	}
 	// The command is not to end with us.
 	if err := s.cmd.Start(context.WithoutCancel(ctx)); err != nil {
 		return startFailed(err)

@@ -84,8 +84,6 @@ func (f *sessionFlags) command(c *client.Client, args []string) (*client.Cmd, er
 	switch cmd.Keep, err = parseKeep(f.keep); {
 	case err != nil:
 		return nil, usageError(err)
-	case f.detach && (f.stdin || f.tty):
-		return nil, usageError(errors.New("--detach leaves the command alone, so -i and -t mean nothing to it"))
 	case f.detach && cmd.Keep == 0:
 		cmd.Keep = client.KeepForEver
 	}

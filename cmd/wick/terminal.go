@@ -26,19 +26,23 @@ type terminal struct {
 // openTerminal puts the terminal behind f into raw mode. restore must be called, on every way out.
 func (t *tool) openTerminal(f *os.File) (*terminal, error) {
 	r := &terminal{file: f, signals: make(chan os.Signal, 8), done: make(chan struct{})}
+	t.terminal.Store(r) // for main, whatever ends the command
+	signal.Notify(r.signals, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGQUIT)
 	if err := r.raw(); err != nil {
+		r.restore()
 		return nil, err
 	}
-	t.terminal.Store(r) // for main, whatever ends the command
-	signal.Notify(r.signals, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGQUIT)
 	go r.watch()
 	return r, nil
 }
 
-// raw puts the terminal into raw mode.
+// raw puts the terminal into raw mode, unless it is.
 func (r *terminal) raw() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.state != nil {
+		return nil
+	}
 	state, err := term.MakeRaw(int(r.file.Fd()))
 	if err == nil {
 		r.state = state
@@ -108,9 +112,10 @@ func (r *terminal) handle(sig os.Signal) {
 	case syscall.SIGWINCH:
 		r.resized()
 	case syscall.SIGTSTP:
-		// The shell gets its terminal as it was, and we ours when we go on.
+		// The shell gets its terminal as it was, and we ours when we go on; the stop need not have come when Kill returns.
 		r.cook()
 		syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
+	case syscall.SIGCONT:
 		r.raw()
 		r.resized()
 	case syscall.SIGQUIT:

@@ -95,6 +95,18 @@ func (p *process) attach(ctx context.Context, c *Client, l *link) error {
 	return l.err
 }
 
+// Detach tells the guest what was handed on of the output of a process with Keep, so that whoever attaches next goes on behind it. It is for the moment
+// before the connection is closed: until it is the process goes on as it was.
+func (cmd *Cmd) Detach(ctx context.Context) {
+	if cmd.p == nil {
+		return
+	}
+	for _, b := range cmd.p.outputs() {
+		b.confirm()
+	}
+	cmd.p.current().c.flush(ctx)
+}
+
 // AttachOptions is what [Client.Attach] has to know of a process beside its id.
 type AttachOptions struct {
 	// Stdout and Stderr are how many bytes of each were received before. If the guest does not hold them any more, output goes on with the first

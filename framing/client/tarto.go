@@ -42,7 +42,7 @@ func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOption
 	if err := c.MkdirAll(ctx, real, 0o755); err != nil {
 		return err
 	}
-	t := &tarWriter{c: c, o: &o, dir: real, flags: o.flags(), work: newPipeline(ctx)}
+	t := &tarWriter{c: c, o: &o, dir: real, flags: o.flags(), work: newPipeline(ctx), had: map[string]bool{}}
 	in := tar.NewReader(r)
 	for {
 		h, err := in.Next()
@@ -69,6 +69,8 @@ type tarWriter struct {
 	flags []FileFlags
 	work  *pipeline
 	dirs  []*tar.Header // whose modes and times are set when all is in them
+	// had are the paths that entries had so far, with all above them; true is what is no directory.
+	had map[string]bool
 
 	telling sync.Mutex
 }
@@ -96,6 +98,11 @@ func (t *tarWriter) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	t.progress(h.Name, 0)
+	if t.depends(name, h.Typeflag != tar.TypeDir) {
+		if err := t.work.drained(); err != nil {
+			return err
+		}
+	}
 	switch h.Typeflag {
 	case tar.TypeDir:
 		t.dirs = append(t.dirs, h)
@@ -122,6 +129,19 @@ func (t *tarWriter) entry(h *tar.Header, content io.Reader) error {
 		return &TarError{h.Name, fmt.Sprintf("type %q cannot be made", h.Typeflag)}
 	}
 	return context.Cause(t.work.ctx)
+}
+
+// depends reports whether what an entry makes depends on what an earlier one does, so that it cannot be made beside it: they have the same path, or one
+// is above the other and no directory.
+func (t *tarWriter) depends(name string, leaf bool) bool {
+	had, there := t.had[name]
+	again := there && (leaf || had)
+	t.had[name] = leaf
+	for above := path.Dir(name); len(above) > len(t.dir); above = path.Dir(above) {
+		again = again || t.had[above]
+		t.had[above] = false // it is one now, or there is an error
+	}
+	return again
 }
 
 // file sends a file: a small one beside others, a large one at once.
