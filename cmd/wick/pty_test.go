@@ -234,6 +234,19 @@ func stopped(t *testing.T, pid int) bool {
 	return strings.Contains(string(stat), ") T ")
 }
 
+// TestDetachKeys are keys like any other, one without the other.
+func TestDetachKeys(t *testing.T) {
+	socket, _ := agentSocket(t)
+	p := typing(t, socket, 24, 80, "exec", "-it", "--keep", "1m", "--", "cat")
+	p.untilRaw()
+	p.keys("a\x10\x10b\r")
+	p.until("a\x10\x10b\r\n")
+	p.keys("\x10\x11")
+	p.until("wick attach ")
+	p.until("\n")
+	p.expectEnd(0)
+}
+
 // TestShell is left running, and had again.
 func TestShell(t *testing.T) {
 	socket, _ := agentSocket(t)
@@ -241,7 +254,8 @@ func TestShell(t *testing.T) {
 	p.until(" ") // its prompt, whatever that is
 	p.keys("echo shell is $0, home is $HOME, x=$((20+1))\r")
 	p.until("x=21\r\n")
-	p.keys("x=kept; echo $x\x10\x10$x\r") // one of the keys alone is a key like any other
+	p.keys("x=kept; echo $x$x\r")
+	p.until("keptkept\r\n")
 	p.keys("echo <$x>\x10\x11")
 	p.until("wick attach ")
 	p.until("\n")
