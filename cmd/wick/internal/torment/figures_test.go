@@ -11,6 +11,7 @@ import (
 // figures is what an agent holds.
 type figures struct {
 	rss, hwm int            // kB
+	file     int            // kB of rss that are pages of files: its code, as far as it was needed yet
 	open     map[string]int // descriptors by what they are, but for those of cgroups
 	cgroups  int            // cgroups that it has open
 	left     int            // directories of cgroups beside these
@@ -22,7 +23,7 @@ type figures struct {
 // lookScript shows what parseLook reads; %[1]s is the agent's pid, %[2]s the world's directory.
 const lookScript = `p=%[1]s
 echo self $$
-while read -r name value unit; do case $name in VmRSS:|VmHWM:) echo "$name $value";; esac; done </proc/$p/status
+while read -r name value unit; do case $name in VmRSS:|VmHWM:|RssFile:) echo "$name $value";; esac; done </proc/$p/status
 echo descriptors
 ls -l /proc/$p/fd
 echo processes
@@ -61,6 +62,8 @@ func parseLook(text, pid string) (f figures, err error) {
 				f.rss = n
 			case "VmHWM:":
 				f.hwm = n
+			case "RssFile:":
+				f.file = n
 			}
 		case "descriptors":
 			if _, to, ok := strings.Cut(line, " -> "); ok {

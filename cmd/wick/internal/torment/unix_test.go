@@ -40,7 +40,10 @@ func startAgent(t *testing.T, hostListens bool) *unixWay {
 	}
 	agent, err := agentProgram()
 	if err == nil {
+		// A child that another test forks meanwhile would have it open for writing, and it could not be run.
+		syscall.ForkLock.RLock()
 		err = os.WriteFile(filepath.Join(dir, "vsock-agent"), agent, 0o755)
+		syscall.ForkLock.RUnlock()
 	}
 	if err != nil {
 		t.Fatal(err)
