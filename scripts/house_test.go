@@ -82,26 +82,16 @@ func TestFormatted(t *testing.T) {
 // longest is how many lines a Go file may have: what is longer has more than one concern. A short one is fine if it has one.
 const longest = 450
 
-// longer are files that may be longer, with the reason.
-var longer = map[string]string{
-	"cmd/vsock-agent/run_test.go": "it is being taken apart",
-}
-
 func TestFileSizes(t *testing.T) {
 	goFiles(t, func(path string) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := bytes.Count(text, []byte("\n")); n > longest && longer[path] == "" {
+		if n := bytes.Count(text, []byte("\n")); n > longest {
 			t.Errorf("%s has %d lines, and no file may have more than %d: split it by its concerns", path, n, longest)
 		}
 	})
-	for path := range longer {
-		if _, err := os.Stat(path); err != nil {
-			t.Errorf("longer: %v", err)
-		}
-	}
 }
 
 // banned are packages that a guest's binary is not to have, with what each adds to a static, stripped one that has
