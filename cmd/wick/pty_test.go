@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -168,7 +169,8 @@ func TestTerminal(t *testing.T) {
 	p.until("\r\nit is\r\n")
 	p.keys("cat\r")
 	p.keys("mirror\r")
-	p.until("mirror\r\nmirror\r\n") // typed, and said by cat
+	p.until("mirror\r\n") // typed
+	p.until("mirror\r\n") // and said by cat
 	p.keys("\x03")
 	p.until("^C")
 	p.until("guest> ")
@@ -247,13 +249,26 @@ func TestDetachKeys(t *testing.T) {
 	p.expectEnd(0)
 }
 
-// TestShell is left running, and had again.
+// TestShell is whatever shell this machine gives to who runs the tests, in their home.
 func TestShell(t *testing.T) {
 	socket, _ := agentSocket(t)
-	p := typing(t, socket, 24, 80, "shell", "--keep", "forever")
+	me, err := user.LookupId(strconv.Itoa(os.Getuid()))
+	if err != nil {
+		t.Skip("the user of the tests must be in /etc/passwd")
+	}
+	p := typing(t, socket, 24, 80, "shell", "--env", "MARK=here")
 	p.until(" ") // its prompt, whatever that is
-	p.keys("echo shell is $0, home is $HOME, x=$((20+1))\r")
-	p.until("x=21\r\n")
+	p.keys("echo \"<$MARK $PWD>\"\r")
+	p.until("<here " + me.HomeDir + ">")
+	p.keys("exit 5\r")
+	p.expectEnd(5)
+}
+
+// TestDetach leaves a command running, and has it again.
+func TestDetach(t *testing.T) {
+	socket, _ := agentSocket(t)
+	p := typing(t, socket, 24, 80, "exec", "-it", "--keep", "forever", "--env", "PS1=guest> ", "--", "sh", "-i")
+	p.until("guest> ")
 	p.keys("x=kept; echo $x$x\r")
 	p.until("keptkept\r\n")
 	p.keys("echo <$x>\x10\x11")
