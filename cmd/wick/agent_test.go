@@ -11,23 +11,45 @@ import (
 	"time"
 )
 
-// buildAgent builds the real agent. WICK_AGENT names another one to be talked to instead.
-func buildAgent(t *testing.T) string {
-	t.Helper()
+// agentBinary builds the real agent, once. WICK_AGENT names another one to be talked to instead.
+var agentBinary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("WICK_AGENT"); path != "" {
-		return path
+		return path, nil
 	}
-	path := filepath.Join(t.TempDir(), "vsock-agent")
+	dir, err := os.MkdirTemp("", "agent-")
+	if err != nil {
+		return "", err
+	}
+	agentDir = dir
+	path := filepath.Join(dir, "vsock-agent")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "wick/cmd/vsock-agent")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		return "", fmt.Errorf("go build: %v\n%s", err, out)
 	}
-	return path
+	return path, nil
+})
+
+// agentDir is where it was built.
+var agentDir string
+
+// tests runs them, and takes away what they share.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int {
+	code := t.m.Run()
+	if agentDir != "" {
+		os.RemoveAll(agentDir)
+	}
+	return code
 }
 
 // startAgent starts the agent at a socket, and returns when that is there.
-func startAgent(binary, socket string) (stop func(), err error) {
+func startAgent(socket string) (stop func(), err error) {
+	binary, err := agentBinary()
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.Command(binary, "--unix-socket", socket, "--log-level", "error")
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -146,7 +146,7 @@ func (p *typist) expectEnd(code int) {
 func agentSocket(t *testing.T) (socket string, stop func()) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
-	stop, err := startAgent(buildAgent(t), socket)
+	stop, err := startAgent(socket)
 	if err != nil {
 		t.Fatal(err)
 	}

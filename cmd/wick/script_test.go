@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	version = "v1.2.3-test"
-	testscript.Main(m, map[string]func(){"wick": main})
+	testscript.Main(tests{m}, map[string]func(){"wick": main})
 }
 
 // TestScripts runs the golden transcripts. What they have besides testscript's own commands:
@@ -33,7 +33,6 @@ func TestMain(m *testing.M) {
 //	fifo PATH [DATA]   make a FIFO, that gives DATA to who reads it
 //	size PATH N        make a file of N zeros
 func TestScripts(t *testing.T) {
-	binary := buildAgent(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -44,7 +43,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"agent": func(ts *testscript.TestScript, _ bool, args []string) {
-				stop, err := startAgent(binary, ts.MkAbs(args[0]))
+				stop, err := startAgent(ts.MkAbs(args[0]))
 				ts.Check(err)
 				ts.Defer(stop)
 			},
