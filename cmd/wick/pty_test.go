@@ -165,8 +165,8 @@ func TestTerminal(t *testing.T) {
 	p.keys("stty size; echo $TERM\r")
 	p.until("\r\n33 77\r\nvt100\r\n")
 	p.resize(11, 99)
-	p.keys("until [ \"$(stty size)\" = '11 99' ]; do :; done; echo it is\r")
-	p.until("\r\nit is\r\n")
+	p.keys("until [ \"$(stty size)\" = '11 99' ]; do :; done; echo it\"\"is\r")
+	p.until("itis\r\n")
 	p.keys("cat\r")
 	p.keys("mirror\r")
 	p.until("mirror\r\n") // typed
@@ -222,8 +222,8 @@ func TestTerminalStopped(t *testing.T) {
 	}
 	p.resize(9, 90)
 	p.cmd.Process.Signal(syscall.SIGCONT)
-	p.keys("until [ \"$(stty size)\" = '9 90' ]; do :; done; echo it is\r")
-	p.until("\r\nit is\r\n")
+	p.keys("until [ \"$(stty size)\" = '9 90' ]; do :; done; echo it\"\"is\r")
+	p.until("itis\r\n")
 	p.keys("exit\r")
 	p.expectEnd(0)
 }
