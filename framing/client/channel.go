@@ -26,10 +26,13 @@ func (c *Client) receiver(seq uint32) receiver {
 // deliverTo hands f to the channel that it is about.
 func (c *Client) deliverTo(r receiver, f *frame) error {
 	last, err := r.receive(f)
+	if err != nil {
+		return err // the connection ends of it, and r hears of that
+	}
 	if last {
 		c.closeChannel(f.Seq)
 	}
-	return err
+	return nil
 }
 
 // openChannel sends the request of size bytes that encode appends. What it opens is r's from before it is sent, with the seq that prepare is

@@ -40,6 +40,7 @@ type link struct {
 	// exited or could not be started.
 	began, over chan struct{}
 	hasBegun    bool
+	ran         bool // it began with the process
 	isOver      bool
 	err         error
 	failed      *StartError
@@ -184,6 +185,7 @@ func (l *link) started(f *frame) error {
 		l.finish(&lostInputError{s.Taken})
 		return nil
 	}
+	l.ran = true
 	l.begin()
 	for _, b := range l.p.outputs() {
 		b.opened()

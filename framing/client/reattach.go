@@ -92,6 +92,9 @@ func (p *process) attach(ctx context.Context, c *Client, l *link) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if l.ran {
+		return nil // what has come since is for Wait
+	}
 	return l.err
 }
 

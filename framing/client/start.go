@@ -73,9 +73,10 @@ func (cmd *Cmd) awaitStart(ctx context.Context, l *link) error {
 		return fmt.Errorf("start %s: %w", p.name, ctx.Err())
 	}
 	p.mu.Lock()
-	failed, err := l.failed, l.err
+	failed, err, ran := l.failed, l.err, l.ran
 	p.mu.Unlock()
 	switch {
+	case ran: // what has come since is for Wait
 	case failed != nil:
 		return failed
 	case err != nil:
