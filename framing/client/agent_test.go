@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,10 +36,43 @@ var agentBinary = sync.OnceValues(func() (string, error) {
 var agentDir string
 
 func removeAgent() {
+	if stopExampleAgent != nil {
+		stopExampleAgent()
+	}
 	if agentDir != "" {
 		os.RemoveAll(agentDir)
 	}
 }
+
+// DialTestAgent is a connection to the real agent, for examples. The first starts it.
+func DialTestAgent(ctx context.Context) (*Client, error) {
+	addr, err := exampleAgent()
+	if err != nil {
+		return nil, err
+	}
+	return Dial(ctx, addr)
+}
+
+var exampleAgent = sync.OnceValues(func() (addr string, err error) {
+	binary, err := agentBinary()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "example-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "s")
+	cmd := exec.Command(binary, "--unix-socket", path)
+	stopExampleAgent = func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		os.RemoveAll(dir)
+	}
+	return "unix:" + path, cmd.Start()
+})
+
+var stopExampleAgent func()
 
 // An agentProcess is the real agent, as a process of this machine.
 type agentProcess struct {

@@ -31,10 +31,31 @@
 // A call whose context ends is forgotten and costs the connection nothing, with the one exception described at
 // [Client.WriteFile].
 //
+// # The extension
+//
+// An agent of today can do more than the first messages say: see framing/extension.md. The first call that needs it asks the guest (hello),
+// and [Client.Hello] shows the answer. An older agent, or one without the part in question, is an [*UnsupportedError], which is [errors.ErrUnsupported]; the
+// calls of the base protocol work as ever.
+//
+// [Client.Command] and [Client.ShellCommand] make a [Cmd], a process that can be talked to as with os/exec: streams, a terminal, signals, limits, and a
+// [Receipt] at the end. Its output costs this side no more memory than the window; a reader that is slow has the process wait, and nothing else. With
+// Keep it outlives the connection: [Cmd.Reattach] goes on where it stopped, and [Client.Attach] takes it over from elsewhere.
+//
+//	cmd := c.Command("tar", "-c", "/srv")
+//	cmd.Stdout = file
+//	receipt, err := cmd.Run(ctx)
+//
+// Files have the calls of package os ([Client.Stat], [Client.Open], [Client.Mkdir] and so on), [Client.WriteStream] for content of any length, [Client.FS] for what takes
+// an [fs.FS], and [Client.TarFrom] and [Client.TarTo] for trees. The flag [Safe] keeps symbolic links from being followed.
+//
+// Of the machine there are [Client.Stats], [Client.Processes] and [Client.WatchPressure]; [Client.Restore] for the moment after a snapshot was restored; [Client.Freeze] and
+// [Client.Thaw] for the one in which a disk is copied; and [Client.PowerOff], [Client.Reboot] and [Client.Halt].
+//
 // # Errors
 //
 // What the guest refused is a [*RemoteError], a file that it could not write a [*WriteFileError], a request that cannot be sent
-// at all a [*RequestError]. A connection that ended under a call is a [*ConnError], which wraps the cause: [io.EOF] if the
+// at all a [*RequestError]. Of the extension's calls what the guest could not do is an [*fs.PathError] or an [*OpError], both with a [syscall.Errno] that
+// errors.Is finds; a process that did not start is a [*StartError], one that did not do well an [*ExitError]. A connection that ended under a call is a [*ConnError], which wraps the cause: [io.EOF] if the
 // guest closed it, a [*ProtocolError] if it sent what is no frame, a [*RemoteError] with Seq 0 if it said why it left. After
 // [Client.Close] it is [ErrClosed].
 package client

@@ -161,9 +161,9 @@ func TestStartRefused(t *testing.T) {
 	if err := (<-run).err; !isType[*RemoteError](err) || !strings.HasPrefix(err.Error(), "start x: ") {
 		t.Errorf("got %v", err)
 	}
-	if len(c.channels) != 0 {
-		t.Errorf("%d channels are open", len(c.channels))
-	}
+	pong := background(func() (int, error) { noChannels(t, c); return 0, nil })
+	p.pong(first(p.expect(framing.TypePing)))
+	<-pong
 }
 
 // TestAttachGoesWhereItIsTold when the guest does not hold what this side knows of.

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"wick/framing/client"
+)
+
+func TestParseLimit(t *testing.T) {
+	for s, want := range map[string]client.Limit{
+		"nofile=10":             {Resource: syscall.RLIMIT_NOFILE, Soft: 10, Hard: 10},
+		"cpu=1:2":               {Resource: syscall.RLIMIT_CPU, Soft: 1, Hard: 2},
+		"core=0:unlimited":      {Resource: syscall.RLIMIT_CORE, Hard: math.MaxUint64},
+		"rttime=unlimited":      {Resource: 15, Soft: math.MaxUint64, Hard: math.MaxUint64},
+		"as=1000000:1000000000": {Resource: syscall.RLIMIT_AS, Soft: 1e6, Hard: 1e9},
+	} {
+		if got, err := parseLimit(s); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "nofile", "nofile=", "nofile=x", "nofile=2:1", "nofile=1:", "nofile=-1", "nosuch=1"} {
+		if got, err := parseLimit(s); err == nil {
+			t.Errorf("%q: got %+v", s, got)
+		}
+	}
+}
+
+func TestParseKeepAndSignal(t *testing.T) {
+	for s, want := range map[string]time.Duration{"": 0, "1m": time.Minute, "forever": client.KeepForEver} {
+		if got, err := parseKeep(s); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", s, got, err)
+		}
+	}
+	for s, want := range map[string]syscall.Signal{"TERM": 15, "sigkill": 9, "64": 64, "0": 0, "usr1": 10} {
+		if got, err := parseSignal(s); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "65", "-1", "NOSUCH"} {
+		if got, err := parseSignal(s); err == nil {
+			t.Errorf("%q: got %v", s, got)
+		}
+	}
+}
+
+// TestDetachReader passes on all keys but the two, however they come.
+func TestDetachReader(t *testing.T) {
+	for typed, want := range map[string]string{
+		"abc": "abc", "a\x10b": "a\x10b", "\x10\x10\x10x": "\x10\x10\x10x", "\x11\x10a": "\x11\x10a", "": "",
+	} {
+		for name, r := range map[string]io.Reader{"at once": strings.NewReader(typed), "one by one": iotest.OneByteReader(strings.NewReader(typed))} {
+			got, err := io.ReadAll(&detachReader{r: r, left: make(chan struct{})})
+			if err != nil || string(got) != want {
+				t.Errorf("%q, %s: got %q, %v", typed, name, got, err)
+			}
+		}
+	}
+	for _, one := range []bool{false, true} {
+		var r io.Reader = strings.NewReader("ab\x10\x11cd")
+		if one {
+			r = iotest.OneByteReader(r)
+		}
+		d := &detachReader{r: r, left: make(chan struct{})}
+		got := make([]byte, 0, 10)
+		for open := true; open; {
+			n, err := d.Read(got[len(got):cap(got)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = got[:len(got)+n]
+			select {
+			case <-d.left:
+				open = false
+			default:
+			}
+		}
+		if string(got) != "ab" {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+func TestPasswdEntry(t *testing.T) {
+	const passwd = "root:x:0:0:root:/root:/bin/bash\nbroken\nnobody:x:65534:65534::/none:/usr/sbin/nologin\nx:x:7:7:::\n"
+	for user, want := range map[string]guestUser{
+		"root": {"root", "/root", "/bin/bash"}, "0": {"root", "/root", "/bin/bash"}, "nobody": {"nobody", "/none", "/usr/sbin/nologin"},
+		"7": {"x", "", ""}, "8": {},
+	} {
+		if got := passwdEntry(passwd, user); got != want {
+			t.Errorf("%s: got %+v", user, got)
+		}
+	}
+}
+
+func TestShortForms(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1.0K", 1 << 20: "1.0M", 15 << 20: "15M", 999 << 20: "999M", 1 << 40: "1.0T"} {
+		if got := shortBytes(n); got != want {
+			t.Errorf("%d: got %s, want %s", n, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{0: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s", 2 * time.Hour: "2h00m", 72 * time.Hour: "3d"} {
+		if got := shortTime(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+	for mode, want := range map[fs.FileMode]string{
+		0o644: "-rw-r--r--", fs.ModeDir | fs.ModeSticky | 0o777: "drwxrwxrwt", fs.ModeSymlink | 0o777: "lrwxrwxrwx",
+		fs.ModeSetuid | 0o755: "-rwsr-xr-x", fs.ModeSetgid | 0o640: "-rw-r-S---", fs.ModeDevice | 0o660: "brw-rw----",
+		fs.ModeDevice | fs.ModeCharDevice | 0o600: "crw-------", fs.ModeNamedPipe: "p---------", fs.ModeSocket: "s---------",
+	} {
+		if got := modeString(mode); got != want {
+			t.Errorf("%v: got %s, want %s", mode, got, want)
+		}
+	}
+	if got := printable("a\x1b[31m\u009bb\u00fc"); got != "a?[31m?b\u00fc" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestPlace(t *testing.T) {
+	for _, test := range []struct {
+		source, target string
+		isDir          bool
+		want           string
+	}{
+		{"/a/f", "/b", false, "/b"}, {"/a/f", "/b", true, "/b/f"}, {"/a/d/", "/b", true, "/b/d"}, {"/a/d/.", "/b", true, "/b"}, {".", "/b", true, "/b"},
+		{"/", "/b", true, "/b"},
+	} {
+		if got := place(test.source, test.target, test.isDir); got != test.want {
+			t.Errorf("%+v: got %s", test, got)
+		}
+	}
+}
+
+// TestUnpackStaysInside whatever a guest sends.
+func TestUnpackStaysInside(t *testing.T) {
+	outside := t.TempDir()
+	for name, entries := range map[string][]tar.Header{
+		"dots":                {{Name: "a/../../x", Typeflag: tar.TypeReg}},
+		"a link out":          {{Name: "l", Typeflag: tar.TypeLink, Linkname: "../x"}},
+		"through a link":      {{Name: "s", Typeflag: tar.TypeSymlink, Linkname: outside}, {Name: "s/x", Typeflag: tar.TypeReg}},
+		"a directory through": {{Name: "s", Typeflag: tar.TypeSymlink, Linkname: outside}, {Name: "s/x/", Typeflag: tar.TypeDir}},
+		"a mode through":      {{Name: "s", Typeflag: tar.TypeSymlink, Linkname: outside}, {Name: "s/", Typeflag: tar.TypeDir, Mode: 0}},
+	} {
+		var archive bytes.Buffer
+		w := tar.NewWriter(&archive)
+		for _, h := range entries {
+			if err := w.WriteHeader(&h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Close()
+		if err := unpackTree(&archive, filepath.Join(t.TempDir(), "to"), false, func(string) {}); err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
+	}
+	if entries, _ := os.ReadDir(outside); len(entries) > 0 {
+		t.Errorf("outside there is %v", entries)
+	}
+	if i, err := os.Stat(outside); err != nil || i.Mode().Perm() == 0 {
+		t.Errorf("outside is %v, %v", i.Mode(), err)
+	}
+}
+
+// TestPackLeavesOut what no guest can be given, and says so.
+func TestPackLeavesOut(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600), os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	var notes []string
+	if err := packTree(&archive, dir, func(s string) { notes = append(notes, s) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "pipe") {
+		t.Errorf("notes %q", notes)
+	}
+	to := filepath.Join(t.TempDir(), "to")
+	if err := unpackTree(&archive, to, false, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(to, "f")); err != nil || string(b) != "x" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}

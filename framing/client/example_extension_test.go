@@ -1,0 +1,131 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"wick/framing/client"
+)
+
+// dialAgent reaches a guest that has the extension, as client.Dial does with its address.
+var dialAgent = client.DialTestAgent
+
+func ExampleClient_Command() {
+	ctx := context.Background()
+	c, err := dialAgent(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	cmd := c.Command("sh", "-c", "tr a-z A-Z; exit 3")
+	cmd.Stdin = strings.NewReader("hello\n")
+	cmd.Stdout = os.Stdout
+	cmd.Timeout = 5 * time.Second
+	receipt, err := cmd.Run(ctx)
+	fmt.Println(receipt.Code, err)
+	// Output:
+	// HELLO
+	// 3 exit status 3
+}
+
+// A process that is kept is had again on a new connection.
+func ExampleCmd_Reattach() {
+	ctx := context.Background()
+	c, err := dialAgent(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cmd := c.ShellCommand("read line; echo got $line")
+	cmd.Keep = time.Minute
+	cmd.Stdout = os.Stdout
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := cmd.Start(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	c.Close() // or it is lost
+	_, err = cmd.Wait(ctx)
+	fmt.Println(errors.Is(err, client.ErrClosed))
+
+	c, err = dialAgent(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	if err := cmd.Reattach(ctx, c); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Fprintln(in, "it")
+	_, err = cmd.Wait(ctx)
+	fmt.Println(err)
+	// Output:
+	// true
+	// got it
+	// <nil>
+}
+
+func ExampleClient_FS() {
+	ctx := context.Background()
+	c, err := dialAgent(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	status, err := fs.ReadFile(c.FS(ctx, "/proc/self"), "comm")
+	fmt.Printf("%s%v\n", status, err)
+	_, err = c.Stat(ctx, "/nosuch")
+	fmt.Println(errors.Is(err, fs.ErrNotExist), err)
+	// Output:
+	// vsock-agent
+	// <nil>
+	// true stat /nosuch: no such file or directory
+}
+
+func ExampleClient_WriteStream() {
+	ctx := context.Background()
+	c, err := dialAgent(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	name := fmt.Sprintf("/tmp/wick-example-%d/file", os.Getpid())
+	n, err := c.WriteStream(ctx, name, strings.NewReader("content\n"), client.WriteFileOptions{Mode: 0o600, Parents: true})
+	fmt.Println(n, err)
+	fmt.Println(c.RemoveAll(ctx, name[:len(name)-len("/file")]))
+	// Output:
+	// 8 <nil>
+	// <nil>
+}
+
+func ExampleClient_Stats() {
+	ctx := context.Background()
+	c, err := dialAgent(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	stats, err := c.Stats(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	total, available := stats.Memory()
+	fmt.Println(available <= total)
+	// Output: true
+}
