@@ -51,7 +51,7 @@ func startAgent(socket string) (stop func(), err error) {
 		return nil, err
 	}
 	cmd := exec.Command(binary, "--unix-socket", socket, "--log-level", "error")
-	cmd.Stderr = os.Stderr
+	cmd.Stderr, cmd.Dir = os.Stderr, filepath.Dir(socket)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
-// Command wick talks to the agent in a microVM: it runs commands there, writes files, and measures how quick it answers.
+// Command wick boots microVMs and talks to the agent in them: it runs commands and shells there, copies files both ways, shows what the
+// machine is doing, and has it frozen, restored or powered off.
 //
-// Run wick --help for what it can do. Exit codes: that of the command for exec; else 0, or 1 if the guest could not do what was
+// Run wick --help for what it can do. Exit codes: that of the command for exec, shell, attach and run; else 0, or 1 if the guest could not do what was
 // asked; 2 for a wrong command line; 124 for a command that ran out of time; 125 if the guest could not be reached, or was lost, or
 // would not run the command; 128+N after signal N.
 package main

@@ -63,8 +63,8 @@ func (t *tool) root() *cobra.Command {
 		Use:   "wick",
 		Short: "Run microVMs, and talk to the agent in them",
 		Long: `wick boots a microVM and runs a command in it, with wick run; and it talks to the
-agent in one that runs: it runs commands there, writes files, and measures how quick it
-answers.
+agent in one that runs: it runs commands and shells there, copies files both ways, shows
+what the machine is doing, and has it frozen, restored or powered off.
 
 For all but wick run the guest is named by --to or by $WICK_TO:
 
@@ -78,7 +78,8 @@ PORT is 1000 unless it is given. A guest that is not there yet is waited for, up
 --connect-timeout.`,
 		Example: `  export WICK_TO=firecracker:/run/vm7/v.sock
   wick exec -- uname -r
-  wick put app.tar /srv/app.tar`,
+  wick shell
+  wick cp ./app :/srv`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
