@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -28,8 +29,8 @@ func TestMain(m *testing.M) {
 //	agent PATH         start the real agent at $WORK/PATH
 //	code N CMD...      run CMD, which must exit with N
 //	interrupt WHEN CMD...
-//	                   run CMD, send it SIGINT, and expect exit code 130 soon; WHEN is "frame" (a guest
-//	                   got one), or the path of a socket (it is there) or of a FIFO (CMD opens it)
+//	                   run CMD, send it SIGINT, and expect exit code 130 soon; WHEN is got:MESSAGE (a
+//	                   guest got one), or the path of a socket (it is there) or of a FIFO (CMD opens it)
 //	fifo PATH [DATA]   make a FIFO, that gives DATA to who reads it
 //	size PATH N        make a file of N zeros
 func TestScripts(t *testing.T) {
@@ -126,8 +127,9 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 
 // await waits for what interrupt calls WHEN. What it returns is to be closed when the command has ended.
 func await(when, path string, frames <-chan framing.Header) io.Closer {
-	if when == "frame" {
-		<-frames
+	if message, ok := strings.CutPrefix(when, "got:"); ok {
+		for (<-frames).Type.String() != message {
+		}
 		return io.NopCloser(nil)
 	}
 	info, err := os.Stat(path)
