@@ -159,7 +159,8 @@ func tameStart(r *framing.Start) *framing.Start {
 	for word := range r.Args.All {
 		n += len(word)
 	}
-	command := append(harmless[:len(harmless)-1:len(harmless)-1], "yes", "cat; exit 4", "sleep 1000")
+	// What a signal leaves running must come to its end by itself.
+	command := append(harmless[:len(harmless)-1:len(harmless)-1], "exec yes", "cat; exit 4", "exec sleep 1000")
 	r.Shell, r.Args = true, words(command[n%len(command)])
 	r.ID = r.ID%50 + 1
 	r.TimeoutMS = 1 + r.TimeoutMS%30
