@@ -55,7 +55,7 @@ type Child struct {
 	loop    *Loop
 	handler ChildHandler
 	pid     int
-	usage   unix.Rusage
+	usage   Usage
 	retry   Timer // to watch the pidfd
 }
 
@@ -165,9 +165,14 @@ func (c *Child) PID() int { return c.pid }
 // Running reports whether the child has not been reaped yet.
 func (c *Child) Running() bool { return c.pid != 0 }
 
-// Usage is what the child, and those of its descendants that were waited for, had used when it was reaped. It is for
-// [ChildHandler.Exited] and later; zero if somebody else waited for it.
-func (c *Child) Usage() *unix.Rusage { return &c.usage }
+// Usage is what a process used, with those of its descendants that were waited for.
+type Usage struct {
+	User, System time.Duration
+	Peak         int64 // bytes of memory, of the one of them that had most
+}
+
+// Usage is what the child had used when it was reaped. It is for [ChildHandler.Exited] and later; zero if somebody else waited for it.
+func (c *Child) Usage() Usage { return c.usage }
 
 // Signal sends a signal to the child alone, and SignalGroup to its process group. Once the child is reaped they do nothing: the
 // number may name another by then.
@@ -217,7 +222,7 @@ func (l *Loop) reap(pid int) bool {
 		}
 		if c := l.child(got); c != nil {
 			l.children = slices.DeleteFunc(l.children, func(other *Child) bool { return other == c })
-			c.usage = usage
+			c.usage = Usage{time.Duration(usage.Utime.Nano()), time.Duration(usage.Stime.Nano()), int64(usage.Maxrss) << 10}
 			c.exited(status)
 		}
 		return true

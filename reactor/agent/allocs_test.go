@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"encoding/binary"
+	"io"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -56,5 +58,56 @@ func TestAllocs(t *testing.T) {
 		if allocs > x.allocs || bytes > x.bytes {
 			t.Errorf("%s costs %v allocations of %d bytes, more than %v of %d: see bench/budget", x.name, allocs, bytes, x.allocs, x.bytes)
 		}
+	}
+}
+
+// TestStreamAllocs has a process echo, with every frame about its streams in each round: an input, an output, credit both ways. Kept or not,
+// none of it leaves garbage. It is not parallel either.
+func TestStreamAllocs(t *testing.T) {
+	for _, keep := range []uint32{0, framing.KeepForEver} {
+		b := startBox(t)
+		h := b.extended()
+		p := h.start(2, framing.Start{Args: words("cat"), Stdin: true, KeepMS: keep, OutputCredit: 64 << 10})
+		p.next()
+		const size = 8 << 10 // as much as the guest grants anew at once
+		round := append(framing.AppendHeader(nil, framing.TypeInput, 2, size), make([]byte, size)...)
+		round = framing.AppendCredit(round, 2, framing.StreamOutput, size)
+		frame := make([]byte, 64<<10)
+		read := func(b []byte) {
+			if _, err := io.ReadFull(h, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		echo := func() {
+			h.send(round)
+			// Output comes in as many frames as cat makes of it, and the credit between any of them.
+			for output, granted := 0, 0; output < size || granted < size; {
+				read(frame[:framing.HeaderSize])
+				payload := frame[framing.HeaderSize : 4+binary.BigEndian.Uint32(frame)]
+				read(payload)
+				switch framing.Type(frame[4]) {
+				case framing.TypeOutput:
+					output += len(payload) - 1
+				case framing.TypeCredit:
+					granted += int(binary.BigEndian.Uint32(payload[1:]))
+				default:
+					t.Fatal(framing.Type(frame[4]))
+				}
+			}
+		}
+		for range 20 {
+			echo()
+		}
+		var before, after runtime.MemStats
+		const times = 500
+		runtime.ReadMemStats(&before)
+		for range times {
+			echo()
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.Mallocs - before.Mallocs; n > times/10 { // the runtime's own, and the test's
+			t.Errorf("keep %d: %d rounds of a stream cost %d allocations", keep, times, n)
+		}
+		h.Close()
 	}
 }

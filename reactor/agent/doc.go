@@ -10,6 +10,13 @@
 //	                                     ├─▶ extended ─▶ facts, stats, pressure, restore, freezer, power ──▶ done, figures
 //	                                     └─▶ pong, error
 //
+// A started process is a session: its outlets and its inlet move bytes between pipes, or a terminal, and the connection as credit allows, and
+// what an exec is too, a child in a cgroup with a deadline, is a process of the same type. A session that is kept has no connection at times:
+//
+//	conn.extended ─ start ─▶ session ─┬─ outlet ×2 ──▶ conn.queue ─ serveLine ──▶ output … close
+//	                                  ├─ inlet ◀── input, close
+//	                                  └─ process ── figures ──▶ exited
+//
 // The files of the extension share staging and target with write_file. Their channels belong to a connection, and a read's or list's output is
 // made a frame at a time, in turn with that of others:
 //

@@ -255,11 +255,12 @@ func (a *fuzzed) rest(t *testing.T) {
 	for {
 		var held string
 		a.do(func() {
-			held = fmt.Sprintf("%d connections, %d commands, %d running, %d commits, %d exits, %d buffers",
-				len(a.a.conns), len(a.a.commands), len(a.a.running), len(a.a.commits), len(a.a.exits), captureBuffers-a.a.captures.Free())
+			held = fmt.Sprintf("%d connections, %d commands, %d sessions, %d running, %d commits, %d exits, %d buffers",
+				len(a.a.conns), len(a.a.commands), len(a.a.sessions), len(a.a.running), len(a.a.commits), len(a.a.exits),
+				captureBuffers-a.a.captures.Free()+heldBuffers(a.a))
 		})
 		open := descriptorsNow()
-		if held == "1 connections, 0 commands, 0 running, 0 commits, 0 exits, 0 buffers" && open <= a.open {
+		if held == "1 connections, 0 commands, 0 sessions, 0 running, 0 commits, 0 exits, 0 buffers" && open <= a.open {
 			break
 		}
 		if time.Now().After(limit) {

@@ -127,8 +127,13 @@ func (b *box) quiet(conns int) {
 	b.until("nothing held", func(a *Agent) bool {
 		return len(a.conns) == conns && len(a.commands) == 0 && len(a.commits) == 0 && len(a.exits) == 0 &&
 			len(a.running) == 0 && a.captures.Free() == captureBuffers &&
-			len(a.sessions) == 0 && a.holds.Free() == holdBuffers*int(a.cfg.Limits.Kept)+int(a.cfg.Limits.Commands)
+			len(a.sessions) == 0 && heldBuffers(a) == 0
 	})
+}
+
+// heldBuffers is how many buffers processes hold.
+func heldBuffers(a *Agent) int {
+	return holdBuffers*int(a.cfg.Limits.Kept) + int(a.cfg.Limits.Commands) - a.holds.Free()
 }
 
 // stop ends the agent, which must leave nothing behind.

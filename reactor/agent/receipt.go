@@ -51,11 +51,8 @@ func (s *session) account(r *framing.Exited) {
 	} else if !killed {
 		r.Left = leftOf(s.pid)
 	}
-	if u := s.child.Usage(); s.exited {
-		r.UserUS = uint64(u.Utime.Sec)*1e6 + uint64(u.Utime.Usec)
-		r.SystemUS = uint64(u.Stime.Sec)*1e6 + uint64(u.Stime.Usec)
-		r.Peak = uint64(u.Maxrss) << 10
-	}
+	used := s.child.Usage()
+	r.UserUS, r.SystemUS, r.Peak = uint64(used.User.Microseconds()), uint64(used.System.Microseconds()), uint64(used.Peak)
 }
 
 // leftOf is how many processes are still in the group or the session of a process that has exited, or come of those that are.

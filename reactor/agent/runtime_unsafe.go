@@ -40,6 +40,7 @@ const garbageLimit = 96 << 10
 // What leaves garbage, and how much, in bytes; what does not stand here makes none worth mentioning.
 const (
 	commandGarbage = 1 << 10 // and a few copies of its payload
+	sessionGarbage = 2 << 10 // more, of a started process
 	envGarbage     = 4 << 10 // an environment of its own
 	connGarbage    = 2 << 10
 	fileGarbage    = 512

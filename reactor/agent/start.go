@@ -32,7 +32,7 @@ func (c *conn) start(seq uint32, payload []byte) {
 		c.replyError(seq, "too many kept processes (limit "+num(limit)+")")
 		return
 	}
-	a.collect(commandGarbage + 4*len(payload))
+	a.collect(commandGarbage + sessionGarbage + 4*len(payload))
 	c.heavy++
 	s := &session{process: process{agent: a, kind: framing.KindStart}, id: req.ID, keep: req.KeepMS, cap: req.Cap, terminal: req.Terminal}
 	if failure := s.begin(&req); failure != nil {

@@ -1,0 +1,160 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+)
+
+// TestSessionsLost ends a connection in every state of a process: nothing of it is left, whichever way its processes are known.
+func TestSessionsLost(t *testing.T) {
+	t.Parallel()
+	var limits framing.Limits
+	limits.Add(framing.Limit{Resource: unix.RLIMIT_CORE})
+	const busy = "sleep 1000 & setsid sleep 1000 & echo up; cat; sleep 1000"
+	states := []struct {
+		name  string
+		start framing.Start
+		after func(p *guestProcess)
+	}{
+		{"asked for", framing.Start{Args: words(busy)}, nil},
+		{"being limited", framing.Start{Args: words(busy), Limits: limits}, nil},
+		{"limited", framing.Start{Args: words(busy), Limits: limits}, func(p *guestProcess) { p.until(1, "up") }},
+		{"running", framing.Start{Args: words(busy)}, func(p *guestProcess) { p.until(1, "up") }},
+		{"on a terminal", framing.Start{Args: words(busy), Terminal: true, Stdin: true}, func(p *guestProcess) { p.until(1, "up") }},
+		{"input waits", framing.Start{Args: words("echo up; exec sleep 1000"), Stdin: true}, func(p *guestProcess) {
+			p.until(1, "up")
+			// A pipe takes two of these, and the third waits.
+			for i := range 3 {
+				p.send(append(framing.AppendHeader(nil, framing.TypeInput, p.seq, inputWindow), make([]byte, inputWindow)...))
+				if i < 2 {
+					p.next()
+				}
+			}
+			p.box.until("input waits", func(a *Agent) bool { return a.session(p.id).in.head < a.session(p.id).in.tail })
+		}},
+		{"flooding", framing.Start{Args: words("yes")}, func(p *guestProcess) { p.until(1, "y") }},
+		{"exited, output not taken", framing.Start{Args: words("echo up"), OutputCredit: 1}, func(p *guestProcess) {
+			p.box.until("exited", func(a *Agent) bool { return len(a.running) == 0 })
+		}},
+		{"killed", framing.Start{Args: words(busy)}, func(p *guestProcess) {
+			p.until(1, "up")
+			p.send(framing.AppendSignal(nil, 99, framing.Signal{ID: p.id, Signal: 9, Scope: framing.ScopeTree}))
+		}},
+	}
+	for _, state := range states {
+		for _, cgroup := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, by cgroup %v", state.name, cgroup), func(t *testing.T) {
+				t.Parallel()
+				b := startBox(t)
+				able := true
+				b.do(func(a *Agent) {
+					a.cfg.StartCommand = StartCommand
+					if able = a.contain.path != ""; !cgroup {
+						a.contain.close()
+					}
+				})
+				if cgroup && !able {
+					t.Skip("mount cgroup2 at /sys/fs/cgroup, and run as root")
+				}
+				h := b.extended()
+				s := state.start
+				s.Shell = true
+				if s.OutputCredit == 0 {
+					s.OutputCredit = plenty
+				}
+				s.ErrorsCredit = plenty
+				p := h.start(2, s)
+				if state.after != nil {
+					state.after(p)
+				}
+				h.Close()
+				b.quiet(0)
+				b.until("all dead", func(*Agent) bool { return len(b.processes()) == 0 })
+			})
+		}
+	}
+}
+
+// TestKeptDies has processes that are kept die with their time, and with the agent.
+func TestKeptDies(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.start()
+	h := b.extended()
+	for seq, keep := range []uint32{50, framing.KeepForEver} {
+		h.start(uint32(seq+2), framing.Start{Shell: true, Args: words("sleep 1000 & wait"), KeepMS: keep})
+	}
+	b.until("both run", func(a *Agent) bool { return len(a.running) == 2 })
+	h.Close()
+	b.until("one is left", func(a *Agent) bool { return len(a.sessions) == 1 && len(a.running) == 1 })
+	b.stop()
+	for end := time.Now().Add(patience); len(b.processes()) > 0; time.Sleep(time.Millisecond) { // what was killed may be about to die
+		if time.Now().After(end) {
+			t.Fatal("some live on")
+		}
+	}
+}
+
+// TestSessionPanic costs the process that it happens in, and not its connection.
+func TestSessionPanic(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	h := b.extended()
+	p := h.start(2, framing.Start{Args: words("cat"), Stdin: true, KeepMS: 1000})
+	p.next()
+	b.do(func(a *Agent) {
+		in := &a.sessions[0].in
+		in.head, in.tail = 5, 3 // which cannot be
+		in.pipe.Want(reactor.Write)
+	})
+	if text := h.want(framing.TypeError, 2); !bytes.Contains(text, []byte("internal error")) {
+		t.Errorf("%q", text)
+	}
+	h.ping(3)
+	b.quiet(1)
+}
+
+// TestTables reads tables of users that are as long as they like.
+func TestTables(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "group")
+	var members []string
+	for i := range 20_000 {
+		members = append(members, fmt.Sprintf("user%d", i))
+	}
+	text := "\n:::\nno colon\nlong:x:7:" + strings.Join(members, ",") + "\nempty:x:8:\n" + strings.Repeat("z", 100_000) + ":x:9:last"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var r tableReader
+	if err := r.open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	var lines []string
+	for r.more() {
+		name := r.text()
+		r.skip()
+		id, n, last := r.text(), 0, ""
+		for r.more() && !r.atEnd() {
+			last = r.item()
+			n++
+		}
+		r.endLine()
+		lines = append(lines, fmt.Sprintf("%.10s:%d:%s:%d:%s", name, len(name), id, n, last))
+	}
+	want := []string{":0::0:", ":0::0:", "no colon:8::0:", "long:4:7:20000:user19999", "empty:5:8:0:", fmt.Sprintf("zzzzzzzzzz:%d:9:1:last", unix.PathMax)}
+	if got := strings.Join(lines, "\n"); got != strings.Join(want, "\n") || r.err != nil {
+		t.Errorf("%s\n%v", got, r.err)
+	}
+}
