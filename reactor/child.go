@@ -222,7 +222,7 @@ func (l *Loop) reap(pid int) bool {
 		}
 		if c := l.child(got); c != nil {
 			l.children = slices.DeleteFunc(l.children, func(other *Child) bool { return other == c })
-			c.usage = Usage{time.Duration(usage.Utime.Nano()), time.Duration(usage.Stime.Nano()), int64(usage.Maxrss) << 10}
+			c.usage = Usage{time.Duration(usage.Utime.Nano()), time.Duration(usage.Stime.Nano()), usage.Maxrss << 10}
 			c.exited(status)
 		}
 		return true
