@@ -82,10 +82,12 @@ type DownError struct{ Err error }
 func (e *DownError) Error() string { return "power the machine off: " + e.Err.Error() + "; killed it" }
 func (e *DownError) Unwrap() error { return e.Err }
 
-// PowerOff has the guest go down in order, and kills it if that cannot be or has not happened when ctx ends.
+// PowerOff has the guest go down in order, and kills it if that cannot be or has not happened when ctx ends. A guest that went down and
+// says that its disk is not clean is an error too, which wraps its [*client.OpError].
 func (m *Machine) PowerOff(ctx context.Context, c *client.Client) error {
 	asked := m.askDown(ctx, c)
-	if asked != nil && !m.ended() {
+	unclean, ends := errors.AsType[*client.OpError](asked)
+	if asked != nil && !ends && !m.ended() {
 		m.Kill()
 		return &DownError{asked}
 	}
@@ -96,30 +98,36 @@ func (m *Machine) PowerOff(ctx context.Context, c *client.Client) error {
 		return &DownError{err}
 	case exit.Panic != "" || exit.Err != nil:
 		return fmt.Errorf("power the machine off: %v", exit)
+	case ends:
+		return fmt.Errorf("power the machine off: %w", unclean)
 	}
 	return nil
 }
 
-// askDown sends init a SIGTERM: the protocol has no message for it. The command is among the first to be killed on the way down, so it
-// may end well, or by a signal, or with the connection. Where there is no shell or no connection the keys may do.
+// askDown asks the guest for its end; an agent without a message for that is asked through a command. Where neither can be, or there is no
+// connection any more, the keys may do.
 func (m *Machine) askDown(ctx context.Context, c *client.Client) error {
-	select {
-	case <-c.Done():
-		if m.CtrlAltDel(ctx) == nil {
-			return nil
+	err := c.Err()
+	if err == nil {
+		if err = c.Reboot(ctx, 0); errors.Is(err, errors.ErrUnsupported) {
+			err = signalInit(ctx, c)
 		}
-		return c.Err()
-	default:
+		if _, gone := errors.AsType[*client.ConnError](err); gone {
+			return nil // with the machine
+		}
 	}
-	result, err := c.Exec(ctx, client.Exec{Command: "kill -TERM 1"})
-	if _, gone := errors.AsType[*client.ConnError](err); gone {
+	if _, answered := errors.AsType[*client.OpError](err); err != nil && !answered && m.CtrlAltDel(ctx) == nil {
 		return nil
 	}
+	return err
+}
+
+// signalInit sends init a SIGTERM. The command is among the first to be killed on the way down, so it may end well, or by a signal, or
+// with the connection.
+func signalInit(ctx context.Context, c *client.Client) error {
+	result, err := c.Exec(ctx, client.Exec{Command: "kill -TERM 1"})
 	if err == nil && result.ExitCode != 0 && result.ExitCode < 128 {
 		err = fmt.Errorf("kill -TERM 1 in the guest: exit code %d: %s", result.ExitCode, bytes.TrimSpace(result.Stderr))
-	}
-	if err != nil && m.CtrlAltDel(ctx) == nil {
-		return nil
 	}
 	return err
 }

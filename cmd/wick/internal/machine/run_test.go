@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/image"
 	"wick/cmd/wick/internal/machinetest"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing/client"
@@ -108,6 +109,32 @@ func TestRun(t *testing.T) {
 	}
 	if names := left(t, temp); len(names) != 0 {
 		t.Errorf("left %v", names)
+	}
+}
+
+// TestRunWithoutShell goes down in order where there is nothing but one program: a powered-off machine needs no shell, nor has it one to ask.
+func TestRunWithoutShell(t *testing.T) {
+	o, _ := options(t)
+	busybox, err := image.Busybox(testContext(t), o.Cache, runtime.GOARCH)
+	machinetest.Need(t, err)
+	program, err := os.ReadFile(busybox)
+	o.Rootfs = t.TempDir()
+	if err := errors.Join(err, os.WriteFile(o.Rootfs+"/cat", program, 0o755), os.WriteFile(o.Rootfs+"/name", []byte("mine"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	o.Use = func(ctx context.Context, c *client.Client) (err error) {
+		out, err = c.Command("/cat", "/name").Output(ctx)
+		return err
+	}
+	ui := &recorder{}
+	if err := Run(testContext(t), o, ui); err != nil || string(out) != "mine" {
+		t.Errorf("it says %q, %v", out, err)
+	}
+	for _, e := range ui.events {
+		if e.Stage == Killed {
+			t.Errorf("it did not go down in order: %s", e.Detail)
+		}
 	}
 }
 
