@@ -190,3 +190,37 @@ func TestPagesNameTranscripts(t *testing.T) {
 		t.Error("no page names a case")
 	}
 }
+
+// TestPagesNameCommands holds the commands of wick that a page names in its text, and their flags, against wick's own help.
+func TestPagesNameCommands(t *testing.T) {
+	t.Parallel()
+	wick := filepath.Join(t.TempDir(), "wick")
+	if out, err := shell("go", "build", "-o", wick, "./cmd/wick"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	named := 0
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, span := range regexp.MustCompile("`wick ([a-z]+)([^`\n]*)`").FindAllStringSubmatch(string(text), -1) {
+			named++
+			command := span[1]
+			help, err := shell(wick, command, "--help")
+			if err != nil || !strings.Contains(string(help), "wick "+command) {
+				t.Errorf("%s: there is no command %q (%v)", page, command, err)
+				continue
+			}
+			flags, _, _ := strings.Cut(span[2], " -- ")
+			for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(flags, -1) {
+				if !regexp.MustCompile(flag + `\b`).Match(help) {
+					t.Errorf("%s: wick %s has no flag %s", page, command, flag)
+				}
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no page names a command")
+	}
+}
