@@ -26,6 +26,7 @@ const (
 	IdleCPU       = 0    // CPU time, in microseconds, while nothing happens
 	InitRSS       = 2000 // process 1 of a machine with 128 MiB
 	InitAnon      = 780
+	InitWorkedRSS = 3000 // process 1 after some commands, extension and all
 	InitThreads   = 5
 )
 

@@ -143,7 +143,7 @@ func testFacts(t *testing.T, s *served) {
 	r.ask(framing.TypeStats, 1, "")
 	f := r.figures(1)
 	if f["memory.total"] < 64<<20 || f["memory.available"] == 0 || f["disk.total"] < 100<<20 || f["cpu.user"] == 0 || f["agent.rss"] == 0 ||
-		f["agent.rss"] > (budget.InitRSS+budget.ExtensionRSS)<<10 || f["agent.connections"] < 2 || f["uptime"] == 0 || f["processes"] == 0 {
+		f["agent.rss"] > budget.InitWorkedRSS<<10 || f["agent.connections"] < 2 || f["uptime"] == 0 || f["processes"] == 0 {
 		t.Errorf("stats: %v", f)
 	}
 	t.Logf("%d facts, %v", len(facts), f)
