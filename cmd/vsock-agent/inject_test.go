@@ -14,10 +14,8 @@ import (
 // inject CALLS:error=ERRNO has system calls of the agent fail, until the next inject; inject nothing ends that. It is strace's, which
 // stops the agent at each of its calls and not its commands.
 func (r *run) inject(what string) error {
-	if r.tracer != nil {
-		r.tracer.Process.Signal(syscall.SIGINT)
-		r.tracer.Wait()
-		r.tracer = nil
+	if err := r.endInject(); err != nil {
+		return err
 	}
 	if what == "nothing" {
 		return nil
@@ -57,4 +55,31 @@ func (r *run) inject(what string) error {
 		return fmt.Errorf("%w: %s", err, said.String())
 	}
 	return nil
+}
+
+// endInject has the tracer go. It makes a call fail by asking the kernel for one that there is not, and sets the error when that has failed: to
+// leave between the two would be an ENOSYS that nobody asked for. So it leaves while every thread of the agent sleeps, in a call that is none
+// of these: they return at once.
+func (r *run) endInject() error {
+	if r.tracer == nil {
+		return nil
+	}
+	tracer := r.tracer
+	r.tracer = nil
+	err := r.poll(func() error {
+		threads, err := filepath.Glob("/proc/" + r.vars["AGENT"] + "/task/*/status")
+		for _, thread := range threads {
+			status, err := os.ReadFile(thread)
+			if err == nil && !bytes.Contains(status, []byte("State:\tS")) {
+				err = errors.New("the agent does not come to rest")
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return err
+	})
+	tracer.Process.Signal(syscall.SIGINT)
+	tracer.Wait()
+	return err
 }
