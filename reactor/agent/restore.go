@@ -21,7 +21,11 @@ func (c *conn) restore(p *framing.Part) error {
 		return nil
 	}
 	a.restores.step() // the clock's jump is accounted for
-	a.restores.count(a.log, "by", "host")
+	if a.restores.untold {
+		a.restores.untold = false // the one that is counted
+	} else {
+		a.restores.count(a.log, "by", "host")
+	}
 	c.done(p.Seq, a.restores.epoch, nil)
 	return nil
 }
@@ -54,6 +58,8 @@ type restores struct {
 	first, last time.Duration
 	// suspected: all were, and there was nothing about the clock. It is looked at again when a connection opens.
 	suspected bool
+	// untold: the last time that all were reset was a restore that the agent saw, and the host has not told of it yet.
+	untold bool
 }
 
 const (
@@ -127,8 +133,9 @@ func (r *restores) judge(a *Agent) {
 	if host >= 0 {
 		s.wrong, _ = clockError(unix.FdToClockID(host))
 	}
-	r.suspected = !s.restored()
-	if s.restored() {
+	r.untold = s.restored()
+	r.suspected = !r.untold
+	if r.untold {
 		r.count(a.log, "by", "resets and clock", "clock", adjustClock(host, s.wrong))
 		r.step()
 	}

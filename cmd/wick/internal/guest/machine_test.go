@@ -26,6 +26,7 @@ func TestMachine(t *testing.T) {
 		{"restore", testRestore},
 		{"restore seen", testRestoreSeen},
 		{"pressure", testPressure},
+		{"receipts", testReceipts},
 		{"freeze", testFreeze},
 		{"power off", testPowerOff},
 	})
@@ -222,6 +223,15 @@ func testRestoreSeen(t *testing.T, s *served) {
 	reset("date -s @$(($(date +%s) + 3600))")
 	want("the device was reset, and the clock set", 1)
 	s.console.await(t, `restored from a snapshot by="resets and clock" clock=left`, 1)
+	r := s.extended(t)
+	for n := range uint64(2) { // the one that was seen, and one more
+		r.ask(framing.TypeRestore, 1, be(uint64(time.Now().UnixNano()))+text(""))
+		if got := r.wantDone(1, 0); got != before+n {
+			t.Errorf("the host tells of restore %d: epoch %d, want %d", n, got, before+n)
+		}
+	}
+	before++
+	r.conn.Close()
 
 	reset("")
 	want("the device was reset, and the clock let alone", 0)
