@@ -66,7 +66,8 @@ func (h *host) command(token string, watched bool) command {
 		c.timeout = 1 + r.IntN(s.timeout)
 		c.code, c.cut = 124, true
 	case 10:
-		c.text = fmt.Sprintf("(read x <%s/hold; echo late; echo late >&2) & echo %s; exit %d", h.w.dir, token, code)
+		// The token first: what begins on a lost connection may do so when the hold is being released.
+		c.text = fmt.Sprintf("echo %s; (read x <%s/hold; echo late; echo late >&2) & exit %d", token, h.w.dir, code)
 		if c.late = h.w.mayHold(); !c.late {
 			c.text = fmt.Sprintf("echo %s; exit %d", token, code)
 		}

@@ -98,6 +98,8 @@ func (f *figures) descriptor(to string) {
 	case strings.HasPrefix(to, "/sys/fs/cgroup"):
 		f.cgroups++
 		return
+	case strings.HasPrefix(to, "/dev/") && !strings.HasPrefix(to, "/dev/shm/"):
+		kind = "device" // the console of process 1 is of a /dev that is gone
 	case strings.Contains(to, "(deleted)"):
 		kind = "spool file"
 	case strings.HasPrefix(to, "anon_inode:"):

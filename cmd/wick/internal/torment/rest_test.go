@@ -63,6 +63,10 @@ func (w *world) release() (f figures, err error) {
 			return f, fmt.Errorf("the agent holds more than at first: %s", strings.Join(more, "; "))
 		}
 		time.Sleep(10 * time.Millisecond)
+		// A process_exit that broke off with a connection, of whose end the agent learned after this one's ready, is kept for the next ready.
+		if err := w.connect(); err != nil {
+			return f, err
+		}
 	}
 }
 
