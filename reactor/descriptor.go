@@ -13,6 +13,8 @@ const (
 	// Hangup waits for nothing but the far end's going away. Only for sockets: a pipe whose far end is gone would
 	// report it for ever.
 	Hangup
+	// Shutdown waits for the far end to shut down its writing side, or both (EPOLLRDHUP). Only for sockets.
+	Shutdown
 	// Exception waits for what poll(2) calls an exceptional condition, POLLPRI: a trigger of the kernel's pressure files, a change of
 	// /proc/mounts, urgent data of a socket.
 	Exception
@@ -28,6 +30,9 @@ const (
 	Writable
 	// HungUp: the far end is gone or the descriptor failed. Bytes that came before may still be there to read.
 	HungUp
+	// ShutDown: the far end writes no more. It may be gone: on a vsock connection with bytes unread and no room to write nothing else
+	// says so.
+	ShutDown
 	// Exceptional: there is an exceptional condition. Some are reported once and are over with that.
 	Exceptional
 	// Deaf: epoll could not take the descriptor's interest (out of memory, or of watches). No event will come; the handler should
@@ -211,6 +216,9 @@ func (d *Descriptor) tell() error {
 	}
 	if d.want&Write != 0 {
 		ev.Events |= unix.EPOLLOUT
+	}
+	if d.want&Shutdown != 0 {
+		ev.Events |= unix.EPOLLRDHUP
 	}
 	if d.want&Exception != 0 {
 		ev.Events |= unix.EPOLLPRI

@@ -103,6 +103,12 @@ func TestInterests(t *testing.T) {
 	step("data", Hangup, 0)
 	step("data", Read, Readable)
 	step("data", Read|Write, Readable|Writable)
+	step("data", Shutdown|Hangup, 0)
+	if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	step("shut down", Shutdown|Write, ShutDown|Writable)
+	step("shut down", Hangup, 0)
 	closeFD(t, far)
 	step("gone", 0, 0)
 	quiet(t, l)

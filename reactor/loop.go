@@ -168,6 +168,9 @@ func (l *Loop) dispatch(d *Descriptor, raw uint32) {
 	if raw&(unix.EPOLLOUT|over) != 0 && d.want&Write != 0 {
 		ev |= Writable
 	}
+	if raw&unix.EPOLLRDHUP != 0 && d.want&Shutdown != 0 {
+		ev |= ShutDown
+	}
 	if raw&unix.EPOLLPRI != 0 && d.want&Exception != 0 {
 		ev |= Exceptional
 	}

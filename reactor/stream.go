@@ -46,7 +46,9 @@ type Stream struct {
 	lent    bool   // Input is at work, perhaps on in: it stays its even if the stream is closed
 	paused  bool
 	ended   bool // nothing more to read
+	shut    bool // nothing more comes, and what did is still to be read
 	reoffer Timer
+	probing Timer // while shut and not read from
 
 	out        []byte // pooled or nil
 	head, tail int    // what of out is queued
@@ -65,7 +67,7 @@ func (s *Stream) Open(l *Loop, fd int, name string, h StreamHandler) {
 	}
 	l.Attach(&s.Descriptor, fd, s)
 	s.handler, s.buffers, s.name = h, l.buffers, name
-	s.paused, s.ended, s.offer, s.most = false, false, false, 0
+	s.paused, s.ended, s.shut, s.offer, s.most = false, false, false, false, 0
 	s.Want(Read)
 }
 
@@ -85,6 +87,9 @@ func (s *Stream) Ready(ev Events) {
 	case ev&HungUp != 0:
 		// Not reading, so this is the only way to learn of it.
 		s.fail("read", unix.ECONNRESET)
+	case ev&ShutDown != 0:
+		s.shut = true
+		s.probe()
 	}
 }
 
@@ -174,6 +179,7 @@ func (s *Stream) Close() {
 // drop releases everything, save a buffer that a handler is at work on; whoever called the handler releases that.
 func (s *Stream) drop() {
 	s.reoffer.Stop()
+	s.probing.Stop()
 	s.Descriptor.Close()
 	s.kept, s.offer, s.head, s.tail = 0, false, 0, 0
 	if !s.lent {

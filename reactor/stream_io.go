@@ -1,6 +1,10 @@
 package reactor
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // read takes what is there, at most one buffer.
 func (s *Stream) read() {
@@ -68,8 +72,28 @@ func (s *Stream) input(b []byte) int {
 	return s.handler.Input(b)
 }
 
-// Expired implements [TimerHandler]: what was left while the stream was busy is offered again.
-func (s *Stream) Expired(*Timer) {
+// probePause is how late it may be noticed that a far end is gone which had said before that it writes no more.
+const probePause = time.Second
+
+// probe asks whether the far end is still there, which wrote its last while it was not read from. A send of nothing tells: on a vsock connection that
+// is over it is EPIPE, though epoll says of it, for as long as there is something unread and no room to write, only that nothing more
+// comes. That it said before, so it is asked again and again.
+func (s *Stream) probe() {
+	_, err := send(s.fd, nil)
+	switch judge(err) {
+	case gone, broken:
+		s.fail("write", err)
+		return
+	}
+	s.interest()
+}
+
+// Expired implements [TimerHandler]: what was left while the stream was busy is offered again, or the far end is looked for again.
+func (s *Stream) Expired(t *Timer) {
+	if t == &s.probing {
+		s.probe()
+		return
+	}
 	if s.loop != nil && s.offer && !s.paused && !s.Busy() {
 		s.offer = false
 		s.take(s.in[:s.kept])
@@ -183,11 +207,15 @@ func (s *Stream) interest() {
 		return
 	}
 	var i Interest
+	deaf := false // to the far end's going away, but for a probe
 	switch {
 	case s.ended, s.paused, s.Busy():
 		// Nothing would be done with what is read.
 		if s.Idle() {
 			i |= Hangup
+		}
+		if deaf = s.shut && !s.ended; !s.shut && !s.ended {
+			i |= Shutdown
 		}
 	case s.offer:
 		// What is kept comes first, and may fill the buffer. A hang-up waits as long.
@@ -201,6 +229,11 @@ func (s *Stream) interest() {
 		i |= Write
 	}
 	s.Want(i)
+	if !deaf {
+		s.probing.Stop()
+	} else if !s.probing.Running() {
+		s.loop.Start(&s.probing, probePause, s)
+	}
 }
 
 // fail closes the stream and tells the handler why.

@@ -136,6 +136,62 @@ func TestStreamPausedLearnsOfTheEnd(t *testing.T) {
 	}
 }
 
+// A far end that writes no more while it is not read from is not gone: it is looked for now and then, and what it wrote is read later, up to its end.
+func TestStreamPausedAndHalfClosed(t *testing.T) {
+	t.Parallel()
+	for _, busy := range []bool{false, true} {
+		l := newLoop(t, 2)
+		h, far := open(t, l)
+		h.s.Pause()
+		write(t, far, "unread")
+		filler := 0
+		if busy {
+			filler = fill(t, h.s.FD())
+			h.say("still due")
+		}
+		if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
+			t.Fatal(err)
+		}
+		until(t, l, "a probe", h.s.probing.Running)
+		quiet(t, l)
+		h.s.probe() // as the timer does
+		if len(h.ends) > 0 || !h.s.probing.Running() {
+			t.Fatalf("ends %v", h.ends)
+		}
+		got := 0
+		h.s.Resume()
+		until(t, l, "the end", func() bool { got += len(drain(t, far)); return len(h.ends) == 1 && h.s.Idle() })
+		if got += len(drain(t, far)); h.ends[0] != nil || string(h.got) != "unread" || busy && got != filler+9 {
+			t.Errorf("ends %v, got %q, gave %d bytes", h.ends, h.got, got)
+		}
+		if h.s.probing.Running() {
+			t.Error("looked for after its end was read")
+		}
+		quiet(t, l)
+	}
+}
+
+// What is gone without a hang-up is found by a probe. Here our own writing side is shut, which is what the kernel says of a vsock connection that is over.
+func TestStreamProbe(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, far := open(t, l)
+	h.s.Pause()
+	write(t, far, "unread")
+	if err := unix.Shutdown(h.s.FD(), unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, l)
+	if len(h.ends) > 0 {
+		t.Fatalf("ends %v", h.ends)
+	}
+	h.s.probe()
+	if len(h.ends) != 1 || !errors.Is(h.ends[0], unix.EPIPE) || h.s.Descriptor.Open() || h.s.probing.Running() {
+		t.Errorf("ends %v", h.ends)
+	}
+	allFree(t, l)
+}
+
 // One byte at a time is input like any other, and what is not taken is given again with more behind it.
 func TestStreamOneByteAtATime(t *testing.T) {
 	t.Parallel()

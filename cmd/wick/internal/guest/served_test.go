@@ -42,6 +42,7 @@ func TestTrouble(t *testing.T) {
 		{"orphans", testOrphans},
 		{"signals", testSignals},
 		{"peer", testPeer},
+		{"abandoned", testAbandoned},
 		{"daemon", testDaemon},
 		{"out of memory", testOutOfMemory},
 		{"fork bomb", testForkBomb},
