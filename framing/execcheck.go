@@ -78,6 +78,8 @@ func (c *ExecChecker) Finish() error {
 }
 
 // fail keeps the first error.
+//
+//go:noinline
 func (c *ExecChecker) fail(reason string) {
 	if c.err == nil {
 		c.err = &PayloadError{c.typ, reason}

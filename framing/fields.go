@@ -3,13 +3,16 @@ package framing
 import "bytes"
 
 // fields takes the fields of a payload off its front, one after another. The first thing that is wrong is kept, and everything after it is
-// zero, so that a parser reads as the table that it follows and asks once, at its end.
+// zero, so that a parser reads as the table that it follows and asks once, at its end. What every parser and encoder calls is not inlined, which would
+// be 17 kB more, for nothing that is sent often: that is ping and the bytes of outputs and files.
 type fields struct {
 	b      []byte
 	reason string
 }
 
 // fail keeps the first reason.
+//
+//go:noinline
 func (f *fields) fail(reason string) {
 	if f.reason == "" {
 		f.reason = reason
@@ -18,6 +21,8 @@ func (f *fields) fail(reason string) {
 }
 
 // take takes n bytes.
+//
+//go:noinline
 func (f *fields) take(n int, reason string) []byte {
 	if n > len(f.b) {
 		f.fail(reason)
@@ -28,31 +33,20 @@ func (f *fields) take(n int, reason string) []byte {
 	return taken
 }
 
-func (f *fields) u8() uint8 {
-	if b := f.take(1, reasonShort); b != nil {
-		return b[0]
+// number takes a number of n bytes.
+//
+//go:noinline
+func (f *fields) number(n int) (v uint64) {
+	for _, c := range f.take(n, reasonShort) {
+		v = v<<8 | uint64(c)
 	}
-	return 0
+	return v
 }
 
-func (f *fields) u16() uint16 {
-	if b := f.take(2, reasonShort); b != nil {
-		return u16(b)
-	}
-	return 0
-}
-
-func (f *fields) u32() uint32 {
-	if b := f.take(4, reasonShort); b != nil {
-		return u32(b)
-	}
-	return 0
-}
-
-func (f *fields) u64() uint64 {
-	high := f.u32()
-	return uint64(high)<<32 | uint64(f.u32())
-}
+func (f *fields) u8() uint8   { return uint8(f.number(1)) }
+func (f *fields) u16() uint16 { return uint16(f.number(2)) }
+func (f *fields) u32() uint32 { return uint32(f.number(4)) }
+func (f *fields) u64() uint64 { return f.number(8) }
 
 // text8, text16 and text32 take a text with a count of so many bits.
 func (f *fields) text8() []byte  { return f.take(int(f.u8()), reasonCount) }
@@ -106,6 +100,8 @@ func (f *fields) since(was []byte) []byte {
 }
 
 // end is the error of the payload: nil if all of it was taken and nothing was wrong.
+//
+//go:noinline
 func (f *fields) end(t Type) error {
 	if f.reason == "" && len(f.b) > 0 {
 		f.reason = reasonLong
@@ -135,6 +131,7 @@ func appendText32[T string | []byte](dst []byte, text T) []byte {
 	return append(appendU32(dst, uint32(len(text))), text...)
 }
 
+//go:noinline
 func appendU64(dst []byte, v uint64) []byte {
 	return appendU32(appendU32(dst, uint32(v>>32)), uint32(v))
 }

@@ -2,6 +2,8 @@ package framing
 
 // AppendHeader appends the header of a frame whose payload of size bytes follows. A size beyond MaxPayload is the
 // caller's mistake and makes a frame at which the other side drops the connection.
+//
+//go:noinline
 func AppendHeader(dst []byte, t Type, seq uint32, size int) []byte {
 	length := uint32(MinLength + size)
 	return append(dst,

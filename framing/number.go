@@ -13,10 +13,12 @@ func u32(b []byte) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
+//go:noinline
 func appendU16(dst []byte, v uint16) []byte {
 	return append(dst, byte(v>>8), byte(v))
 }
 
+//go:noinline
 func appendU32(dst []byte, v uint32) []byte {
 	return append(dst, byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 }
