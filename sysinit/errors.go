@@ -52,7 +52,9 @@ func (e *StepError) Unwrap() error {
 	return e.Errno
 }
 
-// fault is a StepError that does not know its step yet; the runner of the table adds it.
+// fault is a StepError that does not know its step yet; the runner of the table adds it. Inlined in all steps it would be 7 kB.
+//
+//go:noinline
 func fault(op, object, target string, err error, hint string) error {
 	return &StepError{Op: op, Object: object, Target: target, Errno: errno(err), Hint: hint}
 }
