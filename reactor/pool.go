@@ -44,6 +44,8 @@ func NewPool(n int) (*Pool, error) {
 }
 
 // Get takes a buffer, of len and cap BufferSize and unknown contents; nil if all are in use.
+//
+//go:noinline
 func (p *Pool) Get() []byte {
 	n := len(p.free)
 	if n == 0 {
@@ -82,6 +84,7 @@ func (p *Pool) Close() {
 	unix.Munmap(p.arena)
 }
 
+//go:noinline
 func (p *Pool) at(i uint32) []byte {
 	return p.arena[i*BufferSize : (i+1)*BufferSize : (i+1)*BufferSize]
 }

@@ -38,6 +38,8 @@ func (l *Loop) Start(t *Timer, d time.Duration, h TimerHandler) {
 }
 
 // Stop makes the timer idle.
+//
+//go:noinline
 func (t *Timer) Stop() {
 	if t.loop != nil {
 		heap.Remove(&t.loop.timers, t.index)
