@@ -37,6 +37,8 @@ func (e Env) All(yield func(key, value []byte) bool) {
 }
 
 // cutText takes a text with its 32-bit count off the front of raw, which is known to hold it.
+//
+//go:noinline
 func cutText(raw []byte) (text, rest []byte) {
 	end := 4 + int(u32(raw))
 	return raw[4:end:end], raw[end:]

@@ -143,6 +143,8 @@ func begin(dst []byte, t Type, seq uint32) []byte { return AppendHeader(dst, t, 
 func FinishFrame(b []byte) []byte { return finish(b, 0) }
 
 // finish completes the frame that began at start.
+//
+//go:noinline
 func finish(frame []byte, start int) []byte {
 	length := uint32(len(frame) - start - 4)
 	frame[start], frame[start+1], frame[start+2], frame[start+3] = byte(length>>24), byte(length>>16), byte(length>>8), byte(length)

@@ -25,6 +25,8 @@ var epoch = time.Now()
 
 // Now is the time of CLOCK_MONOTONIC since the program started: setting the clock does not move it, and it stands while
 // the machine is paused. It is a Duration because a time.Time within a handler would link its 40 kB of calendar.
+//
+//go:noinline
 func Now() time.Duration { return time.Since(epoch) }
 
 // Start makes the timer due after d, at the earliest in the next turn; d is rounded up to a millisecond. A running

@@ -90,6 +90,7 @@ func (m *machine) timeline() {
 	m.log.Info("up", "kernel", micros(first.Start), "init", micros(last.Start+last.Took-first.Start))
 }
 
+//go:noinline
 func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) + "us" }
 
 // config is the agent's configuration in this machine.

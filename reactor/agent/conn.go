@@ -105,6 +105,8 @@ func (c *conn) sent() {
 }
 
 // replyLater answers at a time when the stream may be in the middle of something.
+//
+//go:noinline
 func (c *conn) replyLater(frame []byte) {
 	if c.state == connClosed {
 		return

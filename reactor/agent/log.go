@@ -45,9 +45,13 @@ func (l *Log) Enabled(level Level) bool { return level <= l.level }
 func (l *Log) Error(message string, pairs ...string) { l.write(LevelError, message, pairs) }
 
 // Warn: see Error.
+//
+//go:noinline
 func (l *Log) Warn(message string, pairs ...string) { l.write(LevelWarn, message, pairs) }
 
 // Info: see Error.
+//
+//go:noinline
 func (l *Log) Info(message string, pairs ...string) { l.write(LevelInfo, message, pairs) }
 
 // Debug: see Error.

@@ -50,6 +50,8 @@ const (
 )
 
 // collect counts garbage, and collects it when it is much.
+//
+//go:noinline
 func (a *Agent) collect(bytes int) {
 	if a.garbage += bytes; a.garbage >= garbageLimit {
 		a.garbage = 0

@@ -201,6 +201,7 @@ func (s *staging) discard(a *Agent) {
 	*s = staging{}
 }
 
+//go:noinline
 func wrapOp(op, object string, err error) error {
 	if err == nil {
 		return nil

@@ -40,6 +40,8 @@ func lastSlash(path string) int {
 }
 
 // num is a number as text.
+//
+//go:noinline
 func num[T ~int | ~int32 | ~uint32 | ~int64 | ~uint8](n T) string { return decimal(int64(n)) }
 
 // appendDecimal appends it.
@@ -75,4 +77,6 @@ func appendQuoted(b []byte, v string) []byte {
 }
 
 // clip bounds a text to n bytes.
+//
+//go:noinline
 func clip(text string, n int) string { return text[:min(len(text), n)] }
