@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,19 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// agents are what is measured, by name, with the command that builds each into the path that is added to it. The release's
-// settings are those of scripts/build.
+// agents are what is measured, by name, with the command that builds each into the file DEST. The naive one is built as the real one is.
 var agents = []struct {
 	name  string
 	build []string
 	args  []string
 }{
-	{"floor", []string{"cc", "-O2", "-static", "-Wno-unused-result", "floor/floor.c", "-o"}, nil},
-	{"wick", []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"}, []string{"--unix-socket"}},
-	{"naive", []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"}, nil},
+	{"floor", []string{"cc", "-O2", "-static", "-Wno-unused-result", "floor/floor.c", "-o", "DEST"}, nil},
+	{"wick", []string{"../scripts/build", "-o", "DEST", runtime.GOARCH, "wick/cmd/vsock-agent"}, []string{"--unix-socket"}},
+	{"naive", []string{"../scripts/build", "-o", "DEST", runtime.GOARCH, "wick/bench/naive"}, nil},
 }
-
-var packages = map[string]string{"wick": "wick/cmd/vsock-agent", "naive": "wick/bench/naive"}
 
 var dir = sync.OnceValue(func() string {
 	d, err := os.MkdirTemp("", "wick-bench-")
@@ -71,13 +70,9 @@ func start(b testing.TB, i int) *agent {
 	building.Lock()
 	defer building.Unlock()
 	if _, err := os.Stat(a.binary); err != nil {
-		args := append(spec.build[1:len(spec.build):len(spec.build)], a.binary)
-		if p := packages[spec.name]; p != "" {
-			args = append(args, p)
-		}
-		build := exec.Command(spec.build[0], args...)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=nogreenteagc")
-		if out, err := build.CombinedOutput(); err != nil {
+		args := slices.Clone(spec.build)
+		args[slices.Index(args, "DEST")] = a.binary
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			b.Skipf("%s cannot be built (apt-get install gcc libc6-dev): %v\n%s", spec.name, err, out)
 		}
 	}

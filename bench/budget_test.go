@@ -31,8 +31,8 @@ func TestBinaries(t *testing.T) {
 		most    float64
 	}{{"vsock-agent", budget.AgentBinary}, {"vm-init", budget.InitBinary}} {
 		binary := filepath.Join(t.TempDir(), x.command)
-		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version=0123456", "-o", binary, "wick/cmd/"+x.command)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOEXPERIMENT=nogreenteagc")
+		build := exec.Command("../scripts/build", "-o", binary, "amd64", "wick/cmd/"+x.command)
+		build.Env = append(os.Environ(), "VERSION=0123456")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}

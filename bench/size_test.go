@@ -45,9 +45,7 @@ func BenchmarkFootprint(b *testing.B) {
 func BenchmarkInit(b *testing.B) {
 	b.Run("agent=wick", func(b *testing.B) {
 		binary := filepath.Join(dir(), "vm-init")
-		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "wick/cmd/vm-init")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=nogreenteagc")
-		if out, err := build.CombinedOutput(); err != nil {
+		if out, err := exec.Command("../scripts/build", "-o", binary, "amd64", "wick/cmd/vm-init").CombinedOutput(); err != nil {
 			b.Fatalf("%v\n%s", err, out)
 		}
 		info, err := os.Stat(binary)

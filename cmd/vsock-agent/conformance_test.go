@@ -50,10 +50,8 @@ var agentBinary = sync.OnceValues(func() (string, error) {
 		return filepath.Abs(path)
 	}
 	path := filepath.Join(scratch, "vsock-agent")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %v\n%s", err, out)
+	if out, err := exec.Command("../../scripts/build", "-o", path, arch(), "wick/cmd/vsock-agent").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("scripts/build: %v\n%s", err, out)
 	}
 	if emulated() {
 		return emulate(path)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,10 +25,8 @@ var agentBinary = sync.OnceValues(func() (string, error) {
 	}
 	agentDir = dir
 	path := filepath.Join(dir, "vsock-agent")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "wick/cmd/vsock-agent")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %v\n%s", err, out)
+	if out, err := exec.Command("../../scripts/build", "-o", path, runtime.GOARCH, "wick/cmd/vsock-agent").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("scripts/build: %v\n%s", err, out)
 	}
 	return path, nil
 })

@@ -95,11 +95,15 @@ func Program(ctx context.Context, arch, pkg string) ([]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env GOMOD: %w", err)
+	}
 	path := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOEXPERIMENT=nogreenteagc")
+	cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(string(mod)), "scripts/build"), "-o", path, arch, pkg)
+	cmd.Env = append(os.Environ(), "VERSION=devel")
 	if said, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build %s: %w: %s", pkg, err, said)
+		return nil, fmt.Errorf("scripts/build %s: %w: %s", pkg, err, said)
 	}
 	return os.ReadFile(path)
 }
