@@ -16,7 +16,8 @@ type Pool struct {
 	Warm int
 
 	arena []byte
-	free  []uint32 // indexes, a stack; only the topmost, at most Warm, are hot
+	free  []uint32 // indexes of those that were used, a stack; only the topmost, at most Warm, are hot
+	fresh uint32   // those from here on were never used
 	state []bufferState
 }
 
@@ -36,23 +37,21 @@ func NewPool(n int) (*Pool, error) {
 	}
 	// One huge page would be more memory than all the rest of the process. It is only advice: a kernel without huge pages refuses it.
 	unix.Madvise(arena, unix.MADV_NOHUGEPAGE)
-	p := &Pool{Warm: warm, arena: arena, free: make([]uint32, n), state: make([]bufferState, n)}
-	for i := range p.free {
-		p.free[i] = uint32(n - 1 - i)
-	}
-	return p, nil
+	return &Pool{Warm: warm, arena: arena, free: make([]uint32, 0, n), state: make([]bufferState, n)}, nil
 }
 
 // Get takes a buffer, of len and cap BufferSize and unknown contents; nil if all are in use.
 //
 //go:noinline
 func (p *Pool) Get() []byte {
-	n := len(p.free)
-	if n == 0 {
+	i := p.fresh
+	if n := len(p.free); n > 0 {
+		i, p.free = p.free[n-1], p.free[:n-1]
+	} else if int(i) < len(p.state) {
+		p.fresh++
+	} else {
 		return nil
 	}
-	i := p.free[n-1]
-	p.free = p.free[:n-1]
 	p.state[i] = inUse
 	return p.at(i)
 }
@@ -74,11 +73,11 @@ func (p *Pool) Put(b []byte) {
 }
 
 // Free is the number of buffers that Get would give.
-func (p *Pool) Free() int { return len(p.free) }
+func (p *Pool) Free() int { return len(p.free) + len(p.state) - int(p.fresh) }
 
 // Close unmaps the arena. No buffer may be in use.
 func (p *Pool) Close() {
-	if len(p.free) != len(p.state) {
+	if p.Free() != len(p.state) {
 		panic("reactor: pool closed with buffers in use")
 	}
 	unix.Munmap(p.arena)

@@ -36,14 +36,16 @@ func (t *containment) claim(base string) error {
 }
 
 // removeLeftOver removes the directories in base that were left over, as far as no process is in them.
-func removeLeftOver(base string) {
+// buf is for reading.
+func removeLeftOver(base string, buf []byte) {
 	dir, err := openDir(base)
 	if err != nil {
 		return
 	}
 	defer unix.Close(dir)
 	removed := 0
-	eachEntry(dir, func(name string) {
+	half := len(buf) / 2
+	eachEntry(dir, buf[:half], func(name string) {
 		if removed == leftOverBatch || len(name) <= len(groupPrefix) || name[:len(groupPrefix)] != groupPrefix {
 			return
 		}
@@ -57,7 +59,7 @@ func removeLeftOver(base string) {
 		if err != nil {
 			return
 		}
-		eachEntry(lock, func(name string) {
+		eachEntry(lock, buf[half:], func(name string) {
 			if _, ok := parseNumber(name); ok {
 				unix.Unlinkat(lock, name, unix.AT_REMOVEDIR)
 			}
@@ -93,9 +95,8 @@ func openDir(path string) (int, error) {
 	return fd, wrapOp("open", path, err)
 }
 
-// eachEntry calls f with the name of everything in a directory.
-func eachEntry(dir int, f func(name string)) {
-	buf := make([]byte, 4<<10)
+// eachEntry calls f with the name of everything in a directory. buf is for reading.
+func eachEntry(dir int, buf []byte, f func(name string)) {
 	for {
 		n, err := unix.Getdents(dir, buf)
 		if err != nil || n <= 0 {

@@ -46,7 +46,7 @@ const (
 func (t *containment) open(log *Log, maxPids uint32, buf []byte) {
 	base, err := ownCgroup(buf)
 	if err == nil {
-		removeLeftOver(base)
+		removeLeftOver(base, buf)
 		err = t.claim(base)
 	}
 	by, processes := "process group and /proc", "unlimited"

@@ -1,6 +1,10 @@
 package agent
 
-import "golang.org/x/sys/unix"
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
 
 // pinCode keeps the pages of the program's own file that are in use from being evicted. A command that eats all memory first drives out
 // the page cache, and with it the code of everything that runs: without this the agent would read itself from
@@ -13,10 +17,14 @@ func pinCode(buf []byte) error {
 		return err
 	}
 	// The program's own mappings come first: "00400000-004b6000 r-xp 00000000 fe:00 1234   /sbin/vm-init".
-	text, program := string(buf[:n]), ""
-	for text != "" {
-		var line string
-		line, text, _ = cut(text, '\n')
+	program := ""
+	for text := buf[:n]; ; {
+		end := bytes.IndexByte(text, '\n')
+		if end < 0 {
+			return nil
+		}
+		line := string(text[:end])
+		text = text[end+1:]
 		_, name, found := cut(line, '/')
 		if !found || program != "" && name != program {
 			return nil
@@ -35,7 +43,6 @@ func pinCode(buf []byte) error {
 			return err
 		}
 	}
-	return nil
 }
 
 // parseRange reads "00400000-004b6000 ".

@@ -75,7 +75,7 @@ func processes() (procs []procStat) {
 		return nil
 	}
 	defer unix.Close(dir)
-	eachEntry(dir, func(name string) {
+	eachEntry(dir, make([]byte, kernelFile), func(name string) {
 		if pid, ok := parseNumber(name); ok {
 			if p, ok := readStat(dir, name); ok {
 				p.pid = int(pid)
