@@ -50,6 +50,7 @@ type Handler interface {
 //
 // What is called of it, of a timer and of a pool in many places is not inlined: it would be 22 kB more, of what is done once for a system call.
 type Descriptor struct {
+	_       incomparable
 	loop    *Loop
 	handler Handler
 	fd      int

@@ -14,11 +14,16 @@ type TimerHandler interface {
 
 // Timer is one timer on a loop, for [Loop.Start]. Embed it in what it belongs to. The zero Timer is idle.
 type Timer struct {
+	_       incomparable
 	loop    *Loop
 	handler TimerHandler
 	when    time.Duration
 	index   int // in the heap
 }
+
+// incomparable is in what nobody compares. For every type that has it within the compiler makes no function that does, which none would call:
+// the type's description alone keeps it.
+type incomparable [0]func()
 
 // epoch is what Now counts from.
 var epoch = time.Now()
