@@ -40,7 +40,7 @@ func TestBinaries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		within(t, x.command+", bytes", float64(info.Size()), x.most+budget.ExtensionBinary)
+		within(t, x.command+", bytes", float64(info.Size()), x.most)
 	}
 }
 
@@ -50,8 +50,8 @@ func TestMemory(t *testing.T) {
 		t.Skip("the budgets are for amd64")
 	}
 	a := start(t, wick)
-	within(t, "idle VmRSS, kB", a.status(t, "VmRSS"), budget.IdleRSS+budget.ExtensionRSS)
-	within(t, "idle RssAnon, kB", a.status(t, "RssAnon"), budget.IdleAnon+budget.ExtensionAnon)
+	within(t, "idle VmRSS, kB", a.status(t, "VmRSS"), budget.IdleRSS)
+	within(t, "idle RssAnon, kB", a.status(t, "RssAnon"), budget.IdleAnon)
 	h := dial(t, a)
 	h.ask(t, execFrame("true"), framing.TypeExecResult)
 	h.ask(t, fileFrame(1), framing.TypeWriteFileResult)
@@ -59,7 +59,7 @@ func TestMemory(t *testing.T) {
 	frame := fileFrame(large)
 	within(t, "growth by a large file, kB", a.peak(t, func() { h.ask(t, frame, framing.TypeWriteFileResult) }), budget.PeakGrowth)
 	work(t, h)
-	within(t, "VmRSS after work, kB", a.status(t, "VmRSS"), budget.WorkedRSS+budget.ExtensionRSS)
+	within(t, "VmRSS after work, kB", a.status(t, "VmRSS"), budget.WorkedRSS)
 	within(t, "threads", a.status(t, "Threads"), budget.Threads)
 }
 
