@@ -209,7 +209,7 @@ func (l *Loop) reap(pid int) bool {
 	var status unix.WaitStatus
 	var usage unix.Rusage
 	for {
-		got, err := unix.Wait4(pid, &status, unix.WNOHANG, &usage)
+		got, err := wait(pid, &status, &usage)
 		if err == unix.EINTR {
 			continue
 		}

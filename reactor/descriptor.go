@@ -179,7 +179,7 @@ func (d *Descriptor) leave(doomedFD int) {
 func (l *Loop) release() {
 	for _, x := range l.doomed {
 		if x.fd >= 0 {
-			unix.Close(x.fd)
+			shut(x.fd)
 		}
 		l.free = append(l.free, x.slot)
 	}

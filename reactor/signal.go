@@ -87,7 +87,7 @@ func (s *Signals) Ready(ev Events) {
 		return
 	}
 	var count [8]byte
-	unix.Read(s.fd, count[:]) // the counter goes to zero before the bits are taken: one set in between wakes us again
+	recv(s.fd, count[:]) // the counter goes to zero before the bits are taken: one set in between wakes us again
 	if set := takeSignals(); set != 0 {
 		s.handler.Signaled(set)
 	}

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of the data path, without the runtime's bookkeeping for calls that may block: on a non-blocking
-// descriptor they do not.
+// The calls of the data path and of commands, without the runtime's bookkeeping for calls that may block: on a non-blocking
+// descriptor they do not. With it the runtime's monitor thread would look for such calls every 20 us, as long as there are any.
 
 // recv is read(2).
 func recv(fd int, b []byte) (int, error) {
@@ -40,6 +40,20 @@ func accept(fd int) (int, Peer, error) {
 	}
 	return int(n), Peer{from.Cid, from.Port}, nil
 }
+
+// wait is wait4(2) with WNOHANG.
+func wait(pid int, status *unix.WaitStatus, usage *unix.Rusage) (int, error) {
+	var code int32
+	n, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(pid), uintptr(unsafe.Pointer(&code)), unix.WNOHANG, uintptr(unsafe.Pointer(usage)), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	*status = unix.WaitStatus(uint32(code))
+	return int(n), nil
+}
+
+// shut is close(2). The descriptor is gone even if that was interrupted.
+func shut(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
 // pollEvents is epoll_wait(2), blocking and unknown to the runtime: its preemption signal may end it with EINTR.
 func pollEvents(epfd int, events []unix.EpollEvent, milliseconds int) (int, error) {

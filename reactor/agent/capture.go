@@ -35,7 +35,7 @@ func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err 
 		return -1, opError("pipe", "command", err)
 	}
 	// Only our end: a command does not expect an output that is not ready.
-	unix.FcntlInt(uintptr(p[0]), unix.F_SETFL, unix.O_NONBLOCK)
+	setNonblock(p[0])
 	a.loop.Attach(&o.pipe, p[0], o)
 	o.pipe.Want(reactor.Read)
 	return p[1], nil
@@ -56,9 +56,9 @@ func (o *capture) Ready(ev reactor.Events) {
 			return
 		}
 	}
-	n, err := unix.Read(o.pipe.FD(), b)
+	n, err := read(o.pipe.FD(), b)
 	switch {
-	case err == unix.EINTR || err == unix.EAGAIN:
+	case err == unix.EAGAIN:
 	case err != nil || n == 0:
 		o.end()
 	case o.decided:

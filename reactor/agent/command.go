@@ -38,8 +38,8 @@ func (cmd *command) start(spec *reactor.Command) error {
 	}
 	spec.Files = [3]int{a.null, ends[0], ends[1]}
 	err := cmd.spawn(spec)
-	unix.Close(ends[0])
-	unix.Close(ends[1])
+	shut(ends[0])
+	shut(ends[1])
 	if err != nil {
 		cmd.release()
 		return err

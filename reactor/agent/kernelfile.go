@@ -19,12 +19,12 @@ func writeFile(path, text string) error {
 func readFile(path string, buf []byte) (int, error) { return readFileAt(unix.AT_FDCWD, path, buf) }
 
 func readFileAt(dir int, path string, buf []byte) (int, error) {
-	fd, err := unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, opError("open", path, err)
 	}
-	n, err := unix.Read(fd, buf)
-	unix.Close(fd)
+	n, err := read(fd, buf)
+	shut(fd)
 	return n, wrapOp("read", path, err)
 }
 

@@ -33,7 +33,7 @@ func (o *oomScore) lower(log *Log) {
 }
 
 func (o *oomScore) set(score string) bool {
-	_, err := unix.Pwrite(o.fd, []byte(score), 0)
+	_, err := pwrite(o.fd, []byte(score), 0)
 	return err == nil
 }
 

@@ -9,7 +9,7 @@ import (
 func openAt(dir int, path string, flags int, safe bool) (int, error) {
 	flags |= unix.O_CLOEXEC
 	if !safe {
-		return unix.Openat(dir, path, flags, 0)
+		return openat(dir, path, flags, 0)
 	}
 	return unix.Openat2(dir, path, &unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_SYMLINKS})
 }

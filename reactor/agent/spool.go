@@ -50,7 +50,7 @@ func (a *Agent) createTemp(dir int, prefix string) (fd int, name string, err err
 	for range 100 {
 		a.temp++
 		name = prefix + ".wick-" + num(unix.Getpid()) + "-" + num(a.temp)
-		fd, err = unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		fd, err = openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err != unix.EEXIST {
 			break
 		}
@@ -61,9 +61,8 @@ func (a *Agent) createTemp(dir int, prefix string) (fd int, name string, err err
 // writeAt writes all of b, unless there is an error before.
 func writeAt(fd int, b []byte, offset int64) (n int, err error) {
 	for n < len(b) {
-		m, err := unix.Pwrite(fd, b[n:], offset+int64(n))
+		m, err := pwrite(fd, b[n:], offset+int64(n))
 		switch {
-		case err == unix.EINTR:
 		case err != nil:
 			return n, err
 		case m == 0:

@@ -69,11 +69,11 @@ func (s *staging) place(t *target) error {
 
 // rename gives the staging file the target's name.
 func (s *staging) rename(t *target) (err error) {
+	flags := uintptr(0)
 	if t.exclusive {
-		err = unix.Renameat2(s.dir, s.name, s.dir, t.base, unix.RENAME_NOREPLACE)
-	} else {
-		err = unix.Renameat(s.dir, s.name, s.dir, t.base)
+		flags = unix.RENAME_NOREPLACE
 	}
+	err = renameIn(s.dir, s.name, t.base, flags)
 	if t.exclusive && err == unix.EINVAL {
 		// A file system that does not know the flag. A link never replaces anything either.
 		if err = unix.Linkat(s.dir, s.name, s.dir, t.base, 0); err == nil {
@@ -102,7 +102,7 @@ func (s *staging) turnToDir(t *target) error {
 // happened while the content came.
 func (s *staging) dress(t *target) error {
 	var old unix.Stat_t
-	err := unix.Fstatat(s.dir, t.base, &old, unix.AT_SYMLINK_NOFOLLOW)
+	err := fstatat(s.dir, t.base, &old, unix.AT_SYMLINK_NOFOLLOW)
 	if t.exists = err == nil; !t.exists {
 		return t.given.apply(s.fd, t.path, 0o644)
 	}
@@ -111,7 +111,7 @@ func (s *staging) dress(t *target) error {
 		return opError("rename", t.path, unix.EEXIST)
 	}
 	var own unix.Stat_t
-	if err := unix.Fstat(s.fd, &own); err != nil {
+	if err := fstat(s.fd, &own); err != nil {
 		return opError("fstat", t.path, err)
 	}
 	if own.Uid != old.Uid || own.Gid != old.Gid {
@@ -119,9 +119,9 @@ func (s *staging) dress(t *target) error {
 			return opError("fchown", t.path, err)
 		}
 	}
-	unix.Fremovexattr(s.fd, "system.posix_acl_access") // which it may have of the directory
+	fremovexattr(s.fd, "system.posix_acl_access") // which it may have of the directory
 	// After the owner, a change of which clears the set-user-ID bit.
-	if err := unix.Fchmod(s.fd, old.Mode&0o7777); err != nil {
+	if err := fchmod(s.fd, old.Mode&0o7777); err != nil {
 		return opError("fchmod", t.path, err)
 	}
 	if err := s.copyXattrs(t); err != nil {
@@ -143,7 +143,7 @@ func (g *attributes) apply(fd int, path string, mode uint32) error {
 	if g.moded {
 		mode = g.mode
 	}
-	return wrapOp("fchmod", path, unix.Fchmod(fd, mode&0o7777))
+	return wrapOp("fchmod", path, fchmod(fd, mode&0o7777))
 }
 
 // copyXattrs copies the extended attributes, and with them ACLs, capabilities and labels; xattr(7).
@@ -152,7 +152,7 @@ func (s *staging) copyXattrs(t *target) error {
 	if t.safe {
 		path = throughProc(s.dir) + "/" + t.base
 	}
-	size, err := unix.Llistxattr(path, nil)
+	size, err := listxattrSize(path)
 	if err == unix.ENOTSUP || err == nil && size == 0 {
 		return nil
 	}
@@ -195,9 +195,9 @@ func (s *staging) discard(a *Agent) {
 		unix.Unlinkat(s.dir, s.name, 0)
 	}
 	if s.dir != 0 {
-		unix.Close(s.dir)
+		shut(s.dir)
 	}
-	unix.Close(s.fd)
+	shut(s.fd)
 	*s = staging{}
 }
 
