@@ -38,29 +38,31 @@ func (t *target) find(path string) error {
 	if path == "" {
 		return errors.New("path is empty")
 	}
-	// What the kernel finds tells whether the text of the links leads there too. Those of /proc/PID/fd do not.
-	var there unix.Stat_t
-	if unix.Stat(path, &there) == nil && there.Mode&unix.S_IFMT != unix.S_IFREG {
-		t.path, t.exists, t.mode = path, true, there.Mode
-		if there.Mode&unix.S_IFMT == unix.S_IFDIR {
-			return opError("open", path, unix.EISDIR)
-		}
-		return nil
-	}
-	for range maxLinks {
+	for i := range maxLinks {
 		if err := t.name(path); err != nil {
 			return err
 		}
 		var st unix.Stat_t
-		err := unix.Lstat(path, &st)
+		err := fstatat(unix.AT_FDCWD, path, &st, unix.AT_SYMLINK_NOFOLLOW)
 		if t.exists = err == nil; err == unix.ENOENT {
 			return nil
 		}
 		if err != nil {
 			return opError("open", path, err)
 		}
+		if i == 0 && st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			// What the kernel finds tells whether the text of the links leads there too. Those of /proc/PID/fd do not.
+			var there unix.Stat_t
+			if fstatat(unix.AT_FDCWD, path, &there, 0) == nil && there.Mode&unix.S_IFMT != unix.S_IFREG {
+				st = there
+			}
+		}
 		t.mode = st.Mode
-		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFDIR:
+			return opError("open", path, unix.EISDIR)
+		case unix.S_IFLNK:
+		default:
 			return nil
 		}
 		to, err := readLink(path)
