@@ -21,6 +21,7 @@ const (
 	ExtensionRSS  = 550  // what the extension's code and tables may add to VmRSS
 	ExtensionAnon = 60   // and to RssAnon
 	PeakGrowth    = 1023 // by how much the largest output or file may raise VmHWM
+	StreamGrowth  = 512  // by how much a stream through a process may, however long
 	Threads       = 5    // main, the runtime's monitor, two for collections, one to come and go
 	IdleSwitches  = 0    // context switches while nothing happens
 	IdleCPU       = 0    // CPU time, in microseconds, while nothing happens
