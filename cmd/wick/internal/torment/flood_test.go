@@ -52,10 +52,16 @@ func (h *host) steal(c *conn) error {
 	if err != nil {
 		return err
 	}
-	err = other.opened()
-	if t := c.someTie(); t != nil && err == nil {
+	var t *tie
+	if err = other.opened(); err == nil {
+		t = c.someTie()
+	}
+	if t != nil {
 		hello := h.hello(other)
 		attach := h.tie(other, t.stolen, true)
+		c.mu.Lock()
+		t.by = attach.channel.(*tie)
+		c.mu.Unlock()
 		err = other.owe(hello, attach)
 		if err == nil {
 			err = h.send(other, append(hello.frame, attach.frame...))

@@ -198,6 +198,13 @@ func (h *host) proc() *proc {
 			p.held = true
 			p.shell(fmt.Sprintf("%sread x <%s/hold; yes o%s | head -c %d; %s", say, h.w.dir, token, n, exit))
 			p.want[0] = yesText(p.line, "o"+token, n)
+			if r.IntN(2) == 0 {
+				// More than the pipe takes: some waits, and is lost with a connection.
+				p.input = noise(r, 60<<10+r.IntN(40<<10))
+				p.flags |= fStdin
+				p.shell(fmt.Sprintf("%sread x <%s/hold; cat; %s", say, h.w.dir, exit))
+				p.want[0] = textOf(append([]byte(p.line), p.input...))
+			}
 		}
 	case 25:
 		p.shell("exec yes " + token)

@@ -3,6 +3,7 @@ package torment
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,8 @@ type tie struct {
 	asked  bool  // whether it is gone
 	stays  bool  // it is not released here
 	stolen *proc // if another connection has it; p is a copy then
+	by     *tie  // which that was asked by
+	got    atomic.Bool
 
 	out     [2]grants
 	closed  [2]bool // by the guest
@@ -122,6 +125,7 @@ func (t *tie) first(typ byte, payload []byte) (over bool, err error) {
 		}
 		p.pid, p.taken, p.confirmed = pid, taken, true
 		t.opened, t.at, t.credit = true, taken, credit
+		t.got.Store(true)
 		return false, nil
 	case typ == tExited && !t.attach:
 		r, err := parseReceipt(payload)
@@ -201,6 +205,8 @@ func (t *tie) receipt(payload []byte) (over bool, err error) {
 // next implements [channel].
 func (t *tie) next() ([]byte, progress) {
 	switch {
+	case t.stolen != nil && t.by.got.Load():
+		return nil, awaits // the word that it is
 	case t.stolen != nil:
 		return nil, rests
 	case t.gone:
