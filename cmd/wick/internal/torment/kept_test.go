@@ -72,6 +72,7 @@ func (w *world) orphan(t *tie) {
 		p.lostAt, p.lostFully = c.endedAt, c.how == endHalf
 		c.mu.Unlock()
 	}
+	p.loose = p.loose || t.attach && !t.opened || t.asked
 	if p.keep == 0 {
 		w.forget(p)
 	}
@@ -80,6 +81,14 @@ func (w *world) orphan(t *tie) {
 	if p.keep != 0 || p.id>>8%4 == 0 {
 		w.orphans = append(w.orphans, p)
 	}
+}
+
+// snatched: an attach that was lost has come through after all, and nobody has the process.
+func (w *world) snatched(p *proc) {
+	p.lostAt = time.Now()
+	w.orphanMu.Lock()
+	defer w.orphanMu.Unlock()
+	w.orphans = append(w.orphans, p)
 }
 
 // adopt is a process without a connection, or nil: one of that host's, of any if that is negative.

@@ -45,6 +45,7 @@ type proc struct {
 	counted   bool // among those that the agent may know
 	confirmed bool
 	released  bool // a release was sent
+	loose     bool // an attach was lost unanswered, and may still take it from whatever connection has it
 	unwanted  bool // the host said that it wants no more
 	lostAt    time.Time
 	lostFully bool // the agent knew of the loss before the host did

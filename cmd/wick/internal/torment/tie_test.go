@@ -67,10 +67,13 @@ func (t *tie) String() string {
 // take implements [channel].
 func (t *tie) take(typ byte, payload []byte) (over bool, err error) {
 	switch {
+	case typ == tError && (t.stolen != nil || t.p.loose):
+		if t.stolen == nil {
+			t.h.w.snatched(t.p)
+		}
+		return true, wantError("attached by another connection")(typ, payload)
 	case !t.opened:
 		return t.first(typ, payload)
-	case t.stolen != nil && typ == tError:
-		return true, wantError("attached by another connection")(typ, payload)
 	}
 	if t.exited {
 		return false, fmt.Errorf("type 0x%02X after its exited", typ)
@@ -127,7 +130,7 @@ func (t *tie) first(typ byte, payload []byte) (over bool, err error) {
 		t.opened, t.at, t.credit = true, taken, credit
 		t.got.Store(true)
 		return false, nil
-	case typ == tExited && !t.attach:
+	case typ == tExited && (!t.attach || p.reason == byFailure && len(p.limits) > 0): // which takes a while, and it was attached to meanwhile
 		r, err := parseReceipt(payload)
 		if err == nil {
 			err = p.judge(r, false)
