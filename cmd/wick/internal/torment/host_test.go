@@ -40,6 +40,9 @@ func (h *host) session() error {
 	batches, how, midFrame := 1+h.r.IntN(4), h.someEnd(), h.r.IntN(3) == 0
 	plan, atOnce := newRand(h.r.Uint64(), h.r.Uint64()), h.r.IntN(8) == 0
 	greets, patient := h.r.IntN(5) < 3, h.r.IntN(3) > 0
+	if greets && h.r.IntN(4) == 0 {
+		how = endHard // what is on its way is lost, and comes again where it is kept
+	}
 	if err == nil && atOnce {
 		// The ready may find nobody any more.
 		c.finish(endHard)
