@@ -39,9 +39,10 @@ func (h *host) session() error {
 	// Decided now: what is decided later must not depend on whether somebody else resets the connection meanwhile.
 	batches, how, midFrame := 1+h.r.IntN(4), h.someEnd(), h.r.IntN(3) == 0
 	plan, atOnce := newRand(h.r.Uint64(), h.r.Uint64()), h.r.IntN(8) == 0
-	greets, patient := h.r.IntN(5) < 3, h.r.IntN(3) > 0
+	greets, patient, slow := h.r.IntN(5) < 3, h.r.IntN(3) > 0, 0
 	if greets && h.r.IntN(4) == 0 {
-		how = endHard // what is on its way is lost, and comes again where it is kept
+		// What is on its way is lost, and comes again where it is kept.
+		how, patient, slow = endHard, false, 1+someSize(h.r, 5000)
 	}
 	if err == nil && atOnce {
 		// The ready may find nobody any more.
@@ -70,6 +71,9 @@ func (h *host) session() error {
 			times := -1
 			if i == batches-1 && !patient {
 				times = plan.IntN(30)
+			}
+			if i == batches-1 && slow > 0 {
+				c.order(func() { c.chunk = slow })
 			}
 			if err := session.tend(c, times); err != nil {
 				return h.orderly(c, err)
