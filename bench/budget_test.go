@@ -63,6 +63,26 @@ func TestMemory(t *testing.T) {
 	within(t, "threads", a.status(t, "Threads"), budget.Threads)
 }
 
+// What goes through a process leaves nothing behind, also if it is kept for a host that may lose its connection.
+func TestStream(t *testing.T) {
+	size := 1 << 30
+	if testing.Short() {
+		size = 64 << 20
+	}
+	for _, x := range []struct {
+		name   string
+		keepMS uint32
+	}{{"killed with its connection", 0}, {"kept", 60_000}} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			a := start(t, wick)
+			s := greet(t, dial(t, a)).start("exec cat", x.keepMS)
+			through(s, 1<<20) // the pages of the program that come in with a short one are no cost of length
+			within(t, "growth by a stream, kB", a.peak(t, func() { through(s, size) }), budget.StreamGrowth)
+		})
+	}
+}
+
 // An agent with a connection that has worked and has nothing to do takes no CPU at all. Waiting is what is tested, so this one does.
 func TestIdle(t *testing.T) {
 	if testing.Short() {

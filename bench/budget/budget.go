@@ -18,6 +18,7 @@ const (
 	IdleAnon      = 780
 	WorkedRSS     = 3450 // after commands, large outputs and large files
 	PeakGrowth    = 1023 // by how much the largest output or file may raise VmHWM
+	StreamGrowth  = 512  // by how much a stream through a process may, however long
 	Threads       = 5    // main, the runtime's monitor, two for collections, one to come and go
 	IdleSwitches  = 0    // context switches while nothing happens
 	IdleCPU       = 0    // CPU time, in microseconds, while nothing happens

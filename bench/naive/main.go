@@ -1,5 +1,6 @@
 // Command naive is the agent as one would write it in Go: net (and mdlayher/vsock in a machine), a goroutine per connection and per
-// command, os/exec. It speaks ping, the short exec and write_file, and it is what wick's agent is compared with.
+// command, os/exec. It speaks ping, the short exec and write_file, and it is what wick's agent is compared with. A stream, as which it takes a
+// start, is a connection of its own.
 package main
 
 import (
@@ -95,6 +96,10 @@ func serve(c net.Conn) {
 			go func() { h.send(4, seq, run(payload), true) }()
 		case 5:
 			h.send(6, seq, save(payload), r.Buffered() == 0)
+		case 0x22:
+			h.send(0x23, seq, nil, true)
+			stream(c, r, string(payload))
+			return
 		}
 	}
 }
@@ -122,6 +127,16 @@ func run(payload []byte) []byte {
 	b = append(b, stdout.Bytes()...)
 	b = binary.BigEndian.AppendUint32(b, uint32(stderr.Len()))
 	return append(b, stderr.Bytes()...)
+}
+
+// stream gives what is left of a connection to a command: its stdin and stdout.
+func stream(c net.Conn, in io.Reader, command string) {
+	cmd := exec.Command("/bin/sh", "-c", command)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stdin, cmd.Stdout = in, c
+	if err := cmd.Run(); err != nil {
+		log.Print(err)
+	}
 }
 
 func save(payload []byte) []byte {

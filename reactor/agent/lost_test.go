@@ -199,14 +199,15 @@ func TestStopAmidst(t *testing.T) {
 	b.do(func(a *Agent) { a.cfg.JobCommand = []string{"/bin/sh", "-c", "read x < " + block} })
 	syncing.send(framing.AppendFrame(nil, framing.TypeShutdown, 1, nil))
 
+	b.until("all under way", func(a *Agent) bool {
+		return len(a.running) == 2 && a.conns[1].stream.Busy() && a.conns[2].upload != nil && len(a.commits) == 1 &&
+			a.conns[4].long != nil && a.syncs.child.Running()
+	})
+	// Last, for it lingers for a second only.
 	refused := b.dial()
 	refused.send(make([]byte, framing.HeaderSize))
 	refused.want(framing.TypeError, 0)
-
-	b.until("all under way", func(a *Agent) bool {
-		return len(a.running) == 2 && a.conns[1].stream.Busy() && a.conns[2].upload != nil && len(a.commits) == 1 &&
-			a.conns[4].long != nil && a.syncs.child.Running() && a.conns[6].state == connLingering
-	})
+	b.until("one lingers", func(a *Agent) bool { return a.conns[6].state == connLingering })
 	b.do(func(a *Agent) {
 		r := newResult(&command{process: process{agent: a, kind: framing.KindSpawnWatch, pid: 1}, stdout: capture{spool: -1}, stderr: capture{spool: -1}})
 		a.keepExit(r)

@@ -31,7 +31,7 @@ type outlet struct {
 	ended    bool // nothing more is to be sent than what is held
 	closed   bool // the host was told so
 	unwanted bool // the host wants no more
-	late     bool // the process has exited, and what is in the pipe after last bytes is not waited for
+	late     bool // the process has exited, and what comes after last bytes, or after none, is not waited for
 	last     int
 }
 
@@ -111,7 +111,7 @@ func (o *outlet) read(b []byte) int {
 func (o *outlet) took(n int) {
 	o.total += uint64(n)
 	if o.late {
-		if o.last -= n; o.last <= 0 {
+		if o.last -= n; o.last <= 0 || o.session.terminal && o.state()&unix.POLLIN == 0 {
 			o.finish()
 		}
 	}
@@ -179,11 +179,23 @@ func (o *outlet) look() {
 	if o.ended {
 		return
 	}
-	p := []unix.PollFd{{Fd: int32(o.pipe.FD()), Events: unix.POLLIN}}
-	if n, err := unix.Poll(p, 0); err == nil && n == 1 && p[0].Revents&unix.POLLIN == 0 {
+	if state := o.state(); state != 0 && state&unix.POLLIN == 0 {
 		o.end()
 	}
 }
+
+// state is what poll(2) says of the pipe.
+func (o *outlet) state() int16 {
+	p := []unix.PollFd{{Fd: int32(o.pipe.FD()), Events: unix.POLLIN}}
+	if _, err := unix.Poll(p, 0); err != nil {
+		return unix.POLLIN // a read will tell
+	}
+	return p[0].Revents
+}
+
+// terminalHolds is more than a terminal ever holds of what was written to it: 4 KiB to be read, 8 KiB on the way there, and what its
+// buffers are rounded up to; pty_common_install in the kernel's drivers/tty/pty.c. How much it is cannot be asked: TIOCINQ leaves out what is on its way.
+const terminalHolds = 16 << 10
 
 // hurry is called when the process has exited a while ago: from now on no more is waited for than what is in the pipe.
 func (o *outlet) hurry() {
@@ -191,7 +203,9 @@ func (o *outlet) hurry() {
 		return
 	}
 	o.late = true
-	o.last, _ = unix.IoctlGetInt(o.pipe.FD(), unix.TIOCINQ)
+	if o.last = terminalHolds; !o.session.terminal {
+		o.last, _ = unix.IoctlGetInt(o.pipe.FD(), unix.TIOCINQ)
+	}
 	o.took(0)
 }
 

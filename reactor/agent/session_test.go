@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"wick/framing"
 )
@@ -133,6 +134,53 @@ func (p *guestProcess) until(stream framing.Stream, text string) {
 	p.Helper()
 	for !bytes.Contains(p.out[stream], []byte(text)) {
 		p.next()
+	}
+}
+
+// What a process wrote to a terminal before its exit is sent, however late the host grants it. How long the pipes' end is waited for is what is tested,
+// so this test waits.
+func TestLateTerminal(t *testing.T) {
+	t.Parallel()
+	const size = 9000 // more than a terminal has ready to be read
+	for _, x := range []struct {
+		name, after string
+		keep        uint32
+	}{
+		{"closed", "", 0},
+		{"closed and kept", "", 60_000},
+		{"held", "sleep 1000 &", 0},
+		{"held and kept", "sleep 1000 &", 60_000},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			b := startBox(t)
+			h := b.extended()
+			p := h.start(1, framing.Start{
+				Shell: true, Terminal: true, Args: words("stty raw; trap '' HUP; " + x.after + " head -c 9000 /dev/zero; exit 7"), KeepMS: x.keep,
+			})
+			for !p.closed[2] {
+				p.next()
+			}
+			for exited := false; !exited; time.Sleep(time.Millisecond) {
+				h.send(framing.AppendFrame(nil, framing.TypeProcesses, 2, nil))
+				list, err := framing.ParseProcessList(h.want(framing.TypeProcessList, 2))
+				if err != nil || len(list) != 1 {
+					t.Fatalf("%v, %v", list, err)
+				}
+				exited = list[0].Exited
+			}
+			time.Sleep(2 * pipeGrace)
+			for len(p.out[1]) < size && p.exited == nil {
+				had := len(p.out[1])
+				h.send(framing.AppendCredit(nil, 1, framing.StreamOutput, 100))
+				for len(p.out[1]) < min(had+100, size) && p.exited == nil {
+					p.next()
+				}
+			}
+			if e := p.wait(); e.Code != 7 || len(p.out[1]) != size || e.Output != size {
+				t.Errorf("code %d, %d bytes came of %d written, want %d", e.Code, len(p.out[1]), e.Output, size)
+			}
+		})
 	}
 }
 

@@ -43,6 +43,10 @@ func TestAbuse(t *testing.T) {
 		{"16 MiB claimed and none sent", claims, 0},
 		{"output read one byte at a time", readBytewise, 0},
 		{"a file written one byte at a time", writeBytewise, 0},
+		{"more kept processes than there may be", keptMany, 1 + maxKept/2}, // a buffer each, for their output
+		{"more channels than there may be", channelsMany, 1},
+		{"credit for all there is, and nothing read", creditForMuch, 1},
+		{"two connections after one process", tugOfWar, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

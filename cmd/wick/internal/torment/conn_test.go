@@ -43,14 +43,21 @@ type conn struct {
 	orders chan func() // run by the reader
 	chunk  int         // how much is read at a time; the reader's
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when pending shrinks or the connection is ready
-	ready   bool
-	refused bool // the error that ends it has come
-	how     end
-	over    bool // ended was called
-	pending map[uint32]*request
-	partial []byte // of a frame
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced when pending shrinks or the connection is ready
+	ready    bool
+	refused  bool   // the error that ends it has come
+	refusal  string // what it says, if that is known
+	how      end
+	endedAt  time.Time // when it was about to
+	over     bool      // ended was called
+	pending  map[uint32]*request
+	channels map[uint32]channel
+	features int    // that a hello_result said
+	partial  []byte // of a frame
+
+	greeting bool // the host will ask for the extension
+	greeted  bool // it did
 }
 
 // dial makes a connection. Its ready is still to come.
@@ -63,7 +70,7 @@ func (w *world) dial(name string) (*conn, error) {
 	}
 	c := &conn{
 		w: w, name: name, c: raw, done: make(chan struct{}), last: make(chan struct{}), orders: make(chan func(), 4), chunk: 64 << 10,
-		changed: make(chan struct{}), pending: map[uint32]*request{},
+		changed: make(chan struct{}), pending: map[uint32]*request{}, channels: map[uint32]channel{},
 	}
 	w.mu.Lock()
 	w.conns[c] = true
@@ -152,13 +159,16 @@ func (c *conn) frame(typ byte, seq uint32, payload []byte) error {
 	if typ == tExit && seq == 0 {
 		return c.w.exited(c, payload)
 	}
+	if is, err := c.toChannel(typ, seq, payload); is {
+		return err
+	}
 	c.mu.Lock()
 	q := c.pending[seq]
-	refusal := seq == 0 && typ == tError && c.how == endRefused && !c.refused
+	refused, why := seq == 0 && typ == tError && c.how == endRefused && !c.refused, c.refusal
 	c.mu.Unlock()
-	if refusal {
+	if refused {
 		c.note(func() { c.refused = true })
-		return wantError("")(typ, payload)
+		return wantError(why)(typ, payload)
 	}
 	if q == nil {
 		return fmt.Errorf("type 0x%02X seq %d %s, which answers nothing", typ, seq, brief(payload))
@@ -193,7 +203,11 @@ func (c *conn) owe(requests ...*request) error {
 	over := c.over
 	for _, q := range requests {
 		q.at = now
-		if !q.silent && !over {
+		switch {
+		case over || q.silent:
+		case q.channel != nil:
+			c.channels[q.seq] = q.channel
+		default:
 			c.pending[q.seq] = q
 		}
 	}
@@ -204,6 +218,9 @@ func (c *conn) owe(requests ...*request) error {
 	for _, q := range requests {
 		if q.lost != nil {
 			q.lost()
+		}
+		if q.channel != nil {
+			q.channel.lost()
 		}
 	}
 	return errEnded
@@ -216,7 +233,7 @@ func (c *conn) expect(how end) bool {
 	if c.how != endNot {
 		return false
 	}
-	c.how = how
+	c.how, c.endedAt = how, time.Now()
 	close(c.last)
 	return true
 }
@@ -271,6 +288,9 @@ func (c *conn) owes() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	text := fmt.Sprint(len(c.pending))
+	for _, ch := range c.channels {
+		text += ", " + ch.String()
+	}
 	for _, q := range c.pending {
 		text += ", " + q.what + " for " + time.Since(q.at).Round(time.Millisecond).String()
 		if len(text) > 400 {
@@ -346,15 +366,18 @@ func (c *conn) ended(err error) {
 	delete(c.w.conns, c)
 	c.w.mu.Unlock()
 	c.mu.Lock()
-	how, pending := c.how, c.pending
+	how, pending, channels := c.how, c.pending, c.channels
 	c.over = true
-	c.pending = map[uint32]*request{}
+	c.pending, c.channels = map[uint32]*request{}, map[uint32]channel{}
 	refused := c.refused
 	c.mu.Unlock()
 	if how == endHalf || how == endNot || how == endRefused {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) || len(c.partial) > 0 {
 			c.w.fail("%s: it ended with %v and %d bytes of a frame", c.name, err, len(c.partial))
 		}
+	}
+	for _, ch := range channels {
+		ch.lost()
 	}
 	for _, q := range pending {
 		switch {

@@ -8,6 +8,13 @@
 //	host ─ requests ─▶ conn ─▶ agent          what each request is owed: request, command, watch, file
 //	       faults ───▶      ◀─                what each frame is held against: conn, exits
 //
+// Many of them ask for the extension, and then mix its requests with the base protocol's. What has more than one reply is a channel, which the host
+// tends: a process (proc) on a connection (tie), a read or list (reader), a write (fileWriter), a pressure, a script of operations on files. A
+// process that is kept outlives its connection; it is an orphan until a host attaches to it again, with what it knows to have come.
+//
+//	tend ─ credit, input, signal, close ─▶ agent
+//	                        channel.take ◀─       what is written byte for byte, as much as was granted, one receipt at the end
+//
 // When all hosts are done the world comes to rest, and then the agent must hold no more than it did in the beginning: figures. What is
 // random comes from a seed, which a test that fails prints:
 //

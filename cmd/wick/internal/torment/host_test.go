@@ -13,6 +13,8 @@ type host struct {
 	n     int
 	r     *rand.Rand
 	files []*file
+
+	changed []*changed
 }
 
 // seq is a number that no other request has, on whatever connection.
@@ -37,6 +39,11 @@ func (h *host) session() error {
 	// Decided now: what is decided later must not depend on whether somebody else resets the connection meanwhile.
 	batches, how, midFrame := 1+h.r.IntN(4), h.someEnd(), h.r.IntN(3) == 0
 	plan, atOnce := newRand(h.r.Uint64(), h.r.Uint64()), h.r.IntN(8) == 0
+	greets, patient, slow := h.r.IntN(5) < 3, h.r.IntN(3) > 0, 0
+	if greets && h.r.IntN(4) == 0 {
+		// What is on its way is lost, and comes again where it is kept.
+		how, patient, slow = endHard, false, 1+someSize(h.r, 5000)
+	}
 	if err == nil && atOnce {
 		// The ready may find nobody any more.
 		c.finish(endHard)
@@ -50,13 +57,26 @@ func (h *host) session() error {
 	}
 	session := *h
 	session.r = plan
-	for range batches {
+	c.greeting = greets
+	for i := range batches {
 		if err := session.batch(c, 1+plan.IntN(h.w.scale.batch)); err != nil {
 			return h.orderly(c, err)
 		}
-		if plan.IntN(3) > 0 {
-			if err := c.settled(); err != nil {
+		if plan.IntN(4) == 0 && greets && h.w.scale.hosts > 1 {
+			if err := session.steal(c); err != nil {
 				return err
+			}
+		}
+		if plan.IntN(3) > 0 {
+			times := -1
+			if i == batches-1 && !patient {
+				times = plan.IntN(30)
+			}
+			if i == batches-1 && slow > 0 {
+				c.order(func() { c.chunk = slow })
+			}
+			if err := session.tend(c, times); err != nil {
+				return h.orderly(c, err)
 			}
 		}
 	}
@@ -86,8 +106,12 @@ func (h *host) leave(c *conn, how end, midFrame bool) error {
 	case err != nil:
 	case how == endRefused:
 		length := []uint32{0, 1, 4, maxLength + 1, 1 << 31, 1<<32 - 1}[h.r.IntN(6)]
-		if c.expect(endRefused) {
-			err = h.send(c, append(u32(nil, int(length)), noise(h.r, h.r.IntN(20))...))
+		bytes := append(u32(nil, int(length)), noise(h.r, h.r.IntN(20))...)
+		if floods := h.r.IntN(2) == 0; c.greeted && floods {
+			bytes, err = h.flood(c)
+		}
+		if err == nil && c.expect(endRefused) {
+			err = h.send(c, bytes)
 		}
 	case midFrame:
 		// What is cut off must leave no trace; it is no request.
@@ -133,6 +157,9 @@ func (h *host) cutOff() []byte {
 func (h *host) batch(c *conn, n int) error {
 	var bytes []byte
 	var requests []*request
+	if c.greeting && !c.greeted {
+		n++
+	}
 	for range n {
 		q := h.request(c)
 		requests = append(requests, q)
@@ -189,8 +216,14 @@ func (h *host) send(c *conn, b []byte) error {
 	return nil
 }
 
-// request makes a random one.
+// request makes a random one. Where the extension is wanted, the first asks for it.
 func (h *host) request(c *conn) *request {
+	switch {
+	case c.greeting && !c.greeted:
+		return h.hello(c)
+	case c.greeted && h.r.IntN(5) < 3:
+		return h.extended(c)
+	}
 	switch n := h.r.IntN(100); {
 	case n < 20:
 		return h.ping()
@@ -203,7 +236,7 @@ func (h *host) request(c *conn) *request {
 	case n < 84:
 		return h.read(c)
 	case n < 89:
-		return h.stranger()
+		return h.stranger(c)
 	case n < 97:
 		return h.malformed()
 	case n < 99 || h.r.IntN(h.w.scale.rareSync) > 0:

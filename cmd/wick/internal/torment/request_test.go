@@ -17,6 +17,8 @@ type request struct {
 	prompt bool
 	// silent: it is never answered.
 	silent bool
+	// channel, if not nil, judges all that comes with the seq, instead of check.
+	channel channel
 	// check judges the reply. It is called once at most.
 	check func(typ byte, payload []byte) error
 	// lost, if not nil, is told that the connection ended before the reply.
@@ -103,7 +105,7 @@ func (h *host) report() *request {
 }
 
 // stranger is a frame of a type that nobody has, or only a guest.
-func (h *host) stranger() *request {
+func (h *host) stranger(c *conn) *request {
 	seq := h.seq()
 	guests := []byte{tReady, tPong, tExecResult, tWriteFileResult, tSpawnResult, tExit, tShutdownAck}
 	typ := guests[h.r.IntN(len(guests))]
@@ -111,6 +113,9 @@ func (h *host) stranger() *request {
 		if typ = tShutdownAck + 1 + byte(h.r.IntN(int(tError-tShutdownAck)-1)); typ == tHello {
 			typ++ // it may be one, and then all of the extension is known
 		}
+	}
+	if c.greeted && typ >= tHello && typ <= tPower {
+		typ = []byte{tHelloResult, tStarted, tOutput, tExited, tProcessList, tDone, tStatResult, tFigures, 0x36, 0x37, 0x3f}[h.r.IntN(11)]
 	}
 	return &request{
 		what: fmt.Sprintf("frame of type 0x%02X", typ), seq: seq, frame: frameOf(typ, seq, noise(h.r, someSize(h.r, 200<<10))),

@@ -25,18 +25,26 @@ func (w *world) resetRound(r *rand.Rand) error {
 		conns = append(conns, c)
 	}
 	before := w.counts().replies
-	var posting sync.WaitGroup
+	var posting, tending sync.WaitGroup
+	defer tending.Wait()
 	for i, h := range w.hosts {
 		plan := *h
 		plan.r = newRand(h.r.Uint64(), h.r.Uint64())
+		conns[i].greeting = h.r.IntN(3) > 0
 		posting.Go(func() {
 			c := conns[i]
 			err := c.opened()
 			if err == nil {
 				err = plan.batch(c, 1+plan.r.IntN(w.scale.batch))
 			}
-			if err = plan.orderly(c, err); err != nil && !errors.Is(err, errEnded) {
-				w.fail("host %d: %v", plan.n, err)
+			judge := func(err error) {
+				if err = plan.orderly(c, err); err != nil && !errors.Is(err, errEnded) {
+					w.fail("host %d: %v", plan.n, err)
+				}
+			}
+			judge(err)
+			if err == nil {
+				tending.Go(func() { judge(plan.tend(c, -1)) })
 			}
 		})
 	}
@@ -114,5 +122,7 @@ func TestReset(t *testing.T) {
 func (w *world) counts() counts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.count
+	n := w.count
+	n.starts, n.attaches, n.receipts = w.starts.Load(), w.attaches.Load(), w.receipts.Load()
+	return n
 }

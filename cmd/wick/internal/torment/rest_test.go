@@ -34,6 +34,13 @@ func (w *world) rest() (figures, error) {
 	w.mu.Unlock()
 	w.holding.Store(0)
 	w.running.Store(0)
+	for _, p := range w.ghosts {
+		w.forget(p)
+	}
+	w.ghosts = nil
+	if n := len(w.orphans); n > 0 {
+		return f, fmt.Errorf("%d processes without a connection, %v among them", n, w.orphans[0])
+	}
 	if err := w.readFiles(); err != nil {
 		return f, err
 	}
@@ -56,6 +63,14 @@ func (w *world) release() (f figures, err error) {
 			return f, err
 		}
 		more := f.beyond(w.first)
+		// When no other connection is left, nothing is started any more that was on its way.
+		clean, err := w.sweep()
+		if err != nil {
+			return f, err
+		}
+		if !clean {
+			more = append(more, "processes that are kept")
+		}
 		if len(more) == 0 {
 			return f, nil
 		}
@@ -89,6 +104,26 @@ func (w *world) readFiles() error {
 		if err != nil {
 			return err
 		}
+	}
+	for _, h := range w.hosts {
+		for _, f := range h.changed {
+			r, err := w.run("if [ -e " + f.path + " ]; then cat " + f.path + "; else echo none >&2; fi")
+			if err != nil {
+				return err
+			}
+			content := r.stdout
+			if string(r.stderr) == "none\n" {
+				content = nil
+			} else if content == nil {
+				content = []byte{}
+			}
+			if err := f.rested(content); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := w.run("rm -rf " + w.dir + "/script-*"); err != nil {
+		return err
 	}
 	// What was written where there were no directories is written there again.
 	for _, h := range w.hosts {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,7 @@ type world struct {
 	scale scale
 	seed  uint64
 	dir   string // of the files, on the agent's side
+	root  bool   // the agent is root's
 	hosts []*host
 
 	resets     sync.RWMutex // held to reset all connections
@@ -56,6 +58,16 @@ type world struct {
 	holding    atomic.Int64
 	running    atomic.Int64 // lost commands that may run on
 	releasing  atomic.Bool  // what waits for the hold is being released
+	keptMost   atomic.Int64 // processes that may be kept
+
+	buffers, buffersMost atomic.Int64 // what the agent may hold for processes, now and at any time
+
+	starts, attaches, receipts atomic.Int64
+
+	orphanMu sync.Mutex
+	orphans  []*proc // without a connection
+	ghosts   []*proc // which the agent did not know, and may come to know
+	sweeper  *host
 
 	mu      sync.Mutex
 	err     error
@@ -74,13 +86,14 @@ type world struct {
 // counts is what has happened.
 type counts struct {
 	conns, replies, exits, resets, lostExits int
+	starts, attaches, receipts               int64
 }
 
 // newWorld gets an agent ready.
 func newWorld(t *testing.T, w way, dir string, s scale, seed uint64) *world {
 	t.Helper()
 	world := &world{
-		t: t, way: w, scale: s, seed: seed, dir: dir, failed: make(chan struct{}), changed: make(chan struct{}), conns: map[*conn]bool{}, watches: map[string]*watch{},
+		t: t, way: w, scale: s, seed: seed, dir: dir, root: w.pid() == "1" || os.Geteuid() == 0, failed: make(chan struct{}), changed: make(chan struct{}), conns: map[*conn]bool{}, watches: map[string]*watch{},
 	}
 	for n := range s.hosts {
 		h := &host{w: world, n: n, r: newRand(seed, uint64(n))}
@@ -96,6 +109,9 @@ func newWorld(t *testing.T, w way, dir string, s scale, seed uint64) *world {
 			}
 			h.files = append(h.files, newFile(path, onDisk, false))
 		}
+		for k := range 2 {
+			h.changed = append(h.changed, &changed{path: fmt.Sprintf("%s/changed-%d-%d", dir, n, k), may: make([]version, 1)})
+		}
 		world.hosts = append(world.hosts, h)
 	}
 	for k := range 2 {
@@ -103,10 +119,11 @@ func newWorld(t *testing.T, w way, dir string, s scale, seed uint64) *world {
 		world.shared = append(world.shared, newFile(path, path, true))
 	}
 	var setup strings.Builder
-	fmt.Fprintf(&setup, "set -e; mkdir -p %s; cd %[1]s; mkfifo hold nobody; echo >plain; ln -s loop loop", dir)
+	fmt.Fprintf(&setup, "set -e; mkdir -p %s; cd %[1]s; mkfifo hold nobody; echo >plain; ln -s loop loop%s", dir, world.stillSetup())
 	for n := range s.hosts {
 		fmt.Fprintf(&setup, "; ln -s file-%d-1 link-%[1]d", n)
 	}
+	world.sweeper = &host{w: world, n: -1, r: newRand(seed, 1<<35)}
 	world.must(world.connect())
 	_, err := world.run(setup.String())
 	world.must(err)
