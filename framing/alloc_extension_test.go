@@ -18,7 +18,7 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		s      Start
 		exited = Exited{Code: 127, Message: []byte("exec: no such file or directory")}
 		info   = FileInfo{Name: []byte("a"), Target: []byte("b")}
-		proc   = Process{ID: 1, Command: []byte("sh")}
+		procs  = []Process{{ID: 1, Command: []byte("sh")}}
 		path   = []byte("/tmp/a")
 		facts  Facts
 		values Figures
@@ -73,7 +73,7 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		{"append close", func() { AppendClose(dst, 1, StreamOutput) }},
 		{"append credit", func() { AppendCredit(dst, 1, StreamInput, 9) }},
 		{"append exited", func() { AppendExited(dst, 1, &exited) }},
-		{"append process_list", func() { FinishFrame(AppendProcess(AppendProcessListHead(dst, 1, 1), &proc)) }},
+		{"append process_list", func() { AppendProcessList(dst, 1, procs) }},
 		{"append done", func() { AppendDone(dst, 1, 2, 0, "stat /a: no such file or directory") }},
 		{"append an entry", func() { AppendFileInfo(dst, &info) }},
 		{"append stat_result", func() { AppendStatResult(dst, 1, &info) }},

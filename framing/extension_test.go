@@ -188,13 +188,7 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 	case Exited:
 		return AppendExited(dst, seq, &m)
 	case processListMessage:
-		start := len(dst)
-		dst = AppendProcessListHead(dst, seq, len(m.Processes))
-		for i := range m.Processes {
-			dst = AppendProcess(dst, &m.Processes[i])
-		}
-		FinishFrame(dst[start:])
-		return dst
+		return AppendProcessList(dst, seq, m.Processes)
 	case Done:
 		return AppendDone(dst, seq, m.Errno, m.Value, string(m.Reason))
 	case Read:

@@ -139,9 +139,6 @@ func appendU64(dst []byte, v uint64) []byte {
 // begin appends a header whose length is not known yet, and finish sets it. What is between is the payload.
 func begin(dst []byte, t Type, seq uint32) []byte { return AppendHeader(dst, t, seq, 0) }
 
-// FinishFrame sets the length of the frame that is all of b, and returns b: the end of what AppendProcessListHead began.
-func FinishFrame(b []byte) []byte { return finish(b, 0) }
-
 // finish completes the frame that began at start.
 //
 //go:noinline

@@ -73,10 +73,15 @@ const (
 	processMin = 8 + 4 + 1 + 1 + 8 + 8 + 8 + 4 + 2
 )
 
-// AppendProcessListHead begins a process_list of count records. AppendProcess appends each of them, and then FinishFrame, given the frame alone
-// and not what dst held before it, sets its length.
-func AppendProcessListHead(dst []byte, seq uint32, count int) []byte {
-	return appendU32(begin(dst, TypeProcessList, seq), uint32(count))
+// AppendProcessList appends a process_list. One that is not in memory is made of a header, the 32-bit count of its records, and these by
+// [AppendProcess].
+func AppendProcessList(dst []byte, seq uint32, list []Process) []byte {
+	start := len(dst)
+	dst = AppendCount(begin(dst, TypeProcessList, seq), len(list))
+	for i := range list {
+		dst = AppendProcess(dst, &list[i])
+	}
+	return finish(dst, start)
 }
 
 // AppendProcess appends a record of a process_list. It cuts a command that is longer than MaxCommand bytes.

@@ -117,7 +117,8 @@ func (cmd *Command) plain() bool {
 	return cmd.Status == 0 && cmd.Dir == "" && cmd.User == nil && !cmd.Terminal
 }
 
-// SetEnv sets the environment of the commands that have none of their own.
+// SetEnv sets the environment of the commands that have none of their own, which is empty until then. It keeps env. The error is an *Error
+// with EINVAL: an entry has a NUL.
 func (l *Loop) SetEnv(env []string) (err error) {
 	l.env = env
 	l.envv, err = syscall.SlicePtrFromStrings(env)

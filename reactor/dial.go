@@ -21,12 +21,13 @@ type Dial struct {
 	name    string
 }
 
-// DialUnix connects to the socket at path.
+// DialUnix connects to the socket at path. h learns of the outcome, once, and if the kernel refuses at once then before DialUnix returns;
+// the error is an *Error. Closing d gives it up, and h hears nothing. A dial that is under way must not be dialed again; it panics.
 func (l *Loop) DialUnix(d *Dial, path string, h DialHandler) {
 	l.dial(d, unix.AF_UNIX, &unix.SockaddrUnix{Name: path}, path, h)
 }
 
-// DialVsock connects to a port of a context. The kernel gives up after 2 s; a host where nobody listens answers ECONNRESET.
+// DialVsock is DialUnix for a port of a context; vsock(7). The kernel gives up after 2 s; a host where nobody listens answers ECONNRESET.
 func (l *Loop) DialVsock(d *Dial, cid, port uint32, h DialHandler) {
 	l.dial(d, unix.AF_VSOCK, &unix.SockaddrVM{CID: cid, Port: port}, VsockName(cid, port), h)
 }

@@ -103,11 +103,13 @@ func (ln *Listener) rest(err error) {
 func (ln *Listener) Expired(*Timer) { ln.Want(Read) }
 
 // ListenVsock makes a listening socket for port on every CID that the machine has: a snapshot restored elsewhere may change it.
+// The error is an *Error.
 func ListenVsock(port uint32) (fd int, err error) {
 	return listen(unix.AF_VSOCK, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: port}, VsockName(unix.VMADDR_CID_ANY, port))
 }
 
-// ListenUnix makes a listening socket at path, where nothing may be yet. Its mode is 0600 from the first moment.
+// ListenUnix makes a listening socket at path, where nothing may be yet (EADDRINUSE). Its mode is 0600 from the first moment. Nobody removes
+// the file afterwards but the caller. The error is an *Error.
 func ListenUnix(path string) (fd int, err error) {
 	return listen(unix.AF_UNIX, &unix.SockaddrUnix{Name: path}, path)
 }

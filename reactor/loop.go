@@ -38,8 +38,8 @@ type Loop struct {
 	lively   bool // the last wait had events
 }
 
-// New makes a loop whose streams take their buffers from a pool of the given number of buffers of [BufferSize] bytes. The
-// memory is address space until it is used. Close releases what the loop holds.
+// New makes a loop whose streams take their buffers from a pool of the given number of buffers of [BufferSize] bytes: up to
+// two for each stream. The memory is address space until it is used. Close releases what the loop holds. The error is an *Error.
 func New(buffers int) (*Loop, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {

@@ -29,7 +29,7 @@ const (
 	inUse
 )
 
-// NewPool makes a pool of n buffers.
+// NewPool makes a pool of n buffers. The error is an *Error: mmap's.
 func NewPool(n int) (*Pool, error) {
 	arena, err := unix.Mmap(-1, 0, n*BufferSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {

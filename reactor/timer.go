@@ -34,7 +34,7 @@ var epoch = time.Now()
 //go:noinline
 func Now() time.Duration { return time.Since(epoch) }
 
-// Start makes the timer due after d, at the earliest in the next turn; d is rounded up to a millisecond. A running
+// Start makes the timer due after d, at the earliest in the next turn, be d negative; d is rounded up to a millisecond. A running
 // timer is moved.
 func (l *Loop) Start(t *Timer, d time.Duration, h TimerHandler) {
 	t.Stop()

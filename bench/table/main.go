@@ -1,9 +1,10 @@
 // Command table makes one table of ratios of what the benchmarks printed, round after round: wick's figure over the floor's and over the
 // naive agent's, each within one round, and of these ratios the median with the middle half of them.
 //
-//	go run ./bench/table [-readme README.md] RESULTS…
+//	go run ./bench/table [-readme README.md] [-page bench/figures.md] RESULTS…
 //
-// With -readme the table is put between the markers in that file too.
+// With -page the table is put between the markers in that file too, and with -readme what the README shows of it. Of results that have
+// been made into a table already, as bench/results.txt, that is the table.
 package main
 
 import (
@@ -14,16 +15,18 @@ import (
 )
 
 func main() {
-	readme := flag.String("readme", "", "file with the markers between which the table goes")
+	readme := flag.String("readme", "", "file with the markers between which the table's front goes")
+	page := flag.String("page", "", "file with the markers between which the table goes")
 	flag.Parse()
-	if err := run(*readme, flag.Args()); err != nil {
+	if err := run(*readme, *page, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "table:", err)
 		os.Exit(1)
 	}
 }
 
-func run(readme string, files []string) error {
+func run(readme, page string, files []string) error {
 	var all results
+	var table []byte
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -32,26 +35,37 @@ func run(readme string, files []string) error {
 		if err := all.parse(text); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		table = append(table, tableIn(text)...)
 	}
-	table := all.table()
+	if measured := all.table(); measured != nil {
+		table = measured
+	}
 	if len(table) == 0 {
 		return fmt.Errorf("no figure of the table in %q", files)
 	}
 	os.Stdout.Write(table)
-	if readme == "" {
+	if err := put(page, table); err != nil {
+		return err
+	}
+	return put(readme, frontOf(table))
+}
+
+// put puts a table between the markers of a file, if that is named.
+func put(name string, table []byte) error {
+	if name == "" {
 		return nil
 	}
-	text, err := os.ReadFile(readme)
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
 	if text, err = replace(text, table); err != nil {
-		return fmt.Errorf("%s: %w", readme, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	return os.WriteFile(readme, text, 0o644)
+	return os.WriteFile(name, text, 0o644)
 }
 
-// The markers in the README.
+// The markers.
 const (
 	begin = "<!-- bench: scripts/bench -->\n"
 	end   = "<!-- /bench -->\n"

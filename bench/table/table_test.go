@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -45,6 +48,52 @@ func TestReplace(t *testing.T) {
 	}
 	if _, err := replace([]byte(end+begin), nil); err == nil {
 		t.Error("no error without the markers in order")
+	}
+}
+
+// TestFront is what the README shows: some lines with what belongs to them, and every miss by its name.
+func TestFront(t *testing.T) {
+	table := head + `| idle VmRSS | 2.10 MB |  |  | ≤ 2 MB | missed |
+| – memory grows by | 2 kB |  |  | ≤ 1 kB | missed |
+| pings, 1024 in flight | 1 M/s | 0.6 | 1 | ≥ 0.5 | met |
+| – memory grows by | 0 kB |  |  | ≤ 1 kB | met |
+| pings, 65 in flight | 1 M/s | 0.1 | 1 | ≥ 0.5 | missed |
+| vm-init: its start to ready | 147 ms |  |  |  |  |
+`
+	want := head + `| idle VmRSS | 2.10 MB |  |  | ≤ 2 MB | missed |
+| – memory grows by | 2 kB |  |  | ≤ 1 kB | missed |
+| vm-init: its start to ready | 147 ms |  |  |  |  |
+
+2 of 5 targets are met. Missed are: idle VmRSS; idle VmRSS – memory grows by; pings, 65 in flight.
+`
+	if got := string(frontOf([]byte(table))); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for _, figure := range front {
+		if !slices.ContainsFunc(rows, func(w row) bool { return w.figure == figure }) {
+			t.Errorf("no row is %q", figure)
+		}
+	}
+}
+
+// TestPagesShowResults holds the tables on the pages against the results.
+func TestPagesShowResults(t *testing.T) {
+	results, err := os.ReadFile("../results.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := tableIn(results)
+	if table == nil {
+		t.Fatal("no table in bench/results.txt")
+	}
+	for page, shown := range map[string][]byte{"../../README.md": frontOf(table), "../figures.md": table} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := replace(text, shown); err != nil || !bytes.Equal(text, want) {
+			t.Errorf("%s does not show the table of bench/results.txt (%v): go run ./bench/table -readme README.md -page bench/figures.md bench/results.txt", page, err)
+		}
 	}
 }
 

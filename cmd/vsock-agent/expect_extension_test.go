@@ -9,13 +9,7 @@ import (
 
 // expectMany takes what comes as any number of frames: ran, outputs.
 func (r *run) expectMany(c *connection, want string) error {
-	tokens, err := scan(r.expand(want))
-	if err != nil {
-		return err
-	}
-	s := &scanner{tokens}
-	name := s.next().text
-	fs, err := s.fields()
+	name, fs, err := r.expected(want)
 	if err != nil {
 		return err
 	}

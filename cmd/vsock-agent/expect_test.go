@@ -119,16 +119,22 @@ func (r *run) anyOrder(lines []string) error {
 
 var noticePattern = regexp.MustCompile(`\[output truncated: (\d+) bytes of stdout, (\d+) bytes of stderr dropped\]\n?(?:Timeout\n?)?$`)
 
+// expected takes a line apart: the name of the frame, and its fields.
+func (r *run) expected(line string) (name string, fs fieldSet, err error) {
+	tokens, err := scan(r.expand(line))
+	if err != nil {
+		return "", nil, err
+	}
+	s := &scanner{tokens}
+	name = s.next().text
+	fs, err = s.fields()
+	return name, fs, err
+}
+
 // matches compares a frame with a line: its name, its seq (0 if the line has none), and the fields that the line names.
 // Nothing is captured unless all of it matches.
 func (r *run) matches(got *received, want string) error {
-	tokens, err := scan(r.expand(want))
-	if err != nil {
-		return err
-	}
-	s := &scanner{tokens}
-	name := s.next().text
-	fs, err := s.fields()
+	name, fs, err := r.expected(want)
 	if err != nil {
 		return err
 	}

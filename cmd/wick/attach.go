@@ -28,19 +28,13 @@ end of wick that is no signal's: what is interrupted is killed.`,
   wick attach "$id"`,
 		Args:              needs("ID"),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			c, err := t.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			p, err := findProcess(ctx, c, args[0])
 			if err != nil {
 				return err
 			}
 			return t.attach(ctx, c, p, !noStdin)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave the command's stdin alone")
 	return cmd

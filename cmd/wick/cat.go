@@ -21,19 +21,14 @@ length of each. No program is needed in the guest.`,
   wick cat --offset 0 --length 512 /dev/vda | xxd`,
 		Args:              needs("PATH..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			for _, name := range args {
-				if err := t.cat(cmd.Context(), c, name, offset, length); err != nil {
+				if err := t.cat(ctx, c, name, offset, length); err != nil {
 					return err
 				}
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().Int64Var(&offset, "offset", 0, "begin with this byte")
 	cmd.Flags().Int64Var(&length, "length", 0, "end after so many bytes; 0 is the file's end")

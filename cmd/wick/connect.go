@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"wick/framing/client"
 )
 
@@ -32,4 +34,16 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 		}
 	}
 	return nil, &exitError{code: exitTransport, err: err}
+}
+
+// inGuest is what a command runs that does all of it over one connection to the guest.
+func (t *tool) inGuest(do func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := t.connect(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return do(cmd.Context(), c, args)
+	}
 }

@@ -41,14 +41,9 @@ output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
   wick --to vsock:3:1000 exec --root -- mount -o remount,ro /data`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions, // the files here are not the guest's
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return t.exec(cmd.Context(), c, &flags, args)
-		},
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
+			return t.exec(ctx, c, &flags, args)
+		}),
 	}
 	flags.add(cmd)
 	flags.addKeep(cmd)

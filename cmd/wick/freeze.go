@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"wick/framing/client"
 )
 
 // freezeCommand is "wick freeze".
@@ -19,14 +22,9 @@ It thaws by wick thaw, or by itself after the time, 1 ms to 1 min, whatever beco
 		Example:           `  wick freeze && cp disk.img snapshot.img; wick thaw`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return c.Freeze(cmd.Context(), after)
-		},
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			return c.Freeze(ctx, after)
+		}),
 	}
 	cmd.Flags().DurationVar(&after, "thaw-after", 10*time.Second, "when it thaws by itself")
 	return cmd
@@ -41,13 +39,8 @@ func (t *tool) thawCommand() *cobra.Command {
 passed, so a snapshot that was taken may not be whole.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return c.Thaw(cmd.Context())
-		},
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			return c.Thaw(ctx)
+		}),
 	}
 }

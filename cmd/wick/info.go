@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -21,18 +22,13 @@ machine was restored, and its facts, such as the kernel, the mounts, how the boo
 it has to do without. All, or those that are named, whole or by the beginning of their
 names, as mount. for all mounts.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			h, err := c.Hello(cmd.Context())
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
+			h, err := c.Hello(ctx)
 			if err != nil {
 				return err
 			}
 			return t.info(h, args)
-		},
+		}),
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,24 +25,19 @@ size, time and name. Names that begin with a dot are shown with -a. No program i
 guest.`,
 		Example:           `  wick ls -l /var/log`,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			if len(args) == 0 {
 				args = []string{"/"}
 			}
 			var failed error
 			for i, name := range args {
-				info, err := c.Stat(cmd.Context(), name)
+				info, err := c.Stat(ctx, name)
 				if errors.Is(err, fs.ErrNotExist) {
-					info, err = c.Lstat(cmd.Context(), name) // a link that leads nowhere
+					info, err = c.Lstat(ctx, name) // a link that leads nowhere
 				}
 				list := []*client.FileInfo{info}
 				if err == nil && info.IsDir() {
-					list, err = c.ReadDir(cmd.Context(), name)
+					list, err = c.ReadDir(ctx, name)
 				}
 				if err != nil {
 					failed = errors.Join(failed, err)
@@ -58,7 +54,7 @@ guest.`,
 				}
 			}
 			return failed
-		},
+		}),
 	}
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "show mode, links, owner, size and time")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "show names that begin with a dot")

@@ -33,14 +33,9 @@ func (t *tool) powerCommand(name, short, long string, do func(*client.Client, co
 		Long:              long,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return do(c, cmd.Context(), grace)
-		},
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			return do(c, ctx, grace)
+		}),
 	}
 	cmd.Flags().DurationVar(&grace, "grace", 0, "how long processes may take to end before they are killed (default 5s)")
 	return cmd

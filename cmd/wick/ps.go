@@ -26,14 +26,9 @@ t behind it is for a terminal. TIME, MEM and PROCS are of all that the command h
 the guest can tell.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return t.ps(cmd.Context(), c, t.stdout)
-		},
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			return t.ps(ctx, c, t.stdout)
+		}),
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/client/clienttest"
 )
 
 // A typist runs wick on a terminal of its own, and types.
@@ -146,10 +148,11 @@ func (p *typist) expectEnd(code int) {
 func agentSocket(t *testing.T) (socket string, stop func()) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
-	stop, err := startAgent(socket)
+	a, err := clienttest.StartAgent(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
+	stop = func() { a.Stop() }
 	t.Cleanup(stop)
 	return socket, stop
 }

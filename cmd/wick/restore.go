@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"wick/framing/client"
 )
 
 // restoreEntropy is how much entropy a restored guest gets, in bytes: what the kernel's generator has as its state.
@@ -22,25 +25,20 @@ give its kernel fresh entropy, since all machines that were restored from one sn
 have the same random numbers. The guest's new epoch is printed.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
 			entropy := make([]byte, restoreEntropy)
 			rand.Read(entropy)
 			var now time.Time
 			if !keepClock {
 				now = time.Now()
 			}
-			epoch, err := c.Restore(cmd.Context(), now, entropy)
+			epoch, err := c.Restore(ctx, now, entropy)
 			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(t.stdout, "epoch %d\n", epoch)
 			return err
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&keepClock, "keep-clock", false, "leave the clock as it is")
 	return cmd

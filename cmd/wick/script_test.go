@@ -23,6 +23,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){"wick": main})
 }
 
+// tests runs them, and takes away what they share.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int {
+	defer clienttest.RemoveAgent()
+	return t.m.Run()
+}
+
 // TestScripts runs the golden transcripts. What they have besides testscript's own commands:
 //
 //	guest KIND PATH    start a guest at $WORK/PATH that can be reached as KIND says, by an agent that is older than the extension
@@ -44,9 +52,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"agent": func(ts *testscript.TestScript, _ bool, args []string) {
-				stop, err := startAgent(ts.MkAbs(args[0]))
+				a, err := clienttest.StartAgent(ts.MkAbs(args[0]))
 				ts.Check(err)
-				ts.Defer(stop)
+				ts.Defer(func() { a.Stop() })
 			},
 			"guest": startGuest, "code": code, "interrupt": interrupt, "fifo": fifo, "size": size,
 		},

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
+
+	"wick/framing/client"
 )
 
 // shutdownCommand is "wick shutdown".
@@ -14,13 +18,8 @@ then be ended from the host without loss. It runs on until then, and so do its c
 		Example:           `  wick shutdown && kill "$FIRECRACKER_PID"`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return c.Shutdown(cmd.Context())
-		},
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			return c.Shutdown(ctx)
+		}),
 	}
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"wick/framing/client"
 )
 
 // spawnCommand is "wick spawn".
@@ -22,13 +25,8 @@ follows, and its exit code is passed on.`,
   wick spawn --wait --timeout 5m 'make && make install'`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			pid, err := c.Spawn(cmd.Context(), flags.exec(args))
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
+			pid, err := c.Spawn(ctx, flags.exec(args))
 			if err != nil {
 				return commandFailed(err)
 			}
@@ -38,7 +36,7 @@ follows, and its exit code is passed on.`,
 			if !wait {
 				return nil
 			}
-			exit, err := c.WaitExit(cmd.Context(), pid)
+			exit, err := c.WaitExit(ctx, pid)
 			if err != nil {
 				return commandFailed(err)
 			}
@@ -46,7 +44,7 @@ follows, and its exit code is passed on.`,
 				return err
 			}
 			return commandExit(exit.ExitCode)
-		},
+		}),
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the command to end and pass on its output and exit code")

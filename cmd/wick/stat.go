@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"time"
@@ -20,18 +21,13 @@ func (t *tool) statCommand() *cobra.Command {
 link is shown itself, and what it says; with -L what it leads to.`,
 		Args:              needs("PATH..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			look := c.Lstat
 			if follow {
 				look = c.Stat
 			}
 			for _, name := range args {
-				info, err := look(cmd.Context(), name)
+				info, err := look(ctx, name)
 				if err != nil {
 					return err
 				}
@@ -40,7 +36,7 @@ link is shown itself, and what it says; with -L what it leads to.`,
 				}
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVarP(&follow, "dereference", "L", false, "follow symbolic links")
 	return cmd

@@ -1,46 +1,21 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
+
+	"wick/framing/client/clienttest"
 )
 
-// agentBinary builds the real agent, once. WICK_AGENT names another one to be talked to instead.
-var agentBinary = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("WICK_AGENT"); path != "" {
-		return path, nil
-	}
-	dir, err := os.MkdirTemp("", "agent-")
-	if err != nil {
-		return "", err
-	}
-	agentDir = dir
-	path := filepath.Join(dir, "vsock-agent")
-	if out, err := exec.Command("../../scripts/build", "-o", path, runtime.GOARCH, "wick/cmd/vsock-agent").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("scripts/build: %v\n%s", err, out)
-	}
-	return path, nil
-})
-
-// agentDir is where it was built, and removed by removeAgent when all tests have run.
-var agentDir string
-
+// removeAgent ends the examples' agent, and removes what was built, when all tests have run.
 func removeAgent() {
 	if stopExampleAgent != nil {
 		stopExampleAgent()
 	}
-	if agentDir != "" {
-		os.RemoveAll(agentDir)
-	}
+	clienttest.RemoveAgent()
 }
 
 // DialTestAgent is a connection to the real agent, for examples. The first starts it.
@@ -53,22 +28,19 @@ func DialTestAgent(ctx context.Context) (*Client, error) {
 }
 
 var exampleAgent = sync.OnceValues(func() (addr string, err error) {
-	binary, err := agentBinary()
-	if err != nil {
-		return "", err
-	}
 	dir, err := os.MkdirTemp("", "example-")
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "s")
-	cmd := exec.Command(binary, "--unix-socket", path)
+	agent, err := clienttest.StartAgent(path)
 	stopExampleAgent = func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		if agent != nil {
+			agent.Stop()
+		}
 		os.RemoveAll(dir)
 	}
-	return "unix:" + path, cmd.Start()
+	return "unix:" + path, err
 })
 
 var stopExampleAgent func()
@@ -82,29 +54,18 @@ type agentProcess struct {
 // startAgent starts the real agent on a socket of its own. It ends with the test.
 func startAgent(t testing.TB, options ...string) *agentProcess {
 	t.Helper()
-	binary, err := agentBinary()
+	path := filepath.Join(t.TempDir(), "s")
+	agent, err := clienttest.StartAgent(path, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "s")
-	cmd := exec.Command(binary, append([]string{"--unix-socket", path}, options...)...)
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.Dir = t.TempDir()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
-		defer timer.Stop()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("agent: %v", err)
+		log, err := agent.Stop()
+		if err != nil {
+			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("the agent's log:\n%s", log.Bytes())
+			t.Logf("the agent's log:\n%s", log)
 		}
 	})
 	return &agentProcess{t, "unix:" + path}

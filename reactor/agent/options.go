@@ -8,6 +8,7 @@ import (
 
 // Options are the command line of an agent, as text. Their zero value is the default.
 type Options struct {
+	// UnixSocket is the path of --unix-socket, empty if there was none.
 	UnixSocket string
 	dial       string
 	listen     string
@@ -16,7 +17,7 @@ type Options struct {
 	limits     Limits
 }
 
-// Usage describes the options.
+// Usage describes the options: lines for a help text, a line feed at the end of each.
 func Usage() string {
 	text := `  --unix-socket PATH      meet the host at PATH and not over vsock: connect if it
                           listens there, listen otherwise

@@ -36,8 +36,8 @@ type rendezvous struct {
 
 // PathError is a path that cannot be the place of a socket.
 type PathError struct {
-	Path   string
-	Reason string
+	// Path is as it was given, Reason lower case.
+	Path, Reason string
 }
 
 func (e *PathError) Error() string { return "unix socket " + e.Path + ": " + e.Reason }

@@ -1,4 +1,4 @@
-// Package clienttest has a guest without a machine, for tests of what talks to guests.
+// Package clienttest has guests without a machine, for tests of what talks to guests: a [Guest] of its own, and the real agent ([Agent]).
 //
 // It answers every message of the wire, runs commands with the local sh, and writes files below a directory of the test's. What
 // it does not have is the real agent's care: it holds frames in memory, kills only the shell's process group, and trusts its host.

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Unused is how long an entry may go unused before another of its kind, when it is made, takes it away.
-const Unused = 14 * 24 * time.Hour
+// unused is how long an entry may go unused before another of its kind, when it is made, takes it away.
+const unused = 14 * 24 * time.Hour
 
 // Dir is a cache's directory.
 type Dir string
@@ -31,20 +31,20 @@ func Default() (Dir, error) {
 	return Dir(filepath.Join(base, "wick")), nil
 }
 
-// Lookup returns the path of an entry, if it is there, and notes that it was used.
-func (d Dir) Lookup(name string) (path string, ok bool) {
+// lookup returns the path of an entry, if it is there, and notes that it was used.
+func (d Dir) lookup(name string) (path string, ok bool) {
 	path = filepath.Join(string(d), name)
 	if _, err := os.Lstat(path); err != nil {
 		return path, false
 	}
 	now := time.Now()
-	os.Chtimes(path, now, now) // only Unused looks at it, and a cache that cannot be written to is still of use
+	os.Chtimes(path, now, now) // only unused looks at it, and a cache that cannot be written to is still of use
 	return path, true
 }
 
 // Get returns the path of the entry, which build makes at tmp (a file or a directory, as it likes) if it is not there.
 func (d Dir) Get(ctx context.Context, name string, build func(ctx context.Context, tmp string) error) (string, error) {
-	path, ok := d.Lookup(name)
+	path, ok := d.lookup(name)
 	if ok {
 		return path, nil
 	}
@@ -56,7 +56,7 @@ func (d Dir) Get(ctx context.Context, name string, build func(ctx context.Contex
 		return "", err
 	}
 	defer l.release()
-	if _, ok := d.Lookup(name); ok {
+	if _, ok := d.lookup(name); ok {
 		return path, nil // the lock's last holder made it
 	}
 	tmp := path + ".tmp"
@@ -87,7 +87,7 @@ func (d Dir) prune(name string) {
 		if !strings.HasPrefix(e.Name(), kind+"-") || e.Name() == name || strings.HasSuffix(e.Name(), ".lock") {
 			continue
 		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > Unused {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > unused {
 			os.RemoveAll(filepath.Join(string(d), e.Name()))
 		}
 	}

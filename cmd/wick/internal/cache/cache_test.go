@@ -109,7 +109,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 
 func TestUnusedArePruned(t *testing.T) {
 	dir := Dir(t.TempDir())
-	long := time.Now().Add(-2 * Unused)
+	long := time.Now().Add(-2 * unused)
 	for _, name := range []string{"kind-old", "kind-used", "other-old"} {
 		path := filepath.Join(string(dir), name)
 		write(t, path, "")
@@ -117,7 +117,7 @@ func TestUnusedArePruned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, ok := dir.Lookup("kind-used"); !ok {
+	if _, ok := dir.lookup("kind-used"); !ok {
 		t.Fatal("not found")
 	}
 	_, err := dir.Get(t.Context(), "kind-new", func(_ context.Context, tmp string) error { write(t, tmp, ""); return nil })

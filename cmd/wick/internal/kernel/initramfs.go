@@ -22,7 +22,7 @@ var script string
 
 // Initramfs is what goes into an initramfs.
 type Initramfs struct {
-	// Extra are modules besides [Needed].
+	// Extra are modules besides what every machine needs.
 	Extra []string
 	// Init is where vm-init is: in the root image, which becomes the root, or in the initramfs itself if Files has it
 	// (and Stay is set), which then stays the root.
@@ -49,7 +49,7 @@ func (k *Kernel) initramfs(ctx context.Context, dir cache.Dir, what Initramfs) (
 	}
 	var modules []string
 	if k.Modules != "" {
-		if modules, err = Order(k.Modules, append(append([]string(nil), Needed...), what.Extra...)...); err != nil {
+		if modules, err = order(k.Modules, append(append([]string(nil), needed...), what.Extra...)...); err != nil {
 			return "", err
 		}
 	}

@@ -76,24 +76,24 @@ func TestOrder(t *testing.T) {
 		{"virtio virtio_mmio virtio", "virtio_ring virtio virtio_mmio"},
 		{"fs", "fs"}, {"ext4", ""}, {"", ""},
 	} {
-		got, err := Order(dir, strings.Fields(tt.in)...)
+		got, err := order(dir, strings.Fields(tt.in)...)
 		if err != nil {
-			t.Errorf("Order(%s): %v", tt.in, err)
+			t.Errorf("order(%s): %v", tt.in, err)
 		}
 		for i := range got {
 			got[i] = module(got[i])
 		}
 		if strings.Join(got, " ") != tt.want {
-			t.Errorf("Order(%s) = %v, want %s", tt.in, got, tt.want)
+			t.Errorf("order(%s) = %v, want %s", tt.in, got, tt.want)
 		}
 	}
 	for in, want := range map[string]string{
 		"broken": "find the kernel module nowhere (for broken): not in " + dir, "virtio_rng": "find the kernel module crc16 (for virtio_rng): not in " + dir,
 		"gone": "find the kernel module gone: not in " + dir,
 	} {
-		_, err := Order(dir, in)
+		_, err := order(dir, in)
 		if _, ok := errors.AsType[*ModuleError](err); !ok || err.Error() != want {
-			t.Errorf("Order(%s): error %v, want %s", in, err, want)
+			t.Errorf("order(%s): error %v, want %s", in, err, want)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func readCpio(t *testing.T, b []byte) (entries []entry) {
 
 func TestInitramfs(t *testing.T) {
 	needed := map[string]string{}
-	for _, name := range Needed {
+	for _, name := range needed {
 		needed[name] = ""
 	}
 	needed["virtio_blk"], needed["virtio"] = "virtio", ""

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// Needed are the modules that a machine needs to reach vm-init: its devices, its file systems, vsock, and vsock's loopback for
+// needed are the modules that a machine needs to reach vm-init: its devices, its file systems, vsock, and vsock's loopback for
 // programs in the guest that use it. ext4 is built in.
-var Needed = []string{"virtio_mmio", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport", "vsock_loopback"}
+var needed = []string{"virtio_mmio", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport", "vsock_loopback"}
 
 // A ModuleError is a module that is neither there nor built in.
 type ModuleError struct {
@@ -30,11 +30,11 @@ func (e *ModuleError) Error() string {
 	return s + ": not in " + e.Dir
 }
 
-// Order returns the files of the modules and of all they depend on, each behind what it depends on, those that are built in left out.
+// order returns the files of the modules and of all they depend on, each behind what it depends on, those that are built in left out.
 //
 // The dependencies are read from the modules themselves. depmod reads them from there as well, but its modules.dep is made when a kernel is
 // installed, which ours never is, and depmod may not be on the host.
-func Order(dir string, names ...string) ([]string, error) {
+func order(dir string, names ...string) ([]string, error) {
 	t := tree{dir: dir, files: map[string]string{}, done: map[string]bool{}}
 	if err := t.scan(); err != nil {
 		return nil, fmt.Errorf("look through the kernel's modules: %w", err)

@@ -24,7 +24,7 @@ type Options struct {
 	Use func(context.Context, *client.Client) error
 	// Arch is the machine's architecture, by Go's name of it; the host's if "". One that is not the host's is emulated.
 	Arch string
-	// Init is the path of the vm-init to boot, that of [FindInit] if "".
+	// Init is the path of the vm-init to boot, that of [findInit] if "".
 	Init string
 	// Rootfs is a directory, a tar or a squashfs; "" is a small system made of busybox.
 	Rootfs string
@@ -78,9 +78,9 @@ func ParsePut(s string) (Put, error) {
 	return Put{local, guest}, nil
 }
 
-// FindInit looks for vm-init where the tool's own binary is, then in the PATH. One for another architecture is looked for where
+// findInit looks for vm-init where the tool's own binary is, then in the PATH. One for another architecture is looked for where
 // scripts/build puts it.
-func FindInit(arch string) (string, error) {
+func findInit(arch string) (string, error) {
 	foreign := arch != runtime.GOARCH
 	if self, err := os.Executable(); err == nil {
 		if self, err = filepath.EvalSymlinks(self); err == nil {
@@ -116,7 +116,7 @@ func (o *Options) complete() (err error) {
 		o.OverlayMiB = image.DefaultOverlay
 	}
 	if o.Init == "" {
-		if o.Init, err = FindInit(o.Arch); err != nil {
+		if o.Init, err = findInit(o.Arch); err != nil {
 			return err
 		}
 	}

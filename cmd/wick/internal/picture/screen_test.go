@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// What came in pieces, was written over and was erased is shown as a terminal does.
+func TestScreen(t *testing.T) {
+	for in, want := range map[string]string{
+		"a\r\nb\r\n": "a\nb\n",
+		"booting ...\r\x1b[Kready ...\r\x1b[Kup\n": "up\n",
+		"abc\rx\r\n":                "xbc\n",
+		"a\tb\n":                    "a       b\n",
+		"/ # \x1b[6nls\x1b[1;34m\n": "/ # ls\n",
+		"a\r\n\r\n\r\nb\r\n":        "a\n\nb\n",
+		"é …\x07\n":                 "é …\n",
+	} {
+		var whole, pieces screen
+		whole.write(in)
+		for i := range len(in) {
+			pieces.write(in[i : i+1])
+		}
+		for _, s := range []*screen{&whole, &pieces} {
+			s.dropLast()
+			if got := s.ansi(); got != want {
+				t.Errorf("%q: %q, want %q", in, got, want)
+			}
+		}
+	}
+}
+
+// TestRecord types at a real shell, and at one that it starts.
+func TestRecord(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	shown, err := record(ctx, 60, []string{"stty size", "PS1='/ # ' sh", "echo in", "exit 3", "echo $?"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "$ \x1b[92mstty size\x1b[0m\n50 60\n$ \x1b[92mPS1='/ # ' sh\x1b[0m\n/ # \x1b[92mecho in\x1b[0m\nin\n/ # \x1b[92mexit 3\x1b[0m\n$ \x1b[92mecho $?\x1b[0m\n3\n"
+	if got := shown.ansi(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A shell that ends before it has a prompt is an error, with what was shown.
+func TestRecordEnds(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := record(ctx, 60, []string{"exit", "echo never"}); err == nil {
+		t.Error("no error")
+	}
+}

@@ -1,0 +1,95 @@
+package clienttest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Agent is the real agent, as a process of this machine: for tests of what a [Guest] does not do, or not with care.
+type Agent struct {
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+	end  chan struct{} // closed when it has ended, so
+	err  error
+	stop sync.Once
+}
+
+// agentDir is where the agent was built, "" if it was not.
+var agentDir string
+
+var agentBinary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("WICK_AGENT"); path != "" {
+		return path, nil
+	}
+	dir, err := os.MkdirTemp("", "agent-")
+	if err != nil {
+		return "", err
+	}
+	agentDir = dir
+	path := filepath.Join(dir, "vsock-agent")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "wick/cmd/vsock-agent")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %v\n%s", err, out)
+	}
+	return path, nil
+})
+
+// RemoveAgent removes what [StartAgent] has built. It is for a TestMain, when all tests have run.
+func RemoveAgent() {
+	if agentDir != "" {
+		os.RemoveAll(agentDir)
+	}
+}
+
+// StartAgent starts the agent with these options, in the directory of the Unix socket at path, and returns when it listens there. The first
+// call in a process builds it with the go command; $WICK_AGENT names another one to be started instead. [Agent.Stop] ends it.
+func StartAgent(path string, options ...string) (*Agent, error) {
+	binary, err := agentBinary()
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{cmd: exec.Command(binary, append([]string{"--unix-socket", path}, options...)...), end: make(chan struct{})}
+	a.cmd.Dir, a.cmd.Stdout, a.cmd.Stderr = filepath.Dir(path), &a.log, &a.log
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's ^C is for the test
+	a.cmd.WaitDelay = 5 * time.Second                       // what it leaves running may have its stderr
+	if err := a.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		a.err = a.cmd.Wait()
+		close(a.end)
+	}()
+	for {
+		if _, err := os.Lstat(path); err == nil {
+			return a, nil
+		}
+		select {
+		case <-a.end:
+			return nil, fmt.Errorf("agent: %v\n%s", a.err, a.log.Bytes())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the agent by SIGTERM, or if that does not in 20 s by SIGKILL, and returns what it has logged. That it ended with anything
+// but 0 is an error. Only the first call does something; others wait and return the same.
+func (a *Agent) Stop() (log string, err error) {
+	a.stop.Do(func() { a.cmd.Process.Signal(syscall.SIGTERM) })
+	select {
+	case <-a.end:
+	case <-time.After(20 * time.Second):
+		a.cmd.Process.Kill()
+		<-a.end
+	}
+	if a.err != nil {
+		return a.log.String(), fmt.Errorf("agent: %w", a.err)
+	}
+	return a.log.String(), nil
+}

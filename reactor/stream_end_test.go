@@ -1,0 +1,191 @@
+package reactor
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestStreamReadsAllBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, half := range []bool{true, false} {
+		l := newLoop(t, 2)
+		h, far := open(t, l)
+		sent := bytes.Repeat([]byte("0123456789"), 15000) // more than two turns' worth
+		if n, err := unix.Write(far, sent); n < 2*BufferSize {
+			t.Fatalf("the socket took only %d bytes, %v", n, err)
+		} else {
+			sent = sent[:n]
+		}
+		if half {
+			if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := unix.Shutdown(far, unix.SHUT_RDWR); err != nil { // hangs up as closing does
+			t.Fatal(err)
+		}
+		atEnd := -1
+		h.end = func(error) { atEnd = len(h.got); h.s.Close() }
+		until(t, l, "the end", func() bool { return atEnd >= 0 })
+		if !bytes.Equal(h.got, sent) || len(h.ends) != 1 || h.ends[0] != nil {
+			t.Errorf("half %v: %d of %d bytes, ends %v", half, len(h.got), len(sent), h.ends)
+		}
+		allFree(t, l)
+	}
+}
+
+// After a half-close what is still due is sent, and then a far end that goes away for good is noticed, once, and without spinning.
+func TestStreamHalfClosed(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, far := open(t, l)
+	filler := fill(t, h.s.FD())
+	h.say("still due")
+	if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	until(t, l, "the end", func() bool { return len(h.ends) == 1 })
+	quiet(t, l)
+	got := 0
+	until(t, l, "the output", func() bool { got += len(drain(t, far)); return h.drains == 1 })
+	if got += len(drain(t, far)); got != filler+9 {
+		t.Errorf("%d bytes", got)
+	}
+	quiet(t, l)
+	h.say("more")
+	if got := string(drain(t, far)); got != "more" {
+		t.Errorf("got %q", got)
+	}
+	if err := unix.Shutdown(far, unix.SHUT_RDWR); err != nil {
+		t.Fatal(err)
+	}
+	until(t, l, "the hang-up", func() bool { return len(h.ends) == 2 })
+	if h.ends[0] != nil || !errors.Is(h.ends[1], unix.ECONNRESET) || h.s.Descriptor.Open() {
+		t.Errorf("ends %v", h.ends)
+	}
+	quiet(t, l)
+}
+
+// A far end that closes without having read what it was sent resets the connection: its last words first, then the error.
+func TestStreamReset(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	ours, far := pair(t)
+	h := &hand{}
+	h.s.Open(l, ours, "far end", h)
+	h.say("never read")
+	write(t, far, "last words")
+	closeFD(t, far)
+	until(t, l, "the end", func() bool { return len(h.ends) == 1 })
+	if string(h.got) != "last words" || !errors.Is(h.ends[0], unix.ECONNRESET) || h.s.Descriptor.Open() {
+		t.Errorf("got %q, ends %v", h.got, h.ends)
+	}
+	if got := h.ends[0].Error(); got != "read far end: connection reset by peer" {
+		t.Errorf("error %q", got)
+	}
+	allFree(t, l)
+}
+
+// The far end is gone while output is queued, some of it from sources under way and waiting.
+func TestStreamGoneUnderOutput(t *testing.T) {
+	t.Parallel()
+	for _, paused := range []bool{false, true} {
+		l := newLoop(t, 2)
+		ours, far := pair(t)
+		h := &hand{}
+		h.s.Open(l, ours, "far end", h)
+		under := &text{body: make([]byte, 1<<20), step: BufferSize}
+		waits := &text{body: []byte("x"), step: 1}
+		h.s.Send(under)
+		h.s.Send(waits)
+		if paused {
+			h.s.Pause()
+		}
+		poll(t, l)
+		closeFD(t, far)
+		until(t, l, "the end", func() bool { return len(h.ends) == 1 })
+		if h.ends[0] == nil || h.s.Descriptor.Open() || h.drains != 0 {
+			t.Errorf("ends %v, drained %d times", h.ends, h.drains)
+		}
+		if under.sent+waits.sent != 0 || under.lost != 1 || waits.lost != 1 {
+			t.Errorf("under way: sent %d lost %d; waiting: sent %d lost %d", under.sent, under.lost, waits.sent, waits.lost)
+		}
+		allFree(t, l)
+		quiet(t, l)
+	}
+}
+
+func TestStreamPausedLearnsOfTheEnd(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	ours, far := pair(t)
+	h := &hand{}
+	h.s.Open(l, ours, "far end", h)
+	h.s.Pause()
+	write(t, far, "unread")
+	poll(t, l)
+	quiet(t, l)
+	closeFD(t, far)
+	until(t, l, "the end", func() bool { return len(h.ends) == 1 })
+	if !errors.Is(h.ends[0], unix.ECONNRESET) || len(h.got) != 0 {
+		t.Errorf("ends %v, got %q", h.ends, h.got)
+	}
+}
+
+// A far end that writes no more while it is not read from is not gone: it is looked for now and then, and what it wrote is read later, up to its end.
+func TestStreamPausedAndHalfClosed(t *testing.T) {
+	t.Parallel()
+	for _, busy := range []bool{false, true} {
+		l := newLoop(t, 2)
+		h, far := open(t, l)
+		h.s.Pause()
+		write(t, far, "unread")
+		filler := 0
+		if busy {
+			filler = fill(t, h.s.FD())
+			h.say("still due")
+		}
+		if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
+			t.Fatal(err)
+		}
+		until(t, l, "a probe", h.s.probing.Running)
+		quiet(t, l)
+		h.s.probe() // as the timer does
+		if len(h.ends) > 0 || !h.s.probing.Running() {
+			t.Fatalf("ends %v", h.ends)
+		}
+		got := 0
+		h.s.Resume()
+		until(t, l, "the end", func() bool { got += len(drain(t, far)); return len(h.ends) == 1 && h.s.Idle() })
+		if got += len(drain(t, far)); h.ends[0] != nil || string(h.got) != "unread" || busy && got != filler+9 {
+			t.Errorf("ends %v, got %q, gave %d bytes", h.ends, h.got, got)
+		}
+		if h.s.probing.Running() {
+			t.Error("looked for after its end was read")
+		}
+		quiet(t, l)
+	}
+}
+
+// What is gone without a hang-up is found by a probe. Here our own writing side is shut, which is what the kernel says of a vsock connection that is over.
+func TestStreamProbe(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, far := open(t, l)
+	h.s.Pause()
+	write(t, far, "unread")
+	if err := unix.Shutdown(h.s.FD(), unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, l)
+	if len(h.ends) > 0 {
+		t.Fatalf("ends %v", h.ends)
+	}
+	h.s.probe()
+	if len(h.ends) != 1 || !errors.Is(h.ends[0], unix.EPIPE) || h.s.Descriptor.Open() || h.s.probing.Running() {
+		t.Errorf("ends %v", h.ends)
+	}
+	allFree(t, l)
+}
