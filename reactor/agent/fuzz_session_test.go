@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"wick/framing"
 )
 
@@ -125,7 +127,14 @@ func (s *sessionFuzz) frame(t framing.Type, seq uint32, payload []byte) {
 			frame = framing.AppendAttach(nil, seq, &r)
 		}
 		s.ask(frame)
-	case framing.TypeSignal, framing.TypeProcesses, framing.TypePing, framing.TypeHello:
+	case framing.TypeSignal:
+		// What is stopped would outlive a fuzzing process that is killed.
+		if r, err := framing.ParseSignal(payload); err == nil && r.Signal == uint8(unix.SIGSTOP) {
+			r.Signal = uint8(unix.SIGWINCH)
+			frame = framing.AppendSignal(nil, seq, r)
+		}
+		s.ask(frame)
+	case framing.TypeProcesses, framing.TypePing, framing.TypeHello:
 		s.ask(frame)
 	case framing.TypeInput:
 		s.refusal = true

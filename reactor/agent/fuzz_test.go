@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -76,6 +77,10 @@ type fuzzed struct {
 
 func startFuzzed(f *testing.F) *fuzzed {
 	f.Helper()
+	// A fuzzing process has pipes to the one that leads it, which waits for their end: no command may have them.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		f.Fatal(err)
+	}
 	dir, err := os.MkdirTemp("", "fuzz")
 	if err != nil {
 		f.Fatal(err)
