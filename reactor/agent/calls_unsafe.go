@@ -54,9 +54,17 @@ func fstat(fd int, st *unix.Stat_t) error {
 	return err
 }
 
-// read is for what does not wait, or is a file.
+// read and write are for what does not wait, or is a file.
 func read(fd int, b []byte) (int, error) {
 	return raw(unix.SYS_READ, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0)
+}
+
+func write(fd int, b []byte) (int, error) {
+	return raw(unix.SYS_WRITE, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0)
+}
+
+func pread(fd int, b []byte, offset int64) (int, error) {
+	return raw(unix.SYS_PREAD64, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), uintptr(offset))
 }
 
 func pwrite(fd int, b []byte, offset int64) (int, error) {

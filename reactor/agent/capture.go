@@ -199,10 +199,7 @@ func (o *capture) read(b []byte, offset int64) {
 		return
 	}
 	for len(b) > 0 {
-		n, err := unix.Pread(o.spool, b, offset)
-		if err == unix.EINTR {
-			continue
-		}
+		n, err := pread(o.spool, b, offset)
 		if err != nil || n <= 0 {
 			// The frame has promised these bytes, and there is nothing else to send.
 			o.agent.log.Error("output lost", "pid", num(o.pid), "bytes", num(len(b)))

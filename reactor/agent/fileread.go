@@ -42,10 +42,8 @@ func (r *fileRead) fill(f *fileSend) (more bool) {
 	may := int(min(maxOutput, r.left, f.granted))
 	room := framing.OutputHeaderSize + max(may, 1)
 	b := f.conn.stream.Space(room)
-	n, err := unix.Pread(f.fd, b[framing.OutputHeaderSize:room], int64(r.offset))
+	n, err := pread(f.fd, b[framing.OutputHeaderSize:room], int64(r.offset))
 	switch {
-	case err == unix.EINTR:
-		return true
 	case err != nil:
 		f.finish(opError(f.call, f.path, err))
 		return false

@@ -82,18 +82,16 @@ func (in *inlet) keep(b []byte) {
 
 // write writes what the pipe takes.
 func (in *inlet) write(b []byte) int {
-	for in.pipe.Open() && len(b) > 0 {
-		n, err := unix.Write(in.pipe.FD(), b)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			return 0
-		case err != nil:
-			in.broke()
-			return 0
-		}
+	if !in.pipe.Open() || len(b) == 0 {
+		return 0
+	}
+	n, err := write(in.pipe.FD(), b)
+	switch err {
+	case nil:
 		return n
+	case unix.EAGAIN:
+	default:
+		in.broke()
 	}
 	return 0
 }

@@ -92,19 +92,14 @@ func (o *outlet) Failed(value any, stack []byte) { o.session.Failed(value, stack
 
 // read reads from the pipe. It returns 0 if there is nothing, and if this is the end, which it sees to.
 func (o *outlet) read(b []byte) int {
-	for {
-		n, err := unix.Read(o.pipe.FD(), b)
-		switch {
-		case n > 0:
-			return n
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			return 0
-		}
-		o.end() // of a pipe, or by an error, which for a terminal is how it ends
-		return 0
+	n, err := read(o.pipe.FD(), b)
+	if n > 0 {
+		return n
 	}
+	if err != unix.EAGAIN {
+		o.end() // of a pipe, or by an error, which for a terminal is how it ends
+	}
+	return 0
 }
 
 // took counts what was read.
