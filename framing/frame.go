@@ -5,6 +5,11 @@ package framing
 //
 //go:noinline
 func AppendHeader(dst []byte, t Type, seq uint32, size int) []byte {
+	return appendHeader(dst, t, seq, size)
+}
+
+// appendHeader is inlined, where a header is most of what is sent.
+func appendHeader(dst []byte, t Type, seq uint32, size int) []byte {
 	length := uint32(MinLength + size)
 	return append(dst,
 		byte(length>>24), byte(length>>16), byte(length>>8), byte(length),
@@ -15,7 +20,7 @@ func AppendHeader(dst []byte, t Type, seq uint32, size int) []byte {
 // AppendFrame appends a frame with the given payload, at most MaxPayload bytes: the encoder of ready, ping, pong,
 // shutdown and shutdown_ack, and of input, release, processes, stats and thaw.
 func AppendFrame(dst []byte, t Type, seq uint32, payload []byte) []byte {
-	return append(AppendHeader(dst, t, seq, len(payload)), payload...)
+	return append(appendHeader(dst, t, seq, len(payload)), payload...)
 }
 
 // AppendCount appends the 32-bit count that stands before a text of n bytes.
