@@ -7,7 +7,7 @@ import (
 	"wick/framing"
 )
 
-// outboxLimit is how many bytes of a process's stdin are held: what was sent and the guest has not taken, at most 32 KiB, and what waits
+// outboxLimit is how many bytes of a process's stdin are held: what was sent and the guest has not taken, at most 60 KiB, and what waits
 // to be sent.
 const outboxLimit = 128 << 10
 

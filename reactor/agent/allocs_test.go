@@ -69,7 +69,7 @@ func TestStreamAllocs(t *testing.T) {
 		h := b.extended()
 		p := h.start(2, framing.Start{Args: words("cat"), Stdin: true, KeepMS: keep, OutputCredit: 64 << 10})
 		p.next()
-		const size = 8 << 10 // as much as the guest grants anew at once
+		const size = inputStep // as much as the guest grants anew at once
 		round := append(framing.AppendHeader(nil, framing.TypeInput, 2, size), make([]byte, size)...)
 		round = framing.AppendCredit(round, 2, framing.StreamOutput, size)
 		frame := make([]byte, 64<<10)

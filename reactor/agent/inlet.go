@@ -8,7 +8,7 @@ import (
 
 const (
 	// inputWindow is the most input of a session that is under way or waits, in bytes.
-	inputWindow = 32 << 10
+	inputWindow = 60 << 10
 	// inputStep is how much of it is taken before the host is told.
 	inputStep = inputWindow / 4
 )

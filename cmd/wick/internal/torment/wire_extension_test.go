@@ -44,7 +44,7 @@ const (
 
 const (
 	maxOutput   = 32 << 10 // content of an output
-	inputWindow = 32 << 10 // of a process's stdin
+	inputWindow = 60 << 10 // of a process's stdin
 	writeWindow = 64 << 10 // of a write
 	keepForever = 1<<32 - 1
 )
