@@ -161,7 +161,7 @@ func (a *Agent) settle() {
 		}
 	}
 	a.down = downSettled
-	a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
+	a.loop.Start(&a.downTime, answerGrace, (*downTimer)(a))
 	if c := a.power.conn; c != nil {
 		a.power.answer(err)
 		c.refused()

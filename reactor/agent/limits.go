@@ -103,6 +103,9 @@ const (
 	killGrace = time.Second
 	// stopGrace is how long the end of the agent waits for commands and for hosts to take their results.
 	stopGrace = 500 * time.Millisecond
+	// answerGrace is how long the machine's end, when all is done, waits for the host that asked for it to have its answer. A slow host would
+	// take a machine for one that died.
+	answerGrace = 3 * time.Second
 	// downGrace is how long the way down of a machine waits between SIGTERM and SIGKILL, and killedGrace after it.
 	downGrace   = 5 * time.Second
 	killedGrace = time.Second
