@@ -222,7 +222,7 @@ func (p *proc) shell(command string) { p.args = []string{command} }
 func (h *host) terminal(p *proc, say, exit string) {
 	r := h.r
 	p.flags |= fTerminal | fStdin
-	p.rows, p.columns = 1+r.IntN(100), 1+r.IntN(300)
+	p.rows, p.columns = 2+r.IntN(100), 2+r.IntN(300) // to busybox's stty a terminal with one is none, and has 24 and 80
 	p.needs = len(p.line)
 	if r.IntN(2) == 0 {
 		p.input = noise(r, someSize(r, min(h.w.scale.output, 50<<10)))
@@ -231,7 +231,7 @@ func (h *host) terminal(p *proc, say, exit string) {
 		return
 	}
 	p.input = []byte("x")
-	p.size = [2]int{1 + r.IntN(100), 1 + r.IntN(300)}
+	p.size = [2]int{2 + r.IntN(100), 2 + r.IntN(300)}
 	p.shell(fmt.Sprintf("stty raw -echo; stty size; %shead -c 1; stty size; %s", say, exit))
 	p.want[0] = textOf(fmt.Appendf(nil, "%d %d\n%sx%d %d\n", p.rows, p.columns, p.line, p.size[0], p.size[1]))
 	p.needs = p.want[0].size - len(fmt.Sprintf("x%d %d\n", p.size[0], p.size[1]))
