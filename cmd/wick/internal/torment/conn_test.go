@@ -46,6 +46,7 @@ type conn struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced when pending shrinks or the connection is ready
 	ready    bool
+	refusing bool   // what ends it with an error was sent, whoever else ends it meanwhile
 	refused  bool   // the error that ends it has come
 	refusal  string // what it says, if that is known
 	how      end
@@ -164,7 +165,7 @@ func (c *conn) frame(typ byte, seq uint32, payload []byte) error {
 	}
 	c.mu.Lock()
 	q := c.pending[seq]
-	refused, why := seq == 0 && typ == tError && c.how == endRefused && !c.refused, c.refusal
+	refused, why := seq == 0 && typ == tError && c.refusing && !c.refused, c.refusal
 	c.mu.Unlock()
 	if refused {
 		c.note(func() { c.refused = true })
@@ -233,7 +234,7 @@ func (c *conn) expect(how end) bool {
 	if c.how != endNot {
 		return false
 	}
-	c.how, c.endedAt = how, time.Now()
+	c.how, c.endedAt, c.refusing = how, time.Now(), how == endRefused
 	close(c.last)
 	return true
 }
