@@ -207,14 +207,18 @@ func (s *Stream) interest() {
 		return
 	}
 	var i Interest
-	deaf := false // to the far end's going away, but for a probe
+	probe := false // nothing else would tell of the far end's going away
 	switch {
 	case s.ended, s.paused, s.Busy():
 		// Nothing would be done with what is read.
 		if s.Idle() {
 			i |= Hangup
 		}
-		if deaf = s.shut && !s.ended; !s.shut && !s.ended {
+		switch {
+		case s.ended:
+		case s.shut:
+			probe = true
+		default:
 			i |= Shutdown
 		}
 	case s.offer:
@@ -229,7 +233,7 @@ func (s *Stream) interest() {
 		i |= Write
 	}
 	s.Want(i)
-	if !deaf {
+	if !probe {
 		s.probing.Stop()
 	} else if !s.probing.Running() {
 		s.loop.Start(&s.probing, probePause, s)
