@@ -85,18 +85,24 @@ func (w *world) release() (f figures, err error) {
 	}
 }
 
+// readBack is what is in a file, nil if there is none.
+func (w *world) readBack(path string) (content []byte, err error) {
+	r, err := w.run("if [ -e " + path + " ]; then cat " + path + "; else echo none >&2; fi")
+	switch {
+	case err != nil || string(r.stderr) == "none\n":
+		return nil, err
+	case r.stdout == nil:
+		return []byte{}, nil
+	}
+	return r.stdout, nil
+}
+
 // readFiles holds the files against what they may be.
 func (w *world) readFiles() error {
 	for _, f := range w.allFiles() {
-		r, err := w.run("if [ -e " + f.path + " ]; then cat " + f.path + "; else echo none >&2; fi")
+		content, err := w.readBack(f.path)
 		if err != nil {
 			return err
-		}
-		content := r.stdout
-		if string(r.stderr) == "none\n" {
-			content = nil
-		} else if content == nil {
-			content = []byte{}
 		}
 		w.mu.Lock()
 		err = f.rested(content)
@@ -107,15 +113,9 @@ func (w *world) readFiles() error {
 	}
 	for _, h := range w.hosts {
 		for _, f := range h.changed {
-			r, err := w.run("if [ -e " + f.path + " ]; then cat " + f.path + "; else echo none >&2; fi")
+			content, err := w.readBack(f.path)
 			if err != nil {
 				return err
-			}
-			content := r.stdout
-			if string(r.stderr) == "none\n" {
-				content = nil
-			} else if content == nil {
-				content = []byte{}
 			}
 			if err := f.rested(content); err != nil {
 				return err
