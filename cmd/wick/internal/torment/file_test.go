@@ -27,6 +27,8 @@ type writer struct {
 	order int // among the requests of all connections
 }
 
+func (w writer) String() string { return fmt.Sprintf("%d on %s", w.order, w.conn.name) }
+
 const absent = 0
 
 var hashSeed = maphash.MakeSeed()
@@ -192,9 +194,21 @@ func (h *host) read(c *conn) *request {
 			if v.may(content) {
 				return nil
 			}
-			return fmt.Errorf("%s has what it cannot have: %s (%d bytes)", f.path, brief(r.stdout), len(r.stdout))
+			return fmt.Errorf("%s has what it cannot have: %s (%d bytes), which %s; what this connection sent last is %d of now %v; before it was acknowledged as %x",
+				f.path, brief(r.stdout), len(r.stdout), w.origin(content), v.last, f.ever, v.acked)
 		},
 	}
+}
+
+// origin says where a content was sent since the world last rested; w.mu is held.
+func (w *world) origin(content uint64) string {
+	text := fmt.Sprintf("is %x", content)
+	for _, f := range w.allFiles() {
+		for _, by := range f.ever[content] {
+			text += fmt.Sprintf(", was sent as %d to %s on %s", by.order, f.path, by.conn.name)
+		}
+	}
+	return text
 }
 
 // rested holds a file against what may be there once nothing is under way, and begins anew from that. content is nil if there is none.

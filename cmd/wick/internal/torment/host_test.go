@@ -47,7 +47,7 @@ func (h *host) session() error {
 	if err == nil && atOnce {
 		// The ready may find nobody any more.
 		c.finish(endHard)
-		return h.orderly(c, nil)
+		return h.orderly(c, errEnded)
 	}
 	if err == nil {
 		err = c.opened()
@@ -83,12 +83,19 @@ func (h *host) session() error {
 	return h.orderly(c, session.leave(c, how, midFrame))
 }
 
-// orderly is err, unless it comes of an end that was due anyway.
+// orderly is err, unless it comes of an end that was due anyway. That is waited for: what a host does on its next connection it does with all
+// that has come on this.
 func (h *host) orderly(c *conn, err error) error {
-	if err != nil && c.ending() {
-		return errEnded
+	if err == nil || !c.ending() {
+		return err
 	}
-	return err
+	select {
+	case <-c.done:
+	case <-h.w.failed:
+	case <-time.After(patience):
+		return fmt.Errorf("%s: no end within %v of %v", c.name, patience, err)
+	}
+	return errEnded
 }
 
 func (h *host) someEnd() end {

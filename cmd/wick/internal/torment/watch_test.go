@@ -16,6 +16,8 @@ type watch struct {
 	unsure bool
 	// doubt: a connection ended with bytes unread while it may have exited, so its process_exit may have been among them.
 	doubt bool
+	// exit is its process_exit, once that has come.
+	exit string
 }
 
 // spawn makes a spawn_watch of a random command.
@@ -44,6 +46,10 @@ func (h *host) spawn(c *conn) *request {
 				return fmt.Errorf("type 0x%02X %s in reply to spawn_watch of %s", typ, brief(payload), brief([]byte(s.command.text)))
 			}
 			s.pid = pid
+			if exit, ok := w.silents[pid]; ok {
+				s.exit = exit
+				delete(w.silents, pid)
+			}
 			return nil
 		},
 		lost: func() {
@@ -66,14 +72,13 @@ func (w *world) exited(c *conn, payload []byte) error {
 	line, _, _ := bytes.Cut(r.stdout, []byte("\n"))
 	s := w.watches[string(line)]
 	if s == nil {
-		s = w.silent(r)
+		if s, err = w.silent(c, r); s == nil {
+			return err
+		}
 	}
-	if s == nil {
-		return fmt.Errorf("process_exit of %d, which nobody waits for (any more): %v", r.pid, r)
-	}
-	delete(w.watches, s.token)
-	w.count.exits++
 	switch {
+	case s.exit != "":
+		return fmt.Errorf("process_exit of %d a second time: %v; the first was %s", r.pid, r, s.exit)
 	case s.pid == 0 && !s.unsure && s.conn == c:
 		return fmt.Errorf("process_exit of %d came before the reply to its spawn_watch", r.pid)
 	case s.pid != 0 && s.pid != r.pid:
@@ -81,25 +86,31 @@ func (w *world) exited(c *conn, payload []byte) error {
 	case s.conn != c && !s.conn.ending():
 		return fmt.Errorf("process_exit of %d came on %s while %s, which spawned it, is open", r.pid, c.name, s.conn.name)
 	}
+	s.exit = fmt.Sprintf("on %s: %v", c.name, r)
+	w.count.exits++
 	return s.command.check(r, w.releasing.Load())
 }
 
-// silent finds the watch of a process that was ended before it said anything; w.mu is held.
-func (w *world) silent(r result) *watch {
-	if len(r.stdout) > 0 || r.code != 124 {
-		return nil
-	}
-	var unsure *watch
+// silent finds the watch of a process that was ended before it said anything; w.mu is held. If the reply to its spawn_watch was lost too, it
+// may be any of those of which that is so, and no watch is returned: nothing is owed for them, and there must be no more exits of that kind
+// than such watches.
+func (w *world) silent(c *conn, r result) (*watch, error) {
+	var candidates int
 	for _, s := range w.watches {
 		switch {
-		case !s.command.cut:
+		case !s.command.cut || len(r.stdout) > 0 || r.code != 124:
 		case s.pid == r.pid:
-			return s
-		case s.pid == 0:
-			unsure = s
+			return s, nil
+		case s.pid == 0 && s.conn != c && s.exit == "":
+			candidates++
 		}
 	}
-	return unsure
+	if first := w.silents[r.pid]; first != "" || candidates <= len(w.silents) {
+		return nil, fmt.Errorf("process_exit of %d, which nobody waits for: %v; the first was %q", r.pid, r, first)
+	}
+	w.silents[r.pid] = fmt.Sprintf("on %s: %v", c.name, r)
+	w.count.exits++
+	return nil, nil
 }
 
 // doubtExits notes that a connection ended with bytes unread, which may have been those of any process_exit.
@@ -118,7 +129,7 @@ func (w *world) owed() (n int, example string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.watches {
-		if !s.unsure && !s.doubt {
+		if !s.unsure && !s.doubt && s.exit == "" {
 			n++
 			example = fmt.Sprintf("%d: %s", s.pid, brief([]byte(s.command.text)))
 		}
@@ -131,10 +142,11 @@ func (w *world) forgetExits() (lost int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.watches {
-		if s.doubt && s.pid != 0 {
+		if s.doubt && s.pid != 0 && s.exit == "" {
 			lost++
 		}
 	}
 	clear(w.watches)
+	clear(w.silents)
 	return lost
 }

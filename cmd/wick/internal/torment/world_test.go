@@ -75,6 +75,7 @@ type world struct {
 	failed  chan struct{} // closed with err set
 	conns   map[*conn]bool
 	watches map[string]*watch
+	silents map[int]string // exits, by pid, that may be of any of several watches: where each came
 	shared  []*file
 	count   counts
 	pings   []time.Duration
@@ -94,6 +95,7 @@ func newWorld(t *testing.T, w way, dir string, s scale, seed uint64) *world {
 	t.Helper()
 	world := &world{
 		t: t, way: w, scale: s, seed: seed, dir: dir, root: w.pid() == "1" || os.Geteuid() == 0, failed: make(chan struct{}), changed: make(chan struct{}), conns: map[*conn]bool{}, watches: map[string]*watch{},
+		silents: map[int]string{},
 	}
 	for n := range s.hosts {
 		h := &host{w: world, n: n, r: newRand(seed, uint64(n))}
