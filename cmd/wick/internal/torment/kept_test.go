@@ -133,12 +133,18 @@ func (w *world) missing(p *proc, d done) error {
 }
 
 // sweep attaches, on the world's own connection, to what is kept for long and has no
-// connection, for all hosts, so that it comes to its end and is released. It reports whether nothing of that kind is left.
-func (w *world) sweep() (clean bool, err error) {
+// connection, for all hosts, so that it comes to its end and is released. It reports whether nothing of that kind is left. alone says that the
+// agent has no other connection any more.
+func (w *world) sweep(alone bool) (clean bool, err error) {
 	w.orphanMu.Lock()
 	all := append(w.orphans, w.ghosts...)
 	w.orphans, w.ghosts = nil, nil
 	w.orphanMu.Unlock()
+	if alone {
+		for _, p := range all {
+			p.loose = false
+		}
+	}
 	h, c := w.sweeper, w.control
 	requests := []*request{h.hello(c)}
 	for _, p := range all {

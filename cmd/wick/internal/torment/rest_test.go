@@ -64,7 +64,7 @@ func (w *world) release() (f figures, err error) {
 		}
 		more := f.beyond(w.first)
 		// When no other connection is left, nothing is started any more that was on its way.
-		clean, err := w.sweep()
+		clean, err := w.sweep(f.open["socket"] <= w.first.open["socket"])
 		if err != nil {
 			return f, err
 		}

@@ -297,6 +297,8 @@ func (t *tie) release() ([]byte, progress) {
 	switch {
 	case t.asked:
 		return nil, awaits
+	case t.p.loose:
+		return nil, rests // if it is taken away meanwhile, it is not released
 	case !t.stays:
 		t.stays = t.r.IntN(4) == 0 && t.h.w.mayStay()
 	}
