@@ -190,6 +190,13 @@ func (c *Child) SignalGroup(sig unix.Signal) {
 	}
 }
 
+// Reap tells the handler of the child's end at once if it has come to it, whether or not its event was among those that were fetched.
+func (c *Child) Reap() {
+	if c.pid != 0 {
+		c.loop.reap(c.pid)
+	}
+}
+
 // pidfdHandler keeps Ready and Expired out of Child's own methods.
 type pidfdHandler Child
 

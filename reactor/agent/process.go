@@ -138,6 +138,10 @@ func (p *process) Expired(t *reactor.Timer) {
 		p.owner.overdue()
 		return
 	}
+	// The agent may have been stopped, or the machine, and more have ended meanwhile than one wait tells of.
+	if p.child.Reap(); p.exited {
+		return
+	}
 	p.timedOut = true
 	p.agent.loop.Start(&p.grace, killGrace, p) // a process that cannot die does not hold its result up
 	p.kill()
