@@ -133,7 +133,8 @@
 // then ends with the line "Timeout"), or 126 or 127 if sh could not be started (stderr says why).
 //
 // The result is sent when the command has exited and its output is at its end, or 100 ms after it exited, whichever
-// is first. What it left running in the background goes on running, and what that writes later is dropped.
+// is first: what is in the pipes by then is still part of it. What it left running in the background goes on running, and what that writes
+// later is dropped.
 //
 // Output that does not fit the frame is dropped. Stderr then ends with the line "[output truncated: N bytes of
 // stdout, M bytes of stderr dropped]", before "Timeout" if both are due. Of each the first bytes are kept: of

@@ -22,8 +22,9 @@ type capture struct {
 	dropped int64 // bytes read and not held, up to the decision
 	last    byte  // the last byte held
 	ended   bool  // nothing more will come
-	waits   bool  // for a thaw: what comes has no room in memory
-	decided bool  // what comes now is of no interest
+	late    bool  // its end is not waited for any more, but for rest bytes that are in the pipe
+	rest    int
+	decided bool // what comes now is of no interest
 }
 
 // open makes the pipe and begins to read it. The caller closes the end for writing that it gets.
@@ -50,7 +51,6 @@ func (o *capture) Ready(ev reactor.Events) {
 	b := o.agent.loop.Scratch()
 	if o.agent.isFrozen() && !o.decided && o.kept < o.limit {
 		if b = b[:o.memory()]; len(b) == 0 {
-			o.waits = true
 			o.pipe.Want(0)
 			o.agent.freezer.captures = append(o.agent.freezer.captures, o)
 			return
@@ -64,8 +64,28 @@ func (o *capture) Ready(ev reactor.Events) {
 	case o.decided:
 	default:
 		o.keep(b[:n])
+		if o.rest -= n; o.over() {
+			o.owner.ended()
+		}
 	}
 }
+
+// hurry is called when the end has been waited for long enough, again and again until there is nothing more to wait for, which it reports. What
+// is in the pipe by then is part of the output: the command may have written it before its exit. It is counted anew each time, for another
+// who has the pipe may read from it.
+func (o *capture) hurry() bool {
+	if !o.ended {
+		n, _ := unix.IoctlGetInt(o.pipe.FD(), unix.TIOCINQ)
+		if o.late {
+			n = min(n, o.rest)
+		}
+		o.late, o.rest = true, n
+	}
+	return o.over()
+}
+
+// over reports whether nothing more is waited for.
+func (o *capture) over() bool { return o.ended || o.late && o.rest <= 0 }
 
 // memory is how much more can be held without a file.
 func (o *capture) memory() int64 {
@@ -82,7 +102,6 @@ func (o *capture) memory() int64 {
 
 // resume reads on after a thaw.
 func (o *capture) resume() {
-	o.waits = false
 	if !o.ended {
 		o.pipe.Want(reactor.Read)
 	}

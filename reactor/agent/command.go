@@ -9,7 +9,7 @@ import (
 
 // command is one exec or spawn_watch, from the spawn to the moment when its result has gone out and its pipes have ended.
 //
-//	started ──exit──▶ exited ──both pipes at end, or pipeGrace──▶ decided ──▶ its result is sent
+//	started ──exit──▶ exited ──both pipes at end, or what was in them pipeGrace later──▶ decided ──▶ its result is sent
 //	    └──timeout──▶ killed ──as above, or killGrace──▶ decided
 type command struct {
 	process
@@ -64,8 +64,9 @@ func (cmd *command) gone() {
 
 // overdue implements [processOwner].
 func (cmd *command) overdue() {
-	if cmd.exited && (cmd.stdout.waits || cmd.stderr.waits) {
-		cmd.agent.loop.Start(&cmd.grace, pipeGrace, &cmd.process) // what is in the pipe is part of the result
+	out, errs := cmd.stdout.hurry(), cmd.stderr.hurry()
+	if cmd.exited && !(out && errs) {
+		cmd.agent.loop.Start(&cmd.grace, pipeGrace, &cmd.process)
 		return
 	}
 	cmd.decide()
@@ -73,7 +74,7 @@ func (cmd *command) overdue() {
 
 // ended is called when something of the command has come to its end.
 func (cmd *command) ended() {
-	if cmd.exited && !cmd.decided && cmd.stdout.ended && cmd.stderr.ended {
+	if cmd.exited && !cmd.decided && cmd.stdout.over() && cmd.stderr.over() {
 		cmd.decide()
 	}
 }
