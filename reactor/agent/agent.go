@@ -124,6 +124,7 @@ func New(cfg Config) (*Agent, error) {
 }
 
 func (a *Agent) open() (err error) {
+	a.log.separate()
 	if err := a.loop.SetEnv(a.env); err != nil {
 		return err
 	}

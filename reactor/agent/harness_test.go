@@ -22,6 +22,7 @@ const patience = 30 * time.Second
 // box is an agent at a Unix socket, on a goroutine of its own, and a way to look into it.
 type box struct {
 	limits Limits
+	log    *Log
 	*testing.T
 	dir  string // of the socket
 	work string // TMPDIR
@@ -39,7 +40,7 @@ func newBox(t *testing.T) *box {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	b := &box{T: t, dir: dir, work: filepath.Join(dir, "work")}
+	b := &box{T: t, dir: dir, work: filepath.Join(dir, "work"), log: NewLog(-1, LevelError)}
 	if err := os.Mkdir(b.work, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func (b *box) start() {
 	go func() {
 		a, err := New(Config{
 			UnixSocket: b.path(),
-			Log:        NewLog(-1, LevelError),
+			Log:        b.log,
 			Limits:     b.limits,
 			Env:        []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + b.work, "BOX=" + b.dir},
 		})

@@ -31,11 +31,24 @@ type Log struct {
 	fd      int
 	level   Level
 	dropped int
+	cut     bool // the last line has no end
 	line    [1024]byte
 }
 
 // NewLog logs to fd what is at the level or before it.
 func NewLog(fd int, level Level) *Log { return &Log{fd: fd, level: level} }
+
+// separate has the lines for a terminal go through an open file of the log's own, which does not wait. Of a terminal poll(2) says that there is
+// room for some of a line, and who writes one that is longer waits, perhaps for ever, for somebody to read. The file that the log was given is as it
+// was, for others may have it too.
+func (l *Log) separate() {
+	if _, err := unix.IoctlGetTermios(l.fd, unix.TCGETS); err != nil {
+		return
+	}
+	if fd, err := unix.Open(throughProc(l.fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
+		l.fd = fd
+	}
+}
 
 // Enabled reports whether lines of the level are written. It is for callers whose values cost something to make.
 func (l *Log) Enabled(level Level) bool { return level <= l.level }
@@ -65,13 +78,16 @@ func (l *Log) write(level Level, message string, pairs []string) {
 		l.dropped++
 		return
 	}
-	b := add(l.line[:0], levelNames[level])
+	b := l.line[:0]
+	if l.cut {
+		b = add(b, "\n")
+	}
+	b = add(b, levelNames[level])
 	b = add(b, " ")
 	b = add(b, message)
 	if l.dropped > 0 {
 		b = add(b, " dropped=")
 		b = add(b, num(l.dropped))
-		l.dropped = 0
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		b = add(b, " ")
@@ -79,13 +95,22 @@ func (l *Log) write(level Level, message string, pairs []string) {
 		b = add(b, "=")
 		b = appendValue(b, pairs[i+1])
 	}
-	unix.Write(l.fd, append(b[:min(len(b), maxLine-1)], '\n'))
+	b = append(b[:min(len(b), maxLine-1)], '\n')
+	switch n, _ := unix.Write(l.fd, b); {
+	case n == len(b):
+		l.dropped, l.cut = 0, false
+	case n > 0:
+		l.cut = true
+		fallthrough
+	default:
+		l.dropped++
+	}
 }
 
 // maxLine is the longest line, in bytes. A pipe or a terminal that is ready takes as much at once.
 const maxLine = 2 << 10
 
-// writable reports whether a line can be written without waiting.
+// writable reports whether a line can be written without waiting; to a terminal, whether some of it can.
 func (l *Log) writable() bool {
 	p := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(p, 0)

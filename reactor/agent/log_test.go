@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing"
 )
 
 func TestLog(t *testing.T) {
@@ -63,6 +66,60 @@ func TestLog(t *testing.T) {
 	n, _ = unix.Read(p[0], buf)
 	if got := string(buf[:n]); got != "error end\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestLogTerminal has an agent log to a terminal that nobody reads. It serves on, and once somebody reads every line has an end.
+func TestLogTerminal(t *testing.T) {
+	t.Parallel()
+	master, slave, err := openTerminal(24, 80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBox(t)
+	b.log = NewLog(slave, LevelInfo)
+	b.start()
+	t.Cleanup(func() {
+		b.stop()
+		for _, fd := range []int{master, slave, b.log.fd} {
+			unix.Close(fd)
+		}
+	})
+	if b.log.fd == slave {
+		t.Fatal("it has no file of its own")
+	}
+	dropped := func() (n int) { b.do(func(*Agent) { n = b.log.dropped }); return n }
+	for dropped() < 100 {
+		h := b.dial()
+		h.send(framing.AppendError(nil, 0, strings.Repeat("\x00", 60+dropped()))) // lines of many lengths
+		h.ping(1)
+		h.Close()
+	}
+	// What is read makes room.
+	var text []byte
+	buf := make([]byte, 64<<10)
+	b.until("a whole line at the end", func(*Agent) bool {
+		for {
+			n, err := unix.Read(master, buf)
+			if err != nil {
+				break
+			}
+			text = append(text, buf[:n]...)
+		}
+		if b.log.dropped > 0 {
+			b.log.Info("there is room")
+			return false
+		}
+		return strings.HasSuffix(string(text), "\r\n")
+	})
+	begin := regexp.MustCompile(`\b(info|warn) `)
+	for line := range strings.Lines(string(text)) {
+		if begins := begin.FindAllString(line, -1); len(begins) > 1 || !strings.HasSuffix(line, "\r\n") {
+			t.Errorf("%q", line)
+		}
+	}
+	if flags, err := unix.FcntlInt(uintptr(slave), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
+		t.Error("the file that the log was given does not wait any more")
 	}
 }
 

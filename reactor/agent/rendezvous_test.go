@@ -17,7 +17,7 @@ func TestTwoAgents(t *testing.T) {
 	t.Parallel()
 	first := newBox(t)
 	first.start()
-	second := &box{T: t, dir: first.dir, work: first.work}
+	second := &box{T: t, dir: first.dir, work: first.work, log: NewLog(-1, LevelError)}
 	second.start()
 	second.until("connected", func(a *Agent) bool { return len(a.conns) == 1 })
 	first.dial().ping(1)
