@@ -47,6 +47,10 @@ const sunPathMax = 107
 
 // open refuses a path that cannot be right. What may become right is tried for ever.
 func (r *rendezvous) open() error {
+	if r.path[0] == '@' {
+		// Many programs take that for the name of an abstract socket, and half of the calls made here would.
+		return &PathError{r.path, "an abstract socket is none with a path (a file of that name is ./" + r.path + ")"}
+	}
 	if len(r.path) > sunPathMax {
 		return &PathError{r.path, "path is " + num(len(r.path)) + " bytes long, and " + num(sunPathMax) + " is the most"}
 	}
