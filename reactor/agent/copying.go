@@ -33,8 +33,8 @@ func (w *copying) begin(u *upload) {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
 		w.oldSize = st.Size
-		if u.size > st.Size {
-			// Before the first byte is lost it must be sure that there is room for the last.
+		if u.size > 0 {
+			// Before the first byte is lost it must be sure that there is room for the last, and in what of it is a hole.
 			err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, u.size)
 			if err == unix.ENOSPC || err == unix.EDQUOT || err == unix.EFBIG {
 				w.end("write", err)

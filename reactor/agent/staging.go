@@ -22,12 +22,16 @@ func (s *staging) openFor(a *Agent, t *target) error {
 		return s.openSpool(a)
 	}
 	err := s.openBeside(a, t, !t.exists)
-	if err != nil && t.exists {
+	if err != nil && t.exists && !diskFull(err) {
 		// A directory that takes no new file, as in /proc; the file itself may well be writable.
 		return s.openSpool(a)
 	}
 	return err
 }
+
+// diskFull reports whether an error says that there is no room. A file is not written in place for want of it: it would be, in part, neither the
+// old one nor the new.
+func diskFull(err error) bool { return isErrno(err, unix.ENOSPC) || isErrno(err, unix.EDQUOT) }
 
 // openBeside opens a temporary file in the directory of the target, which is made if it is missing and parents says so.
 func (s *staging) openBeside(a *Agent, t *target, parents bool) error {
@@ -120,12 +124,13 @@ func (s *staging) dress(t *target) error {
 		}
 	}
 	fremovexattr(s.fd, "system.posix_acl_access") // which it may have of the directory
-	// After the owner, a change of which clears the set-user-ID bit.
-	if err := fchmod(s.fd, old.Mode&0o7777); err != nil {
-		return opError("fchmod", t.path, err)
-	}
 	if err := s.copyXattrs(t); err != nil {
 		return err
+	}
+	// After the owner, a change of which clears the set-user-ID bit, and after an ACL, without which the mode may say more. Besides, the owner
+	// too may set an attribute only of a file that can be written.
+	if err := fchmod(s.fd, old.Mode&0o7777); err != nil {
+		return opError("fchmod", t.path, err)
 	}
 	if !t.given.moded && !t.given.owned {
 		return nil

@@ -55,7 +55,10 @@ func (w *sudoWrite) run(args ...string) {
 	spec := reactor.Command{
 		Path:  a.lookPath("sudo"),
 		Args:  append([]string{"sudo", "-n"}, args...),
-		Files: [3]int{w.upload.stage.fd, a.null, stderr},
+		Files: [3]int{a.null, a.null, stderr},
+	}
+	if w.tee { // a sudo that logs its input reads it, whoever it is for
+		spec.Files[0] = w.upload.stage.fd
 	}
 	err = a.loop.Spawn(&w.child, &spec, w)
 	unix.Close(stderr)

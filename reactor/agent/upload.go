@@ -138,7 +138,7 @@ func (u *upload) commit() {
 			u.reply()
 			return
 		}
-		if !u.target.exists {
+		if !u.target.exists || diskFull(err) {
 			u.err = err
 			u.reply()
 			return
