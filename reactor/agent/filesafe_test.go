@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -72,6 +73,7 @@ func TestSafeRace(t *testing.T) {
 		settle(seq)
 	}
 	for range 100 {
+		h.SetDeadline(time.Now().Add(patience))
 		write(1, 0, dir+"/file")
 		write(2, framing.WriteInPlace, dir+"/file")
 		write(3, framing.WriteExclusive, dir+"/new")
