@@ -44,3 +44,40 @@ func TestCgroupRemoved(t *testing.T) {
 	})
 	b.quiet(1)
 }
+
+// TestCgroupRefused has the kernel start nothing in the cgroups that there are, as one before Linux 5.7. Commands run without, and after three of them
+// it is not tried again.
+func TestCgroupRefused(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	h := b.dial()
+	usable := true
+	for seq := range uint32(maxStrikes + 1) {
+		b.do(func(a *Agent) {
+			if seq == 0 {
+				usable = a.contain.path != ""
+			}
+			if !usable || a.contain.path == "" {
+				return
+			}
+			dir, err := openDir(b.work) // which is no cgroup
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.contain.idle = append(a.contain.idle, &cgroup{name: b.work + "/none", dir: dir})
+		})
+		if !usable {
+			t.Skip("mount cgroup2 at /sys/fs/cgroup, and run as root")
+		}
+		h.exec(seq, "echo all the same")
+		if r := h.result(seq); r.ExitCode != 0 || string(r.Stdout) != "all the same\n" {
+			t.Fatal(r)
+		}
+		b.do(func(a *Agent) {
+			if contained := a.contain.path != ""; contained != (seq+1 < maxStrikes) {
+				t.Errorf("after %d: contained %v", seq+1, contained)
+			}
+		})
+	}
+	b.quiet(1)
+}

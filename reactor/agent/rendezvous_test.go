@@ -110,3 +110,49 @@ func TestHostGoneAtOnce(t *testing.T) {
 		c.Close()
 	}
 }
+
+// TestHostBetween has a host put its socket at the path between a look of the agent's and what it does about what it saw. It stays there, and is
+// connected to.
+func TestHostBetween(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(r *rendezvous){
+		"nothing was there":  func(r *rendezvous) { r.listen() },
+		"a stale socket was": func(r *rendezvous) { r.removeStale(); r.look() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := startBox(t)
+			var l *net.UnixListener
+			var its inode
+			b.do(func(a *Agent) {
+				r := a.links[0].(*rendezvous)
+				r.removeOwn()
+				var err error
+				if l, err = net.ListenUnix("unix", &net.UnixAddr{Name: b.path()}); err != nil {
+					t.Error(err)
+					return
+				}
+				its, _, _ = inodeOf(b.path())
+				act(r)
+			})
+			if t.Failed() {
+				return
+			}
+			defer l.Close()
+			l.SetDeadline(time.Now().Add(patience))
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetDeadline(time.Now().Add(patience))
+			h := &host{b, c}
+			h.want(framing.TypeReady, 0)
+			h.ping(1)
+			if now, _, err := inodeOf(b.path()); err != nil || now != its {
+				t.Errorf("%v, %v, want %v", now, err, its)
+			}
+			h.Close()
+			b.quiet(0)
+		})
+	}
+}

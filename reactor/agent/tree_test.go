@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"wick/framing"
 )
 
@@ -57,6 +59,30 @@ func TestKill(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestKillOfWhatCannotDie answers a timeout although the process waits in the kernel, and nothing ends it.
+func TestKillOfWhatCannotDie(t *testing.T) {
+	t.Parallel()
+	dir, fd := disk(t)
+	b := startBox(t)
+	h := b.dial()
+	if err := unix.IoctlSetInt(fd, fiFreeze, 0); err != nil {
+		t.Fatal(err)
+	}
+	h.send(execFrame(framing.TypeExec, 1, 100, "echo said; echo x > "+dir+"/file; echo unsaid"))
+	if r := h.result(1); r.ExitCode != 124 || string(r.Stdout) != "said\n" || string(r.Stderr) != "Timeout" {
+		t.Errorf("code %d, stdout %q, stderr %q", r.ExitCode, r.Stdout, r.Stderr)
+	}
+	b.do(func(a *Agent) {
+		if len(a.running) != 1 {
+			t.Error("it has died")
+		}
+	})
+	if err := unix.IoctlSetInt(fd, fiThaw, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.quiet(1)
 }
 
 // processes are those started by the box's agent, known by an entry of their environment.
