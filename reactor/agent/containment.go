@@ -12,6 +12,7 @@ import (
 type containment struct {
 	path    string // of the directory that they are in; empty where there is none
 	maxPids string // for each, or empty if they are not counted
+	memory  bool   // it is known how much each has
 	idle    []*cgroup
 	left    []*cgroup // the command is gone, processes that it left running are not
 	made    int
@@ -30,7 +31,7 @@ type cgroup struct {
 	killed bool
 	// used: a command was in it before.
 	used bool
-	// oomKills is how many of its processes were killed for want of memory, up to the command before.
+	// oomKills is how many of its processes were killed for want of memory, as far as they were asked for.
 	oomKills uint32
 }
 
@@ -54,7 +55,7 @@ func (t *containment) open(log *Log, maxPids uint32, buf []byte) {
 		by = "cgroup"
 		// A share of the processors for all commands together, beside the agent's: however many they are it gets its turn.
 		t.allow(base, "+cpu")
-		if t.allow(base, "+memory") == nil {
+		if t.memory = t.allow(base, "+memory") == nil; t.memory {
 			t.limitMemory(buf)
 		}
 		if err = t.allow(base, "+pids"); err == nil {
@@ -166,6 +167,9 @@ func (t *containment) give(g *cgroup) {
 	case g.populated():
 		t.left = append(t.left, g)
 	case len(t.idle) < maxIdle && !g.killed:
+		if t.memory {
+			g.outOfMemory() // what nobody asked for is not the next command's
+		}
 		t.idle = append(t.idle, g)
 	default:
 		g.remove()
@@ -240,7 +244,7 @@ func (g *cgroup) populated() bool {
 }
 
 // outOfMemory is how many of the command's processes were killed for want of memory, whichever of them the kernel chose and whoever had
-// eaten it. It is asked once for each command. 0 where memory is not accounted for.
+// eaten it, since this was last asked. 0 where memory is not accounted for.
 func (g *cgroup) outOfMemory() uint32 {
 	if g == nil {
 		return 0

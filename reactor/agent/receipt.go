@@ -98,7 +98,6 @@ func (g *cgroup) begin() (f figures) {
 		return figures{known: true, fresh: true}
 	}
 	f = g.figures()
-	g.outOfMemory() // those of a command before are not counted again
 	fd, err := unix.Openat(g.dir, "memory.peak", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err == nil {
 		if _, err = unix.Write(fd, []byte("0")); err == nil {

@@ -97,5 +97,12 @@ func testOutOfMemory(t *testing.T, s *served) {
 			t.Errorf("%s: exit code %d, stderr %q, want 137 and why", command, e.ExitCode, clip(e.Stderr))
 		}
 	}
-	run(t, s.conn, "true")
+	// What is no failure is none of the next command's either, which runs in the same cgroup.
+	r := result(t, s.conn, client.Exec{Command: "tail /dev/zero; true"})
+	if r.ExitCode != 0 || bytes.Contains(r.Stderr, []byte("[out of memory: ")) {
+		t.Errorf("exit code %d, stderr %q", r.ExitCode, clip(r.Stderr))
+	}
+	if r := result(t, s.conn, client.Exec{Command: "exit 3"}); r.ExitCode != 3 || len(r.Stderr) != 0 {
+		t.Errorf("a command after it: exit code %d, stderr %q", r.ExitCode, clip(r.Stderr))
+	}
 }
