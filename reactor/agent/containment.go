@@ -13,6 +13,7 @@ type containment struct {
 	path    string // of the directory that they are in; empty where there is none
 	maxPids string // for each, or empty if they are not counted
 	memory  bool   // it is known how much each has
+	busy    int    // those that a process has
 	idle    []*cgroup
 	left    []*cgroup // the command is gone, processes that it left running are not
 	made    int
@@ -36,9 +37,11 @@ type cgroup struct {
 }
 
 const (
-	// maxIdle is the most cgroups kept for later commands.
-	maxIdle = 256
-	// reclaimBatch is the most cgroups that one command looks at to find an empty one.
+	// maxIdle is the most cgroups kept for later commands, besides as many as there are in use. 256 that were used once would be 12 MB of the
+	// kernel's memory, more than memoryReserve.
+	maxIdle = 8
+	// reclaimBatch is the most cgroups that one command looks at to find an empty one. If it needs none it looks at one, so that none stays for
+	// long whose processes have ended.
 	reclaimBatch = 8
 )
 
@@ -121,11 +124,14 @@ func (t *containment) take(log *Log) *cgroup {
 		return nil
 	}
 	if len(t.idle) == 0 {
-		t.reclaim()
+		t.reclaim(reclaimBatch)
+	} else {
+		t.reclaim(1)
 	}
 	if n := len(t.idle); n > 0 {
 		g := t.idle[n-1]
 		t.idle = t.idle[:n-1]
+		t.busy++
 		return g
 	}
 	g, err := t.make()
@@ -137,6 +143,7 @@ func (t *containment) take(log *Log) *cgroup {
 		return nil
 	}
 	t.warned = false
+	t.busy++
 	return g
 }
 
@@ -159,14 +166,19 @@ func (t *containment) make() (*cgroup, error) {
 
 // give takes a cgroup back from a command that has exited. What it left running keeps running, and the cgroup until then.
 func (t *containment) give(g *cgroup) {
-	if g == nil {
-		return
+	if g != nil {
+		g.used = true
+		t.busy--
+		t.keep(g)
 	}
-	g.used = true
+}
+
+// keep has it wait for its processes' end, or for a command.
+func (t *containment) keep(g *cgroup) {
 	switch {
 	case g.populated():
 		t.left = append(t.left, g)
-	case len(t.idle) < maxIdle && !g.killed:
+	case t.path != "" && len(t.idle) < t.busy+maxIdle && !g.killed:
 		if t.memory {
 			g.outOfMemory() // what nobody asked for is not the next command's
 		}
@@ -176,13 +188,13 @@ func (t *containment) give(g *cgroup) {
 	}
 }
 
-// reclaim looks which of the cgroups left to their processes are empty by now, a few of them at a time.
-func (t *containment) reclaim() {
-	n := min(len(t.left), reclaimBatch)
+// reclaim looks which of the cgroups left to their processes are empty by now, so many of them at most.
+func (t *containment) reclaim(most int) {
+	n := min(len(t.left), most)
 	oldest := t.left[:n:n]
 	t.left = t.left[n:]
 	for _, g := range oldest {
-		t.give(g)
+		t.keep(g)
 	}
 }
 

@@ -1,9 +1,13 @@
 package agent
 
 import (
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing"
 )
 
 // TestCgroupRemoved has somebody remove the cgroups that wait for a command. One command runs without, and the next has one again.
@@ -79,5 +83,48 @@ func TestCgroupRefused(t *testing.T) {
 			}
 		})
 	}
+	b.quiet(1)
+}
+
+// TestCgroupsGoAway has many commands at a time, each of which leaves a process running that ends later. Few of their cgroups stay.
+func TestCgroupsGoAway(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	h := b.dial()
+	const many = 3 * maxIdle
+	path, f := b.fifo("go")
+	for seq := range uint32(many) {
+		h.exec(seq, "(exec >/dev/null 2>&1; read x <"+path+") & read x <"+path)
+	}
+	usable := true
+	b.until("all run", func(a *Agent) bool { usable = a.contain.path != ""; return len(a.running) == many })
+	if usable {
+		b.until("as many again", func(*Agent) bool { return len(b.processes()) == 2*many })
+		b.do(func(a *Agent) {
+			if a.contain.busy != many || len(a.contain.idle) > 0 {
+				t.Errorf("%d in use, %d idle", a.contain.busy, len(a.contain.idle))
+			}
+		})
+	}
+	f.WriteString(strings.Repeat("\n", 2*many))
+	for range many {
+		if typ, _, _ := h.read(); typ != framing.TypeExecResult {
+			t.Fatal(typ)
+		}
+	}
+	if !usable {
+		t.Skip("mount cgroup2 at /sys/fs/cgroup, and run as root")
+	}
+	b.until("all ended", func(*Agent) bool { return len(b.processes()) == 0 })
+	for seq := range uint32(many + 1) {
+		h.exec(seq, "true")
+		h.result(seq)
+	}
+	b.do(func(a *Agent) {
+		dirs, err := filepath.Glob(a.contain.path + "/[0-9]*")
+		if err != nil || len(dirs) > maxIdle || a.contain.busy != 0 || len(a.contain.left) != 0 {
+			t.Errorf("%d are there, %d in use, %d left to processes, %v", len(dirs), a.contain.busy, len(a.contain.left), err)
+		}
+	})
 	b.quiet(1)
 }
