@@ -12,6 +12,7 @@ type copying struct {
 	upload  *upload
 	target  reactor.Descriptor
 	fd      int
+	file    bool // a regular one, as those of /proc and /sys say they are
 	oldSize int64
 	offset  int64
 	turn    reactor.Timer
@@ -32,7 +33,7 @@ func (w *copying) begin(u *upload) {
 	loop.Attach(&w.target, fd, w)
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-		w.oldSize = st.Size
+		w.file, w.oldSize = true, st.Size
 		if u.size > 0 {
 			// Before the first byte is lost it must be sure that there is room for the last, and in what of it is a hole.
 			err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, u.size)
@@ -96,15 +97,15 @@ func (w *copying) step() {
 	if err == nil {
 		n, err = unix.Write(w.fd, b[:n])
 	}
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		w.offset += int64(n)
 		loop.Start(&w.turn, 0, w)
-	case unix.EINTR:
+	case err == unix.EINTR:
 		loop.Start(&w.turn, 0, w)
-	case unix.EAGAIN:
+	case err == unix.EAGAIN && !w.file:
 		w.target.Want(reactor.Write)
-	default:
+	default: // EAGAIN of a file is an answer: memory.reclaim gives it for memory that could not be reclaimed, and can always be written
 		w.end("write", err)
 	}
 }
