@@ -134,12 +134,14 @@ func (p *process) Exited(status unix.WaitStatus) {
 
 // Expired implements [reactor.TimerHandler]: it had time enough, or its pipes had.
 func (p *process) Expired(t *reactor.Timer) {
+	if !p.exited {
+		// The agent may have been stopped, or the machine, and more have ended meanwhile than one wait tells of.
+		if p.child.Reap(); p.exited {
+			return
+		}
+	}
 	if t == &p.grace {
 		p.owner.overdue()
-		return
-	}
-	// The agent may have been stopped, or the machine, and more have ended meanwhile than one wait tells of.
-	if p.child.Reap(); p.exited {
 		return
 	}
 	p.timedOut = true
