@@ -84,6 +84,12 @@ func pingsUntilExit(t *testing.T, s *served, pid uint32) *client.Exit {
 // testOutOfMemory has commands eat all memory, little by little, and two at once. Each dies of it soon, and says so, and
 // the agent answers as if nothing were.
 func testOutOfMemory(t *testing.T, s *served) {
+	// The second time it is after a fork, for the moment of which the agent's is a command's.
+	for range 2 {
+		if got := run(t, s.conn, "cat /proc/1/oom_score_adj /proc/self/oom_score_adj"); got != "-1000\n0\n" {
+			t.Errorf("oom_score_adj of the agent and of a command: %q", got)
+		}
+	}
 	for _, command := range []string{
 		"a=$(head -c 100000 /dev/zero | tr '\\0' a); while :; do a=$a$a; done",
 		"tail /dev/zero & exec tail /dev/zero",
