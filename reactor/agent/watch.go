@@ -6,8 +6,8 @@ import (
 	"wick/reactor"
 )
 
-// watch tells when a path may no longer be the file that it was, by inotify(7) on the file itself: a file of no
-// interest that comes and goes in the same directory wakes nobody.
+// watch tells when a path may no longer be the file that it was, by inotify(7) on the file itself, and on its directory itself: a file of no
+// interest that comes and goes there wakes nobody.
 type watch struct {
 	reactor.Descriptor
 	loop    *reactor.Loop
@@ -21,7 +21,11 @@ func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
 		return opError("inotify_init", path, err)
 	}
 	// A file that is deleted or renamed over while it is open reports its lower link count, as IN_ATTRIB.
-	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_DONT_FOLLOW); err != nil {
+	_, err = unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_DONT_FOLLOW)
+	if err == nil {
+		_, err = unix.InotifyAddWatch(fd, dirOf(path), unix.IN_MOVE_SELF)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return opError("inotify_add_watch", path, err)
 	}
