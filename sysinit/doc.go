@@ -57,7 +57,10 @@
 // fspick(2) on the descriptor: it has no path for mount(2) to take, and one mount of it read-only would not stop the overlay's own.
 // Files open for writing make that EBUSY (process 1's own log, a process that could not be killed); then the file system is frozen
 // (ioctl_fsfreeze), which leaves it as clean. Other disks that somebody mounted are written by sync(2) and replay their
-// journals next time.
+// journals next time; before the freeze, since one may lie in a file on this disk.
+//
+// A file system that has met an error takes all of that without a word, and may have been read-only long since (errors=remount-ro of ext4). So
+// its superblock is read in the end, and what is not clean by its own account is not said to be.
 //
 // A disk may be dead. What waits for it sleeps so that no signal reaches it, sync(2) most of all; so a child does that and is left behind
 // when the limit has passed, and the machine goes down nevertheless: reboot(2) writes nothing and waits for nothing of that kind.

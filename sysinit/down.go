@@ -14,7 +14,19 @@ type Root struct {
 	// there is no path to it. (A guest's root user finds it under /proc/1/fd or mounts the disk again, and deserves
 	// what it gets; the point is that nobody walks into it.)
 	upper int
+	// disk is the overlay disk itself, to be asked in the end whether it is clean; -1 as above.
+	disk  int
 	marks []Mark
+}
+
+// letGo closes what it holds of the overlay disk.
+func (r *Root) letGo() {
+	for _, fd := range [...]*int{&r.upper, &r.disk} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
 }
 
 // Timeline is what was done when, in order. The caller keeps it; later steps are not added to it.

@@ -77,6 +77,9 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// settledBusy is what is said when files are open.
+const settledBusy = "flush\nread-only (read-only: remount the overlay disk: device or resource busy)\nsync\nfreeze\n"
+
 // TestSettleWithOpenFiles: read-only is refused while a file is open for writing, or is open and deleted.
 func TestSettleWithOpenFiles(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); checkAfter(o, o.disk(16)) }) {
@@ -99,12 +102,75 @@ func TestSettleWithOpenFiles(t *testing.T) {
 		}
 	}()
 	said, err := stagesOf(root, SettleLimit)
-	if want := "flush\nread-only (read-only: remount the overlay disk: device or resource busy)\nfreeze\nsync\n"; err != nil || said != want {
+	if want := settledBusy; err != nil || said != want {
 		t.Errorf("%v, %q, want %q", err, said, want)
 	}
 	s.take(t)
 	if again, err := stagesOf(root, SettleLimit); err != nil || again != said {
 		t.Errorf("a second time: %v, %q", err, again)
+	}
+}
+
+// TestSettleWithNested has a file system in a file of the overlay mounted, as that of a container may be. What it is owed is written before
+// the disk under it is frozen, and takes no more.
+func TestSettleWithNested(t *testing.T) {
+	inside := enter(t, func(o *outside) {
+		o.base(rich)
+		o.tell("INNER", o.ext4("inner", 4))
+		checkAfter(o, o.disk(32))
+		cut, inner := filepath.Join(o.dir, "cut"), filepath.Join(o.dir, "inner")
+		o.after = append(o.after, func(string, error) {
+			tool(o.t, "debugfs", "-R", "dump /upper/data/inner "+inner, cut)
+			tool(o.t, "sh", "-c", "e2fsck -fp "+inner+" || [ $? = 1 ]") // it was mounted: its journal is replayed
+			if got := tool(o.t, "debugfs", "-R", "cat /new", inner); !strings.HasSuffix(got, "unwritten") {
+				o.t.Errorf("in the nested file system there is %q", got)
+			}
+		})
+	})
+	if !inside {
+		return
+	}
+	image := read(t, os.Getenv("INNER"))
+	s := newSnapshot(t, os.Getenv("IMAGE"), os.Getenv("CUT"))
+	root := mustUp(t, config())
+	write(t, "/data/inner", image)
+	dev := loop(t, "/data/inner", 0)
+	if err := unix.Mount(dev, "/data/sub", "ext4", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "/data/sub/new", "unwritten")
+	defer func() {
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(root.upper), 0xc0045878, 0); e != 0 { // FITHAW, as above
+			t.Error(e)
+		}
+		if err := unix.Unmount("/data/sub", 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	if said, err := stagesOf(root, SettleLimit); err != nil || said != settledBusy {
+		t.Errorf("%v, %q, want %q", err, said, settledBusy)
+	}
+	s.take(t)
+}
+
+// TestSettleWithErrors has a file system that has met an error. It takes what a sound one takes, and is not clean for all that.
+func TestSettleWithErrors(t *testing.T) { testSettleWithErrors(t, "continue") }
+
+// TestSettleReadOnlyByErrors has one that was made to turn read-only then.
+func TestSettleReadOnlyByErrors(t *testing.T) { testSettleWithErrors(t, "remount-ro") }
+
+func testSettleWithErrors(t *testing.T, behaviour string) {
+	t.Helper()
+	if !enter(t, func(o *outside) { o.base(rich); o.disk(16, "-e", behaviour) }) {
+		return
+	}
+	root := mustUp(t, config())
+	write(t, "/data/new", "x")
+	write(t, "/sys/fs/ext4/"+filepath.Base(os.Getenv("DISK"))+"/trigger_fs_error", "for a test")
+	said, err := stagesOf(root, SettleLimit)
+	// Later kernels have an errno of their own for each call on one that has turned read-only.
+	if !errors.Is(err, unix.EUCLEAN) && (behaviour == "continue" || !errors.Is(err, unix.EROFS)) {
+		t.Errorf("%v, %q", err, said)
 	}
 }
 

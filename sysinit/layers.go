@@ -26,6 +26,11 @@ func mountDisk(m *machine) error {
 	if err := unix.Mount(at, "rw", m.kinds.disk, unix.MS_NOATIME, ""); err != nil {
 		return fault("mount", m.cfg.Overlay, "rw", err, why(at, m.kinds.disk, true, err))
 	}
+	m.root.disk, err = unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		m.root.disk = -1
+		return fault("open", m.cfg.Overlay, "", err, "")
+	}
 	return nil
 }
 

@@ -26,51 +26,83 @@ const fiFreeze = 0xc0045877
 //go:nosplit
 //go:norace
 //go:noinline
-func fork(pipe, upper int) (pid int, e syscall.Errno) {
+func fork(pipe, upper, disk, from, to int) (pid int, e syscall.Errno) {
 	r, _, e := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if e != 0 || r != 0 {
 		return int(r), e
 	}
-	settle(pipe, upper)
+	settle(pipe, upper, disk, from, to)
 	for {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 }
 
-// settle does the stages and writes a record of each to pipe.
+// settle does the stages from one to another and writes a record of each to pipe.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func settle(pipe, upper int) {
-	if upper >= 0 {
-		_, _, e := syscall.RawSyscall(unix.SYS_SYNCFS, uintptr(upper), 0, 0)
-		record(pipe, stageFlush, e)
-
-		// fspick takes the detached mount by its descriptor, where mount(2) would want a path to it. The root is
-		// the whole file system, so it is made read-only itself and not this one mount of it: overlayfs writes through another.
-		fs, _, e := syscall.RawSyscall(unix.SYS_FSPICK, uintptr(upper), uintptr(unsafe.Pointer(&nothing)),
-			unix.FSPICK_EMPTY_PATH|unix.FSPICK_CLOEXEC)
-		if e == 0 {
-			_, _, e = syscall.RawSyscall6(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_SET_FLAG,
-				uintptr(unsafe.Pointer(&readOnly)), 0, 0, 0)
-			if e == 0 {
-				_, _, e = syscall.RawSyscall6(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_CMD_RECONFIGURE, 0, 0, 0, 0)
+func settle(pipe, upper, disk, from, to int) {
+	for stage := from; stage <= to; stage++ {
+		var e syscall.Errno
+		switch stage {
+		case stageFlush:
+			_, _, e = syscall.RawSyscall(unix.SYS_SYNCFS, uintptr(upper), 0, 0)
+		case stageReadOnly:
+			if e = remount(upper); e == 0 {
+				e = unclean(disk)
 			}
-			syscall.RawSyscall(syscall.SYS_CLOSE, fs, 0, 0)
-		}
-		record(pipe, stageReadOnly, e)
-
-		if e == unix.EBUSY {
+		case stageSync:
+			syscall.RawSyscall(syscall.SYS_SYNC, 0, 0, 0)
+		case stageFreeze:
 			_, _, e = syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(upper), fiFreeze, 0)
-			if e == unix.EBUSY {
-				e = 0 // frozen already
+			if e == 0 || e == unix.EBUSY { // frozen already
+				e = unclean(disk)
 			}
-			record(pipe, stageFreeze, e)
 		}
+		record(pipe, byte(stage), e)
 	}
-	syscall.RawSyscall(syscall.SYS_SYNC, 0, 0, 0)
-	record(pipe, stageSync, 0)
+}
+
+// remount makes the overlay disk read-only. fspick takes the detached mount by its descriptor, where mount(2) would want a path to it. The
+// root is the whole file system, so it is made read-only itself and not this one mount of it: overlayfs writes through another.
+//
+//go:nosplit
+//go:norace
+func remount(upper int) syscall.Errno {
+	fs, _, e := syscall.RawSyscall(unix.SYS_FSPICK, uintptr(upper), uintptr(unsafe.Pointer(&nothing)),
+		unix.FSPICK_EMPTY_PATH|unix.FSPICK_CLOEXEC)
+	if e != 0 {
+		return e
+	}
+	_, _, e = syscall.RawSyscall6(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_SET_FLAG, uintptr(unsafe.Pointer(&readOnly)), 0, 0, 0)
+	if e == 0 {
+		_, _, e = syscall.RawSyscall6(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_CMD_RECONFIGURE, 0, 0, 0, 0)
+	}
+	syscall.RawSyscall(syscall.SYS_CLOSE, fs, 0, 0)
+	return e
+}
+
+// unclean is EUCLEAN if the superblock says so, once it should not: a file system that has met an error takes all of the above, or was
+// read-only already (errors=remount-ro), and says nothing. What is read is what ext4 has written: it has its superblock in the same cache.
+//
+//go:nosplit
+//go:norace
+func unclean(disk int) syscall.Errno {
+	// struct ext4_super_block is at 1024; s_state at 58 and s_feature_incompat at 96 of it, both little-endian.
+	var b [40]byte
+	n, _, e := syscall.RawSyscall6(syscall.SYS_PREAD64, uintptr(disk), uintptr(unsafe.Pointer(&b)), uintptr(len(b)), 1024+58, 0, 0)
+	const (
+		valid, failed = 1, 2 // EXT4_VALID_FS, EXT4_ERROR_FS
+		recover       = 4    // EXT4_FEATURE_INCOMPAT_RECOVER
+	)
+	switch {
+	case e != 0:
+		return e
+	case n != uintptr(len(b)) || b[0]&(valid|failed) != valid || b[96-58]&recover != 0:
+		return unix.EUCLEAN
+	}
+	return 0
 }
 
 // record writes a stage and its errno, which is 133 at most.

@@ -310,12 +310,7 @@ func mustUp(t *testing.T, c Config) *Root {
 }
 
 func letGo(t *testing.T, root *Root) {
-	t.Cleanup(func() {
-		if root.upper >= 0 {
-			unix.Close(root.upper)
-			root.upper = -1
-		}
-	})
+	t.Cleanup(root.letGo)
 }
 
 // mustNotUp is the error of a machine that cannot come up, and fails the test if something of the way up is left behind.
@@ -334,7 +329,7 @@ func mustNotUp(t *testing.T, c Config, k *kinds) error {
 	if !errors.As(err, &step) {
 		t.Errorf("%T is no *StepError", err)
 	}
-	if root == nil || root.upper != -1 {
+	if root == nil || root.upper != -1 || root.disk != -1 {
 		t.Errorf("root is %+v", root)
 	}
 	if after := mounts(t); after != before {

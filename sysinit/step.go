@@ -85,7 +85,7 @@ func Up(cfg Config, report Report) (*Root, error) {
 }
 
 func up(cfg Config, k kinds, report Report) (*Root, error) {
-	m := &machine{cfg: cfg, kinds: k, root: &Root{upper: -1}, bench: -1, overlay: -1}
+	m := &machine{cfg: cfg, kinds: k, root: &Root{upper: -1, disk: -1}, bench: -1, overlay: -1}
 	if pid := unix.Getpid(); pid != 1 {
 		return m.root, &StepError{Op: "come up", Errno: unix.EPERM, Hint: "not process 1"}
 	}
@@ -131,10 +131,7 @@ func (m *machine) undo() {
 	if m.bench < 0 {
 		return
 	}
-	if m.root.upper >= 0 {
-		unix.Close(m.root.upper)
-		m.root.upper = -1
-	}
+	m.root.letGo()
 	m.clearBench()
 	unix.Chdir("/")
 }
