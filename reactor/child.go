@@ -255,16 +255,16 @@ func (c *Child) exited(status unix.WaitStatus) {
 	c.handler.Exited(status)
 }
 
-// ReapOrphans reaps every child that has exited, whoever started it, and tells the handlers of own ones. An init calls
-// it on SIGCHLD. No more than 64 are reaped in a turn; the loop goes on by itself with the rest.
+// ReapOrphans reaps every child that has exited, whoever started it, and tells the handlers of own ones. An init calls it on SIGCHLD, which it
+// has claimed. No more than 64 are reaped in a turn: if there may be others the signal is handed out once more in the next, so that
+// whoever wants to know when the last is gone learns it.
 func (l *Loop) ReapOrphans() {
-	l.orphans = false
 	for ; l.quota > 0; l.quota-- {
 		if !l.reap(-1) {
 			return
 		}
 	}
-	l.orphans = true
+	raise(unix.SIGCHLD)
 }
 
 // Children yields the children that are running.

@@ -17,16 +17,15 @@ const (
 
 // Loop is the event loop. It must not be copied.
 type Loop struct {
-	epfd    int
-	events  [eventBatch]unix.EpollEvent
-	slots   []slot
-	free    []uint32      // indexes of the slots without a descriptor
-	dirty   []*Descriptor // whose wanted and armed interest may differ
-	doomed  []doomed      // closed during this turn, released at its end
-	timers  timerHeap
-	due     time.Duration // the timers that this turn expires; none that is started in it
-	quota   int           // children that this turn may still reap
-	orphans bool          // ReapOrphans left some for the next turn
+	epfd   int
+	events [eventBatch]unix.EpollEvent
+	slots  []slot
+	free   []uint32      // indexes of the slots without a descriptor
+	dirty  []*Descriptor // whose wanted and armed interest may differ
+	doomed []doomed      // closed during this turn, released at its end
+	timers timerHeap
+	due    time.Duration // the timers that this turn expires; none that is started in it
+	quota  int           // children that this turn may still reap
 
 	children []*Child
 	env      []string // of SetEnv
@@ -110,9 +109,6 @@ func (l *Loop) turn() error {
 		}
 	}
 	l.expire()
-	if l.orphans {
-		l.ReapOrphans()
-	}
 	l.release()
 	return nil
 }
@@ -124,7 +120,7 @@ func (l *Loop) turn() error {
 // ends it when they no longer do; then it is of the first, for as long as it takes.
 func (l *Loop) wait() (int, error) {
 	timeout := -1
-	if l.orphans || l.stopped || len(l.dirty) > 0 {
+	if l.stopped || len(l.dirty) > 0 {
 		timeout = 0
 	} else if len(l.timers) > 0 {
 		timeout = milliseconds(min(l.timers[0].when-Now(), maxWait))

@@ -80,6 +80,13 @@ func (l *Loop) HandleSignals(h SignalHandler) {
 	claimed.Want(Read)
 }
 
+// raise has a claimed signal handed out as if it had come once more.
+func raise(sig unix.Signal) {
+	addSignal(sig)
+	one := [8]byte{1} // of either byte order: all that matters is that it is not zero
+	unix.Write(int(wakeFD), one[:])
+}
+
 // Ready implements [Handler].
 func (s *Signals) Ready(ev Events) {
 	if ev&Deaf != 0 {

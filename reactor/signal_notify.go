@@ -26,14 +26,14 @@ func openSignals() error {
 	}
 	wakeFD = int32(fd)
 	go func() {
-		one := [8]byte{1} // of either byte order: all that matters is that it is not zero
 		for sig := range heard {
-			pending.Or(1 << (sig.(unix.Signal) - 1))
-			unix.Write(fd, one[:])
+			raise(sig.(unix.Signal))
 		}
 	}()
 	return nil
 }
+
+func addSignal(sig unix.Signal) { pending.Or(1 << (sig - 1)) }
 
 func takeSignals() SignalSet { return SignalSet(pending.Swap(0)) }
 

@@ -42,6 +42,8 @@ func openSignals() error {
 	return nil
 }
 
+func addSignal(sig unix.Signal) { atomic.OrUint64(&pending, 1<<(sig-1)) }
+
 func takeSignals() SignalSet { return SignalSet(atomic.SwapUint64(&pending, 0)) }
 
 // claim replaces the handler and keeps the rest of what the runtime set up: SA_ONSTACK, without which a signal would be handled on a
