@@ -168,6 +168,10 @@ func TestOptions(t *testing.T) {
 			if !strings.HasPrefix(err.Error(), test.name+": ") {
 				t.Errorf("%s %q: %v", test.name, test.value, err)
 			}
+			// An init tells its host, by the ways that it has then.
+			if got := o.Config(); got.DialCID != 2 || got.DialPort != 1000 || got.ListenPort != 1000 {
+				t.Errorf("%s %q is wrong, and with it %+v", test.name, test.value, got)
+			}
 			continue
 		}
 		got := o.Config()

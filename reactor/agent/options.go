@@ -33,25 +33,28 @@ func Usage() string {
 	return text
 }
 
-// Set takes one option, "--name", with its value. known is false for a name that is none of the agent's.
+// Set takes one option, "--name", with its value. known is false for a name that is none of the agent's. What is wrong changes nothing.
 func (o *Options) Set(name, value string) (known bool, err error) {
 	switch name {
 	case "--unix-socket":
-		if o.UnixSocket = value; value == "" {
-			err = errors.New("--unix-socket: path is empty")
+		if value == "" {
+			return true, errors.New("--unix-socket: path is empty")
 		}
+		o.UnixSocket = value
 	case "--vsock-dial":
-		o.dial = value
-		_, _, err = parseDial(value)
-	case "--vsock-listen":
-		o.listen = value
-		_, err = parseListen(value)
-	case "--log-level":
-		var ok bool
-		if o.level, ok = ParseLevel(value); !ok {
-			err = errors.New("--log-level: unknown level " + quote(value))
+		if _, _, err = parseDial(value); err == nil {
+			o.dial = value
 		}
-		o.leveled = true
+	case "--vsock-listen":
+		if _, err = parseListen(value); err == nil {
+			o.listen = value
+		}
+	case "--log-level":
+		level, ok := ParseLevel(value)
+		if !ok {
+			return true, errors.New("--log-level: unknown level " + quote(value))
+		}
+		o.level, o.leveled = level, true
 	default:
 		for i := range LimitOptions {
 			if l := &LimitOptions[i]; l.Name == name {
