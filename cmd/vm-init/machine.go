@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"runtime"
 	"strconv"
 	"strings"
@@ -192,12 +193,15 @@ func (m *machine) end() {
 		}
 		m.say()
 		stack := make([]byte, 4<<10)
-		unix.Write(2, stack[:runtime.Stack(stack, false)])
+		m.log.Error("panic", "in", "init", "stack", string(stack[:runtime.Stack(stack, false)]))
 	}
 	m.log.Info("going down")
 	m.mode.Discard = m.settled // once is enough
 	err := m.root.Down(m.mode, m.downStep)
 	m.log.Error("machine does not go down", "error", err.Error())
+	if errors.Is(err, unix.EPERM) {
+		syscall.Exit(1) // it is a container, which ends so: the process 1 of a machine may
+	}
 	for {
 		unix.Pause() // there is nothing left to do, and to exit would be a panic of the kernel
 	}

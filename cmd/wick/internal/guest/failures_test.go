@@ -5,10 +5,14 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/machinetest"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -136,4 +140,30 @@ func TestNoDevices(t *testing.T) {
 	v := start(t, l, c)
 	v.gone()
 	v.console.await(t, "error vm-init: base: find /dev/vda: no such file or directory: the device did not appear within 0 s", 1)
+}
+
+// TestContainer starts vm-init as process 1 of a container, which no kernel takes down for it: it ends.
+func TestContainer(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"unshare", "setpriv"} {
+		if _, err := exec.LookPath(tool); err != nil || os.Getuid() != 0 {
+			machinetest.Lacking(t, "a container takes root, "+tool+" and setpriv (apt-get install util-linux)")
+		}
+	}
+	program, err := machinetest.Program(deadline(t, bootLimit), runtime.GOARCH, "wick/cmd/vm-init")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "vm-init")
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(deadline(t, stepLimit), "unshare", "--pid", "--mount", "--fork", "--kill-child",
+		"setpriv", "--bounding-set=-sys_boot", path, "--overlay=none", "--vsock-dial=off", "--vsock-listen=off")
+	out, err := cmd.CombinedOutput()
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) || ended.ExitCode() != 1 || !strings.Contains(string(out), "error vm-init: --overlay none: ") ||
+		!strings.Contains(string(out), "error machine does not go down error=\"reboot RESTART: operation not permitted\"\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
