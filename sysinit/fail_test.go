@@ -216,6 +216,29 @@ func TestBaseCutShort(t *testing.T) {
 	}.test(t)
 }
 
+// damaged is the hint about what looks right and cannot be mounted.
+func damaged(kind string) string {
+	return "the device holds a damaged " + kind + ", or one that needs what this kernel lacks (its log says which)"
+}
+
+// TestBaseOfOtherKernel: the image is compressed in a way that the kernel was built without.
+func TestBaseOfOtherKernel(t *testing.T) {
+	failure{
+		prepare: func(o *outside) {
+			o.disk(4)
+			image, err := rich()
+			if err != nil {
+				o.t.Fatal(err)
+			}
+			image = append([]byte(nil), image...)
+			image[20] = 99 // the compressor
+			o.device("BASE", o.file("unknown", image), 0)
+		},
+		want:  "base: mount $BASE on rom: invalid argument: " + damaged("squashfs"),
+		errno: unix.EINVAL,
+	}.test(t)
+}
+
 func TestBaseDamaged(t *testing.T) {
 	failure{
 		prepare: func(o *outside) {
@@ -231,7 +254,7 @@ func TestBaseDamaged(t *testing.T) {
 			}
 			o.device("BASE", o.file("damaged", image), 0)
 		},
-		want:  "base: mount $BASE on rom: invalid argument: the device holds a damaged squashfs (the kernel's log says more)",
+		want:  "base: mount $BASE on rom: invalid argument: " + damaged("squashfs"),
 		errno: unix.EINVAL,
 	}.test(t)
 }

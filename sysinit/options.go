@@ -109,20 +109,20 @@ func (e valueError) Error() string { return string(e) }
 // Options is the table that fills c.
 func (c *Config) Options() []Option {
 	return []Option{
-		{"--base", "DEV", "block device of the root image, a squashfs", func(v string) error {
+		{"--base", "DEV", "block device of the root image, a squashfs (default /dev/vda)", func(v string) error {
 			return setDevice(&c.Base, v, "not the absolute path of a device")
 		}},
-		{"--overlay", "DEV|tmpfs", "block device for what the guest writes, an ext4; or memory", func(v string) error {
+		{"--overlay", "DEV|tmpfs", "block device for what the guest writes, an ext4; or memory (default /dev/vdb)", func(v string) error {
 			if v == Tmpfs {
 				c.Overlay = v
 				return nil
 			}
 			return setDevice(&c.Overlay, v, "not the absolute path of a device, nor "+Tmpfs)
 		}},
-		{"--hostname", "NAME", "name of the machine", func(v string) error {
+		{"--hostname", "NAME", "name of the machine (default: the kernel's own)", func(v string) error {
 			return setHostname(&c.Hostname, v)
 		}},
-		{"--wait", "SECONDS", "how long a device may take to appear", func(v string) error {
+		{"--wait", "SECONDS", "how long a device may take to appear (default 5)", func(v string) error {
 			n, err := strconv.ParseUint(v, 10, 32)
 			if err != nil || n > 3600 {
 				return valueError("not a number of seconds from 0 to 3600")
@@ -130,11 +130,11 @@ func (c *Config) Options() []Option {
 			c.Wait = time.Duration(n) * time.Second
 			return nil
 		}},
-		{"--tmpfs-size", "SIZE", "limit of an overlay in memory (bytes, 64m, 50%)", func(v string) error {
+		{"--tmpfs-size", "SIZE", "limit of an overlay in memory: bytes, 64m, or a share of all (default 50%)", func(v string) error {
 			return setSize(&c.TmpfsSize, v)
 		}},
-		{"--run-size", "SIZE", "limit of /run", func(v string) error { return setSize(&c.RunSize, v) }},
-		{"--shm-size", "SIZE", "limit of /dev/shm", func(v string) error { return setSize(&c.ShmSize, v) }},
+		{"--run-size", "SIZE", "limit of /run (default 10%)", func(v string) error { return setSize(&c.RunSize, v) }},
+		{"--shm-size", "SIZE", "limit of /dev/shm (default 25%)", func(v string) error { return setSize(&c.ShmSize, v) }},
 	}
 }
 

@@ -112,6 +112,9 @@ func why(path, kind string, writable bool, failed error) string {
 	if failed == unix.EBUSY {
 		return "the device is in use"
 	}
+	if failed == unix.ENOMEM {
+		return "" // which is nothing that the device could help
+	}
 	c, err := probe(path)
 	switch {
 	case err != nil:
@@ -128,6 +131,7 @@ func why(path, kind string, writable bool, failed error) string {
 	case writable && c.readOnly:
 		return "the device is read-only"
 	default:
-		return "the device holds a damaged " + kind + " (the kernel's log says more)"
+		// A compressor or a feature that the kernel was built without is EINVAL too.
+		return "the device holds a damaged " + kind + ", or one that needs what this kernel lacks (its log says which)"
 	}
 }

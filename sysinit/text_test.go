@@ -118,6 +118,20 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestDefaults: a usage text says what holds without an option.
+func TestDefaults(t *testing.T) {
+	c := Default()
+	options := c.Options()
+	for name, want := range map[string]string{
+		"--base": c.Base, "--overlay": c.Overlay, "--wait": itoa(int(c.Wait.Seconds())),
+		"--tmpfs-size": c.TmpfsSize, "--run-size": c.RunSize, "--shm-size": c.ShmSize,
+	} {
+		if help := lookup(name, [][]Option{options}).Help; !strings.HasSuffix(help, "(default "+want+")") {
+			t.Errorf("%s: %q does not end with the default, %s", name, help, want)
+		}
+	}
+}
+
 func TestEnviron(t *testing.T) {
 	for kernel, want := range map[string]string{
 		"":                  "PATH=" + Path + " HOME=/root USER=root LOGNAME=root TERM=linux",
