@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -84,6 +85,7 @@ type Agent struct {
 	links    []link // the ways to the host
 	down     downStep
 	downTime reactor.Timer // of the next step down
+	killAt   time.Duration // reactor.Now, when processes that were asked to end are killed
 	power    powerRequest
 	restores restores
 	freezer  freezer

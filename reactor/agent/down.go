@@ -78,19 +78,20 @@ func (c *conn) powerDown(p *framing.Part) error {
 // Power is how the machine is to end, once Run has returned.
 func (a *Agent) Power() Power { return a.power.how }
 
-// end begins the end. Once begun it goes on by itself. An init waits so long between TERM and KILL.
+// end begins the end. Once begun it goes on by itself. An init waits so long between TERM and KILL, or less if it is asked for again.
 func (a *Agent) end(grace time.Duration) {
-	if a.down != downNot {
+	killAt := reactor.Now() + grace
+	switch {
+	case a.down == downNot && !a.cfg.Init:
+		grace = stopGrace
+	case a.down == downNot:
+		a.freezer.end() // a process that waits for the thaw does not end
+		unix.Kill(-1, unix.SIGTERM)
+		unix.Kill(-1, unix.SIGCONT) // one that is stopped would not hear of it
+	case a.down != downAsked || killAt >= a.killAt:
 		return
 	}
-	a.down = downAsked
-	if !a.cfg.Init {
-		a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
-		return
-	}
-	a.freezer.end() // a process that waits for the thaw does not end
-	unix.Kill(-1, unix.SIGTERM)
-	unix.Kill(-1, unix.SIGCONT) // one that is stopped would not hear of it
+	a.down, a.killAt = downAsked, killAt
 	a.loop.Start(&a.downTime, grace, (*downTimer)(a))
 }
 
@@ -206,4 +207,11 @@ func (d *downTimer) Expired(*reactor.Timer) {
 	default:
 		a.settle()
 	}
+}
+
+// Failed implements [reactor.Failer]: whatever is wrong with it, the end is not where this stops.
+func (d *downTimer) Failed(value any, stack []byte) {
+	a := (*Agent)(d)
+	a.logPanic("end", value, stack)
+	a.Stop()
 }
