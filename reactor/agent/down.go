@@ -42,6 +42,9 @@ type powerRequest struct {
 	how Power
 }
 
+// open reports whether somebody waits for an answer who could ask again.
+func (p *powerRequest) open() bool { return p.conn != nil && p.conn.state == connOpen }
+
 var (
 	errGoingDown = &failure{unix.EBUSY, "machine is going down"}
 	errNotInit   = &failure{unix.EPERM, "power: not process 1"}
@@ -59,9 +62,10 @@ func (c *conn) powerDown(p *framing.Part) error {
 		c.done(p.Seq, 0, errNotInit)
 	case how > framing.PowerHalt:
 		c.done(p.Seq, 0, &failure{unix.EINVAL, "power: unknown way " + num(uint32(how))})
-	case a.power.conn != nil || a.down >= downFlushed:
+	case a.power.open() || a.down >= downFlushed:
 		c.done(p.Seq, 0, errGoingDown)
 	default:
+		a.power.answer(errGoingDown) // to one that sends nothing more, and most likely is gone
 		a.power.wait(c, p.Seq)
 		a.power.how = PowerRestart + Power(how)
 		grace := time.Duration(graceMS) * time.Millisecond

@@ -345,6 +345,12 @@ func testPowerOff(t *testing.T, s *served) {
 	r.ask(framing.TypeFreeze, 1, be(uint32(60_000)))
 	r.wantDone(1, 0)
 	spawn(t, s.conn, "trap '' TERM; echo late >/root/late")
+	// A host that gives processes an hour, and goes away: the next need not wait for that.
+	early := s.extended(t)
+	early.ask(framing.TypePower, 1, be(uint8(framing.PowerRestart), uint32(3600_000)))
+	s.console.await(t, "info ending conn=", 1)
+	early.conn.Close()
+	s.extended(t) // by the answer to this that is known
 	r.ask(framing.TypePower, 2, be(uint8(3), uint32(0)))
 	r.wantDone(2, unix.EINVAL)
 	r.ask(framing.TypePower, 3, be(uint8(framing.PowerOff), uint32(300)))
@@ -372,6 +378,8 @@ func TestRestart(t *testing.T) {
 		// The kernel itself has a file open for writing until the end.
 		{"busy", `seq 100000 >/root/last; cd /proc/1/fd; for f in *; do if [ -d $f/upper/root ]; then
 			dd if=/dev/zero of=$f/upper/swap bs=1024k count=4 && mkswap $f/upper/swap && swapon $f/upper/swap; fi; done; grep swap /proc/swaps`, 0, ""},
+		{"the file system has met an error", "seq 100000 >/root/last; echo for a test >/sys/fs/ext4/vdb/trigger_fs_error",
+			unix.EIO, "read-only: remount the overlay disk: structure needs cleaning: its file system has met an error"},
 		{"the disk is gone", `echo unwritten >/root/last; v=$(basename $(readlink /sys/block/vdb/device)); echo $v >/sys/bus/virtio/drivers/virtio_blk/unbind`,
 			unix.EIO, "flush: flush the overlay disk: input/output error"},
 	} {
