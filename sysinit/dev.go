@@ -50,7 +50,7 @@ var devNodes = []struct {
 
 // openConsole gives 0, 1 and 2 a console if the kernel could not: it opens /dev/console before process 1 runs, which fails without
 // the node in the image or without a console driver. Go's runtime then puts /dev/null there (and dies, if that is
-// missing too). Without a console they stay as they are.
+// missing too). On a machine without a console they stay as they are, and that is no fault.
 func openConsole(*machine) error {
 	console := -1
 	defer func() {
@@ -65,6 +65,9 @@ func openConsole(*machine) error {
 		if console < 0 {
 			var err error
 			console, err = unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+			if err == unix.ENODEV {
+				return nil
+			}
 			if err != nil {
 				return fault("open", "/dev/console", "", err, "")
 			}

@@ -61,8 +61,9 @@ func Plan(cfg Config) []Step {
 		}},
 		// On the overlay and not in memory: what is put there may be large, and has the disk to be so.
 		Step{"/tmp", wanted, []row{dir{"/tmp", 0o1777}}},
-		// The directory is sysfs's own; that it is missing means a kernel without control groups.
-		Step{"control groups", wanted, []row{mount{"cgroup2", "/sys/fs/cgroup", hidden, ""}}},
+		// The directory is sysfs's own; that it is missing means a kernel without control groups. With nsdelegate the root of a control
+		// group namespace, a container's, cannot raise the limits that it was given.
+		Step{"control groups", wanted, []row{mount{"cgroup2", "/sys/fs/cgroup", hidden, "nsdelegate"}}},
 		Step{"console", wanted, []row{call{"open /dev/console where 0, 1 or 2 lead nowhere", openConsole}}},
 		Step{"loopback", wanted, []row{call{"set lo up", raiseLoopback}}},
 	)

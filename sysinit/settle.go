@@ -135,7 +135,7 @@ func (s *settling) follow(pipe, from, to int, deadline time.Duration) {
 		switch {
 		case stage == stageFlush && errno == unix.EIO:
 			hint = "something written since the boot is lost"
-		case errno == unix.EUCLEAN:
+		case errno == unix.EUCLEAN || errno == unix.EROFS:
 			hint = "its file system has met an error (the kernel's log says more): e2fsck"
 		}
 		s.tell(stage, errno, hint)

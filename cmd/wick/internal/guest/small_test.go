@@ -3,6 +3,8 @@ package guest
 import (
 	"strings"
 	"testing"
+
+	"wick/framing"
 )
 
 // leastMiB is a little more than the least memory with which Debian's kernel and the initramfs come up: 74 MiB.
@@ -19,6 +21,11 @@ func TestPowerCut(t *testing.T) {
 	// Where there is no console /dev/null (1:3) has to do for it.
 	if got := run(t, conn, "stat -L -c '%F %t:%T' /proc/1/fd/0 /proc/1/fd/1 /proc/1/fd/2"); got != strings.Repeat("character special file 1:3\n", 3) {
 		t.Errorf("descriptors 0 to 2 of process 1 are\n%s", got)
+	}
+	r := dialRaw(t, v.UDS(), "1000")
+	r.want(framing.TypeReady, 0, "")
+	if _, _, facts := r.hello(); facts["boot.console"] == "" || facts["degraded.console"] != "" {
+		t.Errorf("a machine that was to have no console is poorer for it: %v", facts)
 	}
 	if got := run(t, conn, "echo out; echo err >&2; cat"); got != "out\n" {
 		t.Errorf("the output is %q", got)
