@@ -35,7 +35,8 @@
 // on every thread it starts, whatever mask it inherited (runtime.minitSignalMask), so one of its threads takes the signal, nearly
 // always before the descriptor is read, and it is lost, or ends the process; a test in this package keeps the proof. os/signal works but needs a
 // goroutine and two threads. [ClaimSignals] replaces the runtime's handler by a dozen instructions that set a bit
-// and write an eventfd: what a signalfd would have been, a descriptor in the same epoll set.
+// and write an eventfd: what a signalfd would have been, a descriptor in the same epoll set. [ShieldFaults] is for the signals that the runtime
+// must keep: of SIGSEGV and its like an init hears only what the kernel says of the init itself.
 //
 // # Children
 //

@@ -63,6 +63,22 @@ func ClaimSignals(sigs ...unix.Signal) error {
 	return nil
 }
 
+// faults are the signals that end a Go program, whether they tell of a fault or somebody has sent them.
+var faults = [...]unix.Signal{
+	unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGSYS,
+}
+
+// ShieldFaults makes the signals of faults do nothing when a process sends them. It is for an init: the kernel keeps from process 1 what it
+// does not handle, but a Go program handles them all, and ends of them. Faults of this program itself are what they were.
+func ShieldFaults() error {
+	for _, sig := range faults {
+		if err := shield(sig); err != nil {
+			return wrap("sigaction", signalName(sig), err)
+		}
+	}
+	return nil
+}
+
 // HandleSignals tells h of claimed signals, those included that came before. ClaimSignals must have been called, and no other
 // loop may have them.
 func (l *Loop) HandleSignals(h SignalHandler) {

@@ -20,3 +20,18 @@ TEXT ·signalHandlerPC(SB), NOSPLIT, $0-8
 	LEAQ	·signalHandler(SB), AX
 	MOVQ	AX, ret+0(FP)
 	RET
+
+// faultHandler is called as signalHandler is, with the siginfo_t in SI. Its si_code is positive if the kernel speaks of a fault: that is
+// the runtime's, to which every register is handed on as it is. From a process it is none, and the signal is nothing.
+TEXT ·faultHandler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
+	CMPL	8(SI), $0
+	JLE	sent
+	MOVQ	·runtimeHandler(SB), AX
+	JMP	AX
+sent:
+	RET			// to the restorer
+
+TEXT ·faultHandlerPC(SB), NOSPLIT, $0-8
+	LEAQ	·faultHandler(SB), AX
+	MOVQ	AX, ret+0(FP)
+	RET

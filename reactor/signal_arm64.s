@@ -23,3 +23,18 @@ TEXT ·signalHandlerPC(SB), NOSPLIT, $0-8
 	MOVD	$·signalHandler(SB), R0
 	MOVD	R0, ret+0(FP)
 	RET
+
+// faultHandler is called as signalHandler is, with the siginfo_t in R1. See signal_amd64.s.
+TEXT ·faultHandler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
+	MOVW	8(R1), R3
+	CMPW	$0, R3
+	BLE	sent
+	MOVD	·runtimeHandler(SB), R3
+	JMP	(R3)
+sent:
+	RET			// to the restorer
+
+TEXT ·faultHandlerPC(SB), NOSPLIT, $0-8
+	MOVD	$·faultHandler(SB), R0
+	MOVD	R0, ret+0(FP)
+	RET

@@ -19,6 +19,7 @@ func init() {
 	roles["dirty start"] = dirtyStart
 	roles["show child"] = showChild
 	roles["count threads"] = countThreads
+	roles["shielded"] = shielded
 }
 
 // allSignals are those that an init has a use for, and a real-time one.
@@ -177,5 +178,29 @@ func countThreads() error {
 	if got := claimed.Open(); !got {
 		return errors.New("closed")
 	}
+	return nil
+}
+
+// shielded is sent every signal of a fault, and has faults of its own.
+func shielded() error {
+	for range 2 {
+		if err := ShieldFaults(); err != nil {
+			return err
+		}
+	}
+	for _, sig := range faults {
+		if err := unix.Kill(os.Getpid(), sig); err != nil {
+			return err
+		}
+		if err := unix.Tgkill(os.Getpid(), unix.Gettid(), sig); err != nil {
+			return err
+		}
+	}
+	fmt.Println("alive")
+	func() {
+		defer func() { fmt.Println(recover()) }()
+		var nowhere *[1]int
+		nowhere[0]++
+	}()
 	return nil
 }

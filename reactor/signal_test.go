@@ -216,6 +216,15 @@ func TestSignalsCostNoThread(t *testing.T) {
 	t.Error(err)
 }
 
+// TestShieldFaults: what a process sends is nothing, and what the processor says is what it was.
+func TestShieldFaults(t *testing.T) {
+	t.Parallel()
+	out := play(t, role(t, "shielded"))
+	if out != "alive\nruntime error: invalid memory address or nil pointer dereference\n" {
+		t.Errorf("it said %q", out)
+	}
+}
+
 func TestSignalSet(t *testing.T) {
 	t.Parallel()
 	set := SignalSet(1<<0 | 1<<(unix.SIGTERM-1) | 1<<63)

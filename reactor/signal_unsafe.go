@@ -25,6 +25,16 @@ func signalHandler()
 // signalHandlerPC is the address of signalHandler, which Go's own value of the function is not.
 func signalHandlerPC() uintptr
 
+// faultHandler and faultHandlerPC are a handler and its address as above, for faults.
+//
+//lint:ignore U1000 faultHandlerPC takes its address
+func faultHandler()
+
+func faultHandlerPC() uintptr
+
+// runtimeHandler is what faultHandler goes on to.
+var runtimeHandler uintptr
+
 // sigaction is the kernel's struct of rt_sigaction(2), on both architectures.
 type sigaction struct {
 	handler  uintptr
@@ -65,6 +75,17 @@ func claim(sig unix.Signal) error {
 	if sig == unix.SIGCHLD {
 		act.flags |= noChildStop // only deaths
 	}
+	return rtSigaction(sig, &act, nil)
+}
+
+// shield puts faultHandler before the runtime's handler.
+func shield(sig unix.Signal) error {
+	var act sigaction
+	if err := rtSigaction(sig, nil, &act); err != nil || act.handler == faultHandlerPC() {
+		return err
+	}
+	runtimeHandler = act.handler // one for all
+	act.handler = faultHandlerPC()
 	return rtSigaction(sig, &act, nil)
 }
 

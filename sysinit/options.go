@@ -119,7 +119,7 @@ func (c *Config) Options() []Option {
 			}
 			return setDevice(&c.Overlay, v, "not the absolute path of a device, nor "+Tmpfs)
 		}},
-		{"--hostname", "NAME", "name of the machine (default: the kernel's own)", func(v string) error {
+		{"--hostname", "NAME", "name of the machine", func(v string) error {
 			return setHostname(&c.Hostname, v)
 		}},
 		{"--wait", "SECONDS", "how long a device may take to appear (default 5)", func(v string) error {
@@ -130,7 +130,7 @@ func (c *Config) Options() []Option {
 			c.Wait = time.Duration(n) * time.Second
 			return nil
 		}},
-		{"--tmpfs-size", "SIZE", "limit of an overlay in memory: bytes, 64m, or a share of all (default 50%)", func(v string) error {
+		{"--tmpfs-size", "SIZE", "limit of an overlay in memory, as 64m (default 50%)", func(v string) error {
 			return setSize(&c.TmpfsSize, v)
 		}},
 		{"--run-size", "SIZE", "limit of /run (default 10%)", func(v string) error { return setSize(&c.RunSize, v) }},

@@ -72,13 +72,13 @@ type settling struct {
 func (s *settling) stages(from, to int, deadline time.Duration) {
 	if uptime() >= s.deadline {
 		if s.first == nil {
-			s.tell(from, unix.ETIMEDOUT, "the time is over")
+			s.tell(from, unix.ETIMEDOUT, "")
 		}
 		return
 	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		s.tell(from, errno(err), "no descriptor for what the child says")
+		s.tell(from, errno(err), "")
 		return
 	}
 	pid, errno := forkSettle(pipe[1], s.root, from, to)

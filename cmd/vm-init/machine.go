@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"runtime"
 	"strconv"
 	"strings"
@@ -199,7 +198,7 @@ func (m *machine) end() {
 	m.mode.Discard = m.settled // once is enough
 	err := m.root.Down(m.mode, m.downStep)
 	m.log.Error("machine does not go down", "error", err.Error())
-	if errors.Is(err, unix.EPERM) {
+	if e, ok := err.(*sysinit.StepError); ok && e.Errno == unix.EPERM {
 		syscall.Exit(1) // it is a container, which ends so: the process 1 of a machine may
 	}
 	for {

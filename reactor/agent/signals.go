@@ -18,12 +18,15 @@ func (c *Config) ending() []unix.Signal {
 	return []unix.Signal{unix.SIGTERM, unix.SIGINT}
 }
 
-// ClaimSignals claims what an agent with that configuration handles. New does it too; an init does it first of all, for until then SIGTERM
-// and SIGINT are its end.
+// ClaimSignals claims what an agent with that configuration handles, and shields an init from what would end it. New does it too; an init does it
+// first of all, for until then SIGTERM and SIGINT are its end.
 func (c *Config) ClaimSignals() error {
 	sigs := append(c.ending(), forwarded[:]...)
 	if c.Init {
 		sigs = append(sigs, unix.SIGCHLD)
+		if err := reactor.ShieldFaults(); err != nil {
+			return err
+		}
 	}
 	return reactor.ClaimSignals(sigs...)
 }

@@ -14,12 +14,13 @@ echo >/run/ready
 until [ "$got_HUP$got_USR1$got_USR2$got_QUIT$got_WINCH" = 11111 ]; do sleep 0.1; done
 echo all`
 
-// storm sends process 1 each signal 200 times. It is a command too, and is to live through what it does.
+// storm sends process 1 each signal 200 times, and those by which the kernel tells of faults. It is a command too, and is to live through what
+// it does.
 const storm = `
 trap '' HUP USR1 USR2 QUIT WINCH
 n=0
 while [ $n -lt 200 ]; do
-	for s in HUP USR1 USR2 QUIT WINCH; do kill -$s 1; done
+	for s in HUP USR1 USR2 QUIT WINCH ILL TRAP ABRT BUS FPE SEGV STKFLT SYS; do kill -$s 1; done
 	n=$((n+1))
 done`
 
