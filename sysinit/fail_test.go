@@ -302,7 +302,7 @@ func TestNotProcess1(t *testing.T) {
 
 // TestDiskLate: the disk appears while we wait for it.
 func TestDiskLate(t *testing.T) {
-	if !enter(t, both) {
+	if !enter(t, func(o *outside) { both(o); o.tell("LATE", filepath.Join(o.dir, "late")) }) {
 		return
 	}
 	disk := os.Getenv("DISK")
@@ -311,9 +311,8 @@ func TestDiskLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := config()
-	c.Overlay, c.Wait = "/tmp/late-"+filepath.Base(t.TempDir()), 20*time.Second
+	c.Overlay, c.Wait = os.Getenv("LATE"), 20*time.Second
 	const late = 150 * time.Millisecond
-	defer os.Remove(c.Overlay)
 	done := make(chan error)
 	go func() {
 		time.Sleep(late)

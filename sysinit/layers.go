@@ -14,6 +14,7 @@ func mountBase(m *machine) error {
 	if err := unix.Mount(at, "rom", m.kinds.base, unix.MS_RDONLY, ""); err != nil {
 		return fault("mount", m.cfg.Base, "rom", err, why(at, m.kinds.base, false, err))
 	}
+	m.image = imageMark(at)
 	return nil
 }
 
@@ -45,11 +46,76 @@ func pinUpper(m *machine) error {
 	return nil
 }
 
+// diskMark is the extended attribute of the overlay disk's root that tells with which image it was used: eight bytes, zeros after a second one.
+//
+// A changed file of the image is on the disk with the number that it has in the image (trusted.overlay.origin). With redirect_dir=on overlayfs goes
+// by that, and in another image it is another file's: the one would be read, and written, in place of the other. With redirect_dir=follow it
+// does not, so that layers may change (ovl_allow_offline_changes in the kernel's source).
+const diskMark = "trusted.wick.image"
+
+// imageMark is a hash (FNV-1a) of the image's superblock, which has its time, its size and where its tables are. Zero: it cannot be read.
+func imageMark(path string) (mark [8]byte) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return mark
+	}
+	var super [96]byte
+	n, err := unix.Pread(fd, super[:], 0)
+	unix.Close(fd)
+	if err != nil || n != len(super) {
+		return mark
+	}
+	hash := uint64(14695981039346656037)
+	for _, b := range super {
+		hash = (hash ^ uint64(b)) * 1099511628211
+	}
+	for i := range mark {
+		mark[i] = byte(hash >> (8 * i))
+	}
+	return mark
+}
+
+// compareImage lets directories of the image be renamed if the disk was never used with another one.
+func compareImage(m *machine) error {
+	var none, mark [8]byte
+	n, err := unix.Getxattr("rw", diskMark, mark[:])
+	fresh := err == unix.ENODATA && isEmpty("rw/upper")
+	if fresh {
+		mark = m.image
+	}
+	m.redirect = (fresh || err == nil && n == len(mark)) && mark == m.image && mark != none
+	if !m.redirect {
+		mark = none // for good: what is copied from now on has the numbers of this one
+	}
+	if fresh || !m.redirect {
+		if err := unix.Setxattr("rw", diskMark, mark[:], 0); err != nil {
+			m.redirect = false
+			return fault("mark", m.cfg.Overlay, "", err, "")
+		}
+	}
+	if !m.redirect {
+		return fault("compare", m.cfg.Overlay, "", nil, "it was used with another image: no directory of the image can be renamed")
+	}
+	return nil
+}
+
+// isEmpty reports whether a directory is there with nothing in it.
+func isEmpty(path string) bool {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	var entries [512]byte
+	n, err := unix.ReadDirent(fd, entries[:])
+	unix.Close(fd)
+	return err == nil && n <= 2*24 // itself and its parent
+}
+
 // overlayOptions are those of the overlay, in order. The kernel's documentation: filesystems/overlayfs.rst.
 var overlayOptions = [][2]string{
 	{"lowerdir", "rom"}, {"upperdir", "rw/upper"}, {"workdir", "rw/work"},
 	// Without it rename(2) of a directory of the image fails with EXDEV, which package managers trip over. It is a mark in the
-	// upper directory, which nobody but us can write to.
+	// upper directory, which nobody but us can write to. "follow" on a disk that was used with another image: see above.
 	{"redirect_dir", "on"},
 	// What follows is off by name, whatever the kernel was built with. An index would refuse the disk once the image was
 	// rebuilt (ESTALE). Metacopy leaves files on the disk that are nothing without this very image. Xino makes
@@ -76,6 +142,9 @@ func mountOverlay(m *machine) error {
 		return fault("set", "overlay source", "", err, complaint(fs))
 	}
 	for _, o := range overlayOptions {
+		if o[0] == "redirect_dir" && !m.redirect {
+			o[1] = "follow"
+		}
 		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
 			return fault("set", "overlay "+o[0]+"="+o[1], "", err, complaint(fs))
 		}

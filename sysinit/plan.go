@@ -34,7 +34,7 @@ func Plan(cfg Config) []Step {
 			// The mode of upper is the mode of the guest's /. work belongs to overlayfs.
 			dir{"rw/upper", 0o755}, dir{"rw/work", 0o700},
 			call{"pin rw", pinUpper},
-		}})
+		}}, Step{"image", wanted, []row{call{"compare it with the disk's mark", compareImage}}})
 	}
 	plan = append(plan,
 		Step{"overlay", required, []row{call{"mount overlay (" + overlayText() + ")", mountOverlay}}},

@@ -137,6 +137,20 @@ var (
 		})
 	})
 	bare = sync.OnceValues(func() ([]byte, error) { return squash(func(string) error { return nil }) })
+	// other is a rich one built anew, with other content.
+	other = func() ([]byte, error) {
+		return squash(func(root string) error {
+			if err := os.Mkdir(filepath.Join(root, "data"), 0o755); err != nil {
+				return err
+			}
+			for _, name := range []string{"kept", "changed", "deleted", "added"} {
+				if err := os.WriteFile(filepath.Join(root, "data", name), []byte("other\n"), 0o644); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 )
 
 func squash(fill func(root string) error) ([]byte, error) {

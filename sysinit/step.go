@@ -59,6 +59,9 @@ type machine struct {
 	bench, overlay int
 	// devtmpfs says that the working mount has a devtmpfs at dev.
 	devtmpfs bool
+	// image is the mark of the image, and redirect says that the overlay may have directories of it renamed.
+	image    [8]byte
+	redirect bool
 	// drives are the devices found, for a /dev that must be made by hand.
 	drives []drive
 }
@@ -85,7 +88,7 @@ func Up(cfg Config, report Report) (*Root, error) {
 }
 
 func up(cfg Config, k kinds, report Report) (*Root, error) {
-	m := &machine{cfg: cfg, kinds: k, root: &Root{upper: -1, disk: -1}, bench: -1, overlay: -1}
+	m := &machine{cfg: cfg, kinds: k, root: &Root{upper: -1, disk: -1}, bench: -1, overlay: -1, redirect: cfg.Overlay == Tmpfs}
 	if pid := unix.Getpid(); pid != 1 {
 		return m.root, &StepError{Op: "come up", Errno: unix.EPERM, Hint: "not process 1"}
 	}

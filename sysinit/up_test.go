@@ -329,3 +329,64 @@ func TestBaseIsRoot(t *testing.T) {
 		t.Errorf("the old root is still there:\n%s", mounts(t))
 	}
 }
+
+// TestOtherImage has a disk that was used over another image before: what is in both is there, each file with its own content. A
+// directory of the image cannot be renamed then, and never again.
+func TestOtherImage(t *testing.T) {
+	inside := enter(t, func(o *outside) {
+		o.disk(16)
+		o.base(rich)
+		o.tell("TURN", "1")
+		o.run()
+		o.base(other)
+		o.tell("TURN", "2")
+		o.run()
+		o.base(rich)
+		o.tell("TURN", "3")
+	})
+	if !inside {
+		return
+	}
+	turn := os.Getenv("TURN")
+	if turn == "1" {
+		mustUp(t, config())
+		write(t, "/data/changed", "upper\n")
+		for _, err := range []error{os.Remove("/data/deleted"), os.Rename("/data/sub", "/data/moved")} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		unix.Sync()
+		return
+	}
+	said := ""
+	root, err := Up(config(), func(_ Step, _ time.Duration, err error) {
+		if err != nil && !errors.Is(err, unix.EINVAL) { // ctrl-alt-del
+			said += err.Error()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	letGo(t, root)
+	if want := "image: compare " + os.Getenv("DISK") + ": it was used with another image: no directory of the image can be renamed"; said != want {
+		t.Errorf("said %q, want %q", said, want)
+	}
+	want := map[string]string{"/data/changed": "upper\n", "/data/kept": "base\n", "/data/moved/file": "base\n"}
+	if turn == "2" {
+		want = map[string]string{"/data/changed": "upper\n", "/data/kept": "other\n", "/data/added": "other\n"}
+	}
+	for range 3 { // in no order
+		for path, text := range want {
+			if got := read(t, path); got != text {
+				t.Errorf("%s is %q, want %q", path, got, text)
+			}
+		}
+	}
+	if _, err := os.Lstat("/data/deleted"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was deleted is there: %v", err)
+	}
+	if err := os.Rename("/data", "/moved"); !errors.Is(err, unix.EXDEV) {
+		t.Errorf("rename of a directory of the image: %v", err)
+	}
+}
