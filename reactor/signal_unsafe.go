@@ -33,6 +33,8 @@ func faultHandler()
 func faultHandlerPC() uintptr
 
 // runtimeHandler is what faultHandler goes on to.
+//
+//lint:ignore U1000 the assembly reads it
 var runtimeHandler uintptr
 
 // sigaction is the kernel's struct of rt_sigaction(2), on both architectures.
