@@ -168,6 +168,7 @@ func (a *Agent) settle() {
 	a.down = downSettled
 	a.loop.Start(&a.downTime, answerGrace, (*downTimer)(a))
 	if c := a.power.conn; c != nil {
+		c.state = connRefused // before, for with the last byte sent it is asked whom there is to wait for
 		a.power.answer(err)
 		c.refused()
 	}
