@@ -93,10 +93,7 @@ func (c *Client) enqueue(ctx context.Context, size int, put func(dst []byte) []b
 			c.rouse()
 			return nil
 		}
-		if c.room == nil {
-			c.room = make(chan struct{})
-		}
-		room := c.room
+		room := c.emptied()
 		c.mu.Unlock()
 		select {
 		case <-room:
@@ -104,6 +101,14 @@ func (c *Client) enqueue(ctx context.Context, size int, put func(dst []byte) []b
 		case <-c.done:
 		}
 	}
+}
+
+// emptied is closed when the queue is taken next. c.mu is held.
+func (c *Client) emptied() <-chan struct{} {
+	if c.room == nil {
+		c.room = make(chan struct{})
+	}
+	return c.room
 }
 
 // rouse tells the writer that there is something in the queue.

@@ -61,12 +61,6 @@ func (c *Client) closeChannel(seq uint32) {
 	delete(c.channels, seq)
 }
 
-// post queues a frame that has no reply, as soon as there is room. After the end of the connection it does nothing, for whoever
-// has to know hears of that otherwise.
-func (c *Client) post(size int, put func(dst []byte) []byte) {
-	c.enqueue(context.Background(), size, put)
-}
-
 // postNow queues a small frame without waiting for room. There is never more than one for each that the guest sent, or for each
 // channel, so they cannot pile up.
 func (c *Client) postNow(put func(dst []byte) []byte) {
@@ -80,16 +74,27 @@ func (c *Client) postNow(put func(dst []byte) []byte) {
 
 // flush returns when all that is queued was written, or ctx ends: for what is to arrive though the connection may be closed next.
 func (c *Client) flush(ctx context.Context) {
+	c.mu.Lock()
+	var taken <-chan struct{}
+	if len(c.queue) > 0 {
+		taken = c.emptied()
+	}
+	c.mu.Unlock()
+	if taken != nil {
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return
+		case <-c.done:
+			return
+		}
+	}
+	// It is taken by the one who has the turn, and written when he gives it back.
 	select {
 	case c.turn <- struct{}{}:
+		<-c.turn
 	case <-ctx.Done():
-		return
 	case <-c.done:
-		return
-	}
-	defer func() { <-c.turn }()
-	if _, err := c.conn.Write(c.takeQueue(nil)); err != nil {
-		c.writeFailed(err)
 	}
 }
 
@@ -112,9 +117,10 @@ func (r remote) close(s framing.Stream) {
 // inputFrameMax is the most content of an input frame.
 const inputFrameMax = framing.MaxOutputData
 
-// input sends content of stream 0, at most inputFrameMax bytes, as soon as there is room.
-func (r remote) input(data []byte) {
-	r.c.post(framing.HeaderSize+len(data), func(dst []byte) []byte {
+// input sends content of stream 0, at most inputFrameMax bytes, as soon as there is room. After the end of ctx or of the connection it does nothing, for
+// whoever has to know hears of that otherwise.
+func (r remote) input(ctx context.Context, data []byte) {
+	r.c.enqueue(ctx, framing.HeaderSize+len(data), func(dst []byte) []byte {
 		return framing.AppendFrame(dst, framing.TypeInput, r.seq, data)
 	})
 }

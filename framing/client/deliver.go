@@ -89,6 +89,9 @@ func (c *Client) parseReply(f *frame, call *call) error {
 	case framing.TypeDone:
 		call.isDone = true
 		call.reply.done, err = framing.ParseDone(f.own())
+		if err == nil && call.reply.done.Errno == 0 && call.want != framing.TypeDone {
+			return protocolErrorf("a done without an error in answer to what asks for %v", call.want)
+		}
 	default:
 		call.payload = f.own()
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"sync"
 	"syscall"
 
@@ -138,7 +139,7 @@ func (b *outbox) pump(round int) {
 			piece = piece[:min(uint64(len(piece)), n, inputFrameMax)]
 			to := b.to
 			b.mu.Unlock()
-			to.input(piece)
+			to.input(context.Background(), piece) // which ends with the connection
 			b.mu.Lock()
 			if b.round == round {
 				b.sent += uint64(len(piece))

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,7 +27,9 @@ type pressureWatch struct {
 	events chan *Figures
 	begun  chan error // gets one value
 	over   chan error // gets one value, if it begins and then ends
-	isOpen atomic.Bool
+
+	mu     sync.Mutex
+	isOpen bool // mu guards it, for the connection may end meanwhile
 }
 
 // WatchPressure yields a word each time that the guest's tasks stall as asked: figures named pressure.avg10 and pressure.avg60 (hundredths of a percent)
@@ -97,13 +99,11 @@ func (p *pressureWatch) receive(f *frame) (last bool, err error) {
 		if err != nil {
 			return false, &ProtocolError{Err: err}
 		}
-		if d.Errno != 0 || p.isOpen.Load() {
-			p.end(&OpError{"pressure", syscall.Errno(d.Errno), string(d.Reason)})
-			return true, nil
+		if d.Errno == 0 && p.open() {
+			return false, nil
 		}
-		p.isOpen.Store(true)
-		p.begun <- nil
-		return false, nil
+		p.end(&OpError{"pressure", syscall.Errno(d.Errno), string(d.Reason)})
+		return true, nil
 	case framing.TypeFigures:
 		figures, err := framing.ParseFigures(f.Payload)
 		if err != nil {
@@ -128,10 +128,27 @@ func (p *pressureWatch) receive(f *frame) (last bool, err error) {
 	return false, protocolErrorf("%v on the channel of a pressure", f.Type)
 }
 
+// open lets it begin, unless it has begun or ended before.
+func (p *pressureWatch) open() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isOpen {
+		return false
+	}
+	select {
+	case p.begun <- nil:
+		p.isOpen = true
+	default:
+	}
+	return p.isOpen
+}
+
 // end hands out why it ended, to whom it may concern. Only the first time counts.
 func (p *pressureWatch) end(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	to := p.begun
-	if p.isOpen.Load() {
+	if p.isOpen {
 		to = p.over
 	}
 	select {

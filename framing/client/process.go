@@ -1,6 +1,7 @@
 package client
 
 import (
+	"math"
 	"sync"
 	"syscall"
 
@@ -46,21 +47,25 @@ type link struct {
 	failed      *StartError
 
 	copying sync.WaitGroup // what hands outputs on
+	idling  sync.Once
+	idled   chan struct{}
+}
+
+// newLink makes one that is to be opened on c.
+func newLink(p *process, c *Client) *link {
+	return &link{p: p, remote: remote{c: c}, began: make(chan struct{}), over: make(chan struct{}), idled: make(chan struct{})}
 }
 
 // idle is closed when the link is over and all that came by it was handed on, or could not be.
 func (l *link) idle() <-chan struct{} {
-	idle := make(chan struct{})
-	go func() {
-		<-l.over
-		l.copying.Wait()
-		close(idle)
-	}()
-	return idle
-}
-
-func newLink(p *process) *link {
-	return &link{p: p, began: make(chan struct{}), over: make(chan struct{})}
+	l.idling.Do(func() {
+		go func() {
+			<-l.over
+			l.copying.Wait()
+			close(l.idled)
+		}()
+	})
+	return l.idled
 }
 
 // begin and finish are called with p.mu held.
@@ -179,6 +184,9 @@ func (l *link) started(f *frame) error {
 	}
 	if l.hasBegun {
 		return protocolErrorf("a second started")
+	}
+	if s.Taken > math.MaxInt64 {
+		return protocolErrorf("%d bytes of stdin taken", s.Taken)
 	}
 	l.p.pid = s.PID
 	if in := l.p.in; in != nil && !in.resume(l.remote, s.Taken, s.Credit) {

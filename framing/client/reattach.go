@@ -39,7 +39,7 @@ func (cmd *Cmd) Reattach(ctx context.Context, c *Client) error {
 	if err := c.need(ctx, cmd.features()); err != nil {
 		return fmt.Errorf("attach %s: %w", p.name, err)
 	}
-	l := newLink(p)
+	l := newLink(p, c)
 	old := p.current()
 	old.lost(fmt.Errorf("continued on another connection"))
 	old.c.closeChannel(old.seq)
@@ -143,7 +143,7 @@ func (c *Client) Attach(ctx context.Context, id uint64, o AttachOptions) (*Cmd, 
 	}
 	cmd.p, cmd.ctx = p, ctx
 	for {
-		l := newLink(p)
+		l := newLink(p, c)
 		p.link = l
 		err := p.attach(ctx, c, l)
 		if refused, ok := err.(*attachError); ok && p.skip(refused) {

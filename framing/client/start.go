@@ -35,7 +35,7 @@ func (cmd *Cmd) Start(ctx context.Context) error {
 		p.in = newOutbox()
 	}
 	cmd.p, cmd.ctx = p, ctx
-	l := newLink(p)
+	l := newLink(p, cmd.c)
 	p.link = l
 	err = cmd.c.openChannel(ctx, l, framing.HeaderSize+s.PayloadSize(), func(r remote) {
 		l.remote = r

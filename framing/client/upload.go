@@ -70,8 +70,8 @@ type FileWriter struct {
 	// What mu guards:
 	open   bool  // the guest has opened the file
 	credit int64 // what may be sent
-	over   bool  // done has come, or err is set
-	value  uint64
+	sent   int64
+	over   bool // done has come, or err is set
 	err    error
 }
 
@@ -130,23 +130,27 @@ func (w *FileWriter) receive(f *frame) (last bool, err error) {
 		if err != nil {
 			return false, &ProtocolError{Err: err}
 		}
-		w.finish(d.Value, pathError("write", w.path, &d))
+		err = pathError("write", w.path, &d)
+		if err == nil && d.Value != uint64(w.sent) {
+			err = &fs.PathError{Op: "write", Path: w.path, Err: io.ErrShortWrite} // it was done before all had come
+		}
+		w.finish(err)
 		return true, nil
 	case framing.TypeError:
 		message, err := framing.ParseError(f.Payload)
 		if err != nil {
 			return false, &ProtocolError{Err: err}
 		}
-		w.finish(0, fmt.Errorf("write %s: %w", w.path, &RemoteError{Seq: f.Seq, Message: string(message)}))
+		w.finish(fmt.Errorf("write %s: %w", w.path, &RemoteError{Seq: f.Seq, Message: string(message)}))
 		return true, nil
 	}
 	return false, protocolErrorf("%v on the channel of a write", f.Type)
 }
 
 // finish is the end of it. w.mu is held.
-func (w *FileWriter) finish(value uint64, err error) {
+func (w *FileWriter) finish(err error) {
 	if !w.over {
-		w.over, w.value, w.err = true, value, err
+		w.over, w.err = true, err
 	}
 }
 
@@ -154,7 +158,7 @@ func (w *FileWriter) finish(value uint64, err error) {
 func (w *FileWriter) lost(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.finish(0, fmt.Errorf("write %s: %w", w.path, err))
+	w.finish(fmt.Errorf("write %s: %w", w.path, err))
 	w.changed.Broadcast()
 }
 
@@ -165,7 +169,7 @@ func (w *FileWriter) giveUp(cause error) {
 	if w.over {
 		return
 	}
-	w.finish(0, fmt.Errorf("write %s: %w", w.path, cause))
+	w.finish(fmt.Errorf("write %s: %w", w.path, cause))
 	w.c.closeChannel(w.seq)
 	w.remote.close(framing.StreamOutput)
 	w.changed.Broadcast()
@@ -178,7 +182,7 @@ func (w *FileWriter) Write(p []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		w.input(p[n : n+k])
+		w.input(w.ctx, p[n:n+k])
 		n += k
 	}
 	return n, nil
@@ -197,6 +201,7 @@ func (w *FileWriter) await(want int) (int, error) {
 		case w.credit > 0:
 			n := min(int64(want), w.credit, inputFrameMax)
 			w.credit -= n
+			w.sent += n
 			return int(n), nil
 		}
 		w.changed.Wait()

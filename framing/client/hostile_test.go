@@ -1,0 +1,227 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"wick/framing"
+)
+
+// What a guest does that means ill, or is in no state to mean anything: this side has an error for it, in the time that it was given.
+
+// TestDoneInPlaceOfAnAnswer says that all went well, but not what was asked.
+func TestDoneInPlaceOfAnAnswer(t *testing.T) {
+	for name, ask := range map[framing.Type]func(context.Context, *Client) error{
+		framing.TypeHello:     func(ctx context.Context, c *Client) error { _, err := c.Hello(ctx); return err },
+		framing.TypeStat:      func(ctx context.Context, c *Client) error { _, err := c.Stat(ctx, "/f"); return err },
+		framing.TypeStats:     func(ctx context.Context, c *Client) error { _, err := c.Stats(ctx); return err },
+		framing.TypeProcesses: func(ctx context.Context, c *Client) error { _, err := c.Processes(ctx); return err },
+	} {
+		t.Run(name.String(), func(t *testing.T) {
+			c, p := pair(t)
+			asked := background(func() (int, error) { return 0, ask(testContext(t), c) })
+			if name != framing.TypeHello {
+				p.hello(everything)
+			}
+			p.send(framing.AppendDone(nil, first(p.expect(name)), 0, 0, ""))
+			if err := (<-asked).err; !isType[*ProtocolError](err) {
+				t.Errorf("got %v", err)
+			}
+			p.expectEnd()
+		})
+	}
+}
+
+// unread returns a client and a guest that takes nothing more: the socket between them is full, and a write under way. It ends with the test.
+func unread(t *testing.T) (*Client, *peer) {
+	t.Helper()
+	c, p := pair(t)
+	asked := background(func() (*Hello, error) { return c.Hello(testContext(t)) })
+	p.hello(everything)
+	(<-asked).must(t)
+	return c, p
+}
+
+// clog fills the way to the guest with what it does not read.
+func clog(t *testing.T, c *Client) {
+	t.Helper()
+	frame := framing.AppendFrame(nil, framing.TypePing, 0, make([]byte, queueHigh))
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		err := c.enqueue(ctx, len(frame), func(dst []byte) []byte { return append(dst, frame...) })
+		cancel()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// TestWriteToWhoDoesNotRead ends with its context, whatever credit the guest has given.
+func TestWriteToWhoDoesNotRead(t *testing.T) {
+	c, p := unread(t)
+	ctx, cancel := context.WithCancel(testContext(t))
+	write := background(func() (int64, error) { return c.WriteStream(ctx, "/f", &pattern{}, WriteFileOptions{}) })
+	seq, _ := p.expect(framing.TypeWrite)
+	p.send(framing.AppendCredit(nil, seq, framing.StreamInput, math.MaxUint32))
+	clog(t, c)
+	cancel()
+	select {
+	case r := <-write:
+		if !errors.Is(r.err, context.Canceled) {
+			t.Errorf("got %v", r.err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits on")
+	}
+}
+
+// TestWriteDoneTooEarly is none that was done.
+func TestWriteDoneTooEarly(t *testing.T) {
+	c, p := unread(t)
+	write := background(func() (int64, error) {
+		return c.WriteStream(testContext(t), "/f", strings.NewReader("all"), WriteFileOptions{})
+	})
+	seq, _ := p.expect(framing.TypeWrite)
+	p.send(framing.AppendCredit(nil, seq, framing.StreamInput, 100))
+	p.expect(framing.TypeInput)
+	p.expect(framing.TypeClose)
+	p.send(framing.AppendDone(nil, seq, 0, 2, ""))
+	if err := (<-write).err; !errors.Is(err, io.ErrShortWrite) || !strings.Contains(err.Error(), "/f") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestWaitForWhoDoesNotRead ends with its context though there is a last word to be said, and so does Detach.
+func TestWaitForWhoDoesNotRead(t *testing.T) {
+	c, p := unread(t)
+	cmd := c.Command("x")
+	cmd.Keep = time.Minute
+	start := background(func() (int, error) { return 0, cmd.Start(testContext(t)) })
+	seq, _ := p.expect(framing.TypeStart)
+	p.send(framing.AppendStarted(nil, seq, framing.Started{PID: 5}))
+	(<-start).must(t)
+	clog(t, c)
+	p.send(framing.AppendExited(nil, seq, &framing.Exited{}))
+	for name, call := range map[string]func(context.Context) error{
+		"wait":   func(ctx context.Context) error { _, err := cmd.Wait(ctx); return err },
+		"detach": func(ctx context.Context) error { cmd.Detach(ctx); return nil },
+	} {
+		ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
+		defer cancel()
+		done := background(func() (int, error) { return 0, call(ctx) })
+		select {
+		case r := <-done:
+			if r.err != nil {
+				t.Errorf("%s: %v", name, r.err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s waits on", name)
+		}
+	}
+}
+
+// TestFlushToWhoDoesNotRead ends with its context, whoever has the turn to write.
+func TestFlushToWhoDoesNotRead(t *testing.T) {
+	c, _ := unread(t)
+	c.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	for {
+		if _, err := c.conn.Write(make([]byte, queueHigh)); err != nil {
+			break
+		}
+	}
+	c.conn.SetWriteDeadline(time.Time{})
+	c.mu.Lock()
+	c.queue = framing.AppendFrame(c.queue, framing.TypePing, 1, nil)
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
+	defer cancel()
+	flush := background(func() (int, error) { c.flush(ctx); return 0, nil })
+	select {
+	case <-flush:
+	case <-time.After(5 * time.Second):
+		t.Error("it waits on")
+	}
+}
+
+// TestStartOnALostConnection leaves a Cmd whose calls say so, and that can be had again elsewhere.
+func TestStartOnALostConnection(t *testing.T) {
+	c, p := unread(t)
+	p.conn.Close()
+	<-c.Done()
+	cmd := c.Command("x")
+	cmd.Keep = time.Minute
+	if err := cmd.Start(testContext(t)); !isType[*ConnError](err) {
+		t.Fatalf("got %v", err)
+	}
+	cmd.Resize(1, 2)
+	cmd.Detach(testContext(t))
+	if err := cmd.Signal(testContext(t), syscall.SIGHUP); !isType[*ConnError](err) {
+		t.Errorf("signal: %v", err)
+	}
+	again, p := unread(t)
+	attach := background(func() (int, error) { return 0, cmd.Reattach(testContext(t), again) })
+	p.send(framing.AppendDone(nil, first(p.expect(framing.TypeAttach)), uint32(syscall.ESRCH), 0, "no such process"))
+	if err := (<-attach).err; !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("attach: %v", err)
+	}
+}
+
+// TestWaitAgainAndAgain takes no more than to wait once.
+func TestWaitAgainAndAgain(t *testing.T) {
+	c, p := pair(t)
+	cmd := c.Command("x")
+	run, seq, _ := starting(t, cmd, p)
+	p.send(framing.AppendStarted(nil, seq, framing.Started{PID: 5}))
+	for cmd.PID() == 0 {
+		runtime.Gosched()
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	before := runtime.NumGoroutine()
+	for range 100 {
+		if _, err := cmd.Wait(ended); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if now := runtime.NumGoroutine(); now > before+10 {
+		t.Errorf("%d goroutines, %d before", now, before)
+	}
+	p.send(framing.AppendExited(nil, seq, &framing.Exited{}))
+	(<-run).must(t)
+}
+
+// TestTakenOutOfReach is a guest that has taken more stdin than there ever was. Counting on from there would begin at 0 again.
+func TestTakenOutOfReach(t *testing.T) {
+	c, p := unread(t)
+	attach := background(func() (*Cmd, error) {
+		return c.Attach(testContext(t), 7, AttachOptions{Prepare: func(cmd *Cmd) { cmd.Stdin = &pattern{} }})
+	})
+	seq, _ := p.expect(framing.TypeAttach)
+	p.send(framing.AppendStarted(nil, seq, framing.Started{PID: 5, Taken: math.MaxUint64, Credit: 1}))
+	if err := (<-attach).err; !isType[*ProtocolError](err) {
+		t.Errorf("got %v", err)
+	}
+	p.expectEnd()
+}
+
+// TestPressureLost at the moment of its begin is told all the same.
+func TestPressureLost(t *testing.T) {
+	for range 200 {
+		p := &pressureWatch{events: make(chan *Figures, 1), begun: make(chan error, 1), over: make(chan error, 1)}
+		done := framing.AppendDone(nil, 1, 0, 0, "")[framing.HeaderSize:]
+		lost := background(func() (int, error) { p.lost(io.EOF); return 0, nil })
+		p.receive(&frame{Header: framing.Header{Type: framing.TypeDone}, Payload: done})
+		begun := <-p.begun
+		<-lost
+		if begun == nil && len(p.over) == 0 {
+			t.Fatal("nobody was told")
+		}
+	}
+}
