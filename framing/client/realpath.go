@@ -12,9 +12,16 @@ import (
 const maxLinks = 40
 
 // RealPath is an absolute path without symbolic links to the same place; what of it does not exist is taken as it is written. A path that is
-// relative begins at the root. It is as of this moment: who cares uses the result with [Safe], which then fails if it has changed.
+// relative begins at the agent's working directory, which the guest's /proc tells. It is as of this moment: who cares uses the result with [Safe],
+// which then fails if it has changed.
 func (c *Client) RealPath(ctx context.Context, name string) (string, error) {
 	done, todo := "/", name
+	if !path.IsAbs(name) {
+		var err error
+		if done, err = c.ReadLink(ctx, "/proc/self/cwd"); err != nil {
+			return "", renamed(err, "realpath", name)
+		}
+	}
 	for links, missing := 0, false; todo != ""; {
 		part, rest, _ := strings.Cut(todo, "/")
 		todo = rest
