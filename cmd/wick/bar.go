@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -14,8 +15,12 @@ const (
 )
 
 // A bar shows on a terminal how far a file has gone, or a tree. Where there is no terminal it shows nothing.
+//
+// Both halves of a copy may show on it at the same time.
 type bar struct {
-	w     io.Writer // nil: nothing is shown
+	w io.Writer // nil: nothing is shown
+
+	mu    sync.Mutex
 	name  string
 	size  int64 // in bytes, or less than 0 if it is not known
 	done  int64
@@ -53,6 +58,8 @@ func (r *barReader) Read(p []byte) (int, error) {
 
 // add counts n bytes more, and draws if it is time.
 func (b *bar) add(n int, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.done += int64(n)
 	if now.Sub(b.drawn) >= barPause {
 		b.drawn, b.shown = now, true
@@ -63,7 +70,9 @@ func (b *bar) add(n int, now time.Time) {
 // count counts bytes of a file of the tree.
 func (b *bar) count(name string, n int64) {
 	if b.w != nil {
+		b.mu.Lock()
 		b.name = name
+		b.mu.Unlock()
 		b.add(int(n), time.Now())
 	}
 }
@@ -94,6 +103,8 @@ func (b *bar) shortName() string {
 
 // clear takes the bar off the terminal.
 func (b *bar) clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.shown {
 		io.WriteString(b.w, "\r\x1b[K")
 	}

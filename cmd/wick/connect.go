@@ -15,6 +15,9 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	if t.to == "" {
 		return nil, &exitError{code: exitUsage, err: errors.New("which guest? give --to ADDRESS, or set WICK_TO")}
 	}
+	if t.connectTimeout < 0 {
+		return nil, usageError(errors.New("--connect-timeout cannot be negative"))
+	}
 	if t.connectTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, t.connectTimeout)

@@ -30,7 +30,8 @@ before that.
 If TARGET is a directory that is there, the copy is made in it; else TARGET is the copy's
 own name. A SOURCE that ends in /. is copied without itself: what is in it goes into
 TARGET. Modes, times, symbolic and hard links are kept, and with -a owners, by their
-numbers; without it the copy belongs to who writes it. A file is replaced in one step.
+numbers; without it the copy belongs to who writes it, and a file loses its set-user-ID
+and set-group-ID bits. A file is replaced in one step.
 
 SOURCE may be - for a tar on stdin, which is unpacked into TARGET, and TARGET - for a tar of
 SOURCE on stdout. In the guest nothing is needed for it, and what is unpacked follows no
@@ -93,6 +94,20 @@ func (cp *copier) tarOptions() client.TarOptions {
 	return client.TarOptions{NoOwner: !cp.owners, Progress: func(name string, n int64) { cp.bar.count(name, n) }}
 }
 
+// fileMode is the mode of a copy that belongs to who writes it, or to the same owner as what is copied: only then its set-ID bits mean the same.
+func (cp *copier) fileMode(info fs.FileInfo) fs.FileMode {
+	mode := info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+	if !cp.owners {
+		mode &^= fs.ModeSetuid | fs.ModeSetgid
+	}
+	return mode
+}
+
+// treeOptions are those of this side's half of it.
+func (cp *copier) treeOptions(source string) treeOptions {
+	return treeOptions{owners: cp.owners, contents: contents(source), note: cp.note}
+}
+
 // place is where a copy of source goes: into target if that is a directory that is there, unless it is the contents that are copied.
 func place(source, target string, isDir bool) string {
 	if base := path.Base(source); isDir && !contents(source) && base != "/" {
@@ -136,7 +151,7 @@ func (cp *copier) into(ctx context.Context, source, target string) error {
 		return cp.fileInto(ctx, source, target, info)
 	}
 	cp.bar.size = cp.treeSize(source)
-	return through(func(w io.Writer) error { return packTree(w, source, cp.note) },
+	return through(func(w io.Writer) error { return packTree(w, source, cp.treeOptions(source)) },
 		func(r io.Reader) error { return cp.c.TarTo(ctx, r, target, cp.tarOptions()) })
 }
 
@@ -147,15 +162,23 @@ func (cp *copier) fileInto(ctx context.Context, source, target string, info fs.F
 		return err
 	}
 	defer f.Close()
-	o := client.WriteFileOptions{Mode: info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)}
+	o := client.WriteFileOptions{Mode: cp.fileMode(info)}
 	if uid, gid, ok := ownerOf(info); ok && cp.owners {
 		o.Owner = &client.Owner{UID: uid, GID: gid}
 	}
 	if info.Mode().IsRegular() {
 		cp.bar.size = info.Size()
 	}
-	if _, err := cp.c.WriteStream(ctx, target, cp.bar.reader(f), o); err != nil || !info.Mode().IsRegular() {
+	if _, err := cp.c.WriteStream(ctx, target, cp.bar.reader(f), o); err != nil {
 		return err
+	}
+	if o.Mode == 0 { // which in the options is none
+		if err := cp.c.Chmod(ctx, target, o.Mode); err != nil {
+			return err
+		}
+	}
+	if !info.Mode().IsRegular() {
+		return nil
 	}
 	return cp.c.Chtimes(ctx, target, info.ModTime())
 }
@@ -179,12 +202,18 @@ func (cp *copier) outOf(ctx context.Context, source, target string) error {
 	if !isDir && strings.HasSuffix(target, "/") && !info.IsDir() {
 		return &fs.PathError{Op: "cp", Path: target, Err: errors.New("there is no such directory")}
 	}
-	target = place(source, target, isDir)
+	name := source
+	if path.Base(name) == ".." { // which is no name for a copy
+		if name, err = cp.c.RealPath(ctx, source); err != nil {
+			return err
+		}
+	}
+	target = place(name, target, isDir)
 	if !info.IsDir() {
 		return cp.fileOutOf(ctx, source, target, info)
 	}
 	return through(func(w io.Writer) error { return cp.c.TarFrom(ctx, source, w, cp.tarOptions()) },
-		func(r io.Reader) error { return unpackTree(r, target, cp.owners, cp.note) })
+		func(r io.Reader) error { return unpackTree(r, target, cp.treeOptions(source)) })
 }
 
 // fileOutOf copies a file out of the guest. It takes the place of one that is there in one step, but what is no regular file, as a device or a
@@ -206,7 +235,13 @@ func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *cl
 		_, err = io.Copy(f, cp.bar.reader(r))
 		return errors.Join(err, f.Close())
 	}
+	if real, err := filepath.EvalSymlinks(target); err == nil {
+		target = real // what a link leads to is replaced, and not the link
+	}
 	f, err := os.CreateTemp(filepath.Dir(target), ".wick-*")
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: "create", Path: target, Err: e.Err}
+	}
 	if err != nil {
 		return err
 	}
@@ -216,7 +251,7 @@ func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *cl
 		err = f.Chown(int(info.UID()), int(info.GID()))
 	}
 	if err == nil {
-		err = f.Chmod(info.Mode())
+		err = f.Chmod(cp.fileMode(info))
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
@@ -227,7 +262,7 @@ func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *cl
 // note says what is left out of a copy.
 func (cp *copier) note(text string) {
 	cp.bar.clear()
-	fmt.Fprintf(cp.t.stderr, "wick: cp: %s\n", text)
+	fmt.Fprintf(cp.t.stderr, "wick: cp: %s\n", printable(text))
 }
 
 // treeSize is the size of all files of a tree, as far as it can be told, if somebody looks at the bar.

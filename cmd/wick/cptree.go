@@ -25,8 +25,18 @@ func ownerOf(info fs.FileInfo) (uid, gid uint32, ok bool) {
 	return stat.Uid, stat.Gid, true
 }
 
+// treeOptions say how a tree is copied.
+type treeOptions struct {
+	// owners are kept.
+	owners bool
+	// contents alone are copied, so that the directory which they go into stays as it is.
+	contents bool
+	// note is told what is left out.
+	note func(string)
+}
+
 // packTree writes a local directory as a tar, under ".". What no guest can be given is left out, and noted.
-func packTree(w io.Writer, dir string, note func(string)) error {
+func packTree(w io.Writer, dir string, o treeOptions) error {
 	out := tar.NewWriter(w)
 	type file struct{ dev, ino uint64 }
 	links := map[file]string{}
@@ -47,7 +57,10 @@ func packTree(w io.Writer, dir string, note func(string)) error {
 				return err
 			}
 		default:
-			note(fmt.Sprintf("left out %s: %v", name, mode.Type()))
+			o.note(fmt.Sprintf("left out %s: %v", name, mode.Type()))
+			return nil
+		}
+		if o.contents && name == dir {
 			return nil
 		}
 		h, err := tar.FileInfoHeader(info, target)
@@ -91,7 +104,7 @@ func packTree(w io.Writer, dir string, note func(string)) error {
 
 // unpackTree unpacks a tar into a local directory, which is made if it is missing. Nothing is written outside of it, whatever the guest has put into names
 // and links.
-func unpackTree(r io.Reader, dir string, owners bool, note func(string)) error {
+func unpackTree(r io.Reader, dir string, o treeOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -100,7 +113,7 @@ func unpackTree(r io.Reader, dir string, owners bool, note func(string)) error {
 		return err
 	}
 	defer root.Close()
-	u := unpacker{root: root, owners: owners, note: note}
+	u := unpacker{treeOptions: o, root: root}
 	in := tar.NewReader(r)
 	for {
 		h, err := in.Next()
@@ -118,10 +131,9 @@ func unpackTree(r io.Reader, dir string, owners bool, note func(string)) error {
 
 // An unpacker is one unpackTree.
 type unpacker struct {
-	root   *os.Root
-	owners bool
-	note   func(string)
-	dirs   []*tar.Header
+	treeOptions
+	root *os.Root
+	dirs []*tar.Header
 }
 
 // name is the local name of an entry's.
@@ -150,6 +162,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
+		if name == "." && u.contents {
+			return nil
+		}
 		u.dirs = append(u.dirs, h)
 		if name == "." {
 			return nil

@@ -34,10 +34,15 @@ func commandExit(code int) error {
 	if code == 0 {
 		return nil
 	}
-	if code < 0 || code > 255 {
-		code = 255
+	return &exitError{code: failure(code)}
+}
+
+// failure is the tool's exit code for a guest's code of something that failed, whatever the guest says of it.
+func failure(code int) int {
+	if code < 1 || code > 255 {
+		return 255
 	}
-	return &exitError{code: code}
+	return code
 }
 
 // exitCode returns the exit code for what a command returned, and whether there is nothing to say about it.

@@ -33,7 +33,10 @@ func mainCode() int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan int, 1)
-	go func() { done <- t.main(ctx, os.Args[1:]) }()
+	go func() {
+		defer func() { t.terminal.Load().restore() }() // a panic ends the program here
+		done <- t.main(ctx, os.Args[1:])
+	}()
 	select {
 	case code := <-done:
 		return code
@@ -55,7 +58,7 @@ func (t *tool) main(ctx context.Context, args []string) int {
 	err := root.ExecuteContext(ctx)
 	code, silent := t.exitCode(err)
 	if err != nil && !silent && ctx.Err() == nil {
-		fmt.Fprintf(t.stderr, "wick: %v\n", err)
+		fmt.Fprintf(t.stderr, "wick: %s\n", printableLines(err.Error())) // much of which is the guest's
 		if code == exitUsage {
 			fmt.Fprintln(t.stderr, "Try 'wick --help', or --help behind a command.")
 		}

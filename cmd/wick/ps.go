@@ -106,14 +106,3 @@ func shortBytes(n uint64) string {
 	}
 	return fmt.Sprintf("%.0f%c", v, units[i])
 }
-
-// printable is text of the guest's that does nothing to a terminal.
-func printable(s string) string {
-	b := []rune(s)
-	for i, r := range b {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			b[i] = '?'
-		}
-	}
-	return string(b)
-}

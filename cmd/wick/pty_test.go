@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -250,6 +252,67 @@ func TestDetachKeys(t *testing.T) {
 	p.until("wick attach ")
 	p.until("\n")
 	p.expectEnd(0)
+}
+
+// between takes one connection for the agent at a socket, until cut cuts it and is there no more.
+func between(t *testing.T, agent string) (socket string, cut func()) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "between")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := make(chan net.Conn, 2)
+	go func() {
+		defer close(conns)
+		ours, err := ln.Accept()
+		ln.Close()
+		if err != nil {
+			return
+		}
+		theirs, err := net.Dial("unix", agent)
+		if err != nil {
+			ours.Close()
+			return
+		}
+		conns <- ours
+		conns <- theirs
+		go io.Copy(ours, theirs)
+		io.Copy(theirs, ours)
+	}()
+	cut = func() {
+		ln.Close()
+		for range 2 {
+			if conn := <-conns; conn != nil {
+				conn.Close()
+			}
+		}
+	}
+	t.Cleanup(func() { ln.Close() })
+	return socket, cut
+}
+
+// TestDetachKeysWhileLost leave what cannot be reached at once, and say how to have it again; so does giving up.
+func TestDetachKeysWhileLost(t *testing.T) {
+	for name, test := range map[string]struct {
+		keys, timeout string
+		code          int
+	}{"left": {"\x10\x11", "1h", 0}, "given up": {"", "1s", 125}} {
+		t.Run(name, func(t *testing.T) {
+			agent, _ := agentSocket(t)
+			socket, cut := between(t, agent)
+			p := typing(t, socket, 24, 80, "--connect-timeout", test.timeout, "exec", "-it", "--keep", "1m", "--", "cat")
+			p.untilRaw()
+			p.keys("a\r")
+			p.until("a\r\na\r\n")
+			cut()
+			p.until("attaching again")
+			p.keys(test.keys)
+			p.until("wick attach ")
+			p.until("\n")
+			p.expectEnd(test.code)
+		})
+	}
 }
 
 // TestShell is whatever shell this machine gives to who runs the tests, in their home.

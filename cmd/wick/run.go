@@ -125,7 +125,7 @@ func (t *tool) runFailed(ctx context.Context, err error) error {
 	if boot, ok := errors.AsType[*machine.BootError](err); ok && len(boot.Console) > 0 {
 		fmt.Fprintln(t.stderr, "--- the console's last lines")
 		for _, line := range boot.Console {
-			fmt.Fprintln(t.stderr, line)
+			fmt.Fprintln(t.stderr, printableLines(line))
 		}
 		fmt.Fprintln(t.stderr, "---")
 	}
@@ -141,7 +141,7 @@ type runUI struct {
 // say is for what stays to be read.
 func (u *runUI) say(text string) {
 	u.clear()
-	fmt.Fprintf(u.w, "wick: %s\n", text)
+	fmt.Fprintf(u.w, "wick: %s\n", printableLines(text))
 }
 
 // Event implements [machine.UI].

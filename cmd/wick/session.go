@@ -114,33 +114,35 @@ var errLeft = errors.New("left")
 
 // wait waits for the command's end, across connections if it is kept.
 func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
-	for {
-		wait, cancel := context.WithCancelCause(ctx)
-		go func() {
-			select {
-			case <-s.left:
-				cancel(errLeft)
-			case <-wait.Done():
-			}
-		}()
-		r, err := s.cmd.Wait(wait)
-		cause := context.Cause(wait)
-		cancel(nil)
-		if errors.Is(cause, errLeft) {
-			return nil, errLeft
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-s.left:
+			cancel(errLeft)
+		case <-ctx.Done():
 		}
-		if ctx.Err() != nil && r == nil {
+	}()
+	for {
+		r, err := s.cmd.Wait(ctx)
+		if _, lost := errors.AsType[*client.ConnError](err); lost && s.cmd.Keep > 0 && ctx.Err() == nil {
+			if err = s.again(ctx); err == nil {
+				continue
+			}
+			if !errors.Is(err, syscall.ESRCH) {
+				err = fmt.Errorf("%w (if the command still runs: wick attach %016x)", err, s.cmd.ID())
+			}
+		}
+		switch {
+		case context.Cause(ctx) == errLeft:
+			return nil, errLeft
+		case ctx.Err() != nil && r == nil:
 			// It was cancelled, which is to arrive before we go.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
 			defer cancel()
 			return s.cmd.Wait(last)
 		}
-		if _, lost := errors.AsType[*client.ConnError](err); !lost || s.cmd.Keep == 0 {
-			return r, err
-		}
-		if err := s.again(ctx); err != nil {
-			return nil, err
-		}
+		return r, err
 	}
 }
 
@@ -173,9 +175,9 @@ func (s *session) ended(r *client.Receipt, err error) error {
 	}
 	switch {
 	case r.Reason == framing.ReasonTimedOut:
-		return &exitError{code: r.Code, err: fmt.Errorf("the command ran out of time (%v)", s.cmd.Timeout)}
+		return &exitError{code: failure(r.Code), err: fmt.Errorf("the command ran out of time (%v)", s.cmd.Timeout)}
 	case r.Reason == framing.ReasonOutOfMemory:
-		return &exitError{code: r.Code, err: errors.New("the command was killed, for the machine was out of memory")}
+		return &exitError{code: failure(r.Code), err: errors.New("the command was killed, for the machine was out of memory")}
 	case r.Code != 0 || err == nil || errors.Is(err, syscall.EPIPE):
 		return commandExit(r.Code)
 	}
@@ -185,7 +187,7 @@ func (s *session) ended(r *client.Receipt, err error) error {
 // startFailed is a command that was not started. The exit code is what a shell would have.
 func startFailed(err error) error {
 	if failed, ok := errors.AsType[*client.StartError](err); ok {
-		return &exitError{code: failed.Code, err: err}
+		return &exitError{code: failure(failed.Code), err: err}
 	}
 	return commandFailed(err)
 }

@@ -162,7 +162,7 @@ func TestUnpackStaysInside(t *testing.T) {
 			}
 		}
 		w.Close()
-		if err := unpackTree(&archive, filepath.Join(t.TempDir(), "to"), false, func(string) {}); err == nil {
+		if err := unpackTree(&archive, filepath.Join(t.TempDir(), "to"), treeOptions{note: func(string) {}}); err == nil {
 			t.Errorf("%s: it is taken", name)
 		}
 	}
@@ -182,14 +182,14 @@ func TestPackLeavesOut(t *testing.T) {
 	}
 	var archive bytes.Buffer
 	var notes []string
-	if err := packTree(&archive, dir, func(s string) { notes = append(notes, s) }); err != nil {
+	if err := packTree(&archive, dir, treeOptions{note: func(s string) { notes = append(notes, s) }}); err != nil {
 		t.Fatal(err)
 	}
 	if len(notes) != 1 || !strings.Contains(notes[0], "pipe") {
 		t.Errorf("notes %q", notes)
 	}
 	to := filepath.Join(t.TempDir(), "to")
-	if err := unpackTree(&archive, to, false, func(string) {}); err != nil {
+	if err := unpackTree(&archive, to, treeOptions{note: func(string) {}}); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(filepath.Join(to, "f")); err != nil || string(b) != "x" {

@@ -46,6 +46,9 @@ func (t *tool) stat(name string, i *client.FileInfo) error {
 	if i.Mode()&fs.ModeSymlink != 0 {
 		name += " -> " + i.Target()
 	}
+	if isTerminal(t.stdout) {
+		name = printable(name)
+	}
 	device := ""
 	if i.Mode()&fs.ModeDevice != 0 {
 		major, minor := i.Device()

@@ -65,7 +65,7 @@ func (t *tool) stats(ctx context.Context, c *client.Client, names []string, inte
 		shown := 0
 		for name, value := range s.All() {
 			if named(name, names) {
-				fmt.Fprintf(w, "%s\t%d\n", name, value)
+				fmt.Fprintf(w, "%s\t%d\n", printable(name), value)
 				shown++
 			}
 		}

@@ -19,7 +19,8 @@ type TarOptions struct {
 	Follow bool
 	// Prefix stands before the names in the archive in place of ".", with a slash between.
 	Prefix string
-	// NoOwner leaves owners out: files in the guest then are the agent's.
+	// NoOwner leaves owners out: what is unpacked then belongs to who unpacks it. So it leaves out the set-user-ID and set-group-ID bits of files too, by
+	// which that one's rights would be anybody's.
 	NoOwner bool
 	// Progress, if not nil, is called for each entry as it begins, and with its bytes as they go, from one goroutine at a time.
 	Progress func(name string, bytes int64)
@@ -36,6 +37,14 @@ func (o *TarOptions) progress(name string, n int64) {
 	if o.Progress != nil {
 		o.Progress(name, n)
 	}
+}
+
+// mode is the mode of what is copied.
+func (o *TarOptions) mode(mode fs.FileMode) fs.FileMode {
+	if o.NoOwner && mode.IsRegular() {
+		mode &^= fs.ModeSetuid | fs.ModeSetgid
+	}
+	return mode
 }
 
 // tarWindow is the credit of each of the files that are read ahead, in bytes. Most files are smaller.
@@ -160,7 +169,7 @@ func (t *tarReader) walk(full, name string, info *FileInfo) error {
 
 // header is the entry's, or nil for what no tar can hold.
 func (t *tarReader) header(name string, info *FileInfo) *tar.Header {
-	h := &tar.Header{Name: name, Mode: int64(unixMode(info.Mode())), ModTime: info.ModTime(), Format: tar.FormatPAX}
+	h := &tar.Header{Name: name, Mode: int64(unixMode(t.o.mode(info.Mode()))), ModTime: info.ModTime(), Format: tar.FormatPAX}
 	if !t.o.NoOwner {
 		h.Uid, h.Gid = int(info.UID()), int(info.GID())
 	}

@@ -146,7 +146,7 @@ func (t *tarWriter) depends(name string, leaf bool) bool {
 
 // file sends a file: a small one beside others, a large one at once.
 func (t *tarWriter) file(h *tar.Header, name string, content io.Reader) error {
-	options := WriteFileOptions{Mode: h.FileInfo().Mode(), Parents: true, Safe: !t.o.Follow}
+	options := WriteFileOptions{Mode: t.o.mode(h.FileInfo().Mode()), Parents: true, Safe: !t.o.Follow}
 	if !t.o.NoOwner {
 		options.Owner = &Owner{uint32(h.Uid), uint32(h.Gid)}
 	}
@@ -205,7 +205,7 @@ func (t *tarWriter) meta(ctx context.Context, h *tar.Header, name string, err er
 			return err
 		}
 	}
-	mode := h.FileInfo().Mode()
+	mode := t.o.mode(h.FileInfo().Mode())
 	if h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeReg && mode == 0 { // behind the owner, which takes setgid away
 		if err := t.c.Chmod(ctx, name, mode, t.flags...); err != nil {
 			return err
