@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -176,6 +178,44 @@ func TestRxBackpressure(t *testing.T) {
 	}
 	m.send(header{srcPort: 1000, dstPort: h.srcPort, op: opResponse, bufAlloc: window}, nil)
 	readSome(t, c, "OK ")
+}
+
+// A guest that takes no packets, and connects and resets by turns, makes nothing grow: what is gone has its place in line until rx has room, and when
+// there is too much of that the device takes no more packets.
+func TestRxBackpressureOfConnects(t *testing.T) {
+	t.Parallel()
+	poll, err := newPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer poll.close()
+	uds := filepath.Join(t.TempDir(), "uds")
+	l, err := net.Listen("unix", hostPath(uds, 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	m := newMuxer(testCID, uds, poll, slog.New(slog.DiscardHandler))
+	n := 0
+	for ; n < 4*maxConns && !m.congested(); n++ {
+		h := header{srcCID: testCID, dstCID: hostCID, srcPort: 5, dstPort: 1000, typ: typeStream, op: opRequest}
+		m.receive(&h, nil, true)
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		h.op = opReset
+		m.receive(&h, nil, true)
+		m.arm()
+	}
+	if n < maxConns || n == 4*maxConns || len(m.conns) > 0 {
+		t.Errorf("%d connections came and went, and %d are left", n, len(m.conns))
+	}
+	// With room it goes on.
+	if m.fill(&header{}, [][]byte{make([]byte, 1)}) || m.congested() {
+		t.Error("there is something in line")
+	}
 }
 
 func TestConnectionLimit(t *testing.T) {

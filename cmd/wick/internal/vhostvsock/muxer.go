@@ -12,6 +12,9 @@ const (
 	// maxResets is how many RSTs are held while the rx ring is full. With so many held no more packets are read from
 	// the tx ring: this is the limit of the "additional resources outside the virtqueue" of virtio 1.2, 5.10.6.1.
 	maxResets = 1024
+	// maxReady is how many connections are in line for the rx ring, with the same consequence: as many as there can be, and as many that
+	// have gone meanwhile.
+	maxReady = 2 * maxConns
 
 	firstHostPort = 1 << 30
 	endHostPort   = 1 << 31
@@ -215,7 +218,7 @@ func (m *muxer) full() bool {
 func (m *muxer) pending() bool { return m.resets.len() > 0 || m.ready.len() > 0 }
 
 // congested says whether the guest must take packets before it may give more.
-func (m *muxer) congested() bool { return m.resets.len() >= maxResets }
+func (m *muxer) congested() bool { return m.resets.len() >= maxResets || m.ready.len() >= maxReady }
 
 // fill makes the next packet for the guest. The payload goes to the slices given, which have room for at least one byte,
 // and its length is in h. It reports false if there is no packet.
