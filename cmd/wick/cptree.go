@@ -129,6 +129,9 @@ func unpackTree(r io.Reader, dir string, o treeOptions) error {
 	}
 }
 
+// maxDirs is how many directories are held whose modes and times are set at the end.
+const maxDirs = 1 << 20
+
 // An unpacker is one unpackTree.
 type unpacker struct {
 	treeOptions
@@ -165,7 +168,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		if name == "." && u.contents {
 			return nil
 		}
-		u.dirs = append(u.dirs, h)
+		if u.dirs = append(u.dirs, h); len(u.dirs) > maxDirs {
+			return fmt.Errorf("the guest sent more than %d directories", maxDirs)
+		}
 		if name == "." {
 			return nil
 		}

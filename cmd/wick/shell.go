@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 
@@ -79,13 +80,26 @@ func lookUpUser(ctx context.Context, c *client.Client, user string) guestUser {
 		}
 		user = strconv.FormatUint(uint64(self.UID()), 10)
 	}
-	passwd, _ := c.ReadFile(ctx, "/etc/passwd")
-	found := passwdEntry(string(passwd), user)
+	found := passwdEntry(readPasswd(ctx, c), user)
 	switch base := found.shell[strings.LastIndexByte(found.shell, '/')+1:]; base {
 	case "", "nologin", "false", "sync", "shutdown", "halt":
 		found.shell = "sh"
 	}
 	return found
+}
+
+// maxPasswd is how much of /etc/passwd is looked at, in bytes, whatever the guest sends.
+const maxPasswd = 1 << 20
+
+// readPasswd is the guest's /etc/passwd, as far as it can be read.
+func readPasswd(ctx context.Context, c *client.Client) string {
+	r, err := c.OpenRead(ctx, "/etc/passwd", 0, maxPasswd)
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	b, _ := io.ReadAll(io.LimitReader(r, maxPasswd))
+	return string(b)
 }
 
 // passwdEntry is that of a user by name or number; passwd(5).

@@ -79,12 +79,12 @@ func (c *Client) RemoveAll(ctx context.Context, name string, flags ...FileFlags)
 	if err != nil {
 		return err
 	}
-	return c.removeTree(ctx, real)
+	return c.removeTree(ctx, real, maxHeld)
 }
 
-// removeTree removes a directory whose path has no symbolic links.
-func (c *Client) removeTree(ctx context.Context, dir string) error {
-	entries, err := c.ReadDir(ctx, dir, Safe)
+// removeTree removes a directory whose path has no symbolic links. There is room for so many entries.
+func (c *Client) removeTree(ctx context.Context, dir string, room int) error {
+	entries, err := c.readDir(ctx, dir, &room, Safe)
 	if err != nil {
 		return ignoreMissing(err)
 	}
@@ -92,7 +92,7 @@ func (c *Client) removeTree(ctx context.Context, dir string) error {
 	for _, e := range entries {
 		name := path.Join(dir, e.Name())
 		if e.IsDir() {
-			if err := c.removeTree(ctx, name); err != nil {
+			if err := c.removeTree(ctx, name, room); err != nil {
 				all.fail(err)
 			}
 			continue

@@ -52,7 +52,7 @@ type Cmd struct {
 	// Keep is how long the process, and what it wrote, are kept after its connection was lost, for [Cmd.Reattach] or [Client.Attach]. With 0 it is
 	// killed then. It is rounded up to milliseconds.
 	Keep time.Duration
-	// Cap is how many bytes of each of stdout and stderr are sent before output is dropped; 0 is all.
+	// Cap is how many bytes of each of stdout and stderr are sent before output is dropped; 0 is all. It bounds what [Cmd.Output] holds, whatever the guest is.
 	Cap uint64
 	// Window is how much of each of stdout and stderr may be under way, in bytes: what a reader that is slow costs this side in memory, and beyond
 	// which the process waits. 0 is DefaultWindow. A kept process has at most MaxKeptWindow.

@@ -36,6 +36,7 @@ func TestGuestBreaksTheProtocol(t *testing.T) {
 	started := func(seq uint32) []byte { return framing.AppendStarted(nil, seq, framing.Started{PID: 5, Credit: 10}) }
 	for name, frames := range map[string]func(seq uint32) [][]byte{
 		"more than credit":      func(seq uint32) [][]byte { return [][]byte{started(seq), output(seq, 1, strings.Repeat("x", 101))} },
+		"more than its cap":     func(seq uint32) [][]byte { return [][]byte{started(seq), output(seq, 1, strings.Repeat("x", 61))} },
 		"output before started": func(seq uint32) [][]byte { return [][]byte{output(seq, 1, "x")} },
 		"a stream that is not":  func(seq uint32) [][]byte { return [][]byte{started(seq), output(seq, 2, "x")} },
 		"output behind its end": func(seq uint32) [][]byte {
@@ -67,7 +68,7 @@ func TestGuestBreaksTheProtocol(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, p := pair(t)
 			cmd := c.Command("x")
-			cmd.Merge, cmd.Window, cmd.Stdin = true, 100, &pattern{}
+			cmd.Merge, cmd.Window, cmd.Cap, cmd.Stdin = true, 100, 60, &pattern{}
 			run, seq, s := starting(t, cmd, p)
 			if s.OutputCredit != 100 || s.ErrorsCredit != 0 || !s.Merge || !s.Stdin {
 				t.Errorf("start %+v", s)

@@ -173,9 +173,12 @@ func pathError(op, name string, d *framing.Done) error {
 	return &fs.PathError{Op: op, Path: name, Err: syscall.Errno(d.Errno)}
 }
 
-// checkPath refuses a path that fits no frame, or that no system call takes.
+// maxPath is more than a path can have for Linux, in bytes: PATH_MAX, which counts the NUL behind it.
+const maxPath = 4096
+
+// checkPath refuses a path that no system call takes.
 func checkPath(op, name string) error {
-	if len(name) > framing.MaxText {
+	if len(name) >= maxPath {
 		return &fs.PathError{Op: op, Path: name[:32] + "...", Err: syscall.ENAMETOOLONG}
 	}
 	for i := range len(name) {

@@ -95,7 +95,7 @@ func (f *FS) ReadLink(name string) (string, error) {
 	return target, renamed(err, "readlink", name)
 }
 
-// ReadFile returns all of a file of the guest's.
+// ReadFile returns all of a file of the guest's, of any length. What a guest that is not trusted may send without end is better had by [Client.OpenRead].
 func (c *Client) ReadFile(ctx context.Context, path string, flags ...FileFlags) ([]byte, error) {
 	stream, err := c.openRead(ctx, path, 0, 0, readWindow, flags...)
 	if err != nil {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"wick/framing"
+	"wick/framing/client/clienttest"
 )
 
 // What a guest does that means ill, or is in no state to mean anything: this side has an error for it, in the time that it was given.
@@ -94,6 +96,51 @@ func TestWriteDoneTooEarly(t *testing.T) {
 	p.expect(framing.TypeClose)
 	p.send(framing.AppendDone(nil, seq, 0, 2, ""))
 	if err := (<-write).err; !errors.Is(err, io.ErrShortWrite) || !strings.Contains(err.Error(), "/f") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestListWithoutEnd is given up when it has more than MaxList.
+func TestListWithoutEnd(t *testing.T) {
+	c, p := unread(t)
+	list := background(func() ([]*FileInfo, error) { return c.ReadDir(testContext(t), "/d") })
+	seq, _ := p.expect(framing.TypeList)
+	var some []byte
+	for len(some) < listWindow/2-framing.FileInfoSize-100 {
+		some = framing.AppendFileInfo(some, &framing.FileInfo{Name: bytes.Repeat([]byte("x"), 100)})
+	}
+	frame := output(seq, 1, string(some))
+	for sent, credit := 0, listWindow; ; {
+		for ; credit >= len(some); credit -= len(some) {
+			p.send(frame)
+			sent += len(some)
+		}
+		h, payload, err := clienttest.ReadFrame(p.in)
+		if err != nil || sent > MaxList+listWindow {
+			t.Fatalf("%v after %d bytes", err, sent)
+		}
+		if h.Type == framing.TypeClose {
+			break
+		}
+		_, n, err := framing.ParseCredit(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		credit += int(n)
+	}
+	if err := (<-list).err; !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("got %v", err)
+	}
+	// A tree's directories add up.
+	walk := background(func() ([]*FileInfo, error) { room := 1; return c.readDir(testContext(t), "/d", &room) })
+	for h := (framing.Header{}); h.Type != framing.TypeList; seq = h.Seq { // behind the last credit of the other
+		var err error
+		if h, _, err = clienttest.ReadFrame(p.in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.send(append(output(seq, 1, string(some)), framing.AppendDone(nil, seq, 0, 0, "")...))
+	if err := (<-walk).err; !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 type inbox struct {
 	stream framing.Stream
 	window int
+	cap    uint64 // of what comes in all, 0 is none
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -69,6 +70,9 @@ func (b *inbox) receive(data []byte) error {
 	}
 	if b.ended {
 		return protocolErrorf("output behind the end of its stream")
+	}
+	if b.cap > 0 && b.received+uint64(len(data)) > b.cap {
+		return protocolErrorf("output of more than %d bytes, which is its cap", b.cap)
 	}
 	b.credit -= len(data)
 	b.received += uint64(len(data))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"wick/framing"
 )
@@ -13,7 +14,10 @@ import (
 // listWindow is the credit of a list, in bytes.
 const listWindow = 64 << 10
 
-// ReadDir returns what is in a directory, sorted by name.
+// MaxList is how many bytes of entries [Client.ReadDir] holds: each has 52 and its name, and a link its target. That is about a million files.
+const MaxList = 64 << 20
+
+// ReadDir returns what is in a directory, sorted by name. More than [MaxList] is EFBIG.
 func (c *Client) ReadDir(ctx context.Context, path string, flags ...FileFlags) ([]*FileInfo, error) {
 	d, err := c.download(ctx, "list", path, listWindow, func(dst []byte, seq, credit uint32) []byte {
 		return framing.AppendList(dst, seq, &framing.List{Flags: fileFlags(flags), Credit: credit, Path: []byte(path)})
@@ -22,8 +26,10 @@ func (c *Client) ReadDir(ctx context.Context, path string, flags ...FileFlags) (
 		return nil, err
 	}
 	defer d.Close()
-	entries := lister{c: c}
-	if _, err := d.WriteTo(&entries); err != nil {
+	entries := lister{c: c, room: MaxList}
+	if _, err := d.WriteTo(&entries); err == errTooMuch {
+		return nil, &fs.PathError{Op: "list", Path: path, Err: syscall.EFBIG}
+	} else if err != nil {
 		return nil, err
 	}
 	if len(entries.rest) > 0 {
@@ -33,15 +39,34 @@ func (c *Client) ReadDir(ctx context.Context, path string, flags ...FileFlags) (
 	return entries.list, nil
 }
 
+// maxHeld is how many entries a walk through a tree holds at a time, of all directories from the top to where it is.
+const maxHeld = 2 << 20
+
+// readDir is ReadDir for a walk, with room for so many entries, which are taken from it.
+func (c *Client) readDir(ctx context.Context, path string, room *int, flags ...FileFlags) ([]*FileInfo, error) {
+	entries, err := c.ReadDir(ctx, path, flags...)
+	if *room -= len(entries); *room < 0 {
+		return nil, &fs.PathError{Op: "list", Path: path, Err: syscall.EFBIG}
+	}
+	return entries, err
+}
+
 // lister cuts the output of a list into entries.
 type lister struct {
 	c    *Client
 	list []*FileInfo
 	rest []byte // the beginning of an entry
+	room int    // for more, in bytes
 }
+
+// errTooMuch is more than there is room for.
+var errTooMuch = errors.New("too much")
 
 // Write implements io.Writer. Frames have whole entries, but what is written here is cut anywhere.
 func (l *lister) Write(p []byte) (int, error) {
+	if l.room -= len(p); l.room < 0 {
+		return 0, errTooMuch
+	}
 	b := append(l.rest, p...)
 	for len(b) > 0 {
 		i, rest, err := framing.CutFileInfo(b)

@@ -47,13 +47,16 @@ func (o *TarOptions) mode(mode fs.FileMode) fs.FileMode {
 	return mode
 }
 
+// maxLinked is how many files are held that may have further names.
+const maxLinked = 1 << 18
+
 // tarWindow is the credit of each of the files that are read ahead, in bytes. Most files are smaller.
 const tarWindow = 64 << 10
 
 // TarFrom writes what is at root in the guest to w as a tar: a directory with all that is in it, under ".", or a file under its name. Modes, numeric owners, times, symbolic
 // and hard links and devices are in it; sockets are not. Small files are read several at a time.
 //
-// Where two names are of one file by its number, its size and its times, that is a hard link. A file that shrinks as it is read is filled up with zeros, and
+// Where two names are of one file by its number, its size and its times, that is a hard link; behind the first 262144 such files it is a copy. A file that shrinks as it is read is filled up with zeros, and
 // the error is an [*fs.PathError] with io.ErrUnexpectedEOF, after all else was written. Otherwise the error is w's, or as for [Client.Stat].
 func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOptions) error {
 	real, err := c.RealPath(ctx, root)
@@ -77,7 +80,7 @@ func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOpt
 	var walked error
 	go func() {
 		defer close(t.items)
-		walked = t.walk(real, name, info)
+		walked = t.walk(real, name, info, maxHeld)
 	}()
 	out := tar.NewWriter(w)
 	err = t.write(out)
@@ -130,8 +133,8 @@ func (i *tarItem) close() {
 	}
 }
 
-// walk hands out what is at a path and below it.
-func (t *tarReader) walk(full, name string, info *FileInfo) error {
+// walk hands out what is at a path and below it. There is room for so many entries.
+func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 	item := tarItem{head: t.header(name, info), path: full}
 	if item.head == nil {
 		return nil
@@ -155,12 +158,12 @@ func (t *tarReader) walk(full, name string, info *FileInfo) error {
 	if !info.IsDir() {
 		return nil
 	}
-	entries, err := t.c.ReadDir(t.ctx, full, t.o.flags()...)
+	entries, err := t.c.readDir(t.ctx, full, &room, t.o.flags()...)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if err := t.walk(path.Join(full, e.Name()), name+"/"+e.Name(), e); err != nil {
+		if err := t.walk(path.Join(full, e.Name()), name+"/"+e.Name(), e, room); err != nil {
 			return err
 		}
 	}
@@ -183,7 +186,7 @@ func (t *tarReader) header(name string, info *FileInfo) *tar.Header {
 			id := fileID{info.Inode(), uint64(info.Size()), info.wire.ModTime}
 			if first, seen := t.links[id]; seen {
 				h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, first
-			} else {
+			} else if len(t.links) < maxLinked {
 				t.links[id] = name
 			}
 		}
