@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -65,6 +66,9 @@ built, booted or reached.`,
 				}
 				o.Puts = append(o.Puts, put)
 			}
+			if err := checkMachine(&o); err != nil {
+				return usageError(err)
+			}
 			t.unwind.Store(int64(powerOffLimit))
 			if flags.stdin && flags.tty && !flags.detach && t.keyboard() == nil {
 				return usageError(errNoKeyboard)
@@ -115,6 +119,30 @@ built, booted or reached.`,
 	cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions(vmm.Archs(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// checkMachine refuses what no machine can be, or what would be passed over in silence.
+func checkMachine(o *machine.Options) error {
+	switch {
+	case o.MemoryMiB < 1:
+		return fmt.Errorf("--mem %d: want a number of MiB above 0", o.MemoryMiB)
+	case o.CPUs < 1:
+		return fmt.Errorf("--cpus %d: want a number above 0", o.CPUs)
+	case o.OverlayMiB < 0:
+		return fmt.Errorf("--overlay-size %d: want a number of MiB above 0", o.OverlayMiB)
+	case o.BootLimit <= 0:
+		return fmt.Errorf("--boot-timeout %v: want a time above 0", o.BootLimit)
+	case o.Tmpfs && (o.Overlay != "" || o.OverlayMiB != 0):
+		return errors.New("--tmpfs is in the place of an overlay disk; leave --overlay and --overlay-size out")
+	case o.Overlay != "" && o.OverlayMiB != 0:
+		return errors.New("--overlay-size is for a disk that is made for this run, and --overlay one that is there")
+	}
+	for _, arg := range o.InitArgs {
+		if strings.ContainsFunc(arg, unicode.IsSpace) {
+			return fmt.Errorf("--init-arg %q: it goes by the kernel's command line, and there a blank ends an argument", arg)
+		}
+	}
+	return nil
 }
 
 // runFailed words what kept the command from running: a boot that failed with what the machine said last.

@@ -130,6 +130,11 @@ func (o *Options) complete() (err error) {
 			return fmt.Errorf("put: %w", err)
 		}
 	}
+	if o.Overlay != "" && !o.Tmpfs {
+		if _, err := os.Stat(o.Overlay); err != nil {
+			return fmt.Errorf("find the overlay disk: %w (make one: truncate -s 512M FILE && mkfs.ext4 FILE)", err)
+		}
+	}
 	if o.Cache == "" {
 		o.Cache, err = cache.Default()
 	}

@@ -172,7 +172,7 @@ func (o *Options) use(ctx context.Context, c *client.Client) error {
 	return o.Use(ctx, c)
 }
 
-// put copies a file. The guest gives new files the mode 0644; a program is made one again.
+// put copies a file of any length. A new one has the mode 0644, and a program is one again.
 func put(ctx context.Context, c *client.Client, p Put) error {
 	f, err := os.Open(p.Local)
 	if err != nil {
@@ -183,6 +183,22 @@ func put(ctx context.Context, c *client.Client, p Put) error {
 	if err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
+	o := client.WriteFileOptions{Parents: true}
+	if run := info.Mode() & 0o111; run != 0 {
+		o.Mode = 0o644 | run
+	}
+	_, err = c.WriteStream(ctx, p.Guest, f, o)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return putOld(ctx, c, p, f, info)
+	}
+	if err != nil {
+		return fmt.Errorf("put %s: %w", p.Local, err)
+	}
+	return nil
+}
+
+// putOld is put for an agent that is older than that.
+func putOld(ctx context.Context, c *client.Client, p Put, f *os.File, info os.FileInfo) error {
 	if err := c.WriteFile(ctx, p.Guest, f, info.Size(), client.WriteOptions{}); err != nil {
 		return fmt.Errorf("put %s: %w", p.Local, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"wick/cmd/wick/internal/image"
 	"wick/cmd/wick/internal/machinetest"
 	"wick/cmd/wick/internal/vmm"
+	"wick/framing"
 	"wick/framing/client"
 )
 
@@ -84,19 +85,20 @@ func left(t *testing.T, dir string) (names []string) {
 }
 
 func TestRun(t *testing.T) {
-	prog, data := filepath.Join(t.TempDir(), "p"), filepath.Join(t.TempDir(), "d")
-	if err := errors.Join(os.WriteFile(prog, []byte("#!/bin/sh\necho prog runs\n"), 0o755), os.WriteFile(data, []byte("data\n"), 0o644)); err != nil {
+	prog, data, large := filepath.Join(t.TempDir(), "p"), filepath.Join(t.TempDir(), "d"), filepath.Join(t.TempDir(), "l")
+	if err := errors.Join(os.WriteFile(prog, []byte("#!/bin/sh\necho prog runs\n"), 0o755), os.WriteFile(data, []byte("data\n"), 0o644),
+		os.WriteFile(large, make([]byte, framing.MaxLength+1), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	o, temp := options(t)
-	line := "uname; /opt/prog; cat /opt/data; echo complaint >&2; exit 7"
-	o.Puts = []Put{{prog, "/opt/prog"}, {data, "/opt/data"}}
+	line := "uname; /opt/prog; cat /opt/data; stat -c '%a %s' /opt/*; echo complaint >&2; exit 7"
+	o.Puts = []Put{{prog, "/opt/prog"}, {data, "/opt/data"}, {large, "/opt/large"}}
 	var result client.Result
 	o.Use = command(line, &result)
 	ui := &recorder{}
 	err := Run(testContext(t), o, ui)
 	machinetest.Need(t, err)
-	if result.ExitCode != 7 || string(result.Stdout) != "Linux\nprog runs\ndata\n" || string(result.Stderr) != "complaint\n" {
+	if result.ExitCode != 7 || string(result.Stdout) != "Linux\nprog runs\ndata\n644 5\n644 16777217\n755 25\n" || string(result.Stderr) != "complaint\n" {
 		t.Errorf("result %d %q %q", result.ExitCode, result.Stdout, result.Stderr)
 	}
 	for _, e := range ui.events {
@@ -178,6 +180,7 @@ func TestRunKeeps(t *testing.T) {
 func TestRunRefuses(t *testing.T) {
 	for _, o := range []Options{
 		{Init: "/i", Puts: []Put{{"/nonexistent", "/x"}}}, {Init: "/i", Puts: []Put{{os.TempDir(), "/x"}}}, {},
+		{Init: "/i", Overlay: "/nonexistent"},
 	} {
 		o.Cache = cache.Dir(t.TempDir())
 		ui := &recorder{}
