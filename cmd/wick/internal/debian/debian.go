@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
+	"time"
 
 	"wick/cmd/wick/internal/cache"
 )
@@ -117,12 +119,23 @@ func (a *apt) real(ctx context.Context, name string) (string, error) {
 	return name, nil
 }
 
-// run runs a tool in dir and returns what it printed; its error ends with what the tool complained of.
+// outputDelay is how long the programs that a tool has started may hold its output once it was killed.
+const outputDelay = time.Second
+
+// run runs a tool in dir and returns what it printed; its error ends with what the tool complained of. The tool does not outlive us, or it
+// would go on in a directory that is the next one's to fill.
 func run(ctx context.Context, dir, tool string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = outputDelay
+	runtime.LockOSThread() // the signal comes when the thread that forked ends
+	defer runtime.UnlockOSThread()
 	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if said := strings.TrimSpace(string(exit.Stderr)); said != "" {
 			return "", fmt.Errorf("%w: %s", err, said)

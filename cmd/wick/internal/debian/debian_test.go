@@ -1,12 +1,17 @@
 package debian
 
 import (
+	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"wick/cmd/wick/internal/cache"
 	"wick/reactor/leaktest"
@@ -102,5 +107,84 @@ func TestForeign(t *testing.T) {
 	_, err = Unpacked(t.Context(), cache.Dir(t.TempDir()), "riscv64", "busybox-static")
 	if _, ok := errors.AsType[*UnavailableError](err); !ok || !strings.Contains(err.Error(), "apt-get update for riscv64 failed") {
 		t.Errorf("without a network: error %v", err)
+	}
+}
+
+// TestGivenUp with a tool whose own programs hold on to its output.
+func TestGivenUp(t *testing.T) {
+	scripts := working("busybox-static", "libc6")
+	pid := filepath.Join(t.TempDir(), "pid")
+	scripts["apt-get"] = "/bin/sleep 100 & echo $! >" + pid + ".new; /bin/mv " + pid + ".new " + pid + "; wait"
+	tools(t, scripts)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	dir := cache.Dir(t.TempDir())
+	go func() {
+		_, err := Unpacked(ctx, dir, runtime.GOARCH, "busybox-static")
+		done <- err
+	}()
+	defer syscall.Kill(waitForPID(t, pid), syscall.SIGKILL)
+	cancel()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits on")
+	}
+	if left, _ := os.ReadDir(string(dir)); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+// TestToolsEndWithUs however we end.
+func TestToolsEndWithUs(t *testing.T) {
+	if dir := os.Getenv("UNPACK_TO"); dir != "" {
+		Unpacked(t.Context(), cache.Dir(dir), runtime.GOARCH, "busybox-static")
+		t.Fatal("the tool has ended")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts := working("busybox-static", "libc6")
+	pid := filepath.Join(t.TempDir(), "pid")
+	scripts["apt-cache"] = "echo $$ >" + pid + ".new; /bin/mv " + pid + ".new " + pid + "; exec /bin/sleep 100"
+	tools(t, scripts)
+	cmd := exec.Command(self, "-test.run=^TestToolsEndWithUs$")
+	cmd.Env = append(os.Environ(), "UNPACK_TO="+t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	tool := waitForPID(t, pid)
+	cmd.Process.Kill()
+	cmd.Wait()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(tool) + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			syscall.Kill(tool, syscall.SIGKILL)
+			t.Fatal("the tool runs on")
+		}
+	}
+}
+
+// waitForPID waits for a script to say its pid.
+func waitForPID(t *testing.T, path string) int {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if b, err := os.ReadFile(path); err == nil {
+			pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pid
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the tool was not run")
+		}
 	}
 }
