@@ -15,6 +15,9 @@ var shownIn = map[string]string{
 	"sysinit":     "sysinit",
 	"guest":       "cmd/wick/internal/guest",
 	"torment":     "cmd/wick/internal/torment",
+	"client":      "framing/client",
+	"wick":        "cmd/wick",
+	"device":      "cmd/wick/internal/vhostvsock",
 	"transcript":  "cmd/vsock-agent/testdata/conformance",
 	"transcripts": "cmd/vsock-agent/testdata/conformance",
 }

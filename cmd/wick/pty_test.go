@@ -183,6 +183,14 @@ func TestTerminal(t *testing.T) {
 	p.expectEnd(7)
 }
 
+// TestTerminalWithoutSize, as a serial line, has the usual one in the guest.
+func TestTerminalWithoutSize(t *testing.T) {
+	socket, _ := agentSocket(t)
+	p := typing(t, socket, 0, 0, "exec", "-it", "--", "stty", "size")
+	p.until("24 80\r\n")
+	p.expectEnd(0)
+}
+
 // TestTerminalWaysOut all leave the terminal as it was.
 func TestTerminalWaysOut(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -128,5 +128,5 @@ func gather(name string, r io.Reader, limit int64) (*localFile, error) {
 }
 
 func tooLarge(name string, limit int64) error {
-	return fmt.Errorf("%s is too large: %d bytes is the most that fits a frame with this path", name, limit)
+	return fmt.Errorf("%s is too large: %d bytes is the most that fits a frame with this path (wick cp sends files of any size)", name, limit)
 }

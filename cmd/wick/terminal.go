@@ -125,10 +125,10 @@ func (r *terminal) handle(sig os.Signal) {
 	}
 }
 
-// terminalSize is the size of the terminal behind f, nil if there is none.
+// terminalSize is the size of the terminal behind f, nil if there is none, or if it does not know its size: a serial line says 0.
 func terminalSize(f *os.File) *client.Size {
 	cols, rows, err := term.GetSize(int(f.Fd()))
-	if err != nil {
+	if err != nil || cols <= 0 || rows <= 0 {
 		return nil
 	}
 	return &client.Size{Rows: uint16(rows), Cols: uint16(cols)}

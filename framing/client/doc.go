@@ -51,6 +51,12 @@
 // Of the machine there are [Client.Stats], [Client.Processes] and [Client.WatchPressure]; [Client.Restore] for the moment after a snapshot was restored; [Client.Freeze] and
 // [Client.Thaw] for the one in which a disk is copied; and [Client.PowerOff], [Client.Reboot] and [Client.Halt].
 //
+// # A guest that is not trusted
+//
+// What a guest sends is believed as far as it goes by the protocol; what does not ends the connection. It can hold no call beyond its context, and what it sends
+// is held as far as windows and limits reach: 16 MiB for a frame, [MaxList] for a directory. Only [Client.ReadFile] and [Cmd.Output] without a Cap hold all that comes.
+// Texts of a guest's, those in errors too, may have anything in them, a terminal's controls also.
+//
 // # Errors
 //
 // What the guest refused is a [*RemoteError], a file that it could not write a [*WriteFileError], a request that cannot be sent
