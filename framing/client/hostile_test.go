@@ -220,6 +220,44 @@ func TestStartOnALostConnection(t *testing.T) {
 	}
 }
 
+// TestCancelledButNotEnded is a process whose end the guest does not tell, or cannot: for this side it ends with its context, streams and all.
+func TestCancelledButNotEnded(t *testing.T) {
+	t.Parallel()
+	c, p := unread(t)
+	ctx, cancel := context.WithCancel(testContext(t))
+	cmd := c.Command("x")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := background(func() (int, error) { return 0, cmd.Start(ctx) })
+	seq, _ := p.expect(framing.TypeStart)
+	p.send(framing.AppendStarted(nil, seq, framing.Started{PID: 5}))
+	(<-start).must(t)
+	p.send(output(seq, framing.StreamOutput, "begun"))
+	read := background(func() ([]byte, error) { return io.ReadAll(out) })
+	write := background(func() (int, error) { return in.Write(make([]byte, 2*outboxLimit)) })
+	wait := background(func() (*Receipt, error) { return cmd.Wait(testContext(t)) })
+	again := c.Command("x")
+	output := background(func() ([]byte, error) { return again.Output(ctx) })
+	seq, _ = p.expect(framing.TypeStart)
+	p.send(framing.AppendStarted(nil, seq, framing.Started{PID: 6}))
+	cancel()
+	p.expect(framing.TypeSignal)
+	if r := <-read; !errors.Is(r.err, context.Canceled) || string(r.v) != "begun" {
+		t.Errorf("read %q, %v", r.v, r.err)
+	}
+	for what, err := range map[string]error{"write": (<-write).err, "wait": (<-wait).err, "output": (<-output).err} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // TestWaitAgainAndAgain takes no more than to wait once.
 func TestWaitAgainAndAgain(t *testing.T) {
 	c, p := pair(t)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"sync"
 	"syscall"
+	"time"
 
 	"wick/framing"
 )
@@ -236,7 +237,11 @@ func (l *link) signal(sig syscall.Signal, scope framing.SignalScope) {
 	})
 }
 
-// cancel kills the process and all that it has become, for ctx has ended. Where there is no connection now it is done on the next.
+// cancelLimit is how long the end of a process is waited for that was cancelled.
+const cancelLimit = 5 * time.Second
+
+// cancel kills the process and all that it has become, for ctx has ended. Where there is no connection now it is done on the next. If the guest does not
+// say that it has ended, then for this side it has: nobody waits on for its streams.
 func (p *process) cancel(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -246,6 +251,7 @@ func (p *process) cancel(cause error) {
 	p.cancelled = cause
 	if l := p.link; !l.isOver {
 		l.signal(syscall.SIGKILL, framing.ScopeTree)
+		time.AfterFunc(cancelLimit, func() { l.lost(cause) })
 	}
 }
 

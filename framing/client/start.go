@@ -10,7 +10,7 @@ import (
 )
 
 // Start starts the process and returns when it runs. If ctx ends while it runs it is killed, and all that it became, as os/exec does it; so a
-// process that is to outlive the call needs a context that does.
+// process that is to outlive the call needs a context that does. Streams and Wait then end with the context's error, after 5 s at the latest.
 //
 // A process that could not be started is a [*StartError]. Otherwise the error is a [*RequestError], an [*UnsupportedError], or wraps the
 // context's, [ErrClosed], a [*ConnError] or a [*RemoteError]. After a [*ConnError] a process with Keep may have been started: [Cmd.Reattach]

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// cancelLimit is how long Run waits for the receipt of a process that it had cancelled.
-const cancelLimit = 5 * time.Second
+// runLimit is how long Run waits once ctx has ended, though a writer that blocks may still have what came.
+const runLimit = cancelLimit + time.Second
 
 // Wait waits until the process has ended and all that it wrote was handed on, and returns its receipt. If ctx ends first the process runs on, and Wait can
 // be called again.
@@ -61,11 +61,11 @@ func (cmd *Cmd) Run(ctx context.Context) (*Receipt, error) {
 	if err := cmd.Start(ctx); err != nil {
 		return nil, err
 	}
-	// The receipt of what ctx ended is still worth a moment.
+	// The receipt of what ctx ended is still worth a moment, and writers are not left while they write.
 	wait, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(cancelLimit, func() { cancel(ctx.Err()) })
+		timer := time.AfterFunc(runLimit, func() { cancel(ctx.Err()) })
 		context.AfterFunc(wait, func() { timer.Stop() })
 	})()
 	r, err := cmd.Wait(wait)
