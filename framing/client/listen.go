@@ -50,6 +50,9 @@ func Listen(addr string, opts ...Option) (*Listener, error) {
 		listen = replaceUnix
 	}
 	ln, err := listen(a.path)
+	if op, ok := err.(*net.OpError); ok {
+		err = op.Err // the rest of it is what DialError says
+	}
 	if err != nil {
 		return nil, &DialError{Op: "listen", Addr: addr, Err: err}
 	}

@@ -134,7 +134,12 @@ func (o *Options) disks(ctx context.Context, dir *workDir, spec *vmm.Spec) error
 func (o *Options) run(ctx context.Context, config Config, ui UI) error {
 	ui.Event(Event{Stage: Booting, Detail: config.Choice.Engine()})
 	began := time.Now()
-	m, err := Start(ctx, config)
+	boot, cancel := context.WithTimeout(ctx, o.BootLimit)
+	defer cancel()
+	m, err := Start(boot, config)
+	if err != nil && boot.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w (it did not answer within %v)", err, o.BootLimit)
+	}
 	if err != nil {
 		return &BootError{Err: err}
 	}
@@ -153,8 +158,8 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) error {
 	}
 	ui.Event(Event{Stage: PoweringOff})
 	// The user's ctx may have ended, and the guest is to go down in order all the same.
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
-	defer cancel()
+	limit, stop := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
+	defer stop()
 	if down := m.PowerOff(limit, c); down != nil {
 		// No error of the run: the command has run, or there is a better error already.
 		ui.Event(Event{Stage: Killed, Detail: down.Error()})

@@ -189,3 +189,17 @@ func TestRunRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestRunGivesUp a monitor that does not even say that it runs.
+func TestRunGivesUp(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "qemu")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{BootLimit: 100 * time.Millisecond}
+	config := Config{Dir: shortTemp(t), Spec: vmm.Spec{Kernel: "none", NoVsock: true}, Choice: vmm.Choice{Backend: vmm.QEMU, Program: program}}
+	err := o.run(testContext(t), config, &recorder{})
+	if boot, ok := errors.AsType[*BootError](err); !ok || !errors.Is(boot, context.DeadlineExceeded) || !strings.Contains(err.Error(), "within 100ms") {
+		t.Errorf("got %v", err)
+	}
+}
