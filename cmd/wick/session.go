@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
@@ -26,7 +27,8 @@ type session struct {
 	tty   bool // the command has a terminal
 	start func(context.Context) error
 	term  *terminal
-	conns []*client.Client // that were made on the way
+	conn  *client.Client // that was made on the way, the last one
+	since time.Time      // when it was
 	// left is closed when the user has left the command with the keys for it.
 	left chan struct{}
 }
@@ -84,8 +86,8 @@ func (s *session) raw() (err error) {
 // run runs the command to its end, and passes on its exit code.
 func (s *session) run(ctx context.Context) error {
 	defer func() {
-		for _, c := range s.conns {
-			c.Close()
+		if s.conn != nil {
+			s.conn.Close()
 		}
 	}()
 	// Before the command runs: what it says is no sooner there than what is typed is its own.
@@ -146,15 +148,28 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 	}
 }
 
+// againPause is how long a connection must have lasted for the next to be made at once.
+const againPause = 200 * time.Millisecond
+
 // again attaches on a new connection.
 func (s *session) again(ctx context.Context) error {
 	fmt.Fprint(s.t.stderr, "wick: connection lost, attaching again\r\n")
 	for {
+		if time.Since(s.since) < againPause {
+			// It did not last, and the next may not either.
+			select {
+			case <-time.After(againPause):
+			case <-ctx.Done():
+			}
+		}
 		c, err := s.t.connect(ctx)
 		if err != nil {
 			return err
 		}
-		s.conns = append(s.conns, c)
+		if s.conn != nil {
+			s.conn.Close()
+		}
+		s.conn, s.since = c, time.Now()
 		err = s.cmd.Reattach(ctx, c)
 		if err == nil {
 			if s.term != nil {
@@ -207,8 +222,10 @@ func (s *session) detach(ctx context.Context) error {
 	if err := s.cmd.Start(context.WithoutCancel(ctx)); err != nil {
 		return startFailed(err)
 	}
-	_, err := fmt.Fprintf(s.t.stdout, "%016x\n", s.cmd.ID())
-	return commandFailed(err)
+	if _, err := fmt.Fprintf(s.t.stdout, "%016x\n", s.cmd.ID()); err != nil {
+		return commandFailed(fmt.Errorf("print the command's id, which is %016x: %w", s.cmd.ID(), err))
+	}
+	return nil
 }
 
 // The keys that leave a command running: those that docker has taught people.

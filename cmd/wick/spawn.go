@@ -31,7 +31,7 @@ follows, and its exit code is passed on.`,
 				return commandFailed(err)
 			}
 			if _, err := fmt.Fprintln(t.stdout, pid); err != nil {
-				return commandFailed(err)
+				return commandFailed(fmt.Errorf("print the command's pid, which is %d: %w", pid, err))
 			}
 			if !wait {
 				return nil

@@ -51,6 +51,7 @@ func (b *outbox) resume(to remote, taken uint64, credit uint32) bool {
 		return false
 	}
 	b.ring.drop(int(taken - b.base))
+	b.ring.grow(b.ring.n) // the pump of an earlier connection may still send what it had, which stays as it is in the old place
 	b.base, b.sent, b.took, b.limit = taken, taken, taken, taken+uint64(credit)
 	b.to, b.err, b.said = to, nil, false
 	b.round++

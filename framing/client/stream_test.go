@@ -66,11 +66,19 @@ func TestOutboxHoldsWhatWasNotTaken(t *testing.T) {
 	if b.resume(remote{c, 2}, 3, 5) || b.resume(remote{c, 2}, 17, 5) {
 		t.Error("it goes on with what it has not")
 	}
-	if !b.resume(remote{c, 2}, 6, 100) {
+	underway := b.ring.at(0) // what the pump of the lost connection may still hold
+	was := string(underway)
+	if !b.resume(remote{c, 2}, 6, 10) {
 		t.Fatal("it does not go on")
 	}
 	if got := p.inputs(10); got != "6789abcdef" {
 		t.Errorf("got %q", got)
+	}
+	if n, err := b.write(make([]byte, ringMin-10)); n != ringMin-10 || err != nil {
+		t.Fatal(n, err)
+	}
+	if string(underway) != was {
+		t.Errorf("what is under way has become %q", underway)
 	}
 	b.close()
 	if n, err := b.write([]byte("x")); n != 0 || err != syscall.EPIPE {

@@ -38,6 +38,8 @@ type muxer struct {
 	timers  fifo[timer]  // all run for patience, so they are in order
 	retries fifo[timer]  // likewise, for acceptRetry
 
+	told bool // that there are too many connections
+
 	listen *listener // nil while the device does not run
 }
 
@@ -149,7 +151,10 @@ func (m *muxer) established(c *conn) {
 // connectHost answers a guest's REQUEST.
 func (m *muxer) connectHost(h *header) {
 	if m.full() {
-		m.log.Warn("guest's connect refused: too many connections", "port", h.dstPort)
+		if !m.told {
+			m.told = true // once, for the guest may ask as often as it likes
+			m.log.Warn("guest's connect refused: too many connections", "port", h.dstPort)
+		}
 		m.answerReset(h)
 		return
 	}
