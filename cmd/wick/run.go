@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -70,6 +72,9 @@ built, booted or reached.`,
 				return usageError(err)
 			}
 			t.unwind.Store(int64(powerOffLimit))
+			// Somebody who looks no longer at what is shown is no reason for a machine to end without order. The programs that are run for it are
+			// to know nothing of that, so the signal is caught and not ignored.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			if flags.stdin && flags.tty && !flags.detach && t.keyboard() == nil {
 				return usageError(errNoKeyboard)
 			}
