@@ -151,8 +151,8 @@ func (cp *copier) into(ctx context.Context, source, target string) error {
 		return cp.fileInto(ctx, source, target, info)
 	}
 	cp.bar.size = cp.treeSize(source)
-	return through(func(w io.Writer) error { return packTree(w, source, cp.treeOptions(source)) },
-		func(r io.Reader) error { return cp.c.TarTo(ctx, r, target, cp.tarOptions()) })
+	return through(ctx, func(_ context.Context, w io.Writer) error { return packTree(w, source, cp.treeOptions(source)) },
+		func(ctx context.Context, r io.Reader) error { return cp.c.TarTo(ctx, r, target, cp.tarOptions()) })
 }
 
 // fileInto copies a file into the guest.
@@ -212,8 +212,8 @@ func (cp *copier) outOf(ctx context.Context, source, target string) error {
 	if !info.IsDir() {
 		return cp.fileOutOf(ctx, source, target, info)
 	}
-	return through(func(w io.Writer) error { return cp.c.TarFrom(ctx, source, w, cp.tarOptions()) },
-		func(r io.Reader) error { return unpackTree(r, target, cp.treeOptions(source)) })
+	return through(ctx, func(ctx context.Context, w io.Writer) error { return cp.c.TarFrom(ctx, source, w, cp.tarOptions()) },
+		func(_ context.Context, r io.Reader) error { return unpackTree(r, target, cp.treeOptions(source)) })
 }
 
 // fileOutOf copies a file out of the guest. It takes the place of one that is there in one step, but what is no regular file, as a device or a
@@ -281,17 +281,22 @@ func (cp *copier) treeSize(dir string) (size int64) {
 	return size
 }
 
-// through has what write writes read by read. The error is that of the one that failed first.
-func through(write func(io.Writer) error, read func(io.Reader) error) error {
+// through has what write writes read by read. The error is that of the one that failed first, and ends the other.
+func through(ctx context.Context, write func(context.Context, io.Writer) error, read func(context.Context, io.Reader) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := write(w)
+		err := write(ctx, w)
 		w.CloseWithError(err)
 		done <- err
 	}()
-	err := read(r)
+	err := read(ctx, r)
 	r.CloseWithError(err)
+	if err != nil {
+		cancel() // it may wait for a guest, and not to write
+	}
 	if werr := <-done; err == nil {
 		return werr
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -93,6 +94,29 @@ func TestGuestsWords(t *testing.T) {
 	}
 	if got := printableLines("a\n\tb\x1b\r\u2028\n"); got != "a\n\tb???\n" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestCopyFromWhoStalls breaks off by itself when this side cannot go on.
+func TestCopyFromWhoStalls(t *testing.T) {
+	to := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(to, "dir/f/full"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	addr := lying(t, func(h framing.Header, payload []byte) []byte {
+		switch h.Type {
+		case framing.TypeStat:
+			return framing.AppendStatResult(nil, h.Seq, &framing.FileInfo{Mode: syscall.S_IFDIR | 0o755})
+		case framing.TypeList:
+			entry := framing.AppendFileInfo(nil, &framing.FileInfo{Mode: syscall.S_IFREG | 0o644, Size: 5, Name: []byte("f")})
+			return append(append(framing.AppendOutputHead(nil, h.Seq, framing.StreamOutput, len(entry)), entry...), framing.AppendDone(nil, h.Seq, 0, 1, "")...)
+		}
+		return nil // what is in the file never comes
+	})
+	began := time.Now()
+	code, _, stderr := wick(t, "--to", addr, "cp", ":/dir", to)
+	if code != 1 || !strings.Contains(stderr, "not empty") || time.Since(began) > 10*time.Second {
+		t.Errorf("exit code %d after %v: %s", code, time.Since(began), stderr)
 	}
 }
 

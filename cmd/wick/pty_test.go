@@ -305,7 +305,7 @@ func TestDetachKeysWhileLost(t *testing.T) {
 	for name, test := range map[string]struct {
 		keys, timeout string
 		code          int
-	}{"left": {"\x10\x11", "1h", 0}, "given up": {"", "1s", 125}} {
+	}{"left": {"\x10\x11", "1h", 0}, "given up": {"", "2s", 125}} {
 		t.Run(name, func(t *testing.T) {
 			agent, _ := agentSocket(t)
 			socket, cut := between(t, agent)

@@ -30,7 +30,7 @@ func TestRunWithoutReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("wick", "run", "--vmm", "qemu", "--kernel", in("kernel"), "--rootfs", in("root"), "--init", in("init"), "--tmpfs", "--console",
-		"--boot-timeout", "1s", "--", "true")
+		"--boot-timeout", "2s", "--", "true")
 	cmd.Env = append(os.Environ(), "PATH="+in("bin")+":"+os.Getenv("PATH"), "TMPDIR="+in("tmp"), "XDG_CACHE_HOME="+in("cache"))
 	r, w, err := os.Pipe()
 	if err != nil {
