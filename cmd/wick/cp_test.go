@@ -54,7 +54,8 @@ func TestCopyOfContents(t *testing.T) {
 	socket, _ := agentSocket(t)
 	addr, dir := "unix:"+socket, t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
-	if err := errors.Join(os.Mkdir(in("tree"), 0o777), os.Chmod(in("tree"), 0o777), os.WriteFile(in("tree/f"), nil, 0o600), os.Mkdir(in("a"), 0o700), os.Mkdir(in("b"), 0o700)); err != nil {
+	if err := errors.Join(os.Mkdir(in("tree"), 0o777), os.Chmod(in("tree"), 0o777), os.WriteFile(in("tree/f"), nil, 0o600),
+		os.Mkdir(in("a"), 0o700), os.Mkdir(in("b"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	for to, args := range map[string][]string{"a": {":" + in("tree") + "/.", in("a")}, "b": {in("tree") + "/.", ":" + in("b")}} {

@@ -136,7 +136,7 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 			}
 		}
 		switch {
-		case context.Cause(ctx) == errLeft:
+		case errors.Is(context.Cause(ctx), errLeft):
 			return nil, errLeft
 		case ctx.Err() != nil && r == nil:
 			// It was cancelled, which is to arrive before we go.

@@ -98,7 +98,7 @@ func readPasswd(ctx context.Context, c *client.Client) string {
 		return ""
 	}
 	defer r.Close()
-	b, _ := io.ReadAll(io.LimitReader(r, maxPasswd))
+	b, _ := io.ReadAll(r)
 	return string(b)
 }
 

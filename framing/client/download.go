@@ -22,13 +22,14 @@ type download struct {
 	unlink func() bool // ends the watch over the context
 }
 
-// download opens one. If ctx ends, so does the stream, with the context's error.
-func (c *Client) download(ctx context.Context, op, path string, window int, encode func(dst []byte, seq, credit uint32) []byte) (*download, error) {
+// download opens one, of at most so many bytes, or 0 for any number. If ctx ends, so does the stream, with the context's error.
+func (c *Client) download(ctx context.Context, op, path string, window int, limit int64, encode func(dst []byte, seq, credit uint32) []byte) (*download, error) {
 	if err := checkPath(op, path); err != nil {
 		return nil, err
 	}
 	err := c.need(ctx, framing.FeatureFiles)
 	d := &download{inbox: newInbox(framing.StreamOutput, window), op: op, path: path}
+	d.inbox.cap = uint64(limit)
 	if err == nil {
 		var credit uint32
 		err = c.openChannel(ctx, d, 64+len(path), func(r remote) {
@@ -131,7 +132,7 @@ func (c *Client) openRead(ctx context.Context, path string, offset, length int64
 	if offset < 0 || length < 0 {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: syscall.EINVAL}
 	}
-	return c.download(ctx, "read", path, window, func(dst []byte, seq, credit uint32) []byte {
+	return c.download(ctx, "read", path, window, length, func(dst []byte, seq, credit uint32) []byte {
 		return framing.AppendRead(dst, seq, &framing.Read{
 			Flags: fileFlags(flags), Offset: uint64(offset), Length: uint64(length), Credit: credit, Path: []byte(path),
 		})

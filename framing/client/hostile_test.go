@@ -145,6 +145,24 @@ func TestListWithoutEnd(t *testing.T) {
 	}
 }
 
+// TestReadOfMore than was asked for is none.
+func TestReadOfMore(t *testing.T) {
+	c, p := unread(t)
+	read := background(func() ([]byte, error) {
+		r, err := c.OpenRead(testContext(t), "/f", 0, 3)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		return io.ReadAll(r)
+	})
+	seq, _ := p.expect(framing.TypeRead)
+	p.send(output(seq, framing.StreamOutput, "four"))
+	if r := <-read; !isType[*ProtocolError](r.err) || len(r.v) > 0 {
+		t.Errorf("got %q, %v", r.v, r.err)
+	}
+}
+
 // TestWaitForWhoDoesNotRead ends with its context though there is a last word to be said, and so does Detach.
 func TestWaitForWhoDoesNotRead(t *testing.T) {
 	c, p := unread(t)

@@ -72,7 +72,7 @@ func (b *inbox) receive(data []byte) error {
 		return protocolErrorf("output behind the end of its stream")
 	}
 	if b.cap > 0 && b.received+uint64(len(data)) > b.cap {
-		return protocolErrorf("output of more than %d bytes, which is its cap", b.cap)
+		return protocolErrorf("output of more than %d bytes, and no more was asked for", b.cap)
 	}
 	b.credit -= len(data)
 	b.received += uint64(len(data))

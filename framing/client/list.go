@@ -19,7 +19,7 @@ const MaxList = 64 << 20
 
 // ReadDir returns what is in a directory, sorted by name. More than [MaxList] is EFBIG.
 func (c *Client) ReadDir(ctx context.Context, path string, flags ...FileFlags) ([]*FileInfo, error) {
-	d, err := c.download(ctx, "list", path, listWindow, func(dst []byte, seq, credit uint32) []byte {
+	d, err := c.download(ctx, "list", path, listWindow, 0, func(dst []byte, seq, credit uint32) []byte {
 		return framing.AppendList(dst, seq, &framing.List{Flags: fileFlags(flags), Credit: credit, Path: []byte(path)})
 	})
 	if err != nil {

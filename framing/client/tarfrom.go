@@ -56,8 +56,8 @@ const tarWindow = 64 << 10
 // TarFrom writes what is at root in the guest to w as a tar: a directory with all that is in it, under ".", or a file under its name. Modes, numeric owners, times, symbolic
 // and hard links and devices are in it; sockets are not. Small files are read several at a time.
 //
-// Where two names are of one file by its number, its size and its times, that is a hard link; behind the first 262144 such files it is a copy. A file that shrinks as it is read is filled up with zeros, and
-// the error is an [*fs.PathError] with io.ErrUnexpectedEOF, after all else was written. Otherwise the error is w's, or as for [Client.Stat].
+// Where two names are of one file by its number, its size and its times, that is a hard link; behind the first 262144 such files it is a copy. A file
+// that shrinks as it is read is filled up with zeros, and the error is an [*fs.PathError] with io.ErrUnexpectedEOF, after all else was written. Otherwise the error is w's, or as for [Client.Stat].
 func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOptions) error {
 	real, err := c.RealPath(ctx, root)
 	if err != nil {
