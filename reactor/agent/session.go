@@ -25,6 +25,7 @@ type session struct {
 	keepTime reactor.Timer
 	cap      uint64
 	terminal bool
+	line     int // the process's side of its terminal, held open until it has exited; 0 for none
 
 	in     inlet
 	out    [2]outlet
@@ -236,6 +237,7 @@ func (s *session) release() {
 
 // gone implements [processOwner].
 func (s *session) gone() {
+	s.closeLine()
 	s.endLaunch()
 	if s.forgotten || s.decided {
 		s.leaveCgroup()
@@ -322,6 +324,7 @@ func (s *session) forget() {
 	}
 	s.launch.close()
 	s.base.close()
+	s.closeLine()
 	if s.exited {
 		s.leaveCgroup()
 	} else {

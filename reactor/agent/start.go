@@ -274,6 +274,7 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 		return &startFailure{framing.StageTerminal, err}
 	}
 	*child = [3]int{slave, slave, slave}
+	s.line = slave
 	s.out[0].open(master)
 	if user != nil {
 		if err := unix.Fchown(slave, int(user.UID), -1); err != nil {
@@ -292,10 +293,10 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 	return nil
 }
 
-// closeChild closes the process's own ends.
+// closeChild closes the process's own ends, but for a terminal.
 func (s *session) closeChild(child *[3]int) {
 	for i, fd := range child {
-		shared := fd == s.agent.null || i > 0 && fd == child[i-1]
+		shared := fd == s.agent.null || fd == s.line || i > 0 && fd == child[i-1]
 		if fd >= 0 && !shared {
 			unix.Close(fd)
 		}
@@ -306,6 +307,7 @@ func (s *session) closeChild(child *[3]int) {
 // closeStreams is the end of what was not started.
 func (s *session) closeStreams(child *[3]int) {
 	s.closeChild(child)
+	s.closeLine()
 	s.forgotten = true
 	s.in.close()
 	s.out[0].release(true)

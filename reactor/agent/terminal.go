@@ -28,6 +28,15 @@ func openTerminal(rows, columns uint16) (master, slave int, err error) {
 	return master, slave, nil
 }
 
+// closeLine lets go of the process's side of the terminal. Until the process has exited it is not left to those who have it open: one that
+// runs on without any of them may open /dev/tty again, and when our side is closed, which would then be at its end, it gets SIGHUP.
+func (s *session) closeLine() {
+	if s.line != 0 {
+		unix.Close(s.line)
+		s.line = 0
+	}
+}
+
 // resizeTerminal sets its size, of which the processes in the foreground are told by the kernel, if it is another.
 func resizeTerminal(fd int, rows, columns uint16) {
 	unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
