@@ -63,6 +63,8 @@ func (w *fileWrite) open(q *framing.Write) error {
 	switch {
 	case t.path == "":
 		return opError("open", "path", unix.ENOENT)
+	case len(t.path) >= framing.MaxPath:
+		return opError("open", "path", unix.ENAMETOOLONG)
 	case q.Offset > math.MaxInt64, !inPlace && (positioned || w.has(framing.WriteAppend)), w.has(framing.WriteAppend) && positioned:
 		return opError("write", t.path, unix.EINVAL)
 	case inPlace:

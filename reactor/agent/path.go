@@ -2,6 +2,8 @@ package agent
 
 import (
 	"golang.org/x/sys/unix"
+
+	"wick/framing"
 )
 
 // openAt opens a path, as it is known from an open directory. With safe it is openat2(2) with RESOLVE_NO_SYMLINKS: a path with a symbolic
@@ -82,6 +84,8 @@ func openEntry(op, path string, safe, parents bool) (entry, error) {
 	switch {
 	case path == "":
 		return entry{}, opError(op, "path", unix.ENOENT)
+	case len(path) >= framing.MaxPath:
+		return entry{}, opError(op, "path", unix.ENAMETOOLONG) // of which the kernel would see only a part
 	case base == "":
 		return entry{}, opError(op, path, unix.EINVAL)
 	}
