@@ -66,7 +66,7 @@ func (i *FileInfo) Device() (major, minor uint32) {
 	return uint32(d>>8&0xfff | d>>32&0xfffff000), uint32(d&0xff | d>>12&0xffffff00)
 }
 
-// Target is what a symbolic link says, and empty for all else.
+// Target is what a symbolic link says, if it can be read, and empty for all else.
 func (i *FileInfo) Target() string { return string(i.wire.Target) }
 
 // String formats it as a line of a directory.

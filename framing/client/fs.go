@@ -105,7 +105,7 @@ func (c *Client) ReadFile(ctx context.Context, path string, flags ...FileFlags) 
 	return io.ReadAll(stream)
 }
 
-// ReadLink returns what a symbolic link says. What is none is EINVAL.
+// ReadLink returns what a symbolic link says. What is none is EINVAL, and one that cannot be read, as some of /proc, ENOENT.
 func (c *Client) ReadLink(ctx context.Context, name string, flags ...FileFlags) (string, error) {
 	i, err := c.Lstat(ctx, name, flags...)
 	if err != nil {
@@ -113,6 +113,9 @@ func (c *Client) ReadLink(ctx context.Context, name string, flags ...FileFlags) 
 	}
 	if i.Mode().Type() != fs.ModeSymlink {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: syscall.EINVAL}
+	}
+	if i.Target() == "" {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: syscall.ENOENT}
 	}
 	return i.Target(), nil
 }

@@ -50,6 +50,9 @@ func (c *Client) RealPath(ctx context.Context, name string) (string, error) {
 			if links++; links > maxLinks {
 				return "", &fs.PathError{Op: "realpath", Path: name, Err: syscall.ELOOP}
 			}
+			if i.Target() == "" {
+				return "", &fs.PathError{Op: "realpath", Path: name, Err: syscall.ENOENT}
+			}
 			if path.IsAbs(i.Target()) {
 				done = "/"
 			}

@@ -38,22 +38,31 @@ func (c *conn) statFile(p *framing.Part) error {
 }
 
 // readInfo asks for a file by its name in a directory, which ends in a NUL and is not followed; an empty one is the open file dir itself. The
-// target of a symbolic link is put where there is room for it, of at least PATH_MAX bytes.
+// target of a symbolic link is put where there is room for it, of at least PATH_MAX bytes. Between the two calls that this takes another may have
+// the name, which is asked for anew then. Links of /proc may not be for everybody to read, and those of the kernel's own threads lead nowhere.
 func readInfo(i *framing.FileInfo, dir int, name, room []byte) error {
-	var st unix.Statx_t
-	if err := statxAt(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_EMPTY_PATH, &st); err != nil {
-		return err
+	for range maxLinks {
+		var st unix.Statx_t
+		if err := statxAt(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_EMPTY_PATH, &st); err != nil {
+			return err
+		}
+		*i = framing.FileInfo{
+			Mode: uint32(st.Mode), UID: st.Uid, GID: st.Gid, Links: st.Nlink, Size: st.Size, ModTime: nanoseconds(st.Mtime),
+			Inode: st.Ino, Device: unix.Mkdev(st.Rdev_major, st.Rdev_minor), Name: name[:len(name)-1],
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+			return nil
+		}
+		switch n, err := readlinkAt(dir, name, room); err {
+		case unix.EINVAL, unix.ENOENT:
+		case unix.EACCES:
+			return nil
+		default:
+			i.Target = room[:n]
+			return err
+		}
 	}
-	*i = framing.FileInfo{
-		Mode: uint32(st.Mode), UID: st.Uid, GID: st.Gid, Links: st.Nlink, Size: st.Size, ModTime: nanoseconds(st.Mtime),
-		Inode: st.Ino, Device: unix.Mkdev(st.Rdev_major, st.Rdev_minor), Name: name[:len(name)-1],
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		return nil
-	}
-	n, err := readlinkAt(dir, name, room)
-	i.Target = room[:n]
-	return err
+	return nil
 }
 
 // nanoseconds since 1970; what is too far away for them is as far as they go.

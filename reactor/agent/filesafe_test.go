@@ -131,3 +131,47 @@ func TestSafeRace(t *testing.T) {
 	b.empty(join(in, "dir"))
 	b.empty(join(in, "dir.link"))
 }
+
+// TestListRace has what a directory's names stand for exchanged while it is listed, a link for a file and back. All of them are in every list, and what is
+// said to be a link has a target.
+func TestListRace(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	dir := t.TempDir()
+	join := filepath.Join
+	const pairs = 10
+	for i := range pairs {
+		mustWrite(t, join(dir, "file"+num(i)), "")
+		if err := os.Symlink("target", join(dir, "link"+num(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i = (i + 1) % pairs {
+			unix.Renameat2(unix.AT_FDCWD, join(dir, "file"+num(i)), unix.AT_FDCWD, join(dir, "link"+num(i)), unix.RENAME_EXCHANGE)
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	h := b.dialExtended()
+	for range 1000 {
+		h.send(listFrame(1, plenty, dir))
+		_, content, err := framing.ParseOutput(h.want(framing.TypeOutput, 1))
+		for err == nil && len(content) > 0 {
+			var i framing.FileInfo
+			if i, content, err = framing.CutFileInfo(content); err == nil && (i.Mode&unix.S_IFMT == unix.S_IFLNK) != (len(i.Target) > 0) {
+				t.Fatalf("%s: mode %o, target %q", i.Name, i.Mode, i.Target)
+			}
+		}
+		if d := h.done(1); err != nil || d.Errno != 0 || d.Value != 2*pairs {
+			t.Fatalf("%v: %d entries, errno %d: %s", err, d.Value, d.Errno, d.Reason)
+		}
+	}
+	close(stop)
+	<-stopped
+}
