@@ -43,8 +43,12 @@ func (l *launch) begin(s *session, spec *reactor.Command, limits framing.Limits)
 	for limit := range limits.All {
 		plan.limits = append(plan.limits, limit)
 	}
+	env := spec.Env
+	if env == nil {
+		env = a.env
+	}
 	stageSpec := reactor.Command{
-		Path: stage[0], Args: plan.encode(stage), Env: spec.Env, Files: spec.Files, Status: p[1], Terminal: spec.Terminal,
+		Path: stage[0], Args: plan.encode(stage), Env: hidden(env), Files: spec.Files, Status: p[1], Terminal: spec.Terminal,
 	}
 	if err := s.spawn(&stageSpec); err != nil {
 		e, _ := err.(*reactor.Error)

@@ -21,6 +21,24 @@ type startPlan struct {
 	args   []string
 }
 
+// hidden is an environment in which no name is what it was. Go's runtime would take GODEBUG and others for the stage's own, and write to the
+// process's stderr. As arguments they could be read by everybody.
+func hidden(env []string) []string {
+	other := make([]string, len(env))
+	for i, entry := range env {
+		other[i] = "-" + entry
+	}
+	return other
+}
+
+// shown is the environment that was hidden.
+func shown(env []string) []string {
+	for i, entry := range env {
+		env[i] = entry[1:]
+	}
+	return env
+}
+
 // encode is the plan as the arguments of the program that carries it out.
 func (p *startPlan) encode(program []string) []string {
 	var limits, user []byte
@@ -86,7 +104,7 @@ func RunStart() {
 		unix.Exit(2)
 	}
 	unix.CloseOnExec(stageStatus)
-	stage, errno := p.become(syscall.Environ())
+	stage, errno := p.become(shown(syscall.Environ()))
 	status := [5]byte{byte(stage), byte(errno), byte(errno >> 8), byte(errno >> 16), byte(errno >> 24)}
 	unix.Write(stageStatus, status[:])
 	unix.Exit(126)
