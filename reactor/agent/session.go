@@ -127,9 +127,9 @@ func (s *session) produce() (more bool) {
 // exitedRoom is enough for every exited.
 const exitedRoom = framing.HeaderSize + 90 + maxText
 
-// input implements [channel].
+// input implements [channel]. Of a frame that is longer than any credit not a part is taken: what is granted for one it must not use for the next.
 func (s *session) input(b []byte) bool {
-	if !s.in.put(b) {
+	if s.conn.part.Size > inputWindow || !s.in.put(b) {
 		return false
 	}
 	s.push()

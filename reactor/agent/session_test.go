@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wick/framing"
+	"wick/reactor"
 )
 
 // words are the arguments of a start.
@@ -218,4 +219,21 @@ func TestStart(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	b.quiet(1)
+}
+
+// A frame of input that is longer than any credit ends the connection when its first part comes, however slowly that is, and whatever the process
+// could take meanwhile.
+func TestLongInput(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	h := b.extended()
+	p := h.start(1, framing.Start{Args: words("cat"), Stdin: true, OutputCredit: plenty})
+	p.next()
+	const size = reactor.BufferSize
+	h.send(append(framing.AppendHeader(nil, framing.TypeInput, 1, size), "a beginning"...))
+	if text, err := framing.ParseError(h.want(framing.TypeError, 0)); err != nil || string(text) != "more input than credit, seq 1" {
+		t.Errorf("%s, %v", text, err)
+	}
+	h.wantEnd()
+	b.quiet(0)
 }
