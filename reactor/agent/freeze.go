@@ -210,17 +210,24 @@ func (f *freezer) Exited(status unix.WaitStatus) {
 		f.agent.log.Warn("file system was frozen for too long")
 		f.undo()
 	case f.state == freezing:
-		// One that was killed may have got as far as that. One that has frozen and thawed was not heard in time.
+		// One that was killed may have got as far as that. One that has frozen and thawed was not heard in time. Where somebody else had frozen
+		// before (EBUSY), it is for them to thaw.
+		var err error
+		if errno == unix.EBUSY {
+			f.goOn()
+		} else {
+			err = f.undo()
+		}
 		if errno == 0 {
 			errno = unix.ETIMEDOUT
 		}
-		f.undo()
 		f.freeze.answer(opError("freeze", "", errno))
+		f.thaw.answer(err)
 	}
 	f.thaw.answer(nil)
 }
 
-// undo thaws, and goes on with what waited for that. It writes one block of the disk, the superblock; if that fails it is frozen still. Who asked
+// undo thaws, and has what waited for that go on. It writes one block of the disk, the superblock; if that fails it is frozen still. Who asked
 // for it is answered when the child is gone.
 func (f *freezer) undo() error {
 	a := f.agent
@@ -231,12 +238,19 @@ func (f *freezer) undo() error {
 		a.log.Error("file system not thawed", "error", err.Error())
 		return opError("thaw", "", err)
 	}
-	f.state, f.calledOff = thawed, false
 	if f.child.Running() {
 		f.child.SignalGroup(unix.SIGKILL)
 	} else {
 		f.thaw.answer(nil)
 	}
+	f.goOn()
+	return nil
+}
+
+// goOn goes on with what waited for the thaw.
+func (f *freezer) goOn() {
+	a := f.agent
+	f.state, f.calledOff = thawed, false
 	captures, copies, stagings, files := f.captures, f.copies, f.stagings, f.files
 	f.captures, f.copies, f.stagings, f.files = nil, nil, nil, nil
 	for _, o := range captures {
@@ -251,7 +265,6 @@ func (f *freezer) undo() error {
 	for _, fd := range files {
 		unix.Close(fd)
 	}
-	return nil
 }
 
 // end thaws what is frozen, because the machine goes down or the agent ends. What is freezing is thawed when it is frozen.

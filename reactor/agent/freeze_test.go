@@ -245,6 +245,17 @@ func TestThawByItself(t *testing.T) {
 	h.wantDone(4, 0)
 	write()
 
+	// Somebody else has frozen already, and thaws.
+	b.do(func(a *Agent) { unix.IoctlSetInt(a.cfg.FreezeFD, fiFreeze, 0) })
+	h.freeze(4, maxFreeze)
+	h.wantDone(4, unix.EBUSY)
+	b.do(func(a *Agent) {
+		if a.isFrozen() || unix.IoctlSetInt(a.cfg.FreezeFD, fiThaw, 0) != nil {
+			t.Error("what somebody else froze was thawed")
+		}
+	})
+	write()
+
 	// Somebody kills the child.
 	h.freeze(5, maxFreeze)
 	h.wantDone(5, 0)
