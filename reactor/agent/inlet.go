@@ -144,9 +144,9 @@ func (in *inlet) end() {
 	}
 	in.ended = true
 	if in.session.onTerminal() {
-		if eof, ok := terminalEOF(in.pipe.FD()); ok {
+		if eof, lines := terminalEOF(in.pipe.FD()); eof != 0 {
 			typed := []byte{eof, eof}
-			if in.last == '\n' || in.last == '\r' || in.last == eof {
+			if !lines || in.last == '\n' || in.last == '\r' || in.last == eof {
 				typed = typed[:1]
 			}
 			in.keep(typed)

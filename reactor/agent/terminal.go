@@ -42,13 +42,14 @@ func resizeTerminal(fd int, rows, columns uint16) {
 	unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
 }
 
-// terminalEOF is the character that ends a terminal's input. There is none when it does not read by lines.
-func terminalEOF(fd int) (char byte, ok bool) {
+// terminalEOF is the character that ends a terminal's input, 0 if it has none, and whether it is read by lines. Where it is not, what the
+// character means is for the process to say: a shell that edits its line itself takes it for the end too.
+func terminalEOF(fd int) (char byte, lines bool) {
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil || t.Lflag&unix.ICANON == 0 || t.Cc[unix.VEOF] == 0 {
+	if err != nil {
 		return 0, false
 	}
-	return t.Cc[unix.VEOF], true
+	return t.Cc[unix.VEOF], t.Lflag&unix.ICANON != 0
 }
 
 // foreground is the process group that has the terminal, or 0.
