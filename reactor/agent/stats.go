@@ -36,7 +36,7 @@ func (a *Agent) addFigures(f *framing.Figures) {
 	}
 	var disk unix.Statfs_t
 	if unix.Statfs("/", &disk) == nil {
-		block := uint64(disk.Bsize)
+		block := uint64(disk.Frsize) // and not Bsize, which is what is best to read at a time; statvfs(3)
 		f.Add("disk.total", disk.Blocks*block)
 		f.Add("disk.free", disk.Bavail*block)
 		f.Add("disk.files", disk.Files)
