@@ -61,6 +61,7 @@ type Agent struct {
 	spooled  int64         // bytes of output on disk
 	captures *reactor.Pool // the first output of commands
 	holds    *reactor.Pool // what waits for processes, and for hosts that are away
+	inputs   int           // buffers of it that are for processes; the others are for hosts
 	env      []string      // what commands inherit
 	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin

@@ -67,10 +67,13 @@ func (in *inlet) add(b []byte) {
 // keep puts b behind what waits.
 func (in *inlet) keep(b []byte) {
 	if in.buf == nil {
-		if in.buf = in.session.agent.holds.Get(); in.buf == nil {
+		a := in.session.agent
+		if a.inputs == int(a.cfg.Limits.Commands) {
 			in.broke() // more processes have exited and wait for their output to be read than may run
 			return
 		}
+		a.inputs++
+		in.buf = a.holds.Get()
 	}
 	if in.tail+len(b) > len(in.buf) {
 		in.tail = copy(in.buf, in.buf[in.head:in.tail])
@@ -168,6 +171,7 @@ func (in *inlet) drop() {
 	in.head, in.tail, in.typed = 0, 0, 0
 	in.pipe.Want(0)
 	if in.buf != nil {
+		in.session.agent.inputs--
 		in.session.agent.holds.Put(in.buf)
 		in.buf = nil
 	}

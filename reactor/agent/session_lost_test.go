@@ -158,3 +158,37 @@ func TestTables(t *testing.T) {
 		t.Errorf("%s\n%v", got, r.err)
 	}
 }
+
+// Processes that have exited do not count as running, and yet may have input waiting, for what they left running. However many they are, a kept process
+// has the buffers that it needs.
+func TestInputOfExited(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.limits = Limits{Commands: 1, Kept: 1}
+	b.start()
+	t.Cleanup(b.stop)
+	h := b.extended()
+	await := func(t framing.Type, seq uint32) {
+		for {
+			if gotType, gotSeq, _ := h.read(); gotType == t && gotSeq == seq {
+				return
+			}
+		}
+	}
+	for seq := range uint32(holdBuffers + 2) {
+		// The output that is not granted keeps it known.
+		h.start(seq, framing.Start{ID: 1 + uint64(seq), Shell: true, Args: words("exec 3<&0; sleep 1000 >&- 2>&- & echo x"), Stdin: true})
+		await(framing.TypeStarted, seq)
+		b.until("exited", func(a *Agent) bool { return len(a.running) == 0 })
+		h.send(inputFrame(seq, make([]byte, inputWindow)))
+		await(framing.TypeCredit, seq)
+		h.send(inputFrame(seq, make([]byte, inputWindow)))
+		h.send(framing.AppendFrame(nil, framing.TypePing, 100, nil))
+		await(framing.TypePong, 100)
+	}
+	k := b.extended()
+	p := k.start(1, framing.Start{ID: 100, Shell: true, Args: words("echo out; echo err >&2"), KeepMS: framing.KeepForEver, OutputCredit: plenty, ErrorsCredit: plenty})
+	if e := p.wait(); e.Code != 0 || string(p.out[1]) != "out\n" || string(p.out[2]) != "err\n" {
+		t.Errorf("%+v %q", e, p.out)
+	}
+}
