@@ -196,6 +196,7 @@ func (b *box) dialRaw() *host {
 
 func (h *host) send(frame []byte) {
 	h.Helper()
+	h.SetDeadline(time.Now().Add(patience)) // of each frame: a slow machine may take longer for all that a test does
 	if _, err := h.Write(frame); err != nil {
 		h.Fatal(err)
 	}
@@ -212,6 +213,7 @@ func (h *host) read() (t framing.Type, seq uint32, payload []byte) {
 
 func (h *host) tryRead() (t framing.Type, seq uint32, payload []byte, err error) {
 	var head [framing.HeaderSize]byte
+	h.SetDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(h, head[:]); err != nil {
 		return 0, 0, nil, err
 	}
