@@ -334,6 +334,9 @@ func (c *conn) longStart(p *framing.Part) {
 }
 
 func (c *conn) tooLong(seq uint32, errno unix.Errno, stage framing.StartStage) {
+	if !c.mayOpen(seq) {
+		return
+	}
 	f := startFailure{stage, opError("exec", "process", errno)}
 	c.reply(framing.AppendExited(c.stream.Space(exitedRoom), seq, f.exited()))
 }
