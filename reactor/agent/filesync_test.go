@@ -138,3 +138,42 @@ func TestWriteSyncWaits(t *testing.T) {
 	b.quiet(0)
 	held(t, dir)
 }
+
+// TestWriteSyncMeanwhile has something happen while a write is synced: what is there by then is not replaced by one that is exclusive, and what has its
+// name cannot be given up.
+func TestWriteSyncMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	fifo, f := b.fifo("fifo")
+	b.syncWith("read x < " + fifo)
+	h := b.dialExtended()
+	syncing := func() {
+		t.Helper()
+		b.until("syncing", func(a *Agent) bool { return a.fsyncs.running == 1 })
+	}
+	h.write(1, framing.WriteSync|framing.WriteExclusive, path, "new")
+	h.send(closeFrame(1, framing.StreamInput))
+	syncing()
+	mustWrite(t, path, "mine")
+	f.WriteString("x\n")
+	h.wantDone(1, unix.EEXIST)
+	wantContent(t, path, "mine")
+	b.empty(dir)
+
+	h.write(2, framing.WriteSync, path, "new")
+	h.send(closeFrame(2, framing.StreamInput))
+	syncing()
+	f.WriteString("x\n")
+	b.until("placed", func(a *Agent) bool { w, ok := a.conns[0].channel(2).(*fileWrite); return ok && w.placed })
+	syncing() // the directory
+	h.send(closeFrame(2, framing.StreamOutput))
+	h.ping(3)
+	f.WriteString("x\n")
+	h.wantDone(2, 0)
+	wantContent(t, path, "new")
+	h.Close()
+	b.quiet(0)
+	held(t, dir)
+}

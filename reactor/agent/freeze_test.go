@@ -245,6 +245,13 @@ func TestThawByItself(t *testing.T) {
 	h.wantDone(4, 0)
 	write()
 
+	// The next freeze comes while the child of the one before is about to be gone.
+	h.freeze(4, maxFreeze)
+	h.wantDone(4, 0)
+	h.send(framing.AppendFreeze(framing.AppendFrame(nil, framing.TypeThaw, 5, nil), 6, 1))
+	h.wantDone(6, unix.EBUSY)
+	h.wantDone(5, 0)
+
 	// Somebody else has frozen already, and thaws.
 	b.do(func(a *Agent) { unix.IoctlSetInt(a.cfg.FreezeFD, fiFreeze, 0) })
 	h.freeze(4, maxFreeze)
@@ -275,6 +282,48 @@ func TestThawByItself(t *testing.T) {
 	h.wantDone(6, 0)
 	b.do(func(a *Agent) { a.letGo() })
 	write()
+}
+
+// TestUndead has processes killed that cannot die: they wait for a disk. Their receipts do not wait for them.
+func TestUndead(t *testing.T) {
+	t.Parallel()
+	b, dir := freezeBox(t)
+	h := b.extended()
+	h.freeze(1, maxFreeze)
+	h.wantDone(1, 0)
+	command := "echo > " + filepath.Join(dir, "file")
+	for _, x := range []struct {
+		reason  framing.ExitReason
+		code    int32
+		timeout uint32
+		keep    uint32
+	}{{framing.ReasonTimedOut, 124, 1000, 0}, {framing.ReasonCancelled, 137, 0, 0}, {framing.ReasonCancelled, 137, 0, framing.KeepForEver}} {
+		p := h.start(2, framing.Start{Shell: true, Args: words(command), TimeoutMS: x.timeout, KeepMS: x.keep})
+		p.next()
+		b.until("waits for the disk", func(*Agent) bool {
+			stat, _ := os.ReadFile("/proc/" + num(p.started.PID) + "/stat")
+			return bytes.Contains(stat, []byte(") D "))
+		})
+		if x.timeout == 0 {
+			h.send(framing.AppendSignal(nil, 3, framing.Signal{ID: 2, Signal: uint8(unix.SIGKILL), Scope: framing.ScopeTree}))
+			h.wantDone(3, 0)
+		}
+		if e := p.wait(); e.Reason != x.reason || e.Code != x.code || e.Signal != uint8(unix.SIGKILL) || e.ElapsedUS == 0 {
+			t.Errorf("%+v, want %+v", e, x)
+		}
+		if x.keep != 0 {
+			h.send(framing.AppendFrame(nil, framing.TypeRelease, 2, nil))
+		}
+	}
+	b.do(func(a *Agent) {
+		if len(a.running) != 3 || len(a.sessions) != 0 {
+			t.Errorf("%d processes, %d sessions", len(a.running), len(a.sessions))
+		}
+	})
+	h.thaw(4)
+	h.wantDone(4, 0)
+	h.Close()
+	b.quiet(0)
 }
 
 // TestFreezing is the time before it is frozen: a child is at it.
