@@ -207,7 +207,7 @@ func (k *keeper) Failed(value any, stack []byte) { (*session)(k).Failed(value, s
 
 // attach has the session go on as another channel, at the offsets that the host has.
 func (s *session) attach(c *conn, seq uint32, a *framing.Attach) {
-	s.leaveConn("attached by another connection")
+	old, oldSeq := s.leaveConn()
 	for i, x := range [...]struct {
 		offset uint64
 		credit uint32
@@ -215,18 +215,21 @@ func (s *session) attach(c *conn, seq uint32, a *framing.Attach) {
 		s.out[i].resume(x.offset, x.credit)
 	}
 	s.have(c, seq)
+	// Only now, for it may be the same connection, and to tell it may be its end.
+	if old != nil {
+		old.replyLater(framing.AppendError(nil, oldSeq, "attached by another connection"))
+	}
 	s.push()
 }
 
-// leaveConn takes it from its connection, which is told why.
-func (s *session) leaveConn(why string) {
-	if s.conn == nil {
-		return
+// leaveConn takes it from its connection, if it has one, which is to be told why.
+func (s *session) leaveConn() (c *conn, seq uint32) {
+	if c = s.conn; c != nil {
+		c.closeChannel(s)
+		s.conn = nil
+		s.in.lost()
 	}
-	s.conn.closeChannel(s)
-	s.conn.replyLater(framing.AppendError(nil, s.seq, why))
-	s.conn = nil
-	s.in.lost()
+	return c, s.seq
 }
 
 // release is the host's word that it has the exited of a kept session.
@@ -336,6 +339,9 @@ func (s *session) forget() {
 func (s *session) Failed(value any, stack []byte) {
 	s.agent.logPanic("process", value, stack)
 	s.producing = false
-	s.leaveConn("internal error")
+	c, seq := s.leaveConn()
 	s.forget()
+	if c != nil {
+		c.replyLater(framing.AppendError(nil, seq, "internal error"))
+	}
 }

@@ -192,3 +192,19 @@ func TestInputOfExited(t *testing.T) {
 		t.Errorf("%+v %q", e, p.out)
 	}
 }
+
+// A connection that takes a process from itself, and is gone before it can be told so, has lost it.
+func TestAttachedByTheGone(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	for _, keep := range []uint32{0, 1} {
+		h := b.extended()
+		p := h.start(1, framing.Start{Args: words("sleep", "1000"), KeepMS: keep})
+		p.next()
+		b.do(func(*Agent) { // which sees nothing of this before all of it has happened
+			h.send(framing.AppendAttach(nil, 2, &framing.Attach{ID: 1}))
+			h.Close()
+		})
+		b.quiet(0)
+	}
+}
