@@ -238,12 +238,12 @@ func (f *freezer) undo() error {
 		a.log.Error("file system not thawed", "error", err.Error())
 		return opError("thaw", "", err)
 	}
+	f.goOn()
 	if f.child.Running() {
 		f.child.SignalGroup(unix.SIGKILL)
 	} else {
 		f.thaw.answer(nil)
 	}
-	f.goOn()
 	return nil
 }
 
