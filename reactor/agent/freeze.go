@@ -126,7 +126,7 @@ func (c *conn) thaw(p *framing.Part) error {
 	switch {
 	case !a.canFreeze():
 		c.done(p.Seq, 0, errNoFreeze)
-	case f.state == thawed || f.calledOff:
+	case f.state == thawed || f.state == freezing && f.calledOff:
 		c.done(p.Seq, 0, errNotFrozen)
 	case f.state == freezing:
 		f.calledOff = true
@@ -194,7 +194,9 @@ func (f *freezer) Ready(reactor.Events) {
 	f.state = frozen
 	if f.calledOff || f.agent.down != downNot {
 		f.freeze.answer(errCalledOff)
-		f.undo()
+		if err := f.undo(); err != nil {
+			f.thaw.answer(err)
+		}
 		return
 	}
 	f.agent.log.Info("file system frozen", "for", num(f.after.Milliseconds())+"ms")

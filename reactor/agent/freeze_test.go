@@ -382,3 +382,49 @@ func TestFreezing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestThawFails has a file system that cannot be thawed. Whoever asks is told, and it is frozen until it can.
+func TestThawFails(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	h := b.dial()
+	h.extend()
+	path, gate := b.fifo("gate")
+	dir, err := unix.Open(b.dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dir)
+	nothing, err := unix.Open(b.dir, unix.O_PATH|unix.O_CLOEXEC, 0) // no ioctl(2) takes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(nothing)
+	b.do(func(a *Agent) {
+		a.cfg.FreezeFD, a.cfg.JobCommand = nothing, []string{"/bin/sh", "-c", "read x < " + path + "; printf .; exec sleep 1000"}
+	})
+	h.freeze(1, maxFreeze)
+	b.until("freezing", func(a *Agent) bool { return a.freezer.state == freezing })
+	h.thaw(2)
+	h.ping(3)
+	gate.WriteString("\n")
+	h.wantDone(1, unix.ECANCELED)
+	h.wantDone(2, unix.EBADF)
+	h.thaw(4)
+	h.wantDone(4, unix.EBADF)
+	h.freeze(5, maxFreeze)
+	h.wantDone(5, unix.EBUSY)
+	b.do(func(a *Agent) { a.freezer.child.SignalGroup(unix.SIGKILL) })
+	b.until("the child is gone", func(a *Agent) bool { return !a.freezer.child.Running() })
+	h.send(fileFrame(6, filepath.Join(b.dir, "file"), nil))
+	if reason := h.wrote(6); !strings.Contains(reason, "frozen") {
+		t.Error(reason)
+	}
+	b.do(func(a *Agent) { a.cfg.FreezeFD = dir })
+	h.thaw(7)
+	h.wantDone(7, 0)
+	h.send(fileFrame(8, filepath.Join(b.dir, "file"), nil))
+	if reason := h.wrote(8); reason != "" {
+		t.Error(reason)
+	}
+}
