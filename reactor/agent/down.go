@@ -175,12 +175,13 @@ func (a *Agent) settle() {
 	a.stepDown()
 }
 
-// letGo gives up what holds files: requests that will not be whole, results that nobody has taken.
+// letGo gives up what holds files: requests that will not be whole, channels of reads and writes, results that nobody has taken.
 func (a *Agent) letGo() {
 	a.freezer.end()
 	for i := len(a.conns) - 1; i >= 0; i-- {
 		if c := a.conns[i]; c.stream.Idle() {
 			c.dropRequest()
+			c.loseChannels()
 		} else {
 			c.close() // it has had its time
 		}

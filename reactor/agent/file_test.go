@@ -295,6 +295,29 @@ func TestFilesStopAmidst(t *testing.T) {
 	held(t, dir)
 }
 
+// TestFilesLetGo has files open when the disks come to their end. They are let go before, and nothing is left of those that were not whole.
+func TestFilesLetGo(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	mustWrite(t, path, "old")
+	h := b.dialExtended()
+	h.write(1, 0, path, "new")
+	h.write(2, framing.WriteInPlace, filepath.Join(dir, "place"), "new")
+	h.send(readFrameOf(3, 1, path))
+	h.want(framing.TypeOutput, 3)
+	h.send(listFrame(4, 0, dir))
+	h.ping(5)
+	b.do(func(a *Agent) {
+		a.letGo()
+		held(t, dir)
+		b.empty(dir)
+	})
+	wantContent(t, path, "old")
+	h.ping(6)
+}
+
 // TestWriteFullDisk leaves what there was, and no more.
 func TestWriteFullDisk(t *testing.T) {
 	t.Parallel()

@@ -389,6 +389,13 @@ func TestRestart(t *testing.T) {
 			v, conn := boot(t, l, c)
 			s := &served{vm: v, conn: conn, overlay: c.overlay}
 			r := s.extended(t)
+			// A file that is not whole by then, and one that is written in place.
+			for seq, flags := range []framing.WriteFlags{0, framing.WriteInPlace} {
+				name := fmt.Sprint("/root/unfinished", seq)
+				r.ask(framing.TypeWrite, uint32(10+seq), be(uint16(flags), uint32(0), uint32(0), uint32(0), uint64(0))+text(name))
+				r.want(framing.TypeCredit, uint32(10+seq), be(uint8(0), uint32(64<<10)))
+				r.ask(framing.TypeInput, uint32(10+seq), "content")
+			}
 			run(t, conn, tt.before)
 			r.ask(framing.TypePower, 1, be(uint8(framing.PowerRestart), uint32(0)))
 			errno, _, reason := r.done(1)
