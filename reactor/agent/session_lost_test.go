@@ -168,6 +168,7 @@ func TestInputOfExited(t *testing.T) {
 	b.start()
 	t.Cleanup(b.stop)
 	h := b.extended()
+	gate, _ := b.fifo("gate") // what is left running waits for the test's end
 	await := func(t framing.Type, seq uint32) {
 		for {
 			if gotType, gotSeq, _ := h.read(); gotType == t && gotSeq == seq {
@@ -177,7 +178,7 @@ func TestInputOfExited(t *testing.T) {
 	}
 	for seq := range uint32(holdBuffers + 2) {
 		// The output that is not granted keeps it known.
-		h.start(seq, framing.Start{ID: 1 + uint64(seq), Shell: true, Args: words("exec 3<&0; sleep 1000 >&- 2>&- & echo x"), Stdin: true})
+		h.start(seq, framing.Start{ID: 1 + uint64(seq), Shell: true, Args: words("exec 3<&0; read x < " + gate + " >&- 2>&- & echo x"), Stdin: true})
 		await(framing.TypeStarted, seq)
 		b.until("exited", func(a *Agent) bool { return len(a.running) == 0 })
 		h.send(inputFrame(seq, make([]byte, inputWindow)))

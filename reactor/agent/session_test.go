@@ -144,20 +144,26 @@ func TestLateTerminal(t *testing.T) {
 	t.Parallel()
 	const size = 9000 // more than a terminal has ready to be read
 	for _, x := range []struct {
-		name, after string
-		keep        uint32
+		name string
+		held bool
+		keep uint32
 	}{
-		{"closed", "", 0},
-		{"closed and kept", "", 60_000},
-		{"held", "sleep 1000 &", 0},
-		{"held and kept", "sleep 1000 &", 60_000},
+		{"closed", false, 0},
+		{"closed and kept", false, 60_000},
+		{"held", true, 0},
+		{"held and kept", true, 60_000},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			b := startBox(t)
 			h := b.extended()
+			holder := ""
+			if x.held {
+				gate, _ := b.fifo("gate") // it waits for the test's end
+				holder = "read x < " + gate + " &"
+			}
 			p := h.start(1, framing.Start{
-				Shell: true, Terminal: true, Args: words("stty raw; trap '' HUP; " + x.after + " head -c 9000 /dev/zero; exit 7"), KeepMS: x.keep,
+				Shell: true, Terminal: true, Args: words("stty raw; trap '' HUP; " + holder + " head -c 9000 /dev/zero; exit 7"), KeepMS: x.keep,
 			})
 			for !p.closed[2] {
 				p.next()
