@@ -406,6 +406,12 @@ func TestRestart(t *testing.T) {
 			v.gone()
 			if tt.want == 0 {
 				wantClean(t, c.overlay)
+				if got := onDisk(t, c.overlay, "/root/unfinished1"); got != "content" {
+					t.Errorf("in place there is %q", got)
+				}
+				if out, err := e2fs(t, "debugfs", "-R", "ls /upper/root", c.overlay); err != nil || strings.Contains(out, ".wick") || strings.Contains(out, "unfinished0") {
+					t.Errorf("what was not whole is on the disk: %v\n%s", err, out)
+				}
 			}
 		})
 	}
