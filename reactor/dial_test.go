@@ -94,34 +94,3 @@ func TestVsockName(t *testing.T) {
 		}
 	}
 }
-
-// One connection over vsock, to this machine itself.
-func TestVsock(t *testing.T) {
-	t.Parallel()
-	l := newLoop(t, 4)
-	const port = 51234
-	fd, err := ListenVsock(port)
-	if err != nil {
-		t.Skipf("%v: this kernel has no vsock; build it with CONFIG_VSOCKETS", err)
-	}
-	var g gate
-	var ln Listener
-	l.Listen(&ln, fd, VsockName(unix.VMADDR_CID_ANY, port), &g)
-	var c call
-	l.DialVsock(&c.d, unix.VMADDR_CID_LOCAL, port, &c)
-	until(t, l, "an answer", func() bool { return len(c.errs) > 0 || c.fd != 0 && len(g.fds) > 0 })
-	if len(c.errs) > 0 {
-		t.Skipf("%v: no vsock loopback; load the module vsock_loopback", c.errs[0])
-	}
-	near, far := &hand{}, &hand{}
-	near.s.Open(l, c.fd, "near", near)
-	far.s.Open(l, g.fds[0], "far", far)
-	near.say("hello")
-	until(t, l, "hello", func() bool { return string(far.got) == "hello" })
-	far.say("unread")
-	far.s.Close()
-	until(t, l, "the end", func() bool { return len(near.ends) > 0 })
-	if string(near.got) != "unread" {
-		t.Errorf("got %q before the end", near.got)
-	}
-}

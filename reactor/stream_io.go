@@ -29,6 +29,7 @@ func (s *Stream) read() {
 		s.ended = true
 		s.interest()
 		s.handler.End(nil)
+		s.probe() // it may be no orderly end, but the end of all
 		return
 	}
 	s.take(buf[:s.kept+n])
@@ -75,10 +76,13 @@ func (s *Stream) input(b []byte) int {
 // probePause is how late it may be noticed that a far end is gone which had said before that it writes no more.
 const probePause = time.Second
 
-// probe asks whether the far end is still there, which wrote its last while it was not read from. A send of nothing tells: on a vsock connection that
-// is over it is EPIPE, though epoll says of it, for as long as there is something unread and no room to write, only that nothing more
+// probe asks whether the far end is still there, which wrote its last. A send of nothing tells: on a vsock connection that is over it is EPIPE,
+// though epoll never says that it is hung up, and for as long as there is something unread and no room to write only that nothing more
 // comes. That it said before, so it is asked again and again.
 func (s *Stream) probe() {
+	if s.loop == nil {
+		return
+	}
 	_, err := send(s.fd, nil)
 	switch judge(err) {
 	case gone, broken:
@@ -214,11 +218,9 @@ func (s *Stream) interest() {
 		if s.Idle() {
 			i |= Hangup
 		}
-		switch {
-		case s.ended:
-		case s.shut:
+		if s.ended || s.shut {
 			probe = true
-		default:
+		} else {
 			i |= Shutdown
 		}
 	case s.offer:

@@ -16,13 +16,7 @@ import (
 // testAbandoned has hosts go away that were owed a long reply and had sent more than was read: the kernel then has bytes of both
 // directions, and says neither that it can be written to nor that the far end is gone.
 func testAbandoned(t *testing.T, s *served) {
-	connections := func() uint64 {
-		r := s.extended(t)
-		defer r.conn.Close()
-		r.ask(framing.TypeStats, 1, "")
-		return r.figures(1)["agent.connections"]
-	}
-	before := connections()
+	before := s.connections(t)
 	for range 4 {
 		r := dialRaw(t, s.UDS(), "1000")
 		r.want(framing.TypeReady, 0, "")
@@ -39,11 +33,7 @@ func testAbandoned(t *testing.T, s *served) {
 		}
 		r.conn.Close()
 	}
-	for limit := time.Now().Add(stepLimit); connections() > before; {
-		if time.Now().After(limit) {
-			t.Fatalf("%d connections, %d at first", connections(), before)
-		}
-	}
+	s.awaitConnections(t, before)
 }
 
 // awaitStall waits until what has come on a connection that nobody reads grows no more.

@@ -43,6 +43,8 @@ func TestTrouble(t *testing.T) {
 		{"signals", testSignals},
 		{"peer", testPeer},
 		{"abandoned", testAbandoned},
+		{"gone", testGone},
+		{"loopback", testLoopback},
 		{"daemon", testDaemon},
 		{"out of memory", testOutOfMemory},
 		{"fork bomb", testForkBomb},
