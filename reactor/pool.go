@@ -61,7 +61,7 @@ func (p *Pool) Get() []byte {
 func (p *Pool) Put(b []byte) {
 	at := offset(p.arena, b)
 	i := at / BufferSize
-	if i >= uintptr(len(p.state)) || at%BufferSize != 0 || p.state[i] != inUse {
+	if len(b) != BufferSize || i >= uintptr(len(p.state)) || at%BufferSize != 0 || p.state[i] != inUse {
 		panic("reactor: buffer given back that is not in use")
 	}
 	p.state[i] = hot
@@ -85,5 +85,6 @@ func (p *Pool) Close() {
 
 //go:noinline
 func (p *Pool) at(i uint32) []byte {
-	return p.arena[i*BufferSize : (i+1)*BufferSize : (i+1)*BufferSize]
+	at := int(i) * BufferSize
+	return p.arena[at : at+BufferSize : at+BufferSize]
 }

@@ -59,6 +59,7 @@ func TestPoolRefuses(t *testing.T) {
 		"foreign": func() { p.Put(foreign) },
 		"a slice": func() { p.Put(make([]byte, BufferSize)) },
 		"a part":  func() { p.Put(b[10:]) },
+		"less":    func() { p.Put(b[:10]) },
 		"closing": p.Close,
 	} {
 		func() {
@@ -71,6 +72,26 @@ func TestPoolRefuses(t *testing.T) {
 		}()
 	}
 	p.Put(b)
+}
+
+// A pool of more than 4 GiB, which the most connections that an agent can be told to take come to, is still of buffers of one party each.
+func TestPoolBeyond32Bits(t *testing.T) {
+	t.Parallel()
+	const n = 1<<32/BufferSize + 2
+	p := newPool(t, n)
+	defer p.Close()
+	var all [n][]byte
+	seen := map[*byte]bool{}
+	for i := range all {
+		all[i] = p.Get()
+		seen[&all[i][0]] = true
+	}
+	if len(seen) != n || p.Get() != nil {
+		t.Errorf("%d buffers of %d", len(seen), n)
+	}
+	for _, b := range all {
+		p.Put(b)
+	}
 }
 
 // Memory goes back to the system once more than a few buffers are free, and stays with those few.
