@@ -14,7 +14,7 @@ const (
 	reapBatch = 64
 	// statusLost is the status of a child whose own somebody else took: exit code 255.
 	statusLost unix.WaitStatus = 255 << 8
-	// deafPause is how long to wait before epoll is asked again to watch a pidfd that it had no memory for.
+	// deafPause is how long to wait before epoll is asked again to watch what it had no memory for, or a child that cannot be reaped yet.
 	deafPause = 100 * time.Millisecond
 )
 
@@ -202,14 +202,15 @@ type pidfdHandler Child
 
 func (h *pidfdHandler) Ready(ev Events) {
 	c := (*Child)(h)
-	if ev&Deaf != 0 {
+	if ev&Deaf != 0 || !c.loop.reap(c.pid) {
+		// There was no memory to watch it, or it has exited and a debugger has it, which is to wait for it first: ptrace(2). Its pidfd is
+		// readable all that time.
+		c.pidfd.Want(0)
 		c.loop.Start(&c.retry, deafPause, h)
-		return
 	}
-	c.loop.reap(c.pid)
 }
 
-// Expired tries again to watch a child that could not be watched.
+// Expired tries again.
 func (h *pidfdHandler) Expired(*Timer) { h.pidfd.Want(Read) }
 
 // reap waits for pid, or for any child with -1, and reports whether there was one to reap.
