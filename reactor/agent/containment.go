@@ -27,9 +27,10 @@ type containment struct {
 type cgroup struct {
 	name string
 	dir  int // descriptor of its directory
-	// killed: it is not used again. Linux compares a count of kills that a fork into a cgroup took from the parent's own with that
-	// of the cgroup, and kills the child where they differ (seen on 6.18).
-	killed bool
+	// spoiled: it is not used again. Linux compares a count of kills that a fork into a cgroup took from the parent's own with that of the
+	// cgroup, and kills the child where they differ (seen on 6.18); and a child forked into one that its command froze would never execute its
+	// program, for which the agent waits.
+	spoiled bool
 	// used: a command was in it before.
 	used bool
 	// oomKills is how many of its processes were killed for want of memory, as far as they were asked for.
@@ -178,7 +179,7 @@ func (t *containment) keep(g *cgroup) {
 	switch {
 	case g.populated():
 		t.left = append(t.left, g)
-	case t.path != "" && len(t.idle) < t.busy+maxIdle && !g.killed:
+	case t.path != "" && len(t.idle) < t.busy+maxIdle && !g.spoiled:
 		if t.memory {
 			g.outOfMemory() // what nobody asked for is not the next command's
 		}
@@ -237,7 +238,7 @@ func (t *containment) fail(log *Log, err error) {
 
 // kill kills every process in the cgroup, those included that are being forked; cgroup.kill, since Linux 5.14.
 func (g *cgroup) kill() error {
-	g.killed = true
+	g.spoiled = true
 	return writeFile(g.name+"/cgroup.kill", "1")
 }
 
@@ -247,9 +248,10 @@ func (g *cgroup) populated() bool {
 	populated := false
 	err := readFigures(g.dir, "cgroup.events", buf[:], func(name string, value uint64) {
 		populated = populated || name == "populated" && value != 0
+		g.spoiled = g.spoiled || name == "frozen" && value != 0
 	})
 	if isErrno(err, unix.ENOENT) || isErrno(err, unix.ENODEV) {
-		g.killed = true // somebody removed it, which takes that nothing was in it
+		g.spoiled = true // somebody removed it, which takes that nothing was in it
 		return false
 	}
 	return populated || err != nil // as far as can be known now

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -126,5 +127,40 @@ func TestCgroupsGoAway(t *testing.T) {
 			t.Errorf("%d are there, %d in use, %d left to processes, %v", len(dirs), a.contain.busy, len(a.contain.left), err)
 		}
 	})
+	b.quiet(1)
+}
+
+// TestCgroupFrozen has a command freeze the cgroup that it is in and be killed, as what is frozen can be. The next command is not started
+// there: it would be frozen before it is a program of its own, and the agent waits for that.
+func TestCgroupFrozen(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	h := b.dial()
+	h.exec(1, "true")
+	h.result(1)
+	name := ""
+	b.do(func(a *Agent) {
+		if len(a.contain.idle) > 0 {
+			name = a.contain.idle[0].name
+		}
+	})
+	if name == "" {
+		t.Skip("mount cgroup2 at /sys/fs/cgroup, and run as root")
+	}
+	freeze := name + "/cgroup.freeze"
+	defer os.WriteFile(freeze, []byte("0"), 0) // an agent that waits after all would not end
+	h.exec(2, "echo 1 >"+freeze)
+	b.until("frozen", func(a *Agent) bool {
+		events, _ := os.ReadFile(name + "/cgroup.events")
+		return strings.Contains(string(events), "frozen 1")
+	})
+	b.do(func(a *Agent) { unix.Kill(a.commands[0].pid, unix.SIGKILL) })
+	if r := h.result(2); r.ExitCode != 128+9 {
+		t.Error(r)
+	}
+	h.exec(3, "true")
+	if r := h.result(3); r.ExitCode != 0 {
+		t.Error(r)
+	}
 	b.quiet(1)
 }
