@@ -41,7 +41,7 @@
 // # Children
 //
 // [Loop.Spawn] forks in assembly where the kernel has clone3 with CLONE_CLEAR_SIGHAND, and by syscall.ForkExec elsewhere. The child shares the
-// parent's memory until it executes its program, does nothing but ten system calls, and is written in one function that neither calls nor pushes.
+// parent's memory until it executes its program, makes no more than eight system calls, and is written in one function that neither calls nor pushes.
 // A [Child] is spawned with a pidfd, which is in the epoll set until it is readable: then the child is reaped. Nothing else
 // waits for it, except [Loop.ReapOrphans], which an init calls on SIGCHLD: it reaps everything, and hands the status of
 // an own child to its handler. Both run on the loop's goroutine, so neither can steal from the other.

@@ -12,6 +12,7 @@ import (
 func init() {
 	roles["init"] = asInit
 	roles["litter"] = litter
+	roles["leave some"] = leaveSome
 }
 
 const (
@@ -132,17 +133,59 @@ func asInit() error {
 	return nil
 }
 
+// What one turn leaves of the dead is reaped in the next ones, though nothing else happens that would wake the loop.
+func TestReapOrphansGoesOn(t *testing.T) {
+	t.Parallel()
+	play(t, role(t, "leave some"))
+}
+
+func leaveSome() error {
+	l, err := New(0)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	for range 3 * reapBatch {
+		pid, err := stray()
+		if err != nil {
+			return err
+		}
+		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+			return fmt.Errorf("waitid: %w", err)
+		}
+	}
+	late := false
+	var watch Timer
+	l.Start(&watch, patience, expiredFunc(func(*Timer) { late = true }))
+	l.ReapOrphans()
+	for !l.Childless() {
+		if err := l.turn(); err != nil {
+			return err
+		}
+		if late {
+			return fmt.Errorf("not in %v", patience)
+		}
+	}
+	return nil
+}
+
+// stray makes a child that exits at once.
+func stray() (pid int, err error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		return 0, fmt.Errorf("clone: %w", errno)
+	}
+	for n == 0 {
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	}
+	return int(n), nil
+}
+
 // litter makes children that exit at once and that it does not reap, says so, and leaves them to process 1 when its input ends.
 func litter() error {
 	for i := range strays {
-		pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-		if errno != 0 {
-			return fmt.Errorf("stray %d: %w", i, errno)
-		}
-		if pid == 0 {
-			for {
-				unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
-			}
+		if _, err := stray(); err != nil {
+			return fmt.Errorf("stray %d: %w", i, err)
 		}
 	}
 	os.Stdout.Write([]byte{1})
