@@ -43,6 +43,27 @@ func TestPipeHangupWithData(t *testing.T) {
 	}
 }
 
+// Of a full pipe that nobody reads any more the kernel says an error and no room: a write will tell.
+func TestFullPipeWithoutAReader(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	r, w := pipe(t)
+	fill(t, w)
+	var d Descriptor
+	var told Events
+	l.Attach(&d, w, readyFunc(func(ev Events) { told |= ev }))
+	d.Want(Write)
+	poll(t, l)
+	if told != 0 {
+		t.Errorf("told %v of a full pipe", told)
+	}
+	closeFD(t, r)
+	poll(t, l)
+	if told != Writable|HungUp {
+		t.Errorf("told %v", told)
+	}
+}
+
 // A pipe nobody reads from for now, whose writer is gone, would be reported at every wait if it stayed in the epoll set
 // (redpanda-data/seastar#64).
 func TestBackpressuredPipeDoesNotSpin(t *testing.T) {
