@@ -143,31 +143,43 @@ func TestPanicInExpired(t *testing.T) {
 
 type failingListener struct {
 	failer
-	l      *Loop
-	s      Stream
-	attach bool
+	l             *Loop
+	s             Stream
+	attach, close bool
+	fd            int
+	early         bool // it was closed before the end of the turn
 }
 
 func (f *failingListener) Accepted(fd int, _ Peer) {
 	if f.attach {
 		f.s.Open(f.l, fd, "accepted", &hand{})
 	}
+	if f.close {
+		f.s.Close()
+	}
+	f.fd = fd
 	panic("boom")
+}
+
+func (f *failingListener) Failed(value any, stack []byte) {
+	f.early = f.early || f.close && !isOpen(f.fd)
+	f.failer.Failed(value, stack)
 }
 
 func (f *failingListener) AcceptFailed(error) {}
 
-// The connection that a handler panicked over is closed, whether it had put it on the loop or not, and the next is accepted.
+// The connection that a handler panicked over is closed, whether it had put it on the loop or not, and the next is accepted. One that it had
+// closed is not closed twice: at the end of the turn the number may be another's.
 func TestPanicInAccepted(t *testing.T) {
 	t.Parallel()
-	for _, attach := range []bool{false, true} {
+	for _, test := range []struct{ attach, close bool }{{}, {true, false}, {true, true}} {
 		l := newLoop(t, 2)
 		path := t.TempDir() + "/s"
 		fd, err := ListenUnix(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &failingListener{l: l, attach: attach}
+		f := &failingListener{l: l, attach: test.attach, close: test.close}
 		var ln Listener
 		l.Listen(&ln, fd, path, f)
 		for range 2 {
@@ -177,12 +189,12 @@ func TestPanicInAccepted(t *testing.T) {
 			f.once(t, "boom", "Accepted")
 			poll(t, l)
 			if n, err := recv(client, make([]byte, 1)); n != 0 || err != nil {
-				t.Errorf("attached %v: the connection is open: %d, %v", attach, n, err)
+				t.Errorf("attached %v: the connection is open: %d, %v", test.attach, n, err)
 			}
 			closeFD(t, client)
 		}
-		if !ln.Open() || f.s.Descriptor.Open() {
-			t.Errorf("listening %v, stream open %v", ln.Open(), f.s.Descriptor.Open())
+		if !ln.Open() || f.s.Descriptor.Open() || f.early {
+			t.Errorf("listening %v, stream open %v, closed within the turn %v", ln.Open(), f.s.Descriptor.Open(), f.early)
 		}
 	}
 }
