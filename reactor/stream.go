@@ -55,8 +55,9 @@ type Stream struct {
 	source     Source // under way; its bytes are in out
 	last       bool   // out holds its last bytes
 	sources    []Source
-	flushing   bool // a handler called by Flush may call it again
-	filling    bool // Fill is at work on out: it stays its even if the stream is closed
+	flushing   bool  // a handler called by Flush may call it again
+	filling    bool  // Fill is at work on out: it stays its even if the stream is closed
+	starved    Timer // while the kernel has no memory for what is queued
 }
 
 // Open starts reading from fd, a non-blocking socket, which the loop owns from now on. name is for errors. s must be zero or closed,
@@ -180,6 +181,7 @@ func (s *Stream) Close() {
 func (s *Stream) drop() {
 	s.reoffer.Stop()
 	s.probing.Stop()
+	s.starved.Stop()
 	s.Descriptor.Close()
 	s.kept, s.offer, s.head, s.tail = 0, false, 0, 0
 	if !s.lent {

@@ -92,10 +92,15 @@ func (s *Stream) probe() {
 	s.interest()
 }
 
-// Expired implements [TimerHandler]: what was left while the stream was busy is offered again, or the far end is looked for again.
+// Expired implements [TimerHandler]: what was left while the stream was busy is offered again, or the far end is looked for again, or
+// memory.
 func (s *Stream) Expired(t *Timer) {
-	if t == &s.probing {
+	switch t {
+	case &s.probing:
 		s.probe()
+		return
+	case &s.starved:
+		s.Flush()
 		return
 	}
 	if s.loop != nil && s.offer && !s.paused && !s.Busy() {
@@ -122,8 +127,15 @@ func (s *Stream) Flush() {
 	}
 }
 
-// writeBatch is the most writes of one Flush, however little each takes.
-const writeBatch = 16
+const (
+	// writeBatch is the most writes of one Flush, however little each takes.
+	writeBatch = 16
+	// smallWrite is what is written when the kernel has no memory for more. A vsock packet is one piece of memory on many kernels, and the search for
+	// one of more than 32 KiB is soon given up (PAGE_ALLOC_COSTLY_ORDER).
+	smallWrite = BufferSize / 8
+	// starvedPause is how long to wait when it has none for that either. The socket stays writable, so without a pause the loop would spin.
+	starvedPause = 100 * time.Millisecond
+)
 
 func (s *Stream) flush() {
 	s.flushing = true
@@ -136,13 +148,21 @@ func (s *Stream) flush() {
 			}
 		}
 		if s.head < s.tail {
-			n, err := send(s.fd, s.out[s.head:s.tail])
+			b := s.out[s.head:s.tail]
+			n, err := send(s.fd, b)
+			if len(b) > smallWrite && judge(err) == exhausted {
+				n, err = send(s.fd, b[:smallWrite])
+			}
 			switch judge(err) {
 			case fine:
 				s.head += n
 				sent += n
+				s.starved.Stop()
 			case again:
 			case later:
+				return
+			case exhausted:
+				s.loop.Start(&s.starved, starvedPause, s)
 				return
 			default:
 				s.fail("write", err)
@@ -211,11 +231,12 @@ func (s *Stream) interest() {
 		return
 	}
 	var i Interest
+	write := !s.Idle() && !s.starved.Running()
 	probe := false // nothing else would tell of the far end's going away
 	switch {
 	case s.ended, s.paused, s.Busy():
 		// Nothing would be done with what is read.
-		if s.Idle() {
+		if !write {
 			i |= Hangup
 		}
 		if s.ended || s.shut {
@@ -231,7 +252,7 @@ func (s *Stream) interest() {
 	default:
 		i |= Read
 	}
-	if !s.Idle() {
+	if write {
 		i |= Write
 	}
 	s.Want(i)
