@@ -190,3 +190,20 @@ func TestStreamProbe(t *testing.T) {
 	}
 	allFree(t, l)
 }
+
+// It is asked at once when the end is read. Left to itself the kernel would say here that it was hung up on, and of vsock nothing.
+func TestStreamProbeAtTheEnd(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	h, far := open(t, l)
+	for _, fd := range []int{h.s.FD(), far} {
+		if err := unix.Shutdown(fd, unix.SHUT_WR); err != nil {
+			t.Fatal(err)
+		}
+	}
+	poll(t, l)
+	if len(h.ends) != 2 || h.ends[0] != nil || !errors.Is(h.ends[1], unix.EPIPE) || h.s.Descriptor.Open() {
+		t.Errorf("ends %v", h.ends)
+	}
+	allFree(t, l)
+}
