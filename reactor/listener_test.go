@@ -179,15 +179,15 @@ func outOfDescriptors() error {
 		}
 		g.fds = g.fds[:0]
 	}
-	turns := 0
+	turns, began := 0, Now()
 	for len(g.errs) < 3 {
 		if err := l.turn(); err != nil {
 			return err
 		}
 		turns++
 	}
-	if turns > 10 { // one for each rest and each try, or it spins
-		return fmt.Errorf("%d turns for three attempts", turns)
+	if took := Now() - began; turns > 10 || took < 2*acceptPause { // one for each rest and each try, or it spins
+		return fmt.Errorf("%d turns and %v for three attempts", turns, took)
 	}
 	if len(g.fds) != room || !errors.Is(g.errs[0], unix.EMFILE) {
 		return fmt.Errorf("%d accepted, errors %v", len(g.fds), g.errs)

@@ -79,13 +79,22 @@ func TestInputKeepsItsBuffer(t *testing.T) {
 	}
 }
 
-// A source that closes its stream had the loop send from a buffer that was no more.
+// A source that closes its stream had the loop send from a buffer that was no more. Until it returns it may still write to that: it is nobody
+// else's.
 func TestFillCloses(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
 	h, _ := open(t, l)
 	src := &text{body: []byte("body"), step: 4}
-	src.fill = func() { h.s.Close() }
+	src.fill = func() {
+		out := h.s.out
+		h.s.Close()
+		b := l.buffers.Get()
+		if &b[0] == &out[0] {
+			t.Error("the buffer is another's")
+		}
+		l.buffers.Put(b)
+	}
 	h.s.Send(src)
 	if h.s.Descriptor.Open() || src.sent != 0 || src.lost != 1 {
 		t.Errorf("open %v, sent %d, lost %d", h.s.Descriptor.Open(), src.sent, src.lost)
