@@ -181,6 +181,8 @@ func countThreads() error {
 	return nil
 }
 
+var nowhere *int
+
 // shielded is sent every signal of a fault, and has faults of its own.
 func shielded() error {
 	for range 2 {
@@ -199,8 +201,7 @@ func shielded() error {
 	fmt.Println("alive")
 	func() {
 		defer func() { fmt.Println(recover()) }()
-		var nowhere *[1]int
-		nowhere[0]++
+		*nowhere = 1
 	}()
 	return nil
 }
