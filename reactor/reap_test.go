@@ -140,6 +140,9 @@ func TestReapOrphansGoesOn(t *testing.T) {
 }
 
 func leaveSome() error {
+	if err := ClaimSignals(unix.SIGCHLD); err != nil {
+		return err
+	}
 	l, err := New(0)
 	if err != nil {
 		return err
@@ -154,6 +157,8 @@ func leaveSome() error {
 			return fmt.Errorf("waitid: %w", err)
 		}
 	}
+	takeSignals() // theirs have come
+	l.HandleSignals(signalFunc(func(SignalSet) { l.ReapOrphans() }))
 	late := false
 	var watch Timer
 	l.Start(&watch, patience, expiredFunc(func(*Timer) { late = true }))

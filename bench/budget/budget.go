@@ -8,8 +8,8 @@ package budget
 // Binaries on amd64, as scripts/build makes them, in bytes. Before the protocol's extension they were 1,683,618 and 1,843,362, and it was to
 // add 15 % at most: that would be 1,936,160 and 2,119,866.
 const (
-	AgentBinary = 1_930_000
-	InitBinary  = 2_085_000
+	AgentBinary = 1_935_000
+	InitBinary  = 2_090_000
 )
 
 // An agent at a Unix socket, in kB and from /proc/PID/status. VmRSS is mostly the pages of the program's file that were ever needed. With them the

@@ -33,8 +33,9 @@ type cgroup struct {
 	spoiled bool
 	// used: a command was in it before.
 	used bool
-	// oomKills is how many of its processes were killed for want of memory, as far as they were asked for.
-	oomKills uint32
+	// oomKills is how many of its processes the kernel killed for want of memory, as far as they were asked for, and starved how many the agent
+	// did since they were.
+	oomKills, starved uint32
 }
 
 const (
@@ -263,13 +264,13 @@ func (g *cgroup) outOfMemory() uint32 {
 	if g == nil {
 		return 0
 	}
+	kills := g.starved
+	g.starved = 0
 	var buf [256]byte
-	total := uint32(readFigure(g.dir, "memory.events", "oom_kill", buf[:]))
-	if total < g.oomKills {
-		return 0 // it cannot be read any more
+	if total := uint32(readFigure(g.dir, "memory.events", "oom_kill", buf[:])); total > g.oomKills { // or it cannot be read any more
+		kills += total - g.oomKills
+		g.oomKills = total
 	}
-	kills := total - g.oomKills
-	g.oomKills = total
 	return kills
 }
 

@@ -71,6 +71,14 @@ func readFigure(dir int, path, name string, buf []byte) (value uint64) {
 	return value
 }
 
+// readNumber reads a file, beside dir, that holds one number; 0 if there is none.
+func readNumber(dir int, path string) uint64 {
+	var buf [32]byte
+	n, _ := readFileAt(dir, path, buf[:])
+	number, _, _ := takeNumber(string(buf[:max(n, 0)]))
+	return number
+}
+
 // takeNumber takes a decimal number off the front of a text, and the blanks before it.
 //
 //go:noinline

@@ -59,14 +59,17 @@ func (a *Agent) openPressure(ask framing.Pressure) (fd int, err error) {
 	case a.watched == maxPressures:
 		return -1, &failure{unix.EMFILE, "too many pressures watched (limit " + num(maxPressures) + ")"}
 	}
-	path := pressureFiles[ask.Resource]
+	return openTrigger(pressureFiles[ask.Resource], "some "+num(ask.StallUS)+" "+num(ask.WindowUS))
+}
+
+// openTrigger opens a file of the kernel's that tells of stalls, to be exceptional as the trigger says.
+func openTrigger(path, trigger string) (fd int, err error) {
 	fd, err = unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, opError("open", path, err)
 	}
 	// The kernel takes the last byte for the end of the text.
-	trigger := "some " + num(ask.StallUS) + " " + num(ask.WindowUS) + "\x00"
-	if _, err := unix.Write(fd, []byte(trigger)); err != nil {
+	if _, err := unix.Write(fd, []byte(trigger+"\x00")); err != nil {
 		unix.Close(fd)
 		return -1, opError("write", path, err)
 	}

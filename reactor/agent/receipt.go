@@ -132,12 +132,7 @@ func (f *figures) close() {
 }
 
 // number reads a file of the cgroup that holds one; 0 if there is none.
-func (g *cgroup) number(file string) uint64 {
-	var buf [32]byte
-	n, _ := readFileAt(g.dir, file, buf[:])
-	number, _, _ := takeNumber(string(buf[:max(n, 0)]))
-	return number
-}
+func (g *cgroup) number(file string) uint64 { return readNumber(g.dir, file) }
 
 // count is how many processes are in it.
 func (g *cgroup) count() (n uint32) {

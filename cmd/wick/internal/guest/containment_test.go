@@ -103,8 +103,13 @@ func testOutOfMemory(t *testing.T, s *served) {
 			t.Errorf("%s: exit code %d, stderr %q, want 137 and why", command, e.ExitCode, clip(e.Stderr))
 		}
 	}
+	// The programs themselves are of that memory, and once they are all that can be thrown out the kernel may do nothing else, for ever.
+	r := result(t, s.conn, client.Exec{Command: "for i in 1 2 3; do tail /dev/zero; done; exit 4"})
+	if r.ExitCode != 4 || !bytes.Contains(r.Stderr, []byte("[out of memory: 3 processes killed]")) {
+		t.Errorf("exit code %d, stderr %q, want three killed", r.ExitCode, clip(r.Stderr))
+	}
 	// What is no failure is none of the next command's either, which runs in the same cgroup.
-	r := result(t, s.conn, client.Exec{Command: "tail /dev/zero; true"})
+	r = result(t, s.conn, client.Exec{Command: "tail /dev/zero; true"})
 	if r.ExitCode != 0 || bytes.Contains(r.Stderr, []byte("[out of memory: ")) {
 		t.Errorf("exit code %d, stderr %q", r.ExitCode, clip(r.Stderr))
 	}
