@@ -15,8 +15,9 @@ type starvation struct {
 	retry reactor.Timer // to watch it
 }
 
-// starved is when: none of them got on for 9 s of 10, because all that could waited for memory.
-const starved = "full 9000000 10000000"
+// starved is when: none of them got on for 6 s of 10, because all that could waited for memory. It is systemd-oomd's share, and a machine whose
+// processor is others' too shows less than it is.
+const starved = "full 6000000 10000000"
 
 // open watches the cgroup that all commands are in, if there is one.
 func (s *starvation) open(a *Agent) {
