@@ -28,6 +28,7 @@ func TestLastOutput(t *testing.T) {
 	h := b.dial()
 	path, f := b.fifo("go")
 	h.exec(1, "read x < "+path+"; head -c "+num(size)+" /dev/zero")
+	b.until("it runs", func(a *Agent) bool { return len(a.commands) == 1 })
 	var s slow
 	b.do(func(a *Agent) {
 		if _, err := unix.FcntlInt(uintptr(a.commands[0].stdout.pipe.FD()), unix.F_SETPIPE_SZ, size); err != nil {
