@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -221,18 +222,23 @@ func damaged(kind string) string {
 	return "the device holds a damaged " + kind + ", or one that needs what this kernel lacks (its log says which)"
 }
 
+// spoiledBase gives the machine a base image with something wrong in it.
+func (o *outside) spoiledBase(spoil func(image []byte)) {
+	image, err := rich()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	image = slices.Clone(image)
+	spoil(image)
+	o.device("BASE", o.file("spoiled", image), 0)
+}
+
 // TestBaseOfOtherKernel: the image is compressed in a way that the kernel was built without.
 func TestBaseOfOtherKernel(t *testing.T) {
 	failure{
 		prepare: func(o *outside) {
 			o.disk(4)
-			image, err := rich()
-			if err != nil {
-				o.t.Fatal(err)
-			}
-			image = append([]byte(nil), image...)
-			image[20] = 99 // the compressor
-			o.device("BASE", o.file("unknown", image), 0)
+			o.spoiledBase(func(image []byte) { image[20] = 99 }) // the compressor
 		},
 		want:  "base: mount $BASE on rom: invalid argument: " + damaged("squashfs"),
 		errno: unix.EINVAL,
@@ -243,16 +249,12 @@ func TestBaseDamaged(t *testing.T) {
 	failure{
 		prepare: func(o *outside) {
 			o.disk(4)
-			image, err := rich()
-			if err != nil {
-				o.t.Fatal(err)
-			}
-			image = append([]byte(nil), image...)
 			// The tables that the superblock points to, from the inodes on.
-			for i := little(image[64:72]); i < little(image[40:48]); i++ {
-				image[i] ^= 0x5a
-			}
-			o.device("BASE", o.file("damaged", image), 0)
+			o.spoiledBase(func(image []byte) {
+				for i := little(image[64:72]); i < little(image[40:48]); i++ {
+					image[i] ^= 0x5a
+				}
+			})
 		},
 		want:  "base: mount $BASE on rom: invalid argument: " + damaged("squashfs"),
 		errno: unix.EINVAL,
