@@ -234,6 +234,74 @@ func TestSettleOnDeadDisk(t *testing.T) {
 	}
 }
 
+// TestSettleBesideDeadDisk: another disk swallows every request, and files are open on ours. Half of the time is left for
+// the freeze, so that ours is clean.
+func TestSettleBesideDeadDisk(t *testing.T) {
+	inside := enter(t, func(o *outside) {
+		o.base(rich)
+		o.device("CARRIER", o.ext4("carrier", 64), 0)
+		checkAfter(o, o.disk(16))
+	})
+	if !inside {
+		return
+	}
+	if err := unix.Mount(os.Getenv("CARRIER"), "/mnt", "ext4", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	const image = "/mnt/disk"
+	write(t, image, "")
+	if err := os.Truncate(image, 16<<20); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "mkfs.ext4", "-q", "-F", image)
+	carrier, err := os.Open("/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer carrier.Close()
+	dev := loop(t, image, 0)
+	s := newSnapshot(t, os.Getenv("IMAGE"), os.Getenv("CUT"))
+	root := mustUp(t, config())
+	if err := unix.Mount(dev, "/data/sub", "ext4", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create("/data/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	write(t, "/data/sub/new", "never written")
+	control := func(fd uintptr, request uintptr) {
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, fd, request, 0); e != 0 {
+			t.Error(e)
+		}
+	}
+	control(carrier.Fd(), fiFreeze)
+	const limit = 2 * time.Second
+	begin := time.Now()
+	said, err := stagesOf(root, limit)
+	took := time.Since(begin)
+	s.take(t)
+	control(carrier.Fd(), 0xc0045878) // FITHAW
+	control(uintptr(root.upper), 0xc0045878)
+	if want := strings.Replace(settledBusy, "sync\n", "sync (sync: sync: connection timed out: the disk does not answer)\n", 1); said != want {
+		t.Errorf("said %q, want %q", said, want)
+	}
+	if !errors.Is(err, unix.ETIMEDOUT) {
+		t.Error(err)
+	}
+	if took > limit+5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	// The child that was left behind ends once the disk answers.
+	if _, err := unix.Wait4(-1, nil, 0, nil); err != nil {
+		t.Error(err)
+	}
+	if err := unix.Unmount("/data/sub", 0); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDown ends a machine, as far as a process namespace has one: the kernel kills its process 1, by SIGHUP for a restart and by
 // SIGINT for switching off (reboot(2)).
 func TestDown(t *testing.T)         { testDown(t, Restart, syscall.SIGHUP) }

@@ -374,3 +374,28 @@ func TestDirtyJournal(t *testing.T) {
 	}
 	s.take(t)
 }
+
+// TestLeftBehind: a mount that another takes away meanwhile is not missed, and one that was left is found.
+func TestLeftBehind(t *testing.T) {
+	if !enter(t, func(*outside) {}) {
+		return
+	}
+	for _, dir := range []string{"/mnt", "/run"} {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := mountIDs(t)
+	if err := unix.Unmount("/mnt", 0); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftBehind(before, mountIDs(t)); len(left) > 0 {
+		t.Errorf("left behind %q, and a mount has gone", left)
+	}
+	if err := unix.Mount("proc", "/mnt", "proc", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftBehind(before, mountIDs(t)); len(left) != 1 || left[0] != "proc on /mnt" {
+		t.Errorf("left behind %q, want proc on /mnt", left)
+	}
+}

@@ -92,6 +92,8 @@ func TestParse(t *testing.T) {
 		{args: "--overlay vdb", err: "--overlay vdb: not the absolute path of a device, nor tmpfs"},
 		{args: "--hostname a,b", err: "--hostname a,b: not a host name of 1 to 64 letters, digits, dots and hyphens"},
 		{args: "--hostname " + strings.Repeat("a", 65), err: "--hostname " + strings.Repeat("a", 65) + ": not a host name of 1 to 64 letters, digits, dots and hyphens"},
+		{args: "--wait 3600", change: func(c *Config) { c.Wait = time.Hour }},
+		{args: "--wait 3601", err: "--wait 3601: not a number of seconds from 0 to 3600"},
 		{args: "--wait soon", err: "--wait soon: not a number of seconds from 0 to 3600"},
 		{args: "--wait -1", err: "--wait -1: not a number of seconds from 0 to 3600"},
 		{args: "--run-size 1m,exec", err: "--run-size 1m,exec: not a size such as 1048576, 64m or 10%"},
