@@ -59,7 +59,7 @@ func (m *machine) clearBench() error {
 		err = unix.Unmount(".", unix.MNT_DETACH)
 	}
 	unix.Close(m.bench)
-	m.bench, m.devtmpfs = -1, false
+	m.bench, m.nodes = -1, noNodes
 	if err != nil {
 		return fault("umount", "tmpfs", "", err, "")
 	}

@@ -15,7 +15,8 @@ func mountDev(m *machine) error {
 		}
 		return nil
 	}
-	// A kernel without devtmpfs: the nodes everybody needs, and our drives.
+	// A kernel without devtmpfs: the nodes everybody needs, and our drives. Sysfs knows the rest once it is mounted.
+	m.bareDev = true
 	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID, "mode=0755,size=1m"); err != nil {
 		return fault("mount", "tmpfs", "/dev", err, lacks(err, "devtmpfs and tmpfs"))
 	}
@@ -29,6 +30,16 @@ func mountDev(m *machine) error {
 		unix.Mknod(d.path, unix.S_IFBLK|0o660, int(d.number))
 	}
 	return nil
+}
+
+// mountQueues shows POSIX message queues as files. A kernel without them has nothing to show.
+func mountQueues(m *machine) error {
+	err := mount{"mqueue", "/dev/mqueue", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""}.run(m)
+	if e, ok := err.(*StepError); ok && e.Errno == unix.ENODEV {
+		unix.Rmdir("/dev/mqueue")
+		return nil
+	}
+	return err
 }
 
 // devNodes are those of Documentation/admin-guide/devices.txt that programs take for granted.

@@ -11,7 +11,8 @@ import (
 )
 
 // find waits for a block device to be there and to have a size, and returns the path to open it by. That need not
-// be the one given: an initramfs need not have mounted /dev, and then we look into a devtmpfs of our own.
+// be the one given: an initramfs need not have mounted /dev, and then we look into a devtmpfs of our own. A kernel
+// without devtmpfs gets a node of our own, with the number that sysfs has.
 //
 // It asks every millisecond at first and every ten later. Inotify would tell sooner, but of the node alone, not of the driver behind it
 // (ENXIO) or of a disk that has no size yet.
@@ -49,19 +50,51 @@ func (m *machine) look(path string) (at string, number uint64, err error) {
 		return path, number, nil
 	}
 	const dev = "/dev/"
-	if err != unix.ENOENT && err != unix.ENOTDIR || len(path) < len(dev) || path[:len(dev)] != dev {
+	// ENXIO: a node that the image or the initramfs brought along, with a number of another kernel's.
+	if err != unix.ENOENT && err != unix.ENOTDIR && err != unix.ENXIO || len(path) < len(dev) || path[:len(dev)] != dev {
 		return "", 0, err
 	}
-	if !m.devtmpfs {
-		unix.Mkdir("dev", 0o755)
-		if unix.Mount(m.kinds.dev, "dev", m.kinds.dev, unix.MS_NOSUID, "") != nil {
-			return "", 0, err
-		}
-		m.devtmpfs = true
+	if m.nodes == noNodes {
+		m.nodes = m.mountNodes()
 	}
 	at = path[1:]
+	switch m.nodes {
+	case noNodes:
+		return "", 0, err
+	case sysfsNodes:
+		if err := makeNode(at, path[len(dev):]); err != nil {
+			return "", 0, err
+		}
+	}
 	number, err = blockDevice(at)
 	return at, number, err
+}
+
+// nodes is where device nodes come from if the old root does not show them.
+type nodes int
+
+const (
+	noNodes     nodes = iota // nothing is mounted for them yet, or cannot be
+	kernelNodes              // dev is a devtmpfs
+	sysfsNodes               // dev is a tmpfs for nodes made by the numbers in sys, a sysfs
+)
+
+// mountNodes mounts in the working mount what device nodes can be had from.
+func (m *machine) mountNodes() nodes {
+	unix.Mkdir("dev", 0o755)
+	err := unix.Mount(m.kinds.dev, "dev", m.kinds.dev, unix.MS_NOSUID, "")
+	if err == nil {
+		return kernelNodes
+	}
+	if err != unix.ENODEV || unix.Mount("tmpfs", "dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0700,size="+benchSize) != nil {
+		return noNodes
+	}
+	unix.Mkdir("sys", 0o700)
+	if unix.Mount("sysfs", "sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "") != nil {
+		unix.Unmount("dev", 0)
+		return noNodes
+	}
+	return sysfsNodes
 }
 
 // blockDevice opens path and says its number, or why it is of no use: ENOTBLK, ENXIO (a node without a driver),

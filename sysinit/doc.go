@@ -32,7 +32,7 @@
 // After:
 //
 //	/                overlay, writable                   (initramfs: the empty rootfs is under it)
-//	/dev /dev/pts /dev/shm /proc /sys /sys/fs/cgroup /run
+//	/dev /dev/pts /dev/shm /dev/mqueue /proc /sys /sys/fs/cgroup /run
 //	(detached)       ext4, its root held by one descriptor
 //
 // # Two ways to change the root

@@ -8,18 +8,21 @@ import "golang.org/x/sys/unix"
 // never entered. What cannot be deleted stays: it costs its memory and nothing else. The working directory is
 // lost.
 func empty(fd int, dev uint64) {
-	buf := make([]byte, 4096)
-	var names []string
 	// All names first: deleting from a directory while reading it may skip some.
+	for _, name := range list(fd) {
+		remove(fd, name, dev)
+	}
+}
+
+// list returns the names in a directory, as far as they can be read.
+func list(fd int) (names []string) {
+	buf := make([]byte, 4096)
 	for {
 		n, err := unix.ReadDirent(fd, buf)
 		if err != nil || n <= 0 {
-			break
+			return names
 		}
 		_, _, names = unix.ParseDirent(buf[:n], -1, names)
-	}
-	for _, name := range names {
-		remove(fd, name, dev)
 	}
 }
 

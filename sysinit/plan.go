@@ -52,15 +52,22 @@ func Plan(cfg Config) []Step {
 		Step{"/dev/shm", wanted, []row{
 			mount{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=" + cfg.ShmSize},
 		}},
+		Step{"/dev/mqueue", wanted, []row{call{"mount mqueue on /dev/mqueue (nosuid,nodev,noexec), if there is one", mountQueues}}},
 		Step{"/dev links", wanted, []row{
 			link{"/dev/fd", "/proc/self/fd"}, link{"/dev/stdin", "/proc/self/fd/0"},
 			link{"/dev/stdout", "/proc/self/fd/1"}, link{"/dev/stderr", "/proc/self/fd/2"},
 		}},
+		Step{"/dev nodes", wanted, []row{
+			call{"make those that sysfs tells of, without devtmpfs", makeNodes},
+			carry{path: "/dev/shm"}, carry{path: "/dev", nodes: true},
+		}},
+		// Debian's /var/lock leads to /run/lock, where everybody may make files.
 		Step{"/run", wanted, []row{
 			mount{"tmpfs", "/run", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755,size=" + cfg.RunSize},
+			dir{"/run/lock", 0o1777}, carry{path: "/run", top: true},
 		}},
 		// On the overlay and not in memory: what is put there may be large, and has the disk to be so.
-		Step{"/tmp", wanted, []row{dir{"/tmp", 0o1777}}},
+		Step{"/tmp", wanted, []row{scratch{"/tmp", "/"}, scratch{"/var/tmp", "/var"}}},
 		// The directory is sysfs's own; that it is missing means a kernel without control groups. With nsdelegate the root of a control
 		// group namespace, a container's, cannot raise the limits that it was given.
 		Step{"control groups", wanted, []row{mount{"cgroup2", "/sys/fs/cgroup", hidden, "nsdelegate"}}},

@@ -63,6 +63,33 @@ func (r mount) run(*machine) error {
 	return nil
 }
 
+// scratch makes a directory for everybody's temporary files, where its parent is there. One of root's that others
+// may not write to is opened to them, as systemd-tmpfiles does on every boot: a mkdir in the making of the image
+// left it so.
+type scratch struct {
+	path, in string
+}
+
+func (s scratch) String() string { return "mkdir " + s.path + " 01777" }
+
+func (s scratch) run(*machine) error {
+	err := unix.Mkdir(s.path, 0o1777)
+	if err == nil || err == unix.ENOENT && !exists(s.in) {
+		return nil
+	}
+	if err != unix.EEXIST {
+		return fault("mkdir", s.path, "", err, "")
+	}
+	var st unix.Stat_t
+	if unix.Lstat(s.path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o7777 == 0o1777 {
+		return nil
+	}
+	if err := unix.Chmod(s.path, 0o1777); err != nil {
+		return fault("chmod", s.path, "", err, "")
+	}
+	return nil
+}
+
 // link makes a symbolic link if nothing is there.
 type link struct {
 	path, to string

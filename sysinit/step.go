@@ -57,8 +57,12 @@ type machine struct {
 
 	// bench is the descriptor of the working mount's root, overlay that of the new root; -1 while there is none.
 	bench, overlay int
-	// devtmpfs says that the working mount has a devtmpfs at dev.
-	devtmpfs bool
+	// nodes says what the working mount has at dev.
+	nodes nodes
+	// bareDev says that /dev is no devtmpfs: the nodes in it are made by hand.
+	bareDev bool
+	// name is the host name that was set.
+	name string
 	// image is the mark of the image, and redirect says that the overlay may have directories of it renamed.
 	image    [8]byte
 	redirect bool

@@ -1,0 +1,129 @@
+//go:build linux
+
+package sysinit
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// A kernel without devtmpfs makes no device nodes. It tells the numbers in sysfs, as it tells them to
+// udev and mdev, and the nodes are made of those.
+
+// makeNode makes the node of a block device at path, below the working mount, as /sys/class/block has it.
+func makeNode(path, name string) error {
+	// A name may have a slash, which sysfs writes as "!".
+	file := []byte("sys/class/block/" + name + "/dev")
+	for i := len("sys/class/block/"); i < len(file)-len("/dev"); i++ {
+		if file[i] == '/' {
+			file[i] = '!'
+		}
+	}
+	text, err := readSmall(string(file))
+	if err != nil {
+		return err
+	}
+	number, ok := parseNumber(text)
+	if !ok {
+		return unix.EINVAL
+	}
+	makeParents(path)
+	if err := unix.Mknod(path, unix.S_IFBLK|0o600, int(number)); err != nil && err != unix.EEXIST {
+		return err
+	}
+	return nil
+}
+
+// makeNodes makes the node of every device that there is, if /dev is no devtmpfs.
+func makeNodes(m *machine) error {
+	if !m.bareDev {
+		return nil
+	}
+	for _, kind := range []struct {
+		dir  string
+		mode uint32
+	}{{"/sys/dev/char/", unix.S_IFCHR}, {"/sys/dev/block/", unix.S_IFBLK}} {
+		fd, err := unix.Open(kind.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fault("open", kind.dir, "", err, "")
+		}
+		names := list(fd)
+		unix.Close(fd)
+		for _, name := range names {
+			number, ok := parseNumber([]byte(name))
+			text, err := readSmall(kind.dir + name + "/uevent")
+			if err != nil || !ok {
+				continue
+			}
+			path, mode := eventNode(text)
+			if path == "" {
+				continue
+			}
+			makeParents(path)
+			if err := unix.Mknod(path, kind.mode|mode, int(number)); err != nil && err != unix.EEXIST {
+				return fault("mknod", path, "", err, "")
+			}
+		}
+	}
+	return nil
+}
+
+// eventNode returns the path and the mode that the kernel wants a device's node to have, from the
+// device's uevent file. Devtmpfs gives 0600 to those for which it says nothing.
+func eventNode(text []byte) (path string, mode uint32) {
+	mode = 0o600
+	for len(text) > 0 {
+		line := text
+		for i, c := range text {
+			if c == '\n' {
+				line = text[:i]
+				break
+			}
+		}
+		text = text[min(len(line)+1, len(text)):]
+		switch key, value, _ := cut(string(line)); key {
+		case "DEVNAME":
+			path = "/dev/" + value
+		case "DEVMODE":
+			if n, err := strconv.ParseUint(value, 8, 12); err == nil {
+				mode = uint32(n)
+			}
+		}
+	}
+	return path, mode
+}
+
+// parseNumber takes "254:16", and a newline.
+func parseNumber(text []byte) (number uint64, ok bool) {
+	for len(text) > 0 && text[len(text)-1] == '\n' {
+		text = text[:len(text)-1]
+	}
+	for i, c := range text {
+		if c == ':' {
+			major, err := strconv.ParseUint(string(text[:i]), 10, 32)
+			minor, bad := strconv.ParseUint(string(text[i+1:]), 10, 32)
+			return unix.Mkdev(uint32(major), uint32(minor)), err == nil && bad == nil
+		}
+	}
+	return 0, false
+}
+
+// deviceNumber is a device's number as sysfs has it, "254:16".
+func deviceNumber(dev uint64) string {
+	return strconv.Itoa(int(unix.Major(dev))) + ":" + strconv.Itoa(int(unix.Minor(dev)))
+}
+
+// makeParents makes the directories that a path leads through.
+func makeParents(path string) {
+	for i := 1; i < len(path); i++ {
+		if path[i] == '/' {
+			unix.Mkdir(path[:i], 0o755)
+		}
+	}
+}
+
+func exists(path string) bool {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil
+}
