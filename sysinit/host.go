@@ -45,13 +45,6 @@ func raiseLoopback(*machine) error {
 	return nil
 }
 
-func setName(m *machine) error {
-	if err := unix.Sethostname([]byte(m.cfg.Hostname)); err != nil {
-		return fault("sethostname", m.cfg.Hostname, "", err, "")
-	}
-	return nil
-}
-
 // The limits on open descriptors, of this process and of its children. The kernel starts process 1 with 1024 and 4096.
 //
 // The soft one is what a program gets that does not ask. It must hold an agent with some hundred commands; programs that close

@@ -119,7 +119,7 @@ func (c *Config) Options() []Option {
 			}
 			return setDevice(&c.Overlay, v, "not the absolute path of a device, nor "+Tmpfs)
 		}},
-		{"--hostname", "NAME", "name of the machine", func(v string) error {
+		{"--hostname", "NAME", "name of the machine (default that of /etc/hostname, or localhost)", func(v string) error {
 			return setHostname(&c.Hostname, v)
 		}},
 		{"--wait", "SECONDS", "how long a device may take to appear (default 5)", func(v string) error {
@@ -146,19 +146,22 @@ func setDevice(to *string, v, reason string) error {
 	return nil
 }
 
-// setHostname takes what RFC 1123 takes and the kernel has room for (__NEW_UTS_LEN is 64).
+// setHostname takes what RFC 1123 takes and the kernel has room for.
 func setHostname(to *string, v string) error {
-	if v == "" || len(v) > 64 {
+	if v == "" || len(v) > longestName {
 		return valueError("not a host name of 1 to 64 letters, digits, dots and hyphens")
 	}
 	for i := range len(v) {
-		c := v[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.') {
+		if !isNameByte(v[i]) {
 			return valueError("not a host name of 1 to 64 letters, digits, dots and hyphens")
 		}
 	}
 	*to = v
 	return nil
+}
+
+func isNameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.'
 }
 
 // setSize lets nothing through that could add a mount option: the value ends up in tmpfs's "size=".

@@ -73,11 +73,14 @@ func Plan(cfg Config) []Step {
 		Step{"control groups", wanted, []row{mount{"cgroup2", "/sys/fs/cgroup", hidden, "nsdelegate"}}},
 		Step{"console", wanted, []row{call{"open /dev/console where 0, 1 or 2 lead nowhere", openConsole}}},
 		Step{"loopback", wanted, []row{call{"set lo up", raiseLoopback}}},
-	)
-	if cfg.Hostname != "" {
-		plan = append(plan, Step{"hostname", wanted, []row{call{"set it to " + cfg.Hostname, setName}}})
-	}
-	return append(plan,
+		Step{"hostname", wanted, []row{call{"set it to " + nameText(cfg), setName}}},
+		// See names.go.
+		Step{"/etc", wanted, []row{
+			dir{"/etc", 0o755},
+			call{"fill /etc/hosts", fillHosts}, call{"fill an empty /etc/hostname", fillHostname},
+			call{"fill an empty /etc/machine-id", fillMachineID}, link{"/etc/mtab", "../proc/self/mounts"},
+		}},
 		Step{"limits", wanted, []row{call{nofileText(), raiseLimits}}},
 	)
+	return plan
 }

@@ -1,0 +1,184 @@
+//go:build linux
+
+package sysinit
+
+import "golang.org/x/sys/unix"
+
+// What a container runtime puts into /etc of each container is missing from the images made for it:
+// docker export leaves /etc/hosts and /etc/hostname empty, debootstrap makes no /etc/hosts. A machine
+// has no runtime, so its init fills them. A file that says something is never changed.
+//
+// /etc/resolv.conf is left as it is. Without a network there is no server to name, and resolvers take a
+// missing or empty file for a server on this machine, which refuses at once. A server that is not there
+// would cost each lookup its timeout. A missing /etc/hostname or /etc/machine-id stays missing as well:
+// the image, or its user, did without.
+
+// longestName is the kernel's limit of a host name (__NEW_UTS_LEN).
+const longestName = 64
+
+// setName sets the host name: the configured one, the image's, the kernel's (hostname= on its command
+// line), or localhost. The kernel's own name for a machine without one, "(none)", is a syntax error to
+// many programs.
+func setName(m *machine) error {
+	m.name = m.cfg.Hostname
+	if m.name == "" {
+		text, _ := readSmall("/etc/hostname")
+		m.name = firstName(text)
+	}
+	var uts unix.Utsname
+	if m.name == "" && unix.Uname(&uts) == nil {
+		m.name = firstName([]byte(unix.ByteSliceToString(uts.Nodename[:])))
+	}
+	if m.name == "" {
+		m.name = "localhost"
+	}
+	if err := unix.Sethostname([]byte(m.name)); err != nil {
+		return fault("sethostname", m.name, "", err, "")
+	}
+	return nil
+}
+
+func nameText(cfg Config) string {
+	if cfg.Hostname != "" {
+		return cfg.Hostname
+	}
+	return "that of /etc/hostname, or localhost"
+}
+
+// firstName returns the first line of text that is neither blank nor a comment, or "" if there is none
+// or it is no host name. Underscores are no part of one, but are in use.
+func firstName(text []byte) string {
+	line := firstEntry(text)
+	for len(line) > 0 && isSpace(line[len(line)-1]) {
+		line = line[:len(line)-1]
+	}
+	if len(line) > longestName {
+		return ""
+	}
+	for _, c := range line {
+		if !isNameByte(c) && c != '_' {
+			return ""
+		}
+	}
+	return string(line)
+}
+
+// firstEntry returns the first line of text that is neither blank nor a comment, from its first word.
+func firstEntry(text []byte) []byte {
+	for len(text) > 0 {
+		line := text
+		for i, c := range text {
+			if c == '\n' {
+				line = text[:i]
+				break
+			}
+		}
+		text = text[min(len(line)+1, len(text)):]
+		for len(line) > 0 && isSpace(line[0]) {
+			line = line[1:]
+		}
+		if len(line) > 0 && line[0] != '#' {
+			return line
+		}
+	}
+	return nil
+}
+
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+// hostsText returns the entries of /etc/hosts for a machine of that name: those that Docker and Debian
+// write. A name with a domain gets its short form too, as hostname(1) wants it.
+func hostsText(name string) string {
+	text := "127.0.0.1\tlocalhost\n" +
+		"::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		"fe00::0\tip6-localnet\n" +
+		"ff00::0\tip6-mcastprefix\n" +
+		"ff02::1\tip6-allnodes\n" +
+		"ff02::2\tip6-allrouters\n"
+	if name == "localhost" {
+		return text
+	}
+	text += ownAddress + name
+	for i := range len(name) {
+		if name[i] == '.' && i > 0 && name[:i] != "localhost" {
+			text += " " + name[:i]
+			break
+		}
+	}
+	return text + "\n"
+}
+
+// ownAddress begins the entry of the machine's own name. It is not 127.0.0.1, as that is to be found as
+// localhost.
+const ownAddress = "127.0.1.1\t"
+
+// fillHosts writes /etc/hosts if it has no entry, behind the comments that it may have. A file that an
+// earlier boot filled and that was not touched since is written anew if the machine's name has changed.
+func fillHosts(m *machine) error {
+	const path = "/etc/hosts"
+	old, err := readSmall(path)
+	if err != nil && err != unix.ENOENT {
+		return fault("read", path, "", err, "")
+	}
+	text := hostsText(m.name)
+	switch {
+	case len(old) == maxSmall, string(old) == text:
+		return nil
+	case firstEntry(old) == nil:
+		if n := len(old); n > 0 && old[n-1] != '\n' {
+			old = append(old, '\n')
+		}
+		text = string(old) + text
+	case string(old) != hostsText(filledFor(old)):
+		return nil
+	}
+	return rewrite(path, text)
+}
+
+// filledFor returns the machine's name in a text of hostsText's making.
+func filledFor(text []byte) string {
+	for i := 0; i+len(ownAddress) < len(text); i++ {
+		if string(text[i:i+len(ownAddress)]) != ownAddress {
+			continue
+		}
+		name := text[i+len(ownAddress):]
+		for j, c := range name {
+			if isSpace(c) {
+				return string(name[:j])
+			}
+		}
+	}
+	return "localhost"
+}
+
+// fillHostname writes the machine's name into an /etc/hostname that is there and says nothing.
+func fillHostname(m *machine) error {
+	const path = "/etc/hostname"
+	old, err := readSmall(path)
+	if err != nil || firstEntry(old) != nil {
+		return nil
+	}
+	return rewrite(path, string(old)+m.name+"\n")
+}
+
+// fillMachineID makes an identifier if the image asks for one by an empty file, or by the word
+// "uninitialized" in it: machine-id(5).
+func fillMachineID(*machine) error {
+	const path = "/etc/machine-id"
+	old, err := readSmall(path)
+	if err != nil || len(old) > 0 && string(old) != "uninitialized\n" {
+		return nil
+	}
+	var id [16]byte
+	// An early boot may have no randomness yet, and it is no key.
+	if _, err := unix.Getrandom(id[:], unix.GRND_INSECURE); err != nil {
+		return fault("make", path, "", err, "")
+	}
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // a random UUID, as systemd makes it
+	const digits = "0123456789abcdef"
+	text := make([]byte, 0, 2*len(id)+1)
+	for _, b := range id {
+		text = append(text, digits[b>>4], digits[b&15])
+	}
+	return rewrite(path, string(append(text, '\n')))
+}
