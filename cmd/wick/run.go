@@ -183,6 +183,9 @@ func (u *runUI) Event(e machine.Event) {
 	case machine.Kept:
 		u.say("kept in " + e.Detail)
 		return
+	case machine.Noted:
+		u.say("--rootfs: " + e.Detail)
+		return
 	case machine.Killed:
 		u.say("the machine did not go down in order: " + e.Detail)
 		return

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -140,7 +141,15 @@ func TestTreeKey(t *testing.T) {
 	key := func() string {
 		t.Helper()
 		k := NewKey("test", 1)
-		if err := k.Tree(dir); err != nil {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			k.File(path, info)
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 		return k.Name("tree", "")

@@ -63,28 +63,11 @@ func (k *Key) Identity(path string) error {
 	return nil
 }
 
-// Tree adds the names and the identities of all that is under a directory, and where symbolic links lead.
-func (k *Key) Tree(dir string) error {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return err
-	}
-	if abs, err = filepath.EvalSymlinks(abs); err != nil {
-		return err
-	}
-	k.Add(abs)
-	return filepath.WalkDir(abs, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		k.Add(path)
-		k.stat(info)
-		return nil
-	})
+// File adds a file's name and its identity, info being what Lstat says of it. Where a symbolic link leads
+// changes its times.
+func (k *Key) File(path string, info fs.FileInfo) {
+	k.Add(path)
+	k.stat(info)
 }
 
 func (k *Key) stat(info fs.FileInfo) {

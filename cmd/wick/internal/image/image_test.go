@@ -125,7 +125,7 @@ func TestDirectory(t *testing.T) {
 func treeKey(t *testing.T, dir string) string {
 	t.Helper()
 	k := cache.NewKey("test", 1)
-	if err := k.Tree(dir); err != nil {
+	if _, err := lookAt(dir, k); err != nil {
 		t.Fatal(err)
 	}
 	return k.Name("tree", "")

@@ -14,7 +14,7 @@ import (
 )
 
 // recipe counts up when the same source must give another image.
-const recipe = 1
+const recipe = 2
 
 // A Root is a root image.
 type Root struct {
@@ -22,6 +22,8 @@ type Root struct {
 	Path string
 	// Init is where in it vm-init is.
 	Init string
+	// Notes are sentences, a line each, of what it does not have of its source.
+	Notes string
 }
 
 // A SourceError is a source that no image can be made from.
@@ -55,17 +57,21 @@ func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 		return Root{}, fmt.Errorf("read vm-init: %w", err)
 	}
 	fill := kind.fill
+	notes := ""
 	switch kind {
 	case isDefault:
 		fill, err = fillDefault(ctx, dir, arch, key)
 	case isDir:
-		err = key.Tree(source)
+		var t *tree
+		if t, err = lookAt(source, key); err == nil {
+			fill, notes = t.fill, t.notes
+		}
 	case isTar, isGzip:
 		err = key.Identity(source)
 	case isSquashfs:
 		at, err := findInit(ctx, source)
 		if err != nil || at != "" {
-			return Root{source, at}, err
+			return Root{Path: source, Init: at}, err
 		}
 		if err := key.Identity(source); err != nil {
 			return Root{}, err
@@ -73,7 +79,7 @@ func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 		path, err := dir.Get(ctx, key.Name("root", ".squashfs"), func(ctx context.Context, tmp string) error {
 			return appendInit(ctx, tmp, source, init)
 		})
-		return Root{path, "/" + appendedInit}, err
+		return Root{Path: path, Init: "/" + appendedInit}, err
 	}
 	if err != nil {
 		return Root{}, err
@@ -91,7 +97,7 @@ func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 			return s.finish(init)
 		})
 	})
-	return Root{path, "/sbin/vm-init"}, err
+	return Root{path, "/sbin/vm-init", notes}, err
 }
 
 // fillDefault adds to the key what the default system is made of, and returns what makes it.
@@ -122,7 +128,7 @@ type kind struct {
 
 var (
 	isDefault  = &kind{"default", nil}
-	isDir      = &kind{"dir", fromDir}
+	isDir      = &kind{"dir", nil} // whose tree has the filler
 	isTar      = &kind{"tar", func(s *stream, source string) error { return fromTar(s, source, false) }}
 	isGzip     = &kind{"gzip", func(s *stream, source string) error { return fromTar(s, source, true) }}
 	isSquashfs = &kind{"squashfs", nil}
@@ -158,7 +164,7 @@ func classify(source string) (*kind, error) {
 		return isSquashfs, nil
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		return isGzip, nil
-	case n == 512 && strings.HasPrefix(string(head[257:]), "ustar"):
+	case n >= 512 && strings.HasPrefix(string(head[257:]), "ustar"):
 		return isTar, nil
 	}
 	return nil, &SourceError{source, "neither a directory, nor a tar (plain or gzip), nor a squashfs"}

@@ -48,81 +48,87 @@ func fromTar(s *stream, source string, zipped bool) error {
 	}
 }
 
-// fromDir copies a directory tree. Sockets are left out: no program listens there in the guest.
-//
-// A tree that was made without root belongs to whoever made it; the owner of its top, if that is not root, becomes root.
-func fromDir(s *stream, source string) error {
-	top, err := filepath.EvalSymlinks(source)
-	if err != nil {
-		return err
-	}
-	var owner *syscall.Stat_t
+// fill copies the directory tree. Sockets are left out: no program listens there in the guest. What has
+// gone or was closed since the tree was looked at is left out as well, and a file that is cut meanwhile
+// is filled up with zeros.
+func (t *tree) fill(s *stream, _ string) error {
 	type inode struct{ dev, ino uint64 }
 	names := map[inode]string{} // of files with several names, the first that came
-	return filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if info.Mode().Type() == fs.ModeSocket {
+	return walk(t.top, func(path string, info fs.FileInfo, mounted bool) error {
+		if info == nil || info.Mode().Type() == fs.ModeSocket {
 			return nil
 		}
 		target := ""
+		var err error
 		if info.Mode().Type() == fs.ModeSymlink {
 			if target, err = os.Readlink(path); err != nil {
-				return err
+				return absent(err)
 			}
 		}
 		h, err := tar.FileInfoHeader(info, target)
 		if err != nil {
 			return err
 		}
-		if h.Name, err = filepath.Rel(top, path); err != nil {
+		if h.Name, err = filepath.Rel(t.top, path); err != nil {
 			return err
 		}
 		st := info.Sys().(*syscall.Stat_t)
-		if owner == nil {
-			owner = st
-		}
-		if st.Uid == owner.Uid {
+		if st.Uid == t.owner {
 			h.Uid = 0
 		}
-		if st.Gid == owner.Gid {
+		if st.Gid == t.group {
 			h.Gid = 0
 		}
-		if st.Nlink > 1 && !info.IsDir() {
-			id := inode{st.Dev, st.Ino}
-			if first, ok := names[id]; ok {
-				h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
-				return s.add(h, nil)
+		if mounted {
+			h.Size = 0
+			return s.add(h, strings.NewReader(""))
+		}
+		id := inode{st.Dev, st.Ino}
+		several := st.Nlink > 1 && !info.IsDir()
+		if first, ok := names[id]; ok && several {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+			return s.add(h, nil)
+		}
+		var content io.Reader
+		if info.Mode().IsRegular() {
+			f, err := os.Open(path)
+			if err != nil {
+				return absent(err)
 			}
-			if !ours[clean(h.Name)] {
-				names[id] = h.Name
-			}
+			defer f.Close()
+			content = io.LimitReader(io.MultiReader(f, zeros{}), info.Size())
 		}
 		if h.PAXRecords, err = xattrs(path); err != nil {
 			return err
 		}
-		if !info.Mode().IsRegular() {
-			return s.add(h, nil)
+		if several && !ours[clean(h.Name)] {
+			names[id] = h.Name
 		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		return s.add(h, f)
+		return s.add(h, content)
 	})
+}
+
+// absent is nil for an error that only says that a file is not there or is closed.
+func absent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
+}
+
+// zeros reads as zeros without end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
 
 // xattrs are a file's extended attributes (capabilities above all) as records of the archive. A file system without any has none.
 func xattrs(path string) (map[string]string, error) {
 	names := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(path, names)
-	if errors.Is(err, unix.ENOTSUP) {
+	if errors.Is(err, unix.ENOTSUP) || err != nil && absent(err) == nil {
 		return nil, nil
 	}
 	if err != nil {
@@ -136,6 +142,9 @@ func xattrs(path string) (map[string]string, error) {
 			continue
 		}
 		n, err := unix.Lgetxattr(path, name, value)
+		if errors.Is(err, unix.ENODATA) || errors.Is(err, fs.ErrPermission) {
+			continue // it has gone, or is not for us to read
+		}
 		if err != nil {
 			return nil, &os.PathError{Op: "getxattr " + name, Path: path, Err: err}
 		}

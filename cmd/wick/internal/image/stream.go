@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 // stream is the tar that mksquashfs reads. What the guest needs replaces what the source has in its place.
 type stream struct {
+	w     io.Writer // what tar writes to
 	tar   *tar.Writer
 	seen  map[string]bool
 	links map[string]string // symbolic links and where they lead
@@ -24,7 +26,7 @@ var ours = map[string]bool{"sbin/vm-init": true, "usr/sbin/vm-init": true, "dev/
 var mountPoints = []string{"dev", "proc", "sys", "run", "tmp"}
 
 func newStream(w io.Writer) *stream {
-	return &stream{tar.NewWriter(w), map[string]bool{}, map[string]string{}}
+	return &stream{w, tar.NewWriter(w), map[string]bool{}, map[string]string{}}
 }
 
 // clean is a name as the stream has it: no leading slash or dot, no trailing slash. The root is ".".
@@ -53,10 +55,16 @@ func (s *stream) add(h *tar.Header, content io.Reader) error {
 	case tar.TypeGNUSparse:
 		h.Typeflag = tar.TypeReg // the reader filled the holes
 	}
-	// Names of users mean nothing here, and a time before 1970 or below a second needs more than a squashfs has.
+	// Names of users mean nothing here, and a time before 1970, after 2106 or below a second needs more than a squashfs has.
 	h.Uname, h.Gname, h.Format = "", "", tar.FormatUnknown
 	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
-	h.ModTime = time.Unix(max(h.ModTime.Unix(), 0), 0)
+	h.ModTime = time.Unix(min(max(h.ModTime.Unix(), 0), math.MaxUint32), 0)
+	if h.Typeflag == tar.TypeSymlink && !plainTarget(h.Linkname) {
+		if err := s.longTarget(h.Linkname); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		h.Linkname = "long"
+	}
 	if err := s.tar.WriteHeader(h); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
@@ -66,6 +74,38 @@ func (s *stream) add(h *tar.Header, content io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// plainTarget reports whether a symbolic link's target fits a header as it is.
+func plainTarget(target string) bool {
+	for i := range len(target) {
+		if target[i] >= 0x80 {
+			return false
+		}
+	}
+	return len(target) <= 100
+}
+
+// longTarget writes the target of the link that comes next as GNU tar does, in an entry of its own. A pax
+// record is no way to say it: mksquashfs 4.5 takes "/", "./" and "../" off its beginning.
+func (s *stream) longTarget(target string) error {
+	if err := s.tar.Flush(); err != nil {
+		return err
+	}
+	text := target + "\x00"
+	block := make([]byte, 512+(len(text)+511)/512*512)
+	copy(block, "././@LongLink")
+	copy(block[100:], "0000000\x000000000\x000000000\x00")
+	copy(block[124:], fmt.Sprintf("%011o\x00%011o\x00        K", len(text), 0)) // size, time, checksum as blanks
+	copy(block[257:], "ustar  \x00")
+	sum := 0
+	for _, b := range block[:512] {
+		sum += int(b)
+	}
+	copy(block[148:], fmt.Sprintf("%06o\x00 ", sum))
+	copy(block[512:], text)
+	_, err := s.w.Write(block)
+	return err
 }
 
 // dir adds a directory, if it is not there in some form.

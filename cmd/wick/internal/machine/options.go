@@ -152,6 +152,7 @@ const (
 	PoweringOff              //
 	Killed                   // Detail is why it did not go down in order
 	Kept                     // Detail is the directory that is left
+	Noted                    // Detail is what the root image does not have of its source
 )
 
 // Event is one step of a run.

@@ -76,8 +76,7 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		Console: o.Console, Logger: o.Logger,
 		Spec: vmm.Spec{Arch: o.Arch, MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, Verbose: o.Console != nil},
 	}
-	// Of an option given twice vm-init takes the last, so the user's win.
-	config.Spec.InitArgs = append([]string{"--hostname=wick"}, o.InitArgs...)
+	config.Spec.InitArgs = o.InitArgs
 	host := vmm.Look(o.Arch)
 	if host.Firecracker == "" && host.QEMU == "" {
 		// Before anything is fetched in vain.
@@ -97,6 +96,9 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	root, err := image.Build(ctx, o.Cache, o.Arch, o.Rootfs, o.Init)
 	if err != nil {
 		return config, err
+	}
+	for note := range strings.Lines(root.Notes) {
+		ui.Event(Event{Stage: Noted, Detail: strings.TrimSuffix(note, "\n")})
 	}
 	config.Spec.Drives = []vmm.Drive{{Path: root.Path, ReadOnly: true}}
 	if k.Modules == "" {

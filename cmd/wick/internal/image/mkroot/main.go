@@ -40,6 +40,7 @@ func produce(ctx context.Context, init, source, out string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprint(os.Stderr, root.Notes)
 	if err := image.Save(root.Path, out); err != nil {
 		return err
 	}

@@ -1,0 +1,172 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"wick/cmd/wick/internal/cache"
+)
+
+// walk calls visit for all that is in a directory and may be looked at, the directory itself first. It
+// stays out of what is mounted there, on whatever file system: of a mount there is the entry alone, as
+// an empty directory or file. A directory that is closed to us is visited and not entered. Info is nil
+// for an entry that nothing can be said of.
+func walk(top string, visit func(path string, info fs.FileInfo, mounted bool) error) error {
+	return filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil && path == top:
+			return err
+		case errors.Is(err, fs.ErrPermission):
+			return fs.SkipDir // visited already
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		case err != nil:
+			return nil // it has gone
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			return visit(path, nil, false)
+		}
+		if err != nil {
+			return err
+		}
+		mounted := path != top && isMount(path)
+		if err := visit(path, info, mounted); err != nil {
+			return err
+		}
+		if mounted && d.IsDir() {
+			return fs.SkipDir
+		}
+		return nil
+	})
+}
+
+// isMount reports whether something is mounted at path. Device numbers do not tell: a bind mount has that
+// of its directory, a subvolume of btrfs one of its own. A kernel before 5.8 does not say.
+func isMount(path string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &st)
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
+// tree is what is to be known of a directory before it is packed.
+type tree struct {
+	top string
+	// owner and group become root's: those of the top of a tree that was made without root. They are 0 if
+	// something in the tree is root's, for then all owners are what they were meant to be.
+	owner, group uint32
+	// notes are sentences, a line each, of what an image cannot have of it.
+	notes string
+}
+
+// lookAt walks a directory once: for the cache's key, and for what is to be known.
+func lookAt(source string, key *cache.Key) (*tree, error) {
+	abs, err := filepath.Abs(source)
+	if err != nil {
+		return nil, err
+	}
+	t := &tree{}
+	if t.top, err = filepath.EvalSymlinks(abs); err != nil {
+		return nil, err
+	}
+	var mounts, sockets, closed, lists names
+	roots := false
+	err = walk(t.top, func(path string, info fs.FileInfo, mounted bool) error {
+		name := strings.TrimPrefix(path, t.top)
+		if info == nil {
+			closed.add(name)
+			key.Add(path)
+			return nil
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		if mounted {
+			key.Add(path, "mounted", fmt.Sprint(st.Mode, st.Uid, st.Gid)) // its times change by themselves
+			mounts.add(name)
+			return nil
+		}
+		key.File(path, info)
+		kind := info.Mode().Type()
+		switch {
+		case path == t.top:
+			t.owner, t.group = st.Uid, st.Gid
+		case kind == fs.ModeSocket:
+			sockets.add(name)
+			return nil
+		case kind&fs.ModeSymlink == 0 && hasList(path):
+			lists.add(name)
+		}
+		roots = roots || st.Uid == 0 && path != t.top
+		if (kind == 0 || kind == fs.ModeDir) && !readable(path, kind) {
+			closed.add(name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if roots {
+		t.owner, t.group = 0, 0
+	}
+	for _, n := range []struct {
+		names
+		text string
+	}{
+		{mounts, "what is mounted in the directory is left out: %s"},
+		{sockets, "sockets are left out, no program listens there: %s"},
+		{closed, "you may not read, and so the machine does not have, the content of: %s"},
+		{lists, "the image cannot hold access control lists, and drops those of: %s"},
+	} {
+		if n.count > 0 {
+			t.notes += fmt.Sprintf(n.text, n.names) + "\n"
+		}
+	}
+	return t, nil
+}
+
+// readable reports whether the content may be read: by the rights in effect, not by the mode.
+func readable(path string, kind fs.FileMode) bool {
+	mode := uint32(unix.R_OK)
+	if kind == fs.ModeDir {
+		mode |= unix.X_OK
+	}
+	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS) == nil
+}
+
+// hasList reports whether a file has a POSIX access control list.
+func hasList(path string) bool {
+	for _, name := range []string{"system.posix_acl_access", "system.posix_acl_default"} {
+		if n, err := unix.Lgetxattr(path, name, nil); err == nil && n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// names are some of many names.
+type names struct {
+	first []string
+	count int
+}
+
+func (n *names) add(name string) {
+	if n.count++; len(n.first) < 5 {
+		n.first = append(n.first, name)
+	}
+}
+
+func (n names) String() string {
+	text := strings.Join(n.first, ", ")
+	if more := n.count - len(n.first); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
