@@ -41,7 +41,10 @@ func Build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 	if err == nil {
 		return root, nil
 	}
-	if _, ok := errors.AsType[*SourceError](err); ok || source == "" {
+	if bad, ok := errors.AsType[*SourceError](err); ok {
+		return Root{}, &SourceError{source, bad.Reason}
+	}
+	if source == "" {
 		return Root{}, err
 	}
 	return Root{}, fmt.Errorf("make a root image of %s: %w", source, err)
@@ -153,7 +156,7 @@ func classify(source string) (*kind, error) {
 	case info.Mode().Type()&fs.ModeType != 0:
 		return nil, &SourceError{source, "neither a directory nor a file"}
 	}
-	head := make([]byte, 512)
+	head := make([]byte, 64<<10)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -166,6 +169,9 @@ func classify(source string) (*kind, error) {
 		return isGzip, nil
 	case n >= 512 && strings.HasPrefix(string(head[257:]), "ustar"):
 		return isTar, nil
+	}
+	if what := otherKind(head); what != "" {
+		return nil, &SourceError{source, what}
 	}
 	return nil, &SourceError{source, "neither a directory, nor a tar (plain or gzip), nor a squashfs"}
 }

@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -99,9 +100,13 @@ func squash(ctx context.Context, out string, env []string, fill func(io.Writer) 
 		cmd.Process.Kill()
 	}
 	w.Close()
-	switch err := cmd.Wait(); {
+	err = cmd.Wait()
+	_, refused := errors.AsType[*SourceError](filled)
+	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case refused:
+		return filled
 	case err != nil && said.Len() > 0:
 		return toolError(cmd, said.String(), err) // and filled, if at all, for a broken pipe
 	case filled != nil:

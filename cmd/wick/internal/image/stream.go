@@ -40,6 +40,17 @@ func clean(name string) string {
 // add writes one entry, content being nil for all but regular files.
 func (s *stream) add(h *tar.Header, content io.Reader) error {
 	name := clean(h.Name)
+	reason := foreign(name, h)
+	listed, content, err := isManifest(name, content)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if listed {
+		reason = savedImage
+	}
+	if reason != "" {
+		return &SourceError{Reason: reason}
+	}
 	if name == "." || ours[name] || s.seen[name] && h.Typeflag == tar.TypeDir {
 		return nil // mksquashfs makes the top directory itself, and complains of another
 	}

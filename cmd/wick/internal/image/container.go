@@ -1,0 +1,93 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"path"
+	"strings"
+)
+
+// What people have of a container is often not its root: an archive of docker save, an OCI layout, or a
+// single layer. Booted, each is a machine without a program in it. It is known by its first entries, so
+// that nothing is packed in vain.
+
+// exportIt is how a root file system is made of a container image.
+const exportIt = `docker export "$(docker create IMAGE)" > root.tar (podman has the same commands)`
+
+const (
+	savedImage  = "a container image as docker save writes it, not a root file system; load it, then " + exportIt
+	layoutImage = "a container image in the OCI layout, not a root file system; load it (podman pull oci:DIR or oci-archive:FILE), then " + exportIt
+	layerOf     = "one layer of a container image, not a root file system (it deletes a file of the layers below: "
+)
+
+// foreign returns why an entry cannot be one of a root file system, or "".
+func foreign(name string, h *tar.Header) string {
+	dir, base := path.Split(name)
+	first, rest, _ := strings.Cut(name, "/")
+	switch {
+	case strings.HasPrefix(base, ".wh."):
+		return layerOf + "/" + name + "); " + exportIt
+	case h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0: // overlayfs's way to say it
+		return layerOf + "/" + name + "); " + exportIt
+	case name == "oci-layout" && h.Typeflag == tar.TypeReg:
+		return layoutImage
+	case dir == "blobs/sha256/" && isHex(base), dir == "blobs/sha512/" && isHex(base):
+		return "a container image (docker save or the OCI layout), not a root file system; load it, then " + exportIt
+	case isHex(first) && (rest == "layer.tar" || rest == "VERSION" || rest == "json"):
+		return savedImage
+	case dir == "" && h.Typeflag == tar.TypeReg:
+		id, kind, _ := strings.Cut(strings.TrimPrefix(base, "sha256:"), ".")
+		if isHex(id) && (kind == "" || kind == "json" || kind == "tar" || kind == "tar.gz") {
+			return savedImage
+		}
+	}
+	return ""
+}
+
+// isHex reports whether a name is a hash.
+func isHex(name string) bool {
+	return len(name) >= 64 && strings.Trim(name, "0123456789abcdef") == ""
+}
+
+// manifestMost bounds how much of a manifest is looked at.
+const manifestMost = 1 << 20
+
+// isManifest reports whether a file at the top is the list of a saved image's layers, and returns its
+// content anew.
+func isManifest(name string, content io.Reader) (bool, io.Reader, error) {
+	if name != "manifest.json" || content == nil {
+		return false, content, nil
+	}
+	head, err := io.ReadAll(io.LimitReader(content, manifestMost))
+	found := bytes.Contains(head, []byte(`"Layers"`)) && bytes.Contains(head, []byte(`"Config"`))
+	return found, io.MultiReader(bytes.NewReader(head), content), err
+}
+
+// others are files that are given for a root and are none, by their first bytes.
+var others = []struct {
+	offset       int
+	magic, words string
+}{
+	{0, "\xfd7zXZ\x00", "compressed with xz; unpack it first: xz -d"},
+	{0, "\x28\xb5\x2f\xfd", "compressed with zstd; unpack it first: zstd -d"},
+	{0, "BZh", "compressed with bzip2; unpack it first: bzip2 -d"},
+	{0, "QFI\xfb", "a disk image (qcow2); copy the files of its root into a directory or a tar"},
+	{0, "KDMV", "a disk image (VMDK); copy the files of its root into a directory or a tar"},
+	{0, "PK\x03\x04", "a zip archive; unpack it into a directory"},
+	{0, "07070", "a cpio archive; unpack it into a directory: cpio -id"},
+	{0, "\x7fELF", "a program or a kernel; a kernel is given with --kernel"},
+	{510, "\x55\xaa", "a disk image; copy the files of its root into a directory or a tar"},
+	{1024 + 56, "\x53\xef", "an ext4; mount it, and give the directory"},
+	{32769, "CD001", "a CD image; mount it, and give the directory"},
+}
+
+// otherKind returns what a file is that is no root, or "".
+func otherKind(head []byte) string {
+	for _, o := range others {
+		if len(head) >= o.offset && bytes.HasPrefix(head[o.offset:], []byte(o.magic)) {
+			return o.words
+		}
+	}
+	return ""
+}
