@@ -60,7 +60,7 @@ func (c carry) run(*machine) error {
 type porter struct {
 	carry
 	top   int // the directory that is copied to
-	names map[uint64]string
+	names []named
 	buf   []byte
 	err   error // the first
 }
@@ -98,25 +98,38 @@ func (p *porter) dir(from, to int, path string, depth int) {
 			p.directory(from, to, name, at, depth)
 			continue
 		}
-		if st.Nlink > 1 {
-			if first, ok := p.names[st.Ino]; ok {
-				if err := unix.Linkat(p.top, first, to, name, 0); err != unix.EEXIST {
-					p.fail("link", at, err)
-				}
-				continue
+		if first := p.first(&st); first != "" {
+			if err := unix.Linkat(p.top, first, to, name, 0); err != unix.EEXIST {
+				p.fail("link", at, err)
 			}
+			continue
 		}
 		made, err := p.entry(from, to, name, &st)
 		if p.fail("copy", at, err) || !made {
 			continue
 		}
 		if st.Nlink > 1 {
-			if p.names == nil {
-				p.names = map[uint64]string{}
-			}
-			p.names[st.Ino] = at[len(p.path)+1:]
+			p.names = append(p.names, named{st.Ino, at[len(p.path)+1:]})
 		}
 	}
+}
+
+// named is a file that has several names, and the first of them.
+type named struct {
+	ino  uint64
+	path string
+}
+
+// first returns the name that a file was copied under already, or "".
+func (p *porter) first(st *unix.Stat_t) string {
+	if st.Nlink > 1 {
+		for _, n := range p.names {
+			if n.ino == st.Ino {
+				return n.path
+			}
+		}
+	}
+	return ""
 }
 
 // belongs reports whether an entry has its place in /dev. The instances of devpts and mqueue take none.

@@ -45,6 +45,24 @@ func raiseLoopback(*machine) error {
 	return nil
 }
 
+// allowPing lets every group open the sockets that ping(8) uses, as container runtimes and systemd do: images
+// count on it, and their ping has no rights of its own.
+func allowPing(*machine) error {
+	const path = "/proc/sys/net/ipv4/ping_group_range"
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil // a kernel without a network
+	}
+	if err == nil {
+		_, err = unix.Write(fd, []byte("0 2147483647"))
+		unix.Close(fd)
+	}
+	if err != nil {
+		return fault("write", path, "", err, "")
+	}
+	return nil
+}
+
 // The limits on open descriptors, of this process and of its children. The kernel starts process 1 with 1024 and 4096.
 //
 // The soft one is what a program gets that does not ask. It must hold an agent with some hundred commands; programs that close

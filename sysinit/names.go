@@ -169,16 +169,22 @@ func fillMachineID(*machine) error {
 	if err != nil || len(old) > 0 && string(old) != "uninitialized\n" {
 		return nil
 	}
-	var id [16]byte
-	// An early boot may have no randomness yet, and it is no key.
-	if _, err := unix.Getrandom(id[:], unix.GRND_INSECURE); err != nil {
-		return fault("make", path, "", err, "")
+	// The kernel makes a random UUID without waiting for randomness, which an early boot may lack: it is no key.
+	const source = "/proc/sys/kernel/random/uuid"
+	fd, err := unix.Open(source, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fault("open", source, "", err, "")
 	}
-	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // a random UUID, as systemd makes it
-	const digits = "0123456789abcdef"
-	text := make([]byte, 0, 2*len(id)+1)
-	for _, b := range id {
-		text = append(text, digits[b>>4], digits[b&15])
+	defer unix.Close(fd)
+	var uuid [36]byte
+	if _, err := unix.Read(fd, uuid[:]); err != nil {
+		return fault("read", source, "", err, "")
+	}
+	var text []byte
+	for _, c := range uuid {
+		if c != '-' {
+			text = append(text, c)
+		}
 	}
 	return rewrite(path, string(append(text, '\n')))
 }

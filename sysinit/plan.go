@@ -72,7 +72,7 @@ func Plan(cfg Config) []Step {
 		// group namespace, a container's, cannot raise the limits that it was given.
 		Step{"control groups", wanted, []row{mount{"cgroup2", "/sys/fs/cgroup", hidden, "nsdelegate"}}},
 		Step{"console", wanted, []row{call{"open /dev/console where 0, 1 or 2 lead nowhere", openConsole}}},
-		Step{"loopback", wanted, []row{call{"set lo up", raiseLoopback}}},
+		Step{"loopback", wanted, []row{call{"set lo up", raiseLoopback}, call{"let everybody ping", allowPing}}},
 		Step{"hostname", wanted, []row{call{"set it to " + nameText(cfg), setName}}},
 		// See names.go.
 		Step{"/etc", wanted, []row{

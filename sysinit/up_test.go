@@ -59,6 +59,9 @@ func TestUp(t *testing.T) {
 	if flags := read(t, "/sys/class/net/lo/flags"); flags != "0x9\n" { // IFF_UP, IFF_LOOPBACK
 		t.Errorf("lo has flags %q", flags)
 	}
+	if groups := read(t, "/proc/sys/net/ipv4/ping_group_range"); groups != "0\t2147483647\n" {
+		t.Errorf("groups that may ping: %q", groups)
+	}
 	if old := unix.Umask(0o022); old != 0o022 {
 		t.Errorf("umask %#o", old)
 	}
