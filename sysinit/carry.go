@@ -26,23 +26,49 @@ type carry struct {
 
 func (c carry) String() string { return "copy what the image has in " + c.path }
 
-func (c carry) run(*machine) error {
-	// A clone of the root mount alone shows what the mounts on it hide.
-	image, err := unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return fault("open", "/", "", err, "")
-	}
-	defer unix.Close(image)
-	from, err := unix.Openat2(image, c.path[1:], &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT,
-	})
+// hold opens a directory of the image before something is mounted on it, for the carry that comes later.
+type hold struct {
+	path string
+}
+
+func (h hold) String() string { return "open the image's " + h.path }
+
+func (h hold) run(m *machine) error {
+	fd, err := unix.Open(h.path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP {
 		return nil
 	}
 	if err != nil {
-		return fault("open", "the image's "+c.path, "", err, "")
+		return fault("open", h.path, "", err, "")
 	}
-	defer unix.Close(from)
+	m.held = append(m.held, held{h.path, fd})
+	return nil
+}
+
+// held is what a hold has opened.
+type held struct {
+	path string
+	fd   int
+}
+
+// release closes what was held.
+func (m *machine) release() {
+	for _, h := range m.held {
+		unix.Close(h.fd)
+	}
+	m.held = nil
+}
+
+func (c carry) run(m *machine) error {
+	from := -1
+	for _, h := range m.held {
+		if h.path == c.path {
+			from = h.fd
+		}
+	}
+	if from < 0 {
+		return nil
+	}
 	to, err := unix.Open(c.path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fault("open", c.path, "", err, "")

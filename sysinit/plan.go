@@ -39,6 +39,7 @@ func Plan(cfg Config) []Step {
 	plan = append(plan,
 		Step{"overlay", required, []row{call{"mount overlay (" + overlayText() + ")", mountOverlay}}},
 		Step{"root", required, []row{call{"drop the working mount, make the overlay /", switchRoot}}},
+		Step{"hidden places", wanted, []row{hold{"/dev"}, hold{"/dev/shm"}, hold{"/run"}}},
 
 		// Without /dev/null and /proc no command can be run in a way worth having.
 		Step{"/dev", required, []row{call{"mount devtmpfs on /dev (nosuid), or make the nodes", mountDev}}},

@@ -57,6 +57,8 @@ type machine struct {
 
 	// bench is the descriptor of the working mount's root, overlay that of the new root; -1 while there is none.
 	bench, overlay int
+	// held are the directories of the image that mounts hide.
+	held []held
 	// nodes says what the working mount has at dev.
 	nodes nodes
 	// bareDev says that /dev is no devtmpfs: the nodes in it are made by hand.
@@ -99,6 +101,7 @@ func up(cfg Config, k kinds, report Report) (*Root, error) {
 	// Modes in the table are the modes of the nodes.
 	unix.Umask(0)
 	defer unix.Umask(0o022)
+	defer m.release()
 	for _, s := range Plan(cfg) {
 		if err := m.do(s, report); err != nil && s.Required {
 			m.undo()

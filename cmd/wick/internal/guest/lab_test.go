@@ -20,8 +20,8 @@ type lab struct {
 	*machinetest.Lab
 	// In stay vm-init is in the initramfs itself, started once the modules are loaded; bare has vm-init and no module at all is loaded.
 	stay, bare string
-	// peer is the program of that name, and agent is vsock-agent.
-	peer, agent []byte
+	// peer is the program of that name, agent is vsock-agent, and init vm-init.
+	peer, agent, init []byte
 }
 
 const initPath = "/sbin/vm-init"
@@ -35,7 +35,7 @@ func makeLab(arch string) func() (*lab, error) {
 		if err != nil {
 			return nil, err
 		}
-		l = &lab{}
+		l = &lab{init: init}
 		if l.Lab, err = machinetest.New(ctx, arch, init, machine.Trial); err != nil {
 			return nil, err
 		}
