@@ -83,6 +83,15 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		_, err := host.Choose(o.VMM, nil)
 		return config, err
 	}
+	// First, as it is what the user gave, and may be no root at all.
+	ui.Event(Event{Stage: Building, Detail: "root image"})
+	root, err := image.Build(ctx, o.Cache, o.Arch, o.Rootfs, o.Init)
+	if err != nil {
+		return config, err
+	}
+	for note := range strings.Lines(root.Notes) {
+		ui.Event(Event{Stage: Noted, Detail: strings.TrimSuffix(note, "\n")})
+	}
 	ui.Event(Event{Stage: Building, Detail: "kernel"})
 	k, err := o.kernel(ctx)
 	if err != nil {
@@ -91,14 +100,6 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	config.Spec.Kernel = k.Image
 	if config.Choice, err = host.Choose(o.VMM, Trial(ctx, o.Cache, k.Image)); err != nil {
 		return config, err
-	}
-	ui.Event(Event{Stage: Building, Detail: "root image"})
-	root, err := image.Build(ctx, o.Cache, o.Arch, o.Rootfs, o.Init)
-	if err != nil {
-		return config, err
-	}
-	for note := range strings.Lines(root.Notes) {
-		ui.Event(Event{Stage: Noted, Detail: strings.TrimSuffix(note, "\n")})
 	}
 	config.Spec.Drives = []vmm.Drive{{Path: root.Path, ReadOnly: true}}
 	if k.Modules == "" {
