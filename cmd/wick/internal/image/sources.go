@@ -96,7 +96,7 @@ func (t *tree) fill(s *stream, _ string) error {
 				return absent(err)
 			}
 			defer f.Close()
-			content = io.LimitReader(io.MultiReader(f, zeros{}), info.Size())
+			content = newHoles(f, info.Size())
 		}
 		if h.PAXRecords, err = xattrs(path); err != nil {
 			return err
@@ -114,14 +114,6 @@ func absent(err error) error {
 		return nil
 	}
 	return err
-}
-
-// zeros reads as zeros without end.
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) {
-	clear(b)
-	return len(b), nil
 }
 
 // xattrs are a file's extended attributes (capabilities above all) as records of the archive. A file system without any has none.
