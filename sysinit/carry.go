@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// carry copies what the image has at a place into the file system that is mounted over it. An image made
-// for containers counts on its /run: the directories of daemons (/run/mysqld, /run/sshd, /run/php) are in
-// there with the owners that the daemons need.
+// carry copies what the image has at a place into the file system that is mounted over it. An image
+// made for containers counts on its /run: the directories of daemons (/run/mysqld, /run/sshd,
+// /run/php) are in there with the owners that the daemons need.
 //
-// Entries keep type, owner, mode, content, times, extended attributes and hard links. What is there
-// already stays. The file system's own size bounds the copy; a file that does not fit is left out, the
-// rest goes on, and the first failure is the row's error.
+// Entries keep type, owner, mode, content, times, extended attributes and hard links. An entry that
+// is there already stays. The file system's own size bounds the copy; a file that does not fit is
+// left out, the rest goes on, and the first failure is the row's error.
 type carry struct {
 	path string
-	// nodes copies what may be in /dev by right: nodes with a driver, links, FIFOs and directories. A file
-	// there is the leftover of a program that missed a node.
+	// nodes copies what may be in /dev by right: nodes with a driver, links, FIFOs and directories.
+	// A file there is the leftover of a program that missed a node.
 	nodes bool
 	// top gives the mounted directory the owner and mode that the image's has.
 	top bool
@@ -26,7 +26,8 @@ type carry struct {
 
 func (c carry) String() string { return "copy what the image has in " + c.path }
 
-// hold opens a directory of the image before something is mounted on it, for the carry that comes later.
+// hold opens a directory of the image before something is mounted on it, for the carry that comes
+// later.
 type hold struct {
 	path string
 }
@@ -158,7 +159,8 @@ func (p *porter) first(st *unix.Stat_t) string {
 	return ""
 }
 
-// belongs reports whether an entry has its place in /dev. The instances of devpts and mqueue take none.
+// belongs reports whether an entry has its place in /dev. The instances of devpts and mqueue take
+// none.
 func (p *porter) belongs(st *unix.Stat_t, path string) bool {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -284,8 +286,8 @@ func zeros(b []byte) bool {
 	return true
 }
 
-// attributes gives out what in has: owner, then mode and extended attributes, which a change of owner
-// would take away, then times.
+// attributes gives out what in has: owner, then mode and extended attributes, which a change of
+// owner would take away, then times.
 func (p *porter) attributes(in, out int, path string) {
 	var st unix.Stat_t
 	if p.fail("stat", path, unix.Fstat(in, &st)) {

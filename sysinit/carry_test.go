@@ -147,7 +147,8 @@ func TestCarried(t *testing.T) {
 	}
 }
 
-// TestCarriedTooLarge: the image's /run is larger than the machine's may be. What fits is there, each file whole.
+// TestCarriedTooLarge: the image's /run is larger than the machine's may be. Every file that fits
+// is there and whole.
 func TestCarriedTooLarge(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(func() ([]byte, error) {
@@ -185,7 +186,8 @@ func TestCarriedTooLarge(t *testing.T) {
 	}
 }
 
-// TestCarriedThroughLink: the image's /run leads elsewhere, as it did in the first systems that had one.
+// TestCarriedThroughLink: the image's /run leads elsewhere, as it did in the first systems that had
+// one.
 func TestCarriedThroughLink(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(func() ([]byte, error) {
@@ -206,7 +208,8 @@ func TestCarriedThroughLink(t *testing.T) {
 	}
 }
 
-// TestTemporary: directories for temporary files that a plain mkdir made are opened to everybody; others are left.
+// TestTemporary: directories for temporary files that a plain mkdir made are opened to everybody;
+// others are left.
 func TestTemporary(t *testing.T) {
 	for name, c := range map[string]struct {
 		tmp    uint32

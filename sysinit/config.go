@@ -13,7 +13,8 @@ type Config struct {
 	Base string
 	// Overlay is the block device (an ext4) that takes what the guest writes, or Tmpfs. It is never formatted.
 	Overlay string
-	// Hostname is the machine's name. If it is empty, that of the image (/etc/hostname) is taken, or else localhost.
+	// Hostname is the machine's name. If it is empty, that of the image (/etc/hostname) is taken,
+	// or else localhost.
 	Hostname string
 	// Wait is how long each of the two devices may take to appear. Zero looks once.
 	Wait time.Duration

@@ -15,7 +15,8 @@ func mountDev(m *machine) error {
 		}
 		return nil
 	}
-	// A kernel without devtmpfs: the nodes everybody needs, and our drives. Sysfs knows the rest once it is mounted.
+	// A kernel without devtmpfs: the nodes everybody needs, and our drives. Sysfs knows the rest
+	// once it is mounted.
 	m.bareDev = true
 	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID, "mode=0755,size=1m"); err != nil {
 		return fault("mount", "tmpfs", "/dev", err, lacks(err, "devtmpfs and tmpfs"))

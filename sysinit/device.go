@@ -50,8 +50,10 @@ func (m *machine) look(path string) (at string, number uint64, err error) {
 		return path, number, nil
 	}
 	const dev = "/dev/"
-	// ENXIO: a node that the image or the initramfs brought along, with a number of another kernel's.
-	if err != unix.ENOENT && err != unix.ENOTDIR && err != unix.ENXIO || len(path) < len(dev) || path[:len(dev)] != dev {
+	// ENXIO: a node that the image or the initramfs brought along, with a number of another
+	// kernel's.
+	missing := err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ENXIO
+	if !missing || len(path) < len(dev) || path[:len(dev)] != dev {
 		return "", 0, err
 	}
 	if m.nodes == noNodes {
@@ -86,7 +88,11 @@ func (m *machine) mountNodes() nodes {
 	if err == nil {
 		return kernelNodes
 	}
-	if err != unix.ENODEV || unix.Mount("tmpfs", "dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0700,size="+benchSize) != nil {
+	if err != unix.ENODEV {
+		return noNodes
+	}
+	const flags = unix.MS_NOSUID | unix.MS_NOEXEC
+	if unix.Mount("tmpfs", "dev", "tmpfs", flags, "mode=0700,size="+benchSize) != nil {
 		return noNodes
 	}
 	unix.Mkdir("sys", 0o700)

@@ -234,8 +234,8 @@ func TestSettleOnDeadDisk(t *testing.T) {
 	}
 }
 
-// TestSettleBesideDeadDisk: another disk swallows every request, and files are open on ours. Half of the time is left for
-// the freeze, so that ours is clean.
+// TestSettleBesideDeadDisk: another disk swallows every request, and files are open on ours. Half
+// of the time is left for the freeze, so that ours is clean.
 func TestSettleBesideDeadDisk(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(rich)

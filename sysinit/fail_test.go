@@ -375,7 +375,8 @@ func TestDirtyJournal(t *testing.T) {
 	s.take(t)
 }
 
-// TestLeftBehind: a mount that another takes away meanwhile is not missed, and one that was left is found.
+// TestLeftBehind: a mount that another takes away meanwhile is not missed, and one that was left is
+// found.
 func TestLeftBehind(t *testing.T) {
 	if !enter(t, func(*outside) {}) {
 		return

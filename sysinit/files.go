@@ -41,8 +41,8 @@ func readSmall(path string) ([]byte, error) {
 }
 
 // rewrite gives a file a new content in place, and makes it if need be. It is cut to nothing if the
-// content does not fit, so that the next boot finds it as this one did. An empty file's mode is of no
-// meaning: docker export leaves 0755 at what was a mount point.
+// content does not fit, so that the next boot finds it as this one did. An empty file's mode is of
+// no meaning: docker export leaves 0755 at what was a mount point.
 func rewrite(path, text string) error {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
 	if err != nil {

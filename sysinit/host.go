@@ -45,8 +45,8 @@ func raiseLoopback(*machine) error {
 	return nil
 }
 
-// allowPing lets every group open the sockets that ping(8) uses, as container runtimes and systemd do: images
-// count on it, and their ping has no rights of its own.
+// allowPing lets every group open the sockets that ping(8) uses, as container runtimes and systemd
+// do: images count on it, and their ping has no rights of its own.
 func allowPing(*machine) error {
 	const path = "/proc/sys/net/ipv4/ping_group_range"
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)

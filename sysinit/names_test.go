@@ -187,7 +187,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
-	// What is no file is left alone, and no reader is waited for.
+	// A FIFO is left alone, and its writer is not waited for.
 	for _, err := range []error{os.Remove("/etc/hosts"), unix.Mkfifo("/etc/hosts", 0o600)} {
 		if err != nil {
 			t.Fatal(err)

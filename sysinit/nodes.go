@@ -8,10 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kernel without devtmpfs makes no device nodes. It tells the numbers in sysfs, as it tells them to
-// udev and mdev, and the nodes are made of those.
+// A kernel without devtmpfs makes no device nodes. It tells the numbers in sysfs, as it tells them
+// to udev and mdev, and the nodes are made of those.
 
-// makeNode makes the node of a block device at path, below the working mount, as /sys/class/block has it.
+// makeNode makes the node of a block device at path, below the working mount, as /sys/class/block
+// has it.
 func makeNode(path, name string) error {
 	// A name may have a slash, which sysfs writes as "!".
 	file := []byte("sys/class/block/" + name + "/dev")

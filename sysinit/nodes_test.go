@@ -28,7 +28,8 @@ func upWithoutDevtmpfs(t *testing.T) {
 	letGo(t, root)
 }
 
-// TestNoDevtmpfs is a kernel without it. The old root's /dev has the disks, as an initramfs made by hand has.
+// TestNoDevtmpfs is a kernel without it. The old root's /dev has the disks, as an initramfs made by
+// hand has.
 func TestNoDevtmpfs(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -37,7 +38,8 @@ func TestNoDevtmpfs(t *testing.T) {
 	checkNodes(t)
 }
 
-// TestNoDevtmpfsNoNodes is one whose old root has no node at all: the disks are found by the numbers of sysfs.
+// TestNoDevtmpfsNoNodes is one whose old root has no node at all: the disks are found by the
+// numbers of sysfs.
 func TestNoDevtmpfsNoNodes(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -49,7 +51,8 @@ func TestNoDevtmpfsNoNodes(t *testing.T) {
 	checkNodes(t)
 }
 
-// TestNoDevtmpfsStaleNodes is one whose old root has nodes of another kernel, with numbers that nothing is behind.
+// TestNoDevtmpfsStaleNodes is one whose old root has nodes of another kernel, with numbers that
+// nothing is behind.
 func TestNoDevtmpfsStaleNodes(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -66,7 +69,8 @@ func TestNoDevtmpfsStaleNodes(t *testing.T) {
 	checkNodes(t)
 }
 
-// checkNodes looks for the nodes that every program wants, and for those of all devices that sysfs tells of.
+// checkNodes looks for the nodes that every program wants, and for those of all devices that sysfs
+// tells of.
 func checkNodes(t *testing.T) {
 	t.Helper()
 	for _, n := range devNodes {

@@ -53,7 +53,9 @@ func Plan(cfg Config) []Step {
 		Step{"/dev/shm", wanted, []row{
 			mount{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=" + cfg.ShmSize},
 		}},
-		Step{"/dev/mqueue", wanted, []row{call{"mount mqueue on /dev/mqueue (nosuid,nodev,noexec), if there is one", mountQueues}}},
+		Step{"/dev/mqueue", wanted, []row{
+			call{"mount mqueue on /dev/mqueue (nosuid,nodev,noexec), if there is one", mountQueues},
+		}},
 		Step{"/dev links", wanted, []row{
 			link{"/dev/fd", "/proc/self/fd"}, link{"/dev/stdin", "/proc/self/fd/0"},
 			link{"/dev/stdout", "/proc/self/fd/1"}, link{"/dev/stderr", "/proc/self/fd/2"},

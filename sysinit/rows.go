@@ -63,9 +63,9 @@ func (r mount) run(*machine) error {
 	return nil
 }
 
-// scratch makes a directory for everybody's temporary files, where its parent is there. One of root's that others
-// may not write to is opened to them, as systemd-tmpfiles does on every boot: a mkdir in the making of the image
-// left it so.
+// scratch makes a directory for everybody's temporary files, where its parent is there. One of
+// root's that others may not write to is opened to them, as systemd-tmpfiles does on every boot: a
+// mkdir in the making of the image left it so.
 type scratch struct {
 	path, in string
 }
@@ -81,7 +81,10 @@ func (s scratch) run(*machine) error {
 		return fault("mkdir", s.path, "", err, "")
 	}
 	var st unix.Stat_t
-	if unix.Lstat(s.path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o7777 == 0o1777 {
+	if unix.Lstat(s.path, &st) != nil || st.Uid != 0 || st.Mode == unix.S_IFDIR|0o1777 {
+		return nil
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
 	if err := unix.Chmod(s.path, 0o1777); err != nil {

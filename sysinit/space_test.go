@@ -367,8 +367,8 @@ func mountIDs(t *testing.T) map[string]string {
 	return found
 }
 
-// leftBehind returns the mounts that came between two looks. Those that went are not the test's: an rmdir anywhere
-// on the machine takes the mounts off the directory in all namespaces.
+// leftBehind returns the mounts that came between two looks. Those that went are not the test's: an
+// rmdir anywhere on the machine takes the mounts off the directory in all namespaces.
 func leftBehind(before, after map[string]string) (left []string) {
 	for id, what := range after {
 		if before[id] != what { // a number is used again once its mount has gone

@@ -359,8 +359,8 @@ func TestOtherImage(t *testing.T) {
 	}
 }
 
-// TestUsedWithoutMark has a disk with files on it and no mark, as one of before there were marks, or one that was filled by hand. It
-// may have been used with any image.
+// TestUsedWithoutMark has a disk with files on it and no mark, as one of before there were marks,
+// or one that was filled by hand. It may have been used with any image.
 func TestUsedWithoutMark(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.disk(16)

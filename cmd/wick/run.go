@@ -39,10 +39,10 @@ the microVM off.
 
 The root image is made from --rootfs (a directory, a tar, or a squashfs) with vm-init
 put in as /sbin/vm-init; without it there is a small system made of busybox. An archive of
-docker save or an OCI layout is no root: give what docker export writes. What is mounted
-inside a directory is left out. Nothing is written to the image: what the guest writes
+docker save or an OCI layout is no root: give what docker export writes. File systems
+mounted inside a directory are left out. Nothing is written to the image: what the guest writes
 goes to an overlay disk of its own. The kernel is Debian's cloud kernel unless --kernel
-names one with everything built in. What was made is kept in the cache for the next run.
+names one with everything built in. Images are kept in the cache for the next run.
 
 It runs on Firecracker where that is installed and KVM works, else on QEMU, with KVM if
 it works and emulated if not. A machine of another architecture (--arch) is always

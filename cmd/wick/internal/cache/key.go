@@ -63,8 +63,8 @@ func (k *Key) Identity(path string) error {
 	return nil
 }
 
-// File adds a file's name and its identity, info being what Lstat says of it. Where a symbolic link leads
-// changes its times.
+// File adds a file's name and its identity, info being what Lstat says of it. Where a symbolic link
+// leads changes its times.
 func (k *Key) File(path string, info fs.FileInfo) {
 	k.Add(path)
 	k.stat(info)

@@ -10,7 +10,8 @@ import (
 	"wick/cmd/wick/internal/machinetest"
 )
 
-// exported is a root as docker export writes it: files of a container runtime's are empty, and daemons count on what is in /run.
+// exported is a root as docker export writes it: files of a container runtime's are empty, and
+// daemons count on what is in /run.
 func exported(t *testing.T, l *lab) string {
 	t.Helper()
 	busybox, err := image.Busybox(deadline(t, stepLimit), l.Store, l.Kernel.Arch)
@@ -52,8 +53,8 @@ func exported(t *testing.T, l *lab) string {
 	return file(t, b.Bytes())
 }
 
-// TestExportedRoot boots what docker export writes, without a name for the machine: names are found, and a daemon's user can do what the
-// daemon does at its start.
+// TestExportedRoot boots what docker export writes, without a name for the machine: names are
+// found, and a daemon's user can do what the daemon does at its start.
 func TestExportedRoot(t *testing.T) {
 	t.Parallel()
 	l := needLab(t)

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// What people have of a container is often not its root: an archive of docker save, an OCI layout, or a
-// single layer. Booted, each is a machine without a program in it. It is known by its first entries, so
-// that nothing is packed in vain.
+// Containers are often kept in a form that is no root: an archive of docker save, an OCI layout, or
+// a single layer. A machine booted from one has no program in it. The first entries tell such a
+// form, so nothing is packed in vain.
 
 // exportIt is how a root file system is made of a container image.
 const exportIt = `docker export "$(docker create IMAGE)" > root.tar (podman has the same commands)`
@@ -53,8 +53,8 @@ func isHex(name string) bool {
 // manifestMost bounds how much of a manifest is looked at.
 const manifestMost = 1 << 20
 
-// isManifest reports whether a file at the top is the list of a saved image's layers, and returns its
-// content anew.
+// isManifest reports whether a file at the top is the list of a saved image's layers. It returns a
+// reader of the whole content, because it has read the beginning.
 func isManifest(name string, content io.Reader) (bool, io.Reader, error) {
 	if name != "manifest.json" || content == nil {
 		return false, content, nil
@@ -64,7 +64,7 @@ func isManifest(name string, content io.Reader) (bool, io.Reader, error) {
 	return found, io.MultiReader(bytes.NewReader(head), content), err
 }
 
-// others are files that are given for a root and are none, by their first bytes.
+// others lists kinds of files that are given for a root and are none, by their first bytes.
 var others = []struct {
 	offset       int
 	magic, words string

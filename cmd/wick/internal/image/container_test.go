@@ -18,7 +18,8 @@ import (
 
 var someHash = strings.Repeat("0123456789abcdef", 4)
 
-// containers are the forms in which a container is kept that is no root: names and contents of their files, in order.
+// containers are the forms in which a container is kept that is no root: names and contents of
+// their files, in order.
 var containers = map[string]struct {
 	files [][2]string
 	want  string
@@ -38,7 +39,8 @@ var containers = map[string]struct {
 	"opaque directory": {[][2]string{{"bin/sh", "sh"}, {"var/lib/.wh..wh..opq", ""}}, "one layer of a container image"},
 }
 
-// TestContainersRefused: each is refused as a directory, a tar and a compressed one, with what it is and what to do.
+// TestContainersRefused: each is refused as a directory, a tar and a compressed one, with what it
+// is and what to do.
 func TestContainersRefused(t *testing.T) {
 	needs(t, "mksquashfs")
 	for name, c := range containers {

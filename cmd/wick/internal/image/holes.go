@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holes reads a file and leaves its holes to be made up: the kernel would fill its cache with their zeros.
-// A file system that does not tell of holes has none.
+// holes reads a file and makes up the zeros of its holes itself. The kernel would fill its cache
+// with them. A file system without SEEK_HOLE has no holes.
 type holes struct {
 	f *os.File
 	// at is where the next byte is read, and from at the earliest data is up to end.

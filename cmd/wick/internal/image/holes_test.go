@@ -9,7 +9,8 @@ import (
 	"testing/iotest"
 )
 
-// TestHoles: a file reads as it is, wherever its holes are, and one that is cut or grows meanwhile keeps its size.
+// TestHoles: a file reads as it is, wherever its holes are, and one that is cut or grows meanwhile
+// keeps its size.
 func TestHoles(t *testing.T) {
 	const block = 64 << 10
 	for name, at := range map[string][]int64{
@@ -32,7 +33,7 @@ func TestHoles(t *testing.T) {
 		if err := iotest.TestReader(newHoles(f, int64(len(want))), want); err != nil {
 			t.Errorf("holes %s: %v", name, err)
 		}
-		// Of what is beyond the size that was told nothing is read, and what is missing is zeros.
+		// Nothing beyond the given size is read, and zeros make up for a cut.
 		for _, size := range []int64{3*block + 1, 12 * block} {
 			got, err := io.ReadAll(newHoles(f, size))
 			if err != nil || int64(len(got)) != size || !bytes.Equal(got[:min(size, int64(len(want)))], want[:min(size, int64(len(want)))]) {

@@ -48,9 +48,9 @@ func fromTar(s *stream, source string, zipped bool) error {
 	}
 }
 
-// fill copies the directory tree. Sockets are left out: no program listens there in the guest. What has
-// gone or was closed since the tree was looked at is left out as well, and a file that is cut meanwhile
-// is filled up with zeros.
+// fill copies the directory tree. Sockets are left out, because no program listens there in the
+// guest. So is an entry that has gone or was closed since lookAt. A file that is cut meanwhile is
+// filled up with zeros.
 func (t *tree) fill(s *stream, _ string) error {
 	type inode struct{ dev, ino uint64 }
 	names := map[inode]string{} // of files with several names, the first that came

@@ -66,7 +66,8 @@ func (s *stream) add(h *tar.Header, content io.Reader) error {
 	case tar.TypeGNUSparse:
 		h.Typeflag = tar.TypeReg // the reader filled the holes
 	}
-	// Names of users mean nothing here, and a time before 1970, after 2106 or below a second needs more than a squashfs has.
+	// Names of users mean nothing here, and a time before 1970, after 2106 or below a second needs
+	// more than a squashfs has.
 	h.Uname, h.Gname, h.Format = "", "", tar.FormatUnknown
 	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
 	h.ModTime = time.Unix(min(max(h.ModTime.Unix(), 0), math.MaxUint32), 0)
@@ -97,8 +98,8 @@ func plainTarget(target string) bool {
 	return len(target) <= 100
 }
 
-// longTarget writes the target of the link that comes next as GNU tar does, in an entry of its own. A pax
-// record is no way to say it: mksquashfs 4.5 takes "/", "./" and "../" off its beginning.
+// longTarget writes the target of the link that comes next as GNU tar does, in an entry of its own.
+// A pax record is no way to say it: mksquashfs 4.5 takes "/", "./" and "../" off its beginning.
 func (s *stream) longTarget(target string) error {
 	if err := s.tar.Flush(); err != nil {
 		return err

@@ -13,10 +13,10 @@ import (
 	"wick/cmd/wick/internal/cache"
 )
 
-// walk calls visit for all that is in a directory and may be looked at, the directory itself first. It
-// stays out of what is mounted there, on whatever file system: of a mount there is the entry alone, as
-// an empty directory or file. A directory that is closed to us is visited and not entered. Info is nil
-// for an entry that nothing can be said of.
+// walk calls visit for all that is in a directory and may be looked at, the directory itself first.
+// It stays out of what is mounted there, on whatever file system: of a mount there is the entry
+// alone, as an empty directory or file. A directory that is closed to us is visited and not
+// entered. Info is nil for an entry that nothing can be said of.
 func walk(top string, visit func(path string, info fs.FileInfo, mounted bool) error) error {
 	return filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -50,8 +50,8 @@ func walk(top string, visit func(path string, info fs.FileInfo, mounted bool) er
 	})
 }
 
-// isMount reports whether something is mounted at path. Device numbers do not tell: a bind mount has that
-// of its directory, a subvolume of btrfs one of its own. A kernel before 5.8 does not say.
+// isMount reports whether something is mounted at path. Device numbers do not tell: a bind mount
+// has that of its directory, a subvolume of btrfs one of its own. A kernel before 5.8 does not say.
 func isMount(path string) bool {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &st)
@@ -61,8 +61,8 @@ func isMount(path string) bool {
 // tree is what is to be known of a directory before it is packed.
 type tree struct {
 	top string
-	// owner and group become root's: those of the top of a tree that was made without root. They are 0 if
-	// something in the tree is root's, for then all owners are what they were meant to be.
+	// owner and group become root's: those of the top of a tree that was made without root. They
+	// are 0 if something in the tree is root's, for then all owners are what they were meant to be.
 	owner, group uint32
 	// notes are sentences, a line each, of what an image cannot have of it.
 	notes string

@@ -87,7 +87,8 @@ func state(t *testing.T, path string) string {
 	return s
 }
 
-// TestDirectoryAsItIs: owners, modes, devices, links, attributes, holes and odd names are in the image.
+// TestDirectoryAsItIs: owners, modes, devices, links, attributes, holes and odd names are in the
+// image.
 func TestDirectoryAsItIs(t *testing.T) {
 	needs(t, "mksquashfs")
 	needRoot(t)
@@ -217,7 +218,8 @@ func TestNotes(t *testing.T) {
 		must(t, unix.Mknod(fmt.Sprintf("%s/sock%d", dir, i), unix.S_IFSOCK|0o600, 0))
 	}
 	write(t, dir+"/listed", "x", 0o644)
-	// struct posix_acl_xattr_header and its entries: user::rw-, user:1:r--, group::r--, mask::r--, other::r--.
+	// struct posix_acl_xattr_header and its entries: user::rw-, user:1:r--, group::r--, mask::r--,
+	// other::r--.
 	list := "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x04\x00\x01\x00\x00\x00\x04\x00\x04\x00\xff\xff\xff\xff" +
 		"\x10\x00\x04\x00\xff\xff\xff\xff\x20\x00\x04\x00\xff\xff\xff\xff"
 	if err := unix.Setxattr(dir+"/listed", "system.posix_acl_access", []byte(list), 0); err != nil {
