@@ -14,7 +14,7 @@ func testMounts(t *testing.T, s *served) {
 	}
 	want := map[string]string{
 		"/": "overlay", "/dev": "devtmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs", "/proc": "proc", "/sys": "sysfs",
-		"/sys/fs/cgroup": "cgroup2", "/run": "tmpfs",
+		"/sys/fs/cgroup": "cgroup2", "/run": "tmpfs", "/dev/mqueue": "mqueue",
 	}
 	for at, kind := range want {
 		if seen[at] != kind {
