@@ -34,8 +34,13 @@ new
 /srv/link 2
 200000
 ls: /etc/hostname: No such file or directory
-127.0.0.1 localhost
-::1 localhost
+127.0.0.1	localhost
+::1	localhost ip6-localhost ip6-loopback
+fe00::0	ip6-localnet
+ff00::0	ip6-mcastprefix
+ff02::1	ip6-allnodes
+ff02::2	ip6-allrouters
+127.0.1.1	wick
 10.0.0.1 added
 /etc/os-release 600
 ID=wick

@@ -87,7 +87,7 @@ func defaultSystem(s *stream, busybox string, list []byte) error {
 		{"etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n", 0o644},
 		{"etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n", 0o644},
 		{"etc/shadow", "root:*:19000::::::\nnobody:*:19000::::::\n", 0o600},
-		{"etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", 0o644},
+		// No etc/hosts: vm-init makes it, with the machine's own name.
 		{"etc/hostname", "wick\n", 0o644},
 		{"etc/os-release", "ID=wick\nNAME=wick\nPRETTY_NAME=\"wick's default root image (busybox)\"\n", 0o644},
 	}
