@@ -36,13 +36,12 @@ func Run(ctx context.Context, o Options, ui UI) error {
 	if err != nil {
 		return err
 	}
-	dir, err := newDir()
+	dir, err := newDir(o.Keep)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if o.Keep {
-			dir.keep()
 			ui.Event(Event{Stage: Kept, Detail: dir.path})
 			return
 		}
@@ -52,22 +51,18 @@ func Run(ctx context.Context, o Options, ui UI) error {
 		return err
 	}
 	if o.Keep {
-		log, err := os.Create(dir.file("console.log"))
+		log, err := newConsoleLog(dir.file("console.log"))
 		if err != nil {
 			return fmt.Errorf("keep the console: %w", err)
 		}
 		defer log.Close()
-		config.Console = both(log, o.Console)
+		config.Console = log
+		if o.Console != nil {
+			config.Console = io.MultiWriter(log, o.Console)
+		}
 	}
 	config.Dir = dir.path
 	return o.run(ctx, config, ui)
-}
-
-func both(a *os.File, b io.Writer) io.Writer {
-	if b == nil {
-		return a
-	}
-	return io.MultiWriter(a, b)
 }
 
 // build makes all that a machine is started from but its disks of this run.
