@@ -152,6 +152,7 @@ const (
 	PoweringOff              //
 	Killed                   // Detail is why it did not go down in order
 	Kept                     // Detail is the directory that is left
+	Notice                   // Detail is what a user should know; it may come at any time
 )
 
 // Event is one step of a run.
@@ -161,5 +162,5 @@ type Event struct {
 	Took   time.Duration
 }
 
-// UI is told what a run does. It is called from the goroutine of Run.
+// UI is told what a run does. It is called from the goroutine of Run, and with a Notice from any.
 type UI interface{ Event(Event) }

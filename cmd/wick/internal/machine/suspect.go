@@ -1,0 +1,54 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"wick/framing/client"
+)
+
+const (
+	// usualMemory is what a machine has by default, in MiB. The kernels that wick knows boot with it.
+	usualMemory = 128
+	// crowd is how many processors of a machine each of the host's may emulate before booting takes
+	// minutes. They wait for each other while they start.
+	crowd = 4
+)
+
+// slow returns what to know of a machine before a long wait, or "".
+func slow(c *Config) string {
+	if !c.Choice.KVM && c.Spec.CPUs > crowd*runtime.NumCPU() {
+		return fmt.Sprintf("%d processors are emulated by this host's %d: the boot may take minutes (--cpus)", c.Spec.CPUs, runtime.NumCPU())
+	}
+	if _, err := os.Stat("/dev/kvm"); err == nil && strings.Contains(c.Choice.NoKVM, os.ErrPermission.Error()) {
+		return "the machine is emulated, which is slow: " + c.Choice.NoKVM + " (add the user to the group kvm)"
+	}
+	return ""
+}
+
+// suspect adds to the error of a boot what in the machine's make may be the reason. A guest that said
+// its own is believed.
+func (m *Machine) suspect(err error) error {
+	if _, said := errors.AsType[*client.BootError](err); said {
+		return err
+	}
+	mute := !m.ended() || m.exit.Killed || m.exit == (Exit{})
+	spec := m.config.Spec
+	var found []string
+	if mute && spec.CPUs > runtime.NumCPU() {
+		found = append(found, fmt.Sprintf("it has %d processors, and this host %d (--cpus)", spec.CPUs, runtime.NumCPU()))
+	}
+	if memory := spec.MemoryMiB; memory != 0 && memory < usualMemory && (mute || strings.Contains(m.exit.Panic, "memory")) {
+		found = append(found, fmt.Sprintf("it has %d MiB of memory, which may be too little (--mem)", memory))
+	}
+	if choice := m.config.Choice; mute && !choice.KVM && choice.NoKVM != "" {
+		found = append(found, "it is emulated, as KVM cannot be used ("+choice.NoKVM+")")
+	}
+	if len(found) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, strings.Join(found, "; "))
+}
