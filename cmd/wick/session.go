@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"wick/cmd/wick/internal/machine"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -138,6 +139,8 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 		switch {
 		case errors.Is(context.Cause(ctx), errLeft):
 			return nil, errLeft
+		case errors.Is(context.Cause(ctx), machine.ErrUnresponsive):
+			return r, err
 		case ctx.Err() != nil && r == nil:
 			// It was cancelled, which is to arrive before we go.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
@@ -170,6 +173,7 @@ func (s *session) again(ctx context.Context) error {
 			s.conn.Close()
 		}
 		s.conn, s.since = c, time.Now()
+		s.t.guest.Store(c)
 		err = s.cmd.Reattach(ctx, c)
 		if err == nil {
 			if s.term != nil {
@@ -219,8 +223,15 @@ func (s *session) detach(ctx context.Context) error {
 		s.cmd.Terminal = &defaultSize
 	}
 	// The command is not to end with us.
-	if err := s.cmd.Start(context.WithoutCancel(ctx)); err != nil {
-		return startFailed(err)
+	started := make(chan error, 1)
+	go func() { started <- s.cmd.Start(context.WithoutCancel(ctx)) }()
+	select {
+	case err := <-started:
+		if err != nil {
+			return startFailed(err)
+		}
+	case <-ctx.Done():
+		return commandFailed(fmt.Errorf("start the command: %w", ctx.Err()))
 	}
 	if _, err := fmt.Fprintf(s.t.stdout, "%016x\n", s.cmd.ID()); err != nil {
 		return commandFailed(fmt.Errorf("print the command's id, which is %016x: %w", s.cmd.ID(), err))
