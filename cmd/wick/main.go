@@ -27,7 +27,10 @@ func main() { os.Exit(mainCode()) }
 // mainCode runs the command line and returns the exit code.
 func mainCode() int {
 	t := &tool{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	defer func() { t.terminal.Load().restore() }()
+	defer func() {
+		t.terminal.Load().drop()
+		t.terminal.Load().restore()
+	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 2)
