@@ -110,7 +110,7 @@ built, booted or reached.`,
 				return ended
 			}
 			if err != nil {
-				return t.runFailed(cmd.Context(), err)
+				return t.runFailed(cmd.Context(), err, console != "")
 			}
 			return ended
 		},
@@ -169,21 +169,27 @@ func checkMachine(o *machine.Options) error {
 }
 
 // runFailed words what kept the command from running: a boot that failed with what the machine said last.
-func (t *tool) runFailed(ctx context.Context, err error) error {
+func (t *tool) runFailed(ctx context.Context, err error, shown bool) error {
 	if ctx.Err() != nil {
 		return err
 	}
 	if boot, ok := errors.AsType[*machine.BootError](err); ok {
-		t.lastWords(boot.Console)
+		if _, failed := errors.AsType[*machine.MonitorError](err); !failed || len(boot.Console) > 0 {
+			t.lastWords(boot.Console, shown)
+		}
 	} else if end, ok := errors.AsType[*machine.EndError](err); ok {
-		t.lastWords(end.Console)
+		t.lastWords(end.Console, shown)
 	}
 	return &exitError{code: exitTransport, err: err}
 }
 
-// lastWords shows the last lines of a machine's console.
-func (t *tool) lastWords(lines []string) {
-	if len(lines) == 0 {
+// lastWords shows the last lines of a machine's console, which the user has been shown all along or not.
+func (t *tool) lastWords(lines []string, shown bool) {
+	switch {
+	case len(lines) == 0 && shown:
+		fmt.Fprintln(t.stderr, "--- the console is empty")
+		return
+	case len(lines) == 0:
 		fmt.Fprintln(t.stderr, "--- the console is empty; --console has the kernel say all that it does")
 		return
 	}

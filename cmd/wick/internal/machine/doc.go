@@ -9,7 +9,9 @@
 //
 // # What is left behind
 //
-// Nothing. A machine has one directory for its sockets and disks. It goes with the machine; the directories of those whose wick was killed are swept
-// by the next, which knows them by a lock that nobody holds. The monitor's process is killed by the kernel when ours
+// Nothing. A machine has one directory for its sockets and disks, which goes with the machine. When a
+// wick was killed, the next one removes its directory: the lock in it says that it is a machine's, and
+// of which name and inode, and no process holds it. What bears no such mark is left alone, a directory
+// that is to be kept too. The monitor's process is killed by the kernel when ours
 // ends, however it ends (PR_SET_PDEATHSIG).
 package machine
