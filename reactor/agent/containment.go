@@ -133,6 +133,7 @@ func (t *containment) take(log *Log) *cgroup {
 	if n := len(t.idle); n > 0 {
 		g := t.idle[n-1]
 		t.idle = t.idle[:n-1]
+		g.before = g.total(t.memory)
 		t.busy++
 		return g
 	}
@@ -183,7 +184,6 @@ func (t *containment) keep(g *cgroup) {
 		if t.memory {
 			g.outOfMemory() // what nobody asked for is not the next command's
 		}
-		g.before = g.total(t.memory)
 		t.idle = append(t.idle, g)
 	default:
 		g.remove()

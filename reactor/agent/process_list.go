@@ -75,7 +75,8 @@ func (p *process) measure(r *framing.Process) {
 	if g == nil {
 		return
 	}
-	if u := g.usage(); u.known {
+	end := g.total(true)
+	if u := end.since(&g.before); u.known {
 		r.CPUUS = u.user + u.system
 		r.Memory = u.memory
 		if g.before.memory > 0 {

@@ -52,11 +52,19 @@ func (s *session) account(r *framing.Exited) {
 	if !killed {
 		r.Left = g.count()
 	}
-	peak, ok := s.peak.above(g.before.memory)
-	if u := g.usage(); ok && u.known {
-		r.UserUS, r.SystemUS, r.Peak, r.Tree = u.user, u.system, peak, true
+	end := g.total(true)
+	if u := end.since(&g.before); u.known {
+		if peak, ok := s.peak.read(); ok {
+			// What earlier commands left in the cgroup is not this one's, as far as it is still there.
+			peak = above(peak, min(g.before.memory, end.memory))
+			r.UserUS, r.SystemUS, r.Peak, r.Tree = u.user, u.system, max(peak, leastPeak), true
+		}
 	}
 }
+
+// leastPeak is the least peak of a tree, in bytes: a process has a stack in the kernel and page tables.
+// The kernel counts in batches of as much as 64 pages, so a small command may show less.
+const leastPeak = 64 << 10
 
 // leftOf is how many processes are still in the group or the session of a process that has exited, or come of those that are.
 func leftOf(leader int) (n uint32) {
@@ -97,9 +105,8 @@ func (g *cgroup) total(memory bool) (u usage) {
 	return u
 }
 
-// usage returns what the command that has the cgroup now uses.
-func (g *cgroup) usage() usage {
-	u, before := g.total(true), &g.before
+// since returns what was used between before and u.
+func (u *usage) since(before *usage) usage {
 	return usage{u.known && before.known, above(u.user, before.user), above(u.system, before.system), above(u.memory, before.memory)}
 }
 
@@ -127,15 +134,15 @@ func (m *peakMeter) open(g *cgroup) {
 	*m = peakMeter(fd)
 }
 
-// above returns the most memory since open, in bytes, less what was there before.
-func (m *peakMeter) above(before uint64) (peak uint64, ok bool) {
+// read returns the most memory since open, in bytes.
+func (m *peakMeter) read() (peak uint64, ok bool) {
 	if *m == 0 {
 		return 0, false
 	}
 	var buf [32]byte
 	n, _ := unix.Pread(int(*m), buf[:], 0)
 	peak, _, ok = takeNumber(string(buf[:max(n, 0)]))
-	return above(peak, before), ok
+	return peak, ok
 }
 
 // close releases the descriptor.

@@ -70,7 +70,20 @@ func testFiguresAlone(t *testing.T, s *served) {
 		}
 		return r
 	}
+	// With all idle cgroups in use, the next command gets one that is new.
+	var sleepers []*client.Cmd
+	for range 12 {
+		cmd := s.conn.Command("sleep", "1000")
+		if err := cmd.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		sleepers = append(sleepers, cmd)
+	}
 	before := receipt("true")
+	for _, cmd := range sleepers {
+		cmd.SignalTree(ctx, syscall.SIGKILL)
+		cmd.Wait(ctx)
+	}
 	heavy := receipt("head -c 16777216 /dev/zero >/cache; md5sum /cache; md5sum /cache")
 	spent := heavy.User + heavy.System
 	defer run(t, s.conn, "rm /cache")
