@@ -40,6 +40,9 @@ func Run(ctx context.Context, o Options, ui UI) error {
 	if err != nil {
 		return err
 	}
+	if err := fits(&config.Spec); err != nil {
+		return err
+	}
 	dir, err := newDir(o.Keep)
 	if err != nil {
 		return err

@@ -1,12 +1,15 @@
 package machine
 
 import (
+	"cmp"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
 
+	"wick/cmd/wick/internal/vmm"
 	"wick/framing/client"
 )
 
@@ -17,6 +20,28 @@ const (
 	// minutes. They wait for each other while they start.
 	crowd = 4
 )
+
+// fits refuses a machine whose memory cannot even hold its kernel and initramfs. QEMU starts it, and
+// then nothing happens.
+func fits(spec *vmm.Spec) error {
+	var need uint64
+	if f, err := elf.Open(spec.Kernel); err == nil {
+		defer f.Close()
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_LOAD {
+				need += p.Memsz
+			}
+		}
+	}
+	if info, err := os.Stat(spec.Initramfs); err == nil {
+		need += uint64(info.Size())
+	}
+	memory := cmp.Or(spec.MemoryMiB, usualMemory)
+	if need <= uint64(memory)<<20 {
+		return nil
+	}
+	return fmt.Errorf("boot a machine of %d MiB: its kernel and initramfs alone take %d MiB; give it more (--mem)", memory, need>>20)
+}
 
 // slow returns what to know of a machine before a long wait, or "".
 func slow(c *Config) string {

@@ -1,8 +1,12 @@
 package machine
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -60,6 +64,45 @@ func TestSuspect(t *testing.T) {
 	if got := m.suspect(said); got != error(said) {
 		t.Errorf("suspect(%v) = %v, want it as it is", said, got)
 	}
+}
+
+// TestFits has kernels of every size, for machines of 8 MiB: one that cannot hold its kernel is refused.
+func TestFits(t *testing.T) {
+	dir := t.TempDir()
+	initramfs := filepath.Join(dir, "initramfs")
+	if err := os.WriteFile(initramfs, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		kernel    []byte
+		initramfs string
+		fits      bool
+	}{
+		{loads(4 << 20), "", true}, {loads(8 << 20), "", true}, {loads(9 << 20), "", false},
+		{loads(4<<20, 3<<20), "", true}, {loads(4<<20, 3<<20), initramfs, false}, {loads(4<<20, 5<<20), "", false},
+		{[]byte("no ELF"), initramfs, true}, // the monitor knows
+	} {
+		path := filepath.Join(dir, "kernel")
+		if err := os.WriteFile(path, tt.kernel, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := fits(&vmm.Spec{Kernel: path, Initramfs: tt.initramfs, MemoryMiB: 8})
+		if (err == nil) != tt.fits || err != nil && !strings.Contains(err.Error(), "--mem") {
+			t.Errorf("fits(a kernel of %d bytes, initramfs %q) = %v, want it to fit: %v", len(tt.kernel), tt.initramfs, err, tt.fits)
+		}
+	}
+}
+
+// loads returns an ELF that loads segments of these sizes.
+func loads(sizes ...uint64) []byte {
+	var b bytes.Buffer
+	h := elf.Header64{Type: 2, Machine: uint16(elf.EM_X86_64), Version: 1, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(sizes))}
+	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
+	binary.Write(&b, binary.LittleEndian, h)
+	for _, size := range sizes {
+		binary.Write(&b, binary.LittleEndian, elf.Prog64{Type: uint32(elf.PT_LOAD), Memsz: size})
+	}
+	return b.Bytes()
 }
 
 // TestFullHostDisk fills the host's disk under the overlay: the guest is told by an I/O error and goes

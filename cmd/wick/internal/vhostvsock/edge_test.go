@@ -75,7 +75,7 @@ func (m *clockedMuxer) later(d time.Duration) {
 func TestDeadlineOfConnectEndsWithIt(t *testing.T) {
 	t.Parallel()
 	m := newClockedMuxer(t)
-	c, host := m.connects()
+	c, _ := m.connects()
 	if got := m.said(); len(got) != 1 || got[0] != opRequest {
 		t.Fatalf("said %v, want a request", got)
 	}
@@ -87,7 +87,7 @@ func TestDeadlineOfConnectEndsWithIt(t *testing.T) {
 	}
 
 	// The close of another one begins while the deadline of its connect still runs.
-	c, host = m.connects()
+	c, host := m.connects()
 	m.said()
 	m.later(patience / 2)
 	m.answer(c, opResponse)
