@@ -49,7 +49,7 @@ func (p *printableWriter) Write(b []byte) (int, error) {
 			break
 		}
 		switch {
-		case r == '\r' && in[1] == '\n': // a serial port's end of line
+		case r == '\r' && (in[1] == '\n' || in[1] == '\r'): // a serial port's end of line, or two of them
 		case r == '\n', r == '\t', unicode.IsPrint(r) && (r != utf8.RuneError || size > 1):
 			p.out = append(p.out, in[:size]...)
 		default:

@@ -63,7 +63,7 @@ func TestProcessTable(t *testing.T) {
 
 // TestPrintableWriter gives it a guest's console in pieces of every size.
 func TestPrintableWriter(t *testing.T) {
-	const in = "a\tb\r\n\x1b[31mred\x1b[0m\r\nover\rwrite\x07\u009b2J\xff \u00fc\u4e16 \u202e\ufffd\n"
+	const in = "a\tb\r\r\n\x1b[31mred\x1b[0m\r\nover\rwrite\x07\u009b2J\xff \u00fc\u4e16 \u202e\ufffd\n"
 	const want = "a\tb\n?[31mred?[0m\nover?write??2J? \u00fc\u4e16 ?\ufffd\n"
 	for size := 1; size <= len(in); size++ {
 		var out strings.Builder
