@@ -59,7 +59,9 @@ func (t *tool) exec(ctx context.Context, c *client.Client, flags *sessionFlags, 
 	})
 }
 
-func (t *tool) execWithin(ctx context.Context, c *client.Client, flags *sessionFlags, args []string) error {
+func (t *tool) execWithin(
+	ctx context.Context, c *client.Client, flags *sessionFlags, args []string,
+) error {
 	ok, err := talks(ctx, c)
 	if err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 // version is stamped by -ldflags "-X main.version=...".
 var version = "dev"
 
-// unwindLimit is how long a signal waits for sockets to be removed. What then still blocks, a read
-// from a terminal say, would block for ever. Tests change it.
+// unwindLimit is how long a signal waits for sockets to be removed. A call that still blocks then, a
+// read from a terminal say, would block for ever. Tests change it.
 var unwindLimit = time.Second
 
 func main() { os.Exit(mainCode()) }

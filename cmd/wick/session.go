@@ -114,7 +114,8 @@ func (s *session) run(ctx context.Context) error {
 	}
 	s.term.restore()
 	if errors.Is(err, errGivenUp) {
-		return &exitError{code: 128 + int(syscall.SIGINT), err: fmt.Errorf("%w (if the command still runs: wick attach %016x)", err, s.cmd.ID())}
+		err = fmt.Errorf("%w (if the command still runs: wick attach %016x)", err, s.cmd.ID())
+		return &exitError{code: 128 + int(syscall.SIGINT), err: err}
 	}
 	if errors.Is(err, errLeft) {
 		last, cancel := context.WithTimeout(ctx, unwindLimit)

@@ -26,7 +26,9 @@ const (
 //
 // A guest that answers is left to it: it has killed the command, whose output this side may be slow
 // to take.
-func (t *tool) within(ctx context.Context, c *client.Client, timeout time.Duration, do func(context.Context) error) error {
+func (t *tool) within(
+	ctx context.Context, c *client.Client, timeout time.Duration, do func(context.Context) error,
+) error {
 	t.guest.Store(c)
 	if timeout <= 0 {
 		return do(ctx)
@@ -36,7 +38,8 @@ func (t *tool) within(ctx context.Context, c *client.Client, timeout time.Durati
 	go t.watchGuest(ctx, timeout, cancel)
 	err := do(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), machine.ErrUnresponsive) {
-		return &exitError{code: exitTimedOut, err: fmt.Errorf("the command ran out of time (%v): %w", timeout, machine.ErrUnresponsive)}
+		err = fmt.Errorf("the command ran out of time (%v): %w", timeout, machine.ErrUnresponsive)
+		return &exitError{code: exitTimedOut, err: err}
 	}
 	return err
 }

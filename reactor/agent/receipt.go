@@ -41,7 +41,8 @@ func (s *session) makeReceipt() {
 func (s *session) account(r *framing.Exited) {
 	killed := s.timedOut || s.cancelled // what is still there of it is dying
 	used := s.child.Usage()
-	r.UserUS, r.SystemUS, r.Peak = uint64(used.User.Microseconds()), uint64(used.System.Microseconds()), uint64(used.Peak)
+	r.UserUS, r.SystemUS = uint64(used.User.Microseconds()), uint64(used.System.Microseconds())
+	r.Peak = uint64(used.Peak)
 	g := s.cgroup
 	if g == nil {
 		if !killed {
@@ -55,9 +56,10 @@ func (s *session) account(r *framing.Exited) {
 	end := g.total(true)
 	if u := end.since(&g.before); u.known {
 		if peak, ok := s.peak.read(); ok {
-			// What earlier commands left in the cgroup is not this one's, as far as it is still there.
+			// The rest of earlier commands, as far as it is still there, is not this one's.
 			peak = above(peak, min(g.before.memory, end.memory))
-			r.UserUS, r.SystemUS, r.Peak, r.Tree = u.user, u.system, max(peak, leastPeak), true
+			r.UserUS, r.SystemUS, r.Tree = u.user, u.system, true
+			r.Peak = max(peak, leastPeak)
 		}
 	}
 }
@@ -107,7 +109,12 @@ func (g *cgroup) total(memory bool) (u usage) {
 
 // since returns what was used between before and u.
 func (u *usage) since(before *usage) usage {
-	return usage{u.known && before.known, above(u.user, before.user), above(u.system, before.system), above(u.memory, before.memory)}
+	return usage{
+		known:  u.known && before.known,
+		user:   above(u.user, before.user),
+		system: above(u.system, before.system),
+		memory: above(u.memory, before.memory),
+	}
 }
 
 // above returns a - b, and 0 if b is larger.

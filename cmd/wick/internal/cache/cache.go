@@ -59,9 +59,9 @@ func (d Dir) check() error {
 	case !info.IsDir():
 		return fmt.Errorf("use the cache %s: not a directory", d)
 	case uid != uint32(os.Geteuid()) && uid != 0:
-		return fmt.Errorf("use the cache %s: it belongs to another user (uid %d); set XDG_CACHE_HOME to a directory of your own", d, uid)
+		return fmt.Errorf("use the cache %s: it belongs to another user (uid %d); set XDG_CACHE_HOME", d, uid)
 	case info.Mode()&0o002 != 0:
-		return fmt.Errorf("use the cache %s: every user can write to it; chmod o-w it, or set XDG_CACHE_HOME", d)
+		return fmt.Errorf("use the cache %s: every user can write to it; chmod o-w it", d)
 	}
 	return nil
 }

@@ -176,7 +176,7 @@ func fillFile(out *os.File, from string, mode os.FileMode) error {
 	return errors.Join(err, out.Close())
 }
 
-// Save copies an image out of the cache. What is at out is replaced in one step, once the copy is
+// Save copies an image out of the cache. It replaces the file at out in one step, once the copy is
 // whole. Until then the copy has a name beside it that no other program can know beforehand.
 func Save(image, out string) error {
 	tmp, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".*")

@@ -27,7 +27,8 @@ type workDir struct {
 // mark returns the content of the lock of a machine's directory. It names the directory, so that
 // neither a copy nor another program's directory bears it.
 func mark(name string, info os.FileInfo) string {
-	return fmt.Sprintf("directory of a machine of wick run, removed when unlocked: %s %d\n", name, info.Sys().(*syscall.Stat_t).Ino)
+	inode := info.Sys().(*syscall.Stat_t).Ino
+	return fmt.Sprintf("directory of a machine of wick run, removed when unlocked: %s %d\n", name, inode)
 }
 
 // newDir makes a machine's directory, and removes those whose owner was killed. One that is to be
@@ -99,7 +100,8 @@ func abandoned(dir string) (*os.File, error) {
 		return nil, errNotOurs
 	}
 	// Anything may be there under that name, a FIFO too.
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	flags := os.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(filepath.Join(dir, lockName), flags, 0)
 	if err != nil {
 		return nil, err
 	}

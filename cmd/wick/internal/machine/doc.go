@@ -9,9 +9,9 @@
 //
 // # What is left behind
 //
-// Nothing. A machine has one directory for its sockets and disks, which goes with the machine. When a
-// wick was killed, the next one removes its directory: the lock in it says that it is a machine's, and
-// of which name and inode, and no process holds it. What bears no such mark is left alone, a directory
-// that is to be kept too. The monitor's process is killed by the kernel when ours
-// ends, however it ends (PR_SET_PDEATHSIG).
+// Nothing. A machine has one directory for its sockets and disks, which goes with the machine. When
+// a wick was killed, the next one removes its directory. It knows it by its lock, which no process
+// holds, and which says that it is a machine's, with the directory's name and inode. A directory
+// without such a mark is left alone; one that is to be kept has none. The kernel kills the monitor's
+// process when ours ends, however it ends (PR_SET_PDEATHSIG).
 package machine

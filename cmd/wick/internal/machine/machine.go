@@ -160,7 +160,8 @@ func (m *Machine) prepareVsock(run *vmm.QEMURun, inherit func(*os.File) int) err
 	return err
 }
 
-// driveFailed says once of a drive, named "disk" and its number, that the host cannot read or write it.
+// driveFailed says once of a drive, named "disk" and its number, that the host cannot read or write
+// it.
 func (m *Machine) driveFailed(name, reason string) {
 	i, err := strconv.Atoi(strings.TrimPrefix(name, "disk"))
 	drives := m.config.Spec.Drives
@@ -169,7 +170,8 @@ func (m *Machine) driveFailed(name, reason string) {
 	}
 	m.failed[i].Do(func() {
 		reason := strings.ToLower(reason[:min(1, len(reason))]) + reason[min(1, len(reason)):]
-		m.config.Notice(fmt.Sprintf("disk /dev/vd%c: %s: %s; the guest gets an I/O error", 'a'+i, drives[i].Path, reason))
+		const text = "disk /dev/vd%c: %s: %s; the guest gets an I/O error"
+		m.config.Notice(fmt.Sprintf(text, 'a'+i, drives[i].Path, reason))
 	})
 }
 

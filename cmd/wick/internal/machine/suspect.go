@@ -40,15 +40,18 @@ func fits(spec *vmm.Spec) error {
 	if need <= uint64(memory)<<20 {
 		return nil
 	}
-	return fmt.Errorf("boot a machine of %d MiB: its kernel and initramfs alone take %d MiB; give it more (--mem)", memory, need>>20)
+	const text = "boot a machine of %d MiB: its kernel and initramfs alone take %d MiB; give it more (--mem)"
+	return fmt.Errorf(text, memory, need>>20)
 }
 
 // slow returns what to know of a machine before a long wait, or "".
 func slow(c *Config) string {
 	if !c.Choice.KVM && c.Spec.CPUs > crowd*runtime.NumCPU() {
-		return fmt.Sprintf("%d processors are emulated by this host's %d: the boot may take minutes (--cpus)", c.Spec.CPUs, runtime.NumCPU())
+		const text = "%d processors are emulated by this host's %d: the boot may take minutes (--cpus)"
+		return fmt.Sprintf(text, c.Spec.CPUs, runtime.NumCPU())
 	}
-	if _, err := os.Stat("/dev/kvm"); err == nil && strings.Contains(c.Choice.NoKVM, os.ErrPermission.Error()) {
+	refused := strings.Contains(c.Choice.NoKVM, os.ErrPermission.Error())
+	if _, err := os.Stat("/dev/kvm"); err == nil && refused {
 		return "the machine is emulated, which is slow: " + c.Choice.NoKVM + " (add the user to the group kvm)"
 	}
 	return ""
@@ -64,10 +67,13 @@ func (m *Machine) suspect(err error) error {
 	spec := m.config.Spec
 	var found []string
 	if mute && spec.CPUs > runtime.NumCPU() {
-		found = append(found, fmt.Sprintf("it has %d processors, and this host %d (--cpus)", spec.CPUs, runtime.NumCPU()))
+		const text = "it has %d processors, and this host %d (--cpus)"
+		found = append(found, fmt.Sprintf(text, spec.CPUs, runtime.NumCPU()))
 	}
-	if memory := spec.MemoryMiB; memory != 0 && memory < usualMemory && (mute || strings.Contains(m.exit.Panic, "memory")) {
-		found = append(found, fmt.Sprintf("it has %d MiB of memory, which may be too little (--mem)", memory))
+	short := spec.MemoryMiB != 0 && spec.MemoryMiB < usualMemory
+	if short && (mute || strings.Contains(m.exit.Panic, "memory")) {
+		const text = "it has %d MiB of memory, which may be too little (--mem)"
+		found = append(found, fmt.Sprintf(text, spec.MemoryMiB))
 	}
 	if choice := m.config.Choice; mute && !choice.KVM && choice.NoKVM != "" {
 		found = append(found, "it is emulated, as KVM cannot be used ("+choice.NoKVM+")")
