@@ -136,6 +136,17 @@ func TestFullHostDisk(t *testing.T) {
 	}
 }
 
+// TestEndHasLastWords loses the connection to a machine that ended: the error says how it did, and what
+// it said last.
+func TestEndHasLastWords(t *testing.T) {
+	m := startFake(t, "echo '[ 1.0] Kernel panic - not syncing: crash'")
+	lost := errors.New("lost")
+	end, ok := errors.AsType[*EndError](m.explain(lost))
+	if !ok || !errors.Is(end, lost) || end.Exit.Panic != "crash" || len(end.Console) != 1 {
+		t.Errorf("explain(%v) = %+v, want the panic and one line", lost, end)
+	}
+}
+
 // TestRunKillsTheUnresponsive has a use find the guest mute: the machine is killed and not waited for.
 func TestRunKillsTheUnresponsive(t *testing.T) {
 	o, temp := options(t)
