@@ -18,6 +18,8 @@ var shownIn = map[string]string{
 	"client":      "framing/client",
 	"wick":        "cmd/wick",
 	"device":      "cmd/wick/internal/vhostvsock",
+	"machine":     "cmd/wick/internal/machine",
+	"vmm":         "cmd/wick/internal/vmm",
 	"transcript":  "cmd/vsock-agent/testdata/conformance",
 	"transcripts": "cmd/vsock-agent/testdata/conformance",
 }

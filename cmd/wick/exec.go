@@ -24,12 +24,14 @@ every argument reaches it as it is given. Stdin is /dev/null, or with -i what co
 wick. With -t the command has a terminal, whose size follows that of ours; every key
 goes to it, Ctrl-C too.
 
-The exit code is the command's: 124 if it ran out of time, 128+N if signal N killed it;
-125 if the guest could not be reached or would not run it. If wick is interrupted, or
+The exit code is the command's: 124 if it ran out of time, also where the guest does not
+answer any more by then; 128+N if signal N killed it; 125 if the guest could not be
+reached or would not run it. If wick is interrupted, or
 the connection is lost, the command is killed, with all that it became. With --keep it
 outlives its connection for that time: wick attaches to it again by itself, and wick
-attach does from elsewhere. The keys Ctrl-P Ctrl-Q then leave it running. With --detach it
-is left at once; -i and -t then are for those that attach.
+attach does from elsewhere. The keys Ctrl-P Ctrl-Q then leave it running. While wick
+attaches again, what is typed waits for the command, and Ctrl-C twice gives up. With
+--detach it is left at once; -i and -t then are for those that attach.
 
 An agent that is too old for that runs the command all the same, without the flags: its
 output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
@@ -52,6 +54,14 @@ output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
 
 // exec runs the command of the flags and the arguments.
 func (t *tool) exec(ctx context.Context, c *client.Client, flags *sessionFlags, args []string) error {
+	return t.within(ctx, c, flags.timeout, func(ctx context.Context) error {
+		return t.execWithin(ctx, c, flags, args)
+	})
+}
+
+func (t *tool) execWithin(
+	ctx context.Context, c *client.Client, flags *sessionFlags, args []string,
+) error {
 	ok, err := talks(ctx, c)
 	if err != nil {
 		return err

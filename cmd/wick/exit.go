@@ -10,6 +10,7 @@ import (
 const (
 	exitFailed    = 1   // the guest could not do what was asked
 	exitUsage     = 2   // the command line is wrong
+	exitTimedOut  = 124 // the command ran out of time
 	exitTransport = 125 // the guest could not be reached, or was lost, or would not run a command
 )
 

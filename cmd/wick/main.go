@@ -18,16 +18,19 @@ import (
 // version is stamped by -ldflags "-X main.version=...".
 var version = "dev"
 
-// unwindLimit is how long a signal waits for sockets to be removed. What then still blocks, a read from a terminal say, would
-// block for ever.
-const unwindLimit = time.Second
+// unwindLimit is how long a signal waits for sockets to be removed. A call that still blocks then, a
+// read from a terminal say, would block for ever. Tests change it.
+var unwindLimit = time.Second
 
 func main() { os.Exit(mainCode()) }
 
 // mainCode runs the command line and returns the exit code.
 func mainCode() int {
 	t := &tool{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	defer func() { t.terminal.Load().restore() }()
+	defer func() {
+		t.terminal.Load().drop()
+		t.terminal.Load().restore()
+	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 2)

@@ -22,8 +22,8 @@ func (t *tool) psCommand() *cobra.Command {
 ended and are kept until somebody attaches.
 
 STATE is attached, where a connection has the command, alone where none has, or ended; a
-t behind it is for a terminal. TIME, MEM and PROCS are of all that the command has become, where
-the guest can tell.`,
+t behind it is for a terminal. TIME, MEM and PROCS are of all that the command has become, and of
+nothing else; a dash is a figure that the guest cannot tell.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
@@ -49,7 +49,8 @@ func processTable(to io.Writer, list []client.Process) error {
 		if p.ID != 0 {
 			id = fmt.Sprintf("%016x", p.ID)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", id, p.PID, processState(&p), shortTime(p.Age), p.CPU.Round(10*time.Millisecond),
+		cpu := known(uint64(p.CPU)+uint64(p.Processes), p.CPU.Round(10*time.Millisecond).String())
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", id, p.PID, processState(&p), shortTime(p.Age), cpu,
 			known(p.Memory, shortBytes(p.Memory)), known(uint64(p.Processes), fmt.Sprint(p.Processes)), printable(p.Command))
 	}
 	return w.Flush()

@@ -305,7 +305,14 @@ func TestDetachKeysWhileLost(t *testing.T) {
 	for name, test := range map[string]struct {
 		keys, timeout string
 		code          int
-	}{"left": {"\x10\x11", "1h", 0}, "given up": {"", "2s", 125}} {
+	}{
+		"left":                     {"\x10\x11", "1h", 0},
+		"given up":                 {"", "2s", 125},
+		"given up by Ctrl-C":       {"\x03\x03", "1h", 130},
+		"given up, after typing":   {"some text\r\x03\x03", "0", 130},
+		"given up, with more":      {strings.Repeat("x", 2*keysKept) + "\x03\x03", "1h", 130},
+		"given up while one types": {"rm -rf important\r", "2s", 125},
+	} {
 		t.Run(name, func(t *testing.T) {
 			agent, _ := agentSocket(t)
 			socket, cut := between(t, agent)
@@ -315,12 +322,42 @@ func TestDetachKeysWhileLost(t *testing.T) {
 			p.until("a\r\na\r\n")
 			cut()
 			p.until("attaching again")
-			p.keys(test.keys)
+			go p.master.WriteString(test.keys) // which waits for wick to read
 			p.until("wick attach ")
 			p.until("\n")
 			p.expectEnd(test.code)
+			if n, err := unix.IoctlGetInt(int(p.slave.Fd()), unix.TIOCINQ); n != 0 || err != nil {
+				t.Errorf("TIOCINQ = %d, %v: what was typed is left for the shell", n, err)
+			}
 		})
 	}
+}
+
+// TestKeysWhileLost types while there is no connection: the command gets all of it, in its order, once
+// there is one again.
+func TestKeysWhileLost(t *testing.T) {
+	agent, _ := agentSocket(t)
+	socket, cut := between(t, agent)
+	p := typing(t, socket, 24, 80, "--connect-timeout", "1h", "exec", "-it", "--keep", "1m", "--", "sh", "-c", "stty -echo; while read x; do echo got $x; done")
+	p.untilRaw()
+	p.keys("one\r")
+	p.until("got one\r\n")
+	cut()
+	p.until("attaching again")
+	p.keys("two\rthree\r")
+	for n := 1; n > 0; time.Sleep(time.Millisecond) { // until wick has read it
+		var err error
+		if n, err = unix.IoctlGetInt(int(p.slave.Fd()), unix.TIOCINQ); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(agent, socket); err != nil {
+		t.Fatal(err)
+	}
+	p.until("got two\r\ngot three\r\n")
+	p.keys("four\r\x04")
+	p.until("got four\r\n")
+	p.expectEnd(0)
 }
 
 // TestShell is whatever shell this machine gives to who runs the tests, in their home.

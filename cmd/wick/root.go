@@ -22,6 +22,8 @@ type tool struct {
 	connectTimeout time.Duration
 	// unwind is how long a signal waits for the command to undo what it did, if it takes longer than usual.
 	unwind atomic.Int64
+	// guest is the connection to the guest of a command, the newest.
+	guest atomic.Pointer[client.Client]
 	// terminal is our own while it is in raw mode, for the ways out that the command does not see.
 	terminal atomic.Pointer[terminal]
 	// parsed is set once the command line was found to be right, so that an error before it is one of usage.

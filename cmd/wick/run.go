@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unicode"
@@ -30,7 +31,7 @@ func (t *tool) runCommand() *cobra.Command {
 	var flags sessionFlags
 	var o machine.Options
 	var puts []string
-	var console bool
+	var console string
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARG]...",
 		Short: "Boot a microVM, run a command in it, and power it off",
@@ -82,25 +83,35 @@ built, booted or reached.`,
 			if _, err := flags.command(nil, args); err != nil {
 				return err // before a machine is booted in vain
 			}
-			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && !console}
-			if console {
+			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && console == ""}
+			switch console {
+			case "":
+			case consoleText:
+				o.Console = &printableWriter{w: t.stderr}
+			case consoleRaw:
 				o.Console = t.stderr
+			default:
+				return usageError(fmt.Errorf("--console=%s: want %s or %s", console, consoleText, consoleRaw))
+			}
+			if console != "" {
 				o.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
 			}
 			var ended error
 			o.Use = func(ctx context.Context, c *client.Client) error {
-				ui.clear()
-				ui.live = false // the terminal is the command's now
+				ui.end()
 				ended = t.exec(ctx, c, &flags, args)
-				if _, lost := errors.AsType[*client.ConnError](ended); lost {
+				if _, lost := errors.AsType[*client.ConnError](ended); lost || errors.Is(ended, machine.ErrUnresponsive) {
 					return ended // of which the machine may know the reason
 				}
 				return nil
 			}
 			err := machine.Run(cmd.Context(), o, ui)
-			ui.clear()
+			ui.end()
+			if errors.Is(err, machine.ErrUnresponsive) {
+				return ended
+			}
 			if err != nil {
-				return t.runFailed(cmd.Context(), err)
+				return t.runFailed(cmd.Context(), err, console != "")
 			}
 			return ended
 		},
@@ -117,7 +128,8 @@ built, booted or reached.`,
 	f.BoolVar(&o.Tmpfs, "tmpfs", false, "keep what the guest writes in its memory")
 	f.StringArrayVar(&puts, "put", nil, "copy a file into the guest first: `LOCAL:GUEST`; may be repeated")
 	f.BoolVar(&o.Keep, "keep", false, "leave the overlay disk and the console's log, and say where")
-	f.BoolVar(&console, "console", false, "show the guest's console on stderr")
+	f.StringVar(&console, "console", "", "show the guest's console on stderr, with ? for what would act on a terminal; =raw: as it is")
+	f.Lookup("console").NoOptDefVal = consoleText
 	f.StringVar(&o.VMM, "vmm", "", "force `NAME`: firecracker, qemu-vhost or qemu")
 	f.DurationVar(&o.BootLimit, "boot-timeout", 60*time.Second, "how long the guest may take to be ready")
 	f.StringVar(&o.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH)")
@@ -126,6 +138,12 @@ built, booted or reached.`,
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
+
+// The ways to show a console.
+const (
+	consoleText = "text"
+	consoleRaw  = "raw"
+)
 
 // checkMachine refuses what no machine can be, or what would be passed over in silence.
 func checkMachine(o *machine.Options) error {
@@ -152,34 +170,59 @@ func checkMachine(o *machine.Options) error {
 }
 
 // runFailed words what kept the command from running: a boot that failed with what the machine said last.
-func (t *tool) runFailed(ctx context.Context, err error) error {
+func (t *tool) runFailed(ctx context.Context, err error, shown bool) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	if boot, ok := errors.AsType[*machine.BootError](err); ok && len(boot.Console) > 0 {
-		fmt.Fprintln(t.stderr, "--- the console's last lines")
-		for _, line := range boot.Console {
-			fmt.Fprintln(t.stderr, printableLines(line))
+	if boot, ok := errors.AsType[*machine.BootError](err); ok {
+		if _, failed := errors.AsType[*machine.MonitorError](err); !failed || len(boot.Console) > 0 {
+			t.lastWords(boot.Console, shown)
 		}
-		fmt.Fprintln(t.stderr, "---")
+	} else if end, ok := errors.AsType[*machine.EndError](err); ok {
+		t.lastWords(end.Console, shown)
 	}
 	return &exitError{code: exitTransport, err: err}
 }
 
+// lastWords shows the last lines of a machine's console, which the user has been shown all along or not.
+func (t *tool) lastWords(lines []string, shown bool) {
+	switch {
+	case len(lines) == 0 && shown:
+		fmt.Fprintln(t.stderr, "--- the console is empty")
+		return
+	case len(lines) == 0:
+		fmt.Fprintln(t.stderr, "--- the console is empty; --console has the kernel say all that it does")
+		return
+	}
+	fmt.Fprintln(t.stderr, "--- the console's last lines")
+	for _, line := range lines {
+		fmt.Fprintln(t.stderr, printableLines(line))
+	}
+	fmt.Fprintln(t.stderr, "---")
+}
+
 // runUI shows on a terminal how far a run has come, in one line that goes when the command's output comes.
 type runUI struct {
-	w    io.Writer
+	w io.Writer
+
+	mu   sync.Mutex
 	live bool
 }
 
-// say is for what stays to be read.
+// say shows what stays to be read. u.mu is held.
 func (u *runUI) say(text string) {
-	u.clear()
-	fmt.Fprintf(u.w, "wick: %s\n", printableLines(text))
+	u.erase()
+	end := "\n"
+	if isTerminal(u.w) {
+		end = "\r\n" // it may be in raw mode, with a command on it
+	}
+	fmt.Fprintf(u.w, "wick: %s%s", printableLines(text), end)
 }
 
 // Event implements [machine.UI].
 func (u *runUI) Event(e machine.Event) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	switch e.Stage {
 	case machine.Kept:
 		u.say("kept in " + e.Detail)
@@ -189,6 +232,9 @@ func (u *runUI) Event(e machine.Event) {
 		return
 	case machine.Killed:
 		u.say("the machine did not go down in order: " + e.Detail)
+		return
+	case machine.Notice:
+		u.say(e.Detail)
 		return
 	}
 	if !u.live {
@@ -208,7 +254,16 @@ func (u *runUI) Event(e machine.Event) {
 	fmt.Fprintf(u.w, "\r\x1b[K%s ...", text)
 }
 
-func (u *runUI) clear() {
+// end takes the line away for good: the terminal is the command's now.
+func (u *runUI) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.erase()
+	u.live = false
+}
+
+// erase takes the line away. u.mu is held.
+func (u *runUI) erase() {
 	if u.live {
 		io.WriteString(u.w, "\r\x1b[K")
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"wick/cmd/wick/internal/machine"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -29,6 +30,7 @@ type session struct {
 	term  *terminal
 	conn  *client.Client // that was made on the way, the last one
 	since time.Time      // when it was
+	keys  *keyboard      // of a kept command, or nil
 	// left is closed when the user has left the command with the keys for it.
 	left chan struct{}
 }
@@ -50,6 +52,14 @@ func (s *session) connect() {
 	s.cmd.Stdout, s.cmd.Stderr = s.t.stdout, s.t.stderr
 	if s.stdin {
 		s.cmd.Stdin = s.t.stdin
+		if in := s.t.keyboard(); in != nil && s.cmd.Keep > 0 {
+			var r io.Reader = in
+			if s.tty {
+				r = &detachReader{r: in, left: s.left}
+			}
+			s.keys = newKeyboard(r)
+			s.cmd.Stdin = s.keys
+		}
 	}
 	if !s.tty {
 		return
@@ -61,9 +71,6 @@ func (s *session) connect() {
 				s.cmd.Terminal = size
 			}
 		}
-	}
-	if in := s.t.keyboard(); in != nil && s.stdin && s.cmd.Keep > 0 {
-		s.cmd.Stdin = &detachReader{r: in, left: s.left}
 	}
 }
 
@@ -102,9 +109,18 @@ func (s *session) run(ctx context.Context) error {
 		s.term.follow(s.cmd.Resize)
 	}
 	r, err := s.wait(ctx)
+	if r == nil {
+		s.term.drop()
+	}
 	s.term.restore()
+	if errors.Is(err, errGivenUp) {
+		err = fmt.Errorf("%w (if the command still runs: wick attach %016x)", err, s.cmd.ID())
+		return &exitError{code: 128 + int(syscall.SIGINT), err: err}
+	}
 	if errors.Is(err, errLeft) {
-		s.cmd.Detach(ctx)
+		last, cancel := context.WithTimeout(ctx, unwindLimit)
+		s.cmd.Detach(last) // as far as the guest can be told
+		cancel()
 		fmt.Fprintf(s.t.stderr, "\nwick: left it running: wick attach %016x\n", s.cmd.ID())
 		return nil
 	}
@@ -114,14 +130,23 @@ func (s *session) run(ctx context.Context) error {
 // errLeft is the error of waiting for what the user has left.
 var errLeft = errors.New("left")
 
+// errGivenUp is the error of attaching again when the user does not want to wait for that.
+var errGivenUp = errors.New("connection lost, and given up")
+
 // wait waits for the command's end, across connections if it is kept.
 func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	var givenUp chan struct{}
+	if s.keys != nil {
+		givenUp = s.keys.givenUp
+	}
 	go func() {
 		select {
 		case <-s.left:
 			cancel(errLeft)
+		case <-givenUp:
+			cancel(errGivenUp)
 		case <-ctx.Done():
 		}
 	}()
@@ -138,6 +163,10 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 		switch {
 		case errors.Is(context.Cause(ctx), errLeft):
 			return nil, errLeft
+		case errors.Is(context.Cause(ctx), errGivenUp):
+			return nil, errGivenUp
+		case errors.Is(context.Cause(ctx), machine.ErrUnresponsive):
+			return r, err
 		case ctx.Err() != nil && r == nil:
 			// It was cancelled, which is to arrive before we go.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
@@ -153,7 +182,13 @@ const againPause = 200 * time.Millisecond
 
 // again attaches on a new connection.
 func (s *session) again(ctx context.Context) error {
-	fmt.Fprint(s.t.stderr, "wick: connection lost, attaching again\r\n")
+	s.keys.setAway(true)
+	defer s.keys.setAway(false)
+	how := ""
+	if s.keys != nil && s.term != nil {
+		how = " (Ctrl-C twice: give up)"
+	}
+	fmt.Fprintf(s.t.stderr, "wick: connection lost, attaching again%s\r\n", how)
 	for {
 		if time.Since(s.since) < againPause {
 			// It did not last, and the next may not either.
@@ -170,6 +205,7 @@ func (s *session) again(ctx context.Context) error {
 			s.conn.Close()
 		}
 		s.conn, s.since = c, time.Now()
+		s.t.guest.Store(c)
 		err = s.cmd.Reattach(ctx, c)
 		if err == nil {
 			if s.term != nil {
@@ -219,8 +255,15 @@ func (s *session) detach(ctx context.Context) error {
 		s.cmd.Terminal = &defaultSize
 	}
 	// The command is not to end with us.
-	if err := s.cmd.Start(context.WithoutCancel(ctx)); err != nil {
-		return startFailed(err)
+	started := make(chan error, 1)
+	go func() { started <- s.cmd.Start(context.WithoutCancel(ctx)) }()
+	select {
+	case err := <-started:
+		if err != nil {
+			return startFailed(err)
+		}
+	case <-ctx.Done():
+		return commandFailed(fmt.Errorf("start the command: %w", ctx.Err()))
 	}
 	if _, err := fmt.Fprintf(s.t.stdout, "%016x\n", s.cmd.ID()); err != nil {
 		return commandFailed(fmt.Errorf("print the command's id, which is %016x: %w", s.cmd.ID(), err))

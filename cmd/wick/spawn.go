@@ -26,27 +26,34 @@ follows, and its exit code is passed on.`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
-			pid, err := c.Spawn(ctx, flags.exec(args))
-			if err != nil {
-				return commandFailed(err)
-			}
-			if _, err := fmt.Fprintln(t.stdout, pid); err != nil {
-				return commandFailed(fmt.Errorf("print the command's pid, which is %d: %w", pid, err))
-			}
-			if !wait {
-				return nil
-			}
-			exit, err := c.WaitExit(ctx, pid)
-			if err != nil {
-				return commandFailed(err)
-			}
-			if err := t.pass(&exit.Result); err != nil {
-				return err
-			}
-			return commandExit(exit.ExitCode)
+			return t.within(ctx, c, flags.timeout, func(ctx context.Context) error {
+				return t.spawn(ctx, c, flags.exec(args), wait)
+			})
 		}),
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the command to end and pass on its output and exit code")
 	return cmd
+}
+
+// spawn starts a command, prints its pid, and waits for its end if it is to.
+func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec, wait bool) error {
+	pid, err := c.Spawn(ctx, command)
+	if err != nil {
+		return commandFailed(err)
+	}
+	if _, err := fmt.Fprintln(t.stdout, pid); err != nil {
+		return commandFailed(fmt.Errorf("print the command's pid, which is %d: %w", pid, err))
+	}
+	if !wait {
+		return nil
+	}
+	exit, err := c.WaitExit(ctx, pid)
+	if err != nil {
+		return commandFailed(err)
+	}
+	if err := t.pass(&exit.Result); err != nil {
+		return err
+	}
+	return commandExit(exit.ExitCode)
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"wick/framing/client"
@@ -76,6 +77,19 @@ func (r *terminal) restore() {
 	r.mu.Unlock()
 	signal.Stop(r.signals)
 	r.cook()
+}
+
+// drop forgets the keys that were typed and not read: they were for the guest, and not for what reads
+// the terminal next. It may be called on nil, and does nothing after restore.
+func (r *terminal) drop() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != nil {
+		unix.IoctlSetInt(int(r.file.Fd()), unix.TCFLSH, unix.TCIFLUSH)
+	}
 }
 
 // follow tells the guest's terminal the size of ours, now and whenever it changes.

@@ -54,7 +54,13 @@ func (t *tool) top(ctx context.Context, c *client.Client, interval time.Duration
 		if err != nil {
 			return err
 		}
-		took := func(p client.Process) time.Duration { return p.CPU - before[p.PID].CPU }
+		took := func(p client.Process) time.Duration {
+			last, ok := before[p.PID]
+			if !ok || last.ID != p.ID || last.Age > p.Age { // or another has its pid
+				return p.CPU
+			}
+			return p.CPU - last.CPU
+		}
 		slices.SortStableFunc(list, func(a, b client.Process) int { return int(took(b) - took(a)) })
 		var page bytes.Buffer
 		if isTerminal(t.stdout) {

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"wick/framing"
+	"wick/framing/client"
 )
 
 // TestShellQuote has sh undo the quoting.
@@ -36,6 +39,44 @@ func TestMedian(t *testing.T) {
 	for want, list := range map[time.Duration][]time.Duration{1: {1}, 3: {2, 4}, 2: {1, 2, 9}} {
 		if got := median(list); got != want {
 			t.Errorf("%v: got %v", list, got)
+		}
+	}
+}
+
+// TestProcessTable shows no figure that the guest could not tell.
+func TestProcessTable(t *testing.T) {
+	var out strings.Builder
+	if err := processTable(&out, []client.Process{
+		{PID: 7, Kind: framing.KindExec, Command: "unknown"},
+		{PID: 8, Kind: framing.KindExec, Command: "idle", Processes: 1},
+		{PID: 9, Kind: framing.KindExec, Command: "busy", Processes: 2, CPU: 290 * time.Millisecond, Memory: 5 << 20},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"ID PID STATE AGE TIME MEM PROCS COMMAND", "- 7 attached 0s - - - unknown",
+		"- 8 attached 0s 0s - 1 idle", "- 9 attached 0s 290ms 5.0M 2 busy"} {
+		if got := strings.Join(strings.Fields(strings.Split(out.String(), "\n")[i]), " "); got != want {
+			t.Errorf("line %d is %q, want %q", i, got, want)
+		}
+	}
+}
+
+// TestPrintableWriter gives it a guest's console in pieces of every size.
+func TestPrintableWriter(t *testing.T) {
+	const in = "a\tb\r\r\n\x1b[31mred\x1b[0m\r\nover\rwrite\x07\u009b2J\xff \u00fc\u4e16 \u202e\ufffd\n"
+	const want = "a\tb\n?[31mred?[0m\nover?write??2J? \u00fc\u4e16 ?\ufffd\n"
+	for size := 1; size <= len(in); size++ {
+		var out strings.Builder
+		w := &printableWriter{w: &out}
+		for rest := in; rest != ""; {
+			n := min(size, len(rest))
+			if k, err := w.Write([]byte(rest[:n])); k != n || err != nil {
+				t.Fatalf("Write = %d, %v, want %d", k, err, n)
+			}
+			rest = rest[n:]
+		}
+		if out.String() != want {
+			t.Errorf("in pieces of %d: %q, want %q", size, out.String(), want)
 		}
 	}
 }

@@ -17,9 +17,9 @@ type Process struct {
 	Kind framing.ProcessKind
 	// Attached says that a connection has it, Terminal that it has one, Exited that it has ended and its output and receipt wait to be fetched.
 	Attached, Terminal, Exited bool
-	// Age is the time since its start, CPU its processor time.
-	Age, CPU time.Duration
-	// Memory is in bytes and Processes a number, of all that it has become; 0 is not known.
+	// Age is the time since its start. CPU is processor time, Memory bytes at the moment and Processes
+	// a number, of all that it has become and of nothing else. 0 is not known.
+	Age, CPU  time.Duration
 	Memory    uint64
 	Processes int
 	// Command is its beginning, at most 96 bytes.

@@ -19,9 +19,11 @@ type Receipt struct {
 	Core   bool
 	// User and System are processor time, Elapsed is time from start to end.
 	User, System, Elapsed time.Duration
-	// Peak is the most memory, in bytes.
+	// Peak is the most memory, in bytes: of all of Tree together, or of its largest process.
 	Peak uint64
-	// Tree says that the figures are of all that it became, and not of it and what it waited for.
+	// Tree says that the figures are of all that it became, which takes Linux 6.12 in the guest.
+	// Otherwise they are of the process and what it waited for. It is one or the other for all
+	// commands of a guest.
 	Tree bool
 	// Stdout and Stderr are what it wrote, in bytes, of which the others were beyond the cap and dropped.
 	Stdout, Stderr, StdoutDropped, StderrDropped uint64

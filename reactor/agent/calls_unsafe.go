@@ -121,3 +121,6 @@ func setNonblock(fd int) { unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_S
 
 // shut is close(2). The descriptor is gone even if that was interrupted.
 func shut(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+
+// alias returns b as text without a copy. It is good until b is written to.
+func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

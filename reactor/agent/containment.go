@@ -31,8 +31,8 @@ type cgroup struct {
 	// cgroup, and kills the child where they differ (seen on 6.18); and a child forked into one that its command froze would never execute its
 	// program, for which the agent waits.
 	spoiled bool
-	// used: a command was in it before.
-	used bool
+	// before is what earlier commands used in it. A record and a receipt leave that out.
+	before usage
 	// oomKills is how many of its processes the kernel killed for want of memory, as far as they were asked for, and starved how many the agent
 	// did since they were.
 	oomKills, starved uint32
@@ -133,6 +133,7 @@ func (t *containment) take(log *Log) *cgroup {
 	if n := len(t.idle); n > 0 {
 		g := t.idle[n-1]
 		t.idle = t.idle[:n-1]
+		g.before = g.total(t.memory)
 		t.busy++
 		return g
 	}
@@ -150,7 +151,7 @@ func (t *containment) take(log *Log) *cgroup {
 }
 
 func (t *containment) make() (*cgroup, error) {
-	g := &cgroup{name: t.path + "/" + num(t.made)}
+	g := &cgroup{name: t.path + "/" + num(t.made), before: usage{known: true}}
 	if err := unix.Mkdir(g.name, 0o755); err != nil {
 		return nil, opError("mkdir", g.name, err)
 	}
@@ -169,7 +170,6 @@ func (t *containment) make() (*cgroup, error) {
 // give takes a cgroup back from a command that has exited. What it left running keeps running, and the cgroup until then.
 func (t *containment) give(g *cgroup) {
 	if g != nil {
-		g.used = true
 		t.busy--
 		t.keep(g)
 	}

@@ -36,24 +36,37 @@ func (s *session) makeReceipt() {
 	s.account(r)
 }
 
-// account is what it used: all that it became, where its cgroup tells, or else the process and what it waited for.
+// account adds what it used: all that it became, where its cgroup can tell all of it, or else the
+// process and what it waited for.
 func (s *session) account(r *framing.Exited) {
 	killed := s.timedOut || s.cancelled // what is still there of it is dying
-	if g := s.cgroup; g != nil {
-		end := g.figures()
-		if !killed {
-			r.Left = g.count()
-		}
-		if peak := s.base.peak(g); peak > 0 && end.known {
-			r.UserUS, r.SystemUS, r.Peak, r.Tree = end.user-s.base.user, end.system-s.base.system, peak, true
-			return
-		}
-	} else if !killed {
-		r.Left = leftOf(s.pid)
-	}
 	used := s.child.Usage()
-	r.UserUS, r.SystemUS, r.Peak = uint64(used.User.Microseconds()), uint64(used.System.Microseconds()), uint64(used.Peak)
+	r.UserUS, r.SystemUS = uint64(used.User.Microseconds()), uint64(used.System.Microseconds())
+	r.Peak = uint64(used.Peak)
+	g := s.cgroup
+	if g == nil {
+		if !killed {
+			r.Left = leftOf(s.pid)
+		}
+		return
+	}
+	if !killed {
+		r.Left = g.count()
+	}
+	end := g.total(true)
+	if u := end.since(&g.before); u.known {
+		if peak, ok := s.peak.read(); ok {
+			// The rest of earlier commands, as far as it is still there, is not this one's.
+			peak = above(peak, min(g.before.memory, end.memory))
+			r.UserUS, r.SystemUS, r.Tree = u.user, u.system, true
+			r.Peak = max(peak, leastPeak)
+		}
+	}
 }
+
+// leastPeak is the least peak of a tree, in bytes: a process has a stack in the kernel and page tables.
+// The kernel counts in batches of as much as 64 pages, so a small command may show less.
+const leastPeak = 64 << 10
 
 // leftOf is how many processes are still in the group or the session of a process that has exited, or come of those that are.
 func leftOf(leader int) (n uint32) {
@@ -65,69 +78,85 @@ func leftOf(leader int) (n uint32) {
 	return n
 }
 
-// figures are what a cgroup has used.
-type figures struct {
-	known        bool
-	user, system uint64 // microseconds
-	fresh        bool   // nothing was in it before: its peak is that of what is
-	reset        int    // a descriptor of memory.peak that counts from a moment on, or 0
+// usage is what a cgroup has used: processor time in microseconds, memory in bytes at the moment.
+type usage struct {
+	known                bool
+	user, system, memory uint64
 }
 
-// figures reads cpu.stat, which is there whatever controllers are.
-func (g *cgroup) figures() (f figures) {
-	var buf [512]byte
-	f.known = readFigures(g.dir, "cpu.stat", buf[:], func(name string, value uint64) {
+// total reads what all commands used that were ever in the cgroup. cpu.stat is there whatever
+// controllers are; memory says whether the one for memory is.
+func (g *cgroup) total(memory bool) (u usage) {
+	var buf [256]byte // what counts are the first three lines
+	n, err := readFileAt(g.dir, "cpu.stat", buf[:])
+	u.known = err == nil
+	for text := alias(buf[:max(n, 0)]); text != ""; {
+		var line string
+		line, text, _ = cut(text, '\n')
+		name, value, _ := cut(line, ' ')
 		switch name {
 		case "user_usec":
-			f.user = value
+			u.user, _, _ = takeNumber(value)
 		case "system_usec":
-			f.system = value
+			u.system, _, _ = takeNumber(value)
 		}
-	}) == nil
-	return f
+	}
+	if memory {
+		u.memory = g.number("memory.current")
+	}
+	return u
 }
 
-// begin is what it had used before it is used. It is called before the first process of a session is in the cgroup. One that was used before has a peak of its own, which Linux 6.12
-// can count anew for whoever asks by the same descriptor.
-func (g *cgroup) begin() (f figures) {
+// since returns what was used between before and u.
+func (u *usage) since(before *usage) usage {
+	return usage{
+		known:  u.known && before.known,
+		user:   above(u.user, before.user),
+		system: above(u.system, before.system),
+		memory: above(u.memory, before.memory),
+	}
+}
+
+// above returns a - b, and 0 if b is larger.
+func above(a, b uint64) uint64 { return a - min(a, b) }
+
+// peakMeter is a descriptor of memory.peak, from which Linux 6.12 and later read the peak since the
+// descriptor was written to. 0 is none: an older kernel tells the peak of all commands that were ever
+// in the cgroup, which says nothing about the last.
+type peakMeter int
+
+// open starts the meter. It is called before the first process of a session is in the cgroup.
+func (m *peakMeter) open(g *cgroup) {
 	if g == nil {
-		return f
+		return
 	}
-	if !g.used {
-		g.used = true
-		return figures{known: true, fresh: true}
-	}
-	f = g.figures()
 	fd, err := unix.Openat(g.dir, "memory.peak", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err == nil {
-		if _, err = unix.Write(fd, []byte("0")); err == nil {
-			f.reset = fd
-		} else {
-			unix.Close(fd)
-		}
+	if err != nil {
+		return
 	}
-	return f
+	if _, err = unix.Write(fd, []byte("0")); err != nil {
+		unix.Close(fd)
+		return
+	}
+	*m = peakMeter(fd)
 }
 
-// peak is the most memory, in bytes, since begin; 0 if that is not known.
-func (f *figures) peak(g *cgroup) uint64 {
-	switch {
-	case f.reset != 0:
-		var buf [32]byte
-		n, _ := unix.Pread(f.reset, buf[:], 0)
-		peak, _, _ := takeNumber(string(buf[:max(n, 0)]))
-		return peak
-	case f.fresh:
-		return g.number("memory.peak")
+// read returns the most memory since open, in bytes.
+func (m *peakMeter) read() (peak uint64, ok bool) {
+	if *m == 0 {
+		return 0, false
 	}
-	return 0
+	var buf [32]byte
+	n, _ := unix.Pread(int(*m), buf[:], 0)
+	peak, _, ok = takeNumber(string(buf[:max(n, 0)]))
+	return peak, ok
 }
 
-// close lets go of the descriptor.
-func (f *figures) close() {
-	if f.reset != 0 {
-		unix.Close(f.reset)
-		f.reset = 0
+// close releases the descriptor.
+func (m *peakMeter) close() {
+	if *m != 0 {
+		unix.Close(int(*m))
+		*m = 0
 	}
 }
 

@@ -31,7 +31,7 @@ type session struct {
 	out    [2]outlet
 	turn   int // which output is next
 	launch launch
-	base   figures // of its cgroup, at the start
+	peak   peakMeter // of its cgroup, since the start
 
 	receipt   framing.Exited
 	greeting  bool // started is to be sent
@@ -295,7 +295,7 @@ func (s *session) decide() {
 	s.decided = true
 	s.grace.Stop()
 	s.makeReceipt()
-	s.base.close()
+	s.peak.close()
 	if s.exited {
 		s.leaveCgroup()
 	}
@@ -326,7 +326,7 @@ func (s *session) forget() {
 		s.out[i].release(!s.exited)
 	}
 	s.launch.close()
-	s.base.close()
+	s.peak.close()
 	s.closeLine()
 	if s.exited {
 		s.leaveCgroup()

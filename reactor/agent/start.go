@@ -132,7 +132,7 @@ func (s *session) begin(req *framing.Start) *startFailure {
 func (s *session) run(spec *reactor.Command, req *framing.Start) *startFailure {
 	a := s.agent
 	s.cgroup = a.contain.take(a.log)
-	s.base = s.cgroup.begin()
+	s.peak.open(s.cgroup)
 	if req.Limits.Len() > 0 {
 		return s.launch.begin(s, spec, req.Limits)
 	}
@@ -313,7 +313,7 @@ func (s *session) closeStreams(child *[3]int) {
 	s.out[0].release(true)
 	s.out[1].release(true)
 	s.launch.close()
-	s.base.close()
+	s.peak.close()
 	s.leaveCgroup()
 }
 

@@ -78,6 +78,9 @@ func StartAgent(path string, options ...string) (*Agent, error) {
 	}
 }
 
+// Signal sends the agent a signal.
+func (a *Agent) Signal(sig syscall.Signal) { a.cmd.Process.Signal(sig) }
+
 // Stop ends the agent by SIGTERM, or if that does not in 20 s by SIGKILL, and returns what it has logged. That it ended with anything
 // but 0 is an error. Only the first call does something; others wait and return the same.
 func (a *Agent) Stop() (log string, err error) {

@@ -9,10 +9,13 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -42,14 +45,41 @@ func (d Dir) lookup(name string) (path string, ok bool) {
 	return path, true
 }
 
+// check refuses a directory in which another user can put what we then boot. Root's is as good as
+// our own.
+func (d Dir) check() error {
+	info, err := os.Stat(string(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // yet
+	}
+	if err != nil {
+		return fmt.Errorf("use the cache: %w", err)
+	}
+	switch uid := info.Sys().(*syscall.Stat_t).Uid; {
+	case !info.IsDir():
+		return fmt.Errorf("use the cache %s: not a directory", d)
+	case uid != uint32(os.Geteuid()) && uid != 0:
+		return fmt.Errorf("use the cache %s: it belongs to another user (uid %d); set XDG_CACHE_HOME", d, uid)
+	case info.Mode()&0o002 != 0:
+		return fmt.Errorf("use the cache %s: every user can write to it; chmod o-w it", d)
+	}
+	return nil
+}
+
 // Get returns the path of the entry, which build makes at tmp (a file or a directory, as it likes) if it is not there.
 func (d Dir) Get(ctx context.Context, name string, build func(ctx context.Context, tmp string) error) (string, error) {
+	if err := d.check(); err != nil {
+		return "", err
+	}
 	path, ok := d.lookup(name)
 	if ok {
 		return path, nil
 	}
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return "", fmt.Errorf("make the cache directory: %w", err)
+	}
+	if err := d.check(); err != nil { // another user may have been quicker
+		return "", err
 	}
 	l, err := lock(ctx, path+".lock")
 	if err != nil {

@@ -213,3 +213,37 @@ func TestContentKey(t *testing.T) {
 		t.Error("parts run together")
 	}
 }
+
+// TestForeignDirIsRefused has the cache be another user's, or open to every user: nothing is taken
+// from it and nothing put there.
+func TestForeignDirIsRefused(t *testing.T) {
+	build := func(_ context.Context, tmp string) error { return os.WriteFile(tmp, nil, 0o600) }
+	open := t.TempDir()
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(open, "kind-1"), "planted")
+	if path, err := Dir(open).Get(t.Context(), "kind-1", build); err == nil {
+		t.Errorf("Get from a directory that all can write to = %q, want an error", path)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, "")
+	if path, err := Dir(file).Get(t.Context(), "kind-1", build); err == nil {
+		t.Errorf("Get from a file = %q, want an error", path)
+	}
+	foreign := t.TempDir()
+	if err := os.Chown(foreign, 65534, 65534); err != nil {
+		t.Skipf("%v: run as root", err)
+	}
+	for _, name := range []string{"kind-1", "kind-2"} {
+		if name == "kind-1" {
+			write(t, filepath.Join(foreign, name), "planted")
+		}
+		if path, err := Dir(foreign).Get(t.Context(), name, build); err == nil {
+			t.Errorf("Get(%q) from the directory of nobody = %q, want an error", name, path)
+		}
+	}
+	if left := names(t, Dir(foreign)); len(left) != 1 {
+		t.Errorf("it made %v", left)
+	}
+}

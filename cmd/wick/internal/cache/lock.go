@@ -21,7 +21,7 @@ type held struct{ file *os.File }
 // nothing, and starts over.
 func lock(ctx context.Context, path string) (*held, error) {
 	for {
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("open a lock: %w", err)
 		}

@@ -27,6 +27,7 @@ func TestMachine(t *testing.T) {
 		{"restore seen", testRestoreSeen},
 		{"pressure", testPressure},
 		{"receipts", testReceipts},
+		{"figures of one command", testFiguresAlone},
 		{"freeze", testFreeze},
 		{"power off", testPowerOff},
 	})

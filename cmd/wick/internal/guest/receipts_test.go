@@ -51,3 +51,61 @@ func testReceipts(t *testing.T, s *served) {
 		})
 	}
 }
+
+// testFiguresAlone has a command use processor time and leave file cache behind, and looks at the
+// next one, in the same cgroup: a list says what it alone uses, and the receipts of one program mean
+// the same before and after.
+func testFiguresAlone(t *testing.T, s *served) {
+	const mib = 1 << 20
+	ctx := deadline(t, 4*stepLimit)
+	receipt := func(line string) *client.Receipt {
+		t.Helper()
+		cmd := s.conn.ShellCommand(line)
+		if err := cmd.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		r, err := cmd.Wait(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	// With all idle cgroups in use, the next command gets one that is new.
+	var sleepers []*client.Cmd
+	for range 12 {
+		cmd := s.conn.Command("sleep", "1000")
+		if err := cmd.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		sleepers = append(sleepers, cmd)
+	}
+	before := receipt("true")
+	for _, cmd := range sleepers {
+		cmd.SignalTree(ctx, syscall.SIGKILL)
+		cmd.Wait(ctx)
+	}
+	heavy := receipt("head -c 16777216 /dev/zero >/cache; md5sum /cache; md5sum /cache")
+	spent := heavy.User + heavy.System
+	defer run(t, s.conn, "rm /cache")
+	for range 2 {
+		sleeper := s.conn.Command("sleep", "1000")
+		if err := sleeper.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.conn.Processes(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list {
+			if p.ID == sleeper.ID() && (p.CPU >= spent/2 || p.Memory == 0 || p.Memory > 4*mib || p.Processes != 1) {
+				t.Errorf("a sleep after it: %v of processor time, %d bytes, %d processes; it used %v", p.CPU, p.Memory, p.Processes, spent)
+			}
+		}
+		sleeper.SignalTree(ctx, syscall.SIGKILL)
+		sleeper.Wait(ctx)
+	}
+	after := receipt("true")
+	if after.Tree != before.Tree || after.User+after.System >= spent/2 || after.Peak == 0 || after.Peak > 8*mib {
+		t.Errorf("receipt of true: %v, peak %d, of the tree %v, before it was %d, %v", after, after.Peak, after.Tree, before.Peak, before.Tree)
+	}
+}

@@ -307,3 +307,30 @@ func TestOverlay(t *testing.T) {
 		t.Error("what could not be made is left")
 	}
 }
+
+// TestSaveFollowsNoLink plants links beside the output: a file that they lead to stays as it is, and
+// what is at the output is replaced.
+func TestSaveFollowsNoLink(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	image, victim, out := filepath.Join(dir, "image"), filepath.Join(dir, "victim"), filepath.Join(dir, "out")
+	if err := errors.Join(os.WriteFile(image, []byte("image"), 0o600), os.WriteFile(victim, []byte("mine"), 0o600),
+		os.Symlink(victim, out), os.Symlink(victim, out+".tmp")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Save(image, out); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{out: "image", victim: "mine"} {
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("ReadFile(%s) = %q, %v, want %q", path, got, err, want)
+		}
+	}
+	info, err := os.Lstat(out)
+	if err != nil || info.Mode() != 0o644 {
+		t.Errorf("Lstat(out) = %v, %v, want mode 0644", info.Mode(), err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 4 {
+		t.Errorf("ReadDir = %v, %v, want 4 entries", entries, err)
+	}
+}

@@ -158,36 +158,41 @@ func appendInit(ctx context.Context, out, image, init string) error {
 	return err
 }
 
+// copyFile makes the file to, which must not exist.
 func copyFile(to, from string, mode os.FileMode) error {
-	in, err := os.Open(from)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return err
-	}
-	if err := out.Chmod(mode); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
+	return fillFile(out, from, mode)
 }
 
-// Save copies an image out of the cache. What is at out is replaced in one step, once the copy is whole.
-func Save(image, out string) error {
-	tmp := out + ".tmp"
-	err := copyFile(tmp, image, 0o644)
+// fillFile copies a file into out, and closes it.
+func fillFile(out *os.File, from string, mode os.FileMode) error {
+	in, err := os.Open(from)
 	if err == nil {
-		err = os.Rename(tmp, out)
+		defer in.Close()
+		_, err = io.Copy(out, in)
+	}
+	if err == nil {
+		err = out.Chmod(mode)
+	}
+	return errors.Join(err, out.Close())
+}
+
+// Save copies an image out of the cache. It replaces the file at out in one step, once the copy is
+// whole. Until then the copy has a name beside it that no other program can know beforehand.
+func Save(image, out string) error {
+	tmp, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".*")
+	if err == nil {
+		if err = fillFile(tmp, image, 0o644); err == nil {
+			err = os.Rename(tmp.Name(), out)
+		}
+		if err != nil {
+			os.Remove(tmp.Name())
+		}
 	}
 	if err != nil {
-		os.Remove(tmp)
 		return fmt.Errorf("write the image: %w", err)
 	}
 	return nil

@@ -1,7 +1,9 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -22,8 +24,16 @@ type workDir struct {
 	lock *os.File
 }
 
-// newDir makes a machine's directory, and takes away those whose owner was killed.
-func newDir() (*workDir, error) {
+// mark returns the content of the lock of a machine's directory. It names the directory, so that
+// neither a copy nor another program's directory bears it.
+func mark(name string, info os.FileInfo) string {
+	inode := info.Sys().(*syscall.Stat_t).Ino
+	return fmt.Sprintf("directory of a machine of wick run, removed when unlocked: %s %d\n", name, inode)
+}
+
+// newDir makes a machine's directory, and removes those whose owner was killed. One that is to be
+// kept bears no mark, so that it stays however its owner ends.
+func newDir(keep bool) (*workDir, error) {
 	base := os.TempDir()
 	if len(base) > longestDir {
 		base = "/tmp"
@@ -34,14 +44,23 @@ func newDir() (*workDir, error) {
 		return nil, fmt.Errorf("make the machine's directory: %w", err)
 	}
 	d := &workDir{path: path}
-	// Under its name the lock is never without its holder, or another's sweep could take the directory away.
-	unready := filepath.Join(path, lockName+".new")
-	d.lock, err = os.OpenFile(unready, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if keep {
+		return d, nil
+	}
+	// The lock has its name only once it is held, or another's sweep could remove the directory.
+	unready := d.file(lockName + ".new")
+	info, err := os.Lstat(path)
+	if err == nil {
+		d.lock, err = os.OpenFile(unready, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	}
 	if err == nil {
 		err = syscall.Flock(int(d.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
 	if err == nil {
-		err = os.Rename(unready, filepath.Join(path, lockName))
+		_, err = d.lock.WriteString(mark(filepath.Base(path), info))
+	}
+	if err == nil {
+		err = os.Rename(unready, d.file(lockName))
 	}
 	if err != nil {
 		d.remove()
@@ -60,28 +79,51 @@ func (d *workDir) remove() {
 	}
 }
 
-// keep lets go of the directory and leaves it there.
-func (d *workDir) keep() {
-	os.Remove(d.file(lockName))
-	d.lock.Close()
-}
-
-// sweep removes the directories of ours that nobody holds.
+// sweep removes the directories that bear our mark and whose lock no process holds.
 func sweep(base string) {
-	locks, _ := filepath.Glob(filepath.Join(base, dirPattern, lockName))
-	for _, path := range locks {
-		dir := filepath.Dir(path)
-		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
-			continue
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			continue
-		}
-		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+	dirs, _ := filepath.Glob(filepath.Join(base, dirPattern))
+	for _, dir := range dirs {
+		if lock, err := abandoned(dir); err == nil {
 			os.RemoveAll(dir)
+			lock.Close()
 		}
-		f.Close()
 	}
 }
+
+// errNotOurs is the error for a directory that is another's, or in use.
+var errNotOurs = errors.New("not a directory that wick run left behind")
+
+// abandoned returns the lock of a directory that a killed wick run left behind. The lock is held.
+func abandoned(dir string) (*os.File, error) {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || !ours(info) {
+		return nil, errNotOurs
+	}
+	// Anything may be there under that name, a FIFO too.
+	flags := os.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(filepath.Join(dir, lockName), flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	want := mark(filepath.Base(dir), info)
+	lock, err := f.Stat()
+	if err == nil && (!lock.Mode().IsRegular() || !ours(lock) || lock.Size() != int64(len(want))) {
+		err = errNotOurs
+	}
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err == nil {
+		var text []byte
+		if text, err = io.ReadAll(f); err == nil && string(text) != want {
+			err = errNotOurs
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func ours(info os.FileInfo) bool { return info.Sys().(*syscall.Stat_t).Uid == uint32(os.Geteuid()) }

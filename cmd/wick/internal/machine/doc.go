@@ -9,7 +9,9 @@
 //
 // # What is left behind
 //
-// Nothing. A machine has one directory for its sockets and disks. It goes with the machine; the directories of those whose wick was killed are swept
-// by the next, which knows them by a lock that nobody holds. The monitor's process is killed by the kernel when ours
-// ends, however it ends (PR_SET_PDEATHSIG).
+// Nothing. A machine has one directory for its sockets and disks, which goes with the machine. When
+// a wick was killed, the next one removes its directory. It knows it by its lock, which no process
+// holds, and which says that it is a machine's, with the directory's name and inode. A directory
+// without such a mark is left alone; one that is to be kept has none. The kernel kills the monitor's
+// process when ours ends, however it ends (PR_SET_PDEATHSIG).
 package machine

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,7 +20,7 @@ import (
 const holderEnv = "WICK_TEST_HOLDER"
 
 func holder() {
-	d, err := newDir()
+	d, err := newDir(false)
 	if err == nil {
 		var p *process
 		if p, err = start(exec.Command("sleep", "60")); err == nil {
@@ -75,16 +76,89 @@ func TestKilledOutright(t *testing.T) {
 	}
 }
 
+// TestKeptDirStays sweeps beside a directory that is to be kept, whose owner may have been killed.
 func TestKeptDirStays(t *testing.T) {
 	t.Setenv("TMPDIR", shortTemp(t))
-	d, err := newDir()
+	d, err := newDir(true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.keep()
 	sweep(filepath.Dir(d.path))
 	if _, err := os.Stat(d.path); err != nil {
 		t.Errorf("a kept directory was swept: %v", err)
+	}
+}
+
+// TestOthersDirsStay sweeps beside directories that look like a machine's and are not: of another
+// program, a copy of a machine's, one that was moved, and one whose lock is something else.
+func TestOthersDirsStay(t *testing.T) {
+	base := shortTemp(t)
+	t.Setenv("TMPDIR", base)
+	left, err := newDir(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(left.file(lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := func(name, content string) string {
+		dir := filepath.Join(base, name)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, lockName), []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	moved, err := newDir(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stay := []string{lock("wick-empty", ""), lock("wick-other", "some program's"), lock("wick-copy", string(text)), filepath.Join(base, "wick-moved")}
+	fifo, linked := filepath.Join(base, "wick-fifo"), filepath.Join(base, "wick-linked")
+	if err := errors.Join(
+		os.Rename(moved.path, stay[3]),
+		os.Mkdir(fifo, 0o700), unix.Mkfifo(filepath.Join(fifo, lockName), 0o600),
+		os.Mkdir(linked, 0o700), os.Symlink(left.file(lockName), filepath.Join(linked, lockName)),
+		os.Symlink(stay[0], filepath.Join(base, "wick-symlink")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	moved.lock.Close()
+	left.lock.Close()
+	sweep(base)
+	for _, dir := range append(stay, fifo, linked) {
+		if _, err := os.Lstat(filepath.Join(dir, lockName)); err != nil {
+			t.Errorf("it was swept: %v", err)
+		}
+	}
+	if _, err := os.Stat(left.path); err == nil {
+		t.Errorf("%s was left behind and is still there", left.path)
+	}
+}
+
+// TestConsoleLog writes more than a kept console may have: its beginning and its end stay.
+func TestConsoleLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "console.log")
+	l, err := newConsoleLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lines = 1 << 20
+	for i := range lines {
+		fmt.Fprintf(l, "line %d\n", i)
+	}
+	l.Close()
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(got)
+	if len(got) > consoleLogHead+consoleLogTail+100 || !strings.HasPrefix(text, "line 0\n") ||
+		!strings.HasSuffix(text, fmt.Sprintf("line %d\n", lines-1)) || strings.Count(text, "wick left out ") != 1 {
+		t.Errorf("it has %d bytes, begins with %q and ends with %q", len(got), text[:20], text[len(text)-20:])
+	}
+	if _, err := newConsoleLog(path); !errors.Is(err, os.ErrExist) {
+		t.Errorf("newConsoleLog of a file that is there: %v, want %v", err, os.ErrExist)
 	}
 }
 

@@ -35,6 +35,9 @@ type Config struct {
 	Console io.Writer
 	// Logger, if not nil, gets what goes wrong in the vsock device.
 	Logger *slog.Logger
+	// Notice, if not nil, is told what a user should know of the machine, once each. It is called from
+	// any goroutine.
+	Notice func(text string)
 }
 
 // Machine is a machine that was started. Its methods can be called from any goroutine.
@@ -53,6 +56,7 @@ type Machine struct {
 	exit   Exit          // set before done is closed
 	killed sync.Once
 	kill   chan struct{} // closed by Kill
+	failed [8]sync.Once  // said of each drive that it fails
 }
 
 // Start starts a machine and returns as soon as its monitor runs. The ctx bounds that and not the machine: Kill must be called, or Done be
@@ -92,7 +96,7 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 			if exit := m.Kill(); exit.Err != nil {
 				err = exit.Err
 			}
-			return nil, fmt.Errorf("start %s: %w", c.Choice.Backend, err)
+			return nil, &BootError{fmt.Errorf("start %s: %w", c.Choice.Backend, err), m.lastWords()}
 		}
 	}
 	return m, nil
@@ -107,7 +111,7 @@ func (m *Machine) prepare() (cmd *exec.Cmd, inherited []*os.File, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := os.WriteFile(m.files[0], config, 0o600); err != nil {
+		if err := writeNew(m.files[0], config); err != nil {
 			return nil, nil, err
 		}
 		cmd = exec.Command(c.Choice.Program, vmm.FirecrackerArgs(m.files[0])...)
@@ -121,7 +125,7 @@ func (m *Machine) prepare() (cmd *exec.Cmd, inherited []*os.File, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		m.qmp, run.QMPFD = vmm.NewQMP(ours), inherit(theirs)
+		m.qmp, run.QMPFD = vmm.NewQMP(ours, m.driveFailed), inherit(theirs)
 		if err := m.prepareVsock(&run, inherit); err != nil {
 			return nil, inherited, err
 		}
@@ -156,7 +160,32 @@ func (m *Machine) prepareVsock(run *vmm.QEMURun, inherit func(*os.File) int) err
 	return err
 }
 
+// driveFailed says once of a drive, named "disk" and its number, that the host cannot read or write
+// it.
+func (m *Machine) driveFailed(name, reason string) {
+	i, err := strconv.Atoi(strings.TrimPrefix(name, "disk"))
+	drives := m.config.Spec.Drives
+	if err != nil || i < 0 || i >= min(len(drives), len(m.failed)) || m.config.Notice == nil {
+		return
+	}
+	m.failed[i].Do(func() {
+		reason := strings.ToLower(reason[:min(1, len(reason))]) + reason[min(1, len(reason)):]
+		const text = "disk /dev/vd%c: %s: %s; the guest gets an I/O error"
+		m.config.Notice(fmt.Sprintf(text, 'a'+i, drives[i].Path, reason))
+	})
+}
+
 func (c *Config) file(name string) string { return filepath.Join(c.Dir, name) }
+
+// writeNew writes a file that must not exist.
+func writeNew(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
+}
 
 // monitorPair is a connection for QEMU's monitor: no file, no name, and no moment at which the other end is not there yet.
 func monitorPair() (ours net.Conn, theirs *os.File, err error) {

@@ -44,7 +44,7 @@ func fake(t *testing.T, script string) vmm.Choice {
 // socketDir is short enough for a socket's path, as a test's own directory may not be.
 func socketDir(t *testing.T) string {
 	t.Helper()
-	d, err := newDir()
+	d, err := newDir(false)
 	if err != nil {
 		t.Fatal(err)
 	}

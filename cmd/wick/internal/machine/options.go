@@ -153,6 +153,7 @@ const (
 	Killed                   // Detail is why it did not go down in order
 	Kept                     // Detail is the directory that is left
 	Noted                    // Detail is what the root image does not have of its source
+	Notice                   // Detail is what a user should know; it may come at any time
 )
 
 // Event is one step of a run.
@@ -162,5 +163,5 @@ type Event struct {
 	Took   time.Duration
 }
 
-// UI is told what a run does. It is called from the goroutine of Run.
+// UI is told what a run does. It is called from the goroutine of Run, and with a Notice from any.
 type UI interface{ Event(Event) }

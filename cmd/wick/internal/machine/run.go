@@ -24,6 +24,10 @@ type BootError struct {
 func (e *BootError) Error() string { return "boot the machine: " + e.Err.Error() }
 func (e *BootError) Unwrap() error { return e.Err }
 
+// ErrUnresponsive is wrapped by an error of Use when the guest does not answer any more. The machine
+// is then killed, and not asked to power off.
+var ErrUnresponsive = errors.New("the guest does not answer")
+
 // Run boots a machine, copies files into it, has it used, and powers it off. When ctx ends the
 // machine is powered off, or killed if it is not up yet. Nothing of it is left when Run returns, unless Keep is set.
 //
@@ -36,13 +40,15 @@ func Run(ctx context.Context, o Options, ui UI) error {
 	if err != nil {
 		return err
 	}
-	dir, err := newDir()
+	if err := fits(&config.Spec); err != nil {
+		return err
+	}
+	dir, err := newDir(o.Keep)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if o.Keep {
-			dir.keep()
 			ui.Event(Event{Stage: Kept, Detail: dir.path})
 			return
 		}
@@ -52,22 +58,22 @@ func Run(ctx context.Context, o Options, ui UI) error {
 		return err
 	}
 	if o.Keep {
-		log, err := os.Create(dir.file("console.log"))
+		log, err := newConsoleLog(dir.file("console.log"))
 		if err != nil {
 			return fmt.Errorf("keep the console: %w", err)
 		}
 		defer log.Close()
-		config.Console = both(log, o.Console)
+		config.Console = log
+		if o.Console != nil {
+			config.Console = io.MultiWriter(log, o.Console)
+		}
 	}
 	config.Dir = dir.path
-	return o.run(ctx, config, ui)
-}
-
-func both(a *os.File, b io.Writer) io.Writer {
-	if b == nil {
-		return a
+	config.Notice = func(text string) { ui.Event(Event{Stage: Notice, Detail: text}) }
+	if text := slow(&config); text != "" {
+		config.Notice(text)
 	}
-	return io.MultiWriter(a, b)
+	return o.run(ctx, config, ui)
 }
 
 // build makes all that a machine is started from but its disks of this run.
@@ -140,15 +146,22 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) error {
 	boot, cancel := context.WithTimeout(ctx, o.BootLimit)
 	defer cancel()
 	m, err := Start(boot, config)
-	if err != nil && boot.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w (it did not answer within %v)", err, o.BootLimit)
-	}
 	if err != nil {
-		return &BootError{Err: err}
+		failed, ok := errors.AsType[*BootError](err)
+		if !ok {
+			failed = &BootError{Err: err}
+		}
+		if boot.Err() != nil && ctx.Err() == nil {
+			failed.Err = fmt.Errorf("%w (it did not answer within %v)", failed.Err, o.BootLimit)
+		}
+		return failed
 	}
 	defer m.Kill()
 	c, err := m.Dial(ctx, o.BootLimit)
 	if err != nil {
+		if failed, ok := errors.AsType[*BootError](err); ok {
+			failed.Err = m.suspect(failed.Err)
+		}
 		return err
 	}
 	defer c.Close()
@@ -158,6 +171,12 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) error {
 		err = ctx.Err()
 	} else if gone, ok := errors.AsType[*client.ConnError](err); ok {
 		err = m.explain(gone)
+	}
+	if errors.Is(err, ErrUnresponsive) {
+		// It cannot be asked to go down, and the time that was promised is over.
+		m.Kill()
+		ui.Event(Event{Stage: Killed, Detail: ErrUnresponsive.Error() + "; killed it"})
+		return err
 	}
 	ui.Event(Event{Stage: PoweringOff})
 	// The user's ctx may have ended, and the guest is to go down in order all the same.
@@ -223,11 +242,23 @@ func putOld(ctx context.Context, c *client.Client, p Put, f *os.File, info os.Fi
 	return nil
 }
 
+// An EndError is a machine that ended while it was used. Console is the last that it said.
+type EndError struct {
+	Exit    Exit
+	Err     error // of the connection
+	Console []string
+}
+
+func (e *EndError) Error() string {
+	return fmt.Sprintf("the machine ended under the command (%v): %v", e.Exit, e.Err)
+}
+func (e *EndError) Unwrap() error { return e.Err }
+
 // explain adds how the machine ended to a connection's end, if that is what it was.
 func (m *Machine) explain(err error) error {
 	select {
 	case <-m.Done():
-		return fmt.Errorf("the machine ended under the command (%v): %w", m.Exit(), err)
+		return &EndError{m.Exit(), err, m.lastWords()}
 	case <-time.After(time.Second):
 		// The connection ends before the monitor does, but not by much.
 		return err

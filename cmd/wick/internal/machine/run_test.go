@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,12 +37,22 @@ func vmInit(t *testing.T) string {
 
 // recorder is a UI that keeps the events and can be waited on.
 type recorder struct {
+	mu     sync.Mutex
 	events []Event
 	at     map[Stage]func()
 }
 
+// all returns the events, in their order.
+func (r *recorder) all() []Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
+}
+
 func (r *recorder) Event(e Event) {
+	r.mu.Lock()
 	r.events = append(r.events, e)
+	r.mu.Unlock()
 	if do := r.at[e.Stage]; do != nil {
 		do()
 	}

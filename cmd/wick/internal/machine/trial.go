@@ -60,7 +60,7 @@ func Trial(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial {
 
 func try(ctx context.Context, c vmm.Choice, kernel string) (vmm.Answer, error) {
 	a := vmm.Answer{TSCkHz: vmm.MeasureTSC()}
-	d, err := newDir()
+	d, err := newDir(false)
 	if err != nil {
 		return a, err
 	}

@@ -88,6 +88,8 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 	}
 	add("-m", mib(s.MemoryMiB), "-smp", strconv.Itoa(s.CPUs))
 	add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none")
+	// A guest that broke out of QEMU can start no program and gain no rights.
+	add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 	if s.NoConsole {
 		add("-serial", "none")
 	} else {
@@ -105,12 +107,14 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 		return fmt.Sprintf("bus=virtio-mmio-bus.%d", slot-b.step)
 	}
 	for i, d := range s.Drives {
-		readonly := "off"
+		// By default QEMU stops the guest, without a word, when the host's disk is full. The guest is to
+		// get an I/O error instead.
+		readonly, failed := "off", ",werror=report,rerror=report"
 		if d.ReadOnly {
-			readonly = "on"
+			readonly, failed = "on", ""
 		}
 		add("-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,readonly=%s,file=%s", i, readonly, escape(d.Path)))
-		add("-device", fmt.Sprintf("virtio-blk-device,drive=disk%d,%s", i, bus()))
+		add("-device", fmt.Sprintf("virtio-blk-device,drive=disk%d%s,%s", i, failed, bus()))
 	}
 	switch {
 	case s.NoVsock:

@@ -17,6 +17,9 @@ type QMP struct {
 	out  chan reply
 	done chan struct{}
 
+	// onIOError is told of each disk, by its drive's name, that cannot be read or written, and why.
+	onIOError func(drive, reason string)
+
 	mu     sync.Mutex
 	reason string // why the machine stops, once QEMU has said so
 }
@@ -26,6 +29,7 @@ type reply struct {
 	Error  *QMPError       `json:"error"`
 	Event  string          `json:"event"`
 	Data   struct {
+		Device string `json:"device"`
 		Reason string `json:"reason"`
 	} `json:"data"`
 }
@@ -38,9 +42,10 @@ type QMPError struct {
 
 func (e *QMPError) Error() string { return e.Class + ": " + e.Desc }
 
-// NewQMP takes over a connection on which QEMU is about to greet.
-func NewQMP(conn net.Conn) *QMP {
-	q := &QMP{conn: conn, out: make(chan reply, 1), done: make(chan struct{})}
+// NewQMP takes over a connection on which QEMU is about to greet. The onIOError is called, from
+// another goroutine, whenever QEMU reports an I/O error of a drive; it may be nil.
+func NewQMP(conn net.Conn, onIOError func(drive, reason string)) *QMP {
+	q := &QMP{conn: conn, out: make(chan reply, 1), done: make(chan struct{}), onIOError: onIOError}
 	go q.read()
 	return q
 }
@@ -65,6 +70,10 @@ func (q *QMP) read() {
 			q.mu.Lock()
 			q.reason = r.Data.Reason
 			q.mu.Unlock()
+		case r.Event == "BLOCK_IO_ERROR":
+			if q.onIOError != nil {
+				q.onIOError(r.Data.Device, r.Data.Reason)
+			}
 		case r.Return != nil || r.Error != nil:
 			select {
 			case q.out <- r:

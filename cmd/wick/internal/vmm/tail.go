@@ -35,6 +35,13 @@ func (t *Tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Bytes returns the last bytes, at most as many as are kept.
+func (t *Tail) Bytes() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Clone(t.kept[max(0, len(t.kept)-t.max):])
+}
+
 // Lines returns the last n lines, without their ends; all that are kept if n is 0.
 func (t *Tail) Lines(n int) []string {
 	t.mu.Lock()

@@ -166,7 +166,9 @@ func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestQMP(t *testing.T) {
 	ours, theirs := net.Pipe()
-	q := NewQMP(ours)
+	type ioError struct{ drive, reason string }
+	failed := make(chan ioError, 1)
+	q := NewQMP(ours, func(drive, reason string) { failed <- ioError{drive, reason} })
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -182,6 +184,7 @@ func TestQMP(t *testing.T) {
 			case "bad":
 				fmt.Fprintln(theirs, `{"error": {"class": "CommandNotFound", "desc": "no bad"}}`)
 			case "mute":
+				fmt.Fprintln(theirs, `{"event": "BLOCK_IO_ERROR", "data": {"device": "disk1", "node-name": "#b1", "operation": "write", "action": "report", "nospace": true, "reason": "No space left on device"}}`)
 			case "quit":
 				fmt.Fprintln(theirs, `{"event": "SHUTDOWN", "data": {"guest": false, "reason": "host-qmp-quit"}}`)
 				return
@@ -209,6 +212,9 @@ func TestQMP(t *testing.T) {
 	defer cancel()
 	if err := q.Do(short, "mute", nil, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("no reply: %v", err)
+	}
+	if got, want := <-failed, (ioError{"disk1", "No space left on device"}); got != want {
+		t.Errorf("I/O error %v, want %v", got, want)
 	}
 	if err := q.Do(ctx, "quit", nil, nil); err == nil {
 		t.Error("QEMU left, and the command succeeded")

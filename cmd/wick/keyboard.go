@@ -1,0 +1,101 @@
+package main
+
+import (
+	"io"
+	"sync"
+)
+
+// keysKept is how many bytes of typed keys wait for the guest. More is not read, or while there is no
+// connection dropped.
+const keysKept = 64 << 10
+
+// interruptKey is Ctrl-C, which a terminal in raw mode passes on.
+const interruptKey = 'C' - '@'
+
+// A keyboard reads keys as they are typed, also while a command has no connection: so they wait for
+// the guest, and none is left for the shell that the terminal goes back to.
+type keyboard struct {
+	mu      sync.Mutex
+	changed sync.Cond
+	// What mu guards:
+	keys       []byte
+	err        error // of reading, after the keys
+	away       bool  // there is no connection
+	interrupts int   // Ctrl-C since away
+
+	// givenUp is closed when Ctrl-C was pressed twice while there was no connection.
+	givenUp chan struct{}
+}
+
+// newKeyboard reads from r until its end.
+func newKeyboard(r io.Reader) *keyboard {
+	k := &keyboard{givenUp: make(chan struct{})}
+	k.changed.L = &k.mu
+	go k.pump(r)
+	return k
+}
+
+func (k *keyboard) pump(r io.Reader) {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := r.Read(buf)
+		k.mu.Lock()
+		for len(k.keys) > 0 && len(k.keys)+n > keysKept && !k.away {
+			k.changed.Wait()
+		}
+		if k.away {
+			k.count(buf[:n])
+			k.keys = append(k.keys, buf[:min(n, keysKept-len(k.keys))]...)
+		} else {
+			k.keys = append(k.keys, buf[:n]...)
+		}
+		k.err = err
+		k.changed.Broadcast()
+		k.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// count looks for Ctrl-C among keys that were typed while there is no connection. k.mu is held.
+func (k *keyboard) count(keys []byte) {
+	for _, key := range keys {
+		if key != interruptKey {
+			continue
+		}
+		if k.interrupts++; k.interrupts == 2 {
+			close(k.givenUp)
+		}
+	}
+}
+
+// setAway says whether there is no connection. It may be called on nil.
+func (k *keyboard) setAway(away bool) {
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.away = away
+	if !away && k.interrupts < 2 {
+		k.interrupts = 0
+	}
+	k.changed.Broadcast()
+}
+
+// Read implements io.Reader.
+func (k *keyboard) Read(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.keys) == 0 {
+		if k.err != nil {
+			return 0, k.err
+		}
+		k.changed.Wait()
+	}
+	n := copy(p, k.keys)
+	k.keys = k.keys[:copy(k.keys, k.keys[n:])]
+	k.changed.Broadcast()
+	return n, nil
+}
