@@ -266,9 +266,10 @@ func asNobody(t *testing.T, f func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		// The kernel takes root's capabilities about files away with it.
-		if _, err := unix.SetfsuidRetUid(65534); err != nil {
-			t.Error(err)
+		// The effective user of this thread alone. The kernel takes root's capabilities with it.
+		keep := ^uintptr(0)
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, 65534, keep); errno != 0 {
+			t.Error(errno)
 			return
 		}
 		f()
