@@ -18,7 +18,8 @@ func (t *tool) freezeCommand() *cobra.Command {
 		Long: `Write everything to the guest's disk and hold its writable file system still, and return
 when it is. What would write waits, or fails with "device or resource busy".
 
-It thaws by wick thaw, or by itself after the time, 1 ms to 1 min, whatever becomes of the host.`,
+It thaws by wick thaw, or by itself after the time, 1 ms to 1 min, whatever becomes of the host.
+A machine that is restored from a snapshot made meanwhile is frozen too: wick restore thaws it.`,
 		Example:           `  wick freeze && cp disk.img snapshot.img; wick thaw`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -20,9 +20,10 @@ func (t *tool) restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore [--keep-clock]",
 		Short: "Set the clock and the entropy of a guest that was restored from a snapshot",
-		Long: `Tell a guest that its machine was restored from a snapshot: set its clock to the host's, and
-give its kernel fresh entropy, since all machines that were restored from one snapshot would
-have the same random numbers. The guest's new epoch is printed.`,
+		Long: `Tell a guest that its machine was restored from a snapshot. Its clock is set to the host's.
+Its kernel gets fresh entropy, because all machines that were restored from one snapshot would
+have the same random numbers. Its file system is thawed if the snapshot was made after
+wick freeze. The guest's new epoch is printed.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {

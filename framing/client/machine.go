@@ -11,11 +11,12 @@ import (
 // MaxEntropy is the most that [Client.Restore] can hand over, in bytes.
 const MaxEntropy = 512
 
-// Restore is for the moment after the machine was restored from a snapshot. It sets the guest's clock, unless now is the zero time; credits the entropy, at most
-// MaxEntropy bytes that nobody else has seen, to the kernel's generator, and reseeds that. It returns the guest's new epoch.
+// Restore tells the guest that its machine was restored from a snapshot. It sets the guest's clock, unless now is the zero
+// time. It credits the entropy to the kernel's generator and reseeds that: at most MaxEntropy bytes, never used before. It
+// thaws a file system that was frozen when the snapshot was made. It returns the guest's new epoch.
 //
-// The error is an [*OpError], a [*RequestError], an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError]; so it
-// is with all of the machine.
+// The error is an [*OpError], a [*RequestError] or an [*UnsupportedError], or wraps the context's, [ErrClosed], a
+// [*ConnError] or a [*RemoteError]. All methods about the machine return such errors.
 func (c *Client) Restore(ctx context.Context, now time.Time, entropy []byte) (epoch uint64, err error) {
 	if len(entropy) > MaxEntropy {
 		return 0, &RequestError{Op: "restore", Reason: fmt.Sprintf("%d bytes of entropy, %d is the most", len(entropy), MaxEntropy)}
@@ -29,8 +30,9 @@ func (c *Client) Restore(ctx context.Context, now time.Time, entropy []byte) (ep
 	})
 }
 
-// Freeze holds the guest's writable file system still, so that a snapshot of its disk is whole, and returns when it does. It thaws by [Client.Thaw], or by itself
-// after the given time, 1 ms to 1 min, whatever becomes of this side. EBUSY: it is frozen already.
+// Freeze freezes the guest's writable file system, so that a copy of its disk is consistent, and returns when it is frozen.
+// It thaws by [Client.Thaw] or [Client.Restore], or by itself after the given time, 1 ms to 1 min, even if this side is gone.
+// EBUSY: it is frozen already.
 func (c *Client) Freeze(ctx context.Context, thawAfter time.Duration) error {
 	ms, ok := milliseconds(thawAfter)
 	if !ok || ms == 0 {

@@ -62,16 +62,18 @@ var (
 	errCalledOff = &failure{unix.ECANCELED, "freeze: called off"}
 )
 
-// waiter is a request that is answered later by done; its conn is nil when there is none, or it is gone.
+// waiter is a request that is answered later by done, with that value. Its conn is nil when there is no request, or
+// when its connection is gone.
 type waiter struct {
-	conn *conn
-	seq  uint32
+	conn  *conn
+	seq   uint32
+	value uint64
 }
 
-// wait has a connection not end before its request is answered.
+// wait keeps the connection from ending before its request is answered.
 func (w *waiter) wait(c *conn, seq uint32) {
 	c.due++
-	*w = waiter{c, seq}
+	*w = waiter{conn: c, seq: seq}
 }
 
 func (w *waiter) answer(err error) {
@@ -80,7 +82,7 @@ func (w *waiter) answer(err error) {
 		return
 	}
 	w.conn = nil
-	c.doneLater(w.seq, 0, err)
+	c.doneLater(w.seq, w.value, err)
 	c.sent()
 }
 
@@ -126,19 +128,27 @@ func (c *conn) thaw(p *framing.Part) error {
 	switch {
 	case !a.canFreeze():
 		c.done(p.Seq, 0, errNoFreeze)
-	case f.state == thawed || f.state == freezing && f.calledOff:
+	case !f.held():
 		c.done(p.Seq, 0, errNotFrozen)
-	case f.state == freezing:
-		f.calledOff = true
-		f.thaw.wait(c, p.Seq)
 	default:
-		f.thaw.wait(c, p.Seq)
-		if err := f.undo(); err != nil {
-			f.thaw.answer(err)
-		}
+		f.thawFor(c, p.Seq, 0)
 	}
 	return nil
 }
+
+// thawFor thaws, or calls the freeze off, and then answers the request seq of c with value.
+func (f *freezer) thawFor(c *conn, seq uint32, value uint64) {
+	f.thaw.wait(c, seq)
+	f.thaw.value = value
+	if f.state == freezing {
+		f.calledOff = true
+	} else if err := f.undo(); err != nil {
+		f.thaw.answer(err)
+	}
+}
+
+// held reports whether a thaw has something to do: the file system is frozen, or is being frozen with no thaw asked for.
+func (f *freezer) held() bool { return f.state == frozen || f.state == freezing && !f.calledOff }
 
 // canFreeze reports whether there is something to freeze, and somebody to do it.
 func (a *Agent) canFreeze() bool { return a.cfg.FreezeFD != 0 && len(a.cfg.JobCommand) > 0 }

@@ -9,7 +9,8 @@ import (
 	"wick/reactor"
 )
 
-// restore is a host's word that the machine was restored from a snapshot.
+// restore is a host's word that the machine was restored from a snapshot. A snapshot of a frozen guest is of a frozen file
+// system, and the copy is not asked to thaw by the host that froze the original.
 func (c *conn) restore(p *framing.Part) error {
 	ns, entropy, err := framing.ParseRestore(p.Data)
 	if err != nil {
@@ -26,7 +27,11 @@ func (c *conn) restore(p *framing.Part) error {
 	} else {
 		a.restores.count(a.log, "by", "host")
 	}
-	c.done(p.Seq, a.restores.epoch, nil)
+	if f := &a.freezer; f.held() {
+		f.thawFor(c, p.Seq, a.restores.epoch)
+	} else {
+		c.done(p.Seq, a.restores.epoch, nil)
+	}
 	return nil
 }
 
@@ -46,9 +51,9 @@ func applyRestore(ns uint64, entropy []byte) error {
 	return setClock(ns)
 }
 
-// restores counts how often the machine was restored from a snapshot: as often as a host says so, and as often as the agent sees it. What it can
-// see is that the device reset all connections to the host at once, as it does for a restore and for nothing else while the machine
-// runs; and since a device may have other reasons, that the clock jumped or is not the host's.
+// restores counts how often the machine was restored from a snapshot: as often as a host says so, and as often as the agent
+// sees it. A restore has two signs. The device resets all connections to the host at once; Firecracker does so when the
+// snapshot is made, so the machine that goes on sees that too. And the clock jumps, or differs from the host's.
 type restores struct {
 	epoch uint64
 	// wall is CLOCK_REALTIME less CLOCK_MONOTONIC at the last look: it moves when somebody sets the clock, and only then.

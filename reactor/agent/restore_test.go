@@ -2,6 +2,7 @@ package agent
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -94,6 +95,69 @@ func TestRestore(t *testing.T) {
 	if err := framing.ParseHelloResult(h.want(framing.TypeHelloResult, 5), &r); err != nil || r.Epoch != want {
 		t.Errorf("epoch %d, %v", r.Epoch, err)
 	}
+}
+
+// TestRestoreThaws restores a machine whose snapshot was made while it was frozen, and while it was being frozen.
+func TestRestoreThaws(t *testing.T) {
+	t.Parallel()
+	b, dir := freezeBox(t)
+	h := b.dial()
+	h.extend()
+	restored := func(seq uint32, epoch uint64) {
+		t.Helper()
+		if d := h.done(seq); d.Errno != 0 || d.Value != epoch {
+			t.Errorf("restore: done says errno %d (%s), value %d; want 0 and %d", d.Errno, d.Reason, d.Value, epoch)
+		}
+	}
+	write := func(name string) {
+		t.Helper()
+		h.send(fileFrame(9, filepath.Join(dir, name), nil))
+		if reason := h.wrote(9); reason != "" {
+			t.Errorf("write %s after a restore: %s", name, reason)
+		}
+	}
+	h.freeze(1, maxFreeze)
+	h.wantDone(1, 0)
+	h.send(framing.AppendRestore(nil, 2, 0, nil))
+	restored(2, 1)
+	write("frozen")
+	h.thaw(3)
+	h.wantDone(3, unix.EINVAL)
+
+	// The watchdog of the first freeze is gone by then, so the next can begin.
+	path, gate := b.fifo("gate")
+	b.do(func(a *Agent) {
+		a.cfg.JobCommand = []string{"/bin/sh", "-c", "read x < " + path + "; fsfreeze -f " + dir + " && printf . && exec sleep 1000"}
+	})
+	h.freeze(4, maxFreeze)
+	b.until("freezing", func(a *Agent) bool { return a.freezer.state == freezing })
+	h.send(framing.AppendRestore(nil, 5, 0, nil))
+	h.ping(6)
+	h.send(framing.AppendRestore(nil, 7, 0, nil)) // the freeze has been called off, and there is nothing to wait for
+	restored(7, 3)
+	gate.WriteString("\n")
+	h.wantDone(4, unix.ECANCELED)
+	restored(5, 2)
+	write("freezing")
+
+	// What cannot be thawed is said.
+	nothing, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0) // no ioctl(2) takes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(nothing)
+	gate.WriteString("\n")
+	h.freeze(10, maxFreeze)
+	h.wantDone(10, 0)
+	var disk int
+	b.do(func(a *Agent) { disk, a.cfg.FreezeFD = a.cfg.FreezeFD, nothing })
+	h.send(framing.AppendRestore(nil, 11, 0, nil))
+	if d := h.done(11); d.Errno != uint32(unix.EBADF) || d.Value != 4 {
+		t.Errorf("restore of what cannot be thawed: errno %d, value %d; want %d and 4", d.Errno, d.Value, unix.EBADF)
+	}
+	b.do(func(a *Agent) { a.cfg.FreezeFD = disk })
+	h.thaw(12)
+	h.wantDone(12, 0)
 }
 
 // TestRestoresSeen has the agent take the connections of a Unix socket for the host's, and the clock for one that was set.

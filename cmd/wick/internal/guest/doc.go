@@ -7,5 +7,8 @@
 // cloud kernel, the last two fetched if need be. They skip where something is missing and say what helps; with CI set in the
 // environment they fail instead, since a run there must not pass by skipping.
 //
+// With WICK_KERNEL=FILE in the environment they run on that kernel, which has everything built in and is booted without an
+// initramfs: WICK_KERNEL=$(scripts/guest-kernel) is one with Firecracker's own configuration.
+//
 // A boot takes seconds, so tests share machines as far as they do not disturb one another, and two machines run at a time.
 package guest

@@ -44,11 +44,11 @@ func TestBootFails(t *testing.T) {
 			c.overlay = fullOverlay(t)
 		}, "vm-init: overlay disk: mkdir rw/upper: no space left on device"},
 		{"no base", func(_ *testing.T, c *config) {
-			c.Initramfs = l.stay
+			l.stays(c)
 			c.InitArgs = []string{"--base=/dev/vdx", "--wait=0"}
 		}, "vm-init: base: find /dev/vdx: no such file or directory: the device did not appear within 0 s"},
 		{"another file system on the base", func(t *testing.T, c *config) {
-			c.Initramfs = l.stay
+			l.stays(c)
 			c.Drives[0].Path = newOverlay(t, 8)
 		}, "vm-init: base: mount /dev/vda on rom: invalid argument: the device holds ext4, not squashfs"},
 		{"bad option", func(_ *testing.T, c *config) {
@@ -136,6 +136,9 @@ func TestNoDevices(t *testing.T) {
 	l := needLab(t)
 	c := usual(t, l)
 	c.Initramfs, c.Init = l.bare, initPath
+	if l.Kernel.Modules == "" { // the drivers are in the kernel
+		c.Drives, c.overlay, c.NoVsock = nil, "", true
+	}
 	c.InitArgs = []string{"--wait=0"}
 	v := start(t, l, c)
 	v.gone()

@@ -58,6 +58,7 @@ func (s *served) awaitConnections(t *testing.T, most uint64) {
 // testLoopback runs package reactor's tests of vsock, which on few hosts find a loopback, and ends of connections that
 // Firecracker's vsock does not know: it has no half-close.
 func testLoopback(t *testing.T, s *served) {
+	s.needLoopback(t)
 	program := filepath.Join(t.TempDir(), "reactor.test")
 	build := exec.CommandContext(deadline(t, stepLimit), "go", "test", "-c", "-o", program, "-ldflags=-s -w", "wick/reactor")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+runtime.GOARCH)

@@ -14,7 +14,8 @@ func TestInitramfs(t *testing.T) {
 	t.Parallel()
 	l := needLab(t)
 	c := usual(t, l)
-	c.Initramfs, c.Keyboard = l.stay, true
+	l.stays(c)
+	c.Keyboard = true
 	c.CPUs = 2
 	c.MemoryMiB = 256 // where 512 processes are no shortage of memory besides
 	c.InitArgs = []string{"--hostname=stays", "--log-level=debug"}

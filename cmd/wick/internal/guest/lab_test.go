@@ -54,6 +54,9 @@ func makeLab(arch string) func() (*lab, error) {
 	})
 }
 
+// stays has the machine boot with vm-init in the initramfs.
+func (l *lab) stays(c *config) { c.Initramfs, c.Init = l.stay, "" }
+
 var (
 	hostLab  = makeLab(runtime.GOARCH)
 	arm64Lab = makeLab("arm64")

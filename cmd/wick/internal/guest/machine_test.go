@@ -320,7 +320,19 @@ func testFreeze(t *testing.T, s *served) {
 	r.wantDone(9, 0)
 	r.conn.Close()
 	written(writer("three"))
-	run(t, s.conn, "rm /run/gate /root/before /root/one /root/two /root/three")
+
+	// A copy of a frozen machine is frozen, until it is told that it is one.
+	r = s.extended(t)
+	r.ask(framing.TypeFreeze, 10, be(uint32(60_000)))
+	r.wantDone(10, 0)
+	waits = writer("four")
+	r.ask(framing.TypeRestore, 11, be(uint64(0))+text(""))
+	r.wantDone(11, 0)
+	written(waits)
+	r.ask(framing.TypeThaw, 12, "")
+	r.wantDone(12, unix.EINVAL)
+	r.conn.Close()
+	run(t, s.conn, "rm /run/gate /root/before /root/one /root/two /root/three /root/four")
 }
 
 // testPressure watches the one processor of a machine that has too much to do.

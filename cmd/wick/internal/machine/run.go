@@ -136,7 +136,7 @@ func (o *Options) disks(ctx context.Context, dir *workDir, spec *vmm.Spec) error
 			return err
 		}
 	}
-	spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay})
+	spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay, Durable: o.Overlay != ""})
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"wick/cmd/wick/internal/cache"
@@ -24,7 +25,8 @@ type Lab struct {
 	Kernel *kernel.Kernel
 	// Root is the root image: busybox, and the init.
 	Root image.Root
-	// Initramfs loads the kernel's modules and goes on to the root image.
+	// Initramfs loads the kernel's modules and goes on to the root image. It is "" for a kernel that needs no modules and
+	// starts the init in the root image itself.
 	Initramfs string
 	// Store is the user's cache, where the images are, as those of wick run.
 	Store cache.Dir
@@ -33,7 +35,11 @@ type Lab struct {
 // Trial is machine.Trial, which this package must not import: package machine's own tests import this one.
 type Trial func(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial
 
-// New makes a lab of QEMU and Debian's kernel around an init. What it lacks is an error that [Need] knows.
+// kernelEnv names a kernel with everything built in, to be used in place of Debian's: scripts/guest-kernel builds one.
+const kernelEnv = "WICK_KERNEL"
+
+// New makes a lab around an init: QEMU, and Debian's kernel or the one that $WICK_KERNEL names, which is for machines of this
+// host's architecture. If something is missing, the error is one that [Need] knows.
 func New(ctx context.Context, arch string, init []byte, try Trial) (*Lab, error) {
 	store, err := cache.Default()
 	if err != nil {
@@ -45,7 +51,12 @@ func New(ctx context.Context, arch string, init []byte, try Trial) (*Lab, error)
 		_, err := host.Choose(vmm.QEMU, nil)
 		return nil, err
 	}
-	if l.Kernel, err = kernel.Debian(ctx, store, arch); err != nil {
+	if path := os.Getenv(kernelEnv); path != "" && arch == runtime.GOARCH {
+		l.Kernel, err = kernel.Given(ctx, store, arch, path)
+	} else {
+		l.Kernel, err = kernel.Debian(ctx, store, arch)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if l.Choice, err = host.Choose(vmm.QEMU, try(ctx, store, l.Kernel.Image)); err != nil {
@@ -59,7 +70,9 @@ func New(ctx context.Context, arch string, init []byte, try Trial) (*Lab, error)
 	if l.Root, err = image.Build(ctx, store, arch, "", path); err != nil {
 		return nil, err
 	}
-	l.Initramfs, err = l.Kernel.Initramfs(ctx, store, kernel.Initramfs{Init: l.Root.Init})
+	if l.Kernel.Modules != "" {
+		l.Initramfs, err = l.Kernel.Initramfs(ctx, store, kernel.Initramfs{Init: l.Root.Init})
+	}
 	return l, err
 }
 
@@ -80,6 +93,9 @@ func temporary(content []byte) (path string, remove func(), err error) {
 func (l *Lab) Spec(overlay string) vmm.Spec {
 	spec := vmm.Spec{
 		Arch: l.Kernel.Arch, Kernel: l.Kernel.Image, Initramfs: l.Initramfs, Drives: []vmm.Drive{{Path: l.Root.Path, ReadOnly: true}},
+	}
+	if l.Initramfs == "" {
+		spec.Init = l.Root.Init
 	}
 	if overlay != "" {
 		spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay})

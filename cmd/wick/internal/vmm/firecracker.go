@@ -3,6 +3,7 @@ package vmm
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // The parts of Firecracker's configuration file that we use (its docs/getting-started.md and src/vmm/src/resources.rs).
@@ -24,6 +25,7 @@ type fcDrive struct {
 	PathOnHost   string `json:"path_on_host"`
 	IsRootDevice bool   `json:"is_root_device"`
 	IsReadOnly   bool   `json:"is_read_only"`
+	CacheType    string `json:"cache_type,omitempty"`
 }
 
 type fcMachine struct {
@@ -36,9 +38,14 @@ type fcVsock struct {
 	UDSPath  string `json:"uds_path"`
 }
 
-// FirecrackerConfig is the content of Firecracker's configuration file. The uds is its vsock's Unix socket.
+// firecrackerWords are on the kernel's command line because the machine is Firecracker's; cmd/vm-init/firecracker.md has the
+// reasons. Firecracker itself adds pci=off, unless it runs with --enable-pci. i8042.nopnp is not among them: without PnP an
+// ACPI kernel has no interrupt for the keyboard, and Ctrl-Alt-Del is lost.
+var firecrackerWords = []string{"reboot=k", "i8042.noaux", "i8042.nomux", "i8042.dumbkbd"}
+
+// FirecrackerConfig returns the content of Firecracker's configuration file. uds is the path of its vsock device's Unix socket.
 //
-// Firecracker leaves when the guest resets through the keyboard controller (reboot=k), on both ways down and after a panic.
+// Firecracker exits when the guest resets through the keyboard controller (reboot=k), on both ways down and after a panic.
 func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	s := spec.withDefaults()
 	c := fcConfig{
@@ -49,12 +56,16 @@ func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	for i, d := range s.Drives {
 		// The root device adds root=/dev/vda to the command line, with ro if it is read-only.
 		root := i == 0 && s.Initramfs == ""
-		c.Drives = append(c.Drives, fcDrive{fmt.Sprintf("disk%d", i), d.Path, root, d.ReadOnly})
+		drive := fcDrive{DriveID: fmt.Sprintf("disk%d", i), PathOnHost: d.Path, IsRootDevice: root, IsReadOnly: d.ReadOnly}
+		if d.Durable {
+			drive.CacheType = "Writeback" // by default Firecracker's disks have no flush
+		}
+		c.Drives = append(c.Drives, drive)
 	}
 	if !s.NoVsock {
 		c.Vsock = &fcVsock{GuestCID: s.CID, UDSPath: uds}
 	}
-	c.BootSource.BootArgs = s.cmdline("ttyS0", "reboot=k", "pci=off", "i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd")
+	c.BootSource.BootArgs = s.cmdline("ttyS0", slices.Clone(firecrackerWords)...)
 	b, err := json.MarshalIndent(&c, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write firecracker's configuration: %w", err)

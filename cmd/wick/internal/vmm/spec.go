@@ -17,6 +17,8 @@ const (
 type Drive struct {
 	Path     string
 	ReadOnly bool
+	// Durable has the guest's flushes reach the host's disk. QEMU passes them on in any case.
+	Durable bool
 }
 
 // Spec is a machine, whoever runs it. The zero value of a field is the usual choice.

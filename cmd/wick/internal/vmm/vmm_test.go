@@ -24,14 +24,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // usual is a machine as "wick run" starts it.
 var usual = Spec{
 	Arch:   "amd64",
-	Kernel: "/k/vmlinux", Initramfs: "/k/initramfs", Drives: []Drive{{"/i/root,1", true}, {"/i/overlay", false}},
+	Kernel: "/k/vmlinux", Initramfs: "/k/initramfs", Drives: []Drive{{Path: "/i/root,1", ReadOnly: true}, {Path: "/i/overlay", Durable: true}},
 	Cmdline: []string{"a=b"}, InitArgs: []string{"--hostname=x"},
 }
 
 // full is one with every choice made the other way.
 var full = Spec{
 	Arch:   "amd64",
-	Kernel: "/k/vmlinux", Drives: []Drive{{"/i/root", true}}, MemoryMiB: 80, CPUs: 2, Init: "/sbin/vm-init",
+	Kernel: "/k/vmlinux", Drives: []Drive{{Path: "/i/root", ReadOnly: true}}, MemoryMiB: 80, CPUs: 2, Init: "/sbin/vm-init",
 	Verbose: true, NoConsole: true, Keyboard: true, CID: 7,
 }
 
