@@ -21,6 +21,11 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 	if !c.mayRun(seq) {
 		return
 	}
+	streamed := e.Stream || len(e.Log) > 0
+	if len(e.Log) > 0 && a.isFrozen() {
+		c.replyError(seq, errFrozen.Error())
+		return
+	}
 	a.collect(commandGarbage + 4*len(payload))
 	cmd := &command{process: process{agent: a, kind: framing.KindExec}, conn: c, seq: seq}
 	if t == framing.TypeSpawnWatch {
@@ -35,6 +40,9 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		a.log.Warn("command not started", "conn", num(c.id), "seq", num(seq), "error", err.Error())
 		c.notStarted(t, seq, err)
 		return
+	}
+	if streamed {
+		cmd.stdout.chunks = newChunks(cmd, string(e.Log))
 	}
 	cmd.limitTime(e.TimeoutMS)
 	c.heavy++

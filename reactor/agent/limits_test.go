@@ -81,7 +81,7 @@ func TestTooManyExits(t *testing.T) {
 		for pid := range maxKeptExits + more {
 			cmd := &command{process: process{agent: a, kind: framing.KindSpawnWatch, pid: pid}}
 			for _, out := range []*capture{&cmd.stdout, &cmd.stderr} {
-				*out = capture{agent: a, spool: -1, limit: maxKept}
+				*out = capture{agent: a, spool: -1, limit: framing.MaxOutput}
 			}
 			cmd.stdout.keep([]byte("x"))
 			a.deliver(newResult(cmd))

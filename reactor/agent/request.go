@@ -24,6 +24,8 @@ func (c *conn) other(p *framing.Part) {
 	switch p.Type {
 	case framing.TypePing:
 		c.replyEmpty(framing.TypePong, p.Seq)
+	case framing.TypeReady:
+		c.meetGuest(p.Seq)
 	case framing.TypeShutdown:
 		c.agent.syncs.request(c, p.Seq)
 	case framing.TypeError:
@@ -36,6 +38,18 @@ func (c *conn) other(p *framing.Part) {
 			c.replyError(p.Seq, unknownType(p.Type))
 		}
 	}
+}
+
+// meetGuest is for a far end that says ready: an agent, as two that were started at one path. The one that dialled leaves. The other
+// answers as it answers every type that only a guest may send, and tells it nothing that is for a host.
+func (c *conn) meetGuest(seq uint32) {
+	c.guest = true
+	c.greeting.Stop()
+	if r, ok := c.link.(*rendezvous); ok && r.served == c {
+		c.close()
+		return
+	}
+	c.replyError(seq, unknownType(framing.TypeReady))
 }
 
 func unknownType(t framing.Type) string {
