@@ -20,7 +20,8 @@
 //
 // Over a Unix socket at an agreed path the guest connects if a host listens there, and listens there itself if
 // nothing does. The guest leaves a path that was deleted alone for 300 ms, so that a host may unlink and bind it; it
-// looks for the host's listener meanwhile. A peer that says ready is another guest, not a host: the guest hangs up.
+// looks for the host's listener meanwhile. A peer that begins with ready is another guest, not a host: the guest
+// hangs up.
 //
 // The guest retries for ever, after 10 ms at first and 1 s at most, and is reachable again within 1 s of a
 // connection's end. The longest wait is 100 ms if the guest could connect and the host left without a word. Several connections may be open at once, each with requests and seqs of its own. Nothing of a

@@ -25,7 +25,7 @@ func (c *conn) other(p *framing.Part) {
 	case framing.TypePing:
 		c.replyEmpty(framing.TypePong, p.Seq)
 	case framing.TypeReady:
-		c.meetGuest(p.Seq)
+		c.meetGuest(p)
 	case framing.TypeShutdown:
 		c.agent.syncs.request(c, p.Seq)
 	case framing.TypeError:
@@ -40,16 +40,18 @@ func (c *conn) other(p *framing.Part) {
 	}
 }
 
-// meetGuest is for a far end that says ready: an agent, as two that were started at one path. The one that dialled leaves. The other
-// answers as it answers every type that only a guest may send, and tells it nothing that is for a host.
-func (c *conn) meetGuest(seq uint32) {
-	c.guest = true
-	c.greeting.Stop()
-	if r, ok := c.link.(*rendezvous); ok && r.served == c {
-		c.close()
-		return
+// meetGuest handles a ready. A far end that begins with one is an agent, as where two were started at one path: the one that dialled
+// leaves, and the other tells it nothing that is for a host. Otherwise it is a type like any other that only a guest may send.
+func (c *conn) meetGuest(p *framing.Part) {
+	if !c.answered && p.Seq == 0 && p.Size == 0 {
+		c.guest = true
+		c.greeting.Stop()
+		if r, ok := c.link.(*rendezvous); ok && r.served == c {
+			c.close()
+			return
+		}
 	}
-	c.replyError(seq, unknownType(framing.TypeReady))
+	c.replyError(p.Seq, unknownType(framing.TypeReady))
 }
 
 func unknownType(t framing.Type) string {
