@@ -24,8 +24,9 @@
 // hangs up.
 //
 // The guest retries for ever, after 10 ms at first and 1 s at most, and is reachable again within 1 s of a
-// connection's end. The longest wait is 100 ms if the guest could connect and the host left without a word. Several connections may be open at once, each with requests and seqs of its own. Nothing of a
-// connection that ended reaches another but a process_exit.
+// connection's end. The longest wait is 100 ms if the guest could connect and the host left without a word. Several
+// connections may be open at once, each with requests and seqs of its own. Nothing of a connection that ended reaches
+// another but a process_exit.
 //
 // # Frame
 //
