@@ -332,6 +332,12 @@ func TestUnheard(t *testing.T) {
 	// More than what is on the way holds, and then a pipe full.
 	spawn(1, "cat /dev/zero")
 	h.want(framing.TypeSpawnResult, 1)
+	b.until("full", func(a *Agent) bool {
+		c := a.conns[0]
+		p := []unix.PollFd{{Fd: int32(c.stream.FD()), Events: unix.POLLOUT}}
+		n, err := unix.Poll(p, 0)
+		return n == 0 && err == nil && c.stream.Queued() >= lineMark
+	})
 	spawn(2, "head -c 60000 /dev/zero")
 	b.until("one is unheard", func(a *Agent) bool { return a.unheard() == 1 })
 	other.exec(1, "true")
