@@ -19,11 +19,14 @@
 // is closed at once.
 //
 // Over a Unix socket at an agreed path the guest connects if a host listens there, and listens there itself if
-// nobody does.
+// nothing does. The guest leaves a path that was deleted alone for 300 ms, so that a host may unlink and bind it; it
+// looks for the host's listener meanwhile. A peer that begins with ready is another guest, not a host: the guest
+// hangs up.
 //
 // The guest retries for ever, after 10 ms at first and 1 s at most, and is reachable again within 1 s of a
-// connection's end. Several connections may be open at once, each with requests and seqs of its own. Nothing of a
-// connection that ended reaches another but a process_exit.
+// connection's end. The longest wait is 100 ms if the guest could connect and the host left without a word. Several
+// connections may be open at once, each with requests and seqs of its own. Nothing of a connection that ended reaches
+// another but a process_exit.
 //
 // # Frame
 //
@@ -46,8 +49,8 @@
 //
 // The asker chooses a request's seq, and the reply has it again. Any value will do; a host with more than one
 // request under way uses different ones, for replies come in whatever order they are ready: execs run side by side.
-// Unsolicited frames (ready, process_exit, an error about the connection) have seq 0, so a host does well not to
-// use it. One order is kept: a write_file has taken effect before the next frame on its connection is looked at.
+// Unsolicited frames (ready, process_exit, stdout_chunk, an error about the connection) have seq 0, so a host does well not
+// to use it. One order is kept: a write_file has taken effect before the next frame on its connection is looked at.
 //
 // Requests may be sent without waiting. A host that does not read its replies is after a while not read from
 // either. When a host shuts down its writing side, the guest sends what is still due and then closes.
@@ -70,6 +73,7 @@
 //	0x09  G→H  process_exit
 //	0x0A  H→G  shutdown            shutdown_ack
 //	0x0B  G→H  shutdown_ack
+//	0x0C  G→H  stdout_chunk
 //	0xFF  G→H  error               nothing: it is only logged
 //
 // Trouble takes one of two ways. What was understood and then failed gets the reply of its kind, which has room for
@@ -101,7 +105,7 @@
 //
 //	offset  size  field
 //	0       4     timeout
-//	4       1     flags: bit 0 = run as root; no other is known
+//	4       1     flags: bit 0 = run as root; bit 1 = stream stdout, of a spawn_watch; no other is known
 //	5       4     n
 //	9       n     command
 //	+0      4     count of environment entries; what follows is there count times
@@ -109,6 +113,12 @@
 //	+8      k     name: at least one byte, no NUL, no =
 //	+0      4     v
 //	+4      v     value: no NUL
+//
+// Behind the entries, or behind a count of 0, a spawn_watch may have the path of a log:
+//
+//	offset  size  field
+//	+0      2     l: at least 1
+//	+2      l     path: no NUL
 //
 // The payload's length tells them apart. It is the short form if 8+n is exactly the length, with the n of the short
 // form; else it is the longer form if that is exact; else it is an error. No payload is exact in both.
@@ -119,6 +129,10 @@
 // otherwise goes through sudo -n.
 //
 // When the timeout runs out, the command is killed with all its descendants.
+//
+// A spawn_watch with bit 1 or a log has its stdout sent in stdout_chunks. It is appended to the log too, a file in the
+// guest that is created with mode 0644; its directory must exist. What cannot be logged is sent all the same: the log
+// ends there, and stderr ends with the line "[log incomplete: REASON]".
 //
 // # exec_result
 //
@@ -136,7 +150,7 @@
 // is first: what is in the pipes by then is still part of it. What it left running in the background goes on running, and what that writes
 // later is dropped.
 //
-// Output that does not fit the frame is dropped. Stderr then ends with the line "[output truncated: N bytes of
+// Output that fills the frame exactly is sent whole. Output that does not fit the frame is dropped. Stderr then ends with the line "[output truncated: N bytes of
 // stdout, M bytes of stderr dropped]", before "Timeout" if both are due. Of each the first bytes are kept: of
 // stderr at least 1 MiB if it has that many, of stdout what then has room.
 //
@@ -160,15 +174,26 @@
 //	+4      m     stderr
 //
 // As exec_result, with seq 0. It goes to the connection of its spawn_watch if that is still open, and else to the
-// newest that is; if there is none, or it broke before all of the frame was written, it is kept for the next and
-// sent after its ready. Of those so kept there are at most 256, and the oldest go first.
+// newest that is; if there is none, or it broke before all of the frame was written, it is kept for the next. It
+// follows the first reply on a connection, or comes 100 ms after the ready if nothing was asked. At most 256 are kept,
+// and the oldest are dropped first.
+//
+// # stdout_chunk
+//
+//	offset  size  field
+//	0       4     pid
+//	4       …     content, at least one byte
+//
+// The next bytes of a spawn_watch's stdout. They go to the connection that its process_exit would go to, and wait for one
+// if there is none. A host that does not read makes the command wait. What was on its way when a connection ended is lost.
+// The process_exit follows the last chunk, and its stdout is empty.
 //
 // # write_file
 //
 //	offset  size  field
 //	0       2     n
 //	2       n     path: no NUL
-//	+0      1     flags: bit 0 = write as root; no other is known
+//	+0      1     flags: bit 0 = write as root; bit 1 = append; no other is known
 //	+1      4     m
 //	+5      m     content
 //
@@ -176,6 +201,10 @@
 // in /proc, a FIFO with a reader, a bind mount) is written in place. Missing directories are made with mode 0755. A
 // new file has mode 0644, an old one keeps its mode, owner and extended attributes. Symbolic links are followed. An
 // empty path, a directory, and a path that ends in a slash parse, and fail.
+//
+// With append the content is added at the end of the file, in place; a missing file is created. Nothing is added
+// before all of the content has come. If there is no room for all of it, the file keeps what it had. So a file of any
+// length can be sent in pieces: the first without the flag, the others with it.
 //
 // # write_file_result
 //

@@ -36,6 +36,20 @@ func (e Env) All(yield func(key, value []byte) bool) {
 	}
 }
 
+// cutEnv takes counted entries off the front of raw, which is known to hold them.
+func cutEnv(raw []byte) (e Env, rest []byte) {
+	e.n, raw = u32(raw), raw[4:]
+	rest = raw
+	for range 2 * e.n {
+		_, rest = cutText(rest)
+	}
+	n := len(raw) - len(rest)
+	if n > 0 {
+		e.raw = raw[:n:n]
+	}
+	return e, rest
+}
+
 // cutText takes a text with its 32-bit count off the front of raw, which is known to hold it.
 //
 //go:noinline

@@ -38,6 +38,7 @@ const (
 	reasonSuccess   = "success is neither 0 nor 1"
 	reasonCommand   = "NUL in the command"
 	reasonPath      = "NUL in the path"
+	reasonLog       = "log path is empty, or has a NUL"
 	reasonEmptyName = "empty name in the environment"
 	reasonName      = "NUL or = in a name of the environment"
 	reasonValue     = "NUL in a value of the environment"

@@ -1,7 +1,19 @@
 package framing
 
-// flagRoot is the flag of exec, spawn_watch ("run as root") and write_file ("write as root"). No other bit is known.
-const flagRoot = 1
+// flagRoot is the flag of exec, spawn_watch ("run as root") and write_file ("write as root"). flagStream is one of
+// spawn_watch alone.
+const (
+	flagRoot   = 1
+	flagStream = 2
+)
+
+// execFlags are the flags that a message of type t may have.
+func execFlags(t Type) byte {
+	if t == TypeSpawnWatch {
+		return flagRoot | flagStream
+	}
+	return flagRoot
+}
 
 // Sizes of an exec's fixed fields, in bytes: timeout and count, with the flags between them in the longer form.
 const (
@@ -19,26 +31,41 @@ type Exec struct {
 	Command []byte
 	// Env is what is added to the guest's own environment.
 	Env Env
+	// Stream asks for stdout as it comes, in stdout_chunks. Only a spawn_watch may.
+	Stream bool
+	// Log is a path in the guest: stdout is appended to the file there too, and streamed as if Stream were set.
+	// Only a spawn_watch may have one; empty is none.
+	Log []byte
 }
 
-// short reports whether e fits the short form, which has no room for flags or environment.
-func (e *Exec) short() bool { return !e.Root && e.Env.n == 0 }
+// short reports whether e fits the short form, which has no room for anything but a timeout and a command.
+func (e *Exec) short() bool { return !e.Root && !e.Stream && !e.counted() }
+
+// counted reports whether the count of entries is there: if there are any, or something follows them.
+func (e *Exec) counted() bool { return e.Env.n > 0 || len(e.Log) > 0 }
 
 // PayloadSize is the length of e's payload in bytes, which must be at most MaxPayload to be sent.
 func (e *Exec) PayloadSize() int {
-	switch {
-	case e.short():
+	if e.short() {
 		return execShort + len(e.Command)
-	case e.Env.n == 0:
-		return execLong + len(e.Command)
 	}
-	return execLong + len(e.Command) + 4 + e.Env.Size()
+	n := execLong + len(e.Command)
+	if e.counted() {
+		n += 4 + e.Env.Size()
+	}
+	if len(e.Log) > 0 {
+		n += 2 + len(e.Log)
+	}
+	return n
 }
 
-// AppendExec appends an exec or spawn_watch frame (t says which): the short form if neither Root nor Env is set. It
-// does not check what a guest would refuse: a NUL in the command, a bad entry of the environment, a payload beyond
-// MaxPayload.
+// AppendExec appends an exec or spawn_watch frame (t says which): the short form if it says all. It does not
+// check what a guest would refuse: a NUL in the command, a bad entry of the environment, a Stream or Log of an exec, a
+// payload beyond MaxPayload. It panics if Log is longer than MaxText.
 func AppendExec(dst []byte, t Type, seq uint32, e *Exec) []byte {
+	if len(e.Log) > MaxText {
+		panic("framing: log path longer than MaxText")
+	}
 	dst = AppendHeader(dst, t, seq, e.PayloadSize())
 	dst = appendU32(dst, e.TimeoutMS)
 	if !e.short() {
@@ -46,13 +73,19 @@ func AppendExec(dst []byte, t Type, seq uint32, e *Exec) []byte {
 		if e.Root {
 			flags |= flagRoot
 		}
+		if e.Stream {
+			flags |= flagStream
+		}
 		dst = append(dst, flags)
 	}
 	dst = appendU32(dst, uint32(len(e.Command)))
 	dst = append(dst, e.Command...)
-	if e.Env.n > 0 {
+	if e.counted() {
 		dst = appendU32(dst, e.Env.n)
 		dst = append(dst, e.Env.raw...)
+	}
+	if len(e.Log) > 0 {
+		dst = appendText16(dst, e.Log)
 	}
 	return dst
 }
@@ -70,13 +103,16 @@ func ParseExec(t Type, payload []byte, e *Exec) error {
 	*e = Exec{TimeoutMS: u32(payload)}
 	text := payload[4:]
 	if !isShortExec(u32(payload[4:]), len(payload)-execShort) {
-		e.Root = payload[4]&flagRoot != 0
+		e.Root, e.Stream = payload[4]&flagRoot != 0, payload[4]&flagStream != 0
 		text = payload[5:]
 	}
-	var env []byte
-	e.Command, env = cutText(text)
-	if len(env) > 0 {
-		e.Env = Env{n: u32(env), raw: env[4:len(env):len(env)]}
+	var rest []byte
+	if e.Command, rest = cutText(text); len(rest) == 0 {
+		return nil
+	}
+	e.Env, rest = cutEnv(rest)
+	if len(rest) > 0 {
+		e.Log = rest[2:]
 	}
 	return nil
 }

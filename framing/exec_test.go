@@ -114,11 +114,58 @@ func TestExecErrors(t *testing.T) {
 	}
 }
 
+// TestSpawnWatchPayloads are what only a spawn_watch may have: a flag to stream its stdout, and the path of a log.
+func TestSpawnWatchPayloads(t *testing.T) {
+	t.Parallel()
+	const none, one = "\x00\x00\x00\x00", "\x00\x00\x00\x01"
+	for _, test := range []struct {
+		name    string
+		payload []byte
+		want    string // the reason, or the log
+	}{
+		{"flag 4", longExec(4, "ls", ""), reasonFlag},
+		{"flag 128 beside 2", longExec(130, "ls", ""), reasonFlag},
+		{"a log", longExec(2, "ls", none+"\x00\x02/l"), "/l"},
+		{"a log without the flag", longExec(0, "ls", none+"\x00\x02/l"), "/l"},
+		{"a log behind an entry", longExec(3, "ls", one+text("A")+text("1")+"\x00\x01l"), "l"},
+		{"a log of one byte where a count could be", longExec(2, "ls", none+"\x00\x01\x01"), "\x01"},
+		{"a log without the count of entries", longExec(2, "ls", "\x00\x02/l"), reasonCount},
+		{"half a count", longExec(2, "ls", none+"\x00"), reasonCount},
+		{"no byte", longExec(2, "ls", none+"\x00\x00"), reasonLog},
+		{"no byte, and one", longExec(2, "ls", none+"\x00\x00l"), reasonLog},
+		{"one too few", longExec(2, "ls", none+"\x00\x03/l"), reasonCount},
+		{"one too many", longExec(2, "ls", none+"\x00\x01/l"), reasonCount},
+		{"NUL", longExec(2, "ls", none+"\x00\x02/\x00"), reasonLog},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var e Exec
+			err := ParseExec(TypeSpawnWatch, test.payload, &e)
+			got := string(e.Log)
+			if err != nil {
+				got = strings.TrimPrefix(err.Error(), "spawn_watch: ")
+			}
+			if got != test.want {
+				t.Errorf("%x: %q, want %q", test.payload, got, test.want)
+			}
+			for _, size := range []int{1, 2, 3, 7, len(test.payload) + 1} {
+				if got := checkPieces(TypeSpawnWatch, test.payload, every(size)); fmt.Sprint(got) != fmt.Sprint(err) {
+					t.Errorf("%x in pieces of %d: %v, want %v", test.payload, size, got, err)
+				}
+			}
+			agree(t, TypeSpawnWatch, test.payload)
+			if execReason(t, test.payload) == "" {
+				t.Errorf("%x: an exec may have that too", test.payload)
+			}
+		})
+	}
+}
+
 // TestExecErrorLeavesTheResult holds ParseExec to the promise that a bad payload changes nothing.
 func TestExecErrorLeavesTheResult(t *testing.T) {
 	t.Parallel()
 	e := Exec{TimeoutMS: 1, Root: true, Command: []byte("ls")}
-	err := ParseExec(TypeSpawnWatch, longExec(2, "id", ""), &e)
+	err := ParseExec(TypeSpawnWatch, longExec(4, "id", ""), &e)
 	if err == nil || err.Error() != "spawn_watch: unknown flag" {
 		t.Fatal(err)
 	}
@@ -137,6 +184,9 @@ func TestExecPayloadSize(t *testing.T) {
 		{Command: []byte("ls"), Root: true},
 		{Command: []byte("ls"), Env: env},
 		{Env: env, Root: true},
+		{Stream: true},
+		{Log: []byte("/l")},
+		{Env: env, Stream: true, Log: []byte("/l")},
 	} {
 		if got, want := e.PayloadSize(), len(execPayload(&e)); got != want {
 			t.Errorf("%+v: %d, want %d", e, got, want)

@@ -30,6 +30,8 @@ const (
 	execCount
 	execKey
 	execValue
+	// execLog is the path that may follow the entries of a spawn_watch. Its count has 16 bits.
+	execLog
 	execDone
 )
 
@@ -103,7 +105,7 @@ func (c *ExecChecker) endNumber() {
 		c.count = u32(c.num[:])
 		switch {
 		case c.count == 0:
-			c.end()
+			c.endEnv()
 		case uint64(c.count)*entryMin > uint64(c.left):
 			c.fail(reasonCount)
 		default:
@@ -118,6 +120,16 @@ func (c *ExecChecker) endNumber() {
 		c.beginText(n)
 	case execValue:
 		c.beginText(u32(c.num[:]))
+	case execLog:
+		n := u16(c.num[:])
+		switch {
+		case n == 0:
+			c.fail(reasonLog)
+		case int(n) != c.left:
+			c.fail(reasonCount)
+		default:
+			c.beginText(uint32(n))
+		}
 	}
 }
 
@@ -134,7 +146,7 @@ func (c *ExecChecker) endHead() {
 		c.want = execLong
 		return
 	}
-	if c.num[4]&^flagRoot != 0 {
+	if c.num[4]&^execFlags(c.typ) != 0 {
 		c.fail(reasonFlag)
 		return
 	}
@@ -168,6 +180,10 @@ func (c *ExecChecker) checkText(b []byte) {
 		if nul {
 			c.fail(reasonValue)
 		}
+	case execLog:
+		if nul {
+			c.fail(reasonLog)
+		}
 	}
 }
 
@@ -186,11 +202,22 @@ func (c *ExecChecker) endText() {
 	case execValue:
 		c.count--
 		if c.count == 0 {
-			c.end()
+			c.endEnv()
 			return
 		}
 		c.beginNumber(execKey)
+	case execLog:
+		c.end()
 	}
+}
+
+// endEnv goes on to what follows the entries.
+func (c *ExecChecker) endEnv() {
+	if c.left < 2 || c.typ != TypeSpawnWatch {
+		c.end()
+		return
+	}
+	c.field, c.have, c.want = execLog, 0, 2
 }
 
 // end is where the grammar ends, and the payload has to.

@@ -194,8 +194,15 @@ func checkNeighbours(t *testing.T, g *golden) {
 			}
 			// The environment may be left out. No flag and the upper bytes of a small count are a short form's
 			// count of 0.
-			return n == 9+int(u32(payload[5:])) || n == 8 && u32(payload[4:]) == 0
+			if n == 9+int(u32(payload[5:])) || n == 8 && u32(payload[4:]) == 0 {
+				return true
+			}
+			// So may a log.
+			var e Exec
+			return ParseExec(typ, payload, &e) == nil && len(e.Log) > 0 && n == len(payload)-2-len(e.Log)
 		}
+	case TypeStdoutChunk:
+		legal = func(n int) bool { return n >= 4 }
 	case TypeExecResult, TypeProcessExit, TypeWriteFile, TypeWriteFileResult, TypeSpawnResult, TypeError:
 		legal = func(int) bool { return false }
 	case TypeOutput:

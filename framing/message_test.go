@@ -33,6 +33,12 @@ func describe(t Type, payload []byte) (string, error) {
 		for key, value := range e.Env.All {
 			line("env = %q %q", key, value)
 		}
+		if e.Stream {
+			line("stream = true")
+		}
+		if e.Log != nil {
+			line("log = %q", e.Log)
+		}
 	case TypeExecResult, TypeProcessExit:
 		var r ExecResult
 		if t == TypeProcessExit {
@@ -55,6 +61,9 @@ func describe(t Type, payload []byte) (string, error) {
 		}
 		line("path = %q", w.Path)
 		line("sudo = %v", w.Sudo)
+		if w.Append {
+			line("append = true")
+		}
 		line("content = %q", content)
 		if w.Size != len(content) {
 			line("size = %d", w.Size)
@@ -72,6 +81,13 @@ func describe(t Type, payload []byte) (string, error) {
 			return "", err
 		}
 		line("pid = %d", pid)
+	case TypeStdoutChunk:
+		pid, data, err := ParseStdoutChunk(payload)
+		if err != nil {
+			return "", err
+		}
+		line("pid = %d", pid)
+		line("data = %q", data)
 	case TypeError:
 		message, err := ParseError(payload)
 		if err != nil {
@@ -116,7 +132,13 @@ func build(t *testing.T, typ Type, seq uint32, lines string) []byte {
 	}
 	switch typ {
 	case TypeExec, TypeSpawnWatch:
-		e := Exec{uint32(number("timeout_ms")), fields["root"] == "true", text("command"), env}
+		e := Exec{
+			TimeoutMS: uint32(number("timeout_ms")), Root: fields["root"] == "true", Command: text("command"), Env: env,
+			Stream: fields["stream"] == "true",
+		}
+		if fields["log"] != "" {
+			e.Log = text("log")
+		}
 		return AppendExec(nil, typ, seq, &e)
 	case TypeExecResult:
 		return AppendExecResult(nil, seq, &ExecResult{int32(number("exit_code")), text("stdout"), text("stderr")})
@@ -125,12 +147,15 @@ func build(t *testing.T, typ Type, seq uint32, lines string) []byte {
 		return AppendProcessExit(nil, uint32(number("pid")), &r)
 	case TypeWriteFile:
 		content := text("content")
-		w := WriteFile{text("path"), fields["sudo"] == "true", len(content)}
+		w := WriteFile{text("path"), fields["sudo"] == "true", fields["append"] == "true", len(content)}
 		return append(AppendWriteFileHead(nil, seq, &w), content...)
 	case TypeWriteFileResult:
 		return AppendWriteFileResult(nil, seq, string(text("error")))
 	case TypeSpawnResult:
 		return AppendSpawnResult(nil, seq, uint32(number("pid")))
+	case TypeStdoutChunk:
+		data := text("data")
+		return append(AppendStdoutChunkHead(nil, uint32(number("pid")), len(data)), data...)
 	case TypeError:
 		return AppendError(nil, seq, string(text("message")))
 	}
@@ -153,7 +178,7 @@ func unquote(t *testing.T, quoted string) []byte {
 var (
 	baseTypes = []Type{
 		TypeReady, TypePing, TypePong, TypeExec, TypeExecResult, TypeWriteFile, TypeWriteFileResult, TypeSpawnWatch,
-		TypeSpawnResult, TypeProcessExit, TypeShutdown, TypeShutdownAck, TypeError,
+		TypeSpawnResult, TypeProcessExit, TypeShutdown, TypeShutdownAck, TypeStdoutChunk, TypeError,
 	}
 	allTypes = slices.AppendSeq(slices.Clone(baseTypes), maps.Keys(extensionTypes))
 )
@@ -193,7 +218,8 @@ func TestTypeNames(t *testing.T) {
 		{TypeShutdown, "shutdown", true},
 		{TypeShutdownAck, "shutdown_ack", false},
 		{TypeError, "error", false},
-		{0x0C, "0x0C", false},
+		{TypeStdoutChunk, "stdout_chunk", false},
+		{0x0D, "0x0D", false},
 		{0x1F, "0x1F", false},
 		{0x36, "0x36", false},
 		{0x3F, "0x3F", false},

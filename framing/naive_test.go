@@ -45,10 +45,10 @@ func naiveMessage(t Type, payload []byte) string {
 	line := func(format string, args ...any) { s += fmt.Sprintf(format, args...) + "\n" }
 	switch t {
 	case TypeExec, TypeSpawnWatch:
-		if s, ok := naiveExec(payload, false); ok {
+		if s, ok := naiveExec(t, payload, false); ok {
 			return s
 		}
-		s, _ := naiveExec(payload, true)
+		s, _ := naiveExec(t, payload, true)
 		return s
 	case TypeExecResult, TypeProcessExit:
 		if t == TypeProcessExit {
@@ -61,9 +61,12 @@ func naiveMessage(t Type, payload []byte) string {
 		path := r.bytes(r.number(2))
 		flags := r.number(1)
 		line("path = %q", path)
-		line("sudo = %v", flags == 1)
+		line("sudo = %v", flags%2 == 1)
+		if flags >= 2 {
+			line("append = true")
+		}
 		line("content = %q", r.bytes(r.number(4)))
-		if flags > 1 || bytes.Contains(path, []byte{0}) {
+		if flags > 3 || bytes.Contains(path, []byte{0}) {
 			return ""
 		}
 	case TypeWriteFileResult:
@@ -75,6 +78,9 @@ func naiveMessage(t Type, payload []byte) string {
 		}
 	case TypeSpawnResult:
 		line("pid = %d", r.number(4))
+	case TypeStdoutChunk:
+		line("pid = %d", r.number(4))
+		line("data = %q", r.bytes(uint64(len(r.b))))
 	case TypeError:
 		line("message = %q", r.bytes(r.number(2)))
 	default:
@@ -89,7 +95,7 @@ func naiveMessage(t Type, payload []byte) string {
 }
 
 // naiveExec describes an exec in one of its forms, and reports whether that form fits the payload exactly.
-func naiveExec(payload []byte, long bool) (s string, ok bool) {
+func naiveExec(t Type, payload []byte, long bool) (s string, ok bool) {
 	r := &naiveReader{b: payload, ok: true}
 	good := true
 	s = fmt.Sprintf("timeout_ms = %d\n", r.number(4))
@@ -97,10 +103,10 @@ func naiveExec(payload []byte, long bool) (s string, ok bool) {
 	if long {
 		flags = r.number(1)
 	}
-	s += fmt.Sprintf("root = %v\n", flags == 1)
+	s += fmt.Sprintf("root = %v\n", flags%2 == 1)
 	command := r.bytes(r.number(4))
 	s += fmt.Sprintf("command = %q\n", command)
-	good = good && flags <= 1 && !bytes.Contains(command, []byte{0})
+	good = good && (flags <= 1 || flags <= 3 && t == TypeSpawnWatch) && !bytes.Contains(command, []byte{0})
 	if long && r.ok && len(r.b) > 0 {
 		for n := r.number(4); n > 0 && r.ok; n-- {
 			key := r.bytes(r.number(4))
@@ -108,6 +114,14 @@ func naiveExec(payload []byte, long bool) (s string, ok bool) {
 			s += fmt.Sprintf("env = %q %q\n", key, value)
 			good = good && len(key) > 0 && !bytes.ContainsAny(key, "\x00=") && !bytes.Contains(value, []byte{0})
 		}
+	}
+	if flags >= 2 {
+		s += "stream = true\n"
+	}
+	if t == TypeSpawnWatch && long && r.ok && len(r.b) > 0 {
+		log := r.bytes(r.number(2))
+		s += fmt.Sprintf("log = %q\n", log)
+		good = good && len(log) > 0 && !bytes.Contains(log, []byte{0})
 	}
 	if !good || !r.done() {
 		s = ""

@@ -86,6 +86,22 @@ func parseResult(t Type, b []byte, r *ExecResult) error {
 	return nil
 }
 
+// ChunkHeaderSize is the size of all of a stdout_chunk but its content, in bytes.
+const ChunkHeaderSize = HeaderSize + 4
+
+// AppendStdoutChunkHead appends all of a stdout_chunk but its n bytes of content.
+func AppendStdoutChunkHead(dst []byte, pid uint32, n int) []byte {
+	return appendU32(AppendHeader(dst, TypeStdoutChunk, 0, 4+n), pid)
+}
+
+// ParseStdoutChunk parses the whole payload of a stdout_chunk; data aliases it.
+func ParseStdoutChunk(payload []byte) (pid uint32, data []byte, err error) {
+	if len(payload) < 4 {
+		return 0, nil, &PayloadError{TypeStdoutChunk, reasonShort}
+	}
+	return u32(payload), payload[4:], nil
+}
+
 // AppendSpawnResult appends a spawn_watch_result.
 func AppendSpawnResult(dst []byte, seq uint32, pid uint32) []byte {
 	return appendU32(AppendHeader(dst, TypeSpawnResult, seq, 4), pid)

@@ -17,6 +17,7 @@ const (
 	TypeProcessExit     Type = 0x09 // G→H
 	TypeShutdown        Type = 0x0A // H→G
 	TypeShutdownAck     Type = 0x0B // G→H
+	TypeStdoutChunk     Type = 0x0C // G→H
 	TypeError           Type = 0xFF // G→H
 )
 
@@ -83,7 +84,7 @@ var typeNames = [0x40]string{
 	TypeReady: "ready", TypePing: "ping", TypePong: "pong", TypeExec: "exec", TypeExecResult: "exec_result",
 	TypeWriteFile: "write_file", TypeWriteFileResult: "write_file_result", TypeSpawnWatch: "spawn_watch",
 	TypeSpawnResult: "spawn_watch_result", TypeProcessExit: "process_exit", TypeShutdown: "shutdown",
-	TypeShutdownAck: "shutdown_ack",
+	TypeShutdownAck: "shutdown_ack", TypeStdoutChunk: "stdout_chunk",
 
 	TypeHello:       "hello",
 	TypeHelloResult: "hello_result",

@@ -9,12 +9,20 @@ const (
 	writeFileTail  = 1 + 4
 )
 
+// flagAppend is the flag of a write_file that adds to the file; writeFileFlags are all that are known.
+const (
+	flagAppend     = 2
+	writeFileFlags = flagRoot | flagAppend
+)
+
 // WriteFile is the head of a write_file: all but its content.
 type WriteFile struct {
 	// Path is at most MaxText bytes, none of them NUL. An empty one parses; writing to it is what fails.
 	Path []byte
 	// Sudo asks for the file to be written as root.
 	Sudo bool
+	// Append asks for the content to be added at the end of the file, which otherwise it replaces.
+	Append bool
 	// Size is the number of content bytes.
 	Size int
 }
@@ -35,6 +43,9 @@ func AppendWriteFileHead(dst []byte, seq uint32, w *WriteFile) []byte {
 	if w.Sudo {
 		flags |= flagRoot
 	}
+	if w.Append {
+		flags |= flagAppend
+	}
 	dst = append(dst, flags)
 	return appendU32(dst, uint32(w.Size))
 }
@@ -53,12 +64,12 @@ func ParseWriteFile(payload []byte, w *WriteFile) (content []byte, err error) {
 	switch {
 	case bytes.IndexByte(path, 0) >= 0:
 		return nil, &PayloadError{TypeWriteFile, reasonPath}
-	case flags&^flagRoot != 0:
+	case flags&^writeFileFlags != 0:
 		return nil, &PayloadError{TypeWriteFile, reasonFlag}
 	case uint64(count) != uint64(len(content)):
 		return nil, &PayloadError{TypeWriteFile, reasonCount}
 	}
-	*w = WriteFile{Path: path, Sudo: flags&flagRoot != 0, Size: len(content)}
+	*w = WriteFile{Path: path, Sudo: flags&flagRoot != 0, Append: flags&flagAppend != 0, Size: len(content)}
 	return content, nil
 }
 

@@ -53,7 +53,11 @@ func parsePieces(t *testing.T, payload []byte, cut func() int) (string, error) {
 		// What was not kept is only compared by its length.
 		path = append(path, payload[2+MaxPath:2+w.PathLen()]...)
 	}
-	return fmt.Sprintf("path = %q\nsudo = %v\ncontent = %q\n", path, h.Sudo, content), nil
+	add := ""
+	if h.Append {
+		add = "append = true\n"
+	}
+	return fmt.Sprintf("path = %q\nsudo = %v\n%scontent = %q\n", path, h.Sudo, add, content), nil
 }
 
 // sameWriteFile checks that a payload reads the same whole and in pieces, error and all.
@@ -90,10 +94,11 @@ func TestWriteFileErrors(t *testing.T) {
 		{"content of 4 GiB", fileBytes(2, "/a", 0, 1<<32-1, "x"), reasonCount},
 		{"NUL first", fileBytes(2, "\x00a", 0, 0, ""), reasonPath},
 		{"NUL last", fileBytes(2, "/\x00", 0, 0, ""), reasonPath},
-		{"NUL before a bad flag", fileBytes(2, "/\x00", 2, 9, ""), reasonPath},
-		{"flag 2", fileBytes(2, "/a", 2, 0, ""), reasonFlag},
+		{"NUL before a bad flag", fileBytes(2, "/\x00", 4, 9, ""), reasonPath},
+		{"flag 4", fileBytes(2, "/a", 4, 0, ""), reasonFlag},
+		{"flags 1 and 2", fileBytes(2, "/a", 3, 0, ""), ""},
 		{"flag 64 beside 1", fileBytes(2, "/a", 65, 0, ""), reasonFlag},
-		{"flag before a bad count", fileBytes(2, "/a", 2, 9, ""), reasonFlag},
+		{"flag before a bad count", fileBytes(2, "/a", 4, 9, ""), reasonFlag},
 		{"NUL in the content", fileBytes(2, "/a", 1, 1, "\x00"), ""},
 		{"all empty", fileBytes(0, "", 0, 0, ""), ""},
 	} {
@@ -127,12 +132,12 @@ func TestWriteFileParserAgain(t *testing.T) {
 	t.Parallel()
 	var w WriteFileParser
 	for i := range 4 {
-		bad := fileBytes(5, "/long", 3, 0, "")
+		bad := fileBytes(5, "/long", 7, 0, "")
 		w.Reset(len(bad))
 		if _, err := w.Parse(bad); err == nil {
 			t.Fatal("no error")
 		}
-		good := fileBytes(2, "/a", byte(i%2), 1, "x")
+		good := fileBytes(2, "/a", byte(i), 1, "x")
 		w.Reset(len(good))
 		if _, ok := w.Head(); ok || w.PathLen() != 0 {
 			t.Fatal("a head from before")

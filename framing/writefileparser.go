@@ -14,7 +14,7 @@ type WriteFileParser struct {
 	left    int // bytes of the payload to come
 	have    int // bytes of the field in hand taken
 	pathLen int
-	sudo    bool
+	flags   byte
 	field   fileField
 	num     [writeFileTail]byte
 	path    [MaxPath]byte // stays as it was over Reset: clearing it would cost more than all else
@@ -39,7 +39,7 @@ func (w *WriteFileParser) Reset(size int) {
 	w.left = size
 	w.have = 0
 	w.pathLen = 0
-	w.sudo = false
+	w.flags = 0
 	w.field = filePathCount
 	if size < writeFileFixed {
 		w.fail(reasonShort)
@@ -69,7 +69,9 @@ func (w *WriteFileParser) Head() (h WriteFile, ok bool) {
 		return WriteFile{}, false
 	}
 	path := w.path[:min(w.pathLen, MaxPath)]
-	return WriteFile{Path: path, Sudo: w.sudo, Size: int(u32(w.num[1:]))}, true
+	return WriteFile{
+		Path: path, Sudo: w.flags&flagRoot != 0, Append: w.flags&flagAppend != 0, Size: int(u32(w.num[1:])),
+	}, true
 }
 
 // PathLen is the length of the path in bytes, 0 until its count was read.
@@ -136,12 +138,12 @@ func (w *WriteFileParser) advance() {
 			return
 		}
 		switch {
-		case w.num[0]&^flagRoot != 0:
+		case w.num[0]&^writeFileFlags != 0:
 			w.fail(reasonFlag)
 		case uint64(u32(w.num[1:])) != uint64(w.left):
 			w.fail(reasonCount)
 		}
-		w.sudo = w.num[0]&flagRoot != 0
+		w.flags = w.num[0]
 		w.field = fileContent
 	}
 }

@@ -68,7 +68,7 @@ type hostSocket struct {
 	path string
 }
 
-// host bind|listen [PATH] | close | rename PATH | pause TIME
+// host bind|listen|unlink [PATH] | close | rename PATH | pause TIME
 func (r *run) hostStep(rest string) error {
 	word, path, _ := strings.Cut(rest, " ")
 	if path == "" {
@@ -97,6 +97,8 @@ func (r *run) hostStep(rest string) error {
 		// As a connection: no copy of it may go on listening.
 		unix.Shutdown(fd, unix.SHUT_RDWR)
 		return unix.Close(fd)
+	case "unlink":
+		return os.Remove(path)
 	case "rename":
 		// By this process: a shell's mv takes so long on a slow machine that the agent finds nothing there, and listens.
 		return os.Rename(r.vars["SOCK"], path)

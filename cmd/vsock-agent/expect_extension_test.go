@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // What a host expects of processes, in as many frames as they may come.
@@ -77,6 +78,49 @@ func (r *run) outputs(c *connection, fs fieldSet) error {
 		}
 	}
 	return compare(want, data)
+}
+
+// chunks is the stdout of a pid, taken together from as many stdout_chunks as it takes: len bytes, or as many as the value of data. With rest
+// it is all that stands before the next frame of another kind, which is still to be expected.
+func (r *run) chunks(c *connection, want string) error {
+	_, fs, err := r.expected(want)
+	if err != nil {
+		return err
+	}
+	var data []byte
+	rest, toRest := field{}, false
+	for _, f := range fs {
+		if f.name == "rest" {
+			rest, toRest = f, true
+		}
+	}
+	most := fs.number("len", len(fs.bytes("data")))
+	for toRest || len(data) < most {
+		if toRest {
+			c.SetReadDeadline(time.Now().Add(r.c.deadline))
+			if head, err := c.r.Peek(5); err != nil {
+				return fmt.Errorf("after %d bytes: %w", len(data), err)
+			} else if head[4] != typeNumbers["stdout_chunk"] {
+				break
+			}
+		}
+		got, err := r.receive(c)
+		if err != nil {
+			return fmt.Errorf("want %s\n got %w, after %d bytes", want, err, len(data))
+		}
+		chunk := got.fields["data"]
+		if got.name != "stdout_chunk" || string(got.fields["seq"]) != "0" || len(chunk) == 0 || string(got.fields["pid"]) != string(fs.bytes("pid")) {
+			return fmt.Errorf("want %s\n got %s, after %d bytes", want, got, len(data))
+		}
+		data = append(data, chunk...)
+	}
+	switch value, ok := fs.get("data"); {
+	case toRest && rest.op != "":
+		return compare(rest, data)
+	case toRest || !ok && len(data) == most || ok && string(value) == string(data):
+		return nil
+	}
+	return fmt.Errorf("want %s\n got %d bytes: %s", want, len(data), quoted(data))
 }
 
 // within passes over at most so many frames before the one that is wanted.

@@ -61,6 +61,9 @@ func (r *run) expect(name, text string) error {
 }
 
 func (r *run) expectFrame(c *connection, want string) error {
+	if strings.HasPrefix(want, "chunks ") {
+		return r.chunks(c, want)
+	}
 	if strings.HasPrefix(want, "ran ") || strings.HasPrefix(want, "outputs ") {
 		return r.expectMany(c, want)
 	}

@@ -23,6 +23,7 @@ var typeNumbers = map[string]byte{
 	"process_exit":       0x09,
 	"shutdown":           0x0a,
 	"shutdown_ack":       0x0b,
+	"stdout_chunk":       0x0c,
 	"error":              0xff,
 }
 
@@ -99,7 +100,7 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 		known["type"] = true
 		number, ok = byte(fs.number("type", 0)), true
 	case "exec", "spawn_watch":
-		for _, k := range []string{"timeout", "cmd", "n", "flags", "form", "count", "key", "value"} {
+		for _, k := range []string{"timeout", "cmd", "n", "flags", "form", "count", "key", "value", "log"} {
 			known[k] = true
 		}
 		cmd := fs.bytes("cmd")
@@ -107,13 +108,14 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 		_, flags := fs.get("flags")
 		_, count := fs.get("count")
 		_, key := fs.get("key")
-		long := string(fs.bytes("form")) == "long" || flags || count || key
+		log, logged := fs.get("log")
+		long := string(fs.bytes("form")) == "long" || flags || count || key || logged
 		if long {
 			payload = append(payload, byte(fs.number("flags", 0)))
 		}
 		payload = append(payload, u32(fs.number("n", len(cmd)))...)
 		payload = append(payload, cmd...)
-		if count || key {
+		if count || key || logged {
 			var env []byte
 			entries := 0
 			for _, f := range fs {
@@ -124,6 +126,9 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 			}
 			payload = append(payload, u32(fs.number("count", entries/2))...)
 			payload = append(payload, env...)
+		}
+		if logged {
+			payload = append(append(payload, u16(len(log))...), log...)
 		}
 	case "write_file":
 		for _, k := range []string{"path", "pathlen", "flags", "n", "content"} {
@@ -254,6 +259,9 @@ func decodeFrame(head []byte, payload []byte) (*received, error) {
 		r.put("error", take(int(number(2))))
 	case "spawn_watch_result":
 		r.put("pid", text(int64(number(4))))
+	case "stdout_chunk":
+		r.put("pid", text(int64(number(4))))
+		r.put("data", take(len(p.rest)))
 	case "error":
 		r.put("message", take(int(number(2))))
 	default:

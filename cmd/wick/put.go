@@ -22,10 +22,13 @@ func (t *tool) putCommand() *cobra.Command {
 its end first. A file has at most 16 MiB, less a few bytes and the length of its path.
 
 Missing directories are made. The file is replaced in one step: if wick fails or is
-interrupted, the old one is still there whole. One that existed keeps its mode and owner.`,
+interrupted, the old one is still there whole. One that existed keeps its mode and owner.
+
+With --append the content is added at the end of the file, once all of it has come.`,
 		Example: `  wick put app.conf /etc/app.conf
   tar -c src | wick put - /tmp/src.tar
-  wick put --sudo hosts /etc/hosts`,
+  wick put --sudo hosts /etc/hosts
+  echo '10.0.2.2 host' | wick put --append - /etc/hosts`,
 		Args: needs("LOCAL", "GUEST"),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 0 {
@@ -37,6 +40,7 @@ interrupted, the old one is still there whole. One that existed keeps its mode a
 			return t.put(cmd.Context(), args[0], args[1], o)
 		},
 	}
+	cmd.Flags().BoolVar(&o.Append, "append", false, "add to the file instead of replacing it")
 	cmd.Flags().BoolVar(&o.Sudo, "sudo", false, "write as root, through sudo -n unless the agent is root")
 	return cmd
 }

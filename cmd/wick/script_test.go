@@ -46,7 +46,8 @@ func (t tests) Run() int {
 // TestScripts runs the golden transcripts. What they have besides testscript's own commands:
 //
 //	guest KIND PATH    start a guest at $WORK/PATH that can be reached as KIND says, by an agent that is older than the extension
-//	agent PATH         start the real agent at $WORK/PATH
+//	agent PATH [OPTION...]
+//	                   start the real agent at $WORK/PATH
 //	code N CMD...      run CMD, which must exit with N
 //	interrupt WHEN CMD...
 //	                   run CMD, send it SIGINT, and expect exit code 130 soon; WHEN is got:MESSAGE (a
@@ -64,7 +65,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"agent": func(ts *testscript.TestScript, _ bool, args []string) {
-				a, err := clienttest.StartAgent(ts.MkAbs(args[0]))
+				a, err := clienttest.StartAgent(ts.MkAbs(args[0]), args[1:]...)
 				ts.Check(err)
 				ts.Defer(func() { a.Stop() })
 			},

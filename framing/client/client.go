@@ -30,6 +30,7 @@ type Client struct {
 	// turn is held by the one who writes to conn: the writer for a batch, or a WriteFile for its frame.
 	turn   chan struct{}
 	onExit func(*Exit) bool
+	onData func(pid uint32, data []byte)
 
 	mu sync.Mutex
 	// What mu guards:
@@ -53,7 +54,7 @@ type Client struct {
 // newClient serves conn, on which ready has come and r stands behind it.
 func newClient(conn net.Conn, r *reader, o options) *Client {
 	c := &Client{
-		conn: conn, in: r, onExit: o.onExit,
+		conn: conn, in: r, onExit: o.onExit, onData: o.onData,
 		done: make(chan struct{}), wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), saying: make(chan struct{}, 1),
 		pending: map[uint32]*call{}, channels: map[uint32]receiver{},
 	}

@@ -11,6 +11,8 @@ func (c *Client) keep(h framing.Header) bool {
 	switch h.Type {
 	case framing.TypeProcessExit, framing.TypeError:
 		return true
+	case framing.TypeStdoutChunk:
+		return c.onData != nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,6 +36,8 @@ func (c *Client) deliver(f *frame) error {
 		return c.deliverError(f)
 	case framing.TypeProcessExit:
 		return c.deliverExit(f)
+	case framing.TypeStdoutChunk:
+		return c.deliverStdout(f)
 	case framing.TypeReady:
 		return protocolErrorf("a second ready")
 	}

@@ -24,11 +24,11 @@ const attemptLimit = 3 * time.Second
 
 // Dial reaches the guest at addr (see the package's text) and returns once it has said ready.
 //
-// While nothing is there (no socket, nobody who listens, a handshake refused, a connection cut before ready) Dial tries again until ctx
-// ends; see [WithoutRetry]. The listening forms are [Listen], [Listener.Accept] and [Listener.Close] in one.
+// While nothing is there (no socket, nobody who listens, a handshake refused, a connection cut before ready), or the guest has too many
+// connections, Dial tries again until ctx ends; see [WithoutRetry]. The listening forms are [Listen], [Listener.Accept] and [Listener.Close] in one.
 //
 // The error is an [*AddrError] if addr is malformed, else a [*DialError] that wraps the cause: a [*BootError], a
-// [*HandshakeError], a [*ProtocolError], a system call's error, the context's.
+// [*HandshakeError], a [*ProtocolError], a [*RemoteError] of a guest that has too many connections, a system call's error, the context's.
 func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	a, err := parseAddress(addr)
 	if err != nil {
@@ -112,6 +112,9 @@ func (a *address) connect(ctx context.Context) (net.Conn, error) {
 func worthRetrying(err error) bool {
 	if refused, ok := errors.AsType[*HandshakeError](err); ok {
 		return refused.Refused()
+	}
+	if remote, ok := errors.AsType[*RemoteError](err); ok {
+		return remote.Seq == 0 // too many connections
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded) ||
 		errors.Is(err, context.DeadlineExceeded) {

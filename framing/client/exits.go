@@ -75,6 +75,22 @@ func (c *Client) deliverExit(f *frame) error {
 	return nil
 }
 
+// deliverStdout hands a part of a process's stdout to who asked for it.
+func (c *Client) deliverStdout(f *frame) error {
+	if f.Seq != 0 {
+		return protocolErrorf("stdout_chunk with seq %d", f.Seq)
+	}
+	if c.onData == nil {
+		return nil
+	}
+	pid, data, err := framing.ParseStdoutChunk(f.Payload)
+	if err != nil {
+		return &ProtocolError{Err: err}
+	}
+	c.onData(pid, data)
+	return nil
+}
+
 // forgetExits drops the kept exits of a pid that was given to a new process: they are of others that had it before, and whoever
 // waits for pid from now on means the new one. The exit of the new one itself comes after the reply to its spawn_watch.
 func (c *Client) forgetExits(pid uint32) {

@@ -7,6 +7,7 @@ type options struct {
 	once    bool
 	replace bool
 	onExit  func(*Exit) bool
+	onData  func(pid uint32, data []byte)
 }
 
 func collect(opts []Option) options {
@@ -31,3 +32,9 @@ func WithReplace() Option { return func(o *options) { o.replace = true } }
 //
 // f runs on the goroutine that reads from the guest: while it runs no reply arrives, so it must not wait for one.
 func WithOnExit(f func(*Exit) (taken bool)) Option { return func(o *options) { o.onExit = f } }
+
+// WithOnStdout has f called with the stdout of processes that [Client.Spawn] has started with Stream or Log, as it comes and in its order, also of
+// those that an earlier connection has started. Without the option it is dropped.
+//
+// data is valid until f returns. f runs on the goroutine that reads from the guest: while it runs nothing is read, so the processes wait.
+func WithOnStdout(f func(pid uint32, data []byte)) Option { return func(o *options) { o.onData = f } }

@@ -87,6 +87,22 @@ func (r *reader) fill() error {
 	return err
 }
 
+// turnedAway returns what the guest says right behind its ready if that speaks of the connection as a whole, as a *RemoteError: it has too many
+// of them, and has closed this one. The guest sends both at once.
+func (r *reader) turnedAway() error {
+	dec := framing.Decoder{Window: readBuffer}
+	var p framing.Part
+	n, err := dec.Next(r.buf[r.lo:r.hi], &p)
+	if n == 0 || err != nil || p.Type != framing.TypeError || p.Seq != 0 || !p.Last() {
+		return nil // which is for the reading goroutine to see
+	}
+	message, err := framing.ParseError(p.Data)
+	if err != nil {
+		return nil
+	}
+	return &RemoteError{Message: string(message)}
+}
+
 // greet waits for the guest's ready on conn and makes a client of it. It closes conn if there is none to be had.
 func greet(ctx context.Context, conn net.Conn, o options) (*Client, error) {
 	r := newReader(conn)
@@ -98,7 +114,9 @@ func greet(ctx context.Context, conn net.Conn, o options) (*Client, error) {
 		err = ctx.Err()
 	case err != nil:
 	case f.Type == framing.TypeReady && f.Seq == 0 && f.Size == 0:
-		return newClient(conn, r, o), nil
+		if err = r.turnedAway(); err == nil {
+			return newClient(conn, r, o), nil
+		}
 	case f.Type == framing.TypeError && f.Seq == 0:
 		message, perr := framing.ParseError(f.Payload)
 		if perr != nil {

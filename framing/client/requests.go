@@ -21,6 +21,12 @@ type Exec struct {
 	Root bool
 	// Env is added to the agent's own environment, as NAME=VALUE; of entries with the same name the last wins.
 	Env []string
+	// Stream has stdout sent as it comes, to the function of [WithOnStdout], and not with the exit. A host that is slow, or away, makes the command
+	// wait. Only for [Client.Spawn].
+	Stream bool
+	// Log is the path of a file in the guest that stdout is appended to; it is then streamed too. The file is created, its directory
+	// must exist. If it cannot be written, Stderr ends with a line that says so. Only for [Client.Spawn].
+	Log string
 }
 
 // Result is how a command ended.
@@ -132,7 +138,13 @@ func (e *Exec) wire(t framing.Type) (*framing.Exec, error) {
 	if ms > math.MaxUint32 {
 		return refuse("timeout %v is beyond %d ms", e.Timeout, uint32(math.MaxUint32))
 	}
-	w := &framing.Exec{TimeoutMS: uint32(ms), Root: e.Root, Command: []byte(e.Command)}
+	if t != framing.TypeSpawnWatch && (e.Stream || e.Log != "") {
+		return refuse("stdout comes with the result, it is neither streamed nor logged")
+	}
+	if len(e.Log) > framing.MaxText {
+		return refuse("log path has %d bytes, a frame holds %d", len(e.Log), framing.MaxText)
+	}
+	w := &framing.Exec{TimeoutMS: uint32(ms), Root: e.Root, Command: []byte(e.Command), Stream: e.Stream, Log: []byte(e.Log)}
 	for _, entry := range e.Env {
 		name, value, ok := strings.Cut(entry, "=")
 		if !ok || name == "" {

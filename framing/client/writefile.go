@@ -20,6 +20,9 @@ var contentBuffers = sync.Pool{New: func() any { return new([contentBuffer]byte)
 type WriteOptions struct {
 	// Sudo writes as root: through sudo -n tee, unless the agent is root anyway.
 	Sudo bool
+	// Append adds the content at the end of the file, in place, once all of it has come. A missing file is created. A file of any length can
+	// so be sent in pieces, the first of them without Append; [Client.WriteStream] sends it in one, and replaces the old one in one step.
+	Append bool
 }
 
 // MaxContent is the most bytes that [Client.WriteFile] can send to path: what its frame of 16 MiB leaves room for.
@@ -51,7 +54,7 @@ func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, 
 	defer call.release()
 	w := &fileWriter{
 		c: c, call: call, path: path, content: content, size: size,
-		head: framing.WriteFile{Path: []byte(path), Sudo: o.Sudo, Size: int(size)},
+		head: framing.WriteFile{Path: []byte(path), Sudo: o.Sudo, Append: o.Append, Size: int(size)},
 	}
 	if err := w.send(ctx); err != nil {
 		if _, ok := err.(*ContentError); ok {

@@ -36,12 +36,12 @@ func TestWriteFile(t *testing.T) {
 func TestWriteFileHead(t *testing.T) {
 	c, p := pair(t)
 	w := background(func() (int, error) {
-		return 0, c.WriteFile(testContext(t), "/x", strings.NewReader("abc"), 3, WriteOptions{Sudo: true})
+		return 0, c.WriteFile(testContext(t), "/x", strings.NewReader("abc"), 3, WriteOptions{Sudo: true, Append: true})
 	})
 	seq, payload := p.expect(framing.TypeWriteFile)
 	var head framing.WriteFile
 	content, err := framing.ParseWriteFile(payload, &head)
-	if err != nil || string(head.Path) != "/x" || !head.Sudo || string(content) != "abc" {
+	if err != nil || string(head.Path) != "/x" || !head.Sudo || !head.Append || string(content) != "abc" {
 		t.Errorf("got %+v, %q, %v", head, content, err)
 	}
 	p.send(framing.AppendWriteFileResult(nil, seq, "disk full"))

@@ -73,6 +73,7 @@ type Agent struct {
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
+	full     bool       // one more was told that there are too many
 	running  []*process // in the order of their start
 	commands []*command // those that run, or whose result is not decided
 	sessions []*session // those that a host may ask for
@@ -312,13 +313,17 @@ func remove[T comparable](list []T, what T) []T {
 func (a *Agent) accept(fd int, by link, peer string) *conn {
 	a.collect(connGarbage)
 	if len(a.conns) >= int(a.cfg.Limits.Conns) {
-		a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
+		if !a.full {
+			a.full = true // hosts that wait for a free one try again and again
+			a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
+		}
 		// Nothing was written yet, so there is room for it.
 		words := framing.AppendFrame(nil, framing.TypeReady, 0, nil)
 		unix.Write(fd, framing.AppendError(words, 0, "too many connections (limit "+num(a.cfg.Limits.Conns)+")"))
 		unix.Close(fd)
 		return nil
 	}
+	a.full = false
 	a.connID++
 	c := &conn{agent: a, link: by, id: a.connID}
 	if c.vsock() {

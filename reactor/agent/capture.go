@@ -3,20 +3,22 @@ package agent
 import (
 	"golang.org/x/sys/unix"
 
+	"wick/framing"
 	"wick/reactor"
 )
 
 // capture reads one output pipe of a command to its end. The first buffer of it is held in memory, the rest in a
 // spool file, and what is beyond the limit is read and dropped, so that the command never waits for the agent.
 type capture struct {
-	pipe  reactor.Descriptor
-	retry reactor.Timer // to watch it
-	agent *Agent
-	owner interface{ ended() } // who is told of the end
-	pid   int                  // for the log
-	buf   []byte               // of agent.captures, or nil
-	spool int                  // file descriptor, or -1
-	limit int64                // of kept
+	pipe   reactor.Descriptor
+	retry  reactor.Timer // to watch it
+	agent  *Agent
+	owner  interface{ ended() } // who is told of the end
+	chunks *chunks              // where the output goes instead of being held; nil if it is held
+	pid    int                  // for the log
+	buf    []byte               // of agent.captures, or nil
+	spool  int                  // file descriptor, or -1
+	limit  int64                // of kept
 
 	kept    int64 // bytes held, in buf or in spool
 	dropped int64 // bytes read and not held, up to the decision
@@ -29,7 +31,7 @@ type capture struct {
 
 // open makes the pipe and begins to read it. The caller closes the end for writing that it gets.
 func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err error) {
-	*o = capture{agent: a, owner: owner, spool: -1, limit: min(maxKept, int64(a.cfg.Limits.Spool)<<20)}
+	*o = capture{agent: a, owner: owner, spool: -1, limit: min(framing.MaxOutput, int64(a.cfg.Limits.Spool)<<20)}
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		o.ended = true
@@ -48,6 +50,10 @@ func (o *capture) Ready(ev reactor.Events) {
 		o.agent.loop.Start(&o.retry, deafPause, o)
 		return
 	}
+	if o.chunks != nil && !o.decided {
+		o.chunks.ready()
+		return
+	}
 	b := o.agent.loop.Scratch()
 	if o.agent.isFrozen() && !o.decided && o.kept < o.limit {
 		if b = b[:o.memory()]; len(b) == 0 {
@@ -64,10 +70,22 @@ func (o *capture) Ready(ev reactor.Events) {
 	case o.decided:
 	default:
 		o.keep(b[:n])
-		if o.rest -= n; o.over() {
-			o.owner.ended()
-		}
+		o.took(n)
 	}
+}
+
+// took counts what was read.
+func (o *capture) took(n int) {
+	if o.rest -= n; o.over() {
+		o.owner.ended()
+	}
+}
+
+// dry is called when chunks found the pipe empty. Another that has the pipe may have read what was waited for.
+func (o *capture) dry() {
+	o.rest = 0
+	o.pipe.Want(reactor.Read)
+	o.took(0)
 }
 
 // hurry is called when the end has been waited for long enough, again and again until there is nothing more to wait for, which it reports. What
@@ -102,7 +120,11 @@ func (o *capture) memory() int64 {
 
 // resume reads on after a thaw.
 func (o *capture) resume() {
-	if !o.ended {
+	switch {
+	case o.ended:
+	case o.chunks != nil && !o.decided:
+		o.chunks.ready()
+	default:
 		o.pipe.Want(reactor.Read)
 	}
 }

@@ -65,11 +65,14 @@ func (cmd *command) gone() {
 // overdue implements [processOwner].
 func (cmd *command) overdue() {
 	out, errs := cmd.stdout.hurry(), cmd.stderr.hurry()
-	if cmd.exited && !(out && errs) {
+	switch {
+	case !cmd.exited || out && errs:
+		cmd.decide()
+	case errs && cmd.stdout.chunks != nil:
+		cmd.stdout.chunks.ready() // it waits for a host, and then for no more than what is in the pipe
+	default:
 		cmd.agent.loop.Start(&cmd.grace, pipeGrace, &cmd.process)
-		return
 	}
-	cmd.decide()
 }
 
 // ended is called when something of the command has come to its end.
@@ -87,6 +90,10 @@ func (cmd *command) decide() {
 	}
 	cmd.grace.Stop()
 	cmd.stdout.decided, cmd.stderr.decided = true, true
+	if s := cmd.stdout.chunks; s != nil {
+		s.closeLog()
+		cmd.stdout.resume()
+	}
 	a := cmd.agent
 	r := newResult(cmd)
 	if a.log.Enabled(LevelDebug) {
@@ -117,6 +124,9 @@ func (cmd *command) leave() { cmd.agent.commands = remove(cmd.agent.commands, cm
 // abandon lets go of a command that runs on without the agent.
 func (cmd *command) abandon() {
 	cmd.leave()
+	if s := cmd.stdout.chunks; s != nil {
+		s.closeLog()
+	}
 	cmd.release()
 }
 
@@ -125,19 +135,45 @@ func (cmd *command) Failed(value any, stack []byte) {
 	cmd.agent.logPanic("command", value, stack)
 }
 
-// deliver sends a process_exit: on the connection that spawned the process if it is open, else on the newest open
-// one, else it is kept.
-func (a *Agent) deliver(r *result) {
-	c := r.command.conn
-	for i := len(a.conns) - 1; i >= 0 && (c == nil || c.state != connOpen); i-- {
-		c = a.conns[i]
+// host is the connection for what its host did not ask for: c, which spawned a process, if it is open, else the newest open one, else nil.
+func (a *Agent) host(c *conn) *conn {
+	if c != nil && c.state == connOpen {
+		return c
 	}
-	if c == nil || c.state != connOpen {
+	for i := len(a.conns) - 1; i >= 0; i-- {
+		if c := a.conns[i]; c.state == connOpen && !c.guest {
+			return c
+		}
+	}
+	return nil
+}
+
+// deliver sends a process_exit: on the connection that spawned the process if it is open, else on the newest open
+// one. It is kept if there is none, or its host may not listen yet.
+func (a *Agent) deliver(r *result) {
+	c := a.host(r.command.conn)
+	if c == nil || !c.greeted {
 		a.keepExit(r)
 		return
 	}
 	r.conn = c
 	c.send(r)
+}
+
+// redirect has what waits for a host look for one again, after a connection was greeted or has ended.
+func (a *Agent) redirect() {
+	if a.down >= downFlushed {
+		return
+	}
+	for _, r := range a.takeExits() {
+		a.deliver(r)
+	}
+	// From the end: any of them may be decided by this, and leave the list.
+	for i := len(a.commands) - 1; i >= 0; i-- {
+		if i < len(a.commands) && a.commands[i].stdout.chunks != nil {
+			a.commands[i].stdout.chunks.push()
+		}
+	}
 }
 
 // keepExit keeps a process_exit for the next connection.

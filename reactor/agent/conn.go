@@ -37,10 +37,16 @@ type conn struct {
 	state   connState
 	due     int           // replies still to come that no request of this moment makes
 	useful  bool          // a frame was read
+	guest   bool          // the far end is no host, but an agent too
 	reset   bool          // it ended by a reset
 	heavy   int           // commands started and files written in this turn
 	opened  time.Duration // reactor.Now
 	linger  reactor.Timer
+
+	// A host is greeted once it had a first reply, or has asked nothing for a while. It gets nothing before that it did not ask for.
+	answered bool
+	greeted  bool
+	greeting reactor.Timer
 
 	// The request whose payload is coming in pieces, or that is being carried out before the next is looked at.
 	upload  *upload
@@ -61,12 +67,25 @@ func (c *conn) open(fd int, peer string) {
 		c.stream.Flush()
 		return
 	}
-	c.replyEmpty(framing.TypeReady, 0)
-	for _, r := range c.agent.takeExits() {
-		r.conn = c
-		c.send(r)
-	}
+	c.stream.Commit(framing.AppendFrame(c.stream.Space(framing.HeaderSize), framing.TypeReady, 0, nil))
+	c.agent.loop.Start(&c.greeting, greetGrace, c)
 	c.stream.Flush()
+}
+
+// answer notes that a reply is queued. What is unsolicited follows the first.
+func (c *conn) answer() {
+	if !c.answered && !c.guest {
+		c.answered = true
+		c.agent.loop.Start(&c.greeting, 0, c)
+	}
+}
+
+// greet has it get what is unsolicited, and what was kept for it.
+func (c *conn) greet() {
+	if c.state == connOpen {
+		c.answered, c.greeted = true, true
+		c.agent.redirect()
+	}
 }
 
 // uptime is the machine's, for the log: how long it took to be ready, and whether it was asleep since.
@@ -81,7 +100,10 @@ func uptime() string {
 // reply queues a small frame that was appended to stream.Space.
 //
 //go:noinline
-func (c *conn) reply(frame []byte) { c.stream.Commit(frame) }
+func (c *conn) reply(frame []byte) {
+	c.answer()
+	c.stream.Commit(frame)
+}
 
 // replyEmpty queues a frame without payload.
 func (c *conn) replyEmpty(t framing.Type, seq uint32) {
@@ -92,6 +114,7 @@ func (c *conn) replyEmpty(t framing.Type, seq uint32) {
 //
 //go:noinline
 func (c *conn) send(src reactor.Source) {
+	c.answer()
 	c.due++
 	c.stream.Send(src)
 }
@@ -222,7 +245,13 @@ func (c *conn) settle() {
 }
 
 // Expired implements [reactor.TimerHandler]: the host had time enough.
-func (c *conn) Expired(*reactor.Timer) { c.close() }
+func (c *conn) Expired(t *reactor.Timer) {
+	if t == &c.greeting {
+		c.greet()
+	} else {
+		c.close()
+	}
+}
 
 // Failed implements [reactor.Failer]: a fault of ours costs no more than the connection.
 func (c *conn) Failed(value any, stack []byte) {
@@ -240,6 +269,7 @@ func (c *conn) close() {
 	a := c.agent
 	a.conns = remove(a.conns, c)
 	c.linger.Stop()
+	c.greeting.Stop()
 	c.dropRequest()
 	c.disown()
 	c.loseChannels()

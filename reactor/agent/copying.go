@@ -7,7 +7,8 @@ import (
 )
 
 // copying writes a staged content into a target that cannot be replaced: a device, a FIFO, a file of /proc, one that is
-// mounted on, one whose owner cannot be given to another. One buffer of it a turn, and a target that takes no more for now is waited for.
+// mounted on, one whose owner cannot be given to another, or one that is added to. One buffer of it a turn, and a target that takes no more
+// for now is waited for.
 type copying struct {
 	upload  *upload
 	target  reactor.Descriptor
@@ -22,7 +23,11 @@ type copying struct {
 func (w *copying) begin(u *upload) {
 	w.upload = u
 	t := &u.target
-	fd, err := unix.Open(t.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	flags := unix.O_WRONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	if u.append {
+		flags |= unix.O_APPEND
+	}
+	fd, err := unix.Open(t.path, flags, 0)
 	if err != nil {
 		u.err = opError("open", t.path, err)
 		u.reply()
@@ -36,7 +41,11 @@ func (w *copying) begin(u *upload) {
 		w.file, w.oldSize = true, st.Size
 		if u.size > 0 {
 			// Before the first byte is lost it must be sure that there is room for the last, and in what of it is a hole.
-			err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, u.size)
+			start := int64(0)
+			if u.append {
+				start = st.Size
+			}
+			err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, start, u.size)
 			if err == unix.ENOSPC || err == unix.EDQUOT || err == unix.EFBIG {
 				w.end("write", err)
 				return
@@ -81,7 +90,7 @@ func (w *copying) step() {
 	b := loop.Scratch()
 	b = b[:min(int64(len(b)), u.size-w.offset)]
 	if len(b) == 0 {
-		if w.oldSize > u.size {
+		if w.oldSize > u.size && !u.append {
 			if err := unix.Ftruncate(w.fd, u.size); err != nil {
 				w.end("ftruncate", err)
 				return
@@ -118,11 +127,23 @@ func (w *copying) resume() {
 }
 
 func (w *copying) end(op string, err error) {
+	if err != nil {
+		w.takeBack()
+	}
 	w.close()
 	if err != nil {
 		w.upload.err = opError(op, w.upload.target.path, err)
 	}
 	w.upload.reply()
+}
+
+// takeBack has a file end where it ended before, if it was only added to, and by no other. It gives back what was allocated too.
+func (w *copying) takeBack() {
+	var st unix.Stat_t
+	added := w.upload.append || w.offset == 0
+	if w.file && added && unix.Fstat(w.fd, &st) == nil && st.Size == w.oldSize+w.offset {
+		unix.Ftruncate(w.fd, w.oldSize)
+	}
 }
 
 // Failed implements [reactor.Failer].

@@ -21,6 +21,11 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 	if !c.mayRun(seq) {
 		return
 	}
+	streamed := e.Stream || len(e.Log) > 0
+	if len(e.Log) > 0 && a.isFrozen() {
+		c.replyError(seq, errFrozen.Error())
+		return
+	}
 	a.collect(commandGarbage + 4*len(payload))
 	cmd := &command{process: process{agent: a, kind: framing.KindExec}, conn: c, seq: seq}
 	if t == framing.TypeSpawnWatch {
@@ -35,6 +40,9 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		a.log.Warn("command not started", "conn", num(c.id), "seq", num(seq), "error", err.Error())
 		c.notStarted(t, seq, err)
 		return
+	}
+	if streamed {
+		cmd.stdout.chunks = newChunks(cmd, string(e.Log))
 	}
 	cmd.limitTime(e.TimeoutMS)
 	c.heavy++
@@ -51,11 +59,21 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 // mayRun reports whether one more command may run, and answers the request if not.
 func (c *conn) mayRun(seq uint32) bool {
 	limit := c.agent.cfg.Limits.Commands
-	if len(c.agent.running) < int(limit) {
+	if len(c.agent.running)+c.agent.unheard() < int(limit) {
 		return true
 	}
 	c.replyError(seq, "too many commands running (limit "+num(limit)+")")
 	return false
+}
+
+// unheard is how many commands have exited and wait for a host to take their stdout. They hold pipes, so they count as if they ran.
+func (a *Agent) unheard() (n int) {
+	for _, cmd := range a.commands {
+		if cmd.exited && !cmd.decided && cmd.stdout.chunks != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // shellArgs is sh -c command. A command that begins like an option must not be taken for one.

@@ -178,6 +178,7 @@ func (c *conn) loseChannels() {
 	for _, o := range channels {
 		o.lost()
 	}
+	c.agent.redirect()
 }
 
 // queue puts a producer in the line of those that have something to send.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,7 @@ type owed struct {
 type fuzzFile struct {
 	path    string
 	content []byte
+	append  bool
 }
 
 // harmless are commands that a fuzzer may run, chosen by length of its own. The last needs a timeout.
@@ -117,7 +119,10 @@ func tameExec(t framing.Type, e *framing.Exec) []byte {
 	if room := len(e.Command) - len(command); room > 0 {
 		command += string(bytes.Repeat([]byte("x"), room))
 	}
-	tamed := framing.Exec{TimeoutMS: e.TimeoutMS, Command: []byte(command), Env: env, Root: e.Root && unix.Geteuid() == 0}
+	tamed := framing.Exec{TimeoutMS: e.TimeoutMS, Command: []byte(command), Env: env, Root: e.Root && unix.Geteuid() == 0, Stream: e.Stream}
+	if len(e.Log) > 0 {
+		tamed.Log = []byte("/dev/null")
+	}
 	return framing.AppendExec(nil, t, 0, &tamed)[framing.HeaderSize:]
 }
 
@@ -168,7 +173,7 @@ func (m *tamer) owe(t framing.Type, seq uint32, b []byte) {
 		var content []byte
 		content, err = framing.ParseWriteFile(b, &w)
 		if o.reply = framing.TypeWriteFileResult; err == nil {
-			m.writes = append(m.writes, &fuzzFile{string(w.Path), content})
+			m.writes = append(m.writes, &fuzzFile{string(w.Path), content, w.Append})
 		}
 	case framing.TypeError:
 		return
@@ -228,7 +233,11 @@ func (m *tamer) written(t framing.Type, payload []byte) error {
 		if m.files == nil {
 			m.files = map[string][]byte{}
 		}
-		m.files[filepath.Clean(f.path)] = f.content
+		path := filepath.Clean(f.path)
+		if f.append {
+			f.content = slices.Concat(m.files[path], f.content)
+		}
+		m.files[path] = f.content
 	}
 	return nil
 }

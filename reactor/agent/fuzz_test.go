@@ -46,6 +46,10 @@ func fuzzStreams() (all [][]byte) {
 		w := framing.WriteFile{Path: []byte(path), Size: len(content)}
 		return append(framing.AppendWriteFileHead(nil, 6, &w), content...)
 	}
+	add := func(path string, content []byte) []byte {
+		w := framing.WriteFile{Path: []byte(path), Append: true, Size: len(content)}
+		return append(framing.AppendWriteFileHead(nil, 6, &w), content...)
+	}
 	var env framing.Env
 	env.Add([]byte("NAME"), []byte("value"))
 	big := bytes.Repeat([]byte("x"), 70<<10)
@@ -59,6 +63,8 @@ func fuzzStreams() (all [][]byte) {
 		exec(framing.TypeSpawnWatch, framing.Exec{Command: []byte("234"), Root: true}),
 		exec(framing.TypeSpawnWatch, framing.Exec{Command: big}),
 		file("name", []byte("content")), file("a/b/c", big), file("", nil), file("dir/", nil),
+		exec(framing.TypeSpawnWatch, framing.Exec{Command: []byte("234"), Stream: true, Log: []byte("log")}),
+		add("name", []byte(" and more")), add("a/b/c", big), add("dir/", nil),
 		{0, 0, 0, 4},
 	}
 	return append(all, bytes.Join(all, nil), all[9][:50<<10])
@@ -213,7 +219,7 @@ func (a *fuzzed) play(t *testing.T, tame *tamer, cuts []byte) {
 			t.Fatal(err)
 		}
 		a.exit(t, tame, running, typ, payload)
-		if typ != framing.TypeProcessExit {
+		if typ != framing.TypeProcessExit && typ != framing.TypeStdoutChunk {
 			if err := tame.reply(typ, seq, payload); err != nil {
 				t.Fatal(err)
 			}
@@ -234,15 +240,20 @@ func (a *fuzzed) play(t *testing.T, tame *tamer, cuts []byte) {
 	}
 	for len(running) > 0 {
 		typ, _, payload, err := readFrame(a.control)
-		if err != nil || typ != framing.TypeProcessExit {
+		if err != nil || typ != framing.TypeProcessExit && typ != framing.TypeStdoutChunk {
 			t.Fatalf("%v, %v, with %d processes watched", typ, err, len(running))
 		}
 		a.exit(t, tame, running, typ, payload)
 	}
 }
 
-// exit takes a frame that may be a process_exit.
+// exit takes a frame that may be a process_exit, or a stdout_chunk before it.
 func (a *fuzzed) exit(t *testing.T, tame *tamer, running map[uint32]bool, typ framing.Type, payload []byte) {
+	if typ == framing.TypeStdoutChunk {
+		if pid, data, err := framing.ParseStdoutChunk(payload); err != nil || len(data) == 0 || !running[pid] {
+			t.Fatalf("%d bytes of stdout of %d, %v", len(data), pid, err)
+		}
+	}
 	if typ != framing.TypeProcessExit {
 		return
 	}

@@ -1,10 +1,6 @@
 package agent
 
-import (
-	"time"
-
-	"wick/framing"
-)
+import "time"
 
 // Limits are what hosts and commands can make grow, and how far. A field that is 0 has its default.
 type Limits struct {
@@ -86,10 +82,8 @@ const (
 
 // The output of a command.
 const (
-	// noticeRoom is kept in every result for the lines that the agent adds to stderr, in bytes.
-	noticeRoom = 256
-	// maxKept is the most bytes of stdout and stderr together that are sent.
-	maxKept = framing.MaxOutput - 4 - noticeRoom // 4: process_exit is a pid longer than exec_result
+	// noticeRoom is enough for the lines that the agent adds to stderr, in bytes. Output makes way for them only if there are any.
+	noticeRoom = 512
 	// leastStderr is what stderr keeps at least, in bytes, if there is too much of both.
 	leastStderr = 1 << 20
 	// maxUnspooled is the most bytes kept of an output when no directory takes a spool file.
@@ -120,6 +114,15 @@ const (
 	// minBackoff doubles up to maxBackoff between tries to reach the host.
 	minBackoff = 10 * time.Millisecond
 	maxBackoff = time.Second
+	// uselessBackoff bounds the wait after a connection that its host ended without a word.
+	uselessBackoff = 100 * time.Millisecond
+	// deletedGrace is how long a deleted path is left alone: a host may be between unlink and bind. deletedLook is how often it is
+	// looked at meanwhile.
+	deletedGrace = 300 * time.Millisecond
+	deletedLook  = 10 * time.Millisecond
+	// greetGrace is how long after the ready a host that asks nothing is told what nobody asked for. Hosts in the field drop
+	// whatever comes between the ready and their first pong.
+	greetGrace = 100 * time.Millisecond
 	// staleAfter is how long a Unix socket must have refused before it counts as left behind: a host may be between bind and listen.
 	staleAfter = 300 * time.Millisecond
 )

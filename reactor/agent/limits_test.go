@@ -81,7 +81,7 @@ func TestTooManyExits(t *testing.T) {
 		for pid := range maxKeptExits + more {
 			cmd := &command{process: process{agent: a, kind: framing.KindSpawnWatch, pid: pid}}
 			for _, out := range []*capture{&cmd.stdout, &cmd.stderr} {
-				*out = capture{agent: a, spool: -1, limit: maxKept}
+				*out = capture{agent: a, spool: -1, limit: framing.MaxOutput}
 			}
 			cmd.stdout.keep([]byte("x"))
 			a.deliver(newResult(cmd))
@@ -316,4 +316,48 @@ func TestBusy(t *testing.T) {
 		}
 	}
 	b.quiet(2)
+}
+
+// TestUnheard counts a command that has exited as if it ran while its stdout waits for a host that does not read.
+func TestUnheard(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.limits.Commands = 2
+	b.start()
+	defer b.stop()
+	h, other := b.dial(), b.dial()
+	spawn := func(seq uint32, command string) {
+		h.send(framing.AppendExec(nil, framing.TypeSpawnWatch, seq, &framing.Exec{Command: []byte(command), Stream: true}))
+	}
+	// More than what is on the way holds, and then a pipe full.
+	spawn(1, "cat /dev/zero")
+	h.want(framing.TypeSpawnResult, 1)
+	b.until("full", func(a *Agent) bool {
+		c := a.conns[0]
+		p := []unix.PollFd{{Fd: int32(c.stream.FD()), Events: unix.POLLOUT}}
+		n, err := unix.Poll(p, 0)
+		return n == 0 && err == nil && c.stream.Queued() >= lineMark
+	})
+	spawn(2, "head -c 60000 /dev/zero")
+	b.until("one is unheard", func(a *Agent) bool { return a.unheard() == 1 })
+	other.exec(1, "true")
+	if text := other.want(framing.TypeError, 1); !bytes.Contains(text, []byte("too many commands running (limit 2)")) {
+		t.Errorf("%q", text)
+	}
+	h.Close()
+	// The other connection gets what is left of both, and the second process's exit.
+	for {
+		typ, _, payload, err := readFrame(other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r framing.ExecResult
+		if typ == framing.TypeProcessExit {
+			if _, err := framing.ParseProcessExit(payload, &r); err != nil || r.ExitCode != 0 || len(r.Stdout) > 0 {
+				t.Errorf("%+v, %v", r, err)
+			}
+			break
+		}
+	}
+	b.do(func(a *Agent) { a.running[0].kill() })
 }

@@ -8,9 +8,10 @@ import (
 	"wick/reactor"
 )
 
-// rendezvous is a path of the file system where agent and host meet. Whoever comes first listens, and the other connects.
+// rendezvous is a path of the file system where agent and host meet. The first to come listens, and the other connects.
 //
 //	look ──nothing there──▶ listen ──path deleted or replaced──▶ look
+//	  ├─no longer there─▶ look every 10 ms, and once it has been deleted for 300 ms listen
 //	  ├─a socket─▶ dial ──connected──▶ served ──connection ends──▶ look
 //	  │             └─refused──▶ look, and once it has refused for 300 ms the socket is stale: removed
 //	  └─no socket─▶ error
@@ -30,6 +31,8 @@ type rendezvous struct {
 	refuser inode         // the socket that refused last,
 	changed unix.Timespec // and its time of change: a socket made anew may get the number of the one before
 	since   time.Duration // reactor.Now
+	seen    bool          // the last look found something at the path that another may delete
+	deleted time.Duration // reactor.Now, when the path was found deleted; 0 if it was not
 	said    string        // the failure last logged
 	closed  bool
 }
@@ -54,8 +57,7 @@ func (r *rendezvous) open() error {
 	if len(r.path) > sunPathMax {
 		return &PathError{r.path, "path is " + num(len(r.path)) + " bytes long, and " + num(sunPathMax) + " is the most"}
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(dirOf(r.path), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+	if !dirExists(dirOf(r.path)) {
 		return &PathError{r.path, "directory " + dirOf(r.path) + " does not exist"}
 	}
 	if id, _, err := inodeOf(r.path); err == nil && !id.socket {
@@ -68,9 +70,20 @@ func (r *rendezvous) open() error {
 // look finds out what is at the path and acts on it.
 func (r *rendezvous) look() {
 	id, _, err := inodeOf(r.path)
+	if err == nil {
+		r.seen, r.deleted = true, 0
+	}
 	switch {
+	case err == unix.ENOENT && !dirExists(dirOf(r.path)):
+		// A host may make the directory anew, and bind in it.
+		r.seen, r.deleted = true, 0
+		r.again(opError("lstat", dirOf(r.path), err))
 	case err == unix.ENOENT:
-		r.listen()
+		if r.leaveDeleted() {
+			r.agent.loop.Start(&r.wait.timer, deletedLook, r)
+		} else {
+			r.listen()
+		}
 	case err != nil:
 		r.again(opError("lstat", r.path, err))
 	case !id.socket:
@@ -78,6 +91,19 @@ func (r *rendezvous) look() {
 	default:
 		r.agent.loop.DialUnix(&r.dial, r.path, r)
 	}
+}
+
+// leaveDeleted reports whether nothing is at the path because it was deleted a moment ago. A host that unlinks a path is about to
+// bind it, which fails if the agent was faster.
+func (r *rendezvous) leaveDeleted() bool {
+	if r.seen {
+		r.seen, r.deleted = false, reactor.Now()
+	}
+	if r.deleted != 0 && reactor.Now()-r.deleted < deletedGrace {
+		return true
+	}
+	r.deleted = 0
+	return false
 }
 
 // again looks once more, after a while.
@@ -100,7 +126,7 @@ func (r *rendezvous) Expired(*reactor.Timer) {
 
 // Connected implements [reactor.DialHandler].
 func (r *rendezvous) Connected(fd int) {
-	r.said, r.refuser = "", inode{}
+	r.refuser = inode{}
 	c := r.agent.accept(fd, r, r.path)
 	if c == nil || c.state == connClosed {
 		// There were too many, or the host was gone before the ready: lost was told of that before it could know the connection.
@@ -149,6 +175,7 @@ func (r *rendezvous) removeStale() {
 	} else {
 		r.agent.log.Info("stale socket removed", "path", r.path)
 		r.wait.reset()
+		r.seen = false
 	}
 	unix.Unlink(aside)
 }
@@ -214,6 +241,8 @@ func (r *rendezvous) check() {
 	r.agent.log.Info("socket was replaced or deleted", "path", r.path)
 	r.stopListening()
 	r.wait.stop()
+	r.wait.reset()
+	r.seen = true
 	r.look()
 }
 
@@ -246,10 +275,14 @@ func (r *rendezvous) lost(c *conn, useful bool) {
 		return
 	}
 	r.served = nil
-	if useful {
-		r.wait.reset()
+	if c.guest {
+		r.again(&PathError{r.path, "another agent listens there"})
+		return
 	}
-	r.wait.start(r.agent.loop, r)
+	if useful {
+		r.said = ""
+	}
+	r.wait.lost(useful, r.agent.loop, r)
 }
 
 func (r *rendezvous) close() {
@@ -284,6 +317,11 @@ func inodeOf(path string) (id inode, changed unix.Timespec, err error) {
 		return inode{}, changed, err
 	}
 	return inode{dev: st.Dev, ino: st.Ino, socket: st.Mode&unix.S_IFMT == unix.S_IFSOCK}, st.Ctim, nil
+}
+
+func dirExists(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
 // dirOf is the directory that a path is in.

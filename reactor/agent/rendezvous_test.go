@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,14 +13,17 @@ import (
 	"wick/framing"
 )
 
-// TestTwoAgents meet at one path: the second takes the first for its host, and the path when that is gone.
+// TestTwoAgents meet at one path: the second waits for the first to end, and then takes the path. It is no host to the first.
 func TestTwoAgents(t *testing.T) {
 	t.Parallel()
 	first := newBox(t)
 	first.start()
 	second := &box{T: t, dir: first.dir, work: first.work, log: NewLog(-1, LevelError)}
 	second.start()
-	second.until("connected", func(a *Agent) bool { return len(a.conns) == 1 })
+	second.until("waiting", func(a *Agent) bool {
+		r := a.links[0].(*rendezvous)
+		return strings.Contains(r.said, "another agent listens there") && r.wait.last == maxBackoff
+	})
 	first.dial().ping(1)
 	first.do(func(a *Agent) { a.Stop() })
 	<-first.done
@@ -109,6 +113,76 @@ func TestHostGoneAtOnce(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// TestUselessConnections doubles the wait after connections that were of no use, to 100 ms. A host that cannot be reached at all is waited
+// for up to 1 s.
+func TestUselessConnections(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.start()
+	defer b.stop()
+	b.do(func(a *Agent) {
+		var w backoff
+		none := a.links[0].(*rendezvous)
+		want := func(waits ...time.Duration) {
+			for _, ms := range waits {
+				w.lost(false, a.loop, none)
+				if w.last != ms*time.Millisecond {
+					t.Errorf("after a useless connection the wait is %v, want %v", w.last, ms*time.Millisecond)
+				}
+			}
+		}
+		want(10, 20, 40, 80, 100, 100)
+		for range 10 {
+			w.start(a.loop, none)
+		}
+		if w.last != maxBackoff {
+			t.Errorf("after ten failures the wait is %v", w.last)
+		}
+		want(100)
+		if w.lost(true, a.loop, none); w.last != minBackoff {
+			t.Errorf("after a useful connection the wait is %v", w.last)
+		}
+		w.stop()
+	})
+}
+
+// TestDirectoryMadeAnew leaves a path to the host while the directory is missing, and for a while after it was made again.
+func TestDirectoryMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	dir := filepath.Join(b.dir, "d")
+	b.dir = dir
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	defer b.stop()
+	look := func(what string, seen, listening bool) {
+		t.Helper()
+		b.do(func(a *Agent) {
+			r := a.links[0].(*rendezvous)
+			if !r.listener.Open() {
+				r.wait.stop()
+				r.look()
+			}
+			if r.seen != seen || r.listener.Open() != listening {
+				t.Errorf("%s: seen %v, listening %v", what, r.seen, r.listener.Open())
+			}
+		})
+	}
+	look("at first", false, true)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	b.until("not listening", func(a *Agent) bool { return !a.links[0].(*rendezvous).listener.Open() })
+	look("without a directory", true, false)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	look("in a new directory", false, false)
+	b.until("listening", func(a *Agent) bool { return a.links[0].(*rendezvous).listener.Open() })
 }
 
 // TestHostBetween has a host put its socket at the path between a look of the agent's and what it does about what it saw. It stays there, and is

@@ -24,6 +24,8 @@ func (c *conn) other(p *framing.Part) {
 	switch p.Type {
 	case framing.TypePing:
 		c.replyEmpty(framing.TypePong, p.Seq)
+	case framing.TypeReady:
+		c.meetGuest(p)
 	case framing.TypeShutdown:
 		c.agent.syncs.request(c, p.Seq)
 	case framing.TypeError:
@@ -36,6 +38,20 @@ func (c *conn) other(p *framing.Part) {
 			c.replyError(p.Seq, unknownType(p.Type))
 		}
 	}
+}
+
+// meetGuest handles a ready. A far end that begins with one is an agent, as where two were started at one path: the one that dialled
+// leaves, and the other tells it nothing that is for a host. Otherwise it is a type like any other that only a guest may send.
+func (c *conn) meetGuest(p *framing.Part) {
+	if !c.answered && p.Seq == 0 && p.Size == 0 {
+		c.guest = true
+		c.greeting.Stop()
+		if r, ok := c.link.(*rendezvous); ok && r.served == c {
+			c.close()
+			return
+		}
+	}
+	c.replyError(p.Seq, unknownType(framing.TypeReady))
 }
 
 func unknownType(t framing.Type) string {

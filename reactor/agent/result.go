@@ -28,10 +28,24 @@ const (
 
 // newResult fixes what is sent of a command's output.
 func newResult(cmd *command) *result {
-	r := &result{command: cmd, conn: cmd.conn, code: cmd.exitCode(), nout: cmd.stdout.kept, nerr: cmd.stderr.kept}
-	if r.nout+r.nerr > maxKept {
-		r.nerr = min(r.nerr, max(leastStderr, maxKept-r.nout))
-		r.nout = min(r.nout, maxKept-r.nerr)
+	r := &result{command: cmd, conn: cmd.conn, code: cmd.exitCode()}
+	room := int64(framing.MaxOutput)
+	if cmd.watch() {
+		room -= 4 // for the pid
+	}
+	if r.share(room); r.nout+r.nerr+int64(len(r.tail)) > room {
+		r.share(room - noticeRoom)
+	}
+	return r
+}
+
+// share gives both outputs their parts of room bytes, and makes the lines that are then to be said.
+func (r *result) share(room int64) {
+	cmd := r.command
+	r.nout, r.nerr, r.tail = cmd.stdout.kept, cmd.stderr.kept, nil
+	if r.nout+r.nerr > room {
+		r.nerr = min(r.nerr, max(leastStderr, room-r.nout))
+		r.nout = min(r.nout, room-r.nerr)
 	}
 	lost := [2]int64{
 		cmd.stdout.dropped + cmd.stdout.kept - r.nout,
@@ -44,10 +58,12 @@ func newResult(cmd *command) *result {
 	if cmd.oomKills > 0 {
 		r.line("[out of memory: " + num(cmd.oomKills) + " processes killed]")
 	}
+	if s := cmd.stdout.chunks; s != nil && s.logErr != nil {
+		r.line("[log incomplete: " + clip(s.logErr.Error(), maxLogReason) + "]")
+	}
 	if cmd.timedOut {
 		r.line("Timeout")
 	}
-	return r
 }
 
 // line adds a line to stderr, beginning where a line begins. The last one has no newline.

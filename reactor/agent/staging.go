@@ -54,6 +54,19 @@ func (s *staging) openBeside(a *Agent, t *target, parents bool) error {
 	return nil
 }
 
+// openNear opens a file without a name for size bytes that are to be added to the target: on the target's file system, if that has
+// room for them twice.
+func (s *staging) openNear(a *Agent, t *target, size int) error {
+	var fs unix.Statfs_t
+	if t.regular() && unix.Statfs(t.dir, &fs) == nil && fs.Bavail > 2*uint64(size)/uint64(fs.Bsize) {
+		if fd, err := a.unnamed(t.dir); err == nil {
+			*s = staging{open: true, fd: fd}
+			return nil
+		}
+	}
+	return s.openSpool(a)
+}
+
 func (s *staging) openSpool(a *Agent) error {
 	fd, err := a.openSpool(nil, nil)
 	if err != nil {

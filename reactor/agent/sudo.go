@@ -40,6 +40,10 @@ func (w *sudoWrite) begin(u *upload) {
 
 func (w *sudoWrite) runTee() {
 	w.tee = true
+	if w.upload.append {
+		w.run("tee", "-a", "--", w.upload.target.path)
+		return
+	}
 	w.run("tee", "--", w.upload.target.path)
 }
 

@@ -13,6 +13,8 @@ import (
 //	head ──▶ staging ──last byte──▶ placed by rename ──▶ reply
 //	  │         │                     └─if that cannot be─▶ copying, or sudo ──▶ reply
 //	  └─failed──┴─▶ the rest is skipped ──▶ reply with the reason
+//
+// What is added to a file is staged too, in a file without a name, and copied behind what is there.
 type upload struct {
 	conn   *conn
 	seq    uint32
@@ -21,6 +23,7 @@ type upload struct {
 	stage  staging
 	size   int64 // bytes staged
 	err    error // why it failed
+	append bool  // to what is there, if anything is
 
 	committing bool // whole, and being put in place
 	copy       copying
@@ -82,6 +85,7 @@ func (u *upload) begin(head framing.WriteFile) {
 		return
 	}
 	path := string(head.Path)
+	u.append = head.Append
 	if head.Sudo && !a.root {
 		u.sudo.wanted = true
 		u.target.path = path
@@ -91,7 +95,11 @@ func (u *upload) begin(head framing.WriteFile) {
 	if u.err = u.target.find(path); u.err != nil {
 		return
 	}
-	u.err = u.stage.openFor(a, &u.target)
+	if u.append && u.target.exists {
+		u.err = u.stage.openNear(a, &u.target, head.Size)
+	} else {
+		u.err = u.stage.openFor(a, &u.target)
+	}
 }
 
 // write stages content. After a failure the rest is skipped.
@@ -133,12 +141,13 @@ func (u *upload) commit() {
 		return
 	}
 	if u.stage.named() {
+		u.target.exclusive = u.append // what is there by now is added to
 		err := u.stage.place(&u.target)
 		if err == nil {
 			u.reply()
 			return
 		}
-		if !u.target.exists || diskFull(err) {
+		if !u.target.exists && !isErrno(err, unix.EEXIST) || diskFull(err) {
 			u.err = err
 			u.reply()
 			return

@@ -52,10 +52,7 @@ func (v *vsockDial) lost(_ *conn, useful bool) {
 	if v.closed {
 		return
 	}
-	if useful {
-		v.wait.reset()
-	}
-	v.wait.start(v.agent.loop, v)
+	v.wait.lost(useful, v.agent.loop, v)
 }
 
 func (v *vsockDial) close() {

@@ -163,7 +163,7 @@ func (h *host) malformed() *request {
 		if typ == tWriteFile {
 			at = 2 + len(h.w.dir+"/evil")
 		}
-		payload[at] = 1 << (1 + h.r.IntN(7))
+		payload[at] = 1 << (2 + h.r.IntN(6))
 	case 5:
 		if typ == tWriteFile {
 			payload = payload[:1]
