@@ -24,6 +24,9 @@ func (c *conn) listFiles(p *framing.Part) error {
 	if err != nil || !c.mayOpen(p.Seq) {
 		return err
 	}
+	if q.Flags&framing.FileAttributes != 0 {
+		return c.listAttributes(p.Seq, &q)
+	}
 	f := &fileSend{from: new(fileList), conn: c, seq: p.Seq, call: "getdents", path: string(q.Path), granted: uint64(q.Credit)}
 	f.fd, err = openAt(unix.AT_FDCWD, f.path, unix.O_DIRECTORY|unix.O_NONBLOCK, q.Flags&framing.FileSafe != 0)
 	if err != nil {
