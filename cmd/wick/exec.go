@@ -33,6 +33,12 @@ attach does from elsewhere. The keys Ctrl-P Ctrl-Q then leave it running. While 
 attaches again, what is typed waits for the command, and Ctrl-C twice gives up. With
 --detach it is left at once; -i and -t then are for those that attach.
 
+Where stdout and stderr are one file here, as after 2>&1, they are one in the guest too,
+so that what the command writes keeps its order. When the command has exited, processes
+that it left may still hold its output: that is waited for 100 ms, or as long as
+--wait-output says, and then wick says how many there are. With -t the terminal has the
+modes of ours.
+
 An agent that is too old for that runs the command all the same, without the flags: its
 output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
 		Example: `  wick exec -- uname -a

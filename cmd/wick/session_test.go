@@ -39,7 +39,7 @@ func TestParseLimit(t *testing.T) {
 
 func TestParseKeepAndSignal(t *testing.T) {
 	for s, want := range map[string]time.Duration{"": 0, "1m": time.Minute, "forever": client.KeepForEver} {
-		if got, err := parseKeep(s); err != nil || got != want {
+		if got, err := parseTime("--keep", s); err != nil || got != want {
 			t.Errorf("%s: got %v, %v", s, got, err)
 		}
 	}
