@@ -20,7 +20,8 @@ func (t *tool) execCommand() *cobra.Command {
 come, and its exit code.
 
 One COMMAND alone is a line for the guest's shell. With arguments it is a program, and
-every argument reaches it as it is given. Stdin is /dev/null, or with -i what comes to
+every argument reaches it as it is given. A line, an argument and a NAME=VALUE have at
+most 131071 bytes, and all of them 256 KiB; what is longer goes by stdin or a file. Stdin is /dev/null, or with -i what comes to
 wick. With -t the command has a terminal, whose size follows that of ours; every key
 goes to it, Ctrl-C too.
 

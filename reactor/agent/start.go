@@ -74,7 +74,7 @@ func (f *startFailure) exited() *framing.Exited {
 	if r.Errno == uint32(unix.ENOENT) && f.stage == framing.StageExec {
 		r.Code = 127
 	}
-	r.Message = []byte(clip(f.err.Error(), maxText))
+	r.Message = []byte(clip(whyNotStarted(f.err), maxText))
 	return &r
 }
 
