@@ -108,6 +108,9 @@ func TestCopyFromWhoStalls(t *testing.T) {
 		case framing.TypeStat:
 			return framing.AppendStatResult(nil, h.Seq, &framing.FileInfo{Mode: syscall.S_IFDIR | 0o755})
 		case framing.TypeList:
+			if l, err := framing.ParseList(payload); err == nil && l.Flags&framing.FileAttributes != 0 {
+				return framing.AppendDone(nil, h.Seq, 0, 0, "")
+			}
 			entry := framing.AppendFileInfo(nil, &framing.FileInfo{Mode: syscall.S_IFREG | 0o644, Size: 5, Name: []byte("f")})
 			return append(append(framing.AppendOutputHead(nil, h.Seq, framing.StreamOutput, len(entry)), entry...), framing.AppendDone(nil, h.Seq, 0, 1, "")...)
 		}

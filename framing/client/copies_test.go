@@ -67,11 +67,11 @@ func TestTarTypes(t *testing.T) {
 	c := agentClient(t)
 	for kind, want := range map[byte]struct{ mode, note, refused string }{
 		tar.TypeReg: {mode: "-"}, tar.TypeCont: {mode: "-"}, 'D': {mode: "d"}, 0: {mode: "-"},
-		'g': {note: "a global header, which does not count here"},
-		'V': {note: "the label of the archive"}, 'N': {note: "metadata of type 'N'"}, 'X': {note: "metadata of type 'X'"},
-		'A': {note: "metadata of type 'A'"}, 'E': {note: "metadata of type 'E'"}, 'I': {note: "metadata of type 'I'"},
+		'g': {note: "left out: it is a global header, which does not count here"},
+		'V': {note: "left out: it is the label of the archive"}, 'N': {note: "left out: it is metadata of type 'N'"}, 'X': {note: "left out: it is metadata of type 'X'"},
+		'A': {note: "left out: it is metadata of type 'A'"}, 'E': {note: "left out: it is metadata of type 'E'"}, 'I': {note: "left out: it is metadata of type 'I'"},
 		'M': {refused: "it begins in another volume of the archive"},
-		'Z': {mode: "-", note: "of type 'Z', taken for a regular file"}, '8': {mode: "-", note: "of type '8', taken for a regular file"},
+		'Z': {mode: "-", note: "it is of type 'Z', and taken for a regular file"}, '8': {mode: "-", note: "it is of type '8', and taken for a regular file"},
 	} {
 		var b []byte
 		name := "odd"
@@ -142,7 +142,7 @@ func TestTarOfSpecialFiles(t *testing.T) {
 	if err := errors.Join(c.TarFrom(testContext(t), dir, &archive, o), c.TarTo(testContext(t), &archive, to, o)); err != nil {
 		t.Fatal(err)
 	}
-	if len(notes) != 1 || notes[0] != in("s")+": it is a socket" {
+	if len(notes) != 1 || notes[0] != in("s")+": left out: it is a socket" {
 		t.Errorf("the notes are %q", notes)
 	}
 	if i, err := os.Lstat(filepath.Join(to, "p")); err != nil || i.Mode() != fs.ModeNamedPipe|0o640 {

@@ -29,7 +29,7 @@ type TarOptions struct {
 	// Attributes has extended attributes copied, if the guest can tell them: with owners all, and without only those of users (user.*), for others, such as
 	// capabilities, are rights.
 	Attributes bool
-	// Note, if not nil, is told what is left out, and why: "it is a socket". Without it TarTo fails at what cannot be made, and TarFrom leaves it out.
+	// Note, if not nil, is told what is left out or lost, and why: "left out: it is a socket". Without it TarTo fails at what cannot be made, and TarFrom leaves it out.
 	Note func(name, reason string)
 	// Progress, if not nil, is called for each entry as it begins, and with its bytes as they go, from one goroutine at a time.
 	Progress func(name string, bytes int64)
@@ -166,7 +166,7 @@ func (i *tarItem) close() {
 func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 	item := tarItem{head: t.header(name, info), path: full}
 	if item.head == nil {
-		t.o.note(full, "it is a socket")
+		t.o.note(full, "left out: it is a socket")
 		return nil
 	}
 	if err := t.examine(&item, info); err != nil {
@@ -238,6 +238,9 @@ func (t *tarReader) attributes(item *tarItem) error {
 		return nil
 	}
 	for name, value := range all {
+		if name == "security.selinux" {
+			continue // a label of the guest's, which each machine makes for itself
+		}
 		if !t.o.keeps(name) {
 			t.o.note(item.path, "its attribute "+name+" is left out")
 			continue

@@ -169,7 +169,7 @@ func (t *tarWriter) node(ctx context.Context, h *tar.Header, name string) error 
 		if h.Typeflag == tar.TypeFifo {
 			kind = "a FIFO"
 		}
-		reason := "it is " + kind + ", which the guest's agent cannot make: " + cause(err)
+		reason := "left out: it is " + kind + ", which the guest's agent cannot make: " + cause(err)
 		if t.o.Note == nil {
 			return &TarError{Name: h.Name, Reason: reason}
 		}

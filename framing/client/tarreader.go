@@ -78,21 +78,21 @@ func (t *TarReader) Next() (*tar.Header, error) {
 		case tar.TypeXGlobalHeader:
 			for key := range h.PAXRecords {
 				if key != "comment" {
-					t.note(h.Name, "a global header, which does not count here")
+					t.note(h.Name, "left out: it is a global header, which does not count here")
 					break
 				}
 			}
 			continue
 		case 'V':
-			t.note(h.Name, "the label of the archive")
+			t.note(h.Name, "left out: it is the label of the archive")
 			continue
 		case 'A', 'E', 'I', 'N', 'X':
-			t.note(h.Name, fmt.Sprintf("metadata of type %q", h.Typeflag))
+			t.note(h.Name, fmt.Sprintf("left out: it is metadata of type %q", h.Typeflag))
 			continue
 		case 'M':
 			return nil, &TarError{Name: h.Name, Reason: "it begins in another volume of the archive"}
 		default:
-			t.note(h.Name, fmt.Sprintf("of type %q, taken for a regular file", h.Typeflag))
+			t.note(h.Name, fmt.Sprintf("it is of type %q, and taken for a regular file", h.Typeflag))
 			h.Typeflag = tar.TypeReg
 		}
 		for key := range h.PAXRecords {

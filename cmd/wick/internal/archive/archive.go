@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/bzip2"
 	"compress/gzip"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -14,7 +15,7 @@ import (
 
 // formats are the compressions, each with what it begins with.
 var formats = []struct {
-	Name  string
+	name  string
 	magic []byte
 	open  func(io.Reader) (io.Reader, error)
 }{
@@ -39,7 +40,7 @@ func openZstd(r io.Reader) (io.Reader, error) {
 func Compression(head []byte) string {
 	for _, f := range formats {
 		if bytes.HasPrefix(head, f.magic) {
-			return f.Name
+			return f.name
 		}
 	}
 	return ""
@@ -55,8 +56,26 @@ func Decompress(r io.Reader) (io.Reader, error) {
 	}
 	for _, f := range formats {
 		if bytes.HasPrefix(head, f.magic) {
-			return f.open(b)
+			z, err := f.open(b)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", f.name, err)
+			}
+			return &named{f.name, z}, nil
 		}
 	}
 	return b, nil
+}
+
+// named says in errors what a stream is.
+type named struct {
+	name string
+	r    io.Reader
+}
+
+func (n *named) Read(p []byte) (int, error) {
+	k, err := n.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%s: %w", n.name, err)
+	}
+	return k, err
 }
