@@ -367,3 +367,31 @@ func TestTarKeepsAttributes(t *testing.T) {
 		}
 	}
 }
+
+// TestTarWaits for what an entry depends on: a leaf in the place of a directory, a hard link of a file that is on its way.
+func TestTarWaits(t *testing.T) {
+	t.Parallel()
+	w := &tarWriter{dir: "/to", had: map[string]bool{}}
+	for _, step := range []struct {
+		name          string
+		leaf, depends bool
+	}{
+		{"/to/a/b", true, false}, {"/to/a", true, true}, // a is a directory by then
+		{"/to/a/c", true, true}, // and here none
+		{"/to/d", false, false}, {"/to/d/e", true, false}, {"/to/d", false, false}, {"/to/d/e", true, true}, {"/to/d/e", false, true},
+	} {
+		if got := w.depends(step.name, step.leaf); got != step.depends {
+			t.Errorf("%s, a leaf %v: it depends %v", step.name, step.leaf, got)
+		}
+	}
+
+	c, to := agentClient(t), t.TempDir()
+	var entries []tar.Header
+	for i := range 500 {
+		name := fmt.Sprint("f", i)
+		entries = append(entries, tar.Header{Typeflag: tar.TypeReg, Name: name, Linkname: name}, tar.Header{Typeflag: tar.TypeLink, Name: fmt.Sprint("l", i), Linkname: name})
+	}
+	if err := c.TarTo(testContext(t), archiveOf(t, entries...), to, TarOptions{NoOwner: true}); err != nil {
+		t.Fatal(err)
+	}
+}
