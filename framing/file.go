@@ -13,6 +13,7 @@ const (
 	FileNoReplace                        // change: rename replaces nothing
 	FileMap                              // read: which parts of the file hold data
 	FileAttributes                       // list: the extended attributes of a file
+	FileMarks                            // list: entries with extended attributes are marked
 )
 
 // Read is the payload of read. The paths of this and the other messages about files are bytes without a NUL, of MaxText at most.
@@ -122,13 +123,13 @@ func AppendList(dst []byte, seq uint32, l *List) []byte {
 // ParseList parses a whole payload, which the path aliases.
 func ParseList(payload []byte) (List, error) {
 	f := fields{b: payload}
-	l := List{Flags: f.fileFlags(FileSafe | FileAttributes), Credit: f.u32(), Path: f.word16()}
+	l := List{Flags: f.fileFlags(FileSafe | FileAttributes | FileMarks), Credit: f.u32(), Path: f.word16()}
 	return l, f.end(TypeList)
 }
 
 // FileInfo is the payload of stat_result, and an entry of a list.
 type FileInfo struct {
-	// Mode is st_mode, type and all; inode(7).
+	// Mode is st_mode, type and all; inode(7). With FileMarks it may have ModeMarked.
 	Mode     uint32
 	UID, GID uint32
 	Links    uint32
@@ -142,6 +143,9 @@ type FileInfo struct {
 	// Name is empty in stat_result; Target is that of a symbolic link, else empty.
 	Name, Target []byte
 }
+
+// ModeMarked is the bit of FileInfo.Mode that tells of extended attributes.
+const ModeMarked = 1 << 31
 
 // FileInfoSize is the size of a FileInfo without its texts, in bytes.
 const FileInfoSize = 4*4 + 4*8 + 2*2

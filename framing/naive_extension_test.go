@@ -148,7 +148,7 @@ func naiveExtension(t Type, payload []byte) string {
 	case TypeStatResult:
 		naiveFileInfo(r)
 	case TypeList:
-		r.flags(1, 0, 5)
+		r.flags(1, 0, 5, 6)
 		r.num("credit", 4)
 		r.path("path", 2)
 	case TypeChange:

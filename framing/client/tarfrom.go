@@ -90,7 +90,7 @@ func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOpt
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &tarReader{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}}
+	t := &tarReader{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}, w: w, root: real}
 	name := o.Prefix
 	if name == "" {
 		name = "."
@@ -104,7 +104,6 @@ func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOpt
 		walked = t.walk(real, name, info, maxHeld)
 	}()
 	out := tar.NewWriter(w)
-	t.w = w
 	err = t.write(out)
 	if err != nil {
 		cancel()
@@ -133,6 +132,7 @@ type tarReader struct {
 	items chan tarItem
 	links map[fileID]string // the names of files that have several
 	w     io.Writer
+	root  string // whose entry no list has marked
 	// shrunk is the first file that was shorter than it had said.
 	shrunk error
 }
@@ -191,7 +191,11 @@ func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 	if !info.IsDir() {
 		return nil
 	}
-	entries, err := t.c.readDir(t.ctx, full, &room, t.o.flags()...)
+	flags := t.o.flags()
+	if t.o.Attributes && t.c.need(t.ctx, framing.FeatureCopies) == nil {
+		flags = append(flags, framing.FileMarks)
+	}
+	entries, err := t.c.readDir(t.ctx, full, &room, flags...)
 	if err != nil {
 		return err
 	}
@@ -221,7 +225,7 @@ func (t *tarReader) examine(item *tarItem, info *FileInfo) (err error) {
 			item.sparse = !full(item.extents, h.Size)
 		}
 	}
-	if kind := item.head.Typeflag; t.o.Attributes && (kind == tar.TypeReg || kind == tar.TypeDir) {
+	if kind := item.head.Typeflag; t.o.Attributes && (kind == tar.TypeReg || kind == tar.TypeDir) && (item.path == t.root || info.wire.Mode&framing.ModeMarked != 0) {
 		item.attrs, err = t.c.openAttributes(t.ctx, item.path, t.o.flags()...)
 	}
 	return err

@@ -99,3 +99,13 @@ func makeNode(path string, q *framing.Change, safe bool) error {
 	defer unix.Umask(unix.Umask(0))
 	return wrapOp("mknod", path, unix.Mknodat(e.dir, e.base, q.Mode, int(unix.Mkdev(q.UID, q.GID))))
 }
+
+// mark marks an entry of a directory that has extended attributes.
+func mark(i *framing.FileInfo, dir int, name []byte) {
+	if kind := i.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
+		return
+	}
+	if n, err := listxattrSize(throughProc(dir) + "/" + string(name)); err == nil && n > 0 {
+		i.Mode |= framing.ModeMarked
+	}
+}
