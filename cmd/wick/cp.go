@@ -38,9 +38,10 @@ everything to another, by the names of the side that is written. A file is repla
 one step. wick says what is left out, such as sockets.
 
 SOURCE may be - for a tar on stdin, which is unpacked into TARGET, and TARGET - for a tar of
-SOURCE on stdout. A tar that is compressed by gzip, zstd, xz or bzip2 is unpacked too. In
-the guest nothing is needed for it. Symbolic links to directories in TARGET are followed
-as long as they stay inside it; what leads out is an error.`,
+SOURCE on stdout, in which files with holes are as GNU tar has them. A tar that is
+compressed by gzip, zstd, xz or bzip2 is unpacked too. In the guest nothing is needed
+for it. Symbolic links to directories in TARGET are followed as long as they stay inside
+it; what leads out is an error.`,
 		Example: `  wick cp app.conf :/etc/app.conf
   wick cp ./src :/srv
   wick cp :/var/log/. ./logs
