@@ -126,7 +126,8 @@
 // The command is what sh -c gets: any bytes but NUL, or none at all. It runs in a process group of its own with
 // /dev/null as stdin and with the agent's working directory, umask and environment, to which the entries are added.
 // Of a name that comes twice the last entry counts. Running as root takes nothing if the agent is root, and
-// otherwise goes through sudo -n.
+// otherwise goes through sudo -n. Linux runs no command of more than 131071 bytes, and no entry of more with its
+// name; the guest takes 256 KiB of both. What is longer could not be started: 126, and stderr names the limits.
 //
 // When the timeout runs out, the command is killed with all its descendants.
 //

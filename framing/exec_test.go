@@ -301,3 +301,16 @@ func TestExecCheckerMisuse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestExecCheckerCountWraps refuses a count at its last byte though eight times it, in 32 bits, would fit.
+func TestExecCheckerCountWraps(t *testing.T) {
+	t.Parallel()
+	payload := []byte{0, 0, 0, 0, 0, 0, 0, 0, 4, 't', 'r', 'u', 'e', 0x20, 0, 0, 1}
+	var c ExecChecker
+	c.Reset(TypeExec, len(payload)+100)
+	for i, b := range payload {
+		if err := c.Check([]byte{b}); (err != nil) != (i == len(payload)-1) {
+			t.Errorf("byte %d: %v", i, err)
+		}
+	}
+}

@@ -37,6 +37,8 @@ type Exited struct {
 	Stage StartStage
 	// Core: it dumped core. Tree: the figures are of all that it became, and not of it and what it waited for.
 	Core, Tree bool
+	// Held: other processes still held the output when it was no longer waited for.
+	Held bool
 	// Code is as a shell has it: the exit status, 128+N after signal N, 124 after a timeout, 126 or 127 if it was not started.
 	Code int32
 	// Errno is Linux's number of why it was not started.
@@ -61,6 +63,7 @@ type Exited struct {
 const (
 	exitedCore = 1 << iota
 	exitedTree
+	exitedHeld
 	exitedKnown = 1<<iota - 1
 )
 
@@ -73,6 +76,9 @@ func AppendExited(dst []byte, seq uint32, e *Exited) []byte {
 	}
 	if e.Tree {
 		flags |= exitedTree
+	}
+	if e.Held {
+		flags |= exitedHeld
 	}
 	dst = append(begin(dst, TypeExited, seq), byte(e.Reason), e.Signal, byte(e.Stage), flags)
 	dst = appendU32(appendU32(dst, uint32(e.Code)), e.Errno)
@@ -89,7 +95,7 @@ func ParseExited(payload []byte, e *Exited) error {
 	r := Exited{Reason: ExitReason(f.u8()), Signal: f.u8(), Stage: StartStage(f.u8())}
 	flags := f.u8()
 	f.known(uint16(flags), exitedKnown)
-	r.Core, r.Tree = flags&exitedCore != 0, flags&exitedTree != 0
+	r.Core, r.Tree, r.Held = flags&exitedCore != 0, flags&exitedTree != 0, flags&exitedHeld != 0
 	r.Code, r.Errno = int32(f.u32()), f.u32()
 	for _, v := range [...]*uint64{&r.UserUS, &r.SystemUS, &r.ElapsedUS, &r.Peak, &r.Output, &r.Errors, &r.OutputDropped, &r.ErrorsDropped} {
 		*v = f.u64()

@@ -37,6 +37,7 @@ type (
 		UnixNS  uint64
 		Entropy []byte
 	}
+	skipMessage   struct{ Bytes uint64 }
 	freezeMessage struct{ ThawAfterMS uint32 }
 	powerMessage  struct {
 		How     PowerHow
@@ -68,6 +69,7 @@ var extensionTypes = map[Type]any{
 	TypeStatResult:  FileInfo{},
 	TypeList:        List{},
 	TypeChange:      Change{},
+	TypeSkip:        skipMessage{},
 	TypeStats:       nil,
 	TypeFigures:     figuresMessage{},
 	TypePressure:    Pressure{},
@@ -139,6 +141,10 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		return ParseList(payload)
 	case TypeChange:
 		return ParseChange(payload)
+	case TypeSkip:
+		var m skipMessage
+		m.Bytes, err = ParseSkip(payload)
+		return m, err
 	case TypeFigures:
 		var m figuresMessage
 		m.Figures, err = ParseFigures(payload)
@@ -203,6 +209,8 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendList(dst, seq, &m)
 	case Change:
 		return AppendChange(dst, seq, &m)
+	case skipMessage:
+		return AppendSkip(dst, seq, m.Bytes)
 	case figuresMessage:
 		return AppendFigures(dst, seq, m.Figures)
 	case Pressure:
@@ -259,6 +267,8 @@ func render(message any) string {
 				}
 				line(values...)
 			}
+		case Modes:
+			line(list.Input, list.Output, list.Local, list.Chars)
 		default:
 			line(list)
 		}
@@ -350,6 +360,11 @@ func unrender(t *testing.T, like any, lines string) any {
 				next(reflect.ValueOf(&p).Elem().Field(i).Addr().Interface())
 			}
 			*list = append(*list, p)
+		case *Modes:
+			next(&list.Input)
+			next(&list.Output)
+			next(&list.Local)
+			next(&list.Chars)
 		default:
 			next(list)
 		}

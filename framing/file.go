@@ -7,10 +7,13 @@ type FileFlags uint8
 
 // The flags, and which message knows them.
 const (
-	FileSafe      FileFlags = 1 << iota // all: no symbolic link is followed anywhere
-	FileNoFollow                        // stat, change: a link at the path's end is meant itself
-	FileParents                         // change: mkdir makes missing directories too
-	FileNoReplace                       // change: rename replaces nothing
+	FileSafe       FileFlags = 1 << iota // all: no symbolic link is followed anywhere
+	FileNoFollow                         // stat, change: a link at the path's end is meant itself
+	FileParents                          // change: mkdir makes missing directories too
+	FileNoReplace                        // change: rename replaces nothing
+	FileMap                              // read: which parts of the file hold data
+	FileAttributes                       // list: the extended attributes of a file
+	FileMarks                            // list: entries with extended attributes are marked
 )
 
 // Read is the payload of read. The paths of this and the other messages about files are bytes without a NUL, of MaxText at most.
@@ -34,7 +37,7 @@ func AppendRead(dst []byte, seq uint32, r *Read) []byte {
 // ParseRead parses a whole payload, which the path aliases.
 func ParseRead(payload []byte) (Read, error) {
 	f := fields{b: payload}
-	r := Read{Flags: f.fileFlags(FileSafe), Offset: f.u64(), Length: f.u64(), Credit: f.u32(), Path: f.word16()}
+	r := Read{Flags: f.fileFlags(FileSafe | FileMap), Offset: f.u64(), Length: f.u64(), Credit: f.u32(), Path: f.word16()}
 	return r, f.end(TypeRead)
 }
 
@@ -120,13 +123,13 @@ func AppendList(dst []byte, seq uint32, l *List) []byte {
 // ParseList parses a whole payload, which the path aliases.
 func ParseList(payload []byte) (List, error) {
 	f := fields{b: payload}
-	l := List{Flags: f.fileFlags(FileSafe), Credit: f.u32(), Path: f.word16()}
+	l := List{Flags: f.fileFlags(FileSafe | FileAttributes | FileMarks), Credit: f.u32(), Path: f.word16()}
 	return l, f.end(TypeList)
 }
 
 // FileInfo is the payload of stat_result, and an entry of a list.
 type FileInfo struct {
-	// Mode is st_mode, type and all; inode(7).
+	// Mode is st_mode, type and all; inode(7). With FileMarks it may have ModeMarked.
 	Mode     uint32
 	UID, GID uint32
 	Links    uint32
@@ -140,6 +143,9 @@ type FileInfo struct {
 	// Name is empty in stat_result; Target is that of a symbolic link, else empty.
 	Name, Target []byte
 }
+
+// ModeMarked is the bit of FileInfo.Mode that tells of extended attributes.
+const ModeMarked = 1 << 31
 
 // FileInfoSize is the size of a FileInfo without its texts, in bytes.
 const FileInfoSize = 4*4 + 4*8 + 2*2
@@ -188,15 +194,17 @@ type ChangeOp uint8
 
 // The operations.
 const (
-	_             ChangeOp = iota
-	ChangeMkdir            // Path, with Mode
-	ChangeRemove           // Path: a file, a link, or an empty directory
-	ChangeRename           // Path to Other
-	ChangeSymlink          // Path is made, and says Other
-	ChangeLink             // Path is made, another name of the file Other
-	ChangeMode             // of Path to Mode
-	ChangeOwner            // of Path to UID and GID, of which 2^32-1 leaves one as it is
-	ChangeTime             // of Path to ModTime
+	_               ChangeOp = iota
+	ChangeMkdir              // Path, with Mode
+	ChangeRemove             // Path: a file, a link, or an empty directory
+	ChangeRename             // Path to Other
+	ChangeSymlink            // Path is made, and says Other
+	ChangeLink               // Path is made, another name of the file Other
+	ChangeMode               // of Path to Mode
+	ChangeOwner              // of Path to UID and GID, of which 2^32-1 leaves one as it is
+	ChangeTime               // of Path to ModTime
+	ChangeNode               // Path is made, with the type and permissions of Mode; UID and GID are a device's major and minor
+	ChangeAttribute          // of Path; Other is made by AppendAttribute
 )
 
 // Change is the payload of change. What Op does not name is not looked at.
@@ -223,6 +231,11 @@ func ParseChange(payload []byte) (Change, error) {
 	f := fields{b: payload}
 	c := Change{Op: ChangeOp(f.u8()), Flags: f.fileFlags(FileSafe | FileNoFollow | FileParents | FileNoReplace)}
 	c.Mode, c.UID, c.GID, c.ModTime = f.u32(), f.u32(), f.u32(), int64(f.u64())
-	c.Path, c.Other = f.word16(), f.word16()
+	c.Path = f.word16()
+	if c.Op == ChangeAttribute {
+		c.Other = f.text16() // whose value may have a NUL
+	} else {
+		c.Other = f.word16()
+	}
 	return c, f.end(TypeChange)
 }

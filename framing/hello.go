@@ -16,6 +16,8 @@ const (
 	FeatureRestore                        // restore
 	FeatureFreeze                         // freeze, thaw
 	FeaturePower                          // power
+	FeatureCopies                         // maps and holes of files, nodes, extended attributes
+	FeatureManners                        // the modes of a terminal, and how long output is waited for
 )
 
 // AppendHello appends a hello with the highest version that the host speaks.

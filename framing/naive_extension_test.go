@@ -3,6 +3,7 @@ package framing
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // naiveText is the naive reading of the extension's messages: a reader that renders what it reads.
@@ -129,7 +130,7 @@ func naiveExtension(t Type, payload []byte) string {
 		r.num("value", 8)
 		r.text("reason", 2)
 	case TypeRead:
-		r.flags(1, 0)
+		r.flags(1, 0, 4)
 		r.num("offset", 8)
 		r.num("length", 8)
 		r.num("credit", 4)
@@ -147,18 +148,24 @@ func naiveExtension(t Type, payload []byte) string {
 	case TypeStatResult:
 		naiveFileInfo(r)
 	case TypeList:
-		r.flags(1, 0)
+		r.flags(1, 0, 5, 6)
 		r.num("credit", 4)
 		r.path("path", 2)
 	case TypeChange:
-		r.num("op", 1)
+		op := r.num("op", 1)
 		r.flags(1, 0, 1, 2, 3)
 		r.num("mode", 4)
 		r.num("uid", 4)
 		r.num("gid", 4)
 		r.signed("mod_time", 8)
 		r.path("path", 2)
-		r.path("other", 2)
+		if op == 10 {
+			r.text("other", 2)
+		} else {
+			r.path("other", 2)
+		}
+	case TypeSkip:
+		r.num("bytes", 8)
 	case TypeFigures:
 		r.line("count", naiveCount(payload, 2))
 		r.times(2, func() { r.line("figures", r.bytes(r.number(1)), r.number(8)) })
@@ -190,7 +197,9 @@ func naiveCount(payload []byte, size int) uint64 {
 func naiveStart(r *naiveText) {
 	r.need(r.num("id", 8) != 0)
 	shell := r.ok && len(r.b) > 0 && r.b[0]&1 == 1
-	r.bits("shell", "stdin", "terminal", "merge", "only")
+	more := r.ok && len(r.b) > 0 && r.b[0]&32 != 0
+	r.bits("shell", "stdin", "terminal", "merge", "only", "more")
+	r.s = strings.Replace(r.s, fmt.Sprintf("more = %v\n", more), "", 1) // which the type has at its end
 	r.num("timeout_ms", 4)
 	r.num("keep_ms", 4)
 	r.num("output_credit", 4)
@@ -208,13 +217,21 @@ func naiveStart(r *naiveText) {
 		r.line("env", key, value)
 	})
 	r.times(1, func() { r.line("limits", r.number(1), r.number(8), r.number(8)) })
+	r.line("more", more)
+	if more {
+		r.num("wait_ms", 4)
+		r.line("modes", r.number(4), r.number(4), r.number(4), r.bytes(r.number(1)))
+	} else {
+		r.line("wait_ms", 0)
+		r.line("modes", 0, 0, 0, []byte{})
+	}
 }
 
 func naiveExited(r *naiveText) {
 	r.num("reason", 1)
 	r.num("signal", 1)
 	r.num("stage", 1)
-	r.bits("core", "tree")
+	r.bits("core", "tree", "held")
 	r.signed("code", 4)
 	r.num("errno", 4)
 	r.num("user_us", 8)

@@ -167,6 +167,11 @@ func TestPageLayouts(t *testing.T) {
 		if !ok || g.fields["stream_error"] != "" || g.fields["payload_error"] != "" {
 			continue
 		}
+		if g.name == "start_more" {
+			_, more, _ := strings.Cut(page, "With more, `")
+			more, _, _ = strings.Cut(more, "`")
+			layout = strings.TrimSpace(layout) + " " + more
+		}
 		if rest, err := walk(g.payload(), layout); err != nil || len(rest) > 0 {
 			t.Errorf("%s: %d bytes are left of %s: %v", g.name, len(rest), layout, err)
 		}

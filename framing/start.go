@@ -9,6 +9,7 @@ const (
 	startTerminal
 	startMerge
 	startOnly
+	startMore
 	startKnown = 1<<iota - 1
 )
 
@@ -49,6 +50,22 @@ type Start struct {
 	Env Env
 	// Limits are set before the command begins.
 	Limits Limits
+	// More: WaitMS and Modes are given, and the exited may say Held. A guest without FeatureManners does not know it.
+	More bool
+	// WaitMS is how many milliseconds after the command's exit its output is waited for; WaitForEnd is until its end.
+	WaitMS uint32
+	// Modes are those of the terminal.
+	Modes Modes
+}
+
+// WaitForEnd is the value of Start.WaitMS that has no limit.
+const WaitForEnd = 1<<32 - 1
+
+// Modes are the modes of a terminal, by Linux's numbers; termios(3). Without Chars they are those of a new terminal.
+type Modes struct {
+	Input, Output, Local uint32
+	// Chars are the control characters, c_cc, 255 at most.
+	Chars []byte
 }
 
 // Words are texts without a NUL, in wire form. The zero Words is empty. A copy shares the words that were there when it was made.
@@ -122,11 +139,16 @@ func AppendStart(dst []byte, seq uint32, s *Start) []byte {
 	dst = append(appendU32(dst, s.Args.n), s.Args.raw...)
 	dst = append(appendU32(dst, s.Env.n), s.Env.raw...)
 	dst = append(append(dst, byte(s.Limits.Len())), s.Limits.raw...)
+	if s.More {
+		dst = appendU32(dst, s.WaitMS)
+		dst = appendU32(appendU32(appendU32(dst, s.Modes.Input), s.Modes.Output), s.Modes.Local)
+		dst = appendText8(dst, s.Modes.Chars)
+	}
 	return finish(dst, start)
 }
 
 func (s *Start) flags() (flags byte) {
-	for i, set := range [...]bool{s.Shell, s.Stdin, s.Terminal, s.Merge, s.Only} {
+	for i, set := range [...]bool{s.Shell, s.Stdin, s.Terminal, s.Merge, s.Only, s.More} {
 		if set {
 			flags |= 1 << i
 		}
@@ -136,7 +158,11 @@ func (s *Start) flags() (flags byte) {
 
 // PayloadSize is the length of s's payload in bytes, which must be at most MaxPayload to be sent.
 func (s *Start) PayloadSize() int {
-	return 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + len(s.User) + 2 + len(s.Dir) + 4 + len(s.Args.raw) + 4 + len(s.Env.raw) + 1 + len(s.Limits.raw)
+	n := 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + len(s.User) + 2 + len(s.Dir) + 4 + len(s.Args.raw) + 4 + len(s.Env.raw) + 1 + len(s.Limits.raw)
+	if s.More {
+		n += 4 + 3*4 + 1 + len(s.Modes.Chars)
+	}
+	return n
 }
 
 // ParseStart parses a whole payload, which s aliases. After an error (*PayloadError) s is as it was.
@@ -156,6 +182,10 @@ func ParseStart(payload []byte, s *Start) error {
 	r.Args = f.words()
 	r.Env = f.env()
 	r.Limits.raw = f.take(int(f.u8())*limitSize, reasonCount)
+	if r.More = flags&startMore != 0; r.More {
+		r.WaitMS = f.u32()
+		r.Modes = Modes{Input: f.u32(), Output: f.u32(), Local: f.u32(), Chars: f.text8()}
+	}
 	switch {
 	case f.reason != "":
 	case r.ID == 0:

@@ -45,6 +45,7 @@ const (
 	TypeStatResult  Type = 0x33 // G→H
 	TypeList        Type = 0x34 // H→G
 	TypeChange      Type = 0x35 // H→G
+	TypeSkip        Type = 0x36 // H→G
 	TypeStats       Type = 0x38 // H→G
 	TypeFigures     Type = 0x39 // G→H
 	TypePressure    Type = 0x3A // H→G
@@ -108,6 +109,7 @@ var typeNames = [0x40]string{
 	TypeStatResult:  "stat_result",
 	TypeList:        "list",
 	TypeChange:      "change",
+	TypeSkip:        "skip",
 	TypeStats:       "stats",
 	TypeFigures:     "figures",
 	TypePressure:    "pressure",
@@ -136,7 +138,7 @@ func (t Type) FromHost() bool {
 	switch t {
 	case TypePing, TypeExec, TypeWriteFile, TypeSpawnWatch, TypeShutdown,
 		TypeHello, TypeStart, TypeAttach, TypeInput, TypeClose, TypeCredit, TypeResize, TypeSignal, TypeRelease, TypeProcesses,
-		TypeRead, TypeWrite, TypeStat, TypeList, TypeChange,
+		TypeRead, TypeWrite, TypeStat, TypeList, TypeChange, TypeSkip,
 		TypeStats, TypePressure, TypeRestore, TypeFreeze, TypeThaw, TypePower:
 		return true
 	}

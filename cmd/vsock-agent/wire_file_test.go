@@ -38,9 +38,10 @@ var fileMessages = map[string]extensionMessage{
 		b = append(append(b, u32(fs.number("gid", 0))...), fs.u64("mtime")...)
 		return fs.path(fs.path(b, "path"), "other")
 	}},
+	"skip": {number: 0x36, fields: "bytes", encode: func(fs fieldSet) []byte { return fs.u64("bytes") }},
 }
 
-var changeOps = map[string]int{"mkdir": 1, "remove": 2, "rename": 3, "symlink": 4, "link": 5, "chmod": 6, "chown": 7, "utime": 8}
+var changeOps = map[string]int{"mkdir": 1, "remove": 2, "rename": 3, "symlink": 4, "link": 5, "chmod": 6, "chown": 7, "utime": 8, "mknod": 9, "setxattr": 10}
 
 // u64 is a number of 64 bits, with or without a sign.
 func (fs fieldSet) u64(name string) []byte {

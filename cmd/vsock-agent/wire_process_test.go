@@ -23,12 +23,12 @@ func (fs fieldSet) wide(name string, or uint64) uint64 {
 }
 
 // startFlags are the bits of a start, each set by its bare name.
-var startFlags = []string{"shell", "stdin", "terminal", "merge", "only"}
+var startFlags = []string{"shell", "stdin", "terminal", "merge", "only", "more"}
 
 // processMessages are those about processes.
 var processMessages = map[string]extensionMessage{
 	"start": {number: 0x22, encode: encodeStart, fields: "id flags timeout keep credit errcredit cap rows columns user dir argc arg cmd " +
-		"envc key value limit shell stdin terminal merge only"},
+		"envc key value limit shell stdin terminal merge only more wait iflag oflag lflag cc"},
 	"started": {number: 0x23, decode: func(r *received, p *payloadReader) {
 		r.put("pid", p.decimal(4))
 		r.put("taken", p.decimal(8))
@@ -129,6 +129,14 @@ func encodeStart(fs fieldSet) (payload []byte) {
 		u32(fs.number("argc", argc)), args, u32(fs.number("envc", envc)), env, {byte(count)}, limits,
 	} {
 		payload = append(payload, part...)
+	}
+	if flags&32 != 0 {
+		cc := fs.bytes("cc")
+		for _, part := range [][]byte{
+			u32(fs.number("wait", 100)), u32(fs.number("iflag", 0)), u32(fs.number("oflag", 0)), u32(fs.number("lflag", 0)), {byte(len(cc))}, cc,
+		} {
+			payload = append(payload, part...)
+		}
 	}
 	return payload
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/archive"
+	"wick/cmd/wick/internal/machine"
 	"wick/framing/client"
 )
 
@@ -21,7 +23,7 @@ import (
 func (t *tool) cpCommand() *cobra.Command {
 	cp := copier{t: t}
 	cmd := &cobra.Command{
-		Use:   "cp [-a] SOURCE TARGET",
+		Use:   "cp [-a | --chown OWNER] SOURCE TARGET",
 		Short: "Copy files and directories into the guest, or out of it",
 		Long: `Copy a file, or a directory with all that is in it, into the guest or out of it. A path in
 the guest is written with a colon before it; a local one that begins with a colon needs ./
@@ -29,17 +31,22 @@ before that.
 
 If TARGET is a directory that is there, the copy is made in it; else TARGET is the copy's
 own name. A SOURCE that ends in /. is copied without itself: what is in it goes into
-TARGET. Modes, times, symbolic and hard links are kept, and with -a owners, by their
-numbers; without it the copy belongs to who writes it, and a file loses its set-user-ID
-and set-group-ID bits. A file is replaced in one step.
+TARGET. Modes, times, symbolic and hard links, holes and extended attributes are kept,
+and with -a owners, by their numbers; without it the copy belongs to who writes it, and
+a file loses its set-user-ID and set-group-ID bits and its capabilities. --chown gives
+everything to another, by the names of the side that is written. A file is replaced in
+one step. wick says what is left out, such as sockets.
 
 SOURCE may be - for a tar on stdin, which is unpacked into TARGET, and TARGET - for a tar of
-SOURCE on stdout. In the guest nothing is needed for it, and what is unpacked follows no
-symbolic links out of the directory.`,
+SOURCE on stdout, in which files with holes are as GNU tar has them. A tar that is
+compressed by gzip, zstd, xz or bzip2 is unpacked too. In the guest nothing is needed
+for it. Symbolic links to directories in TARGET are followed as long as they stay inside
+it; what leads out is an error.`,
 		Example: `  wick cp app.conf :/etc/app.conf
   wick cp ./src :/srv
   wick cp :/var/log/. ./logs
-  wick cp :/srv - | tar -tv`,
+  wick cp :/srv - | tar -tv
+  git archive HEAD | wick cp --chown www-data - :/srv/app`,
 		Args: needs("SOURCE", "TARGET"),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault
@@ -48,7 +55,8 @@ symbolic links out of the directory.`,
 			return cp.copy(cmd.Context(), args[0], args[1])
 		},
 	}
-	cmd.Flags().BoolVarP(&cp.owners, "archive", "a", false, "keep owners, by their numbers")
+	cmd.Flags().BoolVarP(&cp.owners, "archive", "a", false, "keep owners, by their numbers, and what depends on them")
+	cmd.Flags().StringVar(&cp.chown, "chown", "", "give the copy to this `OWNER`: a user, by name or number, with :GROUP or not")
 	return cmd
 }
 
@@ -56,6 +64,8 @@ symbolic links out of the directory.`,
 type copier struct {
 	t      *tool
 	owners bool
+	chown  string
+	owner  *client.Owner // that chown is
 	c      *client.Client
 	bar    *bar
 }
@@ -66,6 +76,10 @@ func (cp *copier) copy(ctx context.Context, source, target string) error {
 	switch {
 	case in == out:
 		return usageError(errors.New("cp: one of SOURCE and TARGET is in the guest, and has a colon before it"))
+	case cp.owners && cp.chown != "":
+		return usageError(errors.New("cp: -a keeps owners and --chown gives another; leave one of them out"))
+	case cp.chown != "" && to == "-":
+		return usageError(errors.New("cp: --chown is for a copy, and not for a tar on stdout"))
 	case from == "" || to == "":
 		return usageError(errors.New("cp: a path is empty"))
 	}
@@ -81,6 +95,9 @@ func (cp *copier) copy(ctx context.Context, source, target string) error {
 	}
 	defer c.Close()
 	cp.c = c
+	if err := cp.findOwner(ctx, in); err != nil {
+		return err
+	}
 	cp.bar = newBar(cp.t.stderr, source, -1)
 	defer func() { cp.bar.clear() }()
 	if in {
@@ -91,7 +108,11 @@ func (cp *copier) copy(ctx context.Context, source, target string) error {
 
 // tarOptions are those of a tree.
 func (cp *copier) tarOptions() client.TarOptions {
-	return client.TarOptions{NoOwner: !cp.owners, Progress: func(name string, n int64) { cp.bar.count(name, n) }}
+	return client.TarOptions{
+		NoOwner: !cp.owners, Attributes: true,
+		Note:     cp.treeOptions("").noteOn,
+		Progress: func(name string, n int64) { cp.bar.count(name, n) },
+	}
 }
 
 // fileMode is the mode of a copy that belongs to who writes it, or to the same owner as what is copied: only then its set-ID bits mean the same.
@@ -105,7 +126,7 @@ func (cp *copier) fileMode(info fs.FileInfo) fs.FileMode {
 
 // treeOptions are those of this side's half of it.
 func (cp *copier) treeOptions(source string) treeOptions {
-	return treeOptions{owners: cp.owners, contents: contents(source), note: cp.note}
+	return treeOptions{owners: cp.owners, owner: cp.owner, contents: contents(source), note: cp.note}
 }
 
 // place is where a copy of source goes: into target if that is a directory that is there, unless it is the contents that are copied.
@@ -125,7 +146,11 @@ func contents(source string) bool {
 func (cp *copier) into(ctx context.Context, source, target string) error {
 	if source == "-" {
 		cp.bar.name = "stdin"
-		return cp.c.TarTo(ctx, cp.t.stdin, target, cp.tarOptions())
+		tar, err := archive.Decompress(cp.t.stdin)
+		if err != nil {
+			return fmt.Errorf("read stdin: %w", err)
+		}
+		return cp.c.TarTo(ctx, tar, target, cp.intoOptions())
 	}
 	source = filepath.ToSlash(source)
 	info, err := os.Stat(source)
@@ -150,9 +175,7 @@ func (cp *copier) into(ctx context.Context, source, target string) error {
 	if !info.IsDir() {
 		return cp.fileInto(ctx, source, target, info)
 	}
-	cp.bar.size = cp.treeSize(source)
-	return through(ctx, func(_ context.Context, w io.Writer) error { return packTree(w, source, cp.treeOptions(source)) },
-		func(ctx context.Context, r io.Reader) error { return cp.c.TarTo(ctx, r, target, cp.tarOptions()) })
+	return cp.treeInto(ctx, source, target)
 }
 
 // fileInto copies a file into the guest.
@@ -163,13 +186,14 @@ func (cp *copier) fileInto(ctx context.Context, source, target string, info fs.F
 	}
 	defer f.Close()
 	o := client.WriteFileOptions{Mode: cp.fileMode(info)}
+	o.Owner = cp.owner
 	if uid, gid, ok := ownerOf(info); ok && cp.owners {
 		o.Owner = &client.Owner{UID: uid, GID: gid}
 	}
 	if info.Mode().IsRegular() {
 		cp.bar.size = info.Size()
 	}
-	if _, err := cp.c.WriteStream(ctx, target, cp.bar.reader(f), o); err != nil {
+	if err := cp.send(ctx, f, info, target, o); err != nil {
 		return err
 	}
 	if o.Mode == 0 { // which in the options is none
@@ -179,6 +203,9 @@ func (cp *copier) fileInto(ctx context.Context, source, target string, info fs.F
 	}
 	if !info.Mode().IsRegular() {
 		return nil
+	}
+	if err := cp.attributesInto(ctx, source, target); err != nil {
+		return err
 	}
 	return cp.c.Chtimes(ctx, target, info.ModTime())
 }
@@ -246,17 +273,36 @@ func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *cl
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = io.Copy(f, cp.bar.reader(r))
-	if cp.owners && err == nil {
+	err = cp.receive(ctx, f, r, source, info)
+	switch {
+	case err != nil:
+	case cp.owner != nil:
+		err = f.Chown(int(cp.owner.UID), int(cp.owner.GID))
+	case cp.owners:
 		err = f.Chown(int(info.UID()), int(info.GID()))
 	}
 	if err == nil {
+		cp.attributesOutOf(ctx, source, f)
 		err = f.Chmod(cp.fileMode(info))
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return errors.Join(os.Chtimes(f.Name(), time.Time{}, info.ModTime()), os.Rename(f.Name(), target))
+}
+
+// putTree copies a local directory into the guest, where it has that name.
+func (t *tool) putTree(ctx context.Context, c *client.Client, p machine.Put) error {
+	cp := copier{t: t, c: c, bar: newBar(t.stderr, p.Local, -1)}
+	defer cp.bar.clear()
+	return cp.treeInto(ctx, p.Local, p.Guest)
+}
+
+// treeInto copies a local directory into the guest.
+func (cp *copier) treeInto(ctx context.Context, source, target string) error {
+	cp.bar.size = cp.treeSize(source)
+	return through(ctx, func(_ context.Context, w io.Writer) error { return packTree(w, source, cp.treeOptions(source)) },
+		func(ctx context.Context, r io.Reader) error { return cp.c.TarTo(ctx, r, target, cp.intoOptions()) })
 }
 
 // note says what is left out of a copy.

@@ -7,13 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/client"
 )
 
 // ownerOf is whose a local file is.
@@ -29,221 +30,247 @@ func ownerOf(info fs.FileInfo) (uid, gid uint32, ok bool) {
 type treeOptions struct {
 	// owners are kept.
 	owners bool
+	// owner, if not nil, is whose all is that is made.
+	owner *client.Owner
 	// contents alone are copied, so that the directory which they go into stays as it is.
 	contents bool
 	// note is told what is left out.
 	note func(string)
 }
 
+// keeps reports whether an extended attribute is copied: without owners, those that give rights are not.
+func (o *treeOptions) keeps(attribute string) bool {
+	return o.owners || strings.HasPrefix(attribute, "user.")
+}
+
+// noteOn notes something on an entry.
+func (o treeOptions) noteOn(name, reason string) {
+	if why, ok := strings.CutPrefix(reason, "left out: "); ok {
+		o.note("left out " + name + ": " + why)
+		return
+	}
+	o.note(name + ": " + reason)
+}
+
+// A packer is one packTree.
+type packer struct {
+	treeOptions
+	w     io.Writer
+	out   *tar.Writer
+	dir   string
+	links map[fileID]string // the names of files that have several
+	// changed is the first file that was not what it had been; the rest is copied all the same.
+	changed error
+}
+
+type fileID struct{ dev, ino uint64 }
+
 // packTree writes a local directory as a tar, under ".". What no guest can be given is left out, and noted.
 func packTree(w io.Writer, dir string, o treeOptions) error {
-	out := tar.NewWriter(w)
-	type file struct{ dev, ino uint64 }
-	links := map[file]string{}
-	dir = filepath.Clean(dir) + string(filepath.Separator)
-	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+	p := packer{treeOptions: o, w: w, out: tar.NewWriter(w), dir: filepath.Clean(dir) + string(filepath.Separator), links: map[fileID]string{}}
+	err := filepath.WalkDir(p.dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = p.entry(name, d)
 		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		target := ""
-		switch mode := info.Mode(); {
-		case mode.IsDir(), mode.IsRegular():
-		case mode&fs.ModeSymlink != 0:
-			if target, err = os.Readlink(name); err != nil {
-				return err
-			}
-		default:
-			o.note(fmt.Sprintf("left out %s: %v", name, mode.Type()))
+		if errors.Is(err, fs.ErrNotExist) && name != p.dir {
+			p.note(name + " went away while it was read")
+			p.change(err)
 			return nil
-		}
-		if o.contents && name == dir {
-			return nil
-		}
-		h, err := tar.FileInfoHeader(info, target)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, name)
-		if err != nil {
-			return err
-		}
-		h.Name, h.Format, h.AccessTime, h.ChangeTime = "./"+filepath.ToSlash(rel), tar.FormatPAX, time.Time{}, time.Time{}
-		if info.IsDir() {
-			h.Name += "/"
-		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && info.Mode().IsRegular() && stat.Nlink > 1 {
-			id := file{stat.Dev, stat.Ino}
-			if first, seen := links[id]; seen {
-				h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, first
-			} else {
-				links[id] = h.Name
-			}
-		}
-		if err := out.WriteHeader(h); err != nil || h.Typeflag != tar.TypeReg {
-			return err
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if _, err = io.CopyN(out, f, h.Size); errors.Is(err, io.EOF) {
-			err = &fs.PathError{Op: "read", Path: name, Err: errors.New("it shrank while it was read")}
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return out.Close()
-}
-
-// unpackTree unpacks a tar into a local directory, which is made if it is missing. Nothing is written outside of it, whatever the guest has put into names
-// and links.
-func unpackTree(r io.Reader, dir string, o treeOptions) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := p.out.Close(); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(dir)
+	return p.changed
+}
+
+func (p *packer) change(err error) {
+	if p.changed == nil {
+		p.changed = err
+	}
+}
+
+func (p *packer) entry(name string, d fs.DirEntry) error {
+	info, err := d.Info()
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	u := unpacker{treeOptions: o, root: root}
-	in := tar.NewReader(r)
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return u.finishDirs()
-		}
-		if err == nil {
-			err = u.entry(h, in)
-		}
-		if err != nil {
+	target := ""
+	switch mode := info.Mode(); {
+	case mode.IsDir(), mode.IsRegular(), mode&fs.ModeNamedPipe != 0:
+	case mode&fs.ModeSymlink != 0:
+		if target, err = os.Readlink(name); err != nil {
 			return err
 		}
+	case mode&fs.ModeSocket != 0:
+		p.note(fmt.Sprintf("left out %s: it is a socket", name))
+		return nil
+	default:
+		if !p.owners {
+			p.note(fmt.Sprintf("left out %s: it is a device, which is copied with -a alone", name))
+			return nil
+		}
 	}
-}
-
-// maxDirs is how many directories are held whose modes and times are set at the end.
-const maxDirs = 1 << 20
-
-// An unpacker is one unpackTree.
-type unpacker struct {
-	treeOptions
-	root *os.Root
-	dirs []*tar.Header
-}
-
-// name is the local name of an entry's.
-func (u *unpacker) name(h *tar.Header, name string) (string, error) {
-	name = path.Clean(strings.TrimPrefix(name, "/"))
-	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", fmt.Errorf("the guest sent %q, which leads out of the directory (in %q)", name, h.Name)
+	if p.contents && name == p.dir {
+		return nil
 	}
-	return filepath.FromSlash(name), nil
-}
-
-func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
-	name, err := u.name(h, h.Name)
+	h, err := tar.FileInfoHeader(info, target)
 	if err != nil {
 		return err
 	}
-	if name != "." {
-		if err := u.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return err
+	rel, err := filepath.Rel(p.dir, name)
+	if err != nil {
+		return err
+	}
+	h.Name, h.Format, h.AccessTime, h.ChangeTime = "./"+filepath.ToSlash(rel), tar.FormatPAX, time.Time{}, time.Time{}
+	if info.IsDir() {
+		h.Name += "/"
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && info.Mode().IsRegular() && stat.Nlink > 1 {
+		id := fileID{stat.Dev, stat.Ino}
+		if first, seen := p.links[id]; seen {
+			h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, first
+		} else {
+			p.links[id] = h.Name
 		}
 	}
-	if h.Typeflag != tar.TypeDir {
-		if err := u.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if h.Typeflag != tar.TypeReg {
+		p.attributes(h, name)
+		return p.out.WriteHeader(h)
 	}
-	switch h.Typeflag {
-	case tar.TypeDir:
-		if name == "." && u.contents {
-			return nil
+	// Before its header is written, for it may be gone.
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p.attributes(h, name)
+	return p.content(h, f, info)
+}
+
+// attributes puts the extended attributes of a file or a directory into its header.
+func (p *packer) attributes(h *tar.Header, name string) {
+	if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir {
+		return
+	}
+	all, err := localAttributes(name)
+	if err != nil {
+		p.note(fmt.Sprintf("%s: its extended attributes are lost: %v", name, err))
+	}
+	for attribute, value := range all {
+		if !p.keeps(attribute) {
+			p.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", name, attribute))
+			continue
 		}
-		if u.dirs = append(u.dirs, h); len(u.dirs) > maxDirs {
-			return fmt.Errorf("the guest sent more than %d directories", maxDirs)
+		if h.PAXRecords == nil {
+			h.PAXRecords = map[string]string{}
 		}
-		if name == "." {
-			return nil
-		}
-		// Writable until all is in it.
-		if err := u.root.Mkdir(name, 0o700); err != nil {
-			if info, e := u.root.Lstat(name); e != nil || !info.IsDir() {
-				return err
+		h.PAXRecords["SCHILY.xattr."+attribute] = value
+	}
+}
+
+// content writes a regular file. One that has become shorter is filled up with zeros.
+func (p *packer) content(h *tar.Header, f *os.File, info fs.FileInfo) error {
+	missing := int64(0)
+	if extents, holes := localExtents(f, info); holes {
+		err := client.WriteSparse(p.out, p.w, h, extents, func(w io.Writer) error {
+			for _, e := range extents {
+				n, err := io.Copy(w, io.NewSectionReader(f, int64(e.Offset), int64(e.Length)))
+				if err != nil {
+					return err
+				}
+				if n < int64(e.Length) {
+					missing += int64(e.Length) - n
+					if _, err := io.CopyN(w, zeros{}, int64(e.Length)-n); err != nil {
+						return err
+					}
+				}
 			}
-		}
-		return nil
-	case tar.TypeReg:
-		f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(f, content)
-		if err := errors.Join(err, f.Close()); err != nil {
+	} else {
+		if err := p.out.WriteHeader(h); err != nil {
 			return err
 		}
-		return u.meta(h, name)
-	case tar.TypeSymlink:
-		if err := u.root.Symlink(h.Linkname, name); err != nil {
-			return err
+		n, err := io.CopyN(p.out, f, h.Size)
+		if errors.Is(err, io.EOF) {
+			missing = h.Size - n
+			_, err = io.CopyN(p.out, zeros{}, missing)
 		}
-		return errors.Join(u.own(h, name), u.linkTime(h, name))
-	case tar.TypeLink:
-		old, err := u.name(h, h.Linkname)
 		if err != nil {
 			return err
 		}
-		return u.root.Link(old, name)
 	}
-	u.note(fmt.Sprintf("left out %s: it is no file, directory or link", h.Name))
+	if missing > 0 {
+		p.note(fmt.Sprintf("%s shrank while it was read; the rest of the copy is zeros", f.Name()))
+		p.change(&fs.PathError{Op: "read", Path: f.Name(), Err: io.ErrUnexpectedEOF})
+	}
 	return nil
 }
 
-func (u *unpacker) own(h *tar.Header, name string) error {
-	if !u.owners {
-		return nil
+// zeros is content without end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// localExtents are the parts of a local file that hold data, and whether it has holes.
+func localExtents(f *os.File, info fs.FileInfo) (list []client.Extent, holes bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || stat.Blocks*512 >= info.Size() {
+		return nil, false
 	}
-	return u.root.Lchown(name, h.Uid, h.Gid)
+	defer f.Seek(0, io.SeekStart)
+	for at := int64(0); at < info.Size(); {
+		begin, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		if err != nil {
+			return nil, false
+		}
+		end, err := unix.Seek(int(f.Fd()), begin, unix.SEEK_HOLE)
+		if err != nil {
+			return nil, false
+		}
+		if begin, end = min(begin, info.Size()), min(end, info.Size()); begin < end {
+			list = append(list, client.Extent{Offset: uint64(begin), Length: uint64(end - begin)})
+		}
+		at = end
+	}
+	return list, len(list) != 1 || list[0].Offset != 0 || list[0].Length != uint64(info.Size())
 }
 
-// linkTime sets the time of a symbolic link itself, by its directory: a root has no way for that.
-func (u *unpacker) linkTime(h *tar.Header, name string) error {
-	dir, err := u.root.Open(filepath.Dir(name))
+// localAttributes are the extended attributes of a local file, by their names. A file system without any has none.
+func localAttributes(name string) (map[string]string, error) {
+	names := make([]byte, 64<<10) // XATTR_LIST_MAX
+	n, err := unix.Llistxattr(name, names)
+	if errors.Is(err, unix.ENOTSUP) || err == nil && n == 0 {
+		return nil, nil
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer dir.Close()
-	at := unix.NsecToTimespec(h.ModTime.UnixNano())
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, at}
-	if err := unix.UtimesNanoAt(int(dir.Fd()), filepath.Base(name), times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return &fs.PathError{Op: "utimensat", Path: name, Err: err}
-	}
-	return nil
-}
-
-// meta sets owner, mode and time.
-func (u *unpacker) meta(h *tar.Header, name string) error {
-	return errors.Join(u.own(h, name), u.root.Chmod(name, h.FileInfo().Mode()), u.root.Chtimes(name, time.Time{}, h.ModTime))
-}
-
-// finishDirs sets what the content of directories would have changed, those below others first.
-func (u *unpacker) finishDirs() error {
-	for i := len(u.dirs) - 1; i >= 0; i-- {
-		name, err := u.name(u.dirs[i], u.dirs[i].Name)
-		if err == nil {
-			err = u.meta(u.dirs[i], name)
+	all := map[string]string{}
+	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
+	for attribute := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
+		if attribute == "security.selinux" {
+			continue // a label of this machine, which each makes for itself
 		}
+		n, err := unix.Lgetxattr(name, attribute, value)
 		if err != nil {
-			return err
+			if !errors.Is(err, unix.ENODATA) {
+				return all, fmt.Errorf("%s: %w", attribute, err)
+			}
+			continue
 		}
+		all[attribute] = string(value[:n])
 	}
-	return nil
+	return all, nil
 }

@@ -20,7 +20,8 @@ func (t *tool) execCommand() *cobra.Command {
 come, and its exit code.
 
 One COMMAND alone is a line for the guest's shell. With arguments it is a program, and
-every argument reaches it as it is given. Stdin is /dev/null, or with -i what comes to
+every argument reaches it as it is given. A line, an argument and a NAME=VALUE have at
+most 131071 bytes, and all of them 256 KiB; what is longer goes by stdin or a file. Stdin is /dev/null, or with -i what comes to
 wick. With -t the command has a terminal, whose size follows that of ours; every key
 goes to it, Ctrl-C too.
 
@@ -32,6 +33,12 @@ outlives its connection for that time: wick attaches to it again by itself, and 
 attach does from elsewhere. The keys Ctrl-P Ctrl-Q then leave it running. While wick
 attaches again, what is typed waits for the command, and Ctrl-C twice gives up. With
 --detach it is left at once; -i and -t then are for those that attach.
+
+Where stdout and stderr are one file here, as after 2>&1, they are one in the guest too,
+so that what the command writes keeps its order. When the command has exited, processes
+that it left may still hold its output: that is waited for 100 ms, or as long as
+--wait-output says, and then wick says how many there are. With -t the terminal has the
+modes of ours.
 
 An agent that is too old for that runs the command all the same, without the flags: its
 output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,

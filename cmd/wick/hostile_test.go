@@ -108,6 +108,9 @@ func TestCopyFromWhoStalls(t *testing.T) {
 		case framing.TypeStat:
 			return framing.AppendStatResult(nil, h.Seq, &framing.FileInfo{Mode: syscall.S_IFDIR | 0o755})
 		case framing.TypeList:
+			if l, err := framing.ParseList(payload); err == nil && l.Flags&framing.FileAttributes != 0 {
+				return framing.AppendDone(nil, h.Seq, 0, 0, "")
+			}
 			entry := framing.AppendFileInfo(nil, &framing.FileInfo{Mode: syscall.S_IFREG | 0o644, Size: 5, Name: []byte("f")})
 			return append(append(framing.AppendOutputHead(nil, h.Seq, framing.StreamOutput, len(entry)), entry...), framing.AppendDone(nil, h.Seq, 0, 1, "")...)
 		}
@@ -146,6 +149,45 @@ func TestGuestsCodes(t *testing.T) {
 		}), "exec", "true")
 		if code != test.want {
 			t.Errorf("%+v: exit code %d, want %d", test.exited, code, test.want)
+		}
+	}
+}
+
+// TestCutOff is a guest that was lost, whatever was asked of it.
+func TestCutOff(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conn.Write(framing.AppendFrame(nil, framing.TypeReady, 0, nil))
+			for {
+				h, _, err := clienttest.ReadFrame(conn)
+				if err != nil || h.Type != framing.TypeHello {
+					break
+				}
+				conn.Write(framing.AppendHelloResult(nil, h.Seq, &framing.HelloResult{Version: framing.Version, Features: 1<<32 - 1}))
+			}
+			conn.Close()
+		}
+	}()
+	for _, args := range [][]string{
+		{"ping"}, {"ls", "/"}, {"stats"}, {"ps"}, {"stat", "/"}, {"cat", "/etc/passwd"}, {"cp", ":/etc", t.TempDir()}, {"put", os.Args[0], "/x"}, {"thaw"},
+		{"exec", "--", "true"}, {"shutdown"},
+	} {
+		if args[0] == "put" {
+			args[1] = filepath.Join("testdata", "script", "put.txtar")
+		}
+		code, _, stderr := wick(t, append([]string{"--to", "unix:" + path}, args...)...)
+		if code != exitTransport || !strings.Contains(stderr, "connection lost") {
+			t.Errorf("%q: exit code %d, %s", args, code, stderr)
 		}
 	}
 }

@@ -53,7 +53,9 @@ func (t *tool) ping(ctx context.Context, p *pinger) error {
 		return err
 	}
 	defer c.Close()
-	fmt.Fprintf(t.stdout, "PING %s\n", t.to)
+	if _, err := fmt.Fprintf(t.stdout, "PING %s\n", t.to); err != nil {
+		return err
+	}
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for (p.count == 0 || p.sent < p.count) && ctx.Err() == nil {
@@ -74,10 +76,9 @@ func (t *tool) ping(ctx context.Context, p *pinger) error {
 		switch {
 		case err == nil:
 			p.rtts = append(p.rtts, rtt)
-			fmt.Fprintf(t.stdout, "pong seq=%d time=%s\n", p.sent, milliseconds(rtt))
+			_, err = fmt.Fprintf(t.stdout, "pong seq=%d time=%s\n", p.sent, milliseconds(rtt))
 		case errors.Is(err, context.DeadlineExceeded):
-			fmt.Fprintf(t.stdout, "no answer to seq=%d within %v\n", p.sent, p.patience)
-			err = nil
+			_, err = fmt.Fprintf(t.stdout, "no answer to seq=%d within %v\n", p.sent, p.patience)
 		}
 		if err != nil {
 			break

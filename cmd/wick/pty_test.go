@@ -36,6 +36,17 @@ type typist struct {
 // typing starts wick on a new terminal of that size.
 func typing(t *testing.T, socket string, rows, cols uint16, args ...string) *typist {
 	t.Helper()
+	return typingOn(t, socket, rows, cols, func(*unix.Termios) {}, args...)
+}
+
+// typingWith starts wick on a new terminal with other modes.
+func typingWith(t *testing.T, socket string, change func(*unix.Termios), args ...string) *typist {
+	t.Helper()
+	return typingOn(t, socket, 24, 80, change, args...)
+}
+
+func typingOn(t *testing.T, socket string, rows, cols uint16, change func(*unix.Termios), args ...string) *typist {
+	t.Helper()
 	// Not blocking, so that it can be closed while somebody reads.
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -56,6 +67,11 @@ func typing(t *testing.T, socket string, rows, cols uint16, args ...string) *typ
 	}
 	t.Cleanup(func() { p.slave.Close() })
 	p.resize(rows, cols)
+	modes := p.termios()
+	change(modes)
+	if err := unix.IoctlSetTermios(int(p.slave.Fd()), unix.TCSETS, modes); err != nil {
+		t.Fatal(err)
+	}
 	p.before = p.termios()
 	p.cmd = exec.Command("wick", args...)
 	p.cmd.Env = append(os.Environ(), "WICK_TO=unix:"+socket, "TERM=vt100", "PS1=guest> ")
@@ -181,6 +197,32 @@ func TestTerminal(t *testing.T) {
 	p.until("guest> ")
 	p.keys("exit 7\r")
 	p.expectEnd(7)
+}
+
+// TestTerminalModes of ours are those of the guest's: what erases a character erases all bytes of it, and the keys are the same.
+func TestTerminalModes(t *testing.T) {
+	socket, _ := agentSocket(t)
+	p := typing(t, socket, 24, 80, "exec", "-it", "--", "stty -a; stty -echo; echo ready; head -n 1")
+	p.until("intr = ^C; quit = ^\\; erase = ^?;") // those of a new terminal
+	p.until("-iutf8")
+	p.until("ready")
+	p.keys("\x03")
+	p.expectEnd(130)
+
+	p = typingWith(t, socket, func(m *unix.Termios) {
+		m.Iflag |= unix.IUTF8
+		m.Oflag |= unix.OCRNL
+		m.Lflag &^= unix.ECHOK
+		m.Cc[unix.VERASE], m.Cc[unix.VINTR] = '\b', 'T'-'@'
+	}, "exec", "-it", "--", "stty -a; stty -echo; echo ready; head -n 1")
+	p.until("intr = ^T; quit = ^\\; erase = ^H;")
+	p.until(" iutf8")
+	p.until(" ocrnl")
+	p.until(" -echok ")
+	p.until("ready")
+	p.keys("aé\bb\r")
+	p.until("ab")
+	p.expectEnd(0)
 }
 
 // TestTerminalWithoutSize, as a serial line, has the usual one in the guest.

@@ -96,6 +96,7 @@ built, booted or reached.`,
 			if console != "" {
 				o.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
 			}
+			o.PutTree = t.putTree
 			var ended error
 			o.Use = func(ctx context.Context, c *client.Client) error {
 				ui.end()
@@ -126,7 +127,7 @@ built, booted or reached.`,
 	f.StringVar(&o.Overlay, "overlay", "", "overlay disk to use and to leave: a `FILE` with an ext4")
 	f.IntVar(&o.OverlayMiB, "overlay-size", 0, "size in `MiB` of the overlay disk made for this run (default 512)")
 	f.BoolVar(&o.Tmpfs, "tmpfs", false, "keep what the guest writes in its memory")
-	f.StringArrayVar(&puts, "put", nil, "copy a file into the guest first: `LOCAL:GUEST`; may be repeated")
+	f.StringArrayVar(&puts, "put", nil, "copy a file or a directory into the guest first: `LOCAL:GUEST`; may be repeated")
 	f.BoolVar(&o.Keep, "keep", false, "leave the overlay disk and the console's log, and say where")
 	f.StringVar(&console, "console", "", "show the guest's console on stderr, with ? for what would act on a terminal; =raw: as it is")
 	f.Lookup("console").NoOptDefVal = consoleText

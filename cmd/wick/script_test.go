@@ -58,6 +58,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
+		Condition: func(name string) (bool, error) {
+			return name == "root" && os.Getuid() == 0, nil
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Values["frames"] = make(chan framing.Header, 1000)
 			env.Setenv("WICK_TO", "unix:"+filepath.Join(env.WorkDir, "guest.sock"))

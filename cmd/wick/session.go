@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -28,6 +29,7 @@ type session struct {
 	tty   bool // the command has a terminal
 	start func(context.Context) error
 	term  *terminal
+	modes *client.Modes  // of our own terminal before it was raw, or nil
 	conn  *client.Client // that was made on the way, the last one
 	since time.Time      // when it was
 	keys  *keyboard      // of a kept command, or nil
@@ -50,6 +52,8 @@ func (s *session) connect() {
 	// A closed stdout is an error of writing to it, and no sudden end: the command is told by its own SIGPIPE.
 	signal.Ignore(syscall.SIGPIPE)
 	s.cmd.Stdout, s.cmd.Stderr = s.t.stdout, s.t.stderr
+	// Merged in the guest, what the command writes to one file keeps its order.
+	s.cmd.Merge = sameFile(s.t.stdout, s.t.stderr)
 	if s.stdin {
 		s.cmd.Stdin = s.t.stdin
 		if in := s.t.keyboard(); in != nil && s.cmd.Keep > 0 {
@@ -64,7 +68,7 @@ func (s *session) connect() {
 	if !s.tty {
 		return
 	}
-	s.cmd.Terminal = &defaultSize
+	s.cmd.Terminal, s.cmd.Modes = &defaultSize, s.modes
 	for _, stream := range []any{s.t.stdout, s.t.stdin} {
 		if f, ok := stream.(*os.File); ok {
 			if size := terminalSize(f); size != nil {
@@ -97,6 +101,9 @@ func (s *session) run(ctx context.Context) error {
 			s.conn.Close()
 		}
 	}()
+	if s.tty {
+		s.modes = s.t.terminalModes()
+	}
 	// Before the command runs: what it says is no sooner there than what is typed is its own.
 	if err := s.raw(); err != nil {
 		return commandFailed(fmt.Errorf("put the terminal into raw mode: %w", err))
@@ -224,6 +231,12 @@ func (s *session) ended(r *client.Receipt, err error) error {
 	if r == nil {
 		return commandFailed(err)
 	}
+	if r.Held && !s.tty {
+		fmt.Fprintf(s.t.stderr, "wick: %s\n", heldBy(r.Left))
+	}
+	if own := ownFailure(err); own != nil {
+		return commandFailed(own) // which may be why the command ended as it did
+	}
 	switch {
 	case r.Reason == framing.ReasonTimedOut:
 		return &exitError{code: failure(r.Code), err: fmt.Errorf("the command ran out of time (%v)", s.cmd.Timeout)}
@@ -233,6 +246,30 @@ func (s *session) ended(r *client.Receipt, err error) error {
 		return commandExit(r.Code)
 	}
 	return commandFailed(err) // a stream of ours
+}
+
+// ownFailure is the error of one of our streams, nil if there is none. A reader of ours that has gone is none: the command is told by its own SIGPIPE.
+func ownFailure(err error) error {
+	if exit, ok := errors.AsType[*client.ExitError](err); ok {
+		err = exit.Streams
+	}
+	failed, ok := errors.AsType[*fs.PathError](err)
+	if !ok || errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return failed
+}
+
+// heldBy says why output may be missing.
+func heldBy(left int) string {
+	who := fmt.Sprintf("%d processes that the command left running hold", left)
+	switch left {
+	case 0:
+		who = "processes beside the command hold"
+	case 1:
+		who = "1 process that the command left running holds"
+	}
+	return who + " its output, and what is written from now on is lost (--wait-output waits for it)"
 }
 
 // startFailed is a command that was not started. The exit code is what a shell would have.

@@ -39,7 +39,7 @@ func TestParseLimit(t *testing.T) {
 
 func TestParseKeepAndSignal(t *testing.T) {
 	for s, want := range map[string]time.Duration{"": 0, "1m": time.Minute, "forever": client.KeepForEver} {
-		if got, err := parseKeep(s); err != nil || got != want {
+		if got, err := parseTime("--keep", s); err != nil || got != want {
 			t.Errorf("%s: got %v, %v", s, got, err)
 		}
 	}
@@ -177,7 +177,8 @@ func TestUnpackStaysInside(t *testing.T) {
 // TestPackLeavesOut what no guest can be given, and says so.
 func TestPackLeavesOut(t *testing.T) {
 	dir := t.TempDir()
-	if err := errors.Join(syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600), os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o600)); err != nil {
+	if err := errors.Join(syscall.Mknod(filepath.Join(dir, "sock"), syscall.S_IFSOCK|0o600, 0), syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o640),
+		os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var archive bytes.Buffer
@@ -185,7 +186,7 @@ func TestPackLeavesOut(t *testing.T) {
 	if err := packTree(&archive, dir, treeOptions{note: func(s string) { notes = append(notes, s) }}); err != nil {
 		t.Fatal(err)
 	}
-	if len(notes) != 1 || !strings.Contains(notes[0], "pipe") {
+	if len(notes) != 1 || notes[0] != "left out "+filepath.Join(dir, "sock")+": it is a socket" {
 		t.Errorf("notes %q", notes)
 	}
 	to := filepath.Join(t.TempDir(), "to")
@@ -194,5 +195,8 @@ func TestPackLeavesOut(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(to, "f")); err != nil || string(b) != "x" {
 		t.Errorf("got %q, %v", b, err)
+	}
+	if i, err := os.Lstat(filepath.Join(to, "pipe")); err != nil || i.Mode() != fs.ModeNamedPipe|0o640 {
+		t.Errorf("the FIFO is %v, %v", i, err)
 	}
 }

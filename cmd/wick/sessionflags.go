@@ -24,6 +24,7 @@ type sessionFlags struct {
 	limits     []string
 	keep       string
 	detach     bool
+	waitOutput string
 }
 
 func (f *sessionFlags) add(cmd *cobra.Command) {
@@ -34,6 +35,9 @@ func (f *sessionFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.user, "user", "", "run as `USER`: a name or number of the guest's, with :GROUP or not")
 	flags.StringVar(&f.dir, "dir", "", "run in this `DIR` of the guest's")
 	flags.StringArrayVar(&f.limits, "limit", nil, "limit a resource: `NAME=SOFT[:HARD]`, as nofile=1024; may be repeated")
+	flags.StringVar(&f.waitOutput, "wait-output", "", "wait this `TIME` for output that others hold after the command's exit (default 100ms)")
+	flags.Lookup("wait-output").NoOptDefVal = "forever"
+	cmd.RegisterFlagCompletionFunc("wait-output", cobra.FixedCompletions([]string{"1s", "1m", "forever"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("dir", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("limit", completeLimit)
@@ -54,7 +58,7 @@ func (f *sessionFlags) wanted() string {
 		name string
 	}{
 		{f.stdin, "-i"}, {f.tty, "-t"}, {f.user != "", "--user"}, {f.dir != "", "--dir"}, {len(f.limits) > 0, "--limit"},
-		{f.keep != "", "--keep"}, {f.detach, "--detach"},
+		{f.keep != "", "--keep"}, {f.detach, "--detach"}, {f.waitOutput != "", "--wait-output"},
 	} {
 		if flag.set {
 			return flag.name
@@ -81,7 +85,10 @@ func (f *sessionFlags) command(c *client.Client, args []string) (*client.Cmd, er
 		cmd.Limits = append(cmd.Limits, l)
 	}
 	var err error
-	switch cmd.Keep, err = parseKeep(f.keep); {
+	if cmd.WaitOutput, err = parseTime("--wait-output", f.waitOutput); err != nil {
+		return nil, usageError(err)
+	}
+	switch cmd.Keep, err = parseTime("--keep", f.keep); {
 	case err != nil:
 		return nil, usageError(err)
 	case f.detach && cmd.Keep == 0:
@@ -104,8 +111,8 @@ func asRoot(cmd *client.Cmd) {
 
 func usageError(err error) error { return &exitError{code: exitUsage, err: err} }
 
-// parseKeep parses the time that a command is kept.
-func parseKeep(s string) (time.Duration, error) {
+// parseTime parses the time of a flag, which may be forever: then it is client.KeepForEver and client.WaitForEnd.
+func parseTime(flag, s string) (time.Duration, error) {
 	switch s {
 	case "":
 		return 0, nil
@@ -114,7 +121,7 @@ func parseKeep(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("--keep: %q is neither a time like 10m nor forever", s)
+		return 0, fmt.Errorf("%s: %q is neither a time like 10m nor forever", flag, s)
 	}
 	return d, nil
 }

@@ -93,7 +93,12 @@ const maxPasswd = 1 << 20
 
 // readPasswd is the guest's /etc/passwd, as far as it can be read.
 func readPasswd(ctx context.Context, c *client.Client) string {
-	r, err := c.OpenRead(ctx, "/etc/passwd", 0, maxPasswd)
+	return readSmall(ctx, c, "/etc/passwd")
+}
+
+// readSmall is the beginning of a file of the guest's, as far as it can be read.
+func readSmall(ctx context.Context, c *client.Client, name string) string {
+	r, err := c.OpenRead(ctx, name, 0, maxPasswd)
 	if err != nil {
 		return ""
 	}

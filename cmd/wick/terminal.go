@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -137,6 +138,30 @@ func (r *terminal) handle(sig os.Signal) {
 		signal.Reset(syscall.SIGQUIT)
 		syscall.Kill(syscall.Getpid(), syscall.SIGQUIT)
 	}
+}
+
+// terminalModes are the modes of our own terminal, nil if there is none.
+func (t *tool) terminalModes() *client.Modes {
+	for _, stream := range []any{t.stdin, t.stdout} {
+		if f, ok := stream.(*os.File); ok {
+			if m, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
+				return &client.Modes{Input: m.Iflag, Output: m.Oflag, Local: m.Lflag, Chars: m.Cc[:]}
+			}
+		}
+	}
+	return nil
+}
+
+// sameFile reports whether two streams lead to one file, as after 2>&1.
+func sameFile(a, b io.Writer) bool {
+	f, ok := a.(*os.File)
+	g, ok2 := b.(*os.File)
+	if !ok || !ok2 {
+		return false
+	}
+	one, err := f.Stat()
+	two, err2 := g.Stat()
+	return err == nil && err2 == nil && os.SameFile(one, two)
 }
 
 // terminalSize is the size of the terminal behind f, nil if there is none, or if it does not know its size: a serial line says 0.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"syscall"
@@ -31,6 +32,12 @@ func (c *Client) change(ctx context.Context, op string, ch framing.Change, flags
 	if err := errors.Join(checkPath(op, name), checkPath(op, string(ch.Other))); err != nil {
 		return err
 	}
+	return c.changed(ctx, op, ch, flags)
+}
+
+// changed is change without a look at the paths.
+func (c *Client) changed(ctx context.Context, op string, ch framing.Change, flags []FileFlags) error {
+	name := string(ch.Path)
 	ch.Flags |= fileFlags(flags)
 	call, err := c.request(ctx, framing.FeatureFiles, framing.TypeDone, 64+len(ch.Path)+len(ch.Other), func(dst []byte, seq uint32) []byte {
 		return framing.AppendChange(dst, seq, &ch)
@@ -140,4 +147,73 @@ func (c *Client) Chown(ctx context.Context, name string, uid, gid uint32, flags 
 // Chtimes sets when a file was modified. A symbolic link is followed unless a flag says otherwise.
 func (c *Client) Chtimes(ctx context.Context, name string, modified time.Time, flags ...FileFlags) error {
 	return c.change(ctx, "chtimes", framing.Change{Op: framing.ChangeTime, ModTime: modified.UnixNano(), Path: []byte(name)}, flags)
+}
+
+// Mknod makes a device, a FIFO or a socket; of a device major and minor are its numbers.
+func (c *Client) Mknod(ctx context.Context, name string, mode fs.FileMode, major, minor uint32, flags ...FileFlags) error {
+	if err := c.need(ctx, framing.FeatureCopies); err != nil {
+		return fmt.Errorf("mknod %s: %w", name, err)
+	}
+	unix := unixMode(mode)
+	for _, t := range fileTypes {
+		if mode.Type() == t.mode {
+			unix |= t.unix
+		}
+	}
+	return c.change(ctx, "mknod", framing.Change{Op: framing.ChangeNode, Mode: unix, UID: major, GID: minor, Path: []byte(name)}, flags)
+}
+
+// SetAttribute gives a file an extended attribute. A symbolic link is not followed.
+func (c *Client) SetAttribute(ctx context.Context, name, attribute string, value []byte, flags ...FileFlags) error {
+	if err := c.need(ctx, framing.FeatureCopies); err != nil {
+		return fmt.Errorf("setxattr %s: %w", name, err)
+	}
+	if len(attribute) > 255 || len(value) >= framing.MaxText-256 {
+		return &fs.PathError{Op: "setxattr", Path: name, Err: syscall.ERANGE}
+	}
+	other := framing.AppendAttribute(nil, []byte(attribute), value)
+	if err := checkPath("setxattr", name); err != nil {
+		return err
+	}
+	return c.changed(ctx, "setxattr", framing.Change{Op: framing.ChangeAttribute, Path: []byte(name), Other: other}, flags)
+}
+
+// Attributes are the extended attributes of a file, by their names. A symbolic link is not followed.
+func (c *Client) Attributes(ctx context.Context, name string, flags ...FileFlags) (map[string]string, error) {
+	d, err := c.openAttributes(ctx, name, flags...)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return readAttributes(d)
+}
+
+// openAttributes asks for them.
+func (c *Client) openAttributes(ctx context.Context, name string, flags ...FileFlags) (*download, error) {
+	if err := c.need(ctx, framing.FeatureCopies); err != nil {
+		return nil, fmt.Errorf("getxattr %s: %w", name, err)
+	}
+	return c.download(ctx, "getxattr", name, readWindow, 0, func(dst []byte, seq, credit uint32) []byte {
+		return framing.AppendList(dst, seq, &framing.List{Flags: fileFlags(flags) | framing.FileAttributes, Credit: credit, Path: []byte(name)})
+	})
+}
+
+// maxAttributes is how many bytes of extended attributes a file may have, whatever the guest sends.
+const maxAttributes = 1 << 20
+
+// readAttributes reads the answer.
+func readAttributes(d *download) (map[string]string, error) {
+	b, err := io.ReadAll(io.LimitReader(d, maxAttributes))
+	if err != nil || len(b) == 0 {
+		return nil, err
+	}
+	all := map[string]string{}
+	for len(b) > 0 {
+		name, value, rest, err := framing.CutAttribute(b)
+		if err != nil {
+			return nil, d.c.broken(err)
+		}
+		all[string(name)], b = string(value), rest
+	}
+	return all, nil
 }

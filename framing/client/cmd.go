@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,6 +22,15 @@ const (
 
 // KeepForEver is the Keep of a process that waits for an attach without limit.
 const KeepForEver time.Duration = math.MaxInt64
+
+// WaitForEnd is the WaitOutput of a process whose output is waited for until its end.
+const WaitForEnd time.Duration = math.MaxInt64
+
+// defaultWait is the WaitOutput that a process has without one.
+const defaultWait = 100 * time.Millisecond
+
+// Modes are the modes of a terminal, by Linux's numbers; termios(3).
+type Modes = framing.Modes
 
 // Size is a terminal's, in characters.
 type Size struct{ Rows, Cols uint16 }
@@ -68,6 +78,11 @@ type Cmd struct {
 	Merge bool
 	// Terminal, if not nil, gives the process a new terminal of that size for stdin, stdout and stderr. Its output is Stdout.
 	Terminal *Size
+	// Modes, if not nil, are the terminal's. A guest that cannot set them gives it those of a new one.
+	Modes *Modes
+	// WaitOutput is how long output is waited for after the process's exit, while other processes hold it, within Timeout. 0 is
+	// 100 ms, and WaitForEnd is until its end. It is rounded up to milliseconds.
+	WaitOutput time.Duration
 
 	c       *Client
 	ctx     context.Context // of Start
@@ -135,10 +150,30 @@ func (cmd *Cmd) hasStdin() bool { return cmd.Stdin != nil || cmd.inPipe != nil }
 
 // features are what the guest must have.
 func (cmd *Cmd) features() Features {
+	f := framing.FeatureProcesses
 	if cmd.Terminal != nil {
-		return framing.FeatureProcesses | framing.FeatureTerminals
+		f |= framing.FeatureTerminals
 	}
-	return framing.FeatureProcesses
+	if cmd.WaitOutput != 0 {
+		f |= framing.FeatureManners
+	}
+	return f
+}
+
+// more adds what only a guest with FeatureManners knows.
+func (cmd *Cmd) more(s *framing.Start) error {
+	s.More = true
+	wait, ok := milliseconds(cmp.Or(cmd.WaitOutput, defaultWait))
+	if cmd.WaitOutput == WaitForEnd {
+		wait, ok = framing.WaitForEnd, true
+	}
+	if !ok {
+		return &RequestError{Op: "start", Reason: fmt.Sprintf("wait for output of %v is outside 0..%d ms", cmd.WaitOutput, uint32(math.MaxUint32-1))}
+	}
+	if s.WaitMS = wait; cmd.Modes != nil && s.Terminal {
+		s.Modes = *cmd.Modes
+	}
+	return nil
 }
 
 // wire returns cmd as it goes into a frame, but for the credit. Its error is a *RequestError. What only the guest need judge is left to it.

@@ -270,3 +270,41 @@ func TestHandshakeInterrupted(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestDialTellsTheBetterReason: an attempt that ran out of time says less than the one before it.
+func TestDialTellsTheBetterReason(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ctx, cancel := context.WithCancel(testContext(t))
+	go func() {
+		for i := range 3 {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			switch i {
+			case 0:
+				conn.Close() // as if nothing listened in the guest
+			case 1:
+				defer conn.Close() // no answer at all
+			case 2:
+				cancel()
+				defer conn.Close()
+			}
+		}
+		<-ctx.Done()
+	}()
+	_, err = Dial(ctx, "firecracker:"+path)
+	failed, ok := errors.AsType[*DialError](err)
+	if !ok || !errors.Is(failed.Err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if refused, ok := errors.AsType[*HandshakeError](failed.Last); !ok || !refused.Refused() {
+		t.Errorf("the last attempt is said to have failed by %v", failed.Last)
+	}
+}

@@ -115,3 +115,30 @@ func TestOnExitTakes(t *testing.T) {
 		t.Errorf("kept %+v", c.exits.kept)
 	}
 }
+
+// endedBy is a context that has ended, and calls hook when it is asked why.
+type endedBy struct {
+	context.Context
+	hook func()
+}
+
+func (c *endedBy) Err() error {
+	c.hook()
+	return c.Context.Err()
+}
+
+// TestExitBehindTheContextsEnd is not lost: it came before WaitExit had stopped waiting.
+func TestExitBehindTheContextsEnd(t *testing.T) {
+	c, _ := pair(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	exit := framing.AppendProcessExit(nil, 5, &framing.ExecResult{ExitCode: 3})
+	e, err := c.WaitExit(&endedBy{ctx, func() {
+		if err := c.deliverExit(&frame{Header: framing.Header{Type: framing.TypeProcessExit}, Payload: exit[framing.HeaderSize:]}); err != nil {
+			t.Error(err)
+		}
+	}}, 5)
+	if err != nil || e.ExitCode != 3 {
+		t.Errorf("got %+v, %v", e, err)
+	}
+}

@@ -76,6 +76,8 @@ var featureNames = map[Features]string{
 	framing.FeatureRestore:   "way to set its clock and entropy",
 	framing.FeatureFreeze:    "way to freeze its file system",
 	framing.FeaturePower:     "way to end its machine",
+	framing.FeatureCopies:    "word for holes, nodes and extended attributes",
+	framing.FeatureManners:   "way to wait for output that others hold",
 }
 
 // Hello asks the guest what it is and can do, and returns the answer of this moment. All other calls of the extension do it by

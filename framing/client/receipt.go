@@ -29,6 +29,8 @@ type Receipt struct {
 	Stdout, Stderr, StdoutDropped, StderrDropped uint64
 	// Left is how many processes it left running, Killed how many of it were killed for want of memory.
 	Left, Killed int
+	// Held says that other processes still held its output when that was no longer waited for; see [Cmd.WaitOutput].
+	Held bool
 }
 
 func receiptOf(e *framing.Exited) *Receipt {
@@ -37,7 +39,7 @@ func receiptOf(e *framing.Exited) *Receipt {
 		Reason: e.Reason, Code: int(e.Code), Signal: syscall.Signal(e.Signal), Core: e.Core,
 		User: us(e.UserUS), System: us(e.SystemUS), Elapsed: us(e.ElapsedUS), Peak: e.Peak, Tree: e.Tree,
 		Stdout: e.Output, Stderr: e.Errors, StdoutDropped: e.OutputDropped, StderrDropped: e.ErrorsDropped,
-		Left: int(e.Left), Killed: int(e.Killed),
+		Left: int(e.Left), Killed: int(e.Killed), Held: e.Held,
 	}
 }
 
@@ -77,6 +79,8 @@ type ExitError struct {
 	*Receipt
 	// Stderr is the beginning of what it wrote there, at most 32 KiB, if [Cmd.Output] was called and nobody else had it.
 	Stderr []byte
+	// Streams is the first error of Stdin or of a writer, or nil. It may be why the process ended as it did.
+	Streams error
 	// Cause is the error of the context that ended and had it cancelled, or nil.
 	Cause error
 }

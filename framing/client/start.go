@@ -27,6 +27,11 @@ func (cmd *Cmd) Start(ctx context.Context) error {
 	if err := cmd.c.need(ctx, cmd.features()); err != nil {
 		return fmt.Errorf("start %s: %w", cmd.name(), err)
 	}
+	if cmd.c.said().Features&framing.FeatureManners != 0 {
+		if err := cmd.more(s); err != nil {
+			return err
+		}
+	}
 	p := &process{id: id, name: cmd.name(), kept: cmd.Keep > 0, out: newInbox(framing.StreamOutput, cmd.window())}
 	p.out.cap = cmd.Cap
 	if !s.Merge && !s.Terminal {

@@ -10,6 +10,8 @@ import (
 	"path"
 	"strings"
 	"syscall"
+
+	"wick/framing"
 )
 
 // TarOptions are the choices of [Client.TarFrom] and [Client.TarTo].
@@ -22,6 +24,13 @@ type TarOptions struct {
 	// NoOwner leaves owners out: what is unpacked then belongs to who unpacks it. So it leaves out the set-user-ID and set-group-ID bits of files too, by
 	// which that one's rights would be anybody's.
 	NoOwner bool
+	// Owner, if not nil, is whose all is that is made.
+	Owner *Owner
+	// Attributes has extended attributes copied, if the guest can tell them: with owners all, and without only those of users (user.*), for others, such as
+	// capabilities, are rights.
+	Attributes bool
+	// Note, if not nil, is told what is left out or lost, and why: "left out: it is a socket". Without it TarTo fails at what cannot be made, and TarFrom leaves it out.
+	Note func(name, reason string)
 	// Progress, if not nil, is called for each entry as it begins, and with its bytes as they go, from one goroutine at a time.
 	Progress func(name string, bytes int64)
 }
@@ -39,6 +48,18 @@ func (o *TarOptions) progress(name string, n int64) {
 	}
 }
 
+// note calls Note.
+func (o *TarOptions) note(name, reason string) {
+	if o.Note != nil {
+		o.Note(name, reason)
+	}
+}
+
+// keeps reports whether an extended attribute is copied.
+func (o *TarOptions) keeps(attribute string) bool {
+	return !o.NoOwner || strings.HasPrefix(attribute, "user.")
+}
+
 // mode is the mode of what is copied.
 func (o *TarOptions) mode(mode fs.FileMode) fs.FileMode {
 	if o.NoOwner && mode.IsRegular() {
@@ -54,7 +75,7 @@ const maxLinked = 1 << 18
 const tarWindow = 64 << 10
 
 // TarFrom writes what is at root in the guest to w as a tar: a directory with all that is in it, under ".", or a file under its name. Modes, numeric owners, times, symbolic
-// and hard links and devices are in it; sockets are not. Small files are read several at a time.
+// and hard links and devices are in it; sockets are not. A file with holes is in GNU's format for those. Small files are read several at a time.
 //
 // Where two names are of one file by its number, its size and its times, that is a hard link; behind the first 262144 such files it is a copy. A file
 // that shrinks as it is read is filled up with zeros, and the error is an [*fs.PathError] with io.ErrUnexpectedEOF, after all else was written. Otherwise the error is w's, or as for [Client.Stat].
@@ -69,7 +90,7 @@ func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOpt
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &tarReader{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}}
+	t := &tarReader{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}, w: w, root: real}
 	name := o.Prefix
 	if name == "" {
 		name = "."
@@ -110,6 +131,8 @@ type tarReader struct {
 	ctx   context.Context
 	items chan tarItem
 	links map[fileID]string // the names of files that have several
+	w     io.Writer
+	root  string // whose entry no list has marked
 	// shrunk is the first file that was shorter than it had said.
 	shrunk error
 }
@@ -125,11 +148,17 @@ type tarItem struct {
 	head    *tar.Header
 	path    string
 	content *download // nil if there is none
+	sparse  bool      // extents are its parts, and content is nil
+	extents []Extent
+	shrunk  bool      // and the copy was filled up
+	attrs   *download // nil if they are not asked for
 }
 
 func (i *tarItem) close() {
-	if i.content != nil {
-		i.content.Close()
+	for _, d := range []*download{i.content, i.attrs} {
+		if d != nil {
+			d.Close()
+		}
 	}
 }
 
@@ -137,9 +166,13 @@ func (i *tarItem) close() {
 func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 	item := tarItem{head: t.header(name, info), path: full}
 	if item.head == nil {
+		t.o.note(full, "left out: it is a socket")
 		return nil
 	}
-	if item.head.Typeflag == tar.TypeReg && item.head.Size > 0 {
+	if err := t.examine(&item, info); err != nil {
+		return err
+	}
+	if !item.sparse && item.head.Typeflag == tar.TypeReg && item.head.Size > 0 {
 		window := int(min(item.head.Size, tarWindow))
 		if item.head.Size > inFlight*tarWindow {
 			window = readWindow // it would be slow by small pieces
@@ -158,7 +191,11 @@ func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 	if !info.IsDir() {
 		return nil
 	}
-	entries, err := t.c.readDir(t.ctx, full, &room, t.o.flags()...)
+	flags := t.o.flags()
+	if t.o.Attributes && t.c.need(t.ctx, framing.FeatureCopies) == nil {
+		flags = append(flags, framing.FileMarks)
+	}
+	entries, err := t.c.readDir(t.ctx, full, &room, flags...)
 	if err != nil {
 		return err
 	}
@@ -170,11 +207,64 @@ func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 	return nil
 }
 
+// sparseFile is how large a file must be that may have holes worth telling, in bytes.
+const sparseFile = 64 << 10
+
+// examine finds the holes of a file, and asks for its extended attributes.
+func (t *tarReader) examine(item *tarItem, info *FileInfo) (err error) {
+	if t.c.need(t.ctx, framing.FeatureCopies) != nil {
+		return nil
+	}
+	if h := item.head; h.Typeflag == tar.TypeReg && h.Size >= sparseFile {
+		item.extents, err = t.c.Extents(t.ctx, item.path, h.Size, t.o.flags()...)
+		if _, failed := errors.AsType[*fs.PathError](err); failed {
+			err = nil // reading will tell
+		} else if err != nil {
+			return err
+		} else {
+			item.sparse = !full(item.extents, h.Size)
+		}
+	}
+	if kind := item.head.Typeflag; t.o.Attributes && (kind == tar.TypeReg || kind == tar.TypeDir) && (item.path == t.root || info.wire.Mode&framing.ModeMarked != 0) {
+		item.attrs, err = t.c.openAttributes(t.ctx, item.path, t.o.flags()...)
+	}
+	return err
+}
+
+// attributes puts the extended attributes into the header.
+func (t *tarReader) attributes(item *tarItem) error {
+	if item.attrs == nil {
+		return nil
+	}
+	all, err := readAttributes(item.attrs)
+	if _, failed := errors.AsType[*fs.PathError](err); failed {
+		t.o.note(item.path, "its extended attributes are lost: "+errors.Unwrap(err).Error())
+		return nil
+	}
+	for name, value := range all {
+		if name == "security.selinux" {
+			continue // a label of the guest's, which each machine makes for itself
+		}
+		if !t.o.keeps(name) {
+			t.o.note(item.path, "its attribute "+name+" is left out")
+			continue
+		}
+		if item.head.PAXRecords == nil {
+			item.head.PAXRecords = map[string]string{}
+		}
+		item.head.PAXRecords[xattrRecord+name] = value
+	}
+	return err
+}
+
 // header is the entry's, or nil for what no tar can hold.
 func (t *tarReader) header(name string, info *FileInfo) *tar.Header {
 	h := &tar.Header{Name: name, Mode: int64(unixMode(t.o.mode(info.Mode()))), ModTime: info.ModTime(), Format: tar.FormatPAX}
 	if !t.o.NoOwner {
 		h.Uid, h.Gid = int(info.UID()), int(info.GID())
+	}
+	if o := t.o.Owner; o != nil {
+		h.Uid, h.Gid = int(o.UID), int(o.GID)
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
@@ -222,6 +312,26 @@ func (t *tarReader) write(out *tar.Writer) error {
 func (t *tarReader) writeItem(out *tar.Writer, item *tarItem) error {
 	shown := strings.TrimPrefix(item.head.Name, "./")
 	t.o.progress(shown, 0)
+	if err := t.attributes(item); err != nil {
+		return err
+	}
+	if item.sparse {
+		return WriteSparse(out, t.w, item.head, item.extents, func(w io.Writer) error {
+			w = &counting{w, func(n int) { t.o.progress(shown, int64(n)) }}
+			for _, e := range item.extents {
+				content, err := t.c.openRead(t.ctx, item.path, int64(e.Offset), int64(e.Length), readWindow, t.o.flags()...)
+				if err != nil {
+					return err
+				}
+				n, err := content.WriteTo(w)
+				content.Close()
+				if err := t.filled(w, item, int64(e.Length), n, err); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 	if err := out.WriteHeader(item.head); err != nil {
 		return fmt.Errorf("tar %s: %w", item.path, err)
 	}
@@ -229,12 +339,20 @@ func (t *tarReader) writeItem(out *tar.Writer, item *tarItem) error {
 		return nil
 	}
 	n, err := item.content.WriteTo(&counting{out, func(n int) { t.o.progress(shown, int64(n)) }})
-	if errors.Is(err, syscall.ENOENT) || err == nil && n < item.head.Size {
-		// It has gone or shrunk since it was listed, but its size is written.
+	return t.filled(out, item, item.head.Size, n, err)
+}
+
+// filled fills up what came of a file with zeros: it has gone or shrunk since it was listed, but its size is written.
+func (t *tarReader) filled(out io.Writer, item *tarItem, size, n int64, err error) error {
+	if errors.Is(err, syscall.ENOENT) || err == nil && n < size {
+		if !item.shrunk {
+			item.shrunk = true
+			t.o.note(item.path, "it shrank while it was read; the rest of the copy is zeros")
+		}
 		if t.shrunk == nil {
 			t.shrunk = &fs.PathError{Op: "read", Path: item.path, Err: io.ErrUnexpectedEOF}
 		}
-		_, err = io.CopyN(out, zeroes{}, item.head.Size-n)
+		_, err = io.CopyN(out, zeroes{}, size-n)
 	}
 	return err
 }

@@ -24,16 +24,28 @@ type TarError struct {
 	Name string
 	// Reason is lower case.
 	Reason string
+	// Err is the cause, or nil: [tar.ErrHeader] of what is no archive, ELOOP of a symbolic link that leads out of the directory.
+	Err error
 }
 
-// Error reads "tar: NAME: REASON".
-func (e *TarError) Error() string { return fmt.Sprintf("tar: %s: %s", e.Name, e.Reason) }
+// Unwrap returns Err.
+func (e *TarError) Unwrap() error { return e.Err }
 
-// TarTo unpacks the tar that r gives into dir in the guest, which is made if it is missing: directories, files, symbolic and hard links, with modes, numeric owners
-// and times. Files replace those that are there, in one step each. Small files are sent several at a time.
+// Error reads "tar: NAME: REASON", or "tar: REASON" where no entry is to blame.
+func (e *TarError) Error() string {
+	if e.Name == "" {
+		return "tar: " + e.Reason
+	}
+	return fmt.Sprintf("tar: %s: %s", e.Name, e.Reason)
+}
+
+// TarTo unpacks the tar that r gives into dir in the guest, which is made if it is missing: directories, files, symbolic and hard links, devices and FIFOs, with
+// modes, numeric owners, times and, if asked for, extended attributes. [TarReader] says which types of entries there are. Files replace those that are there, in one
+// step each; holes stay holes. Small files are sent several at a time.
 //
-// Names that lead out of dir, and devices, pipes and the like, are a [*TarError]. Symbolic links below dir are made but never followed, unless
-// [TarOptions] says so; a name that leads through one fails with ELOOP. Otherwise the error is r's, or as for [Client.Stat]. What was unpacked before an error stays.
+// A symbolic link to a directory below dir is followed, be it in the archive or there before: a directory in the archive that meets one is what it leads to. Names
+// and links that lead out of dir are a [*TarError], unless [TarOptions] says to follow them. What the guest's agent cannot make is told to Note, and without that a
+// [*TarError]. Otherwise the error is r's, or as for [Client.Stat]. What was unpacked before an error stays.
 func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOptions) error {
 	real, err := c.RealPath(ctx, dir)
 	if err != nil {
@@ -42,8 +54,8 @@ func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOption
 	if err := c.MkdirAll(ctx, real, 0o755); err != nil {
 		return err
 	}
-	t := &tarWriter{c: c, o: &o, dir: real, flags: o.flags(), work: newPipeline(ctx), had: map[string]bool{}}
-	in := tar.NewReader(r)
+	t := &tarWriter{c: c, o: &o, dir: real, flags: o.flags(), work: newPipeline(ctx), had: map[string]bool{}, linked: map[string]bool{}, made: map[string]chan struct{}{}}
+	in := NewTarReader(r, t.note)
 	for {
 		h, err := in.Next()
 		if err == nil {
@@ -73,6 +85,16 @@ type tarWriter struct {
 	had map[string]bool
 
 	telling sync.Mutex
+	linking sync.Mutex
+	linked  map[string]bool          // the directories in the archive that are links in the guest, which keep what they have
+	made    map[string]chan struct{} // closed when an entry's directory is made
+}
+
+// note tells what is left out.
+func (t *tarWriter) note(name, reason string) {
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	t.o.note(name, reason)
 }
 
 func (t *tarWriter) progress(name string, n int64) {
@@ -85,14 +107,14 @@ func (t *tarWriter) progress(name string, n int64) {
 func (t *tarWriter) path(h *tar.Header, name string) (string, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
-			return "", &TarError{h.Name, fmt.Sprintf("%q leads out of the directory", name)}
+			return "", &TarError{Name: h.Name, Reason: fmt.Sprintf("%q leads out of the directory", name)}
 		}
 	}
 	return path.Join(t.dir, path.Join("/", name)), nil
 }
 
 // entry unpacks one, or has it unpacked.
-func (t *tarWriter) entry(h *tar.Header, content io.Reader) error {
+func (t *tarWriter) entry(h *tar.Header, content *TarReader) error {
 	name, err := t.path(h, h.Name)
 	if err != nil {
 		return err
@@ -107,12 +129,22 @@ func (t *tarWriter) entry(h *tar.Header, content io.Reader) error {
 	case tar.TypeDir:
 		t.dirs = append(t.dirs, h)
 		// What is in it may come first, and makes it.
-		t.work.do(func(ctx context.Context) error { return t.c.MkdirAll(ctx, name, 0o755, t.flags...) })
+		done := make(chan struct{})
+		t.linking.Lock()
+		t.made[name] = done
+		t.linking.Unlock()
+		t.work.do(func(ctx context.Context) error {
+			defer close(done)
+			return t.makeDir(ctx, h, name)
+		})
 	case tar.TypeReg:
 		return t.file(h, name, content)
 	case tar.TypeSymlink:
 		t.work.do(func(ctx context.Context) error {
-			return t.meta(ctx, h, name, t.replace(ctx, name, func() error { return t.c.Symlink(ctx, h.Linkname, name, t.flags...) }))
+			at, err := t.within(ctx, h, name, func(name string) error {
+				return t.replace(ctx, name, func() error { return t.c.Symlink(ctx, h.Linkname, name, t.flags...) })
+			})
+			return t.meta(ctx, h, at, err)
 		})
 	case tar.TypeLink:
 		old, err := t.path(h, h.Linkname)
@@ -123,10 +155,10 @@ func (t *tarWriter) entry(h *tar.Header, content io.Reader) error {
 			return err
 		}
 		t.work.do(func(ctx context.Context) error {
-			return t.replace(ctx, name, func() error { return t.c.Link(ctx, old, name, t.flags...) })
+			return t.link(ctx, h, old, name)
 		})
 	default:
-		return &TarError{h.Name, fmt.Sprintf("type %q cannot be made", h.Typeflag)}
+		t.work.do(func(ctx context.Context) error { return t.node(ctx, h, name) })
 	}
 	return context.Cause(t.work.ctx)
 }
@@ -145,17 +177,16 @@ func (t *tarWriter) depends(name string, leaf bool) bool {
 }
 
 // file sends a file: a small one beside others, a large one at once.
-func (t *tarWriter) file(h *tar.Header, name string, content io.Reader) error {
+func (t *tarWriter) file(h *tar.Header, name string, content *TarReader) error {
 	options := WriteFileOptions{Mode: t.o.mode(h.FileInfo().Mode()), Parents: true, Safe: !t.o.Follow}
-	if !t.o.NoOwner {
-		options.Owner = &Owner{uint32(h.Uid), uint32(h.Gid)}
-	}
+	options.Owner = t.owner(h)
+	sparse := content.Sparse()
 	send := func(ctx context.Context, r io.Reader) error {
 		counted := &countingReader{r, func(n int) { t.progress(h.Name, int64(n)) }}
-		_, err := t.c.WriteStream(ctx, name, counted, options)
-		return t.meta(ctx, h, name, err)
+		at, err := t.within(ctx, h, name, func(name string) error { return t.write(ctx, name, counted, sparse, options) })
+		return t.meta(ctx, h, at, err)
 	}
-	if h.Size > smallFile {
+	if h.Size > smallFile || sparse {
 		return send(t.work.ctx, content)
 	}
 	small := make([]byte, h.Size)
@@ -200,11 +231,12 @@ func (t *tarWriter) meta(ctx context.Context, h *tar.Header, name string, err er
 		return err
 	}
 	flags := append([]FileFlags{NoFollow}, t.flags...)
-	if h.Typeflag != tar.TypeReg && !t.o.NoOwner {
-		if err := t.c.Chown(ctx, name, uint32(h.Uid), uint32(h.Gid), flags...); err != nil {
+	if owner := t.owner(h); owner != nil && h.Typeflag != tar.TypeReg {
+		if err := t.c.Chown(ctx, name, owner.UID, owner.GID, flags...); err != nil {
 			return err
 		}
 	}
+	t.attributes(ctx, h, name)
 	mode := t.o.mode(h.FileInfo().Mode())
 	if h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeReg && mode == 0 { // behind the owner, which takes setgid away
 		if err := t.c.Chmod(ctx, name, mode, t.flags...); err != nil {
@@ -232,6 +264,15 @@ func (t *tarWriter) finishDirs() {
 			}
 		}
 		name, err := t.path(h, h.Name)
-		t.work.do(func(ctx context.Context) error { return t.meta(ctx, h, name, err) })
+		t.work.do(func(ctx context.Context) error {
+			if err != nil || t.linked[name] {
+				return err
+			}
+			at, err := t.within(ctx, h, name, func(name string) error { return t.meta(ctx, h, name, nil) })
+			if errors.Is(err, syscall.ELOOP) && at == name {
+				return nil // a link has taken its place since
+			}
+			return err
+		})
 	}
 }

@@ -14,8 +14,8 @@ const runLimit = cancelLimit + time.Second
 // Wait waits until the process has ended and all that it wrote was handed on, and returns its receipt. If ctx ends first the process runs on, and Wait can
 // be called again.
 //
-// A process that did not end with exit status 0 is an [*ExitError]; the receipt comes with it. An error of Stdin or of a writer is returned if there
-// is no other. If the connection ended the error is a [*ConnError], or a [*RemoteError] if another connection attached; a process with Keep can
+// A process that did not end with exit status 0 is an [*ExitError]; the receipt comes with it. An error of Stdin or of a writer is in that error, or
+// is returned if there is no other. If the connection ended the error is a [*ConnError], or a [*RemoteError] if another connection attached; a process with Keep can
 // then be had again by [Cmd.Reattach], and waited for.
 func (cmd *Cmd) Wait(ctx context.Context) (*Receipt, error) {
 	p := cmd.p
@@ -37,7 +37,8 @@ func (cmd *Cmd) Wait(ctx context.Context) (*Receipt, error) {
 		return nil, fmt.Errorf("wait for %s: %w", p.name, l.err)
 	}
 	if err := p.receipt.err(); err != nil {
-		err.(*ExitError).Cause = p.cancelled
+		exit := err.(*ExitError)
+		exit.Cause, exit.Streams = p.cancelled, p.copied
 		return p.receipt, err
 	}
 	if p.copied != nil {

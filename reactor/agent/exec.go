@@ -84,9 +84,17 @@ func shellArgs(command string) []string {
 	return []string{"sh", "-c", command}
 }
 
+// whyNotStarted is the reason in words. The kernel's for what is too long does not say how long it may be.
+func whyNotStarted(err error) string {
+	if isErrno(err, unix.E2BIG) {
+		return err.Error() + ": a command, an argument and an environment entry have at most 131071 bytes, and all of them 256 KiB"
+	}
+	return err.Error()
+}
+
 // notStarted answers a request whose command could not be run, as a shell would for an exec.
 func (c *conn) notStarted(t framing.Type, seq uint32, err error) {
-	reason := clip(err.Error(), maxText)
+	reason := clip(whyNotStarted(err), maxText)
 	if t == framing.TypeSpawnWatch {
 		c.replyError(seq, reason)
 		return

@@ -53,7 +53,7 @@ func (c *conn) extended(p *framing.Part) bool {
 			c.replyError(p.Seq, "hello: no version")
 		}
 		return true
-	case framing.TypeInput, framing.TypeClose, framing.TypeCredit, framing.TypeResize:
+	case framing.TypeInput, framing.TypeClose, framing.TypeCredit, framing.TypeResize, framing.TypeSkip:
 		c.aboutChannel(p)
 		return true
 	}
@@ -116,6 +116,13 @@ func (c *conn) aboutChannel(p *framing.Part) {
 			c.replyError(p.Seq, err.Error())
 		} else if ch != nil {
 			ch.credit(s, n)
+		}
+	case framing.TypeSkip:
+		n, err := framing.ParseSkip(p.Data)
+		if err != nil {
+			c.replyError(p.Seq, err.Error())
+		} else if w, ok := ch.(*fileWrite); ok {
+			w.skip(n)
 		}
 	case framing.TypeResize:
 		rows, columns, err := framing.ParseResize(p.Data)

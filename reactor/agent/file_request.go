@@ -2,7 +2,7 @@ package agent
 
 import "wick/framing"
 
-const fileFeatures = framing.FeatureFiles
+const fileFeatures = framing.FeatureFiles | framing.FeatureCopies
 
 // fileRequest handles a request about files, and reports whether it is one.
 func (c *conn) fileRequest(p *framing.Part) bool {

@@ -41,6 +41,10 @@ func change(q *framing.Change) error {
 		return changeOwner(path, q, safe)
 	case framing.ChangeTime:
 		return changeTime(path, q, safe)
+	case framing.ChangeNode:
+		return makeNode(path, q, safe)
+	case framing.ChangeAttribute:
+		return setAttribute(path, q.Other, safe)
 	}
 	return errors.New("change: unknown op " + num(uint32(q.Op)))
 }

@@ -13,6 +13,7 @@ const listBatch = 256
 // sent, so neither a long directory nor a host that takes its time makes anything grow.
 type fileList struct {
 	ended bool // the directory has no more
+	marks bool // entries with extended attributes are marked
 
 	entries  [2 << 10]byte // as the kernel gave them
 	at, size int           // of the next one, and of all
@@ -24,7 +25,10 @@ func (c *conn) listFiles(p *framing.Part) error {
 	if err != nil || !c.mayOpen(p.Seq) {
 		return err
 	}
-	f := &fileSend{from: new(fileList), conn: c, seq: p.Seq, call: "getdents", path: string(q.Path), granted: uint64(q.Credit)}
+	if q.Flags&framing.FileAttributes != 0 {
+		return c.listAttributes(p.Seq, &q)
+	}
+	f := &fileSend{from: &fileList{marks: q.Flags&framing.FileMarks != 0}, conn: c, seq: p.Seq, call: "getdents", path: string(q.Path), granted: uint64(q.Credit)}
 	f.fd, err = openAt(unix.AT_FDCWD, f.path, unix.O_DIRECTORY|unix.O_NONBLOCK, q.Flags&framing.FileSafe != 0)
 	if err != nil {
 		c.done(p.Seq, 0, opError("open", f.path, err))
@@ -65,6 +69,9 @@ func (l *fileList) fill(f *fileSend) (more bool) {
 			}
 			f.send(b, len(content))
 			return true
+		}
+		if l.marks {
+			mark(&i, f.fd, name[:len(name)-1])
 		}
 		longer := framing.AppendFileInfo(content, &i)
 		if uint64(len(longer)) > f.granted {

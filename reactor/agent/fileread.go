@@ -24,7 +24,11 @@ func (c *conn) readFile(p *framing.Part) error {
 	if q.Length == 0 {
 		r.left = math.MaxUint64
 	}
-	f := &fileSend{from: r, conn: c, seq: p.Seq, call: "read", path: string(q.Path), granted: uint64(q.Credit)}
+	var from fileSource = r
+	if q.Flags&framing.FileMap != 0 {
+		from = &fileMap{offset: q.Offset, end: q.Offset + min(r.left, math.MaxUint64-q.Offset)}
+	}
+	f := &fileSend{from: from, conn: c, seq: p.Seq, call: "read", path: string(q.Path), granted: uint64(q.Credit)}
 	if f.fd, err = openContent(f.path, unix.O_RDONLY, q.Flags&framing.FileSafe != 0); err != nil {
 		c.done(p.Seq, 0, err)
 		return nil

@@ -28,6 +28,7 @@ type fileWrite struct {
 	window  int    // bytes granted that have not come
 	taken   int    // bytes that came since there was a grant
 	whole   bool   // the content has ended
+	hole    bool   // what came last of it is a hole
 	placed  bool   // the file is in place
 	sync    *fileSync
 }
@@ -161,6 +162,7 @@ func (w *fileWrite) input(b []byte) bool {
 		w.finish(errFrozen)
 		return true
 	}
+	w.hole = false
 	n, err := writeAt(w.stage.fd, b, w.offset)
 	w.offset += int64(n)
 	w.written += uint64(n)
@@ -174,6 +176,19 @@ func (w *fileWrite) input(b []byte) bool {
 		w.taken = 0
 	}
 	return true
+}
+
+// skip leaves a hole. In a file that is written in place content may be there, which would not be one.
+func (w *fileWrite) skip(n uint64) {
+	switch {
+	case w.whole:
+	case !w.stage.named(), n > uint64(math.MaxInt64-w.offset):
+		w.finish(opError("write", w.target.path, unix.EINVAL))
+	default:
+		w.offset += int64(n)
+		w.written += n
+		w.hole = n > 0
+	}
 }
 
 // grant lets so many more bytes come.
@@ -214,13 +229,13 @@ func (w *fileWrite) commit() {
 // dress gives the file its length and attributes.
 func (w *fileWrite) dress() error {
 	t := &w.target
-	if w.stage.named() {
-		return w.stage.dress(t)
-	}
-	if w.has(framing.WriteTruncate) {
+	if w.hole || w.has(framing.WriteTruncate) {
 		if err := unix.Ftruncate(w.stage.fd, w.offset); err != nil {
 			return opError("ftruncate", t.path, err)
 		}
+	}
+	if w.stage.named() {
+		return w.stage.dress(t)
 	}
 	if !t.given.moded && !t.given.owned {
 		return nil

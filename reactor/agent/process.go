@@ -25,12 +25,16 @@ type process struct {
 
 	deadline reactor.Timer
 	grace    reactor.Timer
+	patience time.Duration // that its output is waited for after its exit, within the deadline; 0 is pipeGrace
 	status   unix.WaitStatus
 	exited   bool
 	timedOut bool
 	oomKills uint32 // processes of it that were killed for want of memory
 	decided  bool   // its result is: it waits for nothing any more
 }
+
+// waitForEnd is a patience without limit.
+const waitForEnd time.Duration = 1<<63 - 1
 
 // processOwner is what a process is part of.
 type processOwner interface {
@@ -120,13 +124,21 @@ func (p *process) Exited(status unix.WaitStatus) {
 	a := p.agent
 	p.exited, p.status = true, status
 	p.took = reactor.Now() - p.began
-	p.deadline.Stop()
+	if p.patience == 0 {
+		p.deadline.Stop()
+	}
 	a.running = remove(a.running, p)
 	if status != 0 || p.kind == framing.KindStart {
 		p.oomKills = p.cgroup.outOfMemory()
 	}
-	if !p.decided {
+	switch {
+	case p.decided:
+	case p.patience == 0 || p.timedOut:
 		a.loop.Start(&p.grace, pipeGrace, p)
+	case p.patience == waitForEnd:
+		p.grace.Stop()
+	default:
+		a.loop.Start(&p.grace, p.patience, p)
 	}
 	p.owner.gone()
 	a.stepDown()
@@ -140,7 +152,7 @@ func (p *process) Expired(t *reactor.Timer) {
 			return
 		}
 	}
-	if t == &p.grace {
+	if t == &p.grace || p.exited {
 		p.owner.overdue()
 		return
 	}

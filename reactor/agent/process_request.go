@@ -6,7 +6,7 @@ import (
 	"wick/framing"
 )
 
-const processFeatures = framing.FeatureProcesses | framing.FeatureTerminals
+const processFeatures = framing.FeatureProcesses | framing.FeatureTerminals | framing.FeatureManners
 
 // processRequest handles a whole frame about processes, and reports whether it is one.
 func (c *conn) processRequest(p *framing.Part) bool {

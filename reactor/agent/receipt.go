@@ -16,6 +16,7 @@ func (s *session) makeReceipt() {
 	if s.status.Signaled() {
 		r.Signal, r.Core = uint8(s.status.Signal()), s.status.CoreDump()
 	}
+	r.Held = s.tellHeld && s.exited && (s.out[0].pipe.Open() || s.out[1].pipe.Open())
 	switch {
 	case s.timedOut:
 		r.Reason = framing.ReasonTimedOut

@@ -25,7 +25,8 @@ type session struct {
 	keepTime reactor.Timer
 	cap      uint64
 	terminal bool
-	line     int // the process's side of its terminal, held open until it has exited; 0 for none
+	tellHeld bool // the host knows of outputs that are held
+	line     int  // the process's side of its terminal, held open until it has exited; 0 for none
 
 	in     inlet
 	out    [2]outlet
@@ -276,6 +277,7 @@ func (s *session) signalGroup(sig unix.Signal) {
 // cancel implements [processOwner].
 func (s *session) cancel() {
 	s.cancelled = true
+	s.patience = 0
 	s.deadline.Stop()
 	if !s.decided {
 		s.agent.loop.Start(&s.grace, killGrace, &s.process)
@@ -294,6 +296,7 @@ func (s *session) settle() {
 func (s *session) decide() {
 	s.decided = true
 	s.grace.Stop()
+	s.deadline.Stop()
 	s.makeReceipt()
 	s.peak.close()
 	if s.exited {
@@ -320,6 +323,7 @@ func (s *session) forget() {
 	s.conn = nil
 	s.keepTime.Stop()
 	s.grace.Stop()
+	s.deadline.Stop()
 	s.decided = true
 	s.in.close()
 	for i := range s.out {

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
@@ -35,6 +37,12 @@ func (c *conn) start(seq uint32, payload []byte) {
 	a.collect(commandGarbage + sessionGarbage + 4*len(payload))
 	c.heavy++
 	s := &session{process: process{agent: a, kind: framing.KindStart}, id: req.ID, keep: req.KeepMS, cap: req.Cap, terminal: req.Terminal}
+	if s.tellHeld = req.More; s.tellHeld {
+		s.patience = time.Duration(req.WaitMS)*time.Millisecond + 1 // which is not 0
+		if req.WaitMS == framing.WaitForEnd {
+			s.patience = waitForEnd
+		}
+	}
 	if failure := s.begin(&req); failure != nil {
 		a.log.Warn("process not started", "conn", num(c.id), "seq", num(seq), "error", failure.err.Error())
 		c.reply(framing.AppendExited(c.stream.Space(exitedRoom), seq, failure.exited()))
@@ -66,7 +74,7 @@ func (f *startFailure) exited() *framing.Exited {
 	if r.Errno == uint32(unix.ENOENT) && f.stage == framing.StageExec {
 		r.Code = 127
 	}
-	r.Message = []byte(clip(f.err.Error(), maxText))
+	r.Message = []byte(clip(whyNotStarted(f.err), maxText))
 	return &r
 }
 
@@ -275,6 +283,7 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 	}
 	*child = [3]int{slave, slave, slave}
 	s.line = slave
+	setModes(slave, &req.Modes)
 	s.out[0].open(master)
 	if user != nil {
 		if err := unix.Fchown(slave, int(user.UID), -1); err != nil {

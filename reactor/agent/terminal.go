@@ -2,6 +2,8 @@ package agent
 
 import (
 	"golang.org/x/sys/unix"
+
+	"wick/framing"
 )
 
 // openTerminal makes a terminal. The agent's side of it does not wait, and the process's side does; pty(7).
@@ -35,6 +37,17 @@ func (s *session) closeLine() {
 		unix.Close(s.line)
 		s.line = 0
 	}
+}
+
+// setModes gives a new terminal its modes, if there are any. Its speed and the size of its characters stay as they are.
+func setModes(fd int, m *framing.Modes) {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if len(m.Chars) == 0 || err != nil {
+		return
+	}
+	t.Iflag, t.Oflag, t.Lflag = m.Input, m.Output, m.Local
+	copy(t.Cc[:], m.Chars)
+	unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
 // resizeTerminal sets its size, of which the processes in the foreground are told by the kernel, if it is another.

@@ -69,9 +69,6 @@ var others = []struct {
 	offset       int
 	magic, words string
 }{
-	{0, "\xfd7zXZ\x00", "compressed with xz; unpack it first: xz -d"},
-	{0, "\x28\xb5\x2f\xfd", "compressed with zstd; unpack it first: zstd -d"},
-	{0, "BZh", "compressed with bzip2; unpack it first: bzip2 -d"},
 	{0, "QFI\xfb", "a disk image (qcow2); copy the files of its root into a directory or a tar"},
 	{0, "KDMV", "a disk image (VMDK); copy the files of its root into a directory or a tar"},
 	{0, "PK\x03\x04", "a zip archive; unpack it into a directory"},

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +14,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"wick/cmd/wick/internal/cache"
+	"wick/framing/client"
 	"wick/reactor/leaktest"
 )
 
@@ -131,8 +136,8 @@ func treeKey(t *testing.T, dir string) string {
 	return k.Name("tree", "")
 }
 
-// archive is what an export of a container looks like: numbers of owners, device nodes, names with a leading dot.
-func archive(t *testing.T) []byte {
+// exported is what an export of a container looks like: numbers of owners, device nodes, names with a leading dot.
+func exported(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -156,12 +161,37 @@ func archive(t *testing.T) []byte {
 
 func TestTar(t *testing.T) {
 	needs(t, "mksquashfs")
-	plain := archive(t)
+	plain := exported(t)
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
 	z.Write(plain)
 	z.Close()
-	for name, content := range map[string][]byte{"plain": plain, "gzip": zipped.Bytes()} {
+	var packed bytes.Buffer
+	zst, err := zstd.NewWriter(&packed)
+	if err == nil {
+		_, err = zst.Write(plain)
+	}
+	if err := errors.Join(err, zst.Close()); err != nil {
+		t.Fatal(err)
+	}
+	// Types that no file system has, and one that it has otherwise.
+	var odd bytes.Buffer
+	w := tar.NewWriter(&odd)
+	w.WriteHeader(&tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "0123"}})
+	w.Flush()
+	label := make([]byte, 512)
+	copy(label, "label")
+	copy(label[124:], "00000000000")
+	label[156] = 'V'
+	copy(label[148:], "        ")
+	sum := 0
+	for _, c := range label {
+		sum += int(c)
+	}
+	copy(label[148:], fmt.Sprintf("%06o\x00 ", sum))
+	odd.Write(label)
+	odd.Write(plain)
+	for name, content := range map[string][]byte{"plain": plain, "gzip": zipped.Bytes(), "zstd": packed.Bytes(), "with a label": odd.Bytes()} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "root")
 			write(t, path, string(content), 0o644)
@@ -186,6 +216,25 @@ func TestTar(t *testing.T) {
 			t.Errorf("left %v", left)
 		}
 	})
+}
+
+// TestTarWithHoles makes a root of one, in which they are zeros.
+func TestTarWithHoles(t *testing.T) {
+	needs(t, "mksquashfs")
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: "f", Mode: 0o644, Size: 1 << 20}
+	err := client.WriteSparse(w, &b, h, []client.Extent{{Offset: 4096, Length: 4}}, func(w io.Writer) error { _, err := io.WriteString(w, "data"); return err })
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "root")
+	write(t, path, b.String(), 0o644)
+	root, err := Build(t.Context(), cache.Dir(t.TempDir()), runtime.GOARCH, path, initFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, root.Path, map[string]string{"/f": "-rw-r--r-- 0/0 1048576"})
 }
 
 func TestSquashfs(t *testing.T) {

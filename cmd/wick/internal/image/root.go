@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"wick/cmd/wick/internal/archive"
 	"wick/cmd/wick/internal/cache"
 )
 
@@ -34,7 +35,7 @@ type SourceError struct {
 
 func (e *SourceError) Error() string { return "make a root image of " + e.Source + ": " + e.Reason }
 
-// Build makes the root image, or finds it in the cache. The source is a directory, a tar (gzip too), a squashfs, or empty for
+// Build makes the root image, or finds it in the cache. The source is a directory, a tar (compressed too), a squashfs, or empty for
 // the default system, which is then made for the architecture. The init is the path of the vm-init to put in.
 func Build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root, error) {
 	root, err := build(ctx, dir, arch, source, init)
@@ -69,7 +70,7 @@ func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 		if t, err = lookAt(source, key); err == nil {
 			fill, notes = t.fill, t.notes
 		}
-	case isTar, isGzip:
+	case isTar, isZipped:
 		err = key.Identity(source)
 	case isSquashfs:
 		at, err := findInit(ctx, source)
@@ -132,8 +133,8 @@ type kind struct {
 var (
 	isDefault  = &kind{"default", nil}
 	isDir      = &kind{"dir", nil} // whose tree has the filler
-	isTar      = &kind{"tar", func(s *stream, source string) error { return fromTar(s, source, false) }}
-	isGzip     = &kind{"gzip", func(s *stream, source string) error { return fromTar(s, source, true) }}
+	isTar      = &kind{"tar", fromTar}
+	isZipped   = &kind{"zipped", fromTar}
 	isSquashfs = &kind{"squashfs", nil}
 )
 
@@ -165,13 +166,13 @@ func classify(source string) (*kind, error) {
 	switch {
 	case bytes.HasPrefix(head, []byte("hsqs")):
 		return isSquashfs, nil
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		return isGzip, nil
+	case archive.Compression(head) != "":
+		return isZipped, nil
 	case n >= 512 && strings.HasPrefix(string(head[257:]), "ustar"):
 		return isTar, nil
 	}
 	if what := otherKind(head); what != "" {
 		return nil, &SourceError{source, what}
 	}
-	return nil, &SourceError{source, "neither a directory, nor a tar (plain or gzip), nor a squashfs"}
+	return nil, &SourceError{source, "neither a directory, nor a tar (plain, gzip, zstd, xz or bzip2), nor a squashfs"}
 }

@@ -2,7 +2,6 @@ package image
 
 import (
 	"archive/tar"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -13,34 +12,29 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"wick/cmd/wick/internal/archive"
+	"wick/framing/client"
 )
 
-// fromTar copies an archive.
-func fromTar(s *stream, source string, zipped bool) error {
+// fromTar copies an archive, compressed or not. What a root cannot have of it is left out: labels and other metadata.
+func fromTar(s *stream, source string) error {
 	f, err := os.Open(source)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	var r io.Reader = f
-	if zipped {
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			return err
-		}
-		defer z.Close()
-		r = z
+	r, err := archive.Decompress(f)
+	if err != nil {
+		return fmt.Errorf("read the archive: %w", err)
 	}
-	for in := tar.NewReader(r); ; {
+	for in := client.NewTarReader(r, nil); ; {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("read the archive: %w", err)
-		}
-		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue
 		}
 		if err := s.add(h, in); err != nil {
 			return err

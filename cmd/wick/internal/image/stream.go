@@ -63,14 +63,18 @@ func (s *stream) add(h *tar.Header, content io.Reader) error {
 		s.links[name] = h.Linkname
 	case tar.TypeLink:
 		h.Linkname = clean(h.Linkname)
-	case tar.TypeGNUSparse:
-		h.Typeflag = tar.TypeReg // the reader filled the holes
 	}
 	// Names of users mean nothing here, and a time before 1970, after 2106 or below a second needs
 	// more than a squashfs has.
 	h.Uname, h.Gname, h.Format = "", "", tar.FormatUnknown
 	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
 	h.ModTime = time.Unix(min(max(h.ModTime.Unix(), 0), math.MaxUint32), 0)
+	// The reader filled the holes of a sparse file.
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			delete(h.PAXRecords, key)
+		}
+	}
 	if h.Typeflag == tar.TypeSymlink && !plainTarget(h.Linkname) {
 		if err := s.longTarget(h.Linkname); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)

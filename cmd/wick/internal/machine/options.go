@@ -39,8 +39,9 @@ type Options struct {
 	OverlayMiB int
 	// Tmpfs keeps what the guest writes in its memory; there is no overlay image then.
 	Tmpfs bool
-	// Puts are files to copy into the guest before Use is called.
-	Puts []Put
+	// Puts are files and directories to copy into the guest before Use is called. PutTree copies a directory; without it there are none.
+	Puts    []Put
+	PutTree func(context.Context, *client.Client, Put) error
 	// Keep leaves the machine's directory: overlay image, console's log.
 	Keep bool
 	// Console, if not nil, gets all that the machine writes on its serial port, of which there is then much.
@@ -63,7 +64,7 @@ const (
 	downLimit = 12 * time.Second
 )
 
-// Put is a file to copy into the guest.
+// Put is a file or a directory to copy into the guest.
 type Put struct{ Local, Guest string }
 
 // ParsePut takes LOCAL:GUEST. A local name with a colon in it cannot be said.
@@ -123,8 +124,8 @@ func (o *Options) complete() (err error) {
 	for _, p := range o.Puts {
 		// Now, and not when the machine is up.
 		info, err := os.Stat(p.Local)
-		if err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s: not a regular file", p.Local)
+		if err == nil && !info.Mode().IsRegular() && (!info.IsDir() || o.PutTree == nil) {
+			err = fmt.Errorf("%s: neither a regular file nor a directory", p.Local)
 		}
 		if err != nil {
 			return fmt.Errorf("put: %w", err)

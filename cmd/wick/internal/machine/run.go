@@ -192,7 +192,11 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) error {
 // use does what the machine was booted for.
 func (o *Options) use(ctx context.Context, c *client.Client) error {
 	for _, p := range o.Puts {
-		if err := put(ctx, c, p); err != nil {
+		copyIn := put
+		if info, err := os.Stat(p.Local); err == nil && info.IsDir() {
+			copyIn = o.PutTree
+		}
+		if err := copyIn(ctx, c, p); err != nil {
 			return err
 		}
 	}

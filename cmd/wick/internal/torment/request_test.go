@@ -115,7 +115,7 @@ func (h *host) stranger(c *conn) *request {
 		}
 	}
 	if c.greeted && typ >= tHello && typ <= tPower {
-		typ = []byte{tHelloResult, tStarted, tOutput, tExited, tProcessList, tDone, tStatResult, tFigures, 0x36, 0x37, 0x3f}[h.r.IntN(11)]
+		typ = []byte{tHelloResult, tStarted, tOutput, tExited, tProcessList, tDone, tStatResult, tFigures, 0x37, 0x3f}[h.r.IntN(10)]
 	}
 	return &request{
 		what: fmt.Sprintf("frame of type 0x%02X", typ), seq: seq, frame: frameOf(typ, seq, noise(h.r, someSize(h.r, 200<<10))),

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing/client"
+)
+
+// intoOptions are those of a tree that goes into the guest.
+func (cp *copier) intoOptions() client.TarOptions {
+	o := cp.tarOptions()
+	o.Owner = cp.owner
+	return o
+}
+
+// findOwner finds whom --chown names: a user of the guest's if the copy goes there, else one of this machine's. Without a group it is the user's own.
+func (cp *copier) findOwner(ctx context.Context, in bool) error {
+	if cp.chown == "" {
+		return nil
+	}
+	name, group, grouped := strings.Cut(cp.chown, ":")
+	lookUp := lookUpHere
+	if in {
+		passwd, groups := readPasswd(ctx, cp.c), readSmall(ctx, cp.c, "/etc/group")
+		lookUp = func(name string, group bool) (id, main string) {
+			text := passwd
+			if group {
+				text = groups
+			}
+			for line := range strings.Lines(text) {
+				f := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+				if len(f) > 3 && (f[0] == name || f[2] == name) {
+					return f[2], f[3]
+				}
+			}
+			return name, ""
+		}
+	}
+	owner := client.Owner{UID: client.KeepOwner, GID: client.KeepOwner}
+	if name != "" {
+		id, main := lookUp(name, false)
+		uid, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			return usageError(fmt.Errorf("cp: --chown: there is no user %q", name))
+		}
+		owner.UID = uint32(uid)
+		if gid, err := strconv.ParseUint(main, 10, 32); err == nil {
+			owner.GID = uint32(gid)
+		} else {
+			owner.GID = owner.UID // of a number alone
+		}
+	}
+	if grouped && group != "" {
+		id, _ := lookUp(group, true)
+		gid, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			return usageError(fmt.Errorf("cp: --chown: there is no group %q", group))
+		}
+		owner.GID = uint32(gid)
+	}
+	cp.owner = &owner
+	return nil
+}
+
+// lookUpHere is the number of a user or a group of this machine's, and the user's own group; or the name itself.
+func lookUpHere(name string, group bool) (id, main string) {
+	if group {
+		if g, err := user.LookupGroup(name); err == nil {
+			return g.Gid, ""
+		}
+		return name, ""
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		if u, err = user.LookupId(name); err != nil {
+			return name, ""
+		}
+	}
+	return u.Uid, u.Gid
+}
+
+// send writes a local file to the guest, with its holes.
+func (cp *copier) send(ctx context.Context, f *os.File, info fs.FileInfo, target string, o client.WriteFileOptions) error {
+	w, err := cp.c.Create(ctx, target, o)
+	if err != nil {
+		return err
+	}
+	if err := cp.pour(w, f, info); err != nil {
+		w.Abort()
+		return err
+	}
+	return w.Close()
+}
+
+func (cp *copier) pour(w *client.FileWriter, f *os.File, info fs.FileInfo) error {
+	extents, holes := localExtents(f, info)
+	if !holes {
+		_, err := w.ReadFrom(cp.bar.reader(f))
+		return err
+	}
+	at := int64(0)
+	for _, e := range append(extents, client.Extent{Offset: uint64(info.Size())}) {
+		if err := w.Skip(int64(e.Offset) - at); err != nil {
+			return err
+		}
+		n, err := w.ReadFrom(cp.bar.reader(io.NewSectionReader(f, int64(e.Offset), int64(e.Length))))
+		if err != nil {
+			return err
+		}
+		if at = int64(e.Offset + e.Length); n < int64(e.Length) {
+			cp.note(fmt.Sprintf("%s shrank while it was read; the rest of the copy is zeros", f.Name()))
+			if err := w.Skip(info.Size() - int64(e.Offset) - n); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// receive writes a file of the guest's to a local one that is empty, with its holes. r has all of it.
+func (cp *copier) receive(ctx context.Context, f *os.File, r io.ReadCloser, source string, info *client.FileInfo) error {
+	const worth = 64 << 10 // bytes that may have holes worth a question
+	if info.Mode().IsRegular() && info.Size() >= worth {
+		extents, err := cp.c.Extents(ctx, source, info.Size())
+		if err == nil && (len(extents) != 1 || extents[0].Length != uint64(info.Size())) {
+			r.Close()
+			return cp.receiveExtents(ctx, f, source, info.Size(), extents)
+		}
+	}
+	_, err := io.Copy(f, cp.bar.reader(r))
+	return err
+}
+
+func (cp *copier) receiveExtents(ctx context.Context, f *os.File, source string, size int64, extents []client.Extent) error {
+	for _, e := range extents {
+		r, err := cp.c.OpenRead(ctx, source, int64(e.Offset), int64(e.Length))
+		if err != nil {
+			return err
+		}
+		_, err = f.Seek(int64(e.Offset), io.SeekStart)
+		if err == nil {
+			_, err = io.Copy(f, cp.bar.reader(r))
+		}
+		r.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return f.Truncate(size)
+}
+
+// attributesInto gives the guest's file the extended attributes of a local one, and notes what is lost of them.
+func (cp *copier) attributesInto(ctx context.Context, source, target string) error {
+	o := cp.treeOptions(source)
+	path, err := cp.c.RealPath(ctx, target) // for what leads there is followed
+	if err != nil {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(source)
+	if err != nil {
+		return err
+	}
+	all, err := localAttributes(real)
+	if err != nil {
+		cp.note(fmt.Sprintf("%s: its extended attributes are lost: %v", source, err))
+	}
+	for attribute, value := range all {
+		if !o.keeps(attribute) {
+			cp.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", source, attribute))
+			continue
+		}
+		err := cp.c.SetAttribute(ctx, path, attribute, []byte(value))
+		if _, lost := errors.AsType[*client.ConnError](err); lost {
+			return err
+		}
+		if err != nil {
+			cp.note(fmt.Sprintf("%s: its attribute %s is lost: %v", source, attribute, err))
+		}
+	}
+	return nil
+}
+
+// attributesOutOf gives a local file the extended attributes of one of the guest's, and notes what is lost of them.
+func (cp *copier) attributesOutOf(ctx context.Context, source string, f *os.File) {
+	o := cp.treeOptions(source)
+	path, err := cp.c.RealPath(ctx, source)
+	if err != nil {
+		return
+	}
+	all, err := cp.c.Attributes(ctx, path)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		cp.note(fmt.Sprintf("%s: its extended attributes are lost: %v", source, err))
+	}
+	for attribute, value := range all {
+		if !o.keeps(attribute) {
+			cp.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", source, attribute))
+		} else if err := unix.Fsetxattr(int(f.Fd()), attribute, []byte(value), 0); err != nil {
+			cp.note(fmt.Sprintf("%s: its attribute %s is lost: %v", source, attribute, err))
+		}
+	}
+}

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing/client"
+)
+
+// unpackTree unpacks a tar into a local directory, which is made if it is missing. Nothing is written outside of it, whatever the guest has put into names
+// and links: a link to a directory is followed as long as it stays inside.
+func unpackTree(r io.Reader, dir string, o treeOptions) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		real, err = filepath.Abs(real)
+	}
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	u := unpacker{treeOptions: o, root: root, dir: real}
+	in := client.NewTarReader(r, o.noteOn)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return u.finishDirs()
+		}
+		if err == nil {
+			err = u.entry(h, in)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// maxDirs is how many directories are held whose modes and times are set at the end.
+const maxDirs = 1 << 20
+
+// An unpacker is one unpackTree.
+type unpacker struct {
+	treeOptions
+	root *os.Root
+	dir  string // what root is, without links
+	dirs []madeDir
+}
+
+// madeDir is a directory of the archive's, whose mode and time are set at the end.
+type madeDir struct {
+	head *tar.Header
+	name string
+}
+
+// errOutside is a name that leads out of the directory.
+type errOutside struct{ entry, by string }
+
+func (e *errOutside) Error() string {
+	return fmt.Sprintf("the guest sent %q, which leads out of the directory (by %q)", e.entry, e.by)
+}
+
+// resolve is the local path of a name in the archive, in which the links above the name are followed, and with all that at its end too.
+func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error) {
+	name = path.Clean(strings.TrimPrefix(name, "/"))
+	if !filepath.IsLocal(filepath.FromSlash(name)) {
+		return "", &errOutside{h.Name, name}
+	}
+	const maxLinks = 40
+	at, rest := ".", strings.Split(name, "/")
+	for links, last := 0, name; len(rest) > 0; {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if at == "." && u.dir != "/" {
+				return "", &errOutside{h.Name, last}
+			}
+			at = path.Dir(at)
+			continue
+		}
+		next := path.Join(at, part)
+		if len(rest) == 0 && !all {
+			return next, nil
+		}
+		info, err := u.root.Lstat(next)
+		if errors.Is(err, fs.ErrNotExist) {
+			return path.Join(next, path.Join(rest...)), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if info.Mode().Type() != fs.ModeSymlink {
+			at = next
+			continue
+		}
+		target, err := u.root.Readlink(next)
+		if err != nil {
+			return "", err
+		}
+		if links++; links > maxLinks {
+			return "", &fs.PathError{Op: "open", Path: name, Err: unix.ELOOP}
+		}
+		last = next
+		if path.IsAbs(target) {
+			below, ok := strings.CutPrefix(target, strings.TrimSuffix(u.dir, "/")+"/")
+			if !ok && target != u.dir {
+				return "", &errOutside{h.Name, last}
+			}
+			at, target = ".", below
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return at, nil
+}
+
+func (u *unpacker) entry(h *tar.Header, content *client.TarReader) error {
+	name, err := u.resolve(h, h.Name, false)
+	if err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeDir {
+		return u.mkdir(h, name)
+	}
+	if err := u.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
+		// It would open this machine's hardware to whoever may open the copy.
+		u.note(fmt.Sprintf("left out %s: it is a device of the guest's, which is not made here", h.Name))
+		return nil
+	}
+	if err := u.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	switch h.Typeflag {
+	case tar.TypeSymlink:
+		if err := u.root.Symlink(h.Linkname, name); err != nil {
+			return err
+		}
+		return errors.Join(u.own(h, name), u.linkTime(h, name))
+	case tar.TypeLink:
+		old, err := u.resolve(h, h.Linkname, false)
+		if err != nil {
+			return err
+		}
+		return u.root.Link(old, name)
+	case tar.TypeFifo:
+		if err := u.inDir(name, "mkfifo", func(dir int, base string) error {
+			return unix.Mknodat(dir, base, unix.S_IFIFO|0o600, 0)
+		}); err != nil {
+			return err
+		}
+		return u.meta(h, name)
+	}
+	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if content.Sparse() {
+		err = sparsely(f, content)
+	} else {
+		_, err = io.Copy(f, content)
+	}
+	if err == nil {
+		u.attributes(h, f)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return u.meta(h, name)
+}
+
+// sparsely writes content to a file that is empty, in which blocks of zeros become holes.
+func sparsely(f *os.File, content io.Reader) error {
+	size := int64(0)
+	write := func(b []byte) error {
+		n, err := f.WriteAt(b, size)
+		size += int64(n)
+		return err
+	}
+	if err := client.CopySparse(content, write, func(n int64) error { size += n; return nil }); err != nil {
+		return err
+	}
+	return f.Truncate(size)
+}
+
+// mkdir makes a directory, unless there is one, or a link to one that stays inside. Anything else gives way to it.
+func (u *unpacker) mkdir(h *tar.Header, name string) error {
+	if name == "." && u.contents {
+		return nil
+	}
+	info, err := u.root.Lstat(name)
+	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+		at, err := u.resolve(h, h.Name, true)
+		if err != nil {
+			return err
+		}
+		if there, err := u.root.Lstat(at); err == nil && there.IsDir() {
+			return nil // which keeps what it has
+		}
+	}
+	if u.dirs = append(u.dirs, madeDir{h, name}); len(u.dirs) > maxDirs {
+		return fmt.Errorf("the guest sent more than %d directories", maxDirs)
+	}
+	switch {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		if err := u.root.Remove(name); err != nil {
+			return err
+		}
+	}
+	if err := u.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return u.root.Mkdir(name, 0o700) // writable until all is in it
+}
+
+func (u *unpacker) own(h *tar.Header, name string) error {
+	switch {
+	case u.owner != nil:
+		return u.root.Lchown(name, int(u.owner.UID), int(u.owner.GID))
+	case u.owners:
+		return u.root.Lchown(name, h.Uid, h.Gid)
+	}
+	return nil
+}
+
+// inDir calls f with a name and the directory that it is in, for what a root has no way for.
+func (u *unpacker) inDir(name, op string, f func(dir int, base string) error) error {
+	dir, err := u.root.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := f(int(dir.Fd()), filepath.Base(name)); err != nil {
+		return &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return nil
+}
+
+// linkTime sets the time of a symbolic link itself.
+func (u *unpacker) linkTime(h *tar.Header, name string) error {
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(h.ModTime.UnixNano())}
+	return u.inDir(name, "utimensat", func(dir int, base string) error {
+		return unix.UtimesNanoAt(dir, base, times, unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
+// attributes gives a file the extended attributes of its entry, and notes what is lost of them.
+func (u *unpacker) attributes(h *tar.Header, f *os.File) {
+	all, lost := client.TarAttributes(h)
+	for _, record := range lost {
+		u.note(fmt.Sprintf("%s: its %s is left out", h.Name, record))
+	}
+	for attribute, value := range all {
+		if !u.keeps(attribute) {
+			u.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", h.Name, attribute))
+			continue
+		}
+		// The owner comes later, and takes capabilities away.
+		if attribute == "security.capability" && (u.owners || u.owner != nil) {
+			continue
+		}
+		if err := unix.Fsetxattr(int(f.Fd()), attribute, []byte(value), 0); err != nil {
+			u.note(fmt.Sprintf("%s: its attribute %s is lost: %v", h.Name, attribute, err))
+		}
+	}
+}
+
+// meta sets owner, mode and time.
+func (u *unpacker) meta(h *tar.Header, name string) error {
+	err := errors.Join(u.own(h, name), u.root.Chmod(name, h.FileInfo().Mode()))
+	if value, ok := h.PAXRecords["SCHILY.xattr.security.capability"]; ok && u.owners {
+		if f, err := u.root.Open(name); err == nil {
+			if err := unix.Fsetxattr(int(f.Fd()), "security.capability", []byte(value), 0); err != nil {
+				u.note(fmt.Sprintf("%s: its attribute security.capability is lost: %v", h.Name, err))
+			}
+			f.Close()
+		}
+	}
+	return errors.Join(err, u.root.Chtimes(name, time.Time{}, h.ModTime))
+}
+
+// finishDirs sets what the content of directories would have changed, those below others first.
+func (u *unpacker) finishDirs() error {
+	for i := len(u.dirs) - 1; i >= 0; i-- {
+		d := u.dirs[i]
+		if f, err := u.root.Open(d.name); err == nil {
+			u.attributes(d.head, f)
+			f.Close()
+		}
+		if err := u.meta(d.head, d.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
