@@ -82,7 +82,6 @@ type Agent struct {
 	commits  []*upload  // whole, and being put in place
 	syncs    syncer
 	fsyncs   fileSyncer
-	temp     uint32  // number in the name of the last temporary file
 	spare    *upload // for the next write_file
 
 	links    []link // the ways to the host

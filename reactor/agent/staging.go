@@ -45,7 +45,7 @@ func (s *staging) openBeside(a *Agent, t *target, parents bool) error {
 			return err
 		}
 	}
-	fd, name, err := a.createTemp(dir, "")
+	fd, name, err := createTemp(dir, "")
 	if err != nil {
 		unix.Close(dir)
 		return opError("create", t.path, err)
