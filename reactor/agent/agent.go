@@ -23,10 +23,10 @@ type Config struct {
 	// Log is where the agent logs to.
 	Log *Log
 	// Signals lets the agent have the signals of the process: TERM and INT end it, and HUP, USR1, USR2, QUIT and WINCH
-	// go to the commands that run.
+	// go to the commands that run. It reaps orphans if the kernel gives it any: as process 1 and as a child subreaper.
 	Signals bool
-	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT and PWR begin the way down, at the end of
-	// which Run returns.
+	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT, PWR, and the signals of poweroff, halt and
+	// reboot (USR2, USR1; RTMIN+4, +3, +5) begin the way down, at the end of which Run returns.
 	Init bool
 	// Env is what commands inherit, and where PATH and TMPDIR are looked up. nil for this process's own.
 	Env []string
