@@ -84,14 +84,14 @@ func fremovexattr(fd int, name string) error {
 	return err
 }
 
-// listxattrSize is how many bytes llistxattr(2) would give.
+// listxattrSize returns how many bytes listxattr(2) would give.
 func listxattrSize(path string) (int, error) {
 	p, err := unix.BytePtrFromString(path)
 	if err != nil {
 		return -1, err
 	}
 	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_LLISTXATTR, uintptr(unsafe.Pointer(p)), 0, 0)
+		n, _, errno := unix.RawSyscall(unix.SYS_LISTXATTR, uintptr(unsafe.Pointer(p)), 0, 0)
 		if errno != unix.EINTR {
 			return int(n), asError(errno)
 		}
