@@ -311,7 +311,7 @@ func remove[T comparable](list []T, what T) []T {
 // accept begins to serve a connected socket, which the agent owns from now on.
 func (a *Agent) accept(fd int, by link, peer string) *conn {
 	a.collect(connGarbage)
-	if len(a.conns) >= int(a.cfg.Limits.Conns) {
+	if len(a.conns) >= int(a.cfg.Limits.Conns) && !a.makeRoom() {
 		if !a.full {
 			a.full = true // hosts that wait for a free one try again and again
 			a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
@@ -331,4 +331,20 @@ func (a *Agent) accept(fd int, by link, peer string) *conn {
 	a.conns = append(a.conns, c)
 	c.open(fd, peer)
 	return c
+}
+
+// makeRoom closes the oldest connection that has never said anything, and reports whether there was one: connections that are merely held must not
+// keep a host out. One that has just come is given time, and one that the agent itself has made stays, because it would be made again.
+func (a *Agent) makeRoom() bool {
+	for _, c := range a.conns {
+		if reactor.Now()-c.opened < silentGrace {
+			break // those behind it are newer
+		}
+		if _, dialed := c.link.(*vsockDial); !dialed && !c.useful && c.due == 0 {
+			a.log.Warn("connection closed to make room, it never said anything", "conn", num(c.id))
+			c.close()
+			return true
+		}
+	}
+	return false
 }
