@@ -91,6 +91,7 @@ type Agent struct {
 	power    powerRequest
 	restores restores
 	freezer  freezer
+	initctl  initctl
 	watched  int    // pressures
 	unpinned string // why the program's code is not pinned
 }
@@ -160,6 +161,11 @@ func (a *Agent) open() (err error) {
 	a.oom.lower(a.log)
 	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
 	a.starvation.open(a)
+	if a.cfg.Init {
+		if err := a.initctl.open(a); err != nil {
+			a.log.Warn("tools cannot end the machine by initctl", "error", err.Error())
+		}
+	}
 	if a.cfg.Signals { // the process is the agent's alone
 		// Last: what comes before it need not stay in memory.
 		if err := pinCode(a.loop.Scratch()); err != nil {
@@ -253,6 +259,7 @@ func (a *Agent) close() {
 	a.oom.close()
 	a.reserve.open()
 	a.starvation.close()
+	a.initctl.Close()
 	a.contain.close()
 	a.loop.Close()
 	if a.null >= 0 {

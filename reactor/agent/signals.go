@@ -90,15 +90,21 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 		if !set.Has(e.sig) {
 			continue
 		}
-		a.log.Info("ending", "signal", signalText(e.sig))
-		if e.how != PowerUnasked && a.down < downFlushed {
-			a.power.how = e.how
-		}
-		a.end(downGrace)
+		a.endBy("signal", signalText(e.sig), e.how)
 	}
 	if a.down != downNot {
 		a.stepDown()
 	}
+}
+
+// endBy begins the end, for a reason from within the machine, which may say how.
+func (a *Agent) endBy(kind, what string, how Power) {
+	a.log.Info("ending", kind, what)
+	if how != PowerUnasked && a.down < downFlushed {
+		a.power.how = how
+	}
+	a.end(downGrace)
+	a.stepDown()
 }
 
 // signalText is a signal's name, or its number if it has none.

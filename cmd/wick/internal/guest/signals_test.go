@@ -45,24 +45,30 @@ func testSignals(t *testing.T, s *served) {
 	}
 }
 
-// TestPowerCommands ends machines by what is typed in them, and by the signals that systemd's tools send. Commands are terminated, the disk is
-// clean, and a machine that can be switched off is.
+// initctl is what sysvinit's tools write for a run level, and systemd's where systemd does not run.
+func initctl(level string) string {
+	return `{ printf '\151\031\011\003\001\000\000\000` + level + `'; head -c 375 /dev/zero; } | dd bs=384 count=1 iflag=fullblock of=/run/initctl`
+}
+
+// TestPowerCommands ends machines by what is typed in them, and by what systemd's tools do. Commands are terminated, the disk is clean, and a
+// machine that can be switched off is.
 func TestPowerCommands(t *testing.T) {
 	t.Parallel()
 	l := needLab(t)
-	for command, reason := range map[string]string{
-		"poweroff": "guest-shutdown", "halt": "guest-shutdown", "reboot": "guest-reset",
-		"kill -37 1": "guest-shutdown", "kill -38 1": "guest-shutdown", "kill -39 1": "guest-reset",
+	for name, tt := range map[string]struct{ command, reason string }{
+		"poweroff": {"poweroff", "guest-shutdown"}, "halt": {"halt", "guest-shutdown"}, "reboot": {"reboot", "guest-reset"},
+		"signal 37": {"kill -37 1", "guest-shutdown"}, "signal 38": {"kill -38 1", "guest-shutdown"}, "signal 39": {"kill -39 1", "guest-reset"},
+		"run level 0": {"echo nothing >/run/initctl; " + initctl("1") + "; " + initctl("0"), "guest-shutdown"}, "run level 6": {initctl("6"), "guest-reset"},
 	} {
-		t.Run(command, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := usual(t, l)
 			v, conn := boot(t, l, c)
 			ends := terminated(t, conn, "trap 'echo kept >/root/last; exit 7' TERM; trap 'exit 8' USR1 USR2; while :; do sleep 0.1; done", 7)
-			// How this command ends is a race.
-			conn.Exec(deadline(t, stepLimit), client.Exec{Command: command})
+			r, err := conn.Exec(deadline(t, stepLimit), client.Exec{Command: tt.command})
+			t.Logf("%q: %+v, %v", tt.command, r, err) // a race
 			ends()
-			v.goneBy(reason)
+			v.goneBy(tt.reason)
 			wantClean(t, c.overlay)
 			if got := onDisk(t, c.overlay, "/root/last"); got != "kept\n" {
 				t.Errorf("on the disk there is %q", got)
