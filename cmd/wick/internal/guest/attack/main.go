@@ -11,9 +11,11 @@ import (
 )
 
 func main() {
-	attacks := map[string]func(string) error{"connect": connect}
+	attacks := map[string]func(string) error{
+		"connect": connect, "lease": lease, "lock": lock, "fifo": fifo, "watch": watch, "names": names, "fault": fault,
+	}
 	if len(os.Args) != 3 || attacks[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: attack connect CID:PORT")
+		fmt.Fprintln(os.Stderr, "usage: attack connect CID:PORT | lease PATH | lock PATH | fifo PATH | watch DIR | names DIR | fault BYTES")
 		os.Exit(2)
 	}
 	err := drop()
