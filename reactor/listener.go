@@ -9,13 +9,14 @@ import (
 const (
 	// acceptBatch is the most connections taken in one turn.
 	acceptBatch = 16
-	// refuseBatch is the most connections refused in one turn, which ends after refuseLimit too, but not before refuseLeast of them. It is larger
-	// than acceptBatch, because one that will be accepted may wait behind them.
+	// refuseBatch is the most connections refused in one turn, which ends after refuseLimit too,
+	// but not before refuseLeast of them. It is larger than acceptBatch, because one that will be
+	// accepted may wait behind them.
 	refuseBatch = 256
 	refuseLeast = 32
 	refuseLimit = 5 * time.Millisecond
-	// backlog is how many connections wait to be accepted, if net.core.somaxconn allows that many. When it is full the kernel refuses
-	// more. Each takes about 1.5 kB of the kernel's memory.
+	// backlog is how many connections wait to be accepted, if net.core.somaxconn allows that many.
+	// When it is full the kernel refuses more. Each takes about 1.5 kB of the kernel's memory.
 	backlog = 1024
 	// acceptPause is how long a listener rests when the process is out of descriptors or memory. Its socket stays readable
 	// then, so without a pause the loop would spin.
@@ -30,7 +31,8 @@ type ListenHandler interface {
 	AcceptFailed(err error)
 }
 
-// Refuser is a [ListenHandler] that has some connections closed at once. It is asked before Accepted is called, which does not see them.
+// Refuser is a [ListenHandler] that has some connections closed at once. It is asked before
+// Accepted is called, which does not see them.
 type Refuser interface {
 	Refuse(peer Peer) bool
 }

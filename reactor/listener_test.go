@@ -83,8 +83,8 @@ func (p *picky) Refuse(Peer) bool {
 	return p.left > 0
 }
 
-// TestListenerRefusesInBulk has a connection wait behind many that are refused: that takes few turns, in each of which no more than a batch is
-// refused.
+// TestListenerRefusesInBulk has a connection wait behind many that are refused: that takes few
+// turns, in each of which no more than a batch is refused.
 func TestListenerRefusesInBulk(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)

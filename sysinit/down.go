@@ -42,8 +42,8 @@ type Power int
 const (
 	// Restart resets the machine. It is the default since Firecracker leaves on it on every architecture.
 	Restart Power = iota
-	// PowerOff switches it off. A machine that has nothing for that, as Firecracker's on x86, is reset: halted it would stay
-	// for ever.
+	// PowerOff switches it off. A machine that has nothing for that, as Firecracker's on x86, is
+	// reset: halted it would stay for ever.
 	PowerOff
 	// Halt stops the machine and leaves it on.
 	Halt

@@ -306,7 +306,8 @@ func TestSettleBesideDeadDisk(t *testing.T) {
 // SIGINT for switching off (reboot(2)).
 func TestDown(t *testing.T) { testDown(t, Restart, syscall.SIGHUP) }
 
-// TestDownPowerOff switches a machine off, or has it reset if the host's firmware, which a namespace shares, cannot switch off.
+// TestDownPowerOff switches a machine off, or has it reset if the host's firmware, which a
+// namespace shares, cannot switch off.
 func TestDownPowerOff(t *testing.T) {
 	want := syscall.SIGINT
 	if !canPowerOff() {

@@ -11,8 +11,9 @@ import (
 // dsdt is the firmware's main table; a kernel without ACPI has none.
 const dsdt = "/sys/firmware/acpi/tables/DSDT"
 
-// canPowerOff reports whether the machine has something that switches it off. The kernel does not say so: reboot(2) halts a machine that
-// has nothing, and never returns. On x86 that is ACPI's sleep state S5, which Firecracker does not have; an arm64 machine has PSCI.
+// canPowerOff reports whether the machine has something that switches it off. The kernel does not
+// say so: reboot(2) halts a machine that has nothing, and never returns. On x86 that is ACPI's
+// sleep state S5, which Firecracker does not have; an arm64 machine has PSCI.
 func canPowerOff() bool { return runtime.GOARCH != "amd64" || holds(dsdt, "_S5_") }
 
 // holds reports whether a file holds a text, which is short.

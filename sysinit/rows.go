@@ -107,7 +107,8 @@ func (l link) run(*machine) error {
 	return nil
 }
 
-// atLeast raises a setting of the kernel's below /proc/sys, a digit, to a value. A higher one stays.
+// atLeast raises a setting of the kernel's below /proc/sys, a digit, to a value. A higher one
+// stays.
 type atLeast struct {
 	name  string // "fs/protected_symlinks"
 	value byte

@@ -23,7 +23,8 @@ var version = "dev"
 // read from a terminal say, would block for ever. Tests change it.
 var unwindLimit = time.Second
 
-// signalGrace is how long a command has to end after a signal of ours that was passed on to it, until it is killed.
+// signalGrace is how long a command has to end after a signal of ours that was passed on to it,
+// until it is killed.
 const signalGrace = 5 * time.Second
 
 func main() { os.Exit(mainCode()) }
@@ -50,9 +51,10 @@ func mainCode() int {
 	return t.await(ctx, cancel, signals, done)
 }
 
-// await waits for the end of a command line, and returns the exit code. A signal is passed on to the command that runs in the guest. SIGQUIT is
-// the command's alone, as Ctrl-\ typed in ssh is; after any other the command has a grace to end by itself. A second signal ends that,
-// and without a command in the guest the first does.
+// await waits for the end of a command line, and returns the exit code. A signal is passed on to
+// the command that runs in the guest. SIGQUIT is the command's alone, as Ctrl-\ typed in ssh is;
+// after any other the command has a grace to end by itself. A second signal ends that, and without
+// a command in the guest the first does.
 func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signal, done <-chan int) int {
 	var last syscall.Signal
 	var grace <-chan time.Time

@@ -44,7 +44,8 @@ func signalledRun(t *testing.T, args ...string) *signalled {
 	return s
 }
 
-// end waits for its end, and returns its exit code and what its command has said since it was ready.
+// end waits for its end, and returns its exit code and what its command has said since it was
+// ready.
 func (s *signalled) end() (code int, said string) {
 	s.t.Helper()
 	var b strings.Builder
@@ -60,7 +61,8 @@ func (s *signalled) end() (code int, said string) {
 	return code, b.String()
 }
 
-// TestSignalIsPassedOn sends wick each signal that a command may have a use for. The command gets it, and how it ends is how wick does.
+// TestSignalIsPassedOn sends wick each signal that a command may have a use for. The command gets
+// it, and how it ends is how wick does.
 func TestSignalIsPassedOn(t *testing.T) {
 	t.Parallel()
 	const command = `stty -onlcr 2>/dev/null; for s in INT TERM HUP QUIT; do trap "echo got $s; exit 7" $s; done; echo ready; while :; do sleep 0.1; done`
@@ -77,7 +79,8 @@ func TestSignalIsPassedOn(t *testing.T) {
 	}
 }
 
-// TestSignalThatIsIgnored has a command ignore what it is told: it is killed after the grace, or at once by a second signal.
+// TestSignalThatIsIgnored has a command ignore what it is told: it is killed after the grace, or at
+// once by a second signal.
 func TestSignalThatIsIgnored(t *testing.T) {
 	t.Parallel()
 	const command = `trap "" TERM; trap "echo hup" HUP; echo $$; echo ready; while :; do sleep 0.1; done`
@@ -104,7 +107,8 @@ func TestSignalThatIsIgnored(t *testing.T) {
 	})
 }
 
-// TestSignalWithoutCommand has SIGQUIT end a wick that runs nothing in the guest, with no word of the Go runtime's.
+// TestSignalWithoutCommand has SIGQUIT end a wick that runs nothing in the guest, with no word of
+// the Go runtime's.
 func TestSignalWithoutCommand(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command("wick", "--to", "unix-listen:"+t.TempDir()+"/s", "--connect-timeout", "0", "exec", "true")

@@ -26,7 +26,8 @@ type tool struct {
 	unwind atomic.Int64
 	// guest is the connection to the guest of a command, the newest.
 	guest atomic.Pointer[client.Client]
-	// running passes a signal on to the command that runs in the guest; nil while there is none that can be told.
+	// running passes a signal on to the command that runs in the guest; nil while there is none
+	// that can be told.
 	running atomic.Pointer[func(context.Context, syscall.Signal) error]
 	// terminal is our own while it is in raw mode, for the ways out that the command does not see.
 	terminal atomic.Pointer[terminal]

@@ -22,11 +22,13 @@ type Config struct {
 	ListenPort uint32
 	// Log is where the agent logs to.
 	Log *Log
-	// Signals lets the agent have the signals of the process: TERM and INT end it, and HUP, USR1, USR2, QUIT and WINCH
-	// go to the commands that run. It reaps orphans if the kernel gives it any: as process 1 and as a child subreaper.
+	// Signals lets the agent have the signals of the process: TERM and INT end it, and HUP, USR1,
+	// USR2, QUIT and WINCH go to the commands that run. It reaps orphans if the kernel gives it
+	// any: as process 1 and as a child subreaper.
 	Signals bool
-	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT, PWR, and the signals of poweroff, halt and
-	// reboot (USR2, USR1; RTMIN+4, +3, +5) begin the way down, at the end of which Run returns.
+	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT, PWR, and the
+	// signals of poweroff, halt and reboot (USR2, USR1; RTMIN+4, +3, +5) begin the way down, at the
+	// end of which Run returns.
 	Init bool
 	// Env is what commands inherit, and where PATH and TMPDIR are looked up. nil for this process's own.
 	Env []string
@@ -340,8 +342,9 @@ func (a *Agent) accept(fd int, by link, peer string) *conn {
 	return c
 }
 
-// makeRoom closes the oldest connection that has never said anything, and reports whether there was one: connections that are merely held must not
-// keep a host out. One that has just come is given time, and one that the agent itself has made stays, because it would be made again.
+// makeRoom closes the oldest connection that has never said anything, and reports whether there was
+// one: connections that are merely held must not keep a host out. One that has just come is given
+// time, and one that the agent itself has made stays, because it would be made again.
 func (a *Agent) makeRoom() bool {
 	for _, c := range a.conns {
 		if reactor.Now()-c.opened < silentGrace {

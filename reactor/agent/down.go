@@ -9,10 +9,12 @@ import (
 	"wick/reactor"
 )
 
-// downStep is how far the end has come. An agent beside others sends its own commands TERM, and waits for them and
-// for their results to go out, for half a second. An init ends everything: TERM, five seconds, KILL, one second; when no process is
-// left, results have half a second to go out; then the disks are settled, and a host that asked for the end is told how that went, which has half
-// a second too. The loop runs on meanwhile, but for the settling: children are reaped, and hosts are answered.
+// downStep is how far the end has come. An agent beside others sends its own commands TERM, and
+// waits for them and for their results to go out, for half a second. An init ends everything: TERM,
+// five seconds, KILL, one second; when no process is left, results have half a second to go out;
+// then the disks are settled, and a host that asked for the end is told how that went, which has
+// half a second too. The loop runs on meanwhile, but for the settling: children are reaped, and
+// hosts are answered.
 type downStep uint8
 
 const (

@@ -31,8 +31,8 @@ func addEntropy(b []byte) error {
 	return wrapOp("RNDRESEEDCRNG", path, unix.IoctlSetInt(fd, unix.RNDRESEEDCRNG, 0))
 }
 
-// random returns 64 bits that cannot be guessed. It never waits: a machine that has no entropy yet, in its first second, gets the best that
-// the kernel has, and from one before Linux 5.6 the clock.
+// random returns 64 bits that cannot be guessed. It never waits: a machine that has no entropy yet,
+// in its first second, gets the best that the kernel has, and from one before Linux 5.6 the clock.
 func random() uint64 {
 	var n uint64
 	for _, flags := range [...]uintptr{unix.GRND_INSECURE, unix.GRND_NONBLOCK} {

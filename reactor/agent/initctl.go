@@ -6,8 +6,8 @@ import (
 	"wick/reactor"
 )
 
-// initctl is init's FIFO. The poweroff, halt, reboot, shutdown and telinit of sysvinit write to it, and systemd's do where systemd does not
-// run. Only root can.
+// initctl is init's FIFO. The poweroff, halt, reboot, shutdown and telinit of sysvinit write to it,
+// and systemd's do where systemd does not run. Only root can.
 type initctl struct {
 	reactor.Descriptor
 	agent *Agent
@@ -15,8 +15,8 @@ type initctl struct {
 
 const initctlPath = "/run/initctl"
 
-// A request is 384 bytes, written in one piece: a magic number, a command and a run level, each of 32 bits, and what no run level needs.
-// The numbers are little-endian on all machines that we know.
+// A request is 384 bytes, written in one piece: a magic number, a command and a run level, each of
+// 32 bits, and what no run level needs. The numbers are little-endian on all machines that we know.
 const (
 	initRequestSize = 384
 	initRunLevel    = "\x69\x19\x09\x03" + "\x01\x00\x00\x00"

@@ -72,8 +72,8 @@ func TestTooManyConnections(t *testing.T) {
 	b.dial().ping(1)
 }
 
-// TestSilentConnections has connections that never say anything hold all places. The oldest of them makes room for a host that comes later, and
-// only once it has had time to speak.
+// TestSilentConnections has connections that never say anything hold all places. The oldest of them
+// makes room for a host that comes later, and only once it has had time to speak.
 func TestSilentConnections(t *testing.T) {
 	t.Parallel()
 	b := startBox(t)

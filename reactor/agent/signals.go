@@ -6,13 +6,14 @@ import (
 	"wick/reactor"
 )
 
-// forwarded are the signals that go to the process groups of the running commands, and do nothing to the agent. An init has a use of its own
-// for those after initForwards.
+// forwarded are the signals that go to the process groups of the running commands, and do nothing
+// to the agent. An init has a use of its own for those after initForwards.
 var forwarded = [...]unix.Signal{unix.SIGHUP, unix.SIGQUIT, unix.SIGWINCH, unix.SIGUSR1, unix.SIGUSR2}
 
 const initForwards = 3
 
-// ending is a signal that ends the agent, and how an init then ends its machine: PowerUnasked is as it was configured.
+// ending is a signal that ends the agent, and how an init then ends its machine: PowerUnasked is as
+// it was configured.
 type ending struct {
 	sig unix.Signal
 	how Power
@@ -21,9 +22,11 @@ type ending struct {
 // sigRTMin is the first real-time signal to programs of glibc, which keeps two to itself.
 const sigRTMin unix.Signal = 34
 
-// endings are the signals that end an agent. Those after plainEndings end an init alone. Ctrl-Alt-Del is SIGINT to process 1, once it has said
-// so to the kernel, and a failing power supply SIGPWR. The others are sent by the halt, poweroff and reboot of busybox and toybox (whose
-// reboot is SIGTERM or SIGINT), and of systemd. A machine that has halted would hold its memory for nothing, so halt powers off.
+// endings are the signals that end an agent. Those after plainEndings end an init alone.
+// Ctrl-Alt-Del is SIGINT to process 1, once it has said so to the kernel, and a failing power
+// supply SIGPWR. The others are sent by the halt, poweroff and reboot of busybox and toybox (whose
+// reboot is SIGTERM or SIGINT), and of systemd. A machine that has halted would hold its memory for
+// nothing, so halt powers off.
 var endings = [...]ending{
 	{unix.SIGTERM, PowerUnasked}, {unix.SIGINT, PowerUnasked},
 	{unix.SIGPWR, PowerUnasked}, {unix.SIGUSR1, PowerOff}, {unix.SIGUSR2, PowerOff},
@@ -46,8 +49,9 @@ func (c *Config) endings() []ending {
 	return endings[:plainEndings]
 }
 
-// ClaimSignals claims what an agent with that configuration handles, and shields process 1 from what would end it. New does it too; an init does
-// it first of all, because until then SIGTERM and SIGINT end it.
+// ClaimSignals claims what an agent with that configuration handles, and shields process 1 from
+// what would end it. New does it too; an init does it first of all, because until then SIGTERM and
+// SIGINT end it.
 func (c *Config) ClaimSignals() error {
 	sigs := append([]unix.Signal(nil), c.forwarded()...)
 	for _, e := range c.endings() {
@@ -64,8 +68,9 @@ func (c *Config) ClaimSignals() error {
 	return reactor.ClaimSignals(sigs...)
 }
 
-// reapsOrphans reports whether the kernel makes orphans children of this process: it is process 1, of the machine or of a container, or
-// it was made a child subreaper before it was executed; prctl(2).
+// reapsOrphans reports whether the kernel makes orphans children of this process: it is process 1,
+// of the machine or of a container, or it was made a child subreaper before it was executed;
+// prctl(2).
 func reapsOrphans() bool { return unix.Getpid() == 1 || childSubreaper() }
 
 func (a *Agent) takeSignals() error {

@@ -48,7 +48,8 @@ func unnamed(dir string) (int, error) {
 	return fd, err
 }
 
-// createTemp creates a file whose name begins with prefix and cannot be guessed: names that can be are taken by others beforehand.
+// createTemp creates a file whose name begins with prefix and cannot be guessed: names that can be
+// are taken by others beforehand.
 func createTemp(dir int, prefix string) (fd int, name string, err error) {
 	for range 8 {
 		name = prefix + tempName()
@@ -60,7 +61,8 @@ func createTemp(dir int, prefix string) (fd int, name string, err error) {
 	return fd, name, err
 }
 
-// tempName makes a name for what is there for a moment: the prefix by which the agent's are known, and 64 random bits.
+// tempName makes a name for what is there for a moment: the prefix by which the agent's are known,
+// and 64 random bits.
 func tempName() string { return ".wick-" + strconv.FormatUint(random(), 16) }
 
 // writeAt writes all of b, unless there is an error before.

@@ -118,8 +118,9 @@ func (s *staging) turnToDir(t *target) error {
 // setID are the bits that give a program the rights of its owner or its group.
 const setID = unix.S_ISUID | unix.S_ISGID
 
-// dress gives the staging file the attributes that the target is to have. It looks at the target anew, because much may have happened
-// while the content came. What it finds stays open, so that all attributes are those of one file.
+// dress gives the staging file the attributes that the target is to have. It looks at the target
+// anew, because much may have happened while the content came. What it finds stays open, so that
+// all attributes are those of one file.
 func (s *staging) dress(t *target) error {
 	fd, err := openat(s.dir, t.base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
@@ -166,17 +167,18 @@ func (s *staging) dress(t *target) error {
 	return t.given.apply(s.fd, t.path, mode)
 }
 
-// trusts reports whether the content may have the set-ID bits and the capabilities of the file that it replaces. A file with several names
-// may be a program that another user has linked there, to have those rights given to whatever is written. One in a directory that others
-// can write to may be the last of such names.
+// trusts reports whether the content may have the set-ID bits and the capabilities of the file that
+// it replaces. A file with several names may be a program that another user has linked there, to
+// have those rights given to whatever is written. One in a directory that others can write to may
+// be the last of such names.
 func (s *staging) trusts(old *unix.Stat_t) bool {
 	var dir unix.Stat_t
 	return old.Nlink == 1 && fstat(s.dir, &dir) == nil && dir.Mode&0o022 == 0 &&
 		(dir.Uid == old.Uid || dir.Uid == 0 || dir.Uid == uint32(unix.Geteuid()))
 }
 
-// dropSetID takes its set-ID bits from a file that is about to be written in place, as the kernel does unless the writer is privileged. The
-// kernel drops the file's capabilities whoever writes.
+// dropSetID takes its set-ID bits from a file that is about to be written in place, as the kernel
+// does unless the writer is privileged. The kernel drops the file's capabilities whoever writes.
 func dropSetID(fd int, path string, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&setID == 0 {
 		return nil
@@ -184,8 +186,8 @@ func dropSetID(fd int, path string, st *unix.Stat_t) error {
 	return wrapOp("fchmod", path, fchmod(fd, st.Mode&0o7777&^setID))
 }
 
-// apply gives a file its owner, if that is given, and its mode, or else the one that it is to have without. A new owner's rights are
-// lent only by a mode that is given too.
+// apply gives a file its owner, if that is given, and its mode, or else the one that it is to have
+// without. A new owner's rights are lent only by a mode that is given too.
 func (g *attributes) apply(fd int, path string, mode uint32) error {
 	if g.owned {
 		if err := unix.Fchown(fd, int(int32(g.uid)), int(int32(g.gid))); err != nil {
@@ -201,7 +203,8 @@ func (g *attributes) apply(fd int, path string, mode uint32) error {
 	return wrapOp("fchmod", path, fchmod(fd, mode&0o7777))
 }
 
-// copyXattrs copies the extended attributes of the open file old, and with them ACLs, capabilities and labels; xattr(7).
+// copyXattrs copies the extended attributes of the open file old, and with them ACLs, capabilities
+// and labels; xattr(7).
 func (s *staging) copyXattrs(fd int, old *unix.Stat_t, name string) error {
 	path := throughProc(fd) // which leads to that file alone; fgetxattr(2) does not take what was opened with O_PATH
 	size, err := listxattrSize(path)

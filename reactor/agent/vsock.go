@@ -97,8 +97,8 @@ func (v *vsockListen) open() error {
 // Expired implements [reactor.TimerHandler].
 func (v *vsockListen) Expired(*reactor.Timer) { v.open() }
 
-// Refuse implements [reactor.Refuser]. Only the host is served: a process of the guest reaches the port too, by way of the loopback, with the
-// context 1 or the machine's own.
+// Refuse implements [reactor.Refuser]. Only the host is served: a process of the guest reaches the
+// port too, by way of the loopback, with the context 1 or the machine's own.
 func (v *vsockListen) Refuse(peer reactor.Peer) bool {
 	if peer.CID == unix.VMADDR_CID_HOST {
 		return false

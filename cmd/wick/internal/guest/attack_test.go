@@ -10,7 +10,8 @@ import (
 	"wick/framing/client"
 )
 
-// TestAttack has processes without rights attack the agent, on one processor and on two, and pings beside them.
+// TestAttack has processes without rights attack the agent, on one processor and on two, and pings
+// beside them.
 func TestAttack(t *testing.T) {
 	t.Parallel()
 	for _, cpus := range []int{1, 2} {
@@ -30,7 +31,8 @@ func TestAttack(t *testing.T) {
 	}
 }
 
-// attacks runs so many processes without rights that do something, and what is given beside them. It returns when they are gone.
+// attacks runs so many processes without rights that do something, and what is given beside them.
+// It returns when they are gone.
 func (s *served) attacks(t *testing.T, processes int, what string, beside func()) {
 	t.Helper()
 	command := fmt.Sprintf("for i in $(seq %d); do /root/attack %s & done; wait", processes, what)
@@ -42,7 +44,8 @@ func (s *served) attacks(t *testing.T, processes int, what string, beside func()
 	}
 }
 
-// measure has a host ping, and connect and ping, again and again for some time, and logs the slowest of both.
+// measure has a host ping, and connect and ping, again and again for some time, and logs the
+// slowest of both.
 func (s *served) measure(t *testing.T, what string) (ping, dial time.Duration) {
 	t.Helper()
 	n := 0
@@ -64,8 +67,9 @@ func (s *served) measure(t *testing.T, what string) (ping, dial time.Duration) {
 // attackers is how many processes attack at a time.
 const attackers = 4
 
-// within fails a test in which a ping took more than 200 ms, or a new connection more than 500, longer than beside processes that only want
-// the processor: an emulator's pace is no fault of the agent's.
+// within fails a test in which a ping took more than 200 ms, or a new connection more than 500,
+// longer than beside processes that only want the processor: an emulator's pace is no fault of the
+// agent's.
 func (s *served) within(t *testing.T, what string) {
 	t.Helper()
 	var ping, dial time.Duration
@@ -85,7 +89,8 @@ func testBusy(t *testing.T, s *served) {
 	exit(t, s.conn, busy)
 }
 
-// testConnections has processes connect to the agent's port by the loopback as fast as they can, and a host connect and ping beside them.
+// testConnections has processes connect to the agent's port by the loopback as fast as they can,
+// and a host connect and ping beside them.
 func testConnections(t *testing.T, s *served) {
 	for _, at := range []string{"1:1000", "3:1000"} {
 		before := s.console.count("connections rejected")
@@ -113,8 +118,8 @@ func (s *served) attack(t *testing.T, what string) (end func()) {
 	}
 }
 
-// testHeldFiles has the host do all that it can with files that a process without rights holds in every way there is. Whether that succeeds or
-// not it is answered at once, and so is a ping.
+// testHeldFiles has the host do all that it can with files that a process without rights holds in
+// every way there is. Whether that succeeds or not it is answered at once, and so is a ping.
 func testHeldFiles(t *testing.T, s *served) {
 	run(t, s.conn, "echo 1 >/proc/sys/fs/leases-enable; mkdir -m 1777 /open")
 	for _, what := range []string{"lease", "lock", "fifo", "watch"} {
@@ -172,7 +177,8 @@ func testNames(t *testing.T, s *served) {
 	run(t, s.conn, "rm -f /tmp/.wick-1-*")
 }
 
-// testFaults has a process write to its stdout what is in memory that never comes: without rights the kernel tells it so (EFAULT).
+// testFaults has a process write to its stdout what is in memory that never comes: without rights
+// the kernel tells it so (EFAULT).
 func testFaults(t *testing.T, s *served) {
 	pid := spawn(t, s.conn, "exec /root/attack fault 65536")
 	s.within(t, "writes of memory that is not there")
@@ -182,7 +188,8 @@ func testFaults(t *testing.T, s *served) {
 	}
 }
 
-// testLinked has a process without rights try to link a set-user-ID program to a name of its own, and a host write to one that it has linked.
+// testLinked has a process without rights try to link a set-user-ID program to a name of its own,
+// and a host write to one that it has linked.
 func testLinked(t *testing.T, s *served) {
 	run(t, s.conn, "mkdir -m 1777 /links; cp /bin/busybox /tool; chmod 4755 /tool")
 	if r := result(t, s.conn, client.Exec{Command: "start-stop-daemon -S -c 65534:65534 -x /bin/ln -- /tool /links/f"}); r.ExitCode == 0 {

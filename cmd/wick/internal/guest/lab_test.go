@@ -20,7 +20,8 @@ type lab struct {
 	*machinetest.Lab
 	// In stay vm-init is in the initramfs itself, started once the modules are loaded; bare has vm-init and no module at all is loaded.
 	stay, bare string
-	// loopback loads the loopback of vsock too, by which processes of the guest reach the agent's port.
+	// loopback loads the loopback of vsock too, by which processes of the guest reach the agent's
+	// port.
 	loopback string
 	// peer and attack are the programs of that name, agent is vsock-agent, and init vm-init.
 	peer, attack, agent, init []byte

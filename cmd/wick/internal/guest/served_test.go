@@ -12,7 +12,8 @@ type served struct {
 	*vm
 	overlay string
 	idleHWM int // VmHWM of process 1 before it did anything, in kB
-	// busyPing and busyDial are the slowest ping and the slowest new connection beside processes that want the processor.
+	// busyPing and busyDial are the slowest ping and the slowest new connection beside processes
+	// that want the processor.
 	busyPing, busyDial time.Duration
 	// exits gets the exits of all connections from listen.
 	exits exitLog

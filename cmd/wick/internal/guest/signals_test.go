@@ -50,8 +50,8 @@ func initctl(level string) string {
 	return `{ printf '\151\031\011\003\001\000\000\000` + level + `'; head -c 375 /dev/zero; } | dd bs=384 count=1 iflag=fullblock of=/run/initctl`
 }
 
-// TestPowerCommands ends machines by what is typed in them, and by what systemd's tools do. Commands are terminated, the disk is clean, and a
-// machine that can be switched off is.
+// TestPowerCommands ends machines by what is typed in them, and by what systemd's tools do.
+// Commands are terminated, the disk is clean, and a machine that can be switched off is.
 func TestPowerCommands(t *testing.T) {
 	t.Parallel()
 	l := needLab(t)

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// needed are the modules that a machine needs to reach vm-init: its devices, its file systems and vsock. ext4 is built in. The loopback of
-// vsock is none of them: a process of the guest could connect to the agent by it.
+// needed are the modules that a machine needs to reach vm-init: its devices, its file systems and
+// vsock. ext4 is built in. The loopback of vsock is none of them: a process of the guest could
+// connect to the agent by it.
 var needed = []string{"virtio_mmio", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport"}
 
 // A ModuleError is a module that is neither there nor built in.

@@ -26,7 +26,8 @@ func hold() error {
 	}
 }
 
-// lease takes a lease on a file, and never gives it up: whoever opens the file waits for that, up to fs.lease-break-time.
+// lease takes a lease on a file, and never gives it up: whoever opens the file waits for that, up
+// to fs.lease-break-time.
 func lease(path string) error {
 	signal.Ignore(syscall.SIGIO)
 	fd, err := own(path)
@@ -87,7 +88,8 @@ func names(dir string) error {
 	return hold()
 }
 
-// fault writes to stdout, a pipe, what is in memory that is there only when this process says so, and it never does.
+// fault writes to stdout, a pipe, what is in memory that is there only when this process says so,
+// and it never does.
 func fault(bytes string) error {
 	var n int
 	if _, err := fmt.Sscan(bytes, &n); err != nil {
