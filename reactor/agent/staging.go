@@ -59,7 +59,7 @@ func (s *staging) openBeside(a *Agent, t *target, parents bool) error {
 func (s *staging) openNear(a *Agent, t *target, size int) error {
 	var fs unix.Statfs_t
 	if t.regular() && unix.Statfs(t.dir, &fs) == nil && fs.Bavail > 2*uint64(size)/uint64(fs.Bsize) {
-		if fd, err := a.unnamed(t.dir); err == nil {
+		if fd, err := unnamed(t.dir); err == nil {
 			*s = staging{open: true, fd: fd}
 			return nil
 		}
