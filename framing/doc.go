@@ -198,10 +198,12 @@
 //	+1      4     m
 //	+5      m     content
 //
-// The file has the old content or the new, never a part, whatever breaks; what cannot be replaced (a device, a file
-// in /proc, a FIFO with a reader, a bind mount) is written in place. Missing directories are made with mode 0755. A
-// new file has mode 0644, an old one keeps its mode, owner and extended attributes. Symbolic links are followed. An
-// empty path, a directory, and a path that ends in a slash parse, and fail.
+// The file has the old content or the new, never a part, whatever breaks; what cannot be replaced
+// (a device, a file in /proc, a FIFO with a reader, a bind mount) is written in place. Missing
+// directories are made with mode 0755. A new file has mode 0644, an old one keeps its mode, owner
+// and extended attributes. It keeps set-ID bits and capabilities only if it has one name, is in a
+// directory that others cannot write to, and is not written in place. Symbolic links are followed.
+// An empty path, a directory, and a path that ends in a slash parse, and fail.
 //
 // With append the content is added at the end of the file, in place; a missing file is created. Nothing is added
 // before all of the content has come. If there is no room for all of it, the file keeps what it had. So a file of any

@@ -9,6 +9,15 @@ import (
 const (
 	// acceptBatch is the most connections taken in one turn.
 	acceptBatch = 16
+	// refuseBatch is the most connections refused in one turn, which ends after refuseLimit too,
+	// but not before refuseLeast of them. It is larger than acceptBatch, because one that will be
+	// accepted may wait behind them.
+	refuseBatch = 256
+	refuseLeast = 32
+	refuseLimit = 5 * time.Millisecond
+	// backlog is how many connections wait to be accepted, if net.core.somaxconn allows that many.
+	// When it is full the kernel refuses more. Each takes about 1.5 kB of the kernel's memory.
+	backlog = 1024
 	// acceptPause is how long a listener rests when the process is out of descriptors or memory. Its socket stays readable
 	// then, so without a pause the loop would spin.
 	acceptPause = 100 * time.Millisecond
@@ -20,6 +29,12 @@ type ListenHandler interface {
 	Accepted(fd int, peer Peer)
 	// AcceptFailed is told why no connection can be taken for now. If the listener is closed already it is for good.
 	AcceptFailed(err error)
+}
+
+// Refuser is a [ListenHandler] that has some connections closed at once. It is asked before
+// Accepted is called, which does not see them.
+type Refuser interface {
+	Refuse(peer Peer) bool
 }
 
 // Peer is the far end of a connection. On a Unix socket it has no name worth knowing, and is zero.
@@ -55,15 +70,26 @@ func (ln *Listener) Ready(ev Events) {
 		ln.rest(unix.ENOMEM)
 		return
 	}
-	for range acceptBatch {
+	refuser, _ := ln.handler.(Refuser)
+	began := Now()
+	for taken, refused := 0, 0; taken < acceptBatch && refused < refuseBatch; {
 		fd, peer, err := accept(ln.fd)
 		switch judge(err) {
 		case fine:
+			if refuser != nil && refuser.Refuse(peer) {
+				unix.Close(fd)
+				if refused++; refused%refuseLeast == 0 && Now()-began >= refuseLimit {
+					return
+				}
+				continue
+			}
+			taken++
 			ln.accepted(fd, peer)
 			if !ln.Open() {
 				return
 			}
 		case again:
+			taken++
 		case later:
 			return
 		case exhausted, gone:
@@ -130,7 +156,7 @@ func listen(family int, at unix.Sockaddr, name string) (int, error) {
 		unix.Close(fd)
 		return -1, wrap("bind", name, err)
 	}
-	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+	if err := unix.Listen(fd, backlog); err != nil {
 		unix.Close(fd)
 		return -1, wrap("listen", name, err)
 	}

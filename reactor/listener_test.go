@@ -72,6 +72,37 @@ func TestListener(t *testing.T) {
 	quiet(t, l)
 }
 
+// picky refuses every connection but the last of so many.
+type picky struct {
+	gate
+	left int
+}
+
+func (p *picky) Refuse(Peer) bool {
+	p.left--
+	return p.left > 0
+}
+
+// TestListenerRefusesInBulk has a connection wait behind many that are refused: that takes few
+// turns, in each of which no more than a batch is refused.
+func TestListenerRefusesInBulk(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	const n = 2*refuseBatch + 10
+	g := picky{left: n}
+	var ln Listener
+	path := listenAt(t, l, &ln, &g)
+	for range n {
+		defer unix.Close(connect(t, path))
+	}
+	turns := until(t, l, "the last connection", func() bool { return len(g.fds) == 1 })
+	if turns < 3 || turns > n/refuseLeast+1 {
+		t.Errorf("%d refused connections in %d turns, want 3 to %d", n-1, turns, n/refuseLeast+1)
+	}
+	closeFD(t, g.fds[0])
+	quiet(t, l)
+}
+
 func TestListenerClosedInAccepted(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)

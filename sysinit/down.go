@@ -42,7 +42,8 @@ type Power int
 const (
 	// Restart resets the machine. It is the default since Firecracker leaves on it on every architecture.
 	Restart Power = iota
-	// PowerOff switches it off. Firecracker on x86 has no such thing: the guest halts and the process stays.
+	// PowerOff switches it off. A machine that has nothing for that, as Firecracker's on x86, is
+	// reset: halted it would stay for ever.
 	PowerOff
 	// Halt stops the machine and leaves it on.
 	Halt
@@ -81,10 +82,10 @@ func (r *Root) Down(mode Mode, report Report) error {
 // but process 1 is refused with EPERM: a test or a mistaken run must not take the workstation down.
 func Reboot(power Power) error {
 	cmd, name := unix.LINUX_REBOOT_CMD_RESTART, "RESTART"
-	switch power {
-	case PowerOff:
+	switch {
+	case power == PowerOff && canPowerOff():
 		cmd, name = unix.LINUX_REBOOT_CMD_POWER_OFF, "POWER_OFF"
-	case Halt:
+	case power == Halt:
 		cmd, name = unix.LINUX_REBOOT_CMD_HALT, "HALT"
 	}
 	if unix.Getpid() != 1 {

@@ -84,6 +84,13 @@ func Plan(cfg Config) []Step {
 			call{"fill an empty /etc/machine-id", fillMachineID}, link{"/etc/mtab", "../proc/self/mounts"},
 		}},
 		Step{"limits", wanted, []row{call{nofileText(), raiseLimits}}},
+		// A user cannot plant a link to another's program, nor a link, a FIFO or a file in /tmp for
+		// another to follow or to open; proc_sys_fs(5). The kernel's own defaults leave all of this
+		// allowed.
+		Step{"planted files", wanted, []row{
+			atLeast{"fs/protected_hardlinks", '1'}, atLeast{"fs/protected_symlinks", '1'},
+			atLeast{"fs/protected_fifos", '1'}, atLeast{"fs/protected_regular", '1'},
+		}},
 	)
 	return plan
 }

@@ -107,5 +107,34 @@ func (l link) run(*machine) error {
 	return nil
 }
 
+// atLeast raises a setting of the kernel's below /proc/sys, a digit, to a value. A higher one
+// stays.
+type atLeast struct {
+	name  string // "fs/protected_symlinks"
+	value byte
+}
+
+func (a atLeast) String() string { return "set " + a.name + " to " + string(a.value) + " or more" }
+
+func (a atLeast) run(*machine) error {
+	path := "/proc/sys/" + a.name
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil // the kernel is older than the setting
+	}
+	if err != nil {
+		return fault("open", path, "", err, "")
+	}
+	defer unix.Close(fd)
+	var now [1]byte
+	if n, err := unix.Pread(fd, now[:], 0); err == nil && n == 1 && now[0] >= a.value {
+		return nil
+	}
+	if _, err := unix.Pwrite(fd, []byte{a.value}, 0); err != nil {
+		return fault("write", path, "", err, "")
+	}
+	return nil
+}
+
 // octal writes a mode as modes are written.
 func octal(mode uint32) string { return "0" + strconv.FormatUint(uint64(mode), 8) }

@@ -49,7 +49,7 @@ func usage() string {
 
 Process 1 of a machine: mounts the base image and the overlay disk, serves the
 host over vsock, and takes the machine down on SIGTERM, SIGINT (the host's
-Ctrl-Alt-Del) and SIGPWR.
+Ctrl-Alt-Del), SIGPWR, and what poweroff, halt and reboot send.
 
 `
 	for _, o := range append(m.cfg.Options(), m.options()...) {

@@ -23,7 +23,7 @@ meanwhile.
 
 ID is as wick exec --detach printed it and wick ps shows it, or as much of its beginning as
 is needed. A command on a terminal is left running again by Ctrl-P Ctrl-Q; any other by an
-end of wick that is no signal's: what is interrupted is killed.`,
+end of wick that is no signal's: signals are passed on, as by wick exec.`,
 		Example: `  id=$(wick exec -d -- make -C /src)
   wick attach "$id"`,
 		Args:              needs("ID"),

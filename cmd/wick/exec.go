@@ -27,12 +27,15 @@ goes to it, Ctrl-C too.
 
 The exit code is the command's: 124 if it ran out of time, also where the guest does not
 answer any more by then; 128+N if signal N killed it; 125 if the guest could not be
-reached or would not run it. If wick is interrupted, or
-the connection is lost, the command is killed, with all that it became. With --keep it
-outlives its connection for that time: wick attaches to it again by itself, and wick
-attach does from elsewhere. The keys Ctrl-P Ctrl-Q then leave it running. While wick
-attaches again, what is typed waits for the command, and Ctrl-C twice gives up. With
---detach it is left at once; -i and -t then are for those that attach.
+reached or would not run it. SIGINT, SIGTERM and SIGHUP are passed on to the command; if
+it has not ended 5 s later, or at a second signal, it is killed, with all that it became.
+SIGQUIT is only passed on.
+
+If the connection is lost the command is killed too. With --keep it outlives its
+connection for that time: wick attaches to it again by itself, and wick attach does from
+elsewhere. The keys Ctrl-P Ctrl-Q then leave it running. While wick attaches again, what
+is typed waits for the command, and Ctrl-C twice gives up. With --detach it is left at
+once; -i and -t then are for those that attach.
 
 Where stdout and stderr are one file here, as after 2>&1, they are one in the guest too,
 so that what the command writes keeps its order. When the command has exited, processes

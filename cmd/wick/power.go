@@ -14,8 +14,8 @@ func (t *tool) poweroffCommand() *cobra.Command {
 	return t.powerCommand("poweroff", "Power the machine off in order", `Have the guest end its processes, write its disks and power the machine off, and return when
 that was done, right before the machine ends. What was not clean is an error.
 
-Where a machine has nothing to power it off it stands still. A monitor that ends with
-the machine's reset, as Firecracker does, needs wick reboot.`, (*client.Client).PowerOff)
+A machine that has nothing to power it off, as Firecracker's on x86, is reset instead.
+Firecracker ends with that.`, (*client.Client).PowerOff)
 }
 
 // rebootCommand is "wick reboot".

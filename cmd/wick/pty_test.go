@@ -242,9 +242,10 @@ func TestTerminalWaysOut(t *testing.T) {
 		"TERM":            {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGTERM) }, 143},
 		"HUP":             {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGHUP) }, 129},
 		"INT from others": {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGINT) }, 130},
-		"QUIT":            {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGQUIT) }, 2},
-		"no agent":        {func(_ *typist, stop func()) { stop() }, 125},
-		"killed":          {func(p *typist, _ func()) { p.keys("kill -KILL $$\r") }, 137},
+		// The shell takes no notice of it, and the keys go on.
+		"QUIT":     {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGQUIT); p.keys("exit 9\r") }, 9},
+		"no agent": {func(_ *typist, stop func()) { stop() }, 125},
+		"killed":   {func(p *typist, _ func()) { p.keys("kill -KILL $$\r") }, 137},
 	} {
 		t.Run(name, func(t *testing.T) {
 			socket, stop := agentSocket(t)

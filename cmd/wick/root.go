@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,9 @@ type tool struct {
 	unwind atomic.Int64
 	// guest is the connection to the guest of a command, the newest.
 	guest atomic.Pointer[client.Client]
+	// running passes a signal on to the command that runs in the guest; nil while there is none
+	// that can be told.
+	running atomic.Pointer[func(context.Context, syscall.Signal) error]
 	// terminal is our own while it is in raw mode, for the ways out that the command does not see.
 	terminal atomic.Pointer[terminal]
 	// parsed is set once the command line was found to be right, so that an error before it is one of usage.

@@ -122,6 +122,7 @@ built, booted or reached.`,
 	f.StringVar(&o.Rootfs, "rootfs", "", "root image: a `DIR`, a tar, or a squashfs")
 	f.StringVar(&o.Arch, "arch", "", "`ARCH` of the machine, amd64 or arm64 (default: the host's)")
 	f.StringVar(&o.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
+	f.StringArrayVar(&o.Modules, "module", nil, "load another kernel `MODULE` of Debian's, as vsock_loopback; may be repeated")
 	f.IntVar(&o.MemoryMiB, "mem", 128, "memory in `MiB`")
 	f.IntVar(&o.CPUs, "cpus", 1, "processors")
 	f.StringVar(&o.Overlay, "overlay", "", "overlay disk to use and to leave: a `FILE` with an ext4")
@@ -155,6 +156,8 @@ func checkMachine(o *machine.Options) error {
 		return fmt.Errorf("--cpus %d: want a number above 0", o.CPUs)
 	case o.OverlayMiB < 0:
 		return fmt.Errorf("--overlay-size %d: want a number of MiB above 0", o.OverlayMiB)
+	case o.Kernel != "" && len(o.Modules) > 0:
+		return errors.New("--module is for Debian's kernel; one given with --kernel has everything built in")
 	case o.BootLimit <= 0:
 		return fmt.Errorf("--boot-timeout %v: want a time above 0", o.BootLimit)
 	case o.Tmpfs && (o.Overlay != "" || o.OverlayMiB != 0):

@@ -115,7 +115,10 @@ func (s *session) run(ctx context.Context) error {
 	if s.term != nil {
 		s.term.follow(s.cmd.Resize)
 	}
+	pass := s.cmd.Signal
+	s.t.running.Store(&pass)
 	r, err := s.wait(ctx)
+	s.t.running.Store(nil)
 	if r == nil {
 		s.term.drop()
 	}

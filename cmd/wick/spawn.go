@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"wick/framing"
 	"wick/framing/client"
 )
 
@@ -20,7 +22,8 @@ func (t *tool) spawnCommand() *cobra.Command {
 and its arguments are as for exec.
 
 With --wait the pid is the first line of stdout; when the command has ended its output
-follows, and its exit code is passed on.`,
+follows, and its exit code is passed on. Signals to wick go to the command as by wick exec, but
+one that does not end by them is left running.`,
 		Example: `  wick spawn -- /srv/server --port 8080
   wick spawn --wait --timeout 5m 'make && make install'`,
 		Args:              needs("COMMAND..."),
@@ -38,6 +41,13 @@ follows, and its exit code is passed on.`,
 
 // spawn starts a command, prints its pid, and waits for its end if it is to.
 func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec, wait bool) error {
+	told := false
+	if wait {
+		var err error
+		if told, err = talks(ctx, c); err != nil {
+			return err
+		}
+	}
 	pid, err := c.Spawn(ctx, command)
 	if err != nil {
 		return commandFailed(err)
@@ -48,7 +58,11 @@ func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec,
 	if !wait {
 		return nil
 	}
+	if told {
+		t.passTo(c, pid)
+	}
 	exit, err := c.WaitExit(ctx, pid)
+	t.running.Store(nil)
 	if err != nil {
 		return commandFailed(err)
 	}
@@ -56,4 +70,12 @@ func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec,
 		return err
 	}
 	return commandExit(exit.ExitCode)
+}
+
+// passTo has signals passed on to a command that was spawned.
+func (t *tool) passTo(c *client.Client, pid uint32) {
+	pass := func(ctx context.Context, sig syscall.Signal) error {
+		return c.SignalPID(ctx, pid, sig, framing.ScopeGroup)
+	}
+	t.running.Store(&pass)
 }

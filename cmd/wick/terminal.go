@@ -29,7 +29,7 @@ type terminal struct {
 func (t *tool) openTerminal(f *os.File) (*terminal, error) {
 	r := &terminal{file: f, signals: make(chan os.Signal, 8), done: make(chan struct{})}
 	t.terminal.Store(r) // for main, whatever ends the command
-	signal.Notify(r.signals, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGQUIT)
+	signal.Notify(r.signals, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT)
 	if err := r.raw(); err != nil {
 		r.restore()
 		return nil, err
@@ -133,10 +133,6 @@ func (r *terminal) handle(sig os.Signal) {
 	case syscall.SIGCONT:
 		r.raw()
 		r.resized()
-	case syscall.SIGQUIT:
-		r.cook()
-		signal.Reset(syscall.SIGQUIT)
-		syscall.Kill(syscall.Getpid(), syscall.SIGQUIT)
 	}
 }
 

@@ -22,11 +22,13 @@ type Config struct {
 	ListenPort uint32
 	// Log is where the agent logs to.
 	Log *Log
-	// Signals lets the agent have the signals of the process: TERM and INT end it, and HUP, USR1, USR2, QUIT and WINCH
-	// go to the commands that run.
+	// Signals lets the agent have the signals of the process: TERM and INT end it, and HUP, USR1,
+	// USR2, QUIT and WINCH go to the commands that run. It reaps orphans if the kernel gives it
+	// any: as process 1 and as a child subreaper.
 	Signals bool
-	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT and PWR begin the way down, at the end of
-	// which Run returns.
+	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT, PWR, and the
+	// signals of poweroff, halt and reboot (USR2, USR1; RTMIN+4, +3, +5) begin the way down, at the
+	// end of which Run returns.
 	Init bool
 	// Env is what commands inherit, and where PATH and TMPDIR are looked up. nil for this process's own.
 	Env []string
@@ -82,7 +84,6 @@ type Agent struct {
 	commits  []*upload  // whole, and being put in place
 	syncs    syncer
 	fsyncs   fileSyncer
-	temp     uint32  // number in the name of the last temporary file
 	spare    *upload // for the next write_file
 
 	links    []link // the ways to the host
@@ -92,6 +93,7 @@ type Agent struct {
 	power    powerRequest
 	restores restores
 	freezer  freezer
+	initctl  initctl
 	watched  int    // pressures
 	unpinned string // why the program's code is not pinned
 }
@@ -161,6 +163,11 @@ func (a *Agent) open() (err error) {
 	a.oom.lower(a.log)
 	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
 	a.starvation.open(a)
+	if a.cfg.Init {
+		if err := a.initctl.open(a); err != nil {
+			a.log.Warn("tools cannot end the machine by initctl", "error", err.Error())
+		}
+	}
 	if a.cfg.Signals { // the process is the agent's alone
 		// Last: what comes before it need not stay in memory.
 		if err := pinCode(a.loop.Scratch()); err != nil {
@@ -254,6 +261,7 @@ func (a *Agent) close() {
 	a.oom.close()
 	a.reserve.open()
 	a.starvation.close()
+	a.initctl.Close()
 	a.contain.close()
 	a.loop.Close()
 	if a.null >= 0 {
@@ -312,7 +320,7 @@ func remove[T comparable](list []T, what T) []T {
 // accept begins to serve a connected socket, which the agent owns from now on.
 func (a *Agent) accept(fd int, by link, peer string) *conn {
 	a.collect(connGarbage)
-	if len(a.conns) >= int(a.cfg.Limits.Conns) {
+	if len(a.conns) >= int(a.cfg.Limits.Conns) && !a.makeRoom() {
 		if !a.full {
 			a.full = true // hosts that wait for a free one try again and again
 			a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
@@ -332,4 +340,21 @@ func (a *Agent) accept(fd int, by link, peer string) *conn {
 	a.conns = append(a.conns, c)
 	c.open(fd, peer)
 	return c
+}
+
+// makeRoom closes the oldest connection that has never said anything, and reports whether there was
+// one: connections that are merely held must not keep a host out. One that has just come is given
+// time, and one that the agent itself has made stays, because it would be made again.
+func (a *Agent) makeRoom() bool {
+	for _, c := range a.conns {
+		if reactor.Now()-c.opened < silentGrace {
+			break // those behind it are newer
+		}
+		if _, dialed := c.link.(*vsockDial); !dialed && !c.useful && c.due == 0 {
+			a.log.Warn("connection closed to make room, it never said anything", "conn", num(c.id))
+			c.close()
+			return true
+		}
+	}
+	return false
 }

@@ -84,14 +84,14 @@ func fremovexattr(fd int, name string) error {
 	return err
 }
 
-// listxattrSize is how many bytes llistxattr(2) would give.
+// listxattrSize returns how many bytes listxattr(2) would give.
 func listxattrSize(path string) (int, error) {
 	p, err := unix.BytePtrFromString(path)
 	if err != nil {
 		return -1, err
 	}
 	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_LLISTXATTR, uintptr(unsafe.Pointer(p)), 0, 0)
+		n, _, errno := unix.RawSyscall(unix.SYS_LISTXATTR, uintptr(unsafe.Pointer(p)), 0, 0)
 		if errno != unix.EINTR {
 			return int(n), asError(errno)
 		}
@@ -124,3 +124,10 @@ func shut(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
 // alias returns b as text without a copy. It is good until b is written to.
 func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// childSubreaper reports whether the process is a child subreaper; prctl(2).
+func childSubreaper() bool {
+	var is int32
+	_, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&is)), 0, 0, 0, 0)
+	return errno == 0 && is != 0
+}

@@ -39,6 +39,12 @@ func (w *copying) begin(u *upload) {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
 		w.file, w.oldSize = true, st.Size
+		if err := dropSetID(fd, t.path, &st); err != nil {
+			w.close()
+			u.err = err
+			u.reply()
+			return
+		}
 		if u.size > 0 {
 			// Before the first byte is lost it must be sure that there is room for the last, and in what of it is a hole.
 			start := int64(0)

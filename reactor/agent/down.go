@@ -9,10 +9,12 @@ import (
 	"wick/reactor"
 )
 
-// downStep is how far the end has come. An agent beside others waits for its own commands, which have the signal, and
-// for their results to go out, for half a second. An init ends everything: TERM, five seconds, KILL, one second; when no process is
-// left, results have half a second to go out; then the disks are settled, and a host that asked for the end is told how that went, which has half
-// a second too. The loop runs on meanwhile, but for the settling: children are reaped, and hosts are answered.
+// downStep is how far the end has come. An agent beside others sends its own commands TERM, and
+// waits for them and for their results to go out, for half a second. An init ends everything: TERM,
+// five seconds, KILL, one second; when no process is left, results have half a second to go out;
+// then the disks are settled, and a host that asked for the end is told how that went, which has
+// half a second too. The loop runs on meanwhile, but for the settling: children are reaped, and
+// hosts are answered.
 type downStep uint8
 
 const (
@@ -25,10 +27,10 @@ const (
 	downLast             // of an agent that is no init: no host is left either; what was started is being killed
 )
 
-// Power is how a host asked for the machine's end.
+// Power is how a host, or a signal, asked for the machine's end.
 type Power uint8
 
-// The ways; PowerUnasked is that none did.
+// The ways; PowerUnasked is that neither did.
 const (
 	PowerUnasked Power = iota
 	PowerRestart
@@ -88,10 +90,12 @@ func (a *Agent) end(grace time.Duration) {
 	switch {
 	case a.down == downNot && !a.cfg.Init:
 		grace = stopGrace
+		a.forward(unix.SIGTERM) // whatever began the end: a program cleans up on this signal
+		a.forward(unix.SIGCONT) // one that is stopped would not hear of it
 	case a.down == downNot:
 		a.freezer.end() // a process that waits for the thaw does not end
 		unix.Kill(-1, unix.SIGTERM)
-		unix.Kill(-1, unix.SIGCONT) // one that is stopped would not hear of it
+		unix.Kill(-1, unix.SIGCONT)
 	case a.down != downAsked || killAt >= a.killAt:
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"wick/reactor"
 )
 
 // maxEntropy is the most entropy of a restore, in bytes.
@@ -27,4 +29,17 @@ func addEntropy(b []byte) error {
 		return opError("RNDADDENTROPY", path, errno)
 	}
 	return wrapOp("RNDRESEEDCRNG", path, unix.IoctlSetInt(fd, unix.RNDRESEEDCRNG, 0))
+}
+
+// random returns 64 bits that cannot be guessed. It never waits: a machine that has no entropy yet,
+// in its first second, gets the best that the kernel has, and from one before Linux 5.6 the clock.
+func random() uint64 {
+	var n uint64
+	for _, flags := range [...]uintptr{unix.GRND_INSECURE, unix.GRND_NONBLOCK} {
+		got, _, errno := unix.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&n)), unsafe.Sizeof(n), flags)
+		if errno == 0 && got == unsafe.Sizeof(n) {
+			return n
+		}
+	}
+	return uint64(reactor.Now())
 }

@@ -102,7 +102,7 @@ func (w *fileWrite) openInPlace() error {
 			fd, err := openContent(t.path, flags, t.safe)
 			if err == nil {
 				w.stage = staging{open: true, fd: fd}
-				return w.mayTruncate()
+				return w.ready()
 			}
 			if !isErrno(err, unix.ENOENT) {
 				return err
@@ -115,8 +115,8 @@ func (w *fileWrite) openInPlace() error {
 	return opError("create", t.path, unix.EEXIST)
 }
 
-// mayTruncate refuses what has no end that could be set.
-func (w *fileWrite) mayTruncate() error {
+// ready readies the file for being written in place. It refuses what has no end that could be set.
+func (w *fileWrite) ready() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(w.stage.fd, &st); err != nil {
 		return opError("fstat", w.target.path, err)
@@ -124,7 +124,7 @@ func (w *fileWrite) mayTruncate() error {
 	if w.has(framing.WriteTruncate) && st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return opError("ftruncate", w.target.path, unix.EINVAL)
 	}
-	return nil
+	return dropSetID(w.stage.fd, w.target.path, &st)
 }
 
 // create makes the file that is to be written in place, and keeps its directory for a sync.

@@ -109,6 +109,15 @@ const (
 	lingerGrace = time.Second
 	// commitTimeout bounds what a write_file may wait for once it is whole: a FIFO that is not read, or sudo.
 	commitTimeout = 30 * time.Second
+	// silentGrace is how long a connection may say nothing before it has to make room for another,
+	// where there are too many.
+	silentGrace = 2 * time.Second
+
+	// refusalLines is how many connections refused in a refusalPeriod are logged, each by a line.
+	// Others are only counted.
+	refusalLines  = 10
+	refusalPeriod = 10 * time.Second
+
 	// lastWordsGrace is how long a machine that could not boot looks for a host to tell.
 	lastWordsGrace = 5 * time.Second
 	// minBackoff doubles up to maxBackoff between tries to reach the host.

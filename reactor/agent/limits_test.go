@@ -72,6 +72,31 @@ func TestTooManyConnections(t *testing.T) {
 	b.dial().ping(1)
 }
 
+// TestSilentConnections has connections that never say anything hold all places. The oldest of them
+// makes room for a host that comes later, and only once it has had time to speak.
+func TestSilentConnections(t *testing.T) {
+	t.Parallel()
+	b := startBox(t)
+	var hosts []*host
+	for range maxConns {
+		hosts = append(hosts, b.dial())
+	}
+	hosts[0].ping(1)
+	b.do(func(a *Agent) {
+		for _, c := range a.conns[:2] {
+			c.opened -= silentGrace
+		}
+	})
+	b.dial().ping(1)
+	hosts[1].wantEnd()
+	late := b.dialRaw()
+	late.want(framing.TypeReady, 0)
+	late.want(framing.TypeError, 0)
+	late.wantEnd()
+	hosts[0].ping(2)
+	hosts[2].ping(1)
+}
+
 // TestTooManyExits keeps the newest of the process_exits that nobody was there for, in their order.
 func TestTooManyExits(t *testing.T) {
 	t.Parallel()

@@ -214,14 +214,11 @@ func (r *rendezvous) listen() {
 	r.check() // it may be gone already
 }
 
-// beside is a name for a moment, in the directory of the path.
-func (r *rendezvous) beside() string {
-	return dirOf(r.path) + "/.wick-" + num(unix.Getpid()) + ".sock"
-}
+// beside makes a name for a moment, in the directory of the path.
+func (r *rendezvous) beside() string { return dirOf(r.path) + "/" + tempName() }
 
 // bind listens at a path that may be longer than a socket's address can be.
 func (r *rendezvous) bind(path string) (fd int, err error) {
-	unix.Unlink(path) // of an agent that did not end in order, and had this process's number
 	if len(path) <= sunPathMax {
 		return reactor.ListenUnix(path)
 	}

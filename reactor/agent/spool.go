@@ -1,6 +1,10 @@
 package agent
 
-import "golang.org/x/sys/unix"
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // openSpool opens a file without a name, in the first directory that takes one and what it is to begin with.
 func (a *Agent) openSpool(first, second []byte) (fd int, err error) {
@@ -9,7 +13,7 @@ func (a *Agent) openSpool(first, second []byte) (fd int, err error) {
 		if dir == "" {
 			continue
 		}
-		if fd, err = a.unnamed(dir); err == nil {
+		if fd, err = unnamed(dir); err == nil {
 			if err = begin(fd, first, second); err == nil {
 				return fd, nil
 			}
@@ -31,25 +35,24 @@ func begin(fd int, first, second []byte) error {
 }
 
 // unnamed opens a file in dir that is gone when it is closed.
-func (a *Agent) unnamed(dir string) (int, error) {
+func unnamed(dir string) (int, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != unix.EOPNOTSUPP && err != unix.EISDIR {
 		return fd, err
 	}
 	// A file system without O_TMPFILE, as overlayfs was: a file that loses its name at once.
-	fd, name, err := a.createTemp(unix.AT_FDCWD, dir+"/")
+	fd, name, err := createTemp(unix.AT_FDCWD, dir+"/")
 	if err == nil {
 		unix.Unlink(name)
 	}
 	return fd, err
 }
 
-// createTemp creates a file with a name of this process's own, which begins with prefix. A process 1 has the same number after every
-// boot, so a name may be that of a file which a machine that went down without notice has left behind.
-func (a *Agent) createTemp(dir int, prefix string) (fd int, name string, err error) {
-	for range 100 {
-		a.temp++
-		name = prefix + ".wick-" + num(unix.Getpid()) + "-" + num(a.temp)
+// createTemp creates a file whose name begins with prefix and cannot be guessed: names that can be
+// are taken by others beforehand.
+func createTemp(dir int, prefix string) (fd int, name string, err error) {
+	for range 8 {
+		name = prefix + tempName()
 		fd, err = openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err != unix.EEXIST {
 			break
@@ -57,6 +60,10 @@ func (a *Agent) createTemp(dir int, prefix string) (fd int, name string, err err
 	}
 	return fd, name, err
 }
+
+// tempName makes a name for what is there for a moment: the prefix by which the agent's are known,
+// and 64 random bits.
+func tempName() string { return ".wick-" + strconv.FormatUint(random(), 16) }
 
 // writeAt writes all of b, unless there is an error before.
 func writeAt(fd int, b []byte, offset int64) (n int, err error) {

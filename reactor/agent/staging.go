@@ -45,7 +45,7 @@ func (s *staging) openBeside(a *Agent, t *target, parents bool) error {
 			return err
 		}
 	}
-	fd, name, err := a.createTemp(dir, "")
+	fd, name, err := createTemp(dir, "")
 	if err != nil {
 		unix.Close(dir)
 		return opError("create", t.path, err)
@@ -59,7 +59,7 @@ func (s *staging) openBeside(a *Agent, t *target, parents bool) error {
 func (s *staging) openNear(a *Agent, t *target, size int) error {
 	var fs unix.Statfs_t
 	if t.regular() && unix.Statfs(t.dir, &fs) == nil && fs.Bavail > 2*uint64(size)/uint64(fs.Bsize) {
-		if fd, err := a.unnamed(t.dir); err == nil {
+		if fd, err := unnamed(t.dir); err == nil {
 			*s = staging{open: true, fd: fd}
 			return nil
 		}
@@ -115,19 +115,31 @@ func (s *staging) turnToDir(t *target) error {
 	return nil
 }
 
-// dress gives the staging file the attributes that the target is to have. It looks at the target anew: much may have
-// happened while the content came.
+// setID are the bits that give a program the rights of its owner or its group.
+const setID = unix.S_ISUID | unix.S_ISGID
+
+// dress gives the staging file the attributes that the target is to have. It looks at the target
+// anew, because much may have happened while the content came. What it finds stays open, so that
+// all attributes are those of one file.
 func (s *staging) dress(t *target) error {
-	var old unix.Stat_t
-	err := fstatat(s.dir, t.base, &old, unix.AT_SYMLINK_NOFOLLOW)
-	if t.exists = err == nil; !t.exists {
+	fd, err := openat(s.dir, t.base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		t.exists = false
 		return t.given.apply(s.fd, t.path, 0o644)
+	}
+	if err != nil {
+		return opError("open", t.path, err)
+	}
+	defer shut(fd)
+	t.exists = true
+	var old, own unix.Stat_t
+	if err := fstat(fd, &old); err != nil {
+		return opError("fstat", t.path, err)
 	}
 	t.mode = old.Mode
 	if !t.regular() || t.exclusive {
 		return opError("rename", t.path, unix.EEXIST)
 	}
-	var own unix.Stat_t
 	if err := fstat(s.fd, &own); err != nil {
 		return opError("fstat", t.path, err)
 	}
@@ -137,63 +149,91 @@ func (s *staging) dress(t *target) error {
 		}
 	}
 	fremovexattr(s.fd, "system.posix_acl_access") // which it may have of the directory
-	if err := s.copyXattrs(t); err != nil {
+	if err := s.copyXattrs(fd, &old, t.path); err != nil {
 		return err
+	}
+	mode := old.Mode & 0o7777
+	if mode&setID != 0 && !s.trusts(&old) {
+		mode &^= setID
 	}
 	// After the owner, a change of which clears the set-user-ID bit, and after an ACL, without which the mode may say more. Besides, the owner
 	// too may set an attribute only of a file that can be written.
-	if err := fchmod(s.fd, old.Mode&0o7777); err != nil {
+	if err := fchmod(s.fd, mode); err != nil {
 		return opError("fchmod", t.path, err)
 	}
 	if !t.given.moded && !t.given.owned {
 		return nil
 	}
-	return t.given.apply(s.fd, t.path, old.Mode)
+	return t.given.apply(s.fd, t.path, mode)
 }
 
-// apply gives a file its owner, if that is given, and its mode, or else the one that it is to have without.
+// trusts reports whether the content may have the set-ID bits and the capabilities of the file that
+// it replaces. A file with several names may be a program that another user has linked there, to
+// have those rights given to whatever is written. One in a directory that others can write to may
+// be the last of such names.
+func (s *staging) trusts(old *unix.Stat_t) bool {
+	var dir unix.Stat_t
+	return old.Nlink == 1 && fstat(s.dir, &dir) == nil && dir.Mode&0o022 == 0 &&
+		(dir.Uid == old.Uid || dir.Uid == 0 || dir.Uid == uint32(unix.Geteuid()))
+}
+
+// dropSetID takes its set-ID bits from a file that is about to be written in place, as the kernel
+// does unless the writer is privileged. The kernel drops the file's capabilities whoever writes.
+func dropSetID(fd int, path string, st *unix.Stat_t) error {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&setID == 0 {
+		return nil
+	}
+	return wrapOp("fchmod", path, fchmod(fd, st.Mode&0o7777&^setID))
+}
+
+// apply gives a file its owner, if that is given, and its mode, or else the one that it is to have
+// without. A new owner's rights are lent only by a mode that is given too.
 func (g *attributes) apply(fd int, path string, mode uint32) error {
 	if g.owned {
 		if err := unix.Fchown(fd, int(int32(g.uid)), int(int32(g.gid))); err != nil {
 			return opError("fchown", path, err)
 		}
 	}
-	if g.moded {
+	switch {
+	case g.moded:
 		mode = g.mode
+	case g.owned:
+		mode &^= setID
 	}
 	return wrapOp("fchmod", path, fchmod(fd, mode&0o7777))
 }
 
-// copyXattrs copies the extended attributes, and with them ACLs, capabilities and labels; xattr(7).
-func (s *staging) copyXattrs(t *target) error {
-	path := t.path
-	if t.safe {
-		path = throughProc(s.dir) + "/" + t.base
-	}
+// copyXattrs copies the extended attributes of the open file old, and with them ACLs, capabilities
+// and labels; xattr(7).
+func (s *staging) copyXattrs(fd int, old *unix.Stat_t, name string) error {
+	path := throughProc(fd) // which leads to that file alone; fgetxattr(2) does not take what was opened with O_PATH
 	size, err := listxattrSize(path)
 	if err == unix.ENOTSUP || err == nil && size == 0 {
 		return nil
 	}
 	if err != nil {
-		return opError("listxattr", t.path, err)
+		return opError("listxattr", name, err)
 	}
 	names := make([]byte, size)
-	if size, err = unix.Llistxattr(path, names); err != nil {
-		return opError("listxattr", t.path, err)
+	if size, err = unix.Listxattr(path, names); err != nil {
+		return opError("listxattr", name, err)
 	}
 	for rest := string(names[:size]); rest != ""; {
-		var name string
-		name, rest, _ = cut(rest, 0)
-		size, err := unix.Lgetxattr(path, name, nil)
+		var attr string
+		attr, rest, _ = cut(rest, 0)
+		if attr == "security.capability" && !s.trusts(old) {
+			continue
+		}
+		size, err := unix.Getxattr(path, attr, nil)
 		value := make([]byte, max(size, 0)+1) // one more: with no room at all only the size is told
 		if err == nil {
-			size, err = unix.Lgetxattr(path, name, value)
+			size, err = unix.Getxattr(path, attr, value)
 		}
 		if err != nil {
-			return opError("getxattr", t.path, err)
+			return opError("getxattr", name, err)
 		}
-		if err := unix.Fsetxattr(s.fd, name, value[:size], 0); err != nil {
-			return opError("setxattr", t.path, err)
+		if err := unix.Fsetxattr(s.fd, attr, value[:size], 0); err != nil {
+			return opError("setxattr", name, err)
 		}
 	}
 	return nil

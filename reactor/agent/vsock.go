@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
@@ -69,6 +71,9 @@ type vsockListen struct {
 	wait     backoff
 	said     bool
 	starved  bool // AcceptFailed was told, and nothing was accepted since
+
+	refusedSince time.Duration // reactor.Now, of the first refusal that refused counts
+	refused      int
 }
 
 func (v *vsockListen) open() error {
@@ -92,17 +97,29 @@ func (v *vsockListen) open() error {
 // Expired implements [reactor.TimerHandler].
 func (v *vsockListen) Expired(*reactor.Timer) { v.open() }
 
-// Accepted implements [reactor.ListenHandler]. Only the host is served: a process of the guest reaches the port too, by way of the
-// loopback, with the context 1 or the machine's own.
+// Refuse implements [reactor.Refuser]. Only the host is served: a process of the guest reaches the
+// port too, by way of the loopback, with the context 1 or the machine's own.
+func (v *vsockListen) Refuse(peer reactor.Peer) bool {
+	if peer.CID == unix.VMADDR_CID_HOST {
+		return false
+	}
+	now := reactor.Now()
+	if now-v.refusedSince >= refusalPeriod {
+		if more := v.refused - refusalLines; more > 0 {
+			v.agent.log.Warn("connections rejected, not the host's", "number", num(more))
+		}
+		v.refusedSince, v.refused = now, 0
+	}
+	if v.refused++; v.refused <= refusalLines {
+		v.agent.log.Warn("connection rejected, not the host's", "peer", reactor.VsockName(peer.CID, peer.Port))
+	}
+	return true
+}
+
+// Accepted implements [reactor.ListenHandler].
 func (v *vsockListen) Accepted(fd int, peer reactor.Peer) {
 	v.starved = false
-	name := reactor.VsockName(peer.CID, peer.Port)
-	if peer.CID != unix.VMADDR_CID_HOST {
-		v.agent.log.Warn("connection rejected, not the host's", "peer", name)
-		unix.Close(fd)
-		return
-	}
-	v.agent.accept(fd, v, name)
+	v.agent.accept(fd, v, reactor.VsockName(peer.CID, peer.Port))
 }
 
 // AcceptFailed implements [reactor.ListenHandler].

@@ -20,8 +20,11 @@ type lab struct {
 	*machinetest.Lab
 	// In stay vm-init is in the initramfs itself, started once the modules are loaded; bare has vm-init and no module at all is loaded.
 	stay, bare string
-	// peer is the program of that name, agent is vsock-agent, and init vm-init.
-	peer, agent, init []byte
+	// loopback loads the loopback of vsock too, by which processes of the guest reach the agent's
+	// port.
+	loopback string
+	// peer and attack are the programs of that name, agent is vsock-agent, and init vm-init.
+	peer, attack, agent, init []byte
 }
 
 const initPath = "/sbin/vm-init"
@@ -39,10 +42,16 @@ func makeLab(arch string) func() (*lab, error) {
 		if l.Lab, err = machinetest.New(ctx, arch, init, machine.Trial); err != nil {
 			return nil, err
 		}
-		for pkg, program := range map[string]*[]byte{"wick/cmd/wick/internal/guest/peer": &l.peer, "wick/cmd/vsock-agent": &l.agent} {
+		for pkg, program := range map[string]*[]byte{
+			"wick/cmd/wick/internal/guest/peer": &l.peer, "wick/cmd/wick/internal/guest/attack": &l.attack, "wick/cmd/vsock-agent": &l.agent,
+		} {
 			if *program, err = machinetest.Program(ctx, arch, pkg); err != nil {
 				return nil, err
 			}
+		}
+		looped := kernel.Initramfs{Init: l.Root.Init, Extra: []string{"vsock_loopback"}}
+		if l.loopback, err = l.Kernel.Initramfs(ctx, l.Store, looped); err != nil {
+			return nil, err
 		}
 		own := kernel.Initramfs{Init: initPath, Stay: true, Files: map[string][]byte{initPath: init}}
 		if l.stay, err = l.Kernel.Initramfs(ctx, l.Store, own); err != nil {

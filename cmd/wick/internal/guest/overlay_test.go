@@ -75,12 +75,15 @@ func TestOverlay(t *testing.T) {
 	v, conn := boot(t, l, c)
 	run(t, conn, change)
 	look(conn)
-	ends := terminated(t, conn, "exec sleep 1000", 128+2)
+	// SIGTERM is all that it gets, so that the trap runs.
+	ends := terminated(t, conn, "trap 'exit 7' TERM; trap 'exit 8' INT; while :; do sleep 0.1; done", 7)
+	stopped := terminated(t, conn, "trap 'exit 7' TERM; kill -STOP $$; while :; do sleep 0.1; done", 7)
 	run(t, conn, "echo one >/root/last")
 	if err := v.CtrlAltDel(deadline(t, stepLimit)); err != nil {
 		t.Fatal(err)
 	}
 	ends()
+	stopped()
 	v.gone()
 	v.console.await(t, "info ending signal=SIGINT", 1)
 	wantClean(t, c.overlay)

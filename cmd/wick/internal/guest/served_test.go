@@ -2,6 +2,7 @@ package guest
 
 import (
 	"testing"
+	"time"
 
 	"wick/framing/client"
 )
@@ -11,6 +12,9 @@ type served struct {
 	*vm
 	overlay string
 	idleHWM int // VmHWM of process 1 before it did anything, in kB
+	// busyPing and busyDial are the slowest ping and the slowest new connection beside processes
+	// that want the processor.
+	busyPing, busyDial time.Duration
 	// exits gets the exits of all connections from listen.
 	exits exitLog
 	// listen takes the guest's connections, and conn is the newest.
@@ -37,7 +41,7 @@ func TestServed(t *testing.T) {
 // TestTrouble has another one live through what processes and hosts do to it.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
-	s := serve(t, needLab(t))
+	s := serveWith(t, needLab(t), func(l *lab, c *config) { c.Initramfs = l.loopback })
 	s.all(t, []servedTest{
 		{"orphans", testOrphans},
 		{"signals", testSignals},
@@ -61,8 +65,15 @@ func TestTrouble(t *testing.T) {
 // serve boots the machine, with 128 MiB.
 func serve(t *testing.T, l *lab) *served {
 	t.Helper()
+	return serveWith(t, l, func(*lab, *config) {})
+}
+
+// serveWith is serve for a machine that is changed first.
+func serveWith(t *testing.T, l *lab, change func(*lab, *config)) *served {
+	t.Helper()
 	c := usual(t, l)
 	c.MemoryMiB = 128
+	change(l, c)
 	s := &served{overlay: c.overlay}
 	s.vm = start(t, l, c)
 	var err error

@@ -1,0 +1,44 @@
+//go:build linux
+
+package sysinit
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// dsdt is the firmware's main table; a kernel without ACPI has none.
+const dsdt = "/sys/firmware/acpi/tables/DSDT"
+
+// canPowerOff reports whether the machine has something that switches it off. The kernel does not
+// say so: reboot(2) halts a machine that has nothing, and never returns. On x86 that is ACPI's
+// sleep state S5, which Firecracker does not have; an arm64 machine has PSCI.
+func canPowerOff() bool { return runtime.GOARCH != "amd64" || holds(dsdt, "_S5_") }
+
+// holds reports whether a file holds a text, which is short.
+func holds(path, text string) bool {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var buf [4096]byte
+	kept := 0 // bytes of the piece before, of which the text may be the continuation
+	for {
+		n, err := unix.Read(fd, buf[kept:])
+		if err == unix.EINTR {
+			continue
+		}
+		if n <= 0 || err != nil {
+			return false
+		}
+		n += kept
+		for i := 0; i+len(text) <= n; i++ {
+			if string(buf[i:i+len(text)]) == text {
+				return true
+			}
+		}
+		kept = copy(buf[:], buf[max(n-len(text)+1, 0):n])
+	}
+}
