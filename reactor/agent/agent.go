@@ -111,6 +111,9 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Init && unix.Getpid() != 1 {
 		return nil, errors.New("not process 1") // its way down would be the end of every other process
 	}
+	if cfg.LastWords != "" {
+		cfg.Limits = lastWordsLimits
+	}
 	cfg.Limits.complete()
 	loop, err := reactor.New(buffersPerConn * int(cfg.Limits.Conns))
 	if err != nil {
@@ -138,7 +141,11 @@ func (a *Agent) open() (err error) {
 			return err
 		}
 	}
-	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
+	captures := captureBuffers
+	if a.cfg.LastWords != "" {
+		captures = 1
+	}
+	if a.captures, err = reactor.NewPool(captures); err != nil {
 		return err
 	}
 	// The outputs of commands come and go, and a page of each is soon there again.

@@ -53,6 +53,10 @@ func (l *Limits) complete() {
 	}
 }
 
+// lastWordsLimits are the limits of an agent that serves no host. Its buffers are 1 MiB, because
+// the reason for it may be that 36 MiB were refused.
+var lastWordsLimits = Limits{Conns: 4, Commands: 1, Kept: 1}
+
 // What else a host can make grow, and how far.
 const (
 	// maxSyncs is the most shutdowns that wait for their sync.
