@@ -55,21 +55,22 @@ type Config struct {
 
 // Agent serves hosts. It lives on one goroutine, the one that calls Run.
 type Agent struct {
-	cfg        Config
-	loop       *reactor.Loop
-	log        *Log
-	spooled    int64         // bytes of output on disk
-	captures   *reactor.Pool // the first output of commands
-	holds      *reactor.Pool // what waits for processes, and for hosts that are away
-	inputs     int           // buffers of it that are for processes; the others are for hosts
-	env        []string      // what commands inherit
-	spools     [3]string     // directories for what is too long to hold; may be empty
-	null       int           // their stdin
-	root       bool
-	oom        oomScore
-	reserve    reserve
-	contain    containment
-	starvation starvation
+	cfg      Config
+	loop     *reactor.Loop
+	log      *Log
+	spooled  int64         // bytes of output on disk
+	captures *reactor.Pool // the first output of commands
+	holds    *reactor.Pool // what waits for processes, and for hosts that are away
+	inputs   int           // buffers of it that are for processes; the others are for hosts
+	env      []string      // what commands inherit
+	spools   [3]string     // directories for what is too long to hold; may be empty
+	null     int           // their stdin
+	root     bool
+	oom      oomScore
+	reserve  reserve
+	contain  containment
+	stalls   stalls
+	blocks   memoryEvents
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
@@ -166,8 +167,9 @@ func (a *Agent) open() (err error) {
 	}
 	a.reserve.fill()
 	a.oom.lower(a.log)
-	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
-	a.starvation.open(a)
+	a.contain.open(a.log, a.cfg.Limits.Pids)
+	a.stalls.open(a)
+	a.blocks.open(a)
 	if a.cfg.Signals { // the process is the agent's alone
 		// Last: what comes before it need not stay in memory.
 		if err := pinCode(a.loop.Scratch()); err != nil {
@@ -260,7 +262,8 @@ func (a *Agent) close() {
 	}
 	a.oom.close()
 	a.reserve.open()
-	a.starvation.close()
+	a.stalls.close()
+	a.blocks.close()
 	a.contain.close()
 	a.loop.Close()
 	if a.null >= 0 {

@@ -46,6 +46,7 @@ func TestTrouble(t *testing.T) {
 		{"gone", testGone},
 		{"loopback", testLoopback},
 		{"daemon", testDaemon},
+		{"memory limit", testMemoryLimit},
 		{"out of memory", testOutOfMemory},
 		{"fork bomb", testForkBomb},
 		{"resets", testResets},

@@ -41,6 +41,8 @@ type Spec struct {
 	Verbose, NoConsole bool
 	// Keyboard gives QEMU's microvm a PS/2 keyboard, so that Ctrl-Alt-Del can be pressed; Firecracker's always has one.
 	Keyboard bool
+	// Balloon gives a QEMU machine a virtio-balloon, which QMP's balloon command inflates.
+	Balloon bool
 	// NoVsock leaves the vsock device out. CID is the guest's, 3 if 0.
 	NoVsock bool
 	CID     uint32
