@@ -167,7 +167,7 @@ func (a *Agent) open() (err error) {
 	}
 	a.reserve.fill()
 	a.oom.lower(a.log)
-	a.contain.open(a.log, a.cfg.Limits.Pids)
+	a.contain.open(a.loop, a.log, a.cfg.Limits.Pids)
 	a.stalls.open(a)
 	a.blocks.open(a)
 	if a.cfg.Signals { // the process is the agent's alone

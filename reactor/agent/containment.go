@@ -2,8 +2,11 @@ package agent
 
 import (
 	"math"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/reactor"
 )
 
 // containment is a cgroup for each running command, so that all of it can be killed at once, whatever groups and sessions
@@ -27,7 +30,10 @@ type containment struct {
 	// reason says why there is no directory, and the others why no limit on memory or processes.
 	reason, noMemory, noPids string
 
-	buf [kernelFile]byte // for reading
+	loop   *reactor.Loop
+	shrink reactor.Timer    // until idle cgroups are removed
+	unseen int              // of those in left, that the timer has still to look at
+	buf    [kernelFile]byte // for reading
 }
 
 // cgroup is one of them.
@@ -53,9 +59,12 @@ type cgroup struct {
 const commandsWeight = "25"
 
 const (
-	// maxIdle is the most cgroups kept for later commands, besides as many as there are in use. 256 that were used once would be 12 MB of the
-	// kernel's memory.
-	maxIdle = 8
+	// maxIdle is the most cgroups kept for later commands. As many more as are in use are kept
+	// until shrinkAfter has passed. 256 idle ones would be 12 MB of the kernel's memory.
+	maxIdle     = 8
+	shrinkAfter = 2 * time.Second
+	// shrinkBatch is the most that are removed in a turn.
+	shrinkBatch = 8
 	// reclaimBatch is the most cgroups that one command looks at to find an empty one. If it needs none it looks at one, so that none stays for
 	// long whose processes have ended.
 	reclaimBatch = 8
@@ -63,7 +72,8 @@ const (
 
 // open makes the directory, below the cgroup of the agent itself. It logs once how commands are
 // contained, and once for each controller that is missing.
-func (t *containment) open(log *Log, maxPids uint32) {
+func (t *containment) open(loop *reactor.Loop, log *Log, maxPids uint32) {
+	t.loop = loop
 	base, err := ownCgroup(t.buf[:])
 	if err == nil {
 		removeLeftOver(base, t.buf[:])
@@ -184,6 +194,7 @@ func (t *containment) give(g *cgroup) {
 
 // keep has it wait for its processes' end, or for a command.
 func (t *containment) keep(g *cgroup) {
+	defer t.shrinkLater()
 	switch {
 	case g.populated():
 		t.left = append(t.left, g)
@@ -207,6 +218,34 @@ func (t *containment) reclaim(most int) {
 	}
 }
 
+// shrinkLater starts the timer that removes idle cgroups, unless it is running.
+func (t *containment) shrinkLater() {
+	if (len(t.idle) > maxIdle || len(t.left) > 0) && !t.shrink.Running() {
+		t.loop.Start(&t.shrink, shrinkAfter, t)
+	}
+}
+
+// Expired implements [reactor.TimerHandler]: it removes idle cgroups, a batch a turn. A cgroup that
+// still has processes is looked at once, and then again when a command starts: they may stay for ever,
+// and a timer must not.
+func (t *containment) Expired(*reactor.Timer) {
+	if t.unseen == 0 {
+		t.unseen = len(t.left)
+	}
+	n := min(t.unseen, shrinkBatch)
+	t.unseen -= n
+	t.reclaim(n)
+	for n = 0; n < shrinkBatch && len(t.idle) > maxIdle; n++ {
+		last := len(t.idle) - 1
+		t.idle[last].remove()
+		t.idle = t.idle[:last]
+	}
+	t.shrink.Stop()
+	if t.unseen > 0 || len(t.idle) > maxIdle {
+		t.loop.Start(&t.shrink, 0, t)
+	}
+}
+
 // close removes the cgroups that are empty, and there are none any more. Those that are not stay, for their processes are in them.
 func (t *containment) close() {
 	for _, g := range append(t.idle, t.left...) {
@@ -214,6 +253,7 @@ func (t *containment) close() {
 	}
 	t.idle, t.left = nil, nil
 	t.memory = false
+	t.shrink.Stop()
 	if t.path != "" {
 		unix.Rmdir(t.path)
 		unix.Close(t.lock)

@@ -165,6 +165,44 @@ func TestCgroupFrozen(t *testing.T) {
 	b.quiet(1)
 }
 
+// TestCgroupsShrink has many commands run at once. Soon after them their cgroups are removed, by a
+// timer that ends.
+func TestCgroupsShrink(t *testing.T) {
+	t.Parallel()
+	const many = 3 * maxIdle
+	b := startBox(t)
+	h := b.dial()
+	gate := filepath.Join(b.work, "gate")
+	if err := unix.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint32(many) {
+		h.exec(seq, "read x <"+gate)
+	}
+	b.until("all commands run", func(a *Agent) bool { return len(a.running) == many })
+	usable := true
+	b.do(func(a *Agent) { usable = a.contain.path != "" && a.contain.busy == many })
+	if !usable {
+		t.Skip("mount cgroup2 at /sys/fs/cgroup, and run as root")
+	}
+	f, err := os.OpenFile(gate, os.O_RDWR, 0) // and no reader waits any more
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for range many {
+		f.WriteString("go\n")
+	}
+	b.quiet(1)
+	b.until("few cgroups are kept, and no timer", func(a *Agent) bool {
+		return len(a.contain.idle) <= maxIdle && len(a.contain.left) == 0 && !a.contain.shrink.Running()
+	})
+	h.exec(many, "true")
+	for range many + 1 {
+		h.read()
+	}
+}
+
 // TestCommandMemory computes what commands may have.
 func TestCommandMemory(t *testing.T) {
 	t.Parallel()
