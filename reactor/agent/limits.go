@@ -12,7 +12,9 @@ type Limits struct {
 	Exits uint32
 	// Kept is the most processes at a time that are kept when their connection is lost (64). Starting one more is answered with an error.
 	Kept uint32
-	// Pids is the most processes and threads of one command at a time (512), where they can be counted. Forks fail then.
+	// Pids is the most processes and threads of one command at a time, where they can be counted.
+	// More forks fail. The default is one for each 256 KiB of the machine's memory, at least 128 and
+	// at most 16,384.
 	Pids uint32
 	// Spool is the most MiB of each output of a command that are kept on disk (16, which is what one frame holds).
 	Spool uint32
@@ -36,7 +38,7 @@ type LimitOption struct {
 var LimitOptions = [...]LimitOption{
 	{"--max-connections", "N", "connections at a time (default 64)", func(l *Limits) *uint32 { return &l.Conns }, 64},
 	{"--max-commands", "N", "commands running at a time (default 256)", func(l *Limits) *uint32 { return &l.Commands }, 256},
-	{"--max-pids", "N", "processes of one command (default 512)", func(l *Limits) *uint32 { return &l.Pids }, 512},
+	{"--max-pids", "N", "processes of one command (default: one for 256 KiB of memory)", func(l *Limits) *uint32 { return &l.Pids }, 0},
 	{"--max-spool", "MIB", "each output of a command on disk (default 16)", func(l *Limits) *uint32 { return &l.Spool }, 16},
 	{"--max-spool-total", "MIB", "all outputs on disk (default 512)", func(l *Limits) *uint32 { return &l.SpoolTotal }, 512},
 	{"--max-kept", "N", "processes kept without a connection (default 64)", func(l *Limits) *uint32 { return &l.Kept }, 64},
@@ -50,6 +52,9 @@ func (l *Limits) complete() {
 		if field := o.field(l); *field == 0 {
 			*field = o.initial
 		}
+	}
+	if l.Pids == 0 {
+		l.Pids = defaultPids()
 	}
 }
 

@@ -62,7 +62,7 @@ func TestFacts(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"kernel": strings.TrimSpace(string(release)), "agent": "1.2.3", "pid": num(os.Getpid()),
-		"limit.commands": "17", "limit.pids": "512", "boot.overlay disk": "1us took 2us", "degraded./sys": strings.Repeat("x", maxFact),
+		"limit.commands": "17", "limit.pids": num(defaultPids()), "boot.overlay disk": "1us took 2us", "degraded./sys": strings.Repeat("x", maxFact),
 		"degraded.pinned": "for another", "degraded.pids": "for a test", "degraded.memory": "for a third", "degraded.psi": "for a fourth",
 	} {
 		if facts[name] != want {

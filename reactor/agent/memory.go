@@ -97,6 +97,17 @@ func totalMemory() uint64 {
 	return uint64(s.Totalram) * uint64(s.Unit)
 }
 
+// memoryPerPid is the memory of the machine, in bytes, for each process that a command may have.
+// The kernel allows the whole machine one for each 128 KiB (kernel.threads-max), so one command may
+// have half of them.
+const memoryPerPid = 256 << 10
+
+// defaultPids returns the default limit on the processes and threads of one command.
+func defaultPids() uint32 {
+	const least, most = 128, 16 << 10 // half of the kernel's usual pid_max
+	return uint32(min(max(totalMemory()/memoryPerPid, least), most))
+}
+
 // limitMemory computes the limit on all commands again.
 func (a *Agent) limitMemory() {
 	a.collect(statsGarbage)
