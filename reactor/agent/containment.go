@@ -20,6 +20,8 @@ type containment struct {
 	memory  bool   // the memory of all is limited, and that of each is known
 	total   uint64 // totalMemory when that limit was computed
 	limit   uint64 // in bytes
+	used    uint64 // bytes that they had then
+	files   uint64 // bytes of these that were page cache
 	busy    int    // those that a process has
 	idle    []*cgroup
 	left    []*cgroup // the command is gone, processes that it left running are not

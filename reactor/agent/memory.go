@@ -71,6 +71,7 @@ func (t *containment) limitMemory() {
 	// Half of the page cache outside is taken to be in use. Slab is not counted at all: little of
 	// what the kernel calls reclaimable there is reclaimed under pressure.
 	outside := free + (max(files, own)-own)/2
+	t.used, t.files = current, own
 	limit := commandMemory(current, outside, t.limit) &^ 4095
 	if limit < current+limitSlack {
 		return // it is what it was

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
@@ -15,6 +17,10 @@ import (
 type stalls struct {
 	short, starved stallWatch
 	reason         string // why not both
+	// spent counts the times in a row that memory was short and commands had spent all of theirs;
+	// the newest of them was at last.
+	spent int
+	last  time.Duration
 }
 
 // starved is the trigger for thrashing: no command got on for 6 s of 10, because all of them waited
@@ -30,7 +36,7 @@ func (s *stalls) open(a *Agent) {
 	machine := pressureFiles[framing.PressureMemory]
 	var err error
 	if a.contain.memory {
-		err = s.short.open(a, machine, short, (*Agent).limitMemory)
+		err = s.short.open(a, machine, short, (*Agent).memoryShort)
 		commands := a.contain.path + "/memory.pressure"
 		if starving := s.starved.open(a, commands, starved, (*Agent).killStarving); starving != nil {
 			err = starving
@@ -46,6 +52,39 @@ func (s *stalls) open(a *Agent) {
 		s.reason += "; a kernel with CONFIG_PSI may need psi=1 on its command line"
 	}
 	a.log.Warn("not told when commands wait for memory", "error", s.reason)
+}
+
+const (
+	// leastFiles is the page cache of commands, in bytes, below which they have spent their memory:
+	// what else they have cannot be evicted, and the rest is the programs that they run.
+	leastFiles = 2 << 20
+	filesShare = 32 // of their limit, if that is less
+	// spentLimit is how often in a row, each time within spentPause, memory is short in that state
+	// until a process is killed.
+	spentLimit = 4
+	spentPause = 5 * time.Second
+)
+
+// memoryShort is called when memory was short, at most once in 2 s. It computes the limit on commands
+// again. If they have filled it with what cannot be evicted, such as files in a tmpfs, then to evict
+// and read again the pages of one small program need not stall them for most of the time, and the
+// trigger for thrashing does not fire, but the program does not get on.
+func (a *Agent) memoryShort() {
+	s, c := &a.stalls, &a.contain
+	a.limitMemory()
+	now := reactor.Now()
+	if c.used+limitSlack < c.limit || c.files > min(leastFiles, c.limit/filesShare) {
+		s.spent = 0
+		return
+	}
+	if now-s.last > spentPause {
+		s.spent = 0
+	}
+	s.last = now
+	if s.spent++; s.spent == spentLimit {
+		s.spent = 0
+		a.killStarving()
+	}
 }
 
 func (s *stalls) close() {

@@ -1,7 +1,10 @@
 package guest
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -36,9 +39,10 @@ var attacks = []attack{
 	{"cat", "truncate -s 1G /root/sparse",
 		"for i in 1 2 3 4; do while :; do cat /root/sparse; done >/dev/null & done; exec sleep 60",
 		"rm /root/sparse"},
-	{"tmpfs", "mkdir -p /mnt && mount -t tmpfs -o size=100% none /mnt",
-		"for d in /dev/shm /run /mnt; do dd if=/dev/zero of=$d/full; done & exec sleep 60",
-		"umount /mnt; rm -f /dev/shm/full /run/full"},
+	// The third file system ends with the command.
+	{"tmpfs", "mkdir -p /mnt",
+		"for d in /dev/shm /run; do dd if=/dev/zero of=$d/full; done; unshare -m sh -c " +
+			"'mount -t tmpfs -o size=100% none /mnt; dd if=/dev/zero of=/mnt/full' & exec sleep 60", ""},
 }
 
 const (
@@ -63,6 +67,7 @@ func TestPressed(t *testing.T) {
 		for _, a := range attacks {
 			t.Run(a.name, func(t *testing.T) { s.press(t, &a, 0) })
 		}
+		t.Run("full", s.full)
 		return
 	}
 	sizes, rest, _ := strings.Cut(long, ":")
@@ -118,8 +123,31 @@ func (s *served) press(t *testing.T, a *attack, round int) {
 	if stalls > mayStall {
 		t.Errorf("%s: the machine had no memory to give %d times", a.name, stalls)
 	}
+	s.empty(t)
 	if a.after != "" {
 		run(t, s.conn, a.after)
+	}
+}
+
+// full starts commands when files of a tmpfs have taken all their memory. They end, and say why.
+func (s *served) full(t *testing.T) {
+	result(t, s.conn, client.Exec{Command: attackNamed("tmpfs").command, Timeout: attackTime})
+	r := result(t, s.conn, client.Exec{Command: "awk 'BEGIN { while (n < 1000000) n++ }'; find /proc >/dev/null; exit 3"})
+	if r.ExitCode != 3 && (r.ExitCode != 137 || !bytes.Contains(r.Stderr, []byte("[out of memory: "))) {
+		t.Errorf("exit code %d, stderr %q", r.ExitCode, clip(r.Stderr))
+	}
+	s.empty(t)
+	run(t, s.conn, "true")
+}
+
+// empty removes the files that fill a tmpfs. A command that did it would need memory that they have.
+func (s *served) empty(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"/dev/shm/full", "/run/full"} {
+		err := s.conn.Remove(deadline(t, stepLimit), name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
 	}
 }
 
@@ -149,7 +177,17 @@ func pings(t *testing.T, c *client.Client, f func()) (worst time.Duration) {
 // not because its cgroup was at its limit.
 func stallCount(t *testing.T, c *client.Client) int {
 	t.Helper()
-	return atoi(t, run(t, c, "awk '/^allocstall/ { n += $2 } END { print n }' /proc/vmstat"))
+	all, err := c.ReadFile(deadline(t, stepLimit), "/proc/vmstat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(all)) {
+		if name, count, _ := strings.Cut(line, " "); strings.HasPrefix(name, "allocstall") {
+			n += atoi(t, count)
+		}
+	}
+	return n
 }
 
 func atoi(t *testing.T, s string) int {
