@@ -102,8 +102,9 @@ const (
 const (
 	// pipeGrace is how long after a command's exit its result waits for the pipes' end.
 	pipeGrace = 100 * time.Millisecond
-	// killGrace is how long after a timeout the result waits for the exit. A process that cannot die must not hold it up.
-	killGrace = time.Second
+	// killGrace is how long after a timeout the result waits for the exit. A process that cannot die
+	// must not hold it up: the result comes within a second of the timeout.
+	killGrace = 700 * time.Millisecond
 	// stopGrace is how long the end of the agent waits for commands and for hosts to take their results.
 	stopGrace = 500 * time.Millisecond
 	// answerGrace is how long the machine's end, when all is done, waits for the host that asked for it to have its answer. A slow host would
