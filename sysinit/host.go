@@ -95,3 +95,42 @@ func raiseLimits(*machine) error {
 	}
 	return nil
 }
+
+// The kernel's command line may say sysctl.vm.overcommit_memory=1. A Go program begins with a mapping
+// of 32 MiB, which the kernel refuses by default in a machine that has less, and so process 1 would
+// not start there. Programs are better refused what a machine can never give, so the default comes
+// back, unless it would keep the agent's helpers from starting. Any other value is the user's choice.
+const (
+	overcommit = "/proc/sys/vm/overcommit_memory"
+	// goMemory is the least memory of a machine, in bytes, in which the default is set.
+	goMemory = 40 << 20
+)
+
+func overcommitText() string {
+	return "set vm.overcommit_memory from 1 back to 0, with " + strconv.Itoa(goMemory>>20) + " MiB or more"
+}
+
+func resetOvercommit(*machine) error {
+	var have unix.Sysinfo_t
+	if err := unix.Sysinfo(&have); err != nil {
+		return fault("sysinfo", "", "", err, "")
+	}
+	if uint64(have.Totalram)*uint64(have.Unit) < goMemory {
+		return nil
+	}
+	fd, err := unix.Open(overcommit, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil // a kernel without sysctls
+	}
+	if err == nil {
+		var mode [2]byte
+		if _, err = unix.Read(fd, mode[:]); err == nil && mode[0] == '1' {
+			_, err = unix.Pwrite(fd, []byte("0"), 0)
+		}
+		unix.Close(fd)
+	}
+	if err != nil {
+		return fault("write", overcommit, "", err, "")
+	}
+	return nil
+}

@@ -44,6 +44,7 @@ func Plan(cfg Config) []Step {
 		// Without /dev/null and /proc no command can be run in a way worth having.
 		Step{"/dev", required, []row{call{"mount devtmpfs on /dev (nosuid), or make the nodes", mountDev}}},
 		Step{"/proc", required, []row{mount{"proc", "/proc", hidden, ""}}},
+		Step{"overcommit", wanted, []row{call{overcommitText(), resetOvercommit}}},
 		Step{"/sys", wanted, []row{mount{"sysfs", "/sys", hidden, ""}}},
 		// gid 5 is tty everywhere; ptmxmode lets those who open /dev/pts/ptmx in. Every mount is an instance of
 		// its own since Linux 4.7.

@@ -113,10 +113,12 @@ func (m *machine) serve() {
 	}
 	cfg.Settle = m.settle
 	a, err := agent.New(cfg)
-	if err == nil {
-		err = a.Run()
-	}
 	if err != nil {
+		m.problem = "vm-init: agent: " + err.Error()
+		m.tell()
+		return
+	}
+	if err = a.Run(); err != nil {
 		m.problem = "vm-init: agent: " + err.Error()
 		m.say()
 		return
@@ -156,7 +158,8 @@ func (m *machine) downStep(step sysinit.Step, _ time.Duration, err error) {
 	}
 }
 
-// tell is for a machine that could not boot: the console, the kernel's log, and the host if it can be reached.
+// tell says why a machine cannot serve: on the console, in the kernel's log, and to the host if it
+// can be reached.
 func (m *machine) tell() {
 	m.say()
 	cfg := m.config()

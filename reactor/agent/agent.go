@@ -57,21 +57,22 @@ type Config struct {
 
 // Agent serves hosts. It lives on one goroutine, the one that calls Run.
 type Agent struct {
-	cfg        Config
-	loop       *reactor.Loop
-	log        *Log
-	spooled    int64         // bytes of output on disk
-	captures   *reactor.Pool // the first output of commands
-	holds      *reactor.Pool // what waits for processes, and for hosts that are away
-	inputs     int           // buffers of it that are for processes; the others are for hosts
-	env        []string      // what commands inherit
-	spools     [3]string     // directories for what is too long to hold; may be empty
-	null       int           // their stdin
-	root       bool
-	oom        oomScore
-	reserve    reserve
-	contain    containment
-	starvation starvation
+	cfg      Config
+	loop     *reactor.Loop
+	log      *Log
+	spooled  int64         // bytes of output on disk
+	captures *reactor.Pool // the first output of commands
+	holds    *reactor.Pool // what waits for processes, and for hosts that are away
+	inputs   int           // buffers of it that are for processes; the others are for hosts
+	env      []string      // what commands inherit
+	spools   [3]string     // directories for what is too long to hold; may be empty
+	null     int           // their stdin
+	root     bool
+	oom      oomScore
+	reserve  reserve
+	contain  containment
+	stalls   stalls
+	blocks   memoryEvents
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
@@ -113,6 +114,9 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Init && unix.Getpid() != 1 {
 		return nil, errors.New("not process 1") // its way down would be the end of every other process
 	}
+	if cfg.LastWords != "" {
+		cfg.Limits = lastWordsLimits
+	}
 	cfg.Limits.complete()
 	loop, err := reactor.New(buffersPerConn * int(cfg.Limits.Conns))
 	if err != nil {
@@ -140,7 +144,11 @@ func (a *Agent) open() (err error) {
 			return err
 		}
 	}
-	if a.captures, err = reactor.NewPool(captureBuffers); err != nil {
+	captures := captureBuffers
+	if a.cfg.LastWords != "" {
+		captures = 1
+	}
+	if a.captures, err = reactor.NewPool(captures); err != nil {
 		return err
 	}
 	// The outputs of commands come and go, and a page of each is soon there again.
@@ -161,8 +169,9 @@ func (a *Agent) open() (err error) {
 	}
 	a.reserve.fill()
 	a.oom.lower(a.log)
-	a.contain.open(a.log, a.cfg.Limits.Pids, a.loop.Scratch())
-	a.starvation.open(a)
+	a.contain.open(a.loop, a.log, a.cfg.Limits.Pids)
+	a.stalls.open(a)
+	a.blocks.open(a)
 	if a.cfg.Init {
 		if err := a.initctl.open(a); err != nil {
 			a.log.Warn("tools cannot end the machine by initctl", "error", err.Error())
@@ -260,7 +269,8 @@ func (a *Agent) close() {
 	}
 	a.oom.close()
 	a.reserve.open()
-	a.starvation.close()
+	a.stalls.close()
+	a.blocks.close()
 	a.initctl.Close()
 	a.contain.close()
 	a.loop.Close()

@@ -164,3 +164,63 @@ func TestCgroupFrozen(t *testing.T) {
 	}
 	b.quiet(1)
 }
+
+// TestCgroupsShrink has many commands run at once. Soon after them their cgroups are removed, by a
+// timer that ends.
+func TestCgroupsShrink(t *testing.T) {
+	t.Parallel()
+	const many = 3 * maxIdle
+	b := startBox(t)
+	h := b.dial()
+	gate := filepath.Join(b.work, "gate")
+	if err := unix.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint32(many) {
+		h.exec(seq, "read x <"+gate)
+	}
+	b.until("all commands run", func(a *Agent) bool { return len(a.running) == many })
+	usable := true
+	b.do(func(a *Agent) { usable = a.contain.path != "" && a.contain.busy == many })
+	if !usable {
+		t.Skip("mount cgroup2 at /sys/fs/cgroup, and run as root")
+	}
+	f, err := os.OpenFile(gate, os.O_RDWR, 0) // and no reader waits any more
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for range many {
+		f.WriteString("go\n")
+	}
+	b.quiet(1)
+	b.until("few cgroups are kept, and no timer", func(a *Agent) bool {
+		return len(a.contain.idle) <= maxIdle && len(a.contain.left) == 0 && !a.contain.shrink.Running()
+	})
+	h.exec(many, "true")
+	for range many + 1 {
+		h.read()
+	}
+}
+
+// TestCommandMemory computes what commands may have.
+func TestCommandMemory(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	for _, tt := range []struct {
+		name                        string
+		current, outside, was, want uint64
+	}{
+		{"a small machine", 0, 16 * mib, 99 * mib, 10 * mib},
+		{"a usual machine", 0, 56 * mib, 40 * mib, 45 * mib},
+		{"the same, in use", 40 * mib, 16 * mib, 50 * mib, 45 * mib},
+		{"a large machine", 0, 4096 * mib, 99 * mib, 4064 * mib},
+		{"hardly any memory", 0, 4 * mib, 99 * mib, 2 * mib},
+		{"memory that was not charged is gone, and commands are at their limit", 45 * mib, 4 * mib, 45 * mib, 45 * mib},
+		{"a balloon took it", 40 * mib, 0, 45 * mib, 41 * mib},
+	} {
+		if got := commandMemory(tt.current, tt.outside, tt.was); got != tt.want {
+			t.Errorf("%s: commandMemory(%d, %d, %d MiB) = %d MiB, want %d", tt.name, tt.current/mib, tt.outside/mib, tt.was/mib, got/mib, tt.want/mib)
+		}
+	}
+}

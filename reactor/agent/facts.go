@@ -45,7 +45,9 @@ func (a *Agent) addFacts(f *framing.Facts) {
 		}
 	}
 	degraded("cgroup", a.contain.reason, a.contain.path == "")
-	degraded("pids", a.contain.reason, a.contain.path != "" && a.contain.maxPids == "")
+	degraded("pids", a.contain.noPids, a.contain.noPids != "")
+	degraded("memory", a.contain.noMemory, a.contain.noMemory != "")
+	degraded("psi", a.stalls.reason, a.stalls.reason != "")
 	degraded("oom", a.oom.reason, !a.oom.lowered)
 	degraded("pinned", a.unpinned, a.unpinned != "")
 }

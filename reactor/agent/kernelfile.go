@@ -7,8 +7,9 @@ import "golang.org/x/sys/unix"
 const kernelFile = 4 << 10
 
 // writeFile writes a small file of the kernel's, and readFile reads one, as far as one read gives it.
+// O_NONBLOCK makes Linux 6.16 return before a cgroup has come down to a limit that is written.
 func writeFile(path, text string) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err == nil {
 		_, err = unix.Write(fd, []byte(text))
 		unix.Close(fd)

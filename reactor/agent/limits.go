@@ -12,7 +12,9 @@ type Limits struct {
 	Exits uint32
 	// Kept is the most processes at a time that are kept when their connection is lost (64). Starting one more is answered with an error.
 	Kept uint32
-	// Pids is the most processes and threads of one command at a time (512), where they can be counted. Forks fail then.
+	// Pids is the most processes and threads of one command at a time, where they can be counted.
+	// More forks fail. The default is one for each 256 KiB of the machine's memory, at least 128 and
+	// at most 16,384.
 	Pids uint32
 	// Spool is the most MiB of each output of a command that are kept on disk (16, which is what one frame holds).
 	Spool uint32
@@ -36,7 +38,7 @@ type LimitOption struct {
 var LimitOptions = [...]LimitOption{
 	{"--max-connections", "N", "connections at a time (default 64)", func(l *Limits) *uint32 { return &l.Conns }, 64},
 	{"--max-commands", "N", "commands running at a time (default 256)", func(l *Limits) *uint32 { return &l.Commands }, 256},
-	{"--max-pids", "N", "processes of one command (default 512)", func(l *Limits) *uint32 { return &l.Pids }, 512},
+	{"--max-pids", "N", "processes of one command (default: one for 256 KiB of memory)", func(l *Limits) *uint32 { return &l.Pids }, 0},
 	{"--max-spool", "MIB", "each output of a command on disk (default 16)", func(l *Limits) *uint32 { return &l.Spool }, 16},
 	{"--max-spool-total", "MIB", "all outputs on disk (default 512)", func(l *Limits) *uint32 { return &l.SpoolTotal }, 512},
 	{"--max-kept", "N", "processes kept without a connection (default 64)", func(l *Limits) *uint32 { return &l.Kept }, 64},
@@ -51,7 +53,14 @@ func (l *Limits) complete() {
 			*field = o.initial
 		}
 	}
+	if l.Pids == 0 {
+		l.Pids = defaultPids()
+	}
 }
+
+// lastWordsLimits are the limits of an agent that serves no host. Its buffers are 1 MiB, because
+// the reason for it may be that 36 MiB were refused.
+var lastWordsLimits = Limits{Conns: 4, Commands: 1, Kept: 1}
 
 // What else a host can make grow, and how far.
 const (
@@ -93,8 +102,9 @@ const (
 const (
 	// pipeGrace is how long after a command's exit its result waits for the pipes' end.
 	pipeGrace = 100 * time.Millisecond
-	// killGrace is how long after a timeout the result waits for the exit. A process that cannot die must not hold it up.
-	killGrace = time.Second
+	// killGrace is how long after a timeout the result waits for the exit. A process that cannot die
+	// must not hold it up: the result comes within a second of the timeout.
+	killGrace = 700 * time.Millisecond
 	// stopGrace is how long the end of the agent waits for commands and for hosts to take their results.
 	stopGrace = 500 * time.Millisecond
 	// answerGrace is how long the machine's end, when all is done, waits for the host that asked for it to have its answer. A slow host would

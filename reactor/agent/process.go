@@ -171,6 +171,9 @@ func (p *process) cancel() { p.kill() }
 func (p *process) kill() {
 	a := p.agent
 	a.reserve.open()
+	if p.cgroup != nil {
+		p.child.Signal(unix.SIGKILL) // first, because its exit is waited for and not theirs
+	}
 	if p.cgroup == nil || p.cgroup.kill() != nil {
 		killTree(p.pid)
 	}

@@ -21,6 +21,7 @@ func (c *conn) restore(p *framing.Part) error {
 		c.done(p.Seq, a.restores.epoch, err)
 		return nil
 	}
+	a.limitMemory()   // a balloon may have another size
 	a.restores.step() // the clock's jump is accounted for
 	if a.restores.untold {
 		a.restores.untold = false // the one that is counted
@@ -141,6 +142,7 @@ func (r *restores) judge(a *Agent) {
 	r.untold = s.restored()
 	r.suspected = !r.untold
 	if r.untold {
+		a.limitMemory()
 		r.count(a.log, "by", "resets and clock", "clock", adjustClock(host, s.wrong))
 		r.step()
 	}

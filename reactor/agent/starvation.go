@@ -1,61 +1,143 @@
 package agent
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
+	"wick/framing"
 	"wick/reactor"
 )
 
-// starvation is the commands' having all the memory that they may have, so that they do nothing but wait for pages of their own programs,
-// each of which takes the place of the next that they need. The kernel kills nobody, for it always finds a page to throw out, and that
-// can go on for ever. It tells of it, though, if it was built to (CONFIG_PSI): Documentation/accounting/psi.rst.
-type starvation struct {
+// stalls hears from the kernel of tasks that wait for memory, if the kernel was built to tell it
+// (CONFIG_PSI, Documentation/accounting/psi.rst). If any task of the machine waits, the limit on
+// commands is computed again. If all commands wait, they thrash: they are at their limit, and each
+// page of their programs takes the place of the next one that they need. The kernel always finds a
+// page to evict then, so its OOM killer never fires, and that can go on for ever.
+type stalls struct {
+	short, starved stallWatch
+	reason         string // why not both
+	// spent counts the times in a row that memory was short and commands had spent all of theirs;
+	// the newest of them was at last.
+	spent int
+	last  time.Duration
+}
+
+// starved is the trigger for thrashing: no command got on for 6 s of 10, because all of them waited
+// for memory. The share is systemd-oomd's. A higher one is not reached in a machine that others take
+// the processor from.
+const starved = "full 6000000 10000000"
+
+// short is the trigger for the limit: some task waited for memory for 100 ms of 2 s.
+const short = "some 100000 2000000"
+
+// open watches the machine and the cgroup of all commands, if their memory is limited.
+func (s *stalls) open(a *Agent) {
+	machine := pressureFiles[framing.PressureMemory]
+	var err error
+	if a.contain.memory {
+		err = s.short.open(a, machine, short, (*Agent).memoryShort)
+		commands := a.contain.path + "/memory.pressure"
+		if starving := s.starved.open(a, commands, starved, (*Agent).killStarving); starving != nil {
+			err = starving
+		}
+	} else {
+		err = wrapOp("find", machine, unix.Access(machine, unix.F_OK))
+	}
+	if err == nil {
+		return
+	}
+	s.reason = err.Error()
+	if isErrno(err, unix.ENOENT) || isErrno(err, unix.EOPNOTSUPP) {
+		s.reason += "; a kernel with CONFIG_PSI may need psi=1 on its command line"
+	}
+	a.log.Warn("not told when commands wait for memory", "error", s.reason)
+}
+
+const (
+	// leastFiles is the page cache of commands, in bytes, below which they have spent their memory:
+	// what else they have cannot be evicted, and the rest is the programs that they run.
+	leastFiles = 2 << 20
+	filesShare = 32 // of their limit, if that is less
+	// spentLimit is how often in a row, each time within spentPause, memory is short in that state
+	// until a process is killed.
+	spentLimit = 4
+	spentPause = 5 * time.Second
+)
+
+// memoryShort is called when memory was short, at most once in 2 s. It computes the limit on commands
+// again. If they have filled it with what cannot be evicted, such as files in a tmpfs, then to evict
+// and read again the pages of one small program need not stall them for most of the time, and the
+// trigger for thrashing does not fire, but the program does not get on.
+func (a *Agent) memoryShort() {
+	s, c := &a.stalls, &a.contain
+	a.limitMemory()
+	now := reactor.Now()
+	if c.used+limitSlack < c.limit || c.files > min(leastFiles, c.limit/filesShare) {
+		s.spent = 0
+		return
+	}
+	if now-s.last > spentPause {
+		s.spent = 0
+	}
+	s.last = now
+	if s.spent++; s.spent == spentLimit {
+		s.spent = 0
+		a.killStarving()
+	}
+}
+
+func (s *stalls) close() {
+	s.short.close()
+	s.starved.close()
+}
+
+// stallWatch calls a function when a trigger fires that [openTrigger] set.
+type stallWatch struct {
 	reactor.Descriptor
 	agent *Agent
+	act   func(*Agent)
 	retry reactor.Timer // to watch it
 }
 
-// starved is when: none of them got on for 6 s of 10, because all that could waited for memory. It is systemd-oomd's share, and a machine whose
-// processor is others' too shows less than it is.
-const starved = "full 6000000 10000000"
-
-// open watches the cgroup that all commands are in, if there is one.
-func (s *starvation) open(a *Agent) {
-	if !a.contain.memory {
-		return
-	}
-	fd, err := openTrigger(a.contain.path+"/memory.pressure", starved)
+func (w *stallWatch) open(a *Agent, path, trigger string, act func(*Agent)) error {
+	fd, err := openTrigger(path, trigger)
 	if err != nil {
-		a.log.Info("not told when commands stand still for want of memory", "error", err.Error())
-		return
+		return err
 	}
-	s.agent = a
-	a.loop.Attach(&s.Descriptor, fd, s)
-	s.Want(reactor.Exception)
+	w.agent, w.act = a, act
+	a.loop.Attach(&w.Descriptor, fd, w)
+	w.Want(reactor.Exception)
+	return nil
 }
 
 // Ready implements [reactor.Handler].
-func (s *starvation) Ready(ev reactor.Events) {
+func (w *stallWatch) Ready(ev reactor.Events) {
 	switch {
 	case ev&reactor.Deaf != 0:
-		s.agent.loop.Start(&s.retry, deafPause, s)
+		w.agent.loop.Start(&w.retry, deafPause, w)
 	case ev&reactor.HungUp != 0: // somebody removed the cgroup
-		s.Close()
+		w.Close()
 	default:
-		s.kill()
+		w.act(w.agent)
 	}
 }
 
 // Expired implements [reactor.TimerHandler]: epoll is asked again.
-func (s *starvation) Expired(*reactor.Timer) { s.Want(reactor.Exception) }
+func (w *stallWatch) Expired(*reactor.Timer) { w.Want(reactor.Exception) }
 
 // Failed implements [reactor.Failer]: the watch goes on.
-func (s *starvation) Failed(value any, stack []byte) { s.agent.logPanic("starvation", value, stack) }
+func (w *stallWatch) Failed(value any, stack []byte) { w.agent.logPanic("stall", value, stack) }
 
-// kill kills one process, as the kernel would: that which has the most memory, of the command that has the most. If there is memory by now
-// the kernel was quicker.
-func (s *starvation) kill() {
-	a := s.agent
+func (w *stallWatch) close() {
+	w.retry.Stop()
+	w.Close()
+}
+
+// killStarving kills the process with the most memory, of the command with the most, as the kernel
+// would. It does nothing if commands are not at their limit, because then the kernel was quicker.
+func (a *Agent) killStarving() {
+	a.limitMemory()
 	a.reserve.open()
 	defer a.reserve.fill()
 	limit := readNumber(unix.AT_FDCWD, a.contain.path+"/memory.max")
@@ -94,9 +176,4 @@ func (s *starvation) kill() {
 	}
 	largest.starved++
 	a.log.Warn("process killed, because commands stood still for want of memory", "pid", num(victim))
-}
-
-func (s *starvation) close() {
-	s.retry.Stop()
-	s.Close()
 }

@@ -54,6 +54,9 @@ func TestBootFails(t *testing.T) {
 		{"bad option", func(_ *testing.T, c *config) {
 			c.InitArgs = []string{"--wait=soon"}
 		}, "vm-init: --wait soon: not a number of seconds from 0 to 3600"},
+		{"no memory to be had beyond what there is", func(_ *testing.T, c *config) {
+			c.MemoryMiB, c.Cmdline = 96, []string{"sysctl.vm.overcommit_memory=2", "sysctl.vm.overcommit_ratio=80"}
+		}, "vm-init: agent: mmap buffers: cannot allocate memory"},
 		{"unknown option", func(_ *testing.T, c *config) {
 			c.InitArgs = []string{"--no-such-option"}
 		}, "vm-init: --no-such-option: unknown option"},

@@ -50,6 +50,7 @@ func TestTrouble(t *testing.T) {
 		{"gone", testGone},
 		{"loopback", testLoopback},
 		{"daemon", testDaemon},
+		{"memory limit", testMemoryLimit},
 		{"out of memory", testOutOfMemory},
 		{"fork bomb", testForkBomb},
 		{"resets", testResets},

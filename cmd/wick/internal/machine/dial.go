@@ -55,11 +55,15 @@ func (m *Machine) settle() {
 // bootErrorLines is how many lines of the console a BootError has.
 const bootErrorLines = 20
 
-// lastWords is the end of the console, without what a panic appends of the processor's state: the reason stands before it.
+// lastWords returns the end of the console, without the processor's state that a kernel appends to
+// a panic. If the Go runtime ended init, it returns why, and no stack.
 func (m *Machine) lastWords() []string {
 	lines := m.ConsoleTail(0)
 	for i, line := range lines {
 		if strings.Contains(line, panicMark) {
+			if died := fault(lines[:i]); died != nil {
+				return append(died, line)
+			}
 			lines = lines[:i+1]
 			break
 		}

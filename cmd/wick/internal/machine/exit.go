@@ -1,6 +1,9 @@
 package machine
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Exit is how a machine ended.
 type Exit struct {
@@ -41,12 +44,33 @@ func (e *MonitorError) Error() string {
 // panicMark stands before the reason of a panic.
 const panicMark = "Kernel panic - not syncing: "
 
-// panicked is what the kernel panicked of, as far as it said so on the console.
+// panicked returns why the kernel panicked, as the console has it. If the Go runtime ended init, the
+// reason for that follows.
 func (m *Machine) panicked() string {
-	for _, line := range m.console.Lines(0) {
+	lines := m.console.Lines(0)
+	for i, line := range lines {
 		if _, reason, ok := strings.Cut(line, panicMark); ok {
+			if died := fault(lines[:i]); died != nil {
+				reason += ": " + died[len(died)-1]
+			}
 			return reason
 		}
 	}
 	return ""
+}
+
+// fault finds the last line in which the Go runtime says why it ends a program, "fatal error: " or
+// "panic: ", and a line of details that may precede it. It returns nil if there is none.
+func fault(lines []string) []string {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if !strings.HasPrefix(lines[i], "fatal error: ") && !strings.HasPrefix(lines[i], "panic: ") {
+			continue
+		}
+		from := i
+		if i > 0 && strings.HasPrefix(lines[i-1], "runtime: ") {
+			from--
+		}
+		return slices.Clone(lines[from : i+1])
+	}
+	return nil
 }

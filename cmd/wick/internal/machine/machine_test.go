@@ -67,6 +67,12 @@ func TestBootErrors(t *testing.T) {
 		{"monitor fails", "echo 'no such kernel' >&2; exit 3", "boot the machine: firecracker failed: exit status 3: no such kernel", ""},
 		{"panic", "echo before; echo '[ 1.0] Kernel panic - not syncing: No init'; echo '[ 1.1] RIP'",
 			"boot the machine: kernel panic: No init", "before|[ 1.0] Kernel panic - not syncing: No init"},
+		{"the runtime's panic", "echo before; echo 'panic: no reason'; echo; echo 'goroutine 1 [running]:'; seq 40; echo '[ 1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200'",
+			"boot the machine: kernel panic: Attempted to kill init! exitcode=0x00000200: panic: no reason",
+			"panic: no reason|[ 1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200"},
+		{"the runtime's fatal error", "echo 'runtime: cannot allocate'; printf 'fatal error: out of memory\\r\\n'; echo; seq 40; echo 'Kernel panic - not syncing: Attempted to kill init!'",
+			"boot the machine: kernel panic: Attempted to kill init!: fatal error: out of memory",
+			"runtime: cannot allocate|fatal error: out of memory|Kernel panic - not syncing: Attempted to kill init!"},
 		{"leaves", "echo bye", "boot the machine: the guest went down", "bye"},
 		{"mute", "exec sleep 60", "boot the machine: the guest did not say ready within 300ms", ""},
 	} {

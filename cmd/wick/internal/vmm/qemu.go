@@ -123,6 +123,9 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 	default:
 		add("-device", fmt.Sprintf("vhost-vsock-device,guest-cid=%d,vhostfd=%d,%s", s.CID, run.VhostFD, bus()))
 	}
+	if s.Balloon {
+		add("-device", "virtio-balloon-device,"+bus())
+	}
 	if s.Keyboard {
 		add("-device", "i8042")
 	}

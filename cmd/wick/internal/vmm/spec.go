@@ -41,6 +41,8 @@ type Spec struct {
 	Verbose, NoConsole bool
 	// Keyboard gives QEMU's microvm a PS/2 keyboard, so that Ctrl-Alt-Del can be pressed; Firecracker's always has one.
 	Keyboard bool
+	// Balloon gives a QEMU machine a virtio-balloon, which QMP's balloon command inflates.
+	Balloon bool
 	// NoVsock leaves the vsock device out. CID is the guest's, 3 if 0.
 	NoVsock bool
 	CID     uint32
@@ -75,6 +77,7 @@ func (s *Spec) cmdline(console string, first ...string) string {
 	// A panic ends the machine at once. The kernel's cryptography need not test itself for 0.2 s, and the processor's random
 	// numbers are good for the start.
 	words = append(words, "panic=-1", "cryptomgr.notests", "random.trust_cpu=on")
+	words = append(words, memoryWords...)
 	if !s.Verbose {
 		words = append(words, "quiet")
 	}
@@ -91,5 +94,10 @@ func (s *Spec) cmdline(console string, first ...string) string {
 	}
 	return strings.Join(words, " ")
 }
+
+// memoryWords are for vm-init. PSI tells it of commands that wait for memory; Firecracker's kernels
+// have it turned off. The Go runtime begins with a mapping of 32 MiB, which the kernel refuses by
+// default in a machine that has less; vm-init brings the default back.
+var memoryWords = []string{"psi=1", "sysctl.vm.overcommit_memory=1"}
 
 func mib(n int) string { return strconv.Itoa(n) + "M" }
