@@ -2,6 +2,7 @@ package guest
 
 import (
 	"testing"
+	"time"
 
 	"wick/framing/client"
 )
@@ -10,7 +11,8 @@ import (
 type served struct {
 	*vm
 	overlay string
-	idleHWM int // VmHWM of process 1 before it did anything, in kB
+	idleHWM int           // VmHWM of process 1 before it did anything, in kB
+	busy    time.Duration // the slowest ping beside a busy process
 	// exits gets the exits of all connections from listen.
 	exits exitLog
 	// listen takes the guest's connections, and conn is the newest.
