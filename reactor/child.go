@@ -1,9 +1,7 @@
 package reactor
 
 import (
-	"runtime"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,35 +16,19 @@ const (
 	deafPause = 100 * time.Millisecond
 )
 
-// Command says what to run, for [Loop.Spawn].
-type Command struct {
-	Path string   // of the executable
-	Args []string // from argv[0] on
-	Env  []string // KEY=value; nil for what SetEnv was given
-	// Files are the descriptors 0, 1 and 2. They stay the caller's; nothing else is inherited, for every descriptor of this package is close-on-exec.
-	Files [3]int
-	// Status is inherited as descriptor 3, or 0 for none.
-	Status int
-	// Cgroup is the directory of the cgroup2 that it starts in, or 0 for the one that this process is in.
-	Cgroup int
-	// Dir is the working directory, looked up with the rights of its user. Empty for this process's own.
-	Dir string
-	// User is who it is; nil for who this process is.
-	User *User
-	// Terminal: descriptor 0 is a terminal, which becomes that of a new session that the process leads.
-	Terminal bool
-}
-
-// User is the identity of a process.
-type User struct {
-	UID, GID uint32
-	Groups   []uint32 // besides GID
-}
-
 // ChildHandler is who is told of a child's end.
 type ChildHandler interface {
 	// Exited is called once for each successful Spawn. The child is reaped: its pid may be another's.
+	// If the program was never executed, [Child.Failure] says why.
 	Exited(status unix.WaitStatus)
+}
+
+// StartHandler is a ChildHandler that is told of the start too.
+type StartHandler interface {
+	ChildHandler
+	// Started is called before Exited, when the program has been executed, or when a signal has ended the child before it was. It is not
+	// called after a failure.
+	Started()
 }
 
 // Child is one process of this program's own, the leader of a process group. The zero Child is not running.
@@ -57,108 +39,94 @@ type Child struct {
 	pid     int
 	usage   Usage
 	retry   Timer // to watch the pidfd
+
+	starting  Descriptor // at its end when the program is executed
+	restart   Timer      // to watch it
+	report    *report
+	path, dir string // for the failure
+	searched  bool
+	failure   error
 }
 
-// Spawn starts the command as the leader of a new process group. It blocks until the executable is loaded, about 0.15 ms. The error
-// is an *Error with the errno of fork, of what is done before exec (for the user, then for the directory), or of exec: ENOENT is a
-// missing executable.
+// Spawn forks the child that executes the command, as the leader of a new process group, and does not wait for it: to execute a program may
+// take as long as a file system does, or the owner of a lease on it, or a signal that stops the child. The error is an *Error with the errno of
+// what comes before the fork, or of the fork. What fails later ends the child, and is its [Child.Failure].
 func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 	if c.pid != 0 {
 		panic("reactor: child spawned twice")
 	}
-	pid, pidfd, err := l.start(cmd)
+	r, err := l.spawner.takeReport()
 	if err != nil {
+		return wrap("mmap", cmd.Path, err)
+	}
+	tell := [2]int{-1, 0}
+	if cmd.Tell {
+		if err := unix.Pipe2(tell[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+			l.spawner.free = append(l.spawner.free, r)
+			return wrap("pipe", "process", err)
+		}
+	}
+	pid, pidfd, err := l.spawner.start(cmd, r, tell[1])
+	if cmd.Tell {
+		unix.Close(tell[1])
+	}
+	if err != nil {
+		l.spawner.free = append(l.spawner.free, r)
+		if cmd.Tell {
+			unix.Close(tell[0])
+		}
 		return wrap("exec", cmd.Path, err)
 	}
+	if pidfd < 0 {
+		pidfd, _ = unix.PidfdOpen(pid, 0)
+	}
 	c.loop, c.handler, c.pid = l, h, pid
+	c.report, c.path, c.dir, c.searched, c.failure = r, cmd.Path, cmd.Dir, cmd.searches(), nil
 	l.children = append(l.children, c)
 	if pidfd >= 0 {
 		// It may have exited already; then its pidfd is readable already.
 		l.Attach(&c.pidfd, pidfd, (*pidfdHandler)(c))
 		c.pidfd.Want(Read)
 	}
+	if cmd.Tell {
+		l.Attach(&c.starting, tell[0], (*startingHandler)(c))
+		c.starting.Want(Read)
+	}
 	return nil
 }
 
-// reserveThread has the runtime start the thread that it needs once a goroutine was ever locked to its own, as Spawn does: now, and not
-// when the machine may be out of threads, for it ends the program if it gets none.
-func reserveThread() {
-	if inheritedMask != 0 {
-		runtime.LockOSThread()
-		runtime.UnlockOSThread()
+// startingHandler is the child as the handler of the end of its start.
+type startingHandler Child
+
+func (h *startingHandler) Ready(ev Events) {
+	c := (*Child)(h)
+	if ev&Deaf != 0 {
+		c.starting.Want(0)
+		c.loop.Start(&c.restart, deafPause, h)
+		return
+	}
+	c.started()
+}
+
+// Expired tries again.
+func (h *startingHandler) Expired(*Timer) { h.starting.Want(Read) }
+
+// started tells of the start, if that is to be told and was not.
+func (c *Child) started() {
+	if !c.starting.Open() {
+		return
+	}
+	c.restart.Stop()
+	c.starting.Close()
+	if c.report.errno == 0 {
+		defer contain(c.handler, nil)
+		c.handler.(StartHandler).Started()
 	}
 }
 
-// start forks and executes, by the quicker way if there is one.
-func (l *Loop) start(cmd *Command) (pid, pidfd int, err error) {
-	// A number that is less than its place would be replaced before it is copied.
-	if f := &cmd.Files; !l.slowFork && cmd.plain() && f[1] >= 1 && f[2] >= 2 {
-		argv, err := syscall.SlicePtrFromStrings(cmd.Args)
-		if err != nil {
-			return 0, -1, err
-		}
-		envv := l.envv
-		if cmd.Env != nil || envv == nil {
-			if envv, err = syscall.SlicePtrFromStrings(cmd.Env); err != nil {
-				return 0, -1, err
-			}
-		}
-		pid, pidfd, err, unable := fork(cmd, argv, envv)
-		if !unable {
-			return pid, pidfd, err
-		}
-		l.slowFork = true
-	}
-	return l.forkExec(cmd)
-}
-
-// plain reports whether the quicker way can do it.
-func (cmd *Command) plain() bool {
-	return cmd.Status == 0 && cmd.Dir == "" && cmd.User == nil && !cmd.Terminal
-}
-
-// SetEnv sets the environment of the commands that have none of their own, which is empty until then. It keeps env. The error is an *Error
-// with EINVAL: an entry has a NUL.
-func (l *Loop) SetEnv(env []string) (err error) {
-	l.env = env
-	l.envv, err = syscall.SlicePtrFromStrings(env)
-	return wrap("setenv", "", err)
-}
-
-// forkExec is the way of package syscall.
-func (l *Loop) forkExec(cmd *Command) (pid, pidfd int, err error) {
-	pidfd = -1
-	attr := syscall.ProcAttr{
-		Dir:   cmd.Dir,
-		Env:   cmd.Env,
-		Files: []uintptr{uintptr(cmd.Files[0]), uintptr(cmd.Files[1]), uintptr(cmd.Files[2])},
-		Sys:   &syscall.SysProcAttr{Setpgid: !cmd.Terminal, PidFD: &pidfd, UseCgroupFD: cmd.Cgroup != 0, CgroupFD: cmd.Cgroup},
-	}
-	if cmd.Env == nil {
-		attr.Env = l.env
-	}
-	if cmd.Status != 0 {
-		attr.Files = append(attr.Files, uintptr(cmd.Status))
-	}
-	if cmd.Terminal {
-		attr.Sys.Setsid, attr.Sys.Setctty, attr.Sys.Ctty = true, true, 0
-	}
-	if u := cmd.User; u != nil {
-		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
-	}
-	if inheritedMask != 0 {
-		// The child gets the mask of the thread that forks, so it must still be this one then.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		unblockSignals()
-	}
-	if limit := limitForChild(); limit != nil {
-		unix.Setrlimit(unix.RLIMIT_NOFILE, limit)
-		defer unix.Setrlimit(unix.RLIMIT_NOFILE, &raisedFiles)
-	}
-	pid, err = syscall.ForkExec(cmd.Path, cmd.Args, &attr)
-	return pid, pidfd, err
-}
+// Failure is why the program was never executed, an *Error whose Op is the stage of the start that failed: [OpExec], [OpDirectory] and so on. It is
+// for [ChildHandler.Exited] and later; nil if the program was executed, or a signal came first.
+func (c *Child) Failure() error { return c.failure }
 
 // PID is the process and its group; 0 when it is not running.
 func (c *Child) PID() int { return c.pid }
@@ -185,8 +153,8 @@ func (c *Child) Signal(sig unix.Signal) {
 
 // SignalGroup sends a signal to its process group, by the same rule.
 func (c *Child) SignalGroup(sig unix.Signal) {
-	if c.pid != 0 {
-		unix.Kill(-c.pid, sig)
+	if c.pid != 0 && unix.Kill(-c.pid, sig) == unix.ESRCH {
+		unix.Kill(c.pid, sig) // it has not made the group yet
 	}
 }
 
@@ -250,6 +218,10 @@ func (l *Loop) child(pid int) *Child {
 
 func (c *Child) exited(status unix.WaitStatus) {
 	defer contain(c.handler, nil)
+	c.started()
+	c.failure = c.report.failure(c)
+	c.loop.spawner.free = append(c.loop.spawner.free, c.report)
+	c.report = nil
 	c.pid = 0
 	c.pidfd.Close()
 	c.retry.Stop()

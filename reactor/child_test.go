@@ -30,6 +30,25 @@ func run(t *testing.T, l *Loop, cmd *Command) (status unix.WaitStatus) {
 	return status
 }
 
+// fails spawns a command that cannot be executed, and returns why, whenever it is found out. It wants nothing of it to be left.
+func fails(t *testing.T, l *Loop, cmd *Command) error {
+	t.Helper()
+	var c Child
+	var status unix.WaitStatus
+	err := l.Spawn(&c, cmd, exitedFunc(func(s unix.WaitStatus) { status = s }))
+	if err == nil {
+		until(t, l, "the exit", func() bool { return !c.Running() })
+		if err = c.Failure(); err != nil && status.ExitStatus() != 127 {
+			t.Errorf("%s: status %#x", cmd.Path, status)
+		}
+	}
+	poll(t, l)
+	if c.Running() || len(l.children) != 0 || len(l.free) != len(l.slots) {
+		t.Errorf("%s: left something behind", cmd.Path)
+	}
+	return err
+}
+
 func TestChildStatus(t *testing.T) { ways(t, testChildStatus) }
 
 func testChildStatus(t *testing.T, l *Loop) {
@@ -71,14 +90,10 @@ func testSpawnErrors(t *testing.T, l *Loop) {
 		{&Command{Path: "/bin/\x00", Args: []string{"x"}, Files: files}, unix.EINVAL},
 		{long, unix.E2BIG},
 	} {
-		var c Child
-		err := l.Spawn(&c, x.cmd, exitedFunc(func(unix.WaitStatus) { t.Error("exited") }))
+		err := fails(t, l, x.cmd)
 		var e *Error
 		if !errors.As(err, &e) || e.Errno != x.want || e.Op != "exec" || e.Object != x.cmd.Path {
 			t.Errorf("%s: %v, want %v", x.cmd.Path, err, x.want)
-		}
-		if c.Running() || len(l.children) != 0 || len(l.slots) != 0 {
-			t.Errorf("%s: left something behind", x.cmd.Path)
 		}
 	}
 	poll(t, l)
@@ -104,14 +119,14 @@ func TestSignalGroup(t *testing.T) {
 	defer func() { c.SignalGroup(unix.SIGKILL) }() // a test that failed leaves nothing running
 	closeFD(t, w)
 	pid := c.PID()
-	if group, err := unix.Getpgid(pid); group != pid || err != nil || group == unix.Getpgrp() {
-		t.Errorf("group %d of child %d, %v", group, pid, err)
-	}
 	var out Descriptor
 	spoke := false
 	l.Attach(&out, r, readyFunc(func(Events) { spoke = true; out.Release() }))
 	out.Want(Read)
 	until(t, l, "the grandchild", func() bool { return spoke })
+	if group, err := unix.Getpgid(pid); group != pid || err != nil || group == unix.Getpgrp() {
+		t.Errorf("group %d of child %d, %v", group, pid, err)
+	}
 	c.SignalGroup(unix.SIGTERM)
 	until(t, l, "the exit", func() bool { return done })
 	if status.ExitStatus() != 7 {

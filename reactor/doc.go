@@ -40,8 +40,10 @@
 //
 // # Children
 //
-// [Loop.Spawn] forks in assembly where the kernel has clone3 with CLONE_CLEAR_SIGHAND, and by syscall.ForkExec elsewhere. The child shares the
-// parent's memory until it executes its program, makes no more than eight system calls, and is written in one function that neither calls nor pushes.
+// [Loop.Spawn] forks a child that makes a list of system calls, of which the last executes the program, and does not wait for it: a signal, a
+// lease, a file system or a frozen cgroup may hold the child up for as long as they like. The child is written in one function of assembly that uses
+// no stack, so it needs none of this process's memory but a copy of the list ([LeaveOut]). It closes every descriptor but its own first. A step that
+// fails is reported in memory that both share, and is the child's [Child.Failure].
 // A [Child] is spawned with a pidfd, which is in the epoll set until it is readable: then the child is reaped. Nothing else
 // waits for it, except [Loop.ReapOrphans], which an init calls on SIGCHLD: it reaps everything, and hands the status of
 // an own child to its handler. Both run on the loop's goroutine, so neither can steal from the other.

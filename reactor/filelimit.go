@@ -22,14 +22,6 @@ func fileLimits() (inherited, raised unix.Rlimit) {
 	return inherited, raised
 }
 
-// RestoreFileLimit gives the program the limit of open descriptors that it was started with, for one that is to become another by itself
-// and not as a child.
-func RestoreFileLimit() {
-	if limit := limitForChild(); limit != nil {
-		unix.Setrlimit(unix.RLIMIT_NOFILE, limit)
-	}
-}
-
 // limitForChild is the limit that a child is to get; nil for that of this process, as it is when somebody set it since.
 func limitForChild() *unix.Rlimit {
 	var now unix.Rlimit

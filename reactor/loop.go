@@ -28,10 +28,8 @@ type Loop struct {
 	quota  int           // children that this turn may still reap
 
 	children []*Child
-	env      []string // of SetEnv
-	envv     []*byte  // the same, for the kernel
-	slowFork bool     // the kernel has not what fork needs
-	scratch  []byte   // the read buffer of every stream that has nothing kept over
+	spawner  spawner
+	scratch  []byte // the read buffer of every stream that has nothing kept over
 	buffers  *Pool
 	stopped  bool
 	lively   bool // the last wait had events
@@ -49,7 +47,6 @@ func New(buffers int) (*Loop, error) {
 		unix.Close(epfd)
 		return nil, err
 	}
-	reserveThread()
 	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), due: -1, quota: reapBatch}, nil
 }
 
@@ -70,6 +67,7 @@ func (l *Loop) Close() {
 	l.epfd = -1
 	l.buffers.Put(l.scratch)
 	l.buffers.Close()
+	l.spawner.close()
 }
 
 // Scratch is a buffer of [BufferSize] bytes that any handler may use until it returns. Within [StreamHandler.Input] it may

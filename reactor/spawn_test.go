@@ -3,6 +3,7 @@ package reactor
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -19,9 +20,6 @@ func printed(t *testing.T, l *Loop, cmd *Command) string {
 	f := os.NewFile(uintptr(p[0]), "pipe")
 	defer f.Close()
 	cmd.Files[1] = p[1]
-	if cmd.Status == -1 {
-		cmd.Status = p[1]
-	}
 	if status := run(t, l, cmd); status != 0 {
 		t.Errorf("%q: %#x", cmd.Args, status)
 	}
@@ -46,9 +44,9 @@ func TestSpawnInDirectory(t *testing.T) {
 	if got := printed(t, l, cmd); got != dir {
 		t.Errorf("in %q", got)
 	}
+	cmd = shell(t, "pwd")
 	cmd.Dir = dir + "/nothing"
-	var c Child
-	if err := l.Spawn(&c, cmd, nil); err == nil || err.(*Error).Errno != unix.ENOENT {
+	if err := fails(t, l, cmd); err == nil || err.Error() != "chdir "+cmd.Dir+": no such file or directory" {
 		t.Error(err)
 	}
 }
@@ -70,13 +68,28 @@ func TestSpawnAsUser(t *testing.T) {
 	}
 }
 
-func TestSpawnStatus(t *testing.T) {
+// TestSpawnKeyring has a process of another user not possess what is in this one's session keyring.
+func TestSpawnKeyring(t *testing.T) {
 	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("run the tests as root")
+	}
+	runtime.LockOSThread() // and never unlocked: the keyring is the thread's
+	if _, err := unix.KeyctlJoinSessionKeyring("wick-test"); err != nil {
+		t.Skipf("no keyrings: %v", err)
+	}
+	if _, err := unix.AddKey("user", "wick-test-secret", []byte("x"), unix.KEY_SPEC_SESSION_KEYRING); err != nil {
+		t.Fatal(err)
+	}
 	l := newLoop(t, 0)
-	cmd := shell(t, "echo there >&3")
-	cmd.Status = -1
-	if got := printed(t, l, cmd); got != "there" {
-		t.Errorf("%q", got)
+	const count = "grep -c wick-test-secret /proc/keys; true"
+	if got := printed(t, l, shell(t, count)); got != "1" {
+		t.Errorf("a child of the same user sees %q keys", got)
+	}
+	cmd := shell(t, count)
+	cmd.User = &User{UID: 1234, GID: 2345}
+	if got := printed(t, l, cmd); got != "0" {
+		t.Errorf("a child of another user sees %q keys", got)
 	}
 }
 

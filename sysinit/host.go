@@ -80,6 +80,28 @@ func nofileText() string {
 	return "allow " + strconv.Itoa(nofileSoft) + " open descriptors, " + strconv.Itoa(nofileHard) + " to who asks"
 }
 
+// forbidLeases turns file leases off, unless this is a container, whose host has the setting.
+func forbidLeases(*machine) error {
+	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of the kernel's proc_ns.h
+	var ns [64]byte
+	if n, err := unix.Readlink("/proc/self/ns/pid", ns[:]); err != nil || string(ns[:n]) != initial {
+		return nil
+	}
+	const path = "/proc/sys/fs/leases-enable"
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil // the kernel has no leases
+	}
+	if err == nil {
+		_, err = unix.Write(fd, []byte("0"))
+		unix.Close(fd)
+	}
+	if err != nil {
+		return fault("write", path, "", err, "")
+	}
+	return nil
+}
+
 func raiseLimits(*machine) error {
 	limit := unix.Rlimit{Cur: nofileSoft, Max: nofileHard}
 	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)

@@ -92,6 +92,8 @@ func Plan(cfg Config) []Step {
 			atLeast{"fs/protected_hardlinks", '1'}, atLeast{"fs/protected_symlinks", '1'},
 			atLeast{"fs/protected_fifos", '1'}, atLeast{"fs/protected_regular", '1'},
 		}},
+		// The owner of a file could hold up whoever opens or executes it for 45 s; fcntl(2).
+		Step{"leases", wanted, []row{call{"set fs/leases-enable to 0", forbidLeases}}},
 	)
 	return plan
 }

@@ -100,7 +100,6 @@ func (m *machine) config() agent.Config {
 	cfg.Version = version
 	cfg.Env = sysinit.Environ(syscall.Environ())
 	cfg.JobCommand = agent.JobCommand
-	cfg.StartCommand = agent.StartCommand
 	return cfg
 }
 

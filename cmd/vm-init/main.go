@@ -14,7 +14,6 @@ var version = "devel"
 
 func main() {
 	agent.RunJob()
-	agent.RunStart()
 	agent.Tune()
 	args := agent.Args()[1:]
 	if syscall.Getpid() != 1 {

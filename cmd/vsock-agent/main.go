@@ -29,7 +29,6 @@ option, 1 for anything else.
 
 func main() {
 	agent.RunJob()
-	agent.RunStart()
 	agent.Tune()
 	var options agent.Options
 	done, err := parse(&options, agent.Args()[1:])
@@ -44,7 +43,6 @@ func main() {
 	cfg.Signals = true
 	cfg.Version = version
 	cfg.JobCommand = agent.JobCommand
-	cfg.StartCommand = agent.StartCommand
 	a, err := agent.New(cfg)
 	if err != nil {
 		if _, ok := err.(*agent.PathError); ok {

@@ -9,6 +9,7 @@ import (
 // account is whom a process runs as.
 type account struct {
 	user  *reactor.User // nil: as the agent
+	asked bool          // for a user by a name or number
 	named bool          // it has an entry in /etc/passwd, which is where what follows is from
 	name  string
 	home  string
@@ -29,6 +30,7 @@ func (a *Agent) findAccount(text string) (acc account, err error) {
 	if text == "" {
 		return acc, nil
 	}
+	acc.asked = true
 	user, group, grouped := cut(text, ':')
 	uid, isNumber := parseNumber(user)
 	u := &reactor.User{UID: uid, GID: uid}
@@ -121,10 +123,10 @@ func findGroups(group string, grouped bool, name string, u *reactor.User) error 
 	return err
 }
 
-// env is what the environment says of a user that has an entry.
+// env is what the environment says of a user. One without an entry has no home, name or shell.
 func (acc *account) env() []string {
 	if !acc.named {
-		return nil
+		return []string{"HOME=/"}
 	}
 	shell := acc.shell
 	if shell == "" {
@@ -144,13 +146,64 @@ type tableReader struct {
 	field    []byte // at most unix.PathMax bytes of it
 }
 
+// open opens a file that the loop can read without waiting for a process in the machine.
 func (r *tableReader) open(name string) error {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	how := unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(unix.AT_FDCWD, name, &how)
+	switch {
+	case err == unix.ENOSYS:
+		fd, err = unix.Open(name, flags, 0)
+	case err == unix.EXDEV && !served(name):
+		how.Resolve = unix.RESOLVE_NO_SYMLINKS
+		fd, err = unix.Openat2(unix.AT_FDCWD, name, &how)
+	}
 	if err != nil {
 		return opError("open", name, err)
 	}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		unix.Close(fd)
+		return opError("open", name, unix.EINVAL)
+	}
 	r.fd, r.name = fd, name
 	return nil
+}
+
+// served reports whether the file system that a path is on, links aside, may be one that a process or another machine serves.
+func served(path string) bool {
+	var r tableReader
+	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	r.fd = fd
+	defer r.close()
+	longest, known := 0, false
+	for r.more() {
+		// id parent device root place options… - type source options; proc_pid_mountinfo(5)
+		for range 4 {
+			r.word()
+		}
+		place := r.word()
+		for r.more() && !r.atEnd() && r.word() != "-" {
+		}
+		kind := r.word()
+		r.endLine()
+		n := len(place)
+		within := place == "/" || n <= len(path) && path[:n] == place && (n == len(path) || path[n] == '/')
+		if !within || n < longest {
+			continue
+		}
+		longest = n // of two at the same place the later one counts
+		switch kind {
+		case "ext4", "xfs", "btrfs", "f2fs", "squashfs", "erofs", "overlay", "tmpfs", "ramfs", "rootfs":
+			known = true
+		default:
+			known = false
+		}
+	}
+	return !known
 }
 
 func (r *tableReader) close() { unix.Close(r.fd) }
@@ -196,6 +249,21 @@ func (r *tableReader) text() string {
 
 func (r *tableReader) item() string {
 	r.until(',')
+	return string(r.field)
+}
+
+// word is what is before a space.
+func (r *tableReader) word() string {
+	r.field = r.field[:0]
+	for r.more() && !r.atEnd() {
+		c := r.buf[r.at]
+		if r.at++; c == ' ' {
+			break
+		}
+		if len(r.field) < unix.PathMax {
+			r.field = append(r.field, c)
+		}
+	}
 	return string(r.field)
 }
 

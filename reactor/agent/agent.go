@@ -50,9 +50,6 @@ type Config struct {
 	// Settle, if not nil, is called by an agent with Init when no other process is left: it brings the disks into the state to be switched
 	// off in, within bounded time, and says what was not.
 	Settle func() error
-	// StartCommand is a program and its arguments that takes resource limits on and becomes a process, as RunStart does. Empty for none:
-	// a start that asks for limits fails.
-	StartCommand []string
 }
 
 // Agent serves hosts. It lives on one goroutine, the one that calls Run.

@@ -82,7 +82,7 @@ func (s *chunks) ready() {
 // push has it stand in line at the connection that its chunks go to, if there is one and there is something to send.
 func (s *chunks) push() {
 	cmd := s.command
-	if !s.readable || cmd.decided {
+	if !s.readable || cmd.decided || cmd.owed {
 		return
 	}
 	if c := cmd.agent.host(cmd.conn); c != nil && c.greeted {

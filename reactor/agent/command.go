@@ -17,6 +17,10 @@ type command struct {
 	seq    uint32
 	stdout capture
 	stderr capture
+
+	owed   bool    // a spawn_watch that is not answered yet
+	answer []byte  // that waits for its turn
+	exit   *result // the process_exit that waits for the answer
 }
 
 // start spawns it with pipes for its output.
@@ -45,12 +49,50 @@ func (cmd *command) start(spec *reactor.Command) error {
 		return err
 	}
 	cmd.stdout.pid, cmd.stderr.pid = cmd.pid, cmd.pid
+	cmd.conn.due++ // for its exec_result, or its spawn_watch_result
+	if cmd.watch() {
+		cmd.conn.owed.add(cmd)
+	}
 	a.commands = append(a.commands, cmd)
 	return nil
 }
 
 // watch reports whether it is a spawn_watch.
 func (cmd *command) watch() bool { return cmd.kind == framing.KindSpawnWatch }
+
+// started implements [processOwner]: a host is told the pid of what it watches.
+func (cmd *command) started() {
+	if cmd.owed {
+		cmd.conn.owed.answer(cmd, framing.AppendSpawnResult(nil, cmd.seq, uint32(cmd.pid)))
+	}
+}
+
+// notStarted implements [processOwner].
+func (cmd *command) notStarted(f *startFailure) {
+	cmd.decided = true
+	cmd.leave()
+	cmd.stdout.close()
+	cmd.stderr.close()
+	if s := cmd.stdout.chunks; s != nil {
+		s.closeLog()
+	}
+	c := cmd.conn
+	if cmd.watch() && !cmd.owed {
+		cmd.exit = newResult(cmd)
+		cmd.exit.code = f.code()
+		cmd.exit.line(clip(f.err.Error(), maxText))
+		cmd.tell()
+		return
+	}
+	cmd.release()
+	switch {
+	case cmd.owed:
+		c.owed.answer(cmd, c.appendNotStarted(nil, framing.TypeSpawnWatch, cmd.seq, f.err))
+	case c != nil:
+		c.replyLater(c.appendNotStarted(nil, framing.TypeExec, cmd.seq, f.err))
+		c.sent()
+	}
+}
 
 // gone implements [processOwner].
 func (cmd *command) gone() {
@@ -102,7 +144,8 @@ func (cmd *command) decide() {
 	c := cmd.conn
 	switch {
 	case cmd.watch():
-		a.deliver(r)
+		cmd.exit = r
+		cmd.tell()
 	case c == nil:
 		cmd.release() // nobody waits for it
 	default:
@@ -110,6 +153,22 @@ func (cmd *command) decide() {
 		c.sent() // what was due since the spawn is in the stream's queue now, which counts for itself
 	}
 	a.stepDown()
+}
+
+// known sends what waited for the answer.
+func (cmd *command) known() {
+	if s := cmd.stdout.chunks; s != nil {
+		s.push()
+	}
+	cmd.tell()
+}
+
+// tell sends the process_exit, if there is one and the host knows the process.
+func (cmd *command) tell() {
+	if r := cmd.exit; r != nil && !cmd.owed {
+		cmd.exit = nil
+		cmd.agent.deliver(r)
+	}
 }
 
 // release gives back what holds the output. Pipes that have not ended are read on.

@@ -36,6 +36,7 @@ type conn struct {
 	part    framing.Part // the one being handled
 	state   connState
 	due     int           // replies still to come that no request of this moment makes
+	owed    answers       // those of spawn_watches
 	useful  bool          // a frame was read
 	guest   bool          // the far end is no host, but an agent too
 	reset   bool          // it ended by a reset
@@ -185,6 +186,7 @@ func (c *conn) committing() bool { return c.upload != nil && c.upload.committing
 // refuse ends a connection that cannot be read on from.
 func (c *conn) refuse(reason error) {
 	c.agent.log.Warn("connection refused", "conn", num(c.id), "reason", reason.Error())
+	c.owed.flush()
 	c.replyError(0, reason.Error())
 	c.dropRequest()
 	c.refused()
@@ -192,8 +194,8 @@ func (c *conn) refuse(reason error) {
 
 // refused: what is queued are the last words.
 func (c *conn) refused() {
-	c.disown()
 	c.state = connRefused
+	c.disown()
 	c.loseChannels()
 	c.settle()
 }
@@ -285,6 +287,7 @@ func (c *conn) close() {
 
 // disown lets what runs for the connection run on for nobody.
 func (c *conn) disown() {
+	c.owed.forget()
 	for _, cmd := range c.agent.commands {
 		if cmd.conn == c {
 			cmd.conn = nil

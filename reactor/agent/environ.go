@@ -23,11 +23,19 @@ func (a *Agent) startEnv(who *account, req *framing.Start) []string {
 	switch {
 	case req.Only:
 		return mergeEnv(nil, nil, req.Env)
-	case !who.named:
+	case !who.asked:
 		return a.childEnv(req.Env)
 	}
 	a.garbage += envGarbage
-	return mergeEnv(a.env, who.env(), req.Env)
+	base := make([]string, 0, len(a.env))
+	for _, entry := range a.env {
+		switch name, _, _ := cut(entry, '='); name {
+		case "HOME", "USER", "LOGNAME", "SHELL", "MAIL":
+			continue // the agent's own
+		}
+		base = append(base, entry)
+	}
+	return mergeEnv(base, who.env(), req.Env)
 }
 
 // mergeEnv is an environment with some of the agent's entries added, and then a host's.

@@ -32,12 +32,11 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		cmd.kind = framing.KindSpawnWatch
 	}
 	cmd.call(e.Command)
-	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.childEnv(e.Env)}
+	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.childEnv(e.Env), Tell: cmd.watch()}
 	if e.Root && !a.root {
 		a.throughSudo(&spec, e.Env)
 	}
 	if err := cmd.start(&spec); err != nil {
-		a.log.Warn("command not started", "conn", num(c.id), "seq", num(seq), "error", err.Error())
 		c.notStarted(t, seq, err)
 		return
 	}
@@ -46,11 +45,6 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 	}
 	cmd.limitTime(e.TimeoutMS)
 	c.heavy++
-	if cmd.watch() {
-		c.reply(framing.AppendSpawnResult(c.stream.Space(framing.HeaderSize+4), seq, uint32(cmd.pid)))
-	} else {
-		c.due++
-	}
 	if a.log.Enabled(LevelDebug) {
 		a.log.Debug("command started", "conn", num(c.id), "seq", num(seq), "pid", num(cmd.pid))
 	}
@@ -92,18 +86,23 @@ func whyNotStarted(err error) string {
 	return err.Error()
 }
 
-// notStarted answers a request whose command could not be run, as a shell would for an exec.
+// notStarted answers a request whose command could not be run, and appendNotStarted appends the answer: for an exec as a shell would say it.
 func (c *conn) notStarted(t framing.Type, seq uint32, err error) {
+	c.reply(c.appendNotStarted(c.stream.Space(framing.HeaderSize+12+maxText), t, seq, err))
+}
+
+func (c *conn) appendNotStarted(dst []byte, t framing.Type, seq uint32, err error) []byte {
+	c.agent.log.Warn("command not started", "conn", num(c.id), "seq", num(seq), "error", err.Error())
+	c.agent.collect(errorGarbage)
 	reason := clip(whyNotStarted(err), maxText)
 	if t == framing.TypeSpawnWatch {
-		c.replyError(seq, reason)
-		return
+		return framing.AppendError(dst, seq, reason)
 	}
 	r := framing.ExecResult{ExitCode: 126, Stderr: []byte(reason)}
 	if isErrno(err, unix.ENOENT) {
 		r.ExitCode = 127
 	}
-	c.reply(framing.AppendExecResult(c.stream.Space(framing.HeaderSize+12+len(reason)), seq, &r))
+	return framing.AppendExecResult(dst, seq, &r)
 }
 
 // throughSudo makes the command one that sudo runs as root, without asking for a password. Added entries of the environment are
@@ -118,21 +117,6 @@ func (a *Agent) throughSudo(spec *reactor.Command, added framing.Env) {
 		args = append(args, string(names[:len(names)-1]))
 	}
 	args = append(args, shell)
-	spec.Path = a.lookPath("sudo")
+	spec.Path, spec.Search = "sudo", a.sudoPath()
 	spec.Args = append(args, spec.Args[1:]...)
-}
-
-// lookPath finds a program along PATH; when it is not there the name itself will fail to run.
-func (a *Agent) lookPath(name string) string {
-	dirs := a.lookup("PATH")
-	for dirs != "" {
-		var dir string
-		dir, dirs, _ = cut(dirs, ':')
-		var st unix.Stat_t
-		file := dir + "/" + name
-		if dir != "" && unix.Stat(file, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0 {
-			return file
-		}
-	}
-	return "/usr/bin/" + name
 }

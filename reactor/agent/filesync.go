@@ -38,17 +38,16 @@ func (s *fileSyncer) next() {
 		if j.write == nil {
 			continue
 		}
-		a, fd := j.agent, j.write.stage.fd
+		a := j.agent
+		err := error(unix.ENOSYS)
 		if len(a.cfg.JobCommand) > 0 {
-			err := a.startJob(&j.child, jobSyncFile, "", fd, a.log.fd, j)
-			if err == nil {
-				s.running++
-				continue
-			}
-			a.log.Warn("fsync not started, done in place", "error", err.Error())
+			err = a.startJob(&j.child, jobSyncFile, "", j.write.stage.fd, a.log.fd, j)
 		}
-		errno, _ := unix.Fsync(fd).(unix.Errno)
-		j.write.synced(errno)
+		if err == nil {
+			s.running++
+			continue
+		}
+		j.write.synced(j.inPlace(err))
 	}
 }
 
@@ -57,9 +56,21 @@ func (j *fileSync) Exited(status unix.WaitStatus) {
 	s := &j.agent.fsyncs
 	s.running--
 	defer s.next()
-	if j.write != nil {
-		j.write.synced(jobErrno(status))
+	if j.write == nil {
+		return
 	}
+	errno := jobErrno(&j.child, status)
+	if err := j.child.Failure(); err != nil {
+		errno = j.inPlace(err)
+	}
+	j.write.synced(errno)
+}
+
+// inPlace makes the fsync that no child could be had for.
+func (j *fileSync) inPlace(err error) unix.Errno {
+	j.agent.log.Warn("fsync not started, done in place", "error", err.Error())
+	errno, _ := unix.Fsync(j.write.stage.fd).(unix.Errno)
+	return errno
 }
 
 // Failed implements [reactor.Failer]: a fault of ours costs no more than the connection.

@@ -216,7 +216,7 @@ func (f *freezer) Ready(reactor.Events) {
 // Exited implements [reactor.ChildHandler].
 func (f *freezer) Exited(status unix.WaitStatus) {
 	f.said.Close()
-	errno := jobErrno(status)
+	errno := jobErrno(&f.child, status)
 	switch {
 	case f.state == frozen:
 		f.agent.log.Warn("file system was frozen for too long")

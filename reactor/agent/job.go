@@ -50,7 +50,10 @@ func (a *Agent) startJob(child *reactor.Child, job, argument string, stdin, stdo
 }
 
 // jobErrno is how a job ended.
-func jobErrno(status unix.WaitStatus) unix.Errno {
+func jobErrno(child *reactor.Child, status unix.WaitStatus) unix.Errno {
+	if e, failed := child.Failure().(*reactor.Error); failed {
+		return e.Errno
+	}
 	if status.Signaled() {
 		return unix.EINTR
 	}

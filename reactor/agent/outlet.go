@@ -51,7 +51,7 @@ func (o *outlet) open(fd int) {
 func (o *outlet) interest() {
 	read := false
 	switch s := o.session; {
-	case s.launching():
+	case s.launching:
 	case o.ended, o.capped():
 		read = true // and dropped
 	case s.kept():

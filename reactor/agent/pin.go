@@ -4,12 +4,16 @@ import (
 	"bytes"
 
 	"golang.org/x/sys/unix"
+
+	"wick/reactor"
 )
 
 // pinCode keeps the pages of the program's own file that are in use from being evicted. A command that eats all memory first drives out
 // the page cache, and with it the code of everything that runs: without this the agent would read itself from
 // the disk again for each instruction, until the kernel at last kills somebody. What is not backed by a file stays anyway, where
 // there is no swap. Pages are locked as they come into use, so this costs no memory that the program does not have already.
+//
+// What can be written to is left out of children: no command is started with a copy of the agent's memory, and to fork takes less time.
 // buf is for reading.
 func pinCode(buf []byte) error {
 	n, err := readFile("/proc/self/maps", buf)
@@ -17,25 +21,37 @@ func pinCode(buf []byte) error {
 		return err
 	}
 	// The program's own mappings come first: "00400000-004b6000 r-xp 00000000 fe:00 1234   /sbin/vm-init".
-	program := ""
+	program, pinning := "", true
+	var own [][2]uintptr
 	for text := buf[:n]; ; {
 		end := bytes.IndexByte(text, '\n')
 		if end < 0 {
+			// Not with the C library, which has the kernel write to its memory in every thread, a child's too: rseq(2).
+			for _, m := range own {
+				reactor.LeaveOut(m[0], m[1])
+			}
 			return nil
 		}
 		line := string(text[:end])
 		text = text[end+1:]
-		_, name, found := cut(line, '/')
-		if !found || program != "" && name != program {
-			return nil
-		}
-		program = name
 		from, to, ok := parseRange(line)
 		if !ok {
 			return nil
 		}
 		_, rest, _ := cut(line, ' ')
-		if rights, _, _ := cut(rest, ' '); rights == "r-xp" || rights == "r--p" {
+		rights, _, _ := cut(rest, ' ')
+		_, name, found := cut(line, '/')
+		if found && program != "" && name != program {
+			return nil // a program with libraries: see below
+		}
+		if rights == "rw-p" || rights == "---p" {
+			own = append(own, [2]uintptr{from, to - from})
+		}
+		if pinning = pinning && found; !pinning {
+			continue
+		}
+		program = name
+		if rights == "r-xp" || rights == "r--p" {
 			// What was needed to start and is not any more need not stay: a quarter of what the process has.
 			dropPages(from, to-from)
 		}

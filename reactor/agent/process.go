@@ -38,6 +38,10 @@ const waitForEnd time.Duration = 1<<63 - 1
 
 // processOwner is what a process is part of.
 type processOwner interface {
+	// started is called when its program has been executed.
+	started()
+	// notStarted is called in place of gone when its program was not executed. Nothing of it is left.
+	notStarted(f *startFailure)
 	// gone is called when it has exited. It is not in its cgroup any more, but what it left running is.
 	gone()
 	// overdue is called when the end of its pipes, or after a kill its exit, has been waited for long enough.
@@ -62,7 +66,8 @@ func (p *process) more(word []byte) {
 	}
 }
 
-// spawn starts it in a cgroup of its own, which it may have already, and without one if that is what cannot be done.
+// spawn forks it into a cgroup of its own, which it may have already, and without one if that is what cannot be done. It does not wait for its
+// program to be executed.
 func (p *process) spawn(spec *reactor.Command) error {
 	a := p.agent
 	if p.cgroup == nil {
@@ -119,6 +124,9 @@ func (p *process) limitTime(ms uint32) {
 	}
 }
 
+// Started implements [reactor.StartHandler].
+func (p *process) Started() { p.owner.started() }
+
 // Exited implements [reactor.ChildHandler].
 func (p *process) Exited(status unix.WaitStatus) {
 	a := p.agent
@@ -128,6 +136,13 @@ func (p *process) Exited(status unix.WaitStatus) {
 		p.deadline.Stop()
 	}
 	a.running = remove(a.running, p)
+	if err := p.child.Failure(); err != nil && !p.decided {
+		p.grace.Stop()
+		p.leaveCgroup()
+		p.owner.notStarted(failedStart(err))
+		a.stepDown()
+		return
+	}
 	if status != 0 || p.kind == framing.KindStart {
 		p.oomKills = p.cgroup.outOfMemory()
 	}

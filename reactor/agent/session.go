@@ -28,13 +28,13 @@ type session struct {
 	tellHeld bool // the host knows of outputs that are held
 	line     int  // the process's side of its terminal, held open until it has exited; 0 for none
 
-	in     inlet
-	out    [2]outlet
-	turn   int // which output is next
-	launch launch
-	peak   peakMeter // of its cgroup, since the start
+	in   inlet
+	out  [2]outlet
+	turn int       // which output is next
+	peak peakMeter // of its cgroup, since the start
 
 	receipt   framing.Exited
+	launching bool // it is not known yet if it can be started
 	greeting  bool // started is to be sent
 	told      bool // exited was sent
 	cancelled bool
@@ -75,7 +75,7 @@ func (s *session) push() {
 // ready reports whether there is something to send.
 func (s *session) ready() bool {
 	switch {
-	case s.launching() || s.told:
+	case s.launching || s.told:
 		return false
 	case s.greeting, s.in.pending(), s.out[0].ready(), s.out[1].ready():
 		return true
@@ -242,7 +242,6 @@ func (s *session) release() {
 // gone implements [processOwner].
 func (s *session) gone() {
 	s.closeLine()
-	s.endLaunch()
 	if s.forgotten || s.decided {
 		s.leaveCgroup()
 		return
@@ -329,7 +328,6 @@ func (s *session) forget() {
 	for i := range s.out {
 		s.out[i].release(!s.exited)
 	}
-	s.launch.close()
 	s.peak.close()
 	s.closeLine()
 	if s.exited {

@@ -58,7 +58,6 @@ func TestSessionsLost(t *testing.T) {
 				b := startBox(t)
 				able := true
 				b.do(func(a *Agent) {
-					a.cfg.StartCommand = StartCommand
 					if able = a.contain.path != ""; !cgroup {
 						a.contain.close()
 					}
@@ -156,6 +155,18 @@ func TestTables(t *testing.T) {
 	want := []string{":0::0:", ":0::0:", "no colon:8::0:", "long:4:7:20000:user19999", "empty:5:8:0:", fmt.Sprintf("zzzzzzzzzz:%d:9:1:last", unix.PathMax)}
 	if got := strings.Join(lines, "\n"); got != strings.Join(want, "\n") || r.err != nil {
 		t.Errorf("%s\n%v", got, r.err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := new(tableReader).open(fifo); !isErrno(err, unix.EINVAL) {
+		t.Errorf("open of a FIFO: %v, want %v", err, unix.EINVAL)
+	}
+	for path, want := range map[string]bool{"/proc/self/status": true, "/": false} {
+		if got := served(path); got != want {
+			t.Errorf("served(%q) = %v, want %v", path, got, want)
+		}
 	}
 }
 

@@ -15,6 +15,23 @@ type startFailure struct {
 	err   error // wraps the errno
 }
 
+// errno is the errno that it wraps, or 0.
+func (f *startFailure) errno() unix.Errno {
+	e, ok := f.err.(*reactor.Error)
+	if !ok {
+		return 0
+	}
+	return e.Errno
+}
+
+// code is the exit code that a shell has for it.
+func (f *startFailure) code() int32 {
+	if f.errno() == unix.ENOENT && f.stage == framing.StageExec {
+		return 127
+	}
+	return 126
+}
+
 // start handles a start. payload is not kept.
 func (c *conn) start(seq uint32, payload []byte) {
 	var req framing.Start
@@ -67,12 +84,9 @@ func (a *Agent) keptSessions() (n int) {
 
 // exited is the receipt of what was not started.
 func (f *startFailure) exited() *framing.Exited {
-	r := framing.Exited{Reason: framing.ReasonNotStarted, Stage: f.stage, Code: 126, Errno: uint32(unix.EINVAL)}
-	if e, ok := f.err.(*reactor.Error); ok {
-		r.Errno = uint32(e.Errno)
-	}
-	if r.Errno == uint32(unix.ENOENT) && f.stage == framing.StageExec {
-		r.Code = 127
+	r := framing.Exited{Reason: framing.ReasonNotStarted, Stage: f.stage, Code: f.code(), Errno: uint32(unix.EINVAL)}
+	if errno := f.errno(); errno != 0 {
+		r.Errno = uint32(errno)
 	}
 	r.Message = []byte(clip(whyNotStarted(f.err), maxText))
 	return &r
@@ -93,18 +107,10 @@ func (s *session) begin(req *framing.Start) *startFailure {
 	if err != nil {
 		return &startFailure{framing.StageUser, err}
 	}
-	spec := reactor.Command{Dir: string(req.Dir), User: acc.user, Terminal: req.Terminal}
-	env := a.startEnv(&acc, req)
-	spec.Env = env
-	if env == nil {
-		env = a.env
-	}
-	dir := unix.AT_FDCWD
-	if spec.Dir != "" {
-		if dir, err = unix.Open(spec.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-			return &startFailure{framing.StageDirectory, opError("chdir", spec.Dir, err)}
-		}
-		defer unix.Close(dir)
+	spec := reactor.Command{Dir: string(req.Dir), User: acc.user, Terminal: req.Terminal, Tell: true}
+	spec.Env = a.startEnv(&acc, req)
+	for limit := range req.Limits.All {
+		spec.Limits = append(spec.Limits, reactor.Limit{Resource: int(limit.Resource), Soft: limit.Soft, Hard: limit.Hard})
 	}
 	if req.Shell {
 		for word := range req.Args.All {
@@ -115,7 +121,7 @@ func (s *session) begin(req *framing.Start) *startFailure {
 		for word := range req.Args.All {
 			spec.Args = append(spec.Args, string(word))
 		}
-		spec.Path = findProgram(dir, spec.Args[0], env, spec.User)
+		spec.Path, spec.Search = spec.Args[0], a.searchPath(spec.Env)
 	}
 	var child [3]int
 	if failure := s.openStreams(req, &child, acc.user); failure != nil {
@@ -123,7 +129,7 @@ func (s *session) begin(req *framing.Start) *startFailure {
 		return failure
 	}
 	spec.Files = child
-	failure := s.run(&spec, req)
+	failure := s.run(&spec)
 	s.closeChild(&child)
 	if failure != nil {
 		s.closeStreams(&child)
@@ -136,104 +142,75 @@ func (s *session) begin(req *framing.Start) *startFailure {
 	return nil
 }
 
-// run spawns what is described, through a stage if it asks for limits.
-func (s *session) run(spec *reactor.Command, req *framing.Start) *startFailure {
-	a := s.agent
-	s.cgroup = a.contain.take(a.log)
+// run spawns what is described.
+func (s *session) run(spec *reactor.Command) *startFailure {
+	s.cgroup = s.agent.contain.take(s.agent.log)
 	s.peak.open(s.cgroup)
-	if req.Limits.Len() > 0 {
-		return s.launch.begin(s, spec, req.Limits)
+	if err := s.spawn(spec); err != nil {
+		f := failedStart(err)
+		switch f.errno() {
+		case unix.EMFILE, unix.ENFILE:
+			f.stage = framing.StageResources // the pipe that tells of the start
+		case unix.E2BIG, unix.EINVAL:
+		default:
+			f.stage = framing.StageFork
+		}
+		return f
 	}
-	err := s.spawn(spec)
-	if err == nil {
-		return nil
-	}
-	e, _ := err.(*reactor.Error)
-	return &startFailure{a.stageOf(e.Errno, spec), err}
+	s.launching = true
+	return nil
 }
 
-// stageOf is the stage at which a spawn failed. The kernel's errno does not tell, so the stages are gone through again, each
-// time with a program that cannot be: whatever another errno than that one's comes from is what failed.
-func (a *Agent) stageOf(errno unix.Errno, spec *reactor.Command) framing.StartStage {
-	if errno == unix.EMFILE || errno == unix.ENFILE {
-		return framing.StageResources // the pipe for what fails after the fork
+// started implements [processOwner].
+func (s *session) started() {
+	s.launching = false
+	s.out[0].interest()
+	s.out[1].interest()
+	s.push()
+}
+
+// notStarted implements [processOwner]: exited is all that its connection hears of it.
+func (s *session) notStarted(f *startFailure) {
+	s.agent.log.Warn("process not started", "seq", num(s.seq), "error", f.err.Error())
+	if c := s.conn; c != nil {
+		c.closeChannel(s)
+		c.replyLater(framing.AppendExited(nil, s.seq, f.exited()))
+		s.conn = nil
 	}
-	probe := reactor.Command{Args: []string{""}, Files: spec.Files}
-	passes := func() bool {
-		var child reactor.Child
-		return isErrno(a.loop.Spawn(&child, &probe, nil), unix.ENOENT)
+	s.forget()
+}
+
+// failedStart is the failure with the stage that its operation tells.
+func failedStart(err error) *startFailure {
+	f := &startFailure{framing.StageExec, err}
+	e, _ := err.(*reactor.Error)
+	switch e.Op {
+	case reactor.OpFork:
+		f.stage = framing.StageFork
+	case reactor.OpTerminal:
+		f.stage = framing.StageTerminal
+	case reactor.OpLimits:
+		f.stage = framing.StageLimits
+	case reactor.OpUser:
+		f.stage = framing.StageUser
+	case reactor.OpDirectory:
+		f.stage = framing.StageDirectory
 	}
-	if !passes() {
-		return framing.StageFork
-	}
-	if probe.User = spec.User; probe.User != nil && !passes() {
-		return framing.StageUser
-	}
-	if probe.Dir = spec.Dir; probe.Dir != "" && !passes() {
-		return framing.StageDirectory
-	}
-	if probe.Terminal = spec.Terminal; probe.Terminal {
-		// Another one: that of a session that was led by what failed is hung up.
-		master, slave, err := openTerminal(0, 0)
-		if err != nil {
-			return framing.StageTerminal
-		}
-		defer unix.Close(master)
-		defer unix.Close(slave)
-		if probe.Files[0] = slave; !passes() {
-			return framing.StageTerminal
-		}
-	}
-	return framing.StageExec
+	return f
 }
 
 // defaultPath is where programs are looked for without a PATH; exec(3).
 const defaultPath = "/bin:/usr/bin"
 
-// findProgram is the file of a program's name: along the PATH of its environment if there is no slash in it. What is not found is
-// the name itself, which will fail to run.
-func findProgram(dir int, name string, env []string, user *reactor.User) string {
-	if name == "" || lastSlash(name) >= 0 {
-		return name
+// searchPath is the PATH of an environment; nil is the agent's.
+func (a *Agent) searchPath(env []string) string {
+	if env == nil {
+		env = a.env
 	}
-	path, ok := lookupIn(env, "PATH")
-	if !ok {
-		path = defaultPath
+	if path, ok := lookupIn(env, "PATH"); ok {
+		return path
 	}
-	for more := true; more; {
-		var where string
-		where, path, more = cut(path, ':')
-		if where == "" {
-			where = "." // exec(3)
-		}
-		file := where + "/" + name
-		var st unix.Stat_t
-		if unix.Fstatat(dir, file, &st, 0) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && mayExecute(&st, user) {
-			return file
-		}
-	}
-	return name
-}
-
-// mayExecute reports whether the mode lets a user run a file.
-func mayExecute(st *unix.Stat_t, u *reactor.User) bool {
-	if u == nil {
-		u = &reactor.User{UID: uint32(unix.Geteuid()), GID: uint32(unix.Getegid())}
-	}
-	switch {
-	case u.UID == 0:
-		return st.Mode&0o111 != 0
-	case st.Uid == u.UID:
-		return st.Mode&0o100 != 0
-	case st.Gid == u.GID:
-		return st.Mode&0o010 != 0
-	}
-	for _, g := range u.Groups {
-		if st.Gid == g {
-			return st.Mode&0o010 != 0
-		}
-	}
-	return st.Mode&0o001 != 0
+	return defaultPath
 }
 
 // openStreams makes what the process has as its descriptors 0, 1 and 2, which are the caller's, and our ends of them.
@@ -246,13 +223,10 @@ func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.U
 	if req.Terminal {
 		return s.openTerminal(req, child, user)
 	}
-	fail := func(err error) *startFailure {
-		return &startFailure{framing.StageResources, opError("pipe", "process", err)}
-	}
 	var p [2]int
 	if child[0] = s.agent.null; req.Stdin {
-		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-			return fail(err)
+		if failure := openPipe(&p, user); failure != nil {
+			return failure
 		}
 		// Only our end: a process does not expect an input that is not ready.
 		unix.SetNonblock(p[1], true)
@@ -265,12 +239,28 @@ func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.U
 			child[2] = child[1]
 			break
 		}
-		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-			return fail(err)
+		if failure := openPipe(&p, user); failure != nil {
+			return failure
 		}
 		unix.SetNonblock(p[0], true)
 		child[1+i] = p[1]
 		s.out[i].open(p[0])
+	}
+	return nil
+}
+
+// openPipe makes a pipe, which is the user's: its process may open /dev/stdout and the like.
+func openPipe(p *[2]int, user *reactor.User) *startFailure {
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return &startFailure{framing.StageResources, opError("pipe", "process", err)}
+	}
+	if user == nil {
+		return nil
+	}
+	if err := unix.Fchown(p[0], int(user.UID), int(user.GID)); err != nil {
+		unix.Close(p[0])
+		unix.Close(p[1])
+		return &startFailure{framing.StageResources, opError("fchown", "pipe", err)}
 	}
 	return nil
 }
@@ -321,7 +311,6 @@ func (s *session) closeStreams(child *[3]int) {
 	s.in.close()
 	s.out[0].release(true)
 	s.out[1].release(true)
-	s.launch.close()
 	s.peak.close()
 	s.leaveCgroup()
 }

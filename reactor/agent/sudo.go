@@ -57,9 +57,10 @@ func (w *sudoWrite) run(args ...string) {
 	}
 	w.stderr.limit = maxText / 2
 	spec := reactor.Command{
-		Path:  a.lookPath("sudo"),
-		Args:  append([]string{"sudo", "-n"}, args...),
-		Files: [3]int{a.null, a.null, stderr},
+		Path:   "sudo",
+		Search: a.sudoPath(),
+		Args:   append([]string{"sudo", "-n"}, args...),
+		Files:  [3]int{a.null, a.null, stderr},
 	}
 	if w.tee { // a sudo that logs its input reads it, whoever it is for
 		spec.Files[0] = w.upload.stage.fd
@@ -76,6 +77,10 @@ func (w *sudoWrite) run(args ...string) {
 // Exited implements [reactor.ChildHandler].
 func (w *sudoWrite) Exited(status unix.WaitStatus) {
 	w.exited, w.code = true, status.ExitStatus()
+	if err := w.child.Failure(); err != nil && !w.closed {
+		w.end(err)
+		return
+	}
 	if !w.closed {
 		w.upload.conn.agent.loop.Start(&w.timer, pipeGrace, w)
 		w.ended()
@@ -151,4 +156,12 @@ func (w *sudoWrite) release() {
 func (w *sudoWrite) close() {
 	w.closed = true
 	w.release()
+}
+
+// sudoPath is where sudo is looked for.
+func (a *Agent) sudoPath() string {
+	if path := a.lookup("PATH"); path != "" {
+		return path + ":/usr/bin"
+	}
+	return "/usr/bin"
 }

@@ -44,11 +44,6 @@ func lastSlash(path string) int {
 //go:noinline
 func num[T ~int | ~int32 | ~uint32 | ~int64 | ~uint8](n T) string { return decimal(int64(n)) }
 
-// appendDecimal appends it.
-//
-//go:noinline
-func appendDecimal(b []byte, n uint64) []byte { return strconv.AppendUint(b, n, 10) }
-
 //go:noinline
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 

@@ -12,18 +12,18 @@ import (
 
 func init() { roles["show limit"] = showLimit }
 
-// ways are a loop that forks by itself and one that leaves it to package syscall, as it must on an old kernel.
+// ways are a loop that forks by clone3, and one that does without, as it must on an old kernel or under a filter.
 func ways(t *testing.T, f func(t *testing.T, l *Loop)) {
 	t.Parallel()
 	for _, way := range []struct {
 		name string
-		slow bool
-	}{{"own", false}, {"syscall", true}} {
+		way  forkWay
+	}{{"clone3", byClone3}, {"clone", byClone}, {"fork", byFork}} {
 		t.Run(way.name, func(t *testing.T) {
 			l := newLoop(t, 0)
-			l.slowFork = way.slow
+			l.spawner.way = way.way
 			f(t, l)
-			if l.slowFork != way.slow {
+			if l.spawner.way != way.way {
 				t.Error("this kernel, or a filter, refuses clone3 as it is called")
 			}
 		})
@@ -112,12 +112,12 @@ func TestChildFileLimit(t *testing.T) {
 
 func showLimit() error {
 	show := func() error {
-		for _, slow := range []bool{false, true} {
+		for _, way := range []forkWay{byClone3, byClone} {
 			l, err := New(0)
 			if err != nil {
 				return err
 			}
-			l.slowFork = slow
+			l.spawner.way = way
 			var c Child
 			cmd := &Command{Path: "/bin/sh", Args: []string{"sh", "-c", "ulimit -n"}, Files: [3]int{0, 1, 2}}
 			if err := l.Spawn(&c, cmd, exitedFunc(func(unix.WaitStatus) { l.Stop() })); err != nil {

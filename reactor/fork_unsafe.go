@@ -1,0 +1,169 @@
+package reactor
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// step is a system call of a child.
+type step struct {
+	number uintptr
+	args   [5]uintptr
+	pass   uint64 // the errnos, as bits, after which the child goes on
+	stage  uint64 // what it belongs to, for the report
+}
+
+// report is what a child says of the step that ended it. Child and parent share it.
+type report struct {
+	errno uint64 // 0: none did
+	stage uint64
+}
+
+// forkBlock is what fork reads and writes.
+//
+//lint:ignore U1000 the assembly uses it
+type forkBlock struct {
+	call      step // clone(2) or clone3(2)
+	all, mask uint64
+	none      uint64
+	first     uintptr // *step
+	report    uintptr // *report
+	pidfd     int32
+	clone     cloneArgs
+}
+
+// cloneArgs is struct clone_args of clone(2).
+//
+//lint:ignore U1000 the kernel reads it
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// image is the memory that a child gets a copy of: the block, then the steps, then what they point to.
+type image struct {
+	b     []byte
+	block *forkBlock
+	next  *step
+	at    int // where the next string goes
+	bad   bool
+}
+
+// newImage lays an image out in b for that many steps.
+func newImage(b []byte, steps int) image {
+	m := image{b: b, block: (*forkBlock)(unsafe.Pointer(&b[0]))}
+	*m.block = forkBlock{all: ^uint64(0)}
+	m.next = (*step)(unsafe.Pointer(&b[unsafe.Sizeof(forkBlock{})]))
+	m.block.first = uintptr(unsafe.Pointer(m.next))
+	m.at = imageHead(steps)
+	return m
+}
+
+// imageHead is the size of an image without what its steps point to.
+func imageHead(steps int) int {
+	return int(unsafe.Sizeof(forkBlock{}) + uintptr(steps)*unsafe.Sizeof(step{}))
+}
+
+// then adds a step.
+func (m *image) then(stage uint64, pass uint64, number uintptr, args ...uintptr) {
+	s := m.next
+	*s = step{number: number, pass: pass, stage: stage}
+	copy(s.args[:], args)
+	m.next = (*step)(unsafe.Add(unsafe.Pointer(s), unsafe.Sizeof(*s)))
+}
+
+// text puts a string, of the concatenated parts, into the image.
+func (m *image) text(parts ...string) uintptr {
+	from := m.at
+	for _, part := range parts {
+		for i := range len(part) {
+			if part[i] == 0 {
+				m.bad = true // it would end there
+			}
+		}
+		m.at += copy(m.b[m.at:], part)
+	}
+	m.b[m.at] = 0
+	m.at++
+	return uintptr(unsafe.Pointer(&m.b[from]))
+}
+
+// vector puts a list of strings into the image, as execve(2) takes it.
+func (m *image) vector(list []string) uintptr {
+	words := m.words(len(list) + 1)
+	for i, entry := range list {
+		words[i] = uint64(m.text(entry))
+	}
+	words[len(list)] = 0
+	return uintptr(unsafe.Pointer(&words[0]))
+}
+
+// words makes room for n numbers.
+func (m *image) words(n int) []uint64 {
+	m.at = (m.at + 7) &^ 7
+	p := (*uint64)(unsafe.Pointer(&m.b[m.at]))
+	m.at += 8 * n
+	return unsafe.Slice(p, n)
+}
+
+// numbers puts numbers into the image.
+func (m *image) numbers(list ...uint64) uintptr {
+	words := m.words(len(list))
+	copy(words, list)
+	return uintptr(unsafe.Pointer(&words[0]))
+}
+
+// halves puts numbers of 32 bits into the image.
+func (m *image) halves(list []uint32) uintptr {
+	words := m.words((len(list) + 2) / 2)
+	copy(unsafe.Slice((*uint32)(unsafe.Pointer(&words[0])), len(list)), list)
+	return uintptr(unsafe.Pointer(&words[0]))
+}
+
+// fork forks the child whose steps are in the image.
+func (m *image) fork(r *report, cgroup int, way forkWay) (pid, pidfd int, err error) {
+	b := m.block
+	b.report, b.pidfd = uintptr(unsafe.Pointer(r)), -1
+	at := uintptr(unsafe.Pointer(&b.pidfd))
+	switch way {
+	case byFork:
+		b.call = step{number: unix.SYS_CLONE, args: [5]uintptr{uintptr(unix.SIGCHLD)}}
+	case byClone:
+		b.call = step{number: unix.SYS_CLONE, args: [5]uintptr{unix.CLONE_PIDFD | uintptr(unix.SIGCHLD), 0, at}}
+	default:
+		b.clone = cloneArgs{flags: unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND, pidfd: uint64(at), exitSignal: uint64(unix.SIGCHLD)}
+		if cgroup != 0 {
+			b.clone.flags |= unix.CLONE_INTO_CGROUP
+			b.clone.cgroup = uint64(cgroup)
+		}
+		b.call = step{number: unix.SYS_CLONE3, args: [5]uintptr{uintptr(unsafe.Pointer(&b.clone)), unsafe.Sizeof(b.clone)}}
+	}
+	if pid = fork(b); pid < 0 {
+		return 0, -1, unix.Errno(-pid)
+	}
+	return pid, int(b.pidfd), nil
+}
+
+// sharedReports maps memory for reports.
+func sharedReports() ([]report, error) {
+	b, err := unix.Mmap(-1, 0, 4<<10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*report)(unsafe.Pointer(&b[0])), len(b)/int(unsafe.Sizeof(report{}))), nil
+}
+
+func unmapReports(r []report) {
+	unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(&r[0])), 4<<10))
+}
+
+// LeaveOut keeps memory of this process out of the children that it forks: madvise(2). They need none but the code and what is mapped for them.
+func LeaveOut(from, size uintptr) {
+	if sparse {
+		unix.RawSyscall(unix.SYS_MADVISE, from, size, unix.MADV_DONTFORK)
+		leftOut++
+	}
+}
+
+// leftOut counts the calls of LeaveOut: an image that is older than the last may have been left out with the rest.
+var leftOut int

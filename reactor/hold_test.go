@@ -1,0 +1,81 @@
+package reactor
+
+import (
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// leased makes a program whose execution waits until the lease on it is given up, which it never is, and returns its path.
+func leased(t *testing.T) string {
+	t.Helper()
+	path := t.TempDir() + "/program"
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(unix.SIGIO) // by which the kernel asks for the lease
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skipf("no lease to be had: %v", err)
+	}
+	return path
+}
+
+// startFuncs is a StartHandler.
+type startFuncs struct {
+	started func()
+	exited  func(unix.WaitStatus)
+}
+
+func (f *startFuncs) Started()                 { f.started() }
+func (f *startFuncs) Exited(s unix.WaitStatus) { f.exited(s) }
+
+// TestSpawnDoesNotWait has a child wait for a lease. The loop goes on, and the child holds nothing of this process's meanwhile.
+func TestSpawnDoesNotWait(t *testing.T) {
+	path := leased(t)
+	l := newLoop(t, 0)
+	ours, theirs := pair(t)
+	defer unix.Close(theirs)
+	fd := null(t)
+	var c Child
+	var status unix.WaitStatus
+	if err := l.Spawn(&c, &Command{Path: path, Args: []string{"program"}, Files: [3]int{fd, fd, fd}, Tell: true}, &startFuncs{
+		func() {
+			if status == 0 && c.Running() && held(c.PID()) {
+				t.Error("started while it is held up")
+			}
+		},
+		func(s unix.WaitStatus) { status = s },
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for !held(c.PID()) {
+		poll(t, l)
+	}
+	closeFD(t, ours)
+	if n, err := unix.Read(theirs, make([]byte, 1)); n != 0 || err != nil {
+		t.Errorf("the far end of a closed connection reads %d, %v", n, err)
+	}
+	if got := run(t, newLoop(t, 0), shell(t, "exit 3")); got.ExitStatus() != 3 {
+		t.Errorf("another child ended with %#x", got)
+	}
+	c.SignalGroup(unix.SIGKILL)
+	until(t, l, "the exit", func() bool { return !c.Running() })
+	if status.Signal() != unix.SIGKILL || c.Failure() != nil {
+		t.Errorf("it ended with %#x, %v", status, c.Failure())
+	}
+}
+
+// held reports whether a child waits for the lease.
+func held(pid int) bool {
+	b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/syscall")
+	return strings.HasPrefix(string(b), strconv.Itoa(unix.SYS_EXECVE)+" ")
+}

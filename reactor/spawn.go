@@ -1,0 +1,341 @@
+package reactor
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// Command says what to run, for [Loop.Spawn].
+type Command struct {
+	// Path is the executable. The child looks it up, with the rights of its user and from its directory.
+	Path string
+	// Search is a list of directories, as in PATH, in which a Path without a slash is looked for. Empty for none.
+	Search string
+	Args   []string // from argv[0] on
+	Env    []string // KEY=value; nil for what SetEnv was given
+	// Files are the descriptors 0, 1 and 2, or negative for none. They stay the caller's; nothing else is inherited.
+	Files [3]int
+	// Cgroup is the directory of the cgroup2 that it starts in, or 0 for the one that this process is in.
+	Cgroup int
+	// Dir is the working directory, looked up with the rights of its user. Empty for this process's own.
+	Dir string
+	// User is who it is; nil for who this process is.
+	User *User
+	// Terminal: descriptor 0 is a terminal, which becomes that of a new session that the process leads.
+	Terminal bool
+	// Limits are its resource limits.
+	Limits []Limit
+	// Tell has the handler told when the program is executed. The handler is a StartHandler.
+	Tell bool
+}
+
+// User is the identity of a process.
+type User struct {
+	UID, GID uint32
+	Groups   []uint32 // besides GID
+}
+
+// Limit is a resource limit; setrlimit(2).
+type Limit struct {
+	Resource   int
+	Soft, Hard uint64
+}
+
+// Stages of a start, in their order. The Op of a [Child.Failure] is the name of one.
+const (
+	stageFork = iota
+	stageTerminal
+	stageLimits
+	stageUser
+	stageDirectory
+	stageExec
+)
+
+// The names of the stages.
+const (
+	OpFork      = "fork"
+	OpTerminal  = "setctty"
+	OpLimits    = "setrlimit"
+	OpUser      = "setuid"
+	OpDirectory = "chdir"
+	OpExec      = "exec"
+)
+
+var stageOps = [...]string{OpFork, OpTerminal, OpLimits, OpUser, OpDirectory, OpExec}
+
+const (
+	// imageSize is the memory that is kept for the images of children. A longer one is mapped for its fork.
+	imageSize = 32 << 10
+	// maxImage is more than the kernel lets arguments and environment be: three quarters of 8 MiB, and pointers.
+	maxImage = 16 << 20
+	// ownSteps is how many steps there are besides those that are counted.
+	ownSteps = 24
+	// telling is the child's descriptor that is closed when the program is executed.
+	telling = 3
+)
+
+// anyErrno is all that a step may pass over.
+const anyErrno = ^uint64(0)
+
+// missing are the errnos of a program that may be in the next directory.
+const missing = 1<<unix.ENOENT | 1<<unix.ENOTDIR | 1<<unix.EACCES | 1<<unix.ENODEV | 1<<unix.ELOOP | 1<<unix.ENAMETOOLONG
+
+// forkWay is the call that forks.
+type forkWay uint8
+
+const (
+	byClone3 forkWay = iota // needs Linux 5.7
+	byClone                 // needs Linux 5.2; the child resets the signal handlers itself, and is in this process's cgroup
+	byFork                  // without a pidfd, which is opened afterwards
+)
+
+// spawner is what a loop starts children with.
+type spawner struct {
+	env   []string // of SetEnv
+	image []byte
+	// leftOut is what the variable of that name was when the image was last seen to be for children.
+	leftOut int
+	chunks  [][]report
+	free    []*report
+	way     forkWay
+}
+
+// SetEnv sets the environment of the commands that have none of their own, which is empty until then. It keeps env. The error is an *Error
+// with EINVAL: an entry has a NUL.
+func (l *Loop) SetEnv(env []string) error {
+	l.spawner.env = env
+	for _, entry := range env {
+		for i := range len(entry) {
+			if entry[i] == 0 {
+				return wrap("setenv", "", unix.EINVAL)
+			}
+		}
+	}
+	return nil
+}
+
+// takeReport takes a report that says nothing.
+func (s *spawner) takeReport() (*report, error) {
+	if len(s.free) == 0 {
+		chunk, err := sharedReports()
+		if err != nil {
+			return nil, err
+		}
+		s.chunks = append(s.chunks, chunk)
+		for i := range chunk {
+			s.free = append(s.free, &chunk[i])
+		}
+	}
+	r := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	*r = report{}
+	return r, nil
+}
+
+func (s *spawner) close() {
+	for _, chunk := range s.chunks {
+		unmapReports(chunk)
+	}
+	if s.image != nil {
+		unix.Munmap(s.image)
+	}
+	*s = spawner{env: s.env}
+}
+
+// start forks the child. tell is what it has as the descriptor telling, or 0.
+func (s *spawner) start(cmd *Command, r *report, tell int) (pid, pidfd int, err error) {
+	files := cmd.Files
+	for i, fd := range files {
+		if fd >= 0 && fd < i { // it would be replaced before it is copied
+			if files[i], err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, telling+1); err != nil {
+				return 0, -1, err
+			}
+			defer unix.Close(files[i])
+		}
+	}
+	for {
+		m, err := s.compose(cmd, files, tell)
+		if err != nil {
+			return 0, -1, err
+		}
+		pid, pidfd, err = m.fork(r, cmd.Cgroup, s.way)
+		if len(m.b) != imageSize {
+			unix.Munmap(m.b)
+		}
+		// Some filters say EPERM of what they do not know; with a cgroup it may be about that.
+		unable := err == unix.ENOSYS || err == unix.EINVAL || err == unix.EPERM && cmd.Cgroup == 0
+		if !unable || s.way == byFork {
+			return pid, pidfd, err
+		}
+		s.way++
+		if cmd.Cgroup != 0 {
+			return 0, -1, err // the caller may do without
+		}
+	}
+}
+
+// compose makes the image of a child.
+func (s *spawner) compose(cmd *Command, files [3]int, tell int) (m image, err error) {
+	env := cmd.Env
+	if env == nil {
+		env = s.env
+	}
+	programs := 1
+	if cmd.searches() {
+		for i := range len(cmd.Search) {
+			if cmd.Search[i] == ':' {
+				programs++
+			}
+		}
+	}
+	steps := ownSteps + len(cmd.Limits) + programs
+	if s.way != byClone3 {
+		steps += maxSignals
+	}
+	size := imageHead(steps) + len(cmd.Dir) + len(cmd.Search) + programs*(len(cmd.Path)+3) + 16*len(cmd.Limits) + 256
+	for _, list := range [...][]string{cmd.Args, env} {
+		size += 16
+		for _, entry := range list {
+			size += len(entry) + 9
+		}
+	}
+	if cmd.User != nil {
+		size += 4 * len(cmd.User.Groups)
+	}
+	if size > maxImage {
+		return m, unix.E2BIG
+	}
+	b := s.image
+	if size > imageSize {
+		if b, err = mapImage((size + imageSize) &^ 4095); err != nil {
+			return m, err
+		}
+	} else if b == nil {
+		if b, err = mapImage(imageSize); err != nil {
+			return m, err
+		}
+		s.image = b
+	} else if s.leftOut != leftOut {
+		unix.Madvise(b, unix.MADV_DOFORK)
+	}
+	s.leftOut = leftOut
+	m = newImage(b, steps)
+	s.describe(&m, cmd, files, tell, env)
+	if m.bad {
+		if len(b) != imageSize {
+			unix.Munmap(b)
+		}
+		return m, unix.EINVAL
+	}
+	return m, nil
+}
+
+// searches reports whether the program is looked for in several places.
+func (cmd *Command) searches() bool {
+	for i := range len(cmd.Path) {
+		if cmd.Path[i] == '/' {
+			return false
+		}
+	}
+	return cmd.Search != "" && cmd.Path != ""
+}
+
+func mapImage(size int) ([]byte, error) {
+	return unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+}
+
+// describe writes the steps of a child. What a process in the guest may prolong comes after the agent's descriptors are closed.
+func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env []string) {
+	if cmd.Terminal {
+		m.then(stageFork, 0, unix.SYS_SETSID)
+	} else {
+		m.then(stageFork, 0, unix.SYS_SETPGID)
+	}
+	for i, fd := range files {
+		switch {
+		case fd < 0:
+			m.then(stageFork, anyErrno, unix.SYS_CLOSE, uintptr(i))
+		case fd != i:
+			m.then(stageFork, 0, unix.SYS_DUP3, uintptr(fd), uintptr(i), 0)
+		}
+	}
+	first := uintptr(telling)
+	if tell != 0 {
+		if tell != telling {
+			m.then(stageFork, 0, unix.SYS_DUP3, uintptr(tell), telling, unix.O_CLOEXEC)
+		}
+		first++
+	}
+	// What is close-on-exec would be held until then. Linux 5.9 has the call.
+	m.then(stageFork, anyErrno, unix.SYS_CLOSE_RANGE, first, 1<<32-1, 0)
+	if s.way != byClone3 {
+		act := m.numbers(0, 0, 0, 0) // SIG_DFL
+		for sig := uintptr(1); sig <= maxSignals; sig++ {
+			m.then(stageFork, anyErrno, unix.SYS_RT_SIGACTION, sig, act, 0, 8)
+		}
+	}
+	if cmd.Terminal {
+		m.then(stageTerminal, 0, unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 1)
+	}
+	if limit := limitForChild(); limit != nil {
+		m.then(stageLimits, 0, unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, m.numbers(limit.Cur, limit.Max), 0)
+	}
+	for _, l := range cmd.Limits {
+		m.then(stageLimits, 0, unix.SYS_PRLIMIT64, 0, uintptr(l.Resource), m.numbers(l.Soft, l.Hard), 0)
+	}
+	if u := cmd.User; u != nil {
+		m.then(stageUser, 0, unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
+		m.then(stageUser, 0, unix.SYS_SETGROUPS, uintptr(len(u.Groups)), m.halves(u.Groups))
+		m.then(stageUser, 0, unix.SYS_SETGID, uintptr(u.GID))
+		m.then(stageUser, 0, unix.SYS_SETUID, uintptr(u.UID))
+		if unix.Getpid() != 1 { // the kernel gives process 1 no session keyring; another has its login's or its service's
+			m.then(stageUser, anyErrno, unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0)
+		}
+	}
+	if cmd.Dir != "" {
+		m.then(stageDirectory, 0, unix.SYS_CHDIR, m.text(cmd.Dir))
+	}
+	m.then(stageFork, 0, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, m.numbers(0), 0, 8)
+	argv, envv := m.vector(cmd.Args), m.vector(env)
+	search := cmd.Search
+	if !cmd.searches() {
+		m.then(stageExec, 0, unix.SYS_EXECVE, m.text(cmd.Path), argv, envv)
+		return
+	}
+	for from, i := 0, 0; i <= len(search); i++ {
+		if i < len(search) && search[i] != ':' {
+			continue
+		}
+		dir, pass := search[from:i], uint64(missing)
+		if from = i + 1; i == len(search) {
+			pass = 0
+		}
+		if dir == "" {
+			dir = "." // exec(3)
+		}
+		m.then(stageExec, pass, unix.SYS_EXECVE, m.text(dir, "/", cmd.Path), argv, envv)
+	}
+}
+
+// maxSignals is the highest signal there is.
+const maxSignals = 64
+
+// failure is what a report says, or nil.
+func (r *report) failure(c *Child) error {
+	if r.errno == 0 {
+		return nil
+	}
+	errno := unix.Errno(r.errno)
+	e := &Error{stageOps[r.stage], "process", errno}
+	switch r.stage {
+	case stageDirectory:
+		if errno == unix.ENOENT { // else it may be any directory of its path that is to blame
+			e.Object = c.dir
+		}
+	case stageExec:
+		e.Object = c.path
+		if c.searched && errno < 64 && missing>>errno&1 != 0 {
+			e.Errno = unix.ENOENT // the errno is that of the last place alone
+		}
+	}
+	return e
+}
