@@ -1,147 +1,112 @@
 package main_test
 
 import (
-	"flag"
-	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite the lists of testdata/conformance")
+// ruleDocuments state the rules, each behind its name in brackets.
+var ruleDocuments = []string{"main.go", "../../framing/doc.go", "../../framing/extension.md"}
 
-// coverages are the lists of sentences, each with the document that they are of; none for the protocol, whose document the list is.
-var coverages = []struct{ list, document, heading string }{
-	{list: "coverage.md"},
-	{"coverage_asking.md", "../../framing/extension.md", "## Asking for it"},
-	{"coverage_streams.md", "../../framing/extension.md", "## Streams"},
-	{"coverage_processes.md", "../../framing/extension.md", "## Processes"},
-	{"coverage_machine.md", "../../framing/extension.md", "## The machine"},
-	{"coverage_files.md", "../../framing/extension.md", "## Files"},
+var ruleName = regexp.MustCompile(`(?m)^(?://   )?- \[([a-z]+\.[a-z-]+)\] `)
+
+// shownElsewhere has the rules that no transcript can show, and where they are shown: a test, by
+// its package's directory and its name, or the reason why there is none.
+var shownElsewhere = []struct{ rule, by string }{
+	{"transport.dial", "cmd/wick/internal/guest TestMachine"},
+	{"transport.listen", "cmd/wick/internal/guest TestMachine"},
+	{"transport.peer", "cmd/wick/internal/guest TestTrouble"},
+	{"frame.texts", "framing TestPageLayouts"},
+	{"hello.names", "framing/client TestHello"},
+	{"stats.names", "framing/client TestHello"},
+	{"list.names", "framing/client TestListNames"},
+	{"list.figures", "cmd/wick/internal/guest TestMachine"},
+	{"exited.killed", "cmd/wick/internal/guest TestMachine"},
+	{"file.frozen", "reactor/agent TestFreezeWrites"},
+	{"freeze.ends", "reactor/agent TestThawByItself"},
+	{"freeze.busy", "reactor/agent TestFreeze"},
+	{"freeze.cancel", "reactor/agent TestFreezing"},
+	{"freeze.writes", "reactor/agent TestFreezeWrites"},
+	{"freeze.unnamed", "cmd/wick/internal/guest TestMachine"},
+	{"restore.thaw", "reactor/agent TestRestoreThaws"},
+	{"restore.seen", "reactor/agent TestRestored"},
+	{"restore.once", "reactor/agent TestRestored"},
+	{"power.how", "cmd/wick/internal/guest TestMachine"},
+	{"power.end", "cmd/wick/internal/guest TestMachine"},
+	{"power.busy", "cmd/wick/internal/guest TestMachine"},
+	{"write.flags", "framing TestPageLayouts"},
 }
 
-// TestCoverage keeps the lists of the protocol's sentences and their cases true.
+// TestCoverage checks that every rule has a name of its own and is shown, by a transcript or by
+// another test, and that transcripts name no rule that does not exist. With -v it lists the cases of
+// each rule.
 func TestCoverage(t *testing.T) {
-	all := transcripts(t)
-	quoted := map[*conformanceCase]map[string]bool{}
-	seen := map[string]bool{}
-	for _, c := range all {
-		quoted[c] = map[string]bool{}
-		if id := c.file + " " + c.name; seen[id] {
-			t.Errorf("%s:%d: there are two cases called %q", c.file, c.line, c.name)
-		} else {
-			seen[id] = true
-		}
-	}
-	for _, list := range coverages {
-		text, err := os.ReadFile("testdata/conformance/" + list.list)
+	t.Parallel()
+	shown := map[string][]string{} // by rule
+	var rules []string
+	for _, document := range ruleDocuments {
+		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkCoverage(t, list.list, string(text), all, quoted)
-		if list.document != "" {
-			checkSentences(t, list.list, string(text), list.document, list.heading)
-			checkQuotes(t, list.list, string(text), list.document)
+		for _, m := range ruleName.FindAllStringSubmatch(string(text), -1) {
+			if slices.Contains(rules, m[1]) {
+				t.Errorf("%s: there are two rules [%s]", document, m[1])
+			}
+			rules = append(rules, m[1])
 		}
 	}
-	for _, c := range all {
-		for _, quote := range c.quotes {
-			if !quoted[c][quote] {
-				t.Errorf("%s:%d: %q quotes what is no sentence of a list: %s", c.file, c.line, c.name, quote)
-			}
+	seen := map[string]bool{}
+	for _, c := range transcripts(t) {
+		id := strings.TrimSuffix(c.file, ".txt") + ": " + c.name
+		if seen[id] {
+			t.Errorf("%s:%d: there are two cases %q", c.file, c.line, c.name)
 		}
+		seen[id] = true
+		for _, rule := range c.rules {
+			if !slices.Contains(rules, rule) {
+				t.Errorf("%s:%d: %q names [%s], which is no rule of %v", c.file, c.line, c.name, rule, ruleDocuments)
+			}
+			shown[rule] = append(shown[rule], id)
+		}
+	}
+	for _, e := range shownElsewhere {
+		dir, test, _ := strings.Cut(e.by, " ")
+		if !slices.Contains(rules, e.rule) {
+			t.Errorf("shownElsewhere has [%s], which is no rule", e.rule)
+		}
+		if !hasTest(t, "../../"+dir, test) {
+			t.Errorf("[%s] is to be shown by %s, which does not exist", e.rule, e.by)
+		}
+		shown[e.rule] = append(shown[e.rule], e.by)
+	}
+	for _, rule := range rules {
+		if len(shown[rule]) == 0 {
+			t.Errorf("[%s] is shown by no transcript and no line of shownElsewhere", rule)
+		}
+		t.Logf("[%s]\n\t%s", rule, strings.Join(shown[rule], "\n\t"))
 	}
 }
 
-// checkCoverage goes through a list, and notes which quotes are of it.
-func checkCoverage(t *testing.T, file, text string, all []*conformanceCase, quoted map[*conformanceCase]map[string]bool) {
-	var b strings.Builder
-	covered := true // the sentence before
-	sentence := ""
-	end := func() {
-		if !covered {
-			t.Errorf("no case quotes, and no line says why: %s", sentence)
-		}
-		covered = true
+// hasTest reports whether a package's tests have a function of that name.
+func hasTest(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for line := range strings.Lines(text) {
-		switch {
-		case strings.HasPrefix(line, "- "):
-			end()
-			sentence, covered = strings.TrimSpace(line[2:]), false
-			b.WriteString(line)
-			for _, c := range all {
-				for _, quote := range c.quotes {
-					if strings.Contains(sentence, quote) {
-						quoted[c][quote] = true
-						covered = true
-						fmt.Fprintf(&b, "  - %s: %s\n", strings.TrimSuffix(c.file, ".txt"), c.name)
-						break
-					}
-				}
-			}
-		case strings.HasPrefix(line, "  - not here: "):
-			covered = true
-			b.WriteString(line)
-		case strings.HasPrefix(line, "  - "):
-			// A case, written above if it still is one.
-		default:
-			b.WriteString(line)
-		}
-	}
-	end()
-	switch {
-	case b.String() == text:
-	case *update:
-		if err := os.WriteFile("testdata/conformance/"+file, []byte(b.String()), 0o666); err != nil {
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-	default:
-		t.Errorf("%s is out of date: go test ./cmd/vsock-agent -run TestCoverage -update", file)
-	}
-}
-
-// checkSentences holds a list against its document: under the heading it has the sentences that the section has, in their order. Tables are not
-// listed: package framing holds its codecs against them.
-func checkSentences(t *testing.T, file, text, document, heading string) {
-	page, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(page), "\n"+heading+"\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	_, list, _ := strings.Cut(text, "\n"+heading+"\n")
-	list, _, _ = strings.Cut(list, "\n## ")
-	rows := regexp.MustCompile(`(?m)^\|.*\n`)
-	section = rows.ReplaceAllString(section, "")
-	section = strings.ReplaceAll(section, "\n- ", "\n") // a list's own
-	var sentences []string
-	for line := range strings.Lines(list) {
-		if sentence, ok := strings.CutPrefix(line, "- "); ok {
-			sentences = append(sentences, sentence)
+		if strings.Contains(string(text), "\nfunc "+name+"(t *testing.T)") {
+			return true
 		}
 	}
-	said, listed := strings.Fields(section), strings.Fields(strings.Join(sentences, " "))
-	for i := range max(len(said), len(listed)) {
-		if i >= len(said) || i >= len(listed) || said[i] != listed[i] {
-			t.Errorf("%s: the sentences of %q differ from %s after %q", file, heading, document, said[max(0, min(i, len(said))-10):min(i, len(said))])
-			return
-		}
-	}
-}
-
-// checkQuotes holds a list against its document: all that is in it stands there, what is of no section too.
-func checkQuotes(t *testing.T, file, text, document string) {
-	page, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	joined := func(s string) string { return strings.Join(strings.Fields(s), " ") }
-	said := joined(string(page))
-	for line := range strings.Lines(text) {
-		if sentence, ok := strings.CutPrefix(line, "- "); ok && !strings.Contains(said, joined(sentence)) {
-			t.Errorf("%s: no sentence of %s: %s", file, document, sentence)
-		}
-	}
+	return false
 }

@@ -1,5 +1,37 @@
-// Command vsock-agent serves a host from within a machine: it runs commands and writes files for it, over vsock or a Unix
-// socket. See package wick/reactor/agent.
+// Command vsock-agent serves a host from within a machine. It runs commands and writes files for the
+// host, over vsock or a Unix socket. Package wick/reactor/agent is the agent, and package
+// wick/framing has the protocol.
+//
+// # Command line
+//
+//   - [cli.version] --version prints the version and exits with code 0.
+//   - [cli.help] --help prints the usage and exits with code 0.
+//   - [cli.usage] A bad command line is one line on stderr and exit code 2.
+//   - [cli.equals] --name=value is the same as --name value.
+//   - [cli.limits] Options set the limits of connections, commands, processes, spooled output and
+//     kept process_exits.
+//   - [cli.log] Log lines go to stderr in the form "level message key=value". The default level logs
+//     nothing per message. A command, an environment and a file's content are never logged.
+//
+// # Signals
+//
+//   - [signals.end] SIGTERM and SIGINT end the agent. It sends SIGTERM and SIGCONT to the groups of the
+//     running commands, removes its own socket and exits with code 0 within 1 s.
+//   - [signals.reap] As process 1 of a container, or as a child subreaper, the agent reaps orphans.
+//   - [signals.forward] SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH and SIGQUIT go to the groups of the running
+//     commands. They do not end the agent.
+//
+// # Faults
+//
+//   - [faults.exhausted] A request that lacks descriptors, memory or processes fails with that
+//     reason. Everything else continues, and the same request works once they are available.
+//   - [faults.accept] A connection that finds no descriptor is served as soon as there is one.
+//   - [faults.kill] A timeout kills its whole command even if the agent has no descriptor left.
+//   - [faults.stopped] An agent that was stopped (SIGSTOP) and continues answers everything that
+//     arrived meanwhile. A command that ended in time has not timed out.
+//   - [faults.cgroups] An agent removes the cgroups that a killed agent left, except those with
+//     processes. It logs once that commands run without a cgroup.
+//   - [faults.oom-score] A command's oom_score_adj is 0, whatever the agent's is.
 package main
 
 import (

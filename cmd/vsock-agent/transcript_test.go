@@ -13,10 +13,10 @@ import (
 
 // A conformanceCase is one case of a transcript; testdata/conformance/README.md describes the language.
 type conformanceCase struct {
-	name   string
-	file   string
-	line   int
-	quotes []string // the sentences of the protocol that the case pins
+	name  string
+	file  string
+	line  int
+	rules []string // the names of the protocol's rules that the case shows
 
 	flags    string        // agent: the agent's command line
 	env      []string      // env: added to the agent's environment
@@ -74,7 +74,13 @@ func readTranscript(file string) ([]*conformanceCase, error) {
 		case c == nil:
 			return nil, bad("stands before the first case")
 		case strings.HasPrefix(line, "| "):
-			c.quotes = append(c.quotes, line[2:])
+			for word := range strings.FieldsSeq(line[2:]) {
+				rule, ok := strings.CutPrefix(strings.TrimSuffix(word, "]"), "[")
+				if !ok {
+					return nil, bad("| is followed by names of rules in brackets")
+				}
+				c.rules = append(c.rules, rule)
+			}
 		case m != nil && len(c.steps) > 0:
 			return nil, bad("a directive stands before the first step")
 		case m != nil:
@@ -106,8 +112,8 @@ func readTranscript(file string) ([]*conformanceCase, error) {
 		}
 	}
 	for _, c := range cases {
-		if len(c.quotes) == 0 {
-			return nil, fmt.Errorf("%s:%d: the case %q quotes no sentence (| …)", c.file, c.line, c.name)
+		if len(c.rules) == 0 {
+			return nil, fmt.Errorf("%s:%d: the case %q names no rule (| [exec.timeout])", c.file, c.line, c.name)
 		}
 	}
 	return cases, nil

@@ -145,6 +145,22 @@ func TestListWithoutEnd(t *testing.T) {
 	}
 }
 
+// TestListNames refuses entries whose names lead out of the directory.
+func TestListNames(t *testing.T) {
+	for _, name := range []string{"", ".", "..", "a/b", "/", "../x"} {
+		t.Run(name, func(t *testing.T) {
+			c, p := unread(t)
+			list := background(func() ([]*FileInfo, error) { return c.ReadDir(testContext(t), "/d") })
+			seq, _ := p.expect(framing.TypeList)
+			entry := framing.AppendFileInfo(nil, &framing.FileInfo{Name: []byte(name)})
+			p.send(append(output(seq, 1, string(entry)), framing.AppendDone(nil, seq, 0, 1, "")...))
+			if got := <-list; !isType[*ProtocolError](got.err) {
+				t.Errorf("ReadDir with an entry %q: %v, %v; want a *ProtocolError", name, got.v, got.err)
+			}
+		})
+	}
+}
+
 // TestReadOfMore than was asked for is none.
 func TestReadOfMore(t *testing.T) {
 	c, p := unread(t)
