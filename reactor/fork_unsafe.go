@@ -157,13 +157,24 @@ func unmapReports(r []report) {
 	unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(&r[0])), 4<<10))
 }
 
-// LeaveOut keeps memory of this process out of the children that it forks: madvise(2). They need none but the code and what is mapped for them.
+// LeaveOut keeps memory of this process out of the children that it forks: madvise(2). Children of
+// [Loop.Spawn] need only the code and what is mapped for them. [LeaveIn] undoes it.
 func LeaveOut(from, size uintptr) {
 	if sparse {
 		unix.RawSyscall(unix.SYS_MADVISE, from, size, unix.MADV_DONTFORK)
-		leftOut++
+		leftOut = append(leftOut, [2]uintptr{from, size})
 	}
 }
 
-// leftOut counts the calls of LeaveOut: an image that is older than the last may have been left out with the rest.
-var leftOut int
+// LeaveIn gives later children the memory that LeaveOut kept from them. A program calls it before it
+// forks a child that goes on in Go code.
+func LeaveIn() {
+	for _, m := range leftOut {
+		unix.RawSyscall(unix.SYS_MADVISE, m[0], m[1], unix.MADV_DOFORK)
+	}
+	leftOut = nil
+}
+
+// leftOut is the memory that LeaveOut was called for. An image that is older than the last call may
+// have been left out with the rest.
+var leftOut [][2]uintptr

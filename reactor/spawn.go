@@ -92,7 +92,7 @@ const (
 type spawner struct {
 	env   []string // of SetEnv
 	image []byte
-	// leftOut is what the variable of that name was when the image was last seen to be for children.
+	// leftOut is how many ranges were left out when the image was last seen to be for children.
 	leftOut int
 	chunks  [][]report
 	free    []*report
@@ -214,10 +214,10 @@ func (s *spawner) compose(cmd *Command, files [3]int, tell int) (m image, err er
 			return m, err
 		}
 		s.image = b
-	} else if s.leftOut != leftOut {
+	} else if s.leftOut != len(leftOut) {
 		unix.Madvise(b, unix.MADV_DOFORK)
 	}
-	s.leftOut = leftOut
+	s.leftOut = len(leftOut)
 	m = newImage(b, steps)
 	s.describe(&m, cmd, files, tell, env)
 	if m.bad {

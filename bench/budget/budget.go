@@ -6,10 +6,11 @@
 package budget
 
 // Binaries on amd64, as scripts/build makes them, in bytes. Before the protocol's extension they were 1,683,618 and 1,843,362, and it was to
-// add 15 % at most: that would be 1,936,160 and 2,119,866.
+// add 15 % at most: that would be 1,936,160 and 2,119,866. Since then came starts that the loop does not wait for, limits that
+// follow the machine's memory, appends and streamed output, holes and attributes in copies, and the files that images lack.
 const (
-	AgentBinary = 1_935_000
-	InitBinary  = 2_090_000
+	AgentBinary = 1_995_000
+	InitBinary  = 2_200_000
 )
 
 // An agent at a Unix socket, in kB and from /proc/PID/status. VmRSS is mostly the pages of the program's file that were ever needed. With them the
@@ -33,6 +34,6 @@ const (
 const (
 	PingAllocs  = 0
 	ExecAllocs  = 10
-	ExecBytes   = 1300 // of the heap; agent.collect counts on 1 KiB, and what a list shows of a command
+	ExecBytes   = 1400 // of the heap; agent.collect counts on 1 KiB, and what a list shows of a command
 	WriteAllocs = 14
 )

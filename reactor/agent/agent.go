@@ -256,6 +256,7 @@ func (a *Agent) Stop() { a.loop.Stop() }
 
 // close releases everything that the agent holds, whatever it is in the middle of.
 func (a *Agent) close() {
+	reactor.LeaveIn() // the caller may fork
 	a.closeHosts()
 	a.letGo()
 	for len(a.sessions) > 0 {

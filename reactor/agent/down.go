@@ -165,6 +165,7 @@ func (a *Agent) settle() {
 	a.letGo()
 	var err error
 	if a.cfg.Settle != nil {
+		reactor.LeaveIn() // the disks are settled by a fork of this program
 		if err = a.cfg.Settle(); err != nil {
 			err = &failure{unix.EIO, err.Error()}
 		}
