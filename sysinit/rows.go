@@ -81,11 +81,9 @@ func (s scratch) run(*machine) error {
 		return fault("mkdir", s.path, "", err, "")
 	}
 	var st unix.Stat_t
-	if unix.Lstat(s.path, &st) != nil || st.Uid != 0 || st.Mode == unix.S_IFDIR|0o1777 {
-		return nil
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return nil
+	if unix.Lstat(s.path, &st) != nil || st.Uid != 0 || st.Mode == unix.S_IFDIR|0o1777 ||
+		st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil //nolint:nilerr // it exists, and it is not root's directory
 	}
 	if err := unix.Chmod(s.path, 0o1777); err != nil {
 		return fault("chmod", s.path, "", err, "")

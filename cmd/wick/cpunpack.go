@@ -68,10 +68,10 @@ type madeDir struct {
 	name string
 }
 
-// errOutside is a name that leads out of the directory.
-type errOutside struct{ entry, by string }
+// outsideError is a name that leads out of the directory.
+type outsideError struct{ entry, by string }
 
-func (e *errOutside) Error() string {
+func (e *outsideError) Error() string {
 	return fmt.Sprintf("the guest sent %q, which leads out of the directory (by %q)", e.entry, e.by)
 }
 
@@ -79,7 +79,7 @@ func (e *errOutside) Error() string {
 func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error) {
 	name = path.Clean(strings.TrimPrefix(name, "/"))
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", &errOutside{h.Name, name}
+		return "", &outsideError{h.Name, name}
 	}
 	const maxLinks = 40
 	at, rest := ".", strings.Split(name, "/")
@@ -91,7 +91,7 @@ func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error)
 			continue
 		case "..":
 			if at == "." && u.dir != "/" {
-				return "", &errOutside{h.Name, last}
+				return "", &outsideError{h.Name, last}
 			}
 			at = path.Dir(at)
 			continue
@@ -122,7 +122,7 @@ func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error)
 		if path.IsAbs(target) {
 			below, ok := strings.CutPrefix(target, strings.TrimSuffix(u.dir, "/")+"/")
 			if !ok && target != u.dir {
-				return "", &errOutside{h.Name, last}
+				return "", &outsideError{h.Name, last}
 			}
 			at, target = ".", below
 		}

@@ -94,11 +94,11 @@ func (r *reader) turnedAway() error {
 	var p framing.Part
 	n, err := dec.Next(r.buf[r.lo:r.hi], &p)
 	if n == 0 || err != nil || p.Type != framing.TypeError || p.Seq != 0 || !p.Last() {
-		return nil // which is for the reading goroutine to see
+		return nil //nolint:nilerr // the reading goroutine sees it too, and reports it
 	}
 	message, err := framing.ParseError(p.Data)
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // as above
 	}
 	return &RemoteError{Message: string(message)}
 }

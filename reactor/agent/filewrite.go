@@ -77,7 +77,7 @@ func (w *fileWrite) open(q *framing.Write) error {
 	if t.exists && !t.regular() {
 		return opError("open", t.path, unix.EINVAL)
 	}
-	return w.stage.openBeside(w.conn.agent, t, w.has(framing.WriteParents))
+	return w.stage.openBeside(t, w.has(framing.WriteParents))
 }
 
 // find finds the name that the file is to have. A link at the end of the path is followed, unless the name itself is meant; then it is looked at

@@ -95,7 +95,7 @@ func totalMemory() uint64 {
 	if unix.Sysinfo(&s) != nil {
 		return 0
 	}
-	return uint64(s.Totalram) * uint64(s.Unit)
+	return s.Totalram * uint64(s.Unit)
 }
 
 // memoryPerPid is the memory of the machine, in bytes, for each process that a command may have.

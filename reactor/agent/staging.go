@@ -21,7 +21,7 @@ func (s *staging) openFor(a *Agent, t *target) error {
 	if !t.regular() {
 		return s.openSpool(a)
 	}
-	err := s.openBeside(a, t, !t.exists)
+	err := s.openBeside(t, !t.exists)
 	if err != nil && t.exists && !diskFull(err) {
 		// A directory that takes no new file, as in /proc; the file itself may well be writable.
 		return s.openSpool(a)
@@ -34,7 +34,7 @@ func (s *staging) openFor(a *Agent, t *target) error {
 func diskFull(err error) bool { return isErrno(err, unix.ENOSPC) || isErrno(err, unix.EDQUOT) }
 
 // openBeside opens a temporary file in the directory of the target, which is made if it is missing and parents says so.
-func (s *staging) openBeside(a *Agent, t *target, parents bool) error {
+func (s *staging) openBeside(t *target, parents bool) error {
 	dir, err := workDir(t.dir, t.safe, parents)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func walk(top string, visit func(path string, info fs.FileInfo, mounted bool) er
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err
 		case err != nil:
-			return nil // it has gone
+			return nil //nolint:nilerr // the entry has gone meanwhile
 		}
 		info, err := d.Info()
 		if errors.Is(err, fs.ErrNotExist) {
