@@ -202,7 +202,7 @@ func TestTerminal(t *testing.T) {
 // TestTerminalModes of ours are those of the guest's: what erases a character erases all bytes of it, and the keys are the same.
 func TestTerminalModes(t *testing.T) {
 	socket, _ := agentSocket(t)
-	p := typing(t, socket, 24, 80, "exec", "-it", "--", "stty -a; stty -echo; echo ready; head -n 1")
+	p := typing(t, socket, 24, 80, "exec", "-it", "--", "stty -a; stty -echo; echo ready; exec head -n 1")
 	p.until("intr = ^C; quit = ^\\; erase = ^?;") // those of a new terminal
 	p.until("-iutf8")
 	p.until("ready")
@@ -214,7 +214,7 @@ func TestTerminalModes(t *testing.T) {
 		m.Oflag |= unix.OCRNL
 		m.Lflag &^= unix.ECHOK
 		m.Cc[unix.VERASE], m.Cc[unix.VINTR] = '\b', 'T'-'@'
-	}, "exec", "-it", "--", "stty -a; stty -echo; echo ready; head -n 1")
+	}, "exec", "-it", "--", "stty -a; stty -echo; echo ready; exec head -n 1")
 	p.until("intr = ^T; quit = ^\\; erase = ^H;")
 	p.until(" iutf8")
 	p.until(" ocrnl")

@@ -69,7 +69,7 @@ func (o *answers) forget() {
 	for len(o.list) > 0 {
 		cmd := o.list[0]
 		o.remove(cmd)
-		cmd.conn = nil
+		cmd.conn, cmd.untold = nil, true
 		cmd.known()
 	}
 }

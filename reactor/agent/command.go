@@ -19,6 +19,7 @@ type command struct {
 	stderr capture
 
 	owed   bool    // a spawn_watch that is not answered yet
+	untold bool    // a spawn_watch whose connection ended before the answer
 	answer []byte  // that waits for its turn
 	exit   *result // the process_exit that waits for the answer
 }
@@ -77,7 +78,7 @@ func (cmd *command) notStarted(f *startFailure) {
 		s.closeLog()
 	}
 	c := cmd.conn
-	if cmd.watch() && !cmd.owed {
+	if cmd.watch() && !cmd.owed && !cmd.untold {
 		cmd.exit = newResult(cmd)
 		cmd.exit.code = f.code()
 		cmd.exit.line(clip(f.err.Error(), maxText))
