@@ -53,7 +53,7 @@ func Unpacked(ctx context.Context, dir cache.Dir, arch, name string) (string, er
 		if arch != runtime.GOARCH {
 			if err := a.foreign(ctx, arch); err != nil {
 				return &UnavailableError{name,
-					"apt-get update for " + arch + " failed; check the network", err}
+					"apt-get update for " + arch + " failed (check the network)", err}
 			}
 		}
 		wanted, err := a.real(ctx, name)
@@ -62,7 +62,7 @@ func Unpacked(ctx context.Context, dir cache.Dir, arch, name string) (string, er
 		}
 		if _, err := a.run(ctx, "apt-get", "download", wanted); err != nil {
 			return &UnavailableError{wanted,
-				"apt-get download failed; check the network, and as root run apt-get update", err}
+				"apt-get download failed (check the network, and as root run apt-get update)", err}
 		}
 		debs, err := filepath.Glob(download + "/*.deb")
 		if err != nil || len(debs) != 1 {
