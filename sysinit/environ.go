@@ -7,8 +7,8 @@ const Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Environ returns the environment of children, made from that of process 1. The kernel sets
 // "HOME=/", "TERM=linux" and every a=b of its command line that it does not know. Environ keeps all
-// of these (TZ=UTC there is a way to set it) except a HOME of / and psi=1, which a kernel without
-// PSI passes on. It adds PATH, HOME, USER, LOGNAME and TERM where they are missing.
+// of these (TZ=UTC there is a way to set it) except two. It drops a HOME of /, and psi=1, which a
+// kernel without PSI passes on. It adds PATH, HOME, USER, LOGNAME and TERM where they are missing.
 func Environ(kernel []string) []string {
 	env := make([]string, 0, len(kernel)+5)
 	for _, entry := range kernel {

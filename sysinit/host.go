@@ -86,11 +86,13 @@ func nofileText() string {
 		" (hard limit " + strconv.Itoa(nofileHard) + ")"
 }
 
-// forbidLeases turns file leases off, unless this is a container, whose host has the setting.
+// forbidLeases turns file leases off. It does nothing in a container, because the setting belongs
+// to the host.
 func forbidLeases(*machine) error {
 	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of the kernel's proc_ns.h
 	var ns [64]byte
-	if n, err := unix.Readlink("/proc/self/ns/pid", ns[:]); err != nil || string(ns[:n]) != initial {
+	n, err := unix.Readlink("/proc/self/ns/pid", ns[:])
+	if err != nil || string(ns[:n]) != initial {
 		return nil
 	}
 	const path = "/proc/sys/fs/leases-enable"
@@ -124,10 +126,11 @@ func raiseLimits(*machine) error {
 	return nil
 }
 
-// The kernel's command line may say sysctl.vm.overcommit_memory=1. A Go program begins with a mapping
-// of 32 MiB, which the kernel refuses by default in a machine that has less, and so process 1 would
-// not start there. Programs are better refused what a machine can never give, so the default comes
-// back, unless it would keep the agent's helpers from starting. Any other value is the user's choice.
+// The kernel command line may say sysctl.vm.overcommit_memory=1. A Go program begins with a mapping
+// of 32 MiB. By default the kernel refuses it in a machine that has less, and process 1 would not
+// start. Refusing programs memory that a machine can never give is better, so the default is set
+// again. A machine too small to start the agent's helpers then keeps the 1. Any other value is the
+// user's choice.
 const (
 	overcommit = "/proc/sys/vm/overcommit_memory"
 	// goMemory is the least memory of a machine, in bytes, in which the default is set.
@@ -135,7 +138,8 @@ const (
 )
 
 func overcommitText() string {
-	return "set vm.overcommit_memory from 1 back to 0, with " + strconv.Itoa(goMemory>>20) + " MiB or more"
+	return "set vm.overcommit_memory from 1 back to 0, with " + strconv.Itoa(goMemory>>20) +
+		" MiB or more"
 }
 
 func resetOvercommit(*machine) error {

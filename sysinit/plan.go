@@ -99,14 +99,15 @@ func Plan(cfg Config) []Step {
 			link{"/etc/mtab", "../proc/self/mounts"},
 		}},
 		Step{"limits", wanted, []row{call{nofileText(), raiseLimits}}},
-		// A user cannot plant a link to another's program, nor a link, a FIFO or a file in /tmp for
-		// another to follow or to open; proc_sys_fs(5). The kernel's own defaults leave all of this
-		// allowed.
+		// A user cannot plant a hard link to another user's program. Nor can it plant a link, a
+		// FIFO or a file in /tmp for another user to follow or open: proc_sys_fs(5). The kernel's
+		// defaults allow all of this.
 		Step{"planted files", wanted, []row{
 			atLeast{"fs/protected_hardlinks", '1'}, atLeast{"fs/protected_symlinks", '1'},
 			atLeast{"fs/protected_fifos", '1'}, atLeast{"fs/protected_regular", '1'},
 		}},
-		// The owner of a file could hold up whoever opens or executes it for 45 s; fcntl(2).
+		// With a lease, a file's owner could delay each program that opens or executes it by 45 s:
+		// fcntl(2).
 		Step{"leases", wanted, []row{call{"set fs/leases-enable to 0", forbidLeases}}},
 	)
 	return plan

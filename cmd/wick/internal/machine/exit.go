@@ -45,8 +45,8 @@ func (e *MonitorError) Error() string {
 // panicMark precedes the reason of a panic.
 const panicMark = "Kernel panic - not syncing: "
 
-// panicked returns the reason of a kernel panic on the console, or "". If the Go runtime ended init,
-// its reason follows.
+// panicked returns the reason of a kernel panic on the console, or "". If the Go runtime ended
+// init, its reason follows.
 func (m *Machine) panicked() string {
 	lines := m.console.Lines(0)
 	for i, line := range lines {
@@ -61,10 +61,11 @@ func (m *Machine) panicked() string {
 }
 
 // fault finds the last line in which the Go runtime says why it ends a program, "fatal error: " or
-// "panic: ", and a line of details that may precede it. It returns nil if there is none.
+// "panic: ", and a line of details that may precede it. It returns nil without such a line.
 func fault(lines []string) []string {
 	for i := len(lines) - 1; i >= 0; i-- {
-		if !strings.HasPrefix(lines[i], "fatal error: ") && !strings.HasPrefix(lines[i], "panic: ") {
+		if !strings.HasPrefix(lines[i], "fatal error: ") &&
+			!strings.HasPrefix(lines[i], "panic: ") {
 			continue
 		}
 		from := i

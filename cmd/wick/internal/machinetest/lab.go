@@ -26,8 +26,8 @@ type Lab struct {
 	Kernel *kernel.Kernel
 	// Root is the root image: busybox and the init.
 	Root image.Root
-	// Initramfs loads the kernel's modules and goes on to the root image. It is "" for a kernel that
-	// needs no modules and starts the init in the root image itself.
+	// Initramfs loads the kernel's modules and goes on to the root image. It is "" for a kernel
+	// that needs no modules and starts the init in the root image itself.
 	Initramfs string
 	// Store is the user's cache, which also has the images of wick run.
 	Store cache.Dir
@@ -37,8 +37,8 @@ type Lab struct {
 // one.
 type Trial func(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial
 
-// kernelEnv names a kernel with everything built in, to use instead of Debian's. scripts/guest-kernel
-// builds one.
+// kernelEnv names a kernel with everything built in, to use instead of Debian's.
+// scripts/guest-kernel builds one.
 const kernelEnv = "WICK_KERNEL"
 
 // New makes a lab around an init. It takes QEMU, and Debian's kernel or the one that $WICK_KERNEL

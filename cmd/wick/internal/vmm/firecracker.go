@@ -60,7 +60,10 @@ func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	for i, d := range s.Drives {
 		// The root device adds root=/dev/vda to the command line, with ro if it is read-only.
 		root := i == 0 && s.Initramfs == ""
-		drive := fcDrive{DriveID: fmt.Sprintf("disk%d", i), PathOnHost: d.Path, IsRootDevice: root, IsReadOnly: d.ReadOnly}
+		drive := fcDrive{
+			DriveID: fmt.Sprintf("disk%d", i), PathOnHost: d.Path,
+			IsRootDevice: root, IsReadOnly: d.ReadOnly,
+		}
 		if d.Durable {
 			drive.CacheType = "Writeback" // by default Firecracker's disks have no flush
 		}

@@ -17,7 +17,7 @@ const (
 type Drive struct {
 	Path     string
 	ReadOnly bool
-	// Durable has the guest's flushes reach the host's disk. QEMU passes them on in any case.
+	// Durable makes the guest's flushes reach the host's disk. QEMU passes them on in any case.
 	Durable bool
 }
 
@@ -99,9 +99,9 @@ func (s *Spec) cmdline(console string, first ...string) string {
 	return strings.Join(words, " ")
 }
 
-// memoryWords are for vm-init. PSI tells it of commands that wait for memory; Firecracker's kernels
-// have it turned off. The Go runtime begins with a mapping of 32 MiB, which the kernel refuses by
-// default in a machine that has less; vm-init brings the default back.
+// memoryWords are parameters for vm-init. PSI reports commands that wait for memory, and is off by
+// default in Firecracker's kernels. The Go runtime begins with a mapping of 32 MiB. By default the
+// kernel refuses it in a machine that has less. vm-init sets the default again.
 var memoryWords = []string{"psi=1", "sysctl.vm.overcommit_memory=1"}
 
 func mib(n int) string { return strconv.Itoa(n) + "M" }
