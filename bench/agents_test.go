@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// agents are what is measured, by name, with the command that builds each into the file DEST. The naive one is built as the real one is.
+// agents are the measured programs, by name, with the command that builds each into the file DEST.
+// The naive one is built like the real one.
 var agents = []struct {
 	name  string
 	build []string
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// agent is one that runs.
+// agent is a running agent.
 type agent struct {
 	name   string
 	binary string
@@ -49,7 +50,7 @@ type agent struct {
 	cmd    *exec.Cmd
 }
 
-// each runs f against every agent, as sub-benchmarks that benchstat can put side by side.
+// each runs f against every agent, as sub-benchmarks that benchstat can compare.
 func each(b *testing.B, f func(b *testing.B, a *agent)) {
 	for i := range agents {
 		b.Run("agent="+agents[i].name, func(b *testing.B) {
@@ -60,10 +61,10 @@ func each(b *testing.B, f func(b *testing.B, a *agent)) {
 	}
 }
 
-// building is held while an agent is built and started: tests that are parallel want the same one.
+// building is held while an agent is built and started, because parallel tests want the same one.
 var building sync.Mutex
 
-// start builds the agent if it is not yet and starts it.
+// start starts the agent, and builds it if necessary.
 func start(b testing.TB, i int) *agent {
 	spec := agents[i]
 	a := &agent{name: spec.name, binary: filepath.Join(dir(), spec.name), socket: filepath.Join(b.TempDir(), "s")}
@@ -77,7 +78,7 @@ func start(b testing.TB, i int) *agent {
 		}
 	}
 	a.cmd = exec.Command(a.binary, append(spec.args, a.socket)...)
-	// The same for all: what is inherited by their commands costs each of these.
+	// The environment is the same for all, because their commands inherit it and pay for it.
 	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
 	var stderr bytes.Buffer
 	a.cmd.Stderr = &stderr
@@ -102,7 +103,7 @@ func (a *agent) stop() {
 	}
 }
 
-// pin puts the agent and the calling thread on one CPU, and returns what undoes it for the thread.
+// pin puts the agent and the calling thread on one CPU. unpin undoes it for the thread.
 func (a *agent) pin(b *testing.B) (unpin func()) {
 	var old, one unix.CPUSet
 	unix.SchedGetaffinity(0, &old)
@@ -119,7 +120,7 @@ func (a *agent) pin(b *testing.B) (unpin func()) {
 	return func() { unix.SchedSetaffinity(0, &old) }
 }
 
-// status is a number of /proc/PID/status, in kB where it is memory.
+// status returns a number of /proc/PID/status, in kB for memory.
 func (a *agent) status(b testing.TB, key string) float64 {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/status")
 	if err != nil {
@@ -136,9 +137,9 @@ func (a *agent) status(b testing.TB, key string) float64 {
 	return n
 }
 
-// peak is by how much f raises the peak of the agent's memory over what it had before, in kB.
+// peak returns by how much f raises the peak of the agent's memory over the present use, in kB.
 func (a *agent) peak(b testing.TB, f func()) float64 {
-	// Writing 5 sets the peak to what is there now; proc_pid_clear_refs(5).
+	// Writing 5 sets the peak to the present use: proc_pid_clear_refs(5).
 	if err := os.WriteFile("/proc/"+strconv.Itoa(a.cmd.Process.Pid)+"/clear_refs", []byte("5"), 0); err != nil {
 		b.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func (a *agent) peak(b testing.TB, f func()) float64 {
 	return a.status(b, "VmHWM") - before
 }
 
-// cpu is the CPU time that the agent's threads have had.
+// cpu returns the CPU time used by the agent's threads.
 func (a *agent) cpu(b testing.TB) (total time.Duration) {
 	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/task/*/schedstat")
 	if err != nil {
@@ -162,7 +163,7 @@ func (a *agent) cpu(b testing.TB) (total time.Duration) {
 	return total
 }
 
-// switches is how often the agent's threads were switched to and from.
+// switches returns the number of context switches of the agent's threads.
 func (a *agent) switches(b testing.TB) (n int) {
 	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/task/*/status")
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"wick/framing"
 )
 
-// wick is the agent's place among agents.
+// wick is the agent's index in agents.
 const wick = 1
 
-// within fails where a figure is over its budget.
+// within fails if a figure is over its budget.
 func within(t *testing.T, what string, got, most float64) {
 	t.Helper()
 	t.Logf("%s: %g of %g", what, got, most)
@@ -63,7 +63,8 @@ func TestMemory(t *testing.T) {
 	within(t, "threads", a.status(t, "Threads"), budget.Threads)
 }
 
-// What goes through a process leaves nothing behind, also if it is kept for a host that may lose its connection.
+// TestStream checks that a stream through a process leaves no memory behind. This also holds if it
+// is kept for a host that may lose its connection.
 func TestStream(t *testing.T) {
 	size := 1 << 30
 	if testing.Short() {
@@ -77,13 +78,15 @@ func TestStream(t *testing.T) {
 			t.Parallel()
 			a := start(t, wick)
 			s := greet(t, dial(t, a)).start("exec cat", x.keepMS)
-			through(s, 1<<20) // the pages of the program that come in with a short one are no cost of length
+			// a short one loads the pages of the program, which do not depend on the length
+			through(s, 1<<20)
 			within(t, "growth by a stream, kB", a.peak(t, func() { through(s, size) }), budget.StreamGrowth)
 		})
 	}
 }
 
-// An agent with a connection that has worked and has nothing to do takes no CPU at all. Waiting is what is tested, so this one does.
+// TestIdle checks that an idle agent takes no CPU time at all, with a connection that has worked.
+// The test has to wait, because it tests waiting.
 func TestIdle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for seconds")

@@ -12,8 +12,8 @@ import (
 	"wick/framing"
 )
 
-// host is the client that asks all agents: blocking system calls and one buffer, so that its own share is small and the
-// same for all.
+// host is the client of all agents. It makes blocking system calls with one buffer, so that its own
+// share is small and the same for all.
 type host struct {
 	fd  int
 	buf []byte // read and not yet used
@@ -64,7 +64,7 @@ func (h *host) write(p []byte) error {
 	return nil
 }
 
-// fill reads until n bytes are there to be used.
+// fill reads until n unused bytes are buffered.
 func (h *host) fill(n int) error {
 	if len(h.buf) < n {
 		h.buf = h.mem[:copy(h.mem, h.buf)]
@@ -82,7 +82,7 @@ func (h *host) fill(n int) error {
 	return nil
 }
 
-// next reads one frame. Its payload is good until the next call.
+// next reads one frame. Its payload is valid until the next call.
 func (h *host) next() (t framing.Type, seq uint32, payload []byte, err error) {
 	if err := h.fill(framing.HeaderSize); err != nil {
 		return 0, 0, nil, err

@@ -10,8 +10,9 @@ import (
 	"wick/framing"
 )
 
-// BenchmarkFootprint reports what an agent is when it does nothing, what its peak grows by in the largest requests, and what is left of it
-// after everything that the other benchmarks do. It has no speed.
+// BenchmarkFootprint reports the size of an idle agent and the growth of its peak in the largest
+// requests. It also reports its size after everything that the other benchmarks do. It has no
+// speed.
 func BenchmarkFootprint(b *testing.B) {
 	each(b, func(b *testing.B, a *agent) {
 		for b.Loop() {
@@ -30,7 +31,8 @@ func BenchmarkFootprint(b *testing.B) {
 		threads := a.status(b, "Threads")
 
 		h := dial(b, a)
-		h.ask(b, execFrame("true"), framing.TypeExecResult) // the pages of the program that come in with a small one are no cost of size
+		// a small one loads the pages of the program, which do not depend on the size
+		h.ask(b, execFrame("true"), framing.TypeExecResult)
 		h.ask(b, fileFrame(1), framing.TypeWriteFileResult)
 		b.ReportMetric(a.peak(b, func() { h.ask(b, execFrame(longOutput), framing.TypeExecResult) }), "stdout-grown-kB")
 		frame := fileFrame(large)
@@ -41,7 +43,7 @@ func BenchmarkFootprint(b *testing.B) {
 	})
 }
 
-// BenchmarkInit reports the size of vm-init, which has no like.
+// BenchmarkInit reports the size of vm-init, which has nothing to compare with.
 func BenchmarkInit(b *testing.B) {
 	b.Run("agent=wick", func(b *testing.B) {
 		binary := filepath.Join(dir(), "vm-init")
@@ -59,8 +61,8 @@ func BenchmarkInit(b *testing.B) {
 	})
 }
 
-// idle is what an agent does in three seconds in which nothing is asked. The first window has what was left to do at the start; one that
-// is interrupted by the rest of the machine is looked at again.
+// idle returns what an agent does in three seconds without a request. The first window includes the
+// rest of the start. A window that the rest of the machine interrupts is repeated.
 func idle(b testing.TB, a *agent) (switches int, cpu time.Duration) {
 	const window, tries = 3 * time.Second, 4
 	for range tries {
@@ -74,7 +76,7 @@ func idle(b testing.TB, a *agent) (switches int, cpu time.Duration) {
 	return switches, cpu
 }
 
-// work is some of everything.
+// work makes requests of every kind.
 func work(b testing.TB, h *host) {
 	batch := pings(1024)
 	for range 20 {
@@ -104,7 +106,7 @@ func work(b testing.TB, h *host) {
 	}
 }
 
-// fileFrame writes a file of that size.
+// fileFrame returns the request that writes a file of that size.
 func fileFrame(size int) []byte {
 	w := framing.WriteFile{Path: []byte(filepath.Join(dir(), "file")), Size: size}
 	return append(framing.AppendWriteFileHead(nil, 1, &w), make([]byte, size)...)

@@ -8,14 +8,14 @@ import (
 	"wick/framing"
 )
 
-// large is the size of the long outputs and files, in bytes: as much as one frame holds.
+// large is the size of the long outputs and files in bytes, which one frame can hold.
 const large = 15 << 20
 
-// longOutput is a command that prints as much.
+// longOutput is a command that prints large bytes.
 var longOutput = "head -c " + strconv.Itoa(large) + " /dev/zero"
 
-// BenchmarkPing is the round trip with both ends on one CPU: what the agent and the kernel do, without the wait for another CPU to
-// wake up, which is longer than both.
+// BenchmarkPing measures the round trip with both ends on one CPU, so only the agent and the
+// kernel. Waking another CPU would take longer than both.
 func BenchmarkPing(b *testing.B) {
 	each(b, func(b *testing.B, a *agent) {
 		runtime.LockOSThread()
@@ -49,7 +49,7 @@ func BenchmarkPipelined(b *testing.B) {
 	}
 }
 
-// BenchmarkExec is the time of a command that does nothing.
+// BenchmarkExec measures a command that does nothing.
 func BenchmarkExec(b *testing.B) {
 	each(b, func(b *testing.B, a *agent) {
 		h := dial(b, a)
@@ -81,7 +81,7 @@ func BenchmarkExecs(b *testing.B) {
 	}
 }
 
-// BenchmarkStdout is a command with a large output.
+// BenchmarkStdout measures a command with a large output.
 func BenchmarkStdout(b *testing.B) {
 	each(b, func(b *testing.B, a *agent) {
 		h := dial(b, a)
@@ -95,7 +95,7 @@ func BenchmarkStdout(b *testing.B) {
 	})
 }
 
-// BenchmarkWrite is a large file and a small one.
+// BenchmarkWrite writes a large file and a small one.
 func BenchmarkWrite(b *testing.B) {
 	for _, size := range []int{4 << 10, large} {
 		b.Run("size="+strconv.Itoa(size), func(b *testing.B) {
@@ -113,7 +113,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkPingDuringExec is the round trip while a command sleeps.
+// BenchmarkPingDuringExec measures the round trip while a command sleeps.
 func BenchmarkPingDuringExec(b *testing.B) {
 	each(b, func(b *testing.B, a *agent) {
 		runtime.LockOSThread()

@@ -10,19 +10,20 @@ import (
 	"wick/framing"
 )
 
-// window is how much of a stream's output a host has granted and not yet read, in bytes.
+// window is how many bytes of a stream's output a host has granted and not yet read.
 const window = 256 << 10
 
-// stream is a process whose stdin and stdout are the host's: a start of the extension, or a connection of the naive agent's own.
+// stream is a process whose stdin and stdout are the host's: a start of the extension, or a
+// connection of its own to the naive agent.
 type stream interface {
-	// send sends bytes that are all the same to stdin, as many as are taken now, n at most.
+	// send sends up to n equal bytes to stdin, and returns how many were taken at once.
 	send(n int) int
-	// receive reads what has come of stdout, at least a byte.
+	// receive reads at least one byte of stdout, and all that is there.
 	receive() int
 	host() *host
 }
 
-// beside runs f against wick's agent and the naive one: the protocol of the floor has no streams.
+// beside runs f against wick's agent and the naive one. The floor's protocol has no streams.
 func beside(b *testing.B, f func(b *testing.B, a *agent, open func(command string) stream)) {
 	for i, spec := range agents {
 		if spec.name == "floor" {
@@ -50,10 +51,10 @@ func open(b testing.TB, a *agent, command string) stream {
 	return c.start(command, 0)
 }
 
-// zeros is what is sent.
+// zeros are the sent bytes.
 var zeros = make([]byte, window)
 
-// plain is a stream of the naive agent: nothing but its bytes.
+// plain is a stream of the naive agent: only its bytes.
 type plain struct {
 	b testing.TB
 	h *host
@@ -82,15 +83,15 @@ type greeted struct {
 	b        testing.TB
 	h        *host
 	channels []*channel // by seq
-	out      []byte     // a frame that is being made
+	out      []byte     // the frame under construction
 }
 
-// channel is a stream of wick's.
+// channel is a stream of wick's agent.
 type channel struct {
 	c        *greeted
 	seq      uint32
 	credit   int // of stdin
-	came     int // of stdout, and not yet received
+	came     int // bytes of stdout not yet received
 	unspoken int // bytes read since the last grant
 	total    int
 }
@@ -100,7 +101,7 @@ func greet(b testing.TB, h *host) *greeted {
 	return &greeted{b: b, h: h}
 }
 
-// start starts a command, which is kept for so long after the end of its connection.
+// start starts a command, which is kept for keepMS after the end of its connection.
 func (c *greeted) start(command string, keepMS uint32) *channel {
 	s := framing.Start{ID: uint64(len(c.channels) + 1), Shell: true, Stdin: true, KeepMS: keepMS, OutputCredit: window}
 	s.Args.Add(command)
@@ -115,7 +116,7 @@ func (c *greeted) start(command string, keepMS uint32) *channel {
 	return ch
 }
 
-// next takes a frame of a channel's. A pong is none.
+// next reads a frame and returns its channel, or nil for a pong.
 func (c *greeted) next() *channel {
 	t, seq, payload, err := c.h.next()
 	if err == nil && t == framing.TypePong {
@@ -150,7 +151,7 @@ func (c *greeted) next() *channel {
 	return ch
 }
 
-// arrived grants anew what was read, now and then.
+// arrived counts n bytes, and grants them anew from time to time.
 func (ch *channel) arrived(n int) {
 	ch.came += n
 	ch.total += n
@@ -187,8 +188,8 @@ func (ch *channel) receive() int {
 	return n
 }
 
-// through sends that many bytes through a process that sends them back. What is sent and not yet back never exceeds a window, so nobody waits
-// for room while the other does.
+// through sends size bytes through a process that sends them back. The bytes in flight never exceed
+// a window, so neither side waits for room while the other does.
 func through(s stream, size int) {
 	for sent, back := 0, 0; back < size; {
 		if n := min(size-sent, window-(sent-back)); n > 0 {
@@ -200,7 +201,7 @@ func through(s stream, size int) {
 	}
 }
 
-// BenchmarkStream is what a process writes, and what goes through one and comes back.
+// BenchmarkStream measures the output of a process, and bytes that go through one and come back.
 func BenchmarkStream(b *testing.B) {
 	b.Run("way=out", func(b *testing.B) {
 		beside(b, func(b *testing.B, _ *agent, open func(string) stream) {
@@ -224,7 +225,8 @@ func BenchmarkStream(b *testing.B) {
 	})
 }
 
-// BenchmarkKeystroke is the time from a byte sent to the same byte back from the process that reads it, all on one CPU.
+// BenchmarkKeystroke measures the time until a process returns a byte that it was sent, all on one
+// CPU.
 func BenchmarkKeystroke(b *testing.B) {
 	beside(b, func(b *testing.B, a *agent, open func(string) stream) {
 		defer a.pin(b)()
@@ -233,7 +235,8 @@ func BenchmarkKeystroke(b *testing.B) {
 	})
 }
 
-// BenchmarkPingDuringStream is the round trip on one connection while a process floods another, all of which is read.
+// BenchmarkPingDuringStream measures the round trip on one connection while a process floods
+// another, all of which is read.
 func BenchmarkPingDuringStream(b *testing.B) {
 	beside(b, func(b *testing.B, a *agent, open func(string) stream) {
 		s := open("exec cat /dev/zero")
@@ -257,7 +260,8 @@ func BenchmarkPingDuringStream(b *testing.B) {
 	})
 }
 
-// BenchmarkPingInStream is the same on the connection of the stream, which the naive agent does not have.
+// BenchmarkPingInStream measures the same on the connection of the stream, which the naive agent
+// cannot do.
 func BenchmarkPingInStream(b *testing.B) {
 	b.Run("agent=wick", func(b *testing.B) {
 		a := start(b, wick)
@@ -274,8 +278,8 @@ func BenchmarkPingInStream(b *testing.B) {
 	})
 }
 
-// BenchmarkStreams is many at a time: of wick's on one connection, of the naive agent's on one each. Fairness is what came of the slowest over
-// what came of the fastest.
+// BenchmarkStreams runs many streams at a time. wick's share one connection, and the naive agent's
+// have one each. Fairness is the bytes of the slowest over those of the fastest.
 func BenchmarkStreams(b *testing.B) {
 	const n, share = 100, 256 << 10
 	b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
@@ -310,7 +314,7 @@ func BenchmarkStreams(b *testing.B) {
 	})
 }
 
-// poll opens n connections and reads from whichever has something, in turn.
+// poll opens n connections. The returned function reads from the next one that has data, in turn.
 func poll(b testing.TB, n int, open func() *host) func() (i, bytes int) {
 	fds := make([]unix.PollFd, n)
 	for i := range fds {

@@ -8,26 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// carry copies what the image has at a place into the file system that is mounted over it. An image
-// made for containers counts on its /run: the directories of daemons (/run/mysqld, /run/sshd,
-// /run/php) are in there with the owners that the daemons need.
+// carry copies the image's content of a directory into the file system mounted over it. An image
+// made for containers relies on its /run. It holds the directories of daemons (/run/mysqld,
+// /run/sshd, /run/php) with the owners that the daemons need.
 //
 // Entries keep type, owner, mode, content, times, extended attributes and hard links. An entry that
-// is there already stays. The file system's own size bounds the copy; a file that does not fit is
-// left out, the rest goes on, and the first failure is the row's error.
+// is there already stays. The file system's own size bounds the copy. A file that does not fit is
+// left out and the rest goes on. The first failure is the row's error.
 type carry struct {
 	path string
-	// nodes copies what may be in /dev by right: nodes with a driver, links, FIFOs and directories.
-	// A file there is the leftover of a program that missed a node.
+	// nodes copies only what belongs in /dev: nodes with a driver, links, FIFOs and directories. A
+	// file there is left over from a program that missed a node.
 	nodes bool
-	// top gives the mounted directory the owner and mode that the image's has.
+	// top gives the mounted directory the owner and mode of the image's directory.
 	top bool
 }
 
-func (c carry) String() string { return "copy what the image has in " + c.path }
+func (c carry) String() string { return "copy the image's " + c.path }
 
-// hold opens a directory of the image before something is mounted on it, for the carry that comes
-// later.
+// hold opens a directory of the image before something is mounted on it, for a later carry.
 type hold struct {
 	path string
 }
@@ -46,13 +45,13 @@ func (h hold) run(m *machine) error {
 	return nil
 }
 
-// held is what a hold has opened.
+// held is a directory that a hold has opened.
 type held struct {
 	path string
 	fd   int
 }
 
-// release closes what was held.
+// release closes the held directories.
 func (m *machine) release() {
 	for _, h := range m.held {
 		unix.Close(h.fd)
@@ -83,19 +82,19 @@ func (c carry) run(m *machine) error {
 	return p.err
 }
 
-// porter is a carry under way.
+// porter is the state of a running carry.
 type porter struct {
 	carry
-	top   int // the directory that is copied to
+	top   int // the directory copied to
 	names []named
 	buf   []byte
 	err   error // the first
 }
 
-// maxDepth bounds the directories in directories: each costs two descriptors.
+// maxDepth bounds the nesting of directories, because each level costs two descriptors.
 const maxDepth = 64
 
-// fail keeps the first error, and reports whether there is one now.
+// fail keeps the first error. It reports whether err is one.
 func (p *porter) fail(op, path string, err error) bool {
 	if err == nil {
 		return false
@@ -106,7 +105,7 @@ func (p *porter) fail(op, path string, err error) bool {
 	return true
 }
 
-// dir copies what is in a directory. Path is for errors.
+// dir copies the content of a directory. path is for errors.
 func (p *porter) dir(from, to int, path string, depth int) {
 	if depth == maxDepth {
 		p.fail("copy", path, unix.ELOOP)
@@ -141,13 +140,13 @@ func (p *porter) dir(from, to int, path string, depth int) {
 	}
 }
 
-// named is a file that has several names, and the first of them.
+// named is a file with several names, and the first of them.
 type named struct {
 	ino  uint64
 	path string
 }
 
-// first returns the name that a file was copied under already, or "".
+// first returns the name under which the file was copied already, or "".
 func (p *porter) first(st *unix.Stat_t) string {
 	if st.Nlink > 1 {
 		for _, n := range p.names {
@@ -159,8 +158,8 @@ func (p *porter) first(st *unix.Stat_t) string {
 	return ""
 }
 
-// belongs reports whether an entry has its place in /dev. The instances of devpts and mqueue take
-// none.
+// belongs reports whether an entry belongs in /dev. The mount points of devpts, mqueue and /dev/shm
+// do not, because they have mounts of their own.
 func (p *porter) belongs(st *unix.Stat_t, path string) bool {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -189,7 +188,7 @@ func (p *porter) directory(from, to int, name, path string, depth int) {
 	defer unix.Close(in)
 	out, err := unix.Openat(to, name, flags, 0)
 	if err == unix.ENOTDIR || err == unix.ELOOP {
-		return // something else is there, and stays
+		return // something else is there and stays
 	}
 	if p.fail("open", path, err) {
 		return
@@ -201,7 +200,7 @@ func (p *porter) directory(from, to int, name, path string, depth int) {
 	}
 }
 
-// entry copies what is no directory, and reports whether it did.
+// entry copies anything but a directory. It reports whether it made the entry.
 func (p *porter) entry(from, to int, name string, st *unix.Stat_t) (made bool, err error) {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -226,9 +225,10 @@ func (p *porter) entry(from, to int, name string, st *unix.Stat_t) (made bool, e
 	return true, err
 }
 
-// file copies a regular file. It is whole or it is not there.
+// file copies a regular file completely or not at all.
 func (p *porter) file(from, to int, name string) (made bool, err error) {
-	in, err := unix.Openat(from, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	in, err := unix.Openat(from, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC,
+		0)
 	if err != nil {
 		return false, err
 	}
@@ -249,7 +249,7 @@ func (p *porter) file(from, to int, name string) (made bool, err error) {
 	return true, nil
 }
 
-// content copies bytes. Blocks of zeros become holes, as they cost memory here.
+// content copies bytes. Blocks of zeros become holes, because they cost memory here.
 func (p *porter) content(in, out int) error {
 	if p.buf == nil {
 		p.buf = make([]byte, 64<<10)
@@ -286,8 +286,8 @@ func zeros(b []byte) bool {
 	return true
 }
 
-// attributes gives out what in has: owner, then mode and extended attributes, which a change of
-// owner would take away, then times.
+// attributes gives out the owner, mode, extended attributes and times of in. The owner comes first,
+// because a change of owner removes mode bits and attributes.
 func (p *porter) attributes(in, out int, path string) {
 	var st unix.Stat_t
 	if p.fail("stat", path, unix.Fstat(in, &st)) {
@@ -296,13 +296,13 @@ func (p *porter) attributes(in, out int, path string) {
 	p.fail("chown", path, unix.Fchown(out, int(st.Uid), int(st.Gid)))
 	p.fail("chmod", path, unix.Fchmod(out, st.Mode&0o7777))
 	var names [4096]byte
-	n, _ := unix.Flistxattr(in, names[:]) // more than that are left
+	n, _ := unix.Flistxattr(in, names[:]) // a longer list is not copied
 	for rest := names[:max(n, 0)]; len(rest) > 0; {
 		name := unix.ByteSliceToString(rest)
 		rest = rest[min(len(name)+1, len(rest)):]
 		var value [4096]byte
 		if n, err := unix.Fgetxattr(in, name, value[:]); err == nil {
-			unix.Fsetxattr(out, name, value[:n], 0) // tmpfs takes those of users since Linux 6.6
+			unix.Fsetxattr(out, name, value[:n], 0) // tmpfs takes user attributes since Linux 6.6
 		}
 	}
 	times := []unix.Timespec{st.Atim, st.Mtim}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runImage is an image as those for containers are: daemons count on directories in its /run.
+// runImage makes an image like those for containers, with directories of daemons in /run.
 func runImage() ([]byte, error) {
 	return squash(func(root string) error {
 		at := func(name string) string { return filepath.Join(root, name) }
@@ -67,12 +67,12 @@ func runImage() ([]byte, error) {
 // capNetRaw is a file capability, cap_net_raw=ep.
 var capNetRaw = []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
-// TestCarried: what the image has in the places that mounts hide is in the mounts.
+// TestCarried checks that the image's content of hidden places is in the mounts over them.
 func TestCarried(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(runImage); o.disk(16) }) {
 		return
 	}
-	// A devtmpfs is the machine's one and only: what the test adds would be in its /dev.
+	// All devtmpfs mounts are one file system: the test's nodes would appear in the host's /dev.
 	upWithoutDevtmpfs(t)
 	for path, want := range map[string]string{
 		"/run":                    "drwxr-x--x 0:7",
@@ -147,8 +147,8 @@ func TestCarried(t *testing.T) {
 	}
 }
 
-// TestCarriedTooLarge: the image's /run is larger than the machine's may be. Every file that fits
-// is there and whole.
+// TestCarriedTooLarge has a /run in the image that exceeds the machine's limit. Every file that
+// fits is there and whole.
 func TestCarriedTooLarge(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(func() ([]byte, error) {
@@ -173,7 +173,7 @@ func TestCarriedTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	letGo(t, root)
+	closeAfter(t, root)
 	if want := "/run: copy /run/a: no space left on device\n"; said != want {
 		t.Errorf("said %q, want %q", said, want)
 	}
@@ -186,8 +186,7 @@ func TestCarriedTooLarge(t *testing.T) {
 	}
 }
 
-// TestCarriedThroughLink: the image's /run leads elsewhere, as it did in the first systems that had
-// one.
+// TestCarriedThroughLink has a /run in the image that is a link, as in early systems with a /run.
 func TestCarriedThroughLink(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(func() ([]byte, error) {
@@ -208,8 +207,8 @@ func TestCarriedThroughLink(t *testing.T) {
 	}
 }
 
-// TestTemporary: directories for temporary files that a plain mkdir made are opened to everybody;
-// others are left.
+// TestTemporary checks that directories for temporary files get mode 1777 if a plain mkdir made
+// them. Others are left alone.
 func TestTemporary(t *testing.T) {
 	for name, c := range map[string]struct {
 		tmp    uint32

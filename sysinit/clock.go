@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uptime is the time since the kernel started, suspension included.
+// uptime returns the time since the kernel started, including suspension.
 func uptime() time.Duration {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
@@ -17,9 +17,9 @@ func uptime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// pause sleeps in the kernel on this very thread: a sleep of the runtime's would wake a second one.
+// pause sleeps in the kernel on this thread. A sleep by the Go runtime would wake a second one.
 func pause(d time.Duration) {
 	t := unix.NsecToTimespec(int64(d))
-	// A signal cuts it short, which is as good: every caller looks again.
+	// A signal may cut it short. Every caller checks again.
 	unix.Nanosleep(&t, nil)
 }

@@ -4,8 +4,9 @@ package sysinit
 
 import "golang.org/x/sys/unix"
 
-// mountDev mounts /dev afresh and does not move the old one over: a devtmpfs is one and the same wherever it is mounted, so
-// nothing in it is lost, and an old /dev that is only a directory of the initramfs needs no case of its own.
+// mountDev mounts /dev afresh and does not move the old one over. All mounts of devtmpfs are one
+// file system, so nothing in it is lost. An old /dev that is only a directory of the initramfs then
+// needs no case of its own.
 func mountDev(m *machine) error {
 	unix.Mkdir("/dev", 0o755)
 	err := unix.Mount(m.kinds.dev, "/dev", m.kinds.dev, unix.MS_NOSUID, "")
@@ -15,27 +16,30 @@ func mountDev(m *machine) error {
 		}
 		return nil
 	}
-	// A kernel without devtmpfs: the nodes everybody needs, and our drives. Sysfs knows the rest
-	// once it is mounted.
+	// Without devtmpfs we make the nodes that every program needs, and those of our drives. Sysfs
+	// tells the rest once it is mounted.
 	m.bareDev = true
-	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID, "mode=0755,size=1m"); err != nil {
+	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID,
+		"mode=0755,size=1m"); err != nil {
 		return fault("mount", "tmpfs", "/dev", err, lacks(err, "devtmpfs and tmpfs"))
 	}
 	for _, n := range devNodes {
-		if err := unix.Mknod(n.path, unix.S_IFCHR|n.mode, int(unix.Mkdev(n.major, n.minor))); err != nil {
+		if err := unix.Mknod(n.path, unix.S_IFCHR|n.mode,
+			int(unix.Mkdev(n.major, n.minor))); err != nil {
 			return fault("mknod", n.path, "", err, "")
 		}
 	}
 	for _, d := range m.drives {
-		// One that is not in /dev itself, or there already, is not worth failing for.
+		// A node that exists already, or whose directory is missing, is no reason to fail.
 		unix.Mknod(d.path, unix.S_IFBLK|0o660, int(d.number))
 	}
 	return nil
 }
 
-// mountQueues shows POSIX message queues as files. A kernel without them has nothing to show.
+// mountQueues mounts POSIX message queues as files. A kernel without them is no error.
 func mountQueues(m *machine) error {
-	err := mount{"mqueue", "/dev/mqueue", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""}.run(m)
+	err := mount{"mqueue", "/dev/mqueue", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
+		""}.run(m)
 	if e, ok := err.(*StepError); ok && e.Errno == unix.ENODEV {
 		unix.Rmdir("/dev/mqueue")
 		return nil
@@ -43,7 +47,7 @@ func mountQueues(m *machine) error {
 	return err
 }
 
-// devNodes are those of Documentation/admin-guide/devices.txt that programs take for granted.
+// devNodes lists the nodes of Documentation/admin-guide/devices.txt that programs take for granted.
 var devNodes = []struct {
 	path         string
 	mode         uint32
@@ -60,9 +64,10 @@ var devNodes = []struct {
 	{"/dev/ptmx", 0o666, 5, 2},
 }
 
-// openConsole gives 0, 1 and 2 a console if the kernel could not: it opens /dev/console before process 1 runs, which fails without
-// the node in the image or without a console driver. Go's runtime then puts /dev/null there (and dies, if that is
-// missing too). On a machine without a console they stay as they are, and that is no fault.
+// openConsole opens the console as 0, 1 and 2 if the kernel could not. The kernel opens
+// /dev/console before process 1 runs. It fails if the image has no such node or the kernel no
+// console driver. Go's runtime then opens /dev/null there, and dies if that is missing too. On a
+// machine without a console the descriptors stay as they are, without an error.
 func openConsole(*machine) error {
 	console := -1
 	defer func() {
@@ -85,7 +90,7 @@ func openConsole(*machine) error {
 			}
 		}
 		if console == fd {
-			// It was closed and open(2) took its number; children are to have it.
+			// The descriptor was closed and open(2) took its number. Children inherit it.
 			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 		} else if err := unix.Dup3(console, fd, 0); err != nil {
 			return fault("dup", "/dev/console", "", err, "")
@@ -94,7 +99,7 @@ func openConsole(*machine) error {
 	return nil
 }
 
-// nowhere says whether a descriptor is closed or /dev/null.
+// nowhere reports whether a descriptor is closed or is /dev/null.
 func nowhere(fd int) bool {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// find waits for a block device to be there and to have a size, and returns the path to open it by. That need not
-// be the one given: an initramfs need not have mounted /dev, and then we look into a devtmpfs of our own. A kernel
-// without devtmpfs gets a node of our own, with the number that sysfs has.
+// find waits until a block device exists and has a size, and returns the path to open it by. The
+// result may differ from path. If an initramfs has not mounted /dev, we look into a devtmpfs of our
+// own. On a kernel without devtmpfs we make a node with the number in sysfs.
 //
-// It asks every millisecond at first and every ten later. Inotify would tell sooner, but of the node alone, not of the driver behind it
-// (ENXIO) or of a disk that has no size yet.
+// It checks every millisecond at first and every ten later. Inotify would be faster, but it reports
+// only the node. A missing driver behind the node (ENXIO) and a disk without a size need polling.
 func (m *machine) find(path string) (string, error) {
 	deadline := uptime() + m.cfg.Wait
 	for delay := time.Millisecond; ; delay = min(2*delay, 10*time.Millisecond) {
@@ -43,15 +43,14 @@ func (m *machine) find(path string) (string, error) {
 	}
 }
 
-// look tries once. ENOMEDIUM is a device of no size.
+// look tries once. ENOMEDIUM is a device without a size.
 func (m *machine) look(path string) (at string, number uint64, err error) {
 	number, err = blockDevice(path)
 	if err == nil {
 		return path, number, nil
 	}
 	const dev = "/dev/"
-	// ENXIO: a node that the image or the initramfs brought along, with a number of another
-	// kernel's.
+	// ENXIO is a node that came with the image or the initramfs, with the number of another kernel.
 	missing := err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ENXIO
 	if !missing || len(path) < len(dev) || path[:len(dev)] != dev {
 		return "", 0, err
@@ -72,16 +71,16 @@ func (m *machine) look(path string) (at string, number uint64, err error) {
 	return at, number, err
 }
 
-// nodes is where device nodes come from if the old root does not show them.
+// nodes says where device nodes come from if the old root does not show them.
 type nodes int
 
 const (
 	noNodes     nodes = iota // nothing is mounted for them yet, or cannot be
 	kernelNodes              // dev is a devtmpfs
-	sysfsNodes               // dev is a tmpfs for nodes made by the numbers in sys, a sysfs
+	sysfsNodes               // dev is a tmpfs with nodes made from the numbers in sys, a sysfs
 )
 
-// mountNodes mounts in the working mount what device nodes can be had from.
+// mountNodes mounts a source of device nodes in the working mount.
 func (m *machine) mountNodes() nodes {
 	unix.Mkdir("dev", 0o755)
 	err := unix.Mount(m.kinds.dev, "dev", m.kinds.dev, unix.MS_NOSUID, "")
@@ -92,7 +91,7 @@ func (m *machine) mountNodes() nodes {
 		return noNodes
 	}
 	const flags = unix.MS_NOSUID | unix.MS_NOEXEC
-	if unix.Mount("tmpfs", "dev", "tmpfs", flags, "mode=0700,size="+benchSize) != nil {
+	if unix.Mount("tmpfs", "dev", "tmpfs", flags, "mode=0700,size="+workMountSize) != nil {
 		return noNodes
 	}
 	unix.Mkdir("sys", 0o700)
@@ -103,8 +102,8 @@ func (m *machine) mountNodes() nodes {
 	return sysfsNodes
 }
 
-// blockDevice opens path and says its number, or why it is of no use: ENOTBLK, ENXIO (a node without a driver),
-// ENOMEDIUM (no size), or what open(2) says.
+// blockDevice returns the number of the block device at path. Its errors are ENOTBLK, ENXIO (a node
+// without a driver), ENOMEDIUM (no size) and those of open(2).
 func blockDevice(path string) (uint64, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -124,10 +123,11 @@ func blockDevice(path string) (uint64, error) {
 	return st.Rdev, nil
 }
 
-// deviceSize is in bytes; 0 also if the kernel does not say.
+// deviceSize returns the size in bytes, or 0 if the kernel does not report one.
 func deviceSize(fd int) uint64 {
 	var size uint64
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.BLKGETSIZE64, uintptr(unsafe.Pointer(&size))); e != 0 {
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.BLKGETSIZE64,
+		uintptr(unsafe.Pointer(&size))); e != 0 {
 		return 0
 	}
 	return size
@@ -135,7 +135,8 @@ func deviceSize(fd int) uint64 {
 
 func deviceReadOnly(fd int) bool {
 	var ro int32
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.BLKROGET, uintptr(unsafe.Pointer(&ro)))
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.BLKROGET,
+		uintptr(unsafe.Pointer(&ro)))
 	return e == 0 && ro != 0
 }
 

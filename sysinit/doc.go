@@ -1,7 +1,8 @@
 //go:build linux
 
-// Package sysinit is what process 1 does before it can serve anybody, and after: the way up as a table of steps that print
-// themselves and name their error, and the way down of the disks. It knows mounts and nothing of an agent.
+// Package sysinit brings a machine up as process 1, and its disks down. Up works through a table of
+// steps that print themselves and name their error. The package knows mounts and nothing of an
+// agent.
 //
 //	cfg := sysinit.Default()
 //	ignored, err := sysinit.Parse(args, cfg.Options(), agentOptions)
@@ -9,9 +10,10 @@
 //	... serve; then end all other processes ...
 //	root.Down(sysinit.Mode{}, report)
 //
-// It runs on the goroutine that calls it, starts none, and takes bounded time: Up as long as the two devices may take to appear plus what
-// mounting them takes, Down its limit. Linux 6.1 is the least it runs on. Its caller must have claimed the signals already
-// (Ctrl-Alt-Del is SIGINT from the first step on), and must have closed stray descriptors: the Root keeps one.
+// It runs on the goroutine that calls it and starts no other. Its time is bounded: Up takes what
+// its mounts take, after the two devices have appeared, and Down keeps its limit. It needs Linux
+// 6.1. Its caller must handle signals already, because Ctrl-Alt-Del is SIGINT from the first step
+// on. It must also have closed stray descriptors, because the Root keeps one.
 //
 // # The mounts
 //
@@ -20,7 +22,8 @@
 //	/                squashfs /dev/vda, read-only      or  rootfs, the initramfs
 //	/dev             devtmpfs, perhaps
 //
-// While the layers are put together, seen through the descriptor of the working mount, for nobody's root contains it:
+// While the layers are assembled, seen through the descriptor of the working mount, because no
+// process's root contains it:
 //
 //	/                as before
 //	└ (over it)      tmpfs: the working mount
@@ -37,33 +40,48 @@
 //
 // # Two ways to change the root
 //
-// pivot_root(2) swaps two mounts and lets the old one go with all that hangs on it, so it is tried first. The kernel's very first root cannot be
-// swapped nor unmounted, and EINVAL says so: with an initramfs the overlay is put on top of it and chroot(2) goes there. An initramfs
-// costs memory as long as its files exist, so they are deleted before, never leaving its device, and only if it is a
-// ramfs or tmpfs. (The running program's own file keeps its memory until process 1 ends.) In both cases the layers are out
-// of the namespace by then, so that leaving the chroot, which root can always do, leads to an empty directory.
-// Documentation/filesystems/ramfs-rootfs-initramfs.rst and pivot_root(2) have the background.
+// pivot_root(2) swaps two mounts, and the old one goes with everything mounted on it. So it is
+// tried first. The kernel's very first root can be neither swapped nor unmounted, and EINVAL says
+// so. With an initramfs the overlay is therefore mounted on top of it, and chroot(2) enters the
+// overlay.
+//
+// An initramfs costs memory as long as its files exist, so they are deleted first. The deletion
+// never leaves its device, and happens only if it is a ramfs or tmpfs. (The running program's own
+// file keeps its memory until process 1 ends.)
+//
+// In both cases the layers have left the namespace by then. Root can always leave a chroot, but
+// finds only an empty directory outside. Documentation/filesystems/ramfs-rootfs-initramfs.rst and
+// pivot_root(2) have the background.
 //
 // # Why the upper is hidden
 //
-// To write to an upper directory under a mounted overlay is undefined (Documentation/filesystems/overlayfs.rst), and a guest that finds it
-// at /rw will do it: with a backup, with find -delete. The overlay does not need its layers to be mounted anywhere, as
-// it clones their mounts for itself. What does need the upper is the way down, and for that a descriptor is enough.
+// Writing to an upper directory under a mounted overlay is undefined
+// (Documentation/filesystems/overlayfs.rst). A guest that finds it at /rw will do it, with a backup
+// or find -delete. The overlay does not need its layers to be mounted anywhere, because it clones
+// their mounts for itself. Only the shutdown needs the upper, and for that a descriptor is enough.
 //
-// # What the way down guarantees
+// # Guarantees of the shutdown
 //
-// When Settle returns nil, everything written before is on the disks and the overlay disk's file system is clean: nothing to replay and nothing for
-// e2fsck to find, although the overlay is mounted on it still. That is read-only for the file system itself, by
-// fspick(2) on the descriptor: it has no path for mount(2) to take, and one mount of it read-only would not stop the overlay's own.
-// Files open for writing make that EBUSY (process 1's own log, a process that could not be killed); then the file system is frozen
-// (ioctl_fsfreeze), which leaves it as clean. Other disks that somebody mounted are written by sync(2) and replay their
-// journals next time; before the freeze, since one may lie in a file on this disk.
+// When Settle returns nil, everything written before is on the disks, and the overlay disk's file
+// system is clean. There is nothing to replay and nothing for e2fsck to find, although the overlay
+// is still mounted on it.
 //
-// A file system that has met an error takes all of that without a word, and may have been read-only long since (errors=remount-ro of ext4). So
-// its superblock is read in the end, and what is not clean by its own account is not said to be.
+// To that end the file system itself becomes read-only, by fspick(2) on the descriptor. It has no
+// path that mount(2) could take, and a read-only mount of it would not stop the overlay's own
+// mount. Files open for writing make that fail with EBUSY: process 1's own log, or a process that
+// could not be killed. Then the file system is frozen (ioctl_fsfreeze), which leaves it as clean.
 //
-// A disk may be dead. What waits for it sleeps so that no signal reaches it, sync(2) most of all; so a child does that and is left behind
-// when the limit has passed, and the machine goes down nevertheless: reboot(2) writes nothing and waits for nothing of that kind.
+// Other mounted disks are flushed by sync(2) and replay their journals next time. This comes before
+// the freeze, because one may lie in a file on the overlay disk.
 //
-// reboot(2) restarts by default. Firecracker ends on a reset on all architectures, while a power-off leaves it running on x86.
+// A file system that has met an error accepts all of that silently. It may even have been read-only
+// for long (errors=remount-ro of ext4). So its superblock is read in the end, and one that is
+// marked unclean is reported as unclean.
+//
+// A disk may be dead. A process that waits for it sleeps uninterruptibly, above all in sync(2). So
+// a child does that work and is left behind when the limit has passed. The machine still goes down,
+// because reboot(2) writes nothing and waits for no disk.
+//
+// Reboot restarts by default, because Firecracker ends on a reset on all architectures. A power-off
+// would leave it running on x86, so PowerOff resets such a machine.
 package sysinit

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkAfter copies the disk once the inside calls take, and has e2fsck look at the copy: clean means that there is nothing to replay or
-// to repair, while the overlay was still mounted on it.
+// checkAfter copies the disk when the inside calls take, and runs e2fsck on the copy. Clean means
+// that there is nothing to replay or to repair, although the overlay was still mounted on it.
 func checkAfter(o *outside, disk string) {
 	cut := filepath.Join(o.dir, "cut")
 	o.tell("IMAGE", disk)
@@ -36,7 +36,7 @@ func checkAfter(o *outside, disk string) {
 	})
 }
 
-// stagesOf settles and tells what was reported.
+// stagesOf settles and returns what was reported.
 func stagesOf(root *Root, limit time.Duration) (string, error) {
 	said := ""
 	err := root.Settle(limit, func(s Step, _ time.Duration, err error) {
@@ -77,10 +77,11 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// settledBusy is what is said when files are open.
+// settledBusy is the report when files are open.
 const settledBusy = "flush\nread-only (read-only: remount the overlay disk: device or resource busy)\nsync\nfreeze\n"
 
-// TestSettleWithOpenFiles: read-only is refused while a file is open for writing, or is open and deleted.
+// TestSettleWithOpenFiles checks that read-only is refused while a file is open for writing, or is
+// open and deleted.
 func TestSettleWithOpenFiles(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); checkAfter(o, o.disk(16)) }) {
 		return
@@ -111,8 +112,8 @@ func TestSettleWithOpenFiles(t *testing.T) {
 	}
 }
 
-// TestSettleWithNested has a file system in a file of the overlay mounted, as that of a container may be. What it is owed is written before
-// the disk under it is frozen, and takes no more.
+// TestSettleWithNested mounts a file system in a file of the overlay, like that of a container. Its
+// unwritten data is flushed before the disk under it is frozen, and it accepts no more writes.
 func TestSettleWithNested(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(rich)
@@ -153,10 +154,11 @@ func TestSettleWithNested(t *testing.T) {
 	s.take(t)
 }
 
-// TestSettleWithErrors has a file system that has met an error. It takes what a sound one takes, and is not clean for all that.
+// TestSettleWithErrors has a file system that has met an error. It accepts everything that a sound
+// one accepts, and is still not clean.
 func TestSettleWithErrors(t *testing.T) { testSettleWithErrors(t, "continue") }
 
-// TestSettleReadOnlyByErrors has one that was made to turn read-only then.
+// TestSettleReadOnlyByErrors has one that turned read-only on the error.
 func TestSettleReadOnlyByErrors(t *testing.T) { testSettleWithErrors(t, "remount-ro") }
 
 func testSettleWithErrors(t *testing.T, behaviour string) {
@@ -168,13 +170,13 @@ func testSettleWithErrors(t *testing.T, behaviour string) {
 	write(t, "/data/new", "x")
 	write(t, "/sys/fs/ext4/"+filepath.Base(os.Getenv("DISK"))+"/trigger_fs_error", "for a test")
 	said, err := stagesOf(root, SettleLimit)
-	// Later kernels have an errno of their own for each call on one that has turned read-only.
+	// Later kernels return EROFS from each call on one that has turned read-only.
 	if !errors.Is(err, unix.EUCLEAN) && (behaviour == "continue" || !errors.Is(err, unix.EROFS)) {
 		t.Errorf("%v, %q", err, said)
 	}
 }
 
-// TestSettleOnDeadDisk: the disk swallows every request. It is a file on a file system that is frozen.
+// TestSettleOnDeadDisk has a disk that swallows every request: a file on a frozen file system.
 func TestSettleOnDeadDisk(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(rich)
@@ -224,7 +226,7 @@ func TestSettleOnDeadDisk(t *testing.T) {
 	if took < limit || took > limit+5*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	// The child that was left behind is killed, and ends as soon as the disk answers.
+	// The orphaned child is killed, and ends as soon as the disk answers.
 	var status unix.WaitStatus
 	if _, err := unix.Wait4(-1, &status, 0, nil); err != nil || status.Signal() != unix.SIGKILL {
 		t.Errorf("%v, %v", err, status)
@@ -234,8 +236,8 @@ func TestSettleOnDeadDisk(t *testing.T) {
 	}
 }
 
-// TestSettleBesideDeadDisk: another disk swallows every request, and files are open on ours. Half
-// of the time is left for the freeze, so that ours is clean.
+// TestSettleBesideDeadDisk has another disk that swallows every request, and open files on ours.
+// Half of the time is left for the freeze, so ours is clean.
 func TestSettleBesideDeadDisk(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(rich)
@@ -293,7 +295,7 @@ func TestSettleBesideDeadDisk(t *testing.T) {
 	if took > limit+5*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	// The child that was left behind ends once the disk answers.
+	// The orphaned child ends once the disk answers.
 	if _, err := unix.Wait4(-1, nil, 0, nil); err != nil {
 		t.Error(err)
 	}
@@ -302,12 +304,12 @@ func TestSettleBesideDeadDisk(t *testing.T) {
 	}
 }
 
-// TestDown ends a machine, as far as a process namespace has one: the kernel kills its process 1, by SIGHUP for a restart and by
-// SIGINT for switching off (reboot(2)).
+// TestDown ends a machine as far as a process namespace is one. The kernel kills its process 1 by
+// SIGHUP for a restart and by SIGINT for a power-off (reboot(2)).
 func TestDown(t *testing.T) { testDown(t, Restart, syscall.SIGHUP) }
 
-// TestDownPowerOff switches a machine off, or has it reset if the host's firmware, which a
-// namespace shares, cannot switch off.
+// TestDownPowerOff switches a machine off. If the host's firmware, which a namespace shares, cannot
+// switch off, the machine is reset.
 func TestDownPowerOff(t *testing.T) {
 	want := syscall.SIGINT
 	if !canPowerOff() {
@@ -348,7 +350,7 @@ func testDown(t *testing.T, power Power, signal syscall.Signal) {
 	t.Fatalf("it came back: %v", err)
 }
 
-// TestSettleNil is the way down of a machine that never came up.
+// TestSettleNil shuts down a machine that never came up.
 func TestSettleNil(t *testing.T) {
 	said, err := stagesOf(nil, SettleLimit)
 	if err != nil || said != "sync\n" {

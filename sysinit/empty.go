@@ -4,17 +4,17 @@ package sysinit
 
 import "golang.org/x/sys/unix"
 
-// empty deletes what is in the directory fd, and below, as long as it is on the device dev. A mount that it comes to is detached and
-// never entered. What cannot be deleted stays: it costs its memory and nothing else. The working directory is
-// lost.
+// empty deletes everything below the directory fd that is on the device dev. A mount is detached
+// and never entered. An entry that cannot be deleted stays and costs only its memory. empty changes
+// the working directory.
 func empty(fd int, dev uint64) {
-	// All names first: deleting from a directory while reading it may skip some.
+	// Read all names first, because deleting from a directory while reading it may skip some.
 	for _, name := range list(fd) {
 		remove(fd, name, dev)
 	}
 }
 
-// list returns the names in a directory, as far as they can be read.
+// list returns the names in a directory, up to the first error.
 func list(fd int) (names []string) {
 	buf := make([]byte, 4096)
 	for {
@@ -32,9 +32,10 @@ func remove(parent int, name string, dev uint64) {
 		return
 	}
 	if st.Dev != dev {
-		// Once the mount is off, what is there may be ours, or another mount.
+		// Under the detached mount may be our own entry, or another mount.
 		for range 8 {
-			if !detach(parent, name) || unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Dev == dev {
+			if !detach(parent, name) ||
+				unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Dev == dev {
 				break
 			}
 		}
@@ -43,17 +44,18 @@ func remove(parent int, name string, dev uint64) {
 		}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		// EBUSY: a single file of the same device is mounted over it.
+		// EBUSY means that a single file of the same device is mounted over it.
 		if unix.Unlinkat(parent, name, 0) == unix.EBUSY && detach(parent, name) {
 			unix.Unlinkat(parent, name, 0)
 		}
 		return
 	}
-	fd, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(parent, name,
+		unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
-	// Asked again of what was opened: nothing may be entered on the word of a name.
+	// Check the opened directory again: a name alone is not proof of its device.
 	if unix.Fstat(fd, &st) == nil && st.Dev == dev {
 		empty(fd, dev)
 	}
@@ -63,7 +65,9 @@ func remove(parent int, name string, dev uint64) {
 	}
 }
 
-// detach takes the mount at name off. umount2(2) knows no directory descriptor, hence the change of directory.
+// detach unmounts the mount at name. It changes the working directory, because umount2(2) takes no
+// directory descriptor.
 func detach(parent int, name string) bool {
-	return unix.Fchdir(parent) == nil && unix.Unmount(name, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil
+	return unix.Fchdir(parent) == nil &&
+		unix.Unmount(name, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil
 }

@@ -2,14 +2,13 @@
 
 package sysinit
 
-// Path is the search path of children when the kernel's command line names none.
+// Path is the search path of children when the kernel command line sets none.
 const Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Environ returns the environment that children get, made from the one that the kernel gave to
-// process 1: "HOME=/", "TERM=linux" and each a=b of the command line that the kernel does not know.
-// All of that is kept (TZ=UTC there is a way to set it), except for a HOME of /, which is never
-// meant, and psi=1, which a kernel without PSI passes on. PATH, HOME, USER, LOGNAME and TERM are set
-// in any case.
+// Environ returns the environment of children, made from that of process 1. The kernel sets
+// "HOME=/", "TERM=linux" and every a=b of its command line that it does not know. Environ keeps all
+// of these (TZ=UTC there is a way to set it) except two. It drops a HOME of /, and psi=1, which a
+// kernel without PSI passes on. It adds PATH, HOME, USER, LOGNAME and TERM where they are missing.
 func Environ(kernel []string) []string {
 	env := make([]string, 0, len(kernel)+5)
 	for _, entry := range kernel {

@@ -8,19 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StepError is why a step failed. It prints as
+// StepError says why a step failed. It prints as
 //
 //	overlay disk: mount /dev/vdb on rw: invalid argument: the device is empty (not formatted)
 type StepError struct {
 	// Step is the name of the step.
 	Step string
-	// Op is what was tried, "mount".
+	// Op is the operation, such as "mount".
 	Op string
-	// Object is what it was tried on, and Target where it was to go; either may be empty.
+	// Object is the operand, and Target its destination. Either may be empty.
 	Object, Target string
-	// Errno is the kernel's answer. Zero: the kernel had no objection, we have; Hint says which.
+	// Errno is the kernel's error. It is zero if our own check failed; Hint then says which.
 	Errno syscall.Errno
-	// Hint is what we found when we looked, or what to do; it may be empty.
+	// Hint is a finding or a remedy. It may be empty.
 	Hint string
 }
 
@@ -44,7 +44,7 @@ func (e *StepError) Error() string {
 	return s
 }
 
-// Unwrap is the errno, so that errors.Is(err, unix.ENOSPC) works.
+// Unwrap returns the errno, so that errors.Is(err, unix.ENOSPC) works.
 func (e *StepError) Unwrap() error {
 	if e.Errno == 0 {
 		return nil
@@ -52,7 +52,8 @@ func (e *StepError) Unwrap() error {
 	return e.Errno
 }
 
-// fault is a StepError that does not know its step yet; the runner of the table adds it. Inlined in all steps it would be 7 kB.
+// fault returns a StepError without its step, which the runner of the table adds. Inlined into all
+// steps it would cost 7 kB.
 //
 //go:noinline
 func fault(op, object, target string, err error, hint string) error {
@@ -69,8 +70,8 @@ func errno(err error) syscall.Errno {
 	return unix.EIO
 }
 
-// lacks is the hint for an ENODEV of mount(2) and fsopen(2), whose "no such device" means the file system type. For a block
-// device the kernel says ENXIO, ENOENT or ENOTBLK.
+// lacks returns the hint for ENODEV from mount(2) and fsopen(2). Their "no such device" is about
+// the file system type. A missing block device is ENXIO, ENOENT or ENOTBLK.
 func lacks(err error, kind string) string {
 	if err == unix.ENODEV {
 		return "unknown file system: the kernel lacks " + kind

@@ -8,7 +8,7 @@ import (
 	"wick/sysinit"
 )
 
-// The steps that a machine cannot do without. Each prints itself, with what it does.
+// The required steps of a machine. Each step prints what it does.
 func ExamplePlan() {
 	for _, step := range sysinit.Plan(sysinit.Default()) {
 		if step.Required {
@@ -26,7 +26,7 @@ func ExamplePlan() {
 	// /proc: mount proc on /proc (nosuid,nodev,noexec)
 }
 
-// What a kernel hands over: words of its own that it does not know, and what stands behind "--" on its command line.
+// A kernel hands over words that it does not know, and those after "--" on its command line.
 func ExampleParse() {
 	cfg := sysinit.Default()
 	level := "info"

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failure is a machine that cannot come up, and what it says.
+// failure is a machine that cannot come up, and its error.
 type failure struct {
 	prepare func(o *outside)
 	change  func(c *Config, k *kinds)
@@ -62,7 +62,7 @@ func TestBaseMissing(t *testing.T) {
 	}.test(t)
 }
 
-// TestDiskWithoutDriver: there is a node, and nothing behind it.
+// TestDiskWithoutDriver has a node without a driver behind it.
 func TestDiskWithoutDriver(t *testing.T) {
 	failure{
 		prepare: func(o *outside) {
@@ -117,7 +117,7 @@ func TestDiskOfNoKind(t *testing.T) {
 			o.base(rich)
 			o.device("DISK", o.file("text", []byte(strings.Repeat("never formatted by anybody\n", 9999))), 0)
 		},
-		want:  "overlay disk: mount $DISK on rw: invalid argument: the device holds no file system we know, not ext4",
+		want:  "overlay disk: mount $DISK on rw: invalid argument: the device holds no known file system, not ext4",
 		errno: unix.EINVAL,
 	}.test(t)
 }
@@ -149,7 +149,7 @@ func TestDiskReadOnly(t *testing.T) {
 	}.test(t)
 }
 
-// TestDiskFull: no room for the two directories.
+// TestDiskFull leaves no room for the two directories.
 func TestDiskFull(t *testing.T) {
 	failure{
 		prepare: func(o *outside) { o.base(rich); o.disk(4, "-m", "0"); fill(o, "") },
@@ -158,7 +158,7 @@ func TestDiskFull(t *testing.T) {
 	}.test(t)
 }
 
-// TestDiskFullLater: the directories are there, and not a block more.
+// TestDiskFullLater leaves not a block after the directories are made.
 func TestDiskFullLater(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(rich)
@@ -168,14 +168,15 @@ func TestDiskFullLater(t *testing.T) {
 	if !inside {
 		return
 	}
-	// work/work is made at every mount. Overlayfs comes up read-only where it cannot be, and we do not.
+	// Every mount makes work/work. Where that is impossible, overlayfs comes up read-only and Up
+	// fails.
 	err := mustNotUp(t, config(), nil)
 	if want := "overlay: mount overlay: read-only file system: it came up read-only: " + os.Getenv("DISK") + " is full"; err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}
 }
 
-// fill writes the disk full to the last block, in a mount that is gone afterwards.
+// fill fills the disk to the last block, in a mount that is gone afterwards.
 func fill(o *outside, upper string) {
 	o.t.Helper()
 	disk := filepath.Join(o.dir, "disk")
@@ -217,12 +218,12 @@ func TestBaseCutShort(t *testing.T) {
 	}.test(t)
 }
 
-// damaged is the hint about what looks right and cannot be mounted.
+// damaged returns the hint about a device with a good magic number that cannot be mounted.
 func damaged(kind string) string {
-	return "the device holds a damaged " + kind + ", or one that needs what this kernel lacks (its log says which)"
+	return "the device holds a damaged " + kind + ", or one that needs a feature this kernel lacks (see its log)"
 }
 
-// spoiledBase gives the machine a base image with something wrong in it.
+// spoiledBase gives the machine a damaged base image.
 func (o *outside) spoiledBase(spoil func(image []byte)) {
 	image, err := rich()
 	if err != nil {
@@ -233,7 +234,7 @@ func (o *outside) spoiledBase(spoil func(image []byte)) {
 	o.device("BASE", o.file("spoiled", image), 0)
 }
 
-// TestBaseOfOtherKernel: the image is compressed in a way that the kernel was built without.
+// TestBaseOfOtherKernel has an image whose compressor this kernel lacks.
 func TestBaseOfOtherKernel(t *testing.T) {
 	failure{
 		prepare: func(o *outside) {
@@ -249,7 +250,7 @@ func TestBaseDamaged(t *testing.T) {
 	failure{
 		prepare: func(o *outside) {
 			o.disk(4)
-			// The tables that the superblock points to, from the inodes on.
+			// Overwrite the tables that the superblock points to, from the inodes on.
 			o.spoiledBase(func(image []byte) {
 				for i := little(image[64:72]); i < little(image[40:48]); i++ {
 					image[i] ^= 0x5a
@@ -288,7 +289,7 @@ func TestKernelLacksOverlay(t *testing.T) {
 	}.test(t)
 }
 
-// TestNotProcess1: the working machine of whoever runs this must stay as it is.
+// TestNotProcess1 checks that Up leaves the machine of the person who runs it as it is.
 func TestNotProcess1(t *testing.T) {
 	if os.Getpid() == 1 {
 		t.Skip("this is process 1: run the tests under a shell")
@@ -302,7 +303,7 @@ func TestNotProcess1(t *testing.T) {
 	}
 }
 
-// TestDiskLate: the disk appears while we wait for it.
+// TestDiskLate has a disk that appears while Up waits for it.
 func TestDiskLate(t *testing.T) {
 	if !enter(t, func(o *outside) { both(o); o.tell("LATE", filepath.Join(o.dir, "late")) }) {
 		return
@@ -331,7 +332,7 @@ func TestDiskLate(t *testing.T) {
 	}
 }
 
-// TestDirtyJournal: the machine was cut off. What it had written must be there, and the disk be replayed.
+// TestDirtyJournal has a machine that was cut off. Its writes must be there after the replay.
 func TestDirtyJournal(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(rich)
@@ -375,8 +376,8 @@ func TestDirtyJournal(t *testing.T) {
 	s.take(t)
 }
 
-// TestLeftBehind: a mount that another takes away meanwhile is not missed, and one that was left is
-// found.
+// TestLeftBehind checks that leftBehind ignores a mount that another process removed, and finds one
+// that was left.
 func TestLeftBehind(t *testing.T) {
 	if !enter(t, func(*outside) {}) {
 		return

@@ -4,10 +4,11 @@ package sysinit
 
 import "golang.org/x/sys/unix"
 
-// maxSmall bounds how much of a file is read.
+// maxSmall limits how many bytes of a file are read.
 const maxSmall = 64 << 10
 
-// readSmall returns what a regular file holds, up to maxSmall bytes. EINVAL: it is no regular file.
+// readSmall returns the content of a regular file, up to maxSmall bytes. It returns EINVAL for any
+// other file.
 func readSmall(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -21,7 +22,7 @@ func readSmall(path string) ([]byte, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, unix.EINVAL
 	}
-	// Files of sysfs say 4096 whatever they hold.
+	// Files of sysfs report a size of 4096 bytes whatever they hold.
 	text := make([]byte, min(st.Size, maxSmall))
 	n := 0
 	for n < len(text) {
@@ -40,9 +41,9 @@ func readSmall(path string) ([]byte, error) {
 	return text[:n], nil
 }
 
-// rewrite gives a file a new content in place, and makes it if need be. It is cut to nothing if the
-// content does not fit, so that the next boot finds it as this one did. An empty file's mode is of
-// no meaning: docker export leaves 0755 at what was a mount point.
+// rewrite replaces a file's content in place and creates a missing file. If the content does not
+// fit, the file becomes empty, so that the next boot finds it as this one did. An empty file loses
+// its execute bits, because docker export leaves mode 0755 at former mount points.
 func rewrite(path, text string) error {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disarm has Ctrl-Alt-Del (Firecracker: SendCtrlAltDel) send SIGINT to process 1. The caller handles the signal.
+// disarm makes Ctrl-Alt-Del (Firecracker's SendCtrlAltDel) send SIGINT to process 1. The caller
+// handles the signal.
 func disarm(*machine) error {
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF); err != nil {
 		return fault("reboot", "CAD_OFF", "", err, "")
@@ -16,8 +17,8 @@ func disarm(*machine) error {
 	return nil
 }
 
-// raiseLoopback sets lo up; the kernel gives it 127.0.0.1 and ::1 then. A kernel without a network has nothing to set
-// up, and that is no fault.
+// raiseLoopback sets lo up; the kernel then gives it 127.0.0.1 and ::1. A kernel without a network
+// is no error.
 func raiseLoopback(*machine) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err == unix.EAFNOSUPPORT {
@@ -46,7 +47,7 @@ func raiseLoopback(*machine) error {
 }
 
 // allowPing lets every group open the sockets that ping(8) uses, as container runtimes and systemd
-// do: images count on it, and their ping has no rights of its own.
+// do. Images rely on it, because their ping has no privileges of its own.
 func allowPing(*machine) error {
 	const path = "/proc/sys/net/ipv4/ping_group_range"
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
@@ -63,28 +64,35 @@ func allowPing(*machine) error {
 	return nil
 }
 
-// The limits on open descriptors, of this process and of its children. The kernel starts process 1 with 1024 and 4096.
+// The limits on open descriptors of this process and its children. The kernel starts process 1 with
+// a soft limit of 1024 and a hard one of 4096.
 //
-// The soft one is what a program gets that does not ask. It must hold an agent with some hundred commands; programs that close
-// "all" descriptors up to it one by one must not notice; and select(2), which breaks at 1024, breaks only in programs
-// that would otherwise be refused. Programs that do ask get the kernel's own maximum (fs.nr_open).
+// A program that does not raise its limit gets the soft one. It must hold an agent with some
+// hundred commands. Programs that close all descriptors up to it, one by one, must not notice.
+// select(2) breaks at 1024 descriptors, but only in programs that the lower limit would refuse
+// anyway. A program that does ask gets up to the hard limit, which is the kernel's default maximum
+// (fs.nr_open).
 //
-// Go raises the soft limit to the hard one for itself in package os and puts the old one back in children. A program without os is left alone,
-// and a limit set here is what the children get either way (syscall.Setrlimit drops the remembered one).
+// Since Go 1.21, package syscall raises the soft limit to the hard one in every program at start.
+// It restores the old one in children. Setrlimit ends both: this process keeps the limits set here,
+// and its children inherit them.
 const (
 	nofileSoft = 10240
 	nofileHard = 1 << 20
 )
 
 func nofileText() string {
-	return "allow " + strconv.Itoa(nofileSoft) + " open descriptors, " + strconv.Itoa(nofileHard) + " to who asks"
+	return "limit open descriptors to " + strconv.Itoa(nofileSoft) +
+		" (hard limit " + strconv.Itoa(nofileHard) + ")"
 }
 
-// forbidLeases turns file leases off, unless this is a container, whose host has the setting.
+// forbidLeases turns file leases off. It does nothing in a container, because the setting belongs
+// to the host.
 func forbidLeases(*machine) error {
 	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of the kernel's proc_ns.h
 	var ns [64]byte
-	if n, err := unix.Readlink("/proc/self/ns/pid", ns[:]); err != nil || string(ns[:n]) != initial {
+	n, err := unix.Readlink("/proc/self/ns/pid", ns[:])
+	if err != nil || string(ns[:n]) != initial {
 		return nil //nolint:nilerr // without /proc this cannot be told from a container
 	}
 	const path = "/proc/sys/fs/leases-enable"
@@ -106,7 +114,7 @@ func raiseLimits(*machine) error {
 	limit := unix.Rlimit{Cur: nofileSoft, Max: nofileHard}
 	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	if err == unix.EPERM {
-		// Over fs.nr_open, or without CAP_SYS_RESOURCE: what there is has to do.
+		// The hard limit is above fs.nr_open, or CAP_SYS_RESOURCE is missing: keep the present one.
 		if err = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
 			limit.Cur = min(nofileSoft, limit.Max)
 			err = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
@@ -118,10 +126,11 @@ func raiseLimits(*machine) error {
 	return nil
 }
 
-// The kernel's command line may say sysctl.vm.overcommit_memory=1. A Go program begins with a mapping
-// of 32 MiB, which the kernel refuses by default in a machine that has less, and so process 1 would
-// not start there. Programs are better refused what a machine can never give, so the default comes
-// back, unless it would keep the agent's helpers from starting. Any other value is the user's choice.
+// The kernel command line may say sysctl.vm.overcommit_memory=1. A Go program begins with a mapping
+// of 32 MiB. By default the kernel refuses it in a machine that has less, and process 1 would not
+// start. Refusing programs memory that a machine can never give is better, so the default is set
+// again. A machine too small to start the agent's helpers then keeps the 1. Any other value is the
+// user's choice.
 const (
 	overcommit = "/proc/sys/vm/overcommit_memory"
 	// goMemory is the least memory of a machine, in bytes, in which the default is set.
@@ -129,7 +138,8 @@ const (
 )
 
 func overcommitText() string {
-	return "set vm.overcommit_memory from 1 back to 0, with " + strconv.Itoa(goMemory>>20) + " MiB or more"
+	return "set vm.overcommit_memory from 1 back to 0, with " + strconv.Itoa(goMemory>>20) +
+		" MiB or more"
 }
 
 func resetOvercommit(*machine) error {

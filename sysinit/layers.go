@@ -4,8 +4,8 @@ package sysinit
 
 import "golang.org/x/sys/unix"
 
-// mountBase mounts the image read-only. It may be mounted already, as the root we run from: the kernel then hands out the
-// same file system once more.
+// mountBase mounts the image read-only. If it is already mounted as the present root, the kernel
+// mounts the same file system once more.
 func mountBase(m *machine) error {
 	at, err := m.find(m.cfg.Base)
 	if err != nil {
@@ -18,7 +18,7 @@ func mountBase(m *machine) error {
 	return nil
 }
 
-// mountDisk mounts the overlay disk. A journal left by a machine that was cut off is replayed by that.
+// mountDisk mounts the overlay disk. The mount replays the journal of a machine that was cut off.
 func mountDisk(m *machine) error {
 	at, err := m.find(m.cfg.Overlay)
 	if err != nil {
@@ -35,8 +35,8 @@ func mountDisk(m *machine) error {
 	return nil
 }
 
-// pinUpper keeps the one way to the overlay disk that there will be once its mount is detached: see Root. It is no O_PATH
-// descriptor since the way down may have to freeze the file system, an ioctl.
+// pinUpper opens the only way to the overlay disk once its mount is detached: see Root. The
+// descriptor is not O_PATH, because the shutdown may have to freeze the file system with an ioctl.
 func pinUpper(m *machine) error {
 	fd, err := unix.Open("rw", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -46,14 +46,18 @@ func pinUpper(m *machine) error {
 	return nil
 }
 
-// diskMark is the extended attribute of the overlay disk's root that tells with which image it was used: eight bytes, zeros after a second one.
+// diskMark is the extended attribute of the overlay disk's root that names the image it was used
+// with. It has eight bytes, all zero once the disk was used with a second image.
 //
-// A changed file of the image is on the disk with the number that it has in the image (trusted.overlay.origin). With redirect_dir=on overlayfs goes
-// by that, and in another image it is another file's: the one would be read, and written, in place of the other. With redirect_dir=follow it
-// does not, so that layers may change (ovl_allow_offline_changes in the kernel's source).
+// A changed file of the image is on the disk with its inode number in the image
+// (trusted.overlay.origin). With redirect_dir=on overlayfs relies on that number. In another image
+// it is another file's, which would be read and written instead. With redirect_dir=follow overlayfs
+// does not rely on it, so that layers may change (ovl_allow_offline_changes in the kernel's
+// source).
 const diskMark = "trusted.wick.image"
 
-// imageMark is a hash (FNV-1a) of the image's superblock, which has its time, its size and where its tables are. Zero: it cannot be read.
+// imageMark returns a hash (FNV-1a) of the image's superblock, which holds its time, its size and
+// the places of its tables. The hash is zero if the superblock cannot be read.
 func imageMark(path string) (mark [8]byte) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -75,7 +79,7 @@ func imageMark(path string) (mark [8]byte) {
 	return mark
 }
 
-// compareImage lets directories of the image be renamed if the disk was never used with another one.
+// compareImage allows renames of the image's directories if the disk was used with no other image.
 func compareImage(m *machine) error {
 	var none, mark [8]byte
 	n, err := unix.Getxattr("rw", diskMark, mark[:])
@@ -85,7 +89,7 @@ func compareImage(m *machine) error {
 	}
 	m.redirect = (fresh || err == nil && n == len(mark)) && mark == m.image && mark != none
 	if !m.redirect {
-		mark = none // for good: what is copied from now on has the numbers of this one
+		mark = none // for good: files copied up from now on have this image's inode numbers
 	}
 	if fresh || !m.redirect {
 		if err := unix.Setxattr("rw", diskMark, mark[:], 0); err != nil {
@@ -94,12 +98,13 @@ func compareImage(m *machine) error {
 		}
 	}
 	if !m.redirect {
-		return fault("compare", m.cfg.Overlay, "", nil, "it was used with another image: no directory of the image can be renamed")
+		return fault("compare", m.cfg.Overlay, "", nil,
+			"it was used with another image: no directory of the image can be renamed")
 	}
 	return nil
 }
 
-// isEmpty reports whether a directory is there with nothing in it.
+// isEmpty reports whether path is an empty directory.
 func isEmpty(path string) bool {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -111,15 +116,17 @@ func isEmpty(path string) bool {
 	return err == nil && n <= 2*24 // itself and its parent
 }
 
-// overlayOptions are those of the overlay, in order. The kernel's documentation: filesystems/overlayfs.rst.
+// overlayOptions lists the options of the overlay, in order. filesystems/overlayfs.rst in the
+// kernel's documentation explains them.
 var overlayOptions = [][2]string{
 	{"lowerdir", "rom"}, {"upperdir", "rw/upper"}, {"workdir", "rw/work"},
-	// Without it rename(2) of a directory of the image fails with EXDEV, which package managers trip over. It is a mark in the
-	// upper directory, which nobody but us can write to. "follow" on a disk that was used with another image: see above.
+	// Without it rename(2) of a directory of the image fails with EXDEV, which breaks package
+	// managers. It is a mark in the upper directory, to which no other program can write. It is
+	// "follow" on a disk that was used with another image: see diskMark.
 	{"redirect_dir", "on"},
-	// What follows is off by name, whatever the kernel was built with. An index would refuse the disk once the image was
-	// rebuilt (ESTALE). Metacopy leaves files on the disk that are nothing without this very image. Xino makes
-	// inode numbers of 64 bits, which 32-bit programs cannot take (EOVERFLOW).
+	// These are off whatever the kernel's defaults are. An index would refuse the disk once the
+	// image was rebuilt (ESTALE). Metacopy leaves files on the disk that are useless without this
+	// very image. Xino makes 64-bit inode numbers, which 32-bit programs cannot take (EOVERFLOW).
 	{"index", "off"}, {"metacopy", "off"}, {"xino", "off"},
 }
 
@@ -152,15 +159,15 @@ func mountOverlay(m *machine) error {
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return fault("mount", "overlay", "", err, complaint(fs))
 	}
-	// noatime here as well: overlayfs does not take it over from its upper mount, and every read of a file in
-	// upper would then write.
+	// Overlayfs does not inherit noatime from its upper mount, and then every read of a file in
+	// upper would write.
 	m.overlay, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOATIME)
 	if err != nil {
 		m.overlay = -1
 		return fault("mount", "overlay", "", err, "")
 	}
-	// Overlayfs that cannot set up its work directory comes up read-only and says so in the kernel's log alone. The
-	// commonest reason is a disk that is full to the last block.
+	// If overlayfs cannot set up its work directory, it comes up read-only and reports that only in
+	// the kernel's log. The most common reason is a full disk.
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(m.overlay, &st); err != nil {
 		return fault("statfs", "overlay", "", err, "")
@@ -176,13 +183,13 @@ func (m *machine) noRoom() string {
 	var st unix.Statfs_t
 	switch err := unix.Statfs("rw", &st); {
 	case err != nil:
-		return "the upper file system cannot be asked: " + err.Error()
+		return "statfs of the upper file system: " + err.Error()
 	case st.Flags&unix.ST_RDONLY != 0:
 		return m.cfg.Overlay + " is mounted read-only"
-	case st.Bavail == 0: // not Bfree: ext4 keeps some blocks that not even root gets
+	case st.Bavail == 0: // not Bfree: ext4 keeps some blocks even from root
 		return m.cfg.Overlay + " is full"
 	case st.Ffree == 0:
-		return m.cfg.Overlay + " has no inode left"
+		return m.cfg.Overlay + " has no free inode"
 	}
-	return "the kernel's log says why"
+	return "see the kernel's log"
 }

@@ -4,21 +4,21 @@ package sysinit
 
 import "golang.org/x/sys/unix"
 
-// Images lack the files of /etc that a container runtime puts into each container: docker export
-// leaves /etc/hosts and /etc/hostname empty, debootstrap makes no /etc/hosts. A machine has no
+// A container runtime puts files into /etc of each container, and images lack them. docker export
+// leaves /etc/hosts and /etc/hostname empty, and debootstrap makes no /etc/hosts. A machine has no
 // runtime, so its init fills them. A file with an entry is never changed.
 //
-// /etc/resolv.conf is left as it is. Without a network there is no server to name, and resolvers
-// take a missing or empty file for a server on this machine, which refuses at once. A server that
-// does not answer would cost each lookup its timeout. A missing /etc/hostname or /etc/machine-id
-// stays missing as well, because the image or its user did without.
+// /etc/resolv.conf is left as it is, because without a network there is no server to name. If the
+// file is missing or empty, resolvers try a server on this machine, which refuses at once. A server
+// that does not answer would cost each lookup its timeout. A missing /etc/hostname or
+// /etc/machine-id stays missing as well, because the image or its user did without.
 
 // longestName is the kernel's limit of a host name (__NEW_UTS_LEN).
 const longestName = 64
 
-// setName sets the host name: the configured one, the image's, the kernel's (hostname= on its
-// command line), or localhost. The kernel's own name for a machine without one, "(none)", is a
-// syntax error to many programs.
+// setName sets the host name. It takes the configured one, the image's, the kernel's (hostname= on
+// its command line) or localhost, in that order. The kernel's default name, "(none)", is a syntax
+// error to many programs.
 func setName(m *machine) error {
 	m.name = m.cfg.Hostname
 	if m.name == "" {
@@ -45,8 +45,9 @@ func nameText(cfg Config) string {
 	return "that of /etc/hostname, or localhost"
 }
 
-// firstName returns the first line of text that is neither blank nor a comment, or "" if there is
-// none or it is no host name. Underscores are no part of one, but are in use.
+// firstName returns the first line of text that is neither blank nor a comment. It returns "" if
+// there is no such line or if it is not a host name. Underscores are not valid in one, but are in
+// use.
 func firstName(text []byte) string {
 	line := firstEntry(text)
 	for len(line) > 0 && isSpace(line[len(line)-1]) {
@@ -63,8 +64,8 @@ func firstName(text []byte) string {
 	return string(line)
 }
 
-// firstEntry returns the first line of text that is neither blank nor a comment, from its first
-// word.
+// firstEntry returns the first line of text that is neither blank nor a comment, without leading
+// space.
 func firstEntry(text []byte) []byte {
 	for len(text) > 0 {
 		line := text
@@ -87,8 +88,8 @@ func firstEntry(text []byte) []byte {
 
 func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
-// hostsText returns the entries of /etc/hosts for a machine of that name: those that Docker and
-// Debian write. A name with a domain gets its short form too, as hostname(1) wants it.
+// hostsText returns the entries of /etc/hosts for a machine with that name, as Docker and Debian
+// write them. A name with a domain also gets its short form, for hostname(1).
 func hostsText(name string) string {
 	text := "127.0.0.1\tlocalhost\n" +
 		"::1\tlocalhost ip6-localhost ip6-loopback\n" +
@@ -109,13 +110,12 @@ func hostsText(name string) string {
 	return text + "\n"
 }
 
-// ownAddress begins the entry of the machine's own name. It is not 127.0.0.1, as that is to be
-// found as localhost.
+// ownAddress begins the entry of the machine's own name. It is not 127.0.0.1, because that address
+// resolves to localhost.
 const ownAddress = "127.0.1.1\t"
 
-// fillHosts writes /etc/hosts if it has no entry, behind the comments that it may have. A file that
-// an earlier boot filled and that was not touched since is written anew if the machine's name has
-// changed.
+// fillHosts writes /etc/hosts if it has no entry, after any comments in it. A file that an earlier
+// boot filled and that is unchanged since is rewritten if the machine's name has changed.
 func fillHosts(m *machine) error {
 	const path = "/etc/hosts"
 	old, err := readSmall(path)
@@ -137,7 +137,7 @@ func fillHosts(m *machine) error {
 	return rewrite(path, text)
 }
 
-// filledFor returns the machine's name in a text of hostsText's making.
+// filledFor returns the machine's name in a text that hostsText made.
 func filledFor(text []byte) string {
 	for i := 0; i+len(ownAddress) < len(text); i++ {
 		if string(text[i:i+len(ownAddress)]) != ownAddress {
@@ -153,7 +153,7 @@ func filledFor(text []byte) string {
 	return "localhost"
 }
 
-// fillHostname writes the machine's name into an /etc/hostname that is there and says nothing.
+// fillHostname writes the machine's name into an /etc/hostname that exists without an entry.
 func fillHostname(m *machine) error {
 	const path = "/etc/hostname"
 	old, err := readSmall(path)
@@ -163,16 +163,16 @@ func fillHostname(m *machine) error {
 	return rewrite(path, string(old)+m.name+"\n")
 }
 
-// fillMachineID makes an identifier if the image asks for one by an empty file, or by the word
-// "uninitialized" in it: machine-id(5).
+// fillMachineID makes an identifier if /etc/machine-id is empty or holds the word "uninitialized":
+// machine-id(5).
 func fillMachineID(*machine) error {
 	const path = "/etc/machine-id"
 	old, err := readSmall(path)
 	if err != nil || len(old) > 0 && string(old) != "uninitialized\n" {
 		return nil
 	}
-	// The kernel makes a random UUID without waiting for randomness, which an early boot may lack:
-	// it is no key.
+	// The kernel makes a random UUID without waiting for randomness, which an early boot may lack.
+	// It is good enough, because the identifier is not a key.
 	const source = "/proc/sys/kernel/random/uuid"
 	fd, err := unix.Open(source, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

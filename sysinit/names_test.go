@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exported is an image as docker export leaves it, with a name of its own.
+// exported makes an image with a name of its own, as docker export leaves it.
 func exported() ([]byte, error) {
 	return squash(func(root string) error {
 		return errors.Join(os.MkdirAll(root+"/etc", 0o755),
@@ -21,7 +21,7 @@ func exported() ([]byte, error) {
 	})
 }
 
-// TestNames: an image without a container runtime's files in /etc has them in the machine.
+// TestNames checks that a machine has the files in /etc that a container runtime would add.
 func TestNames(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.base(exported)
@@ -79,7 +79,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// unnamed takes the name away that the host gave to the namespace.
+// unnamed clears the name that the host gave to the namespace.
 func unnamed(t *testing.T) {
 	t.Helper()
 	if err := unix.Sethostname([]byte("(none)")); err != nil {
@@ -87,7 +87,7 @@ func unnamed(t *testing.T) {
 	}
 }
 
-// TestNoNames: an image without /etc gets what programs cannot do without, and nothing more.
+// TestNoNames has an image without /etc. It gets only the files that programs need.
 func TestNoNames(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(bare) }) {
 		return
@@ -106,7 +106,7 @@ func TestNoNames(t *testing.T) {
 	}
 }
 
-// TestHostname: the name comes from the first place that has one.
+// TestHostname checks that the name comes from the first place that has one.
 func TestHostname(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich) }) {
 		return
@@ -149,7 +149,7 @@ func TestHostname(t *testing.T) {
 	}
 }
 
-// TestHosts: a file with an entry is left alone, and comments are kept.
+// TestHosts checks that a file with an entry is left alone and that comments are kept.
 func TestHosts(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich) }) {
 		return
@@ -187,7 +187,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
-	// A FIFO is left alone, and its writer is not waited for.
+	// A FIFO is left alone, without waiting for its writer.
 	for _, err := range []error{os.Remove("/etc/hosts"), unix.Mkfifo("/etc/hosts", 0o600)} {
 		if err != nil {
 			t.Fatal(err)
@@ -196,7 +196,7 @@ func TestHosts(t *testing.T) {
 	if err := fillHosts(&machine{name: "box"}); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("a FIFO: %v", err)
 	}
-	// One that leads elsewhere is filled there.
+	// A symbolic link is followed and its target filled.
 	for _, err := range []error{os.Remove("/etc/hosts"), os.Symlink("../run/hosts", "/etc/hosts"), fillHosts(&machine{name: "box"})} {
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +207,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestEmptyFiles: an empty file asks for a name or an identifier, a missing one does not.
+// TestEmptyFiles checks that an empty file is filled with a name or an identifier, and that a
+// missing one stays missing.
 func TestEmptyFiles(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich) }) {
 		return

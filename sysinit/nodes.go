@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kernel without devtmpfs makes no device nodes. It tells the numbers in sysfs, as it tells them
-// to udev and mdev, and the nodes are made of those.
+// A kernel without devtmpfs makes no device nodes. Sysfs has their numbers, as for udev and mdev,
+// and the nodes are made from those.
 
-// makeNode makes the node of a block device at path, below the working mount, as /sys/class/block
-// has it.
+// makeNode makes the node of a block device at path, below the working mount. name is the device's
+// in /sys/class/block.
 func makeNode(path, name string) error {
 	// A name may have a slash, which sysfs writes as "!".
 	file := []byte("sys/class/block/" + name + "/dev")
@@ -36,7 +36,7 @@ func makeNode(path, name string) error {
 	return nil
 }
 
-// makeNodes makes the node of every device that there is, if /dev is no devtmpfs.
+// makeNodes makes the nodes of all devices if /dev is not a devtmpfs.
 func makeNodes(m *machine) error {
 	if !m.bareDev {
 		return nil
@@ -62,7 +62,8 @@ func makeNodes(m *machine) error {
 				continue
 			}
 			makeParents(path)
-			if err := unix.Mknod(path, kind.mode|mode, int(number)); err != nil && err != unix.EEXIST {
+			if err := unix.Mknod(path, kind.mode|mode, int(number)); err != nil &&
+				err != unix.EEXIST {
 				return fault("mknod", path, "", err, "")
 			}
 		}
@@ -70,8 +71,8 @@ func makeNodes(m *machine) error {
 	return nil
 }
 
-// eventNode returns the path and the mode that the kernel wants a device's node to have, from the
-// device's uevent file. Devtmpfs gives 0600 to those for which it says nothing.
+// eventNode returns the path and the mode of a device's node according to the device's uevent file.
+// Without a mode in it, the mode is 0600, as in devtmpfs.
 func eventNode(text []byte) (path string, mode uint32) {
 	mode = 0o600
 	for len(text) > 0 {
@@ -95,7 +96,7 @@ func eventNode(text []byte) (path string, mode uint32) {
 	return path, mode
 }
 
-// parseNumber takes "254:16", and a newline.
+// parseNumber parses "254:16", with or without a newline.
 func parseNumber(text []byte) (number uint64, ok bool) {
 	for len(text) > 0 && text[len(text)-1] == '\n' {
 		text = text[:len(text)-1]
@@ -110,12 +111,12 @@ func parseNumber(text []byte) (number uint64, ok bool) {
 	return 0, false
 }
 
-// deviceNumber is a device's number as sysfs has it, "254:16".
+// deviceNumber formats a device's number as sysfs does, "254:16".
 func deviceNumber(dev uint64) string {
 	return strconv.Itoa(int(unix.Major(dev))) + ":" + strconv.Itoa(int(unix.Minor(dev)))
 }
 
-// makeParents makes the directories that a path leads through.
+// makeParents makes the parent directories of path.
 func makeParents(path string) {
 	for i := 1; i < len(path); i++ {
 		if path[i] == '/' {

@@ -25,11 +25,11 @@ func upWithoutDevtmpfs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	letGo(t, root)
+	closeAfter(t, root)
 }
 
-// TestNoDevtmpfs is a kernel without it. The old root's /dev has the disks, as an initramfs made by
-// hand has.
+// TestNoDevtmpfs has a kernel without devtmpfs. The old root's /dev has the nodes of the disks,
+// like an initramfs made by hand.
 func TestNoDevtmpfs(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -38,8 +38,8 @@ func TestNoDevtmpfs(t *testing.T) {
 	checkNodes(t)
 }
 
-// TestNoDevtmpfsNoNodes is one whose old root has no node at all: the disks are found by the
-// numbers of sysfs.
+// TestNoDevtmpfsNoNodes has an old root without nodes. The disks are found by their numbers in
+// sysfs.
 func TestNoDevtmpfsNoNodes(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -51,8 +51,8 @@ func TestNoDevtmpfsNoNodes(t *testing.T) {
 	checkNodes(t)
 }
 
-// TestNoDevtmpfsStaleNodes is one whose old root has nodes of another kernel, with numbers that
-// nothing is behind.
+// TestNoDevtmpfsStaleNodes has an old root with nodes of another kernel, whose numbers have no
+// device.
 func TestNoDevtmpfsStaleNodes(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -69,8 +69,7 @@ func TestNoDevtmpfsStaleNodes(t *testing.T) {
 	checkNodes(t)
 }
 
-// checkNodes looks for the nodes that every program wants, and for those of all devices that sysfs
-// tells of.
+// checkNodes looks for the nodes that every program needs, and for those of all devices in sysfs.
 func checkNodes(t *testing.T) {
 	t.Helper()
 	for _, n := range devNodes {
@@ -93,7 +92,7 @@ func checkNodes(t *testing.T) {
 		for _, e := range entries {
 			event, err := os.ReadFile("/sys/dev/" + kind + "/" + e.Name() + "/uevent")
 			if err != nil {
-				continue // it has gone since
+				continue // the device has gone since
 			}
 			_, after, ok := strings.Cut("\n"+string(event), "\nDEVNAME=")
 			if !ok {
@@ -120,7 +119,7 @@ func checkNodes(t *testing.T) {
 	if err := os.WriteFile("/dev/null", []byte("x"), 0); err != nil {
 		t.Error(err)
 	}
-	// A terminal works: it is a node and an instance of devpts.
+	// A terminal needs a node and an instance of devpts.
 	if f, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0); err != nil {
 		t.Error(err)
 	} else {

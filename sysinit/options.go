@@ -7,21 +7,23 @@ import (
 	"time"
 )
 
-// Option is one word of init's arguments: those after "--" on the kernel's command line.
-// Whoever else takes options from there adds rows of his own to the same Parse.
+// Option is an option of init: a word after "--" on the kernel command line. Another package that
+// takes options from there passes its own table to the same Parse.
 type Option struct {
 	// Name is the word itself, "--base".
 	Name string
-	// Value names the value in a usage text, "DEV". An option without one takes no value, and Set is given "".
+	// Value names the value in a usage text, "DEV". An option without one takes no value, and Set
+	// gets "".
 	Value string
 	// Help is one line for a usage text, lower case.
 	Help string
-	// Set takes the value in. Its error says what is wrong with the value and nothing else: Parse adds which
-	// option it was.
+	// Set stores the value. Its error says only what is wrong with the value; Parse adds the
+	// option.
 	Set func(value string) error
 }
 
-// OptionError is an option that cannot be taken. It prints as "--wait x: not a number of seconds from 0 to 3600".
+// OptionError reports an invalid option. It prints as "--wait x: not a number of seconds from 0 to
+// 3600".
 type OptionError struct {
 	Option, Value, Reason string
 }
@@ -33,14 +35,15 @@ func (e *OptionError) Error() string {
 	return e.Option + " " + e.Value + ": " + e.Reason
 }
 
-// Parse takes init's arguments (os.Args without the first) through the tables: "--name value" or "--name=value", the
-// last of several wins. It goes on after an error and returns the first one, since what the caller needs to
-// tell the host of it may be an option too.
+// Parse parses init's arguments (os.Args without the first) with the options of all tables. It
+// accepts "--name value" and "--name=value", and the last of several wins. It goes on after an
+// error and returns the first one. A later option may be the one by which the caller reports the
+// error to the host.
 //
-// The kernel also hands over words of its command line that it does not know ("single", "splash"), before those after
-// "--". Whatever does not begin with "--" is no business of ours: it comes back as ignored, to be mentioned.
-// The kernel takes 32 words in all and panics on more (CONFIG_INIT_ENV_ARG_LIMIT); "--name=value" is one word, "--name value"
-// two.
+// Before the words after "--", the kernel also passes words that it does not know ("single",
+// "splash"). Parse returns every word that does not begin with "--" as ignored. The kernel takes 32
+// words in all and panics on more (CONFIG_INIT_ENV_ARG_LIMIT). "--name=value" is one word and
+// "--name value" two.
 func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
 	fail := func(option, value, reason string) {
 		if err == nil {
@@ -66,7 +69,8 @@ func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
 			fail(name, value, "the option takes no value")
 			continue
 		case option.Value != "" && !given:
-			// A value never begins with "--": "--base --overlay /dev/vdb" is a forgotten value.
+			// A value never begins with "--", so "--base --overlay /dev/vdb" lacks the value of
+			// --base.
 			if i+1 == len(args) || len(args[i+1]) >= 2 && args[i+1][:2] == "--" {
 				fail(name, "", "needs a value: "+option.Value)
 				continue
@@ -101,40 +105,48 @@ func lookup(name string, tables [][]Option) *Option {
 	return nil
 }
 
-// valueError is what is wrong with a value.
+// valueError says what is wrong with a value.
 type valueError string
 
 func (e valueError) Error() string { return string(e) }
 
-// Options is the table that fills c.
+// Options returns the table of options that set c.
 func (c *Config) Options() []Option {
 	return []Option{
-		{"--base", "DEV", "block device of the root image, a squashfs (default /dev/vda)", func(v string) error {
-			return setDevice(&c.Base, v, "not the absolute path of a device")
-		}},
-		{"--overlay", "DEV|tmpfs", "block device for what the guest writes, an ext4; or memory (default /dev/vdb)", func(v string) error {
-			if v == Tmpfs {
-				c.Overlay = v
+		{"--base", "DEV", "block device of the root image, a squashfs (default /dev/vda)",
+			func(v string) error {
+				return setDevice(&c.Base, v, "not the absolute path of a device")
+			}},
+		{"--overlay", "DEV|tmpfs",
+			"block device for what the guest writes, an ext4; or memory (default /dev/vdb)",
+			func(v string) error {
+				if v == Tmpfs {
+					c.Overlay = v
+					return nil
+				}
+				return setDevice(&c.Overlay, v, "not the absolute path of a device, nor "+Tmpfs)
+			}},
+		{"--hostname", "NAME", "name of the machine (default that of /etc/hostname, or localhost)",
+			func(v string) error {
+				return setHostname(&c.Hostname, v)
+			}},
+		{"--wait", "SECONDS", "how long a device may take to appear (default 5)",
+			func(v string) error {
+				n, err := strconv.ParseUint(v, 10, 32)
+				if err != nil || n > 3600 {
+					return valueError("not a number of seconds from 0 to 3600")
+				}
+				c.Wait = time.Duration(n) * time.Second
 				return nil
-			}
-			return setDevice(&c.Overlay, v, "not the absolute path of a device, nor "+Tmpfs)
-		}},
-		{"--hostname", "NAME", "name of the machine (default that of /etc/hostname, or localhost)", func(v string) error {
-			return setHostname(&c.Hostname, v)
-		}},
-		{"--wait", "SECONDS", "how long a device may take to appear (default 5)", func(v string) error {
-			n, err := strconv.ParseUint(v, 10, 32)
-			if err != nil || n > 3600 {
-				return valueError("not a number of seconds from 0 to 3600")
-			}
-			c.Wait = time.Duration(n) * time.Second
-			return nil
-		}},
-		{"--tmpfs-size", "SIZE", "limit of an overlay in memory, as 64m (default 50%)", func(v string) error {
-			return setSize(&c.TmpfsSize, v)
-		}},
-		{"--run-size", "SIZE", "limit of /run (default 10%)", func(v string) error { return setSize(&c.RunSize, v) }},
-		{"--shm-size", "SIZE", "limit of /dev/shm (default 25%)", func(v string) error { return setSize(&c.ShmSize, v) }},
+			}},
+		{"--tmpfs-size", "SIZE", "limit of an overlay in memory, such as 64m (default 50%)",
+			func(v string) error {
+				return setSize(&c.TmpfsSize, v)
+			}},
+		{"--run-size", "SIZE", "limit of /run (default 10%)",
+			func(v string) error { return setSize(&c.RunSize, v) }},
+		{"--shm-size", "SIZE", "limit of /dev/shm (default 25%)",
+			func(v string) error { return setSize(&c.ShmSize, v) }},
 	}
 }
 
@@ -146,7 +158,7 @@ func setDevice(to *string, v, reason string) error {
 	return nil
 }
 
-// setHostname takes what RFC 1123 takes and the kernel has room for.
+// setHostname accepts the names of RFC 1123 that fit into the kernel's limit.
 func setHostname(to *string, v string) error {
 	if v == "" || len(v) > longestName {
 		return valueError("not a host name of 1 to 64 letters, digits, dots and hyphens")
@@ -161,10 +173,12 @@ func setHostname(to *string, v string) error {
 }
 
 func isNameByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.'
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		c == '-' || c == '.'
 }
 
-// setSize lets nothing through that could add a mount option: the value ends up in tmpfs's "size=".
+// setSize rejects characters that could add a mount option, because the value goes into tmpfs's
+// "size=".
 func setSize(to *string, v string) error {
 	digits := v
 	if n := len(v); n > 0 {

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dsdt is the firmware's main table; a kernel without ACPI has none.
+// dsdt is the firmware's main table. A kernel without ACPI does not have it.
 const dsdt = "/sys/firmware/acpi/tables/DSDT"
 
-// canPowerOff reports whether the machine has something that switches it off. The kernel does not
-// say so: reboot(2) halts a machine that has nothing, and never returns. On x86 that is ACPI's
-// sleep state S5, which Firecracker does not have; an arm64 machine has PSCI.
+// canPowerOff reports whether the machine can switch itself off. The kernel does not report it:
+// reboot(2) halts a machine that cannot, and never returns. On x86 it needs ACPI's sleep state S5,
+// which Firecracker lacks. An arm64 machine has PSCI.
 func canPowerOff() bool { return runtime.GOARCH != "amd64" || holds(dsdt, "_S5_") }
 
-// holds reports whether a file holds a text, which is short.
+// holds reports whether a file contains a short text.
 func holds(path, text string) bool {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -24,7 +24,7 @@ func holds(path, text string) bool {
 	}
 	defer unix.Close(fd)
 	var buf [4096]byte
-	kept := 0 // bytes of the piece before, of which the text may be the continuation
+	kept := 0 // bytes of the previous piece in which the text may begin
 	for {
 		n, err := unix.Read(fd, buf[kept:])
 		if err == unix.EINTR {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestHolds looks for a text wherever it may be cut by the pieces that a file is read in.
+// TestHolds checks that a text is found at every place, also across the pieces in which a file is
+// read.
 func TestHolds(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "table")

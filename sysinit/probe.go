@@ -8,21 +8,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// content is what a device turned out to hold.
+// content describes what a device holds.
 type content struct {
-	// kind is "squashfs", "ext4", ..., "" for nothing we know.
+	// kind is "squashfs", "ext4", and so on, or "" if it is unknown.
 	kind string
-	// empty: the first 68 KiB are zeros.
+	// empty says that the first 68 KiB are zeros.
 	empty bool
-	// size is the device's, need what the file system says it covers (0: not looked at), in bytes.
+	// size is the device's and need the file system's, in bytes. need is 0 if it was not read.
 	size, need uint64
 	readOnly   bool
 }
 
-// probeSize reaches over the last magic number in the table: btrfs's.
+// probeSize reaches beyond the last magic number in the table, that of btrfs.
 const probeSize = 68 << 10
 
-// magics are where file systems have their mark.
+// magics lists the magic numbers of file systems and their offsets.
 var magics = []struct {
 	offset int
 	magic  string
@@ -39,7 +39,8 @@ var magics = []struct {
 	{510, "\x55\xaa", "a partition table or FAT"},
 }
 
-// probe looks at what is on the device. It is asked only after a mount has failed, so that a good boot reads nothing extra.
+// probe reads what is on the device. It is called only after a mount has failed, so a good boot
+// reads nothing extra.
 func probe(path string) (content, error) {
 	var c content
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -104,7 +105,7 @@ func little(b []byte) uint64 {
 	return n
 }
 
-// why puts in words what a device that would not mount as kind is: a hint for a StepError.
+// why returns the hint of a StepError for a device that would not mount as kind.
 func why(path, kind string, writable bool, failed error) string {
 	if failed == unix.ENODEV {
 		return lacks(failed, kind)
@@ -113,7 +114,7 @@ func why(path, kind string, writable bool, failed error) string {
 		return "the device is in use"
 	}
 	if failed == unix.ENOMEM {
-		return "" // which is nothing that the device could help
+		return "" // the device is not to blame
 	}
 	c, err := probe(path)
 	switch {
@@ -122,7 +123,7 @@ func why(path, kind string, writable bool, failed error) string {
 	case c.empty:
 		return "the device is empty (not formatted)"
 	case c.kind == "":
-		return "the device holds no file system we know, not " + kind
+		return "the device holds no known file system, not " + kind
 	case c.kind != kind:
 		return "the device holds " + c.kind + ", not " + kind
 	case c.need > c.size:
@@ -131,7 +132,8 @@ func why(path, kind string, writable bool, failed error) string {
 	case writable && c.readOnly:
 		return "the device is read-only"
 	default:
-		// A compressor or a feature that the kernel was built without is EINVAL too.
-		return "the device holds a damaged " + kind + ", or one that needs what this kernel lacks (its log says which)"
+		// EINVAL also means that the kernel was built without a compressor or a feature.
+		return "the device holds a damaged " + kind +
+			", or one that needs a feature this kernel lacks (see its log)"
 	}
 }

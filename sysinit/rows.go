@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dir makes a directory if nothing is there. What is there keeps its mode: the image knows better.
+// dir makes a directory if path is free. An existing entry keeps the mode that the image gave it.
 type dir struct {
 	path string
 	mode uint32
@@ -54,8 +54,8 @@ func (r mount) String() string {
 }
 
 func (r mount) run(*machine) error {
-	// The base image need not have mount points: the overlay is writable, so they are made there. One that cannot be
-	// made (in sysfs) makes the mount fail with a better error than mkdir's.
+	// The base image need not have mount points. The overlay is writable, so they are made there.
+	// If that fails (in sysfs), mount reports a better error than mkdir.
 	unix.Mkdir(r.target, 0o755)
 	if err := unix.Mount(r.kind, r.target, r.kind, r.flags, r.data); err != nil {
 		return fault("mount", r.kind, r.target, err, lacks(err, r.kind))
@@ -63,9 +63,9 @@ func (r mount) run(*machine) error {
 	return nil
 }
 
-// scratch makes a directory for everybody's temporary files, where its parent is there. One of
-// root's that others may not write to is opened to them, as systemd-tmpfiles does on every boot: a
-// mkdir in the making of the image left it so.
+// scratch makes a directory for temporary files of all users if its parent exists. It opens an
+// existing one that belongs to root and that others may not write to, as systemd-tmpfiles does at
+// every boot. A plain mkdir during the build of the image left it so.
 type scratch struct {
 	path, in string
 }
@@ -91,7 +91,7 @@ func (s scratch) run(*machine) error {
 	return nil
 }
 
-// link makes a symbolic link if nothing is there.
+// link makes a symbolic link if there is no entry.
 type link struct {
 	path, to string
 }
@@ -105,8 +105,7 @@ func (l link) run(*machine) error {
 	return nil
 }
 
-// atLeast raises a setting of the kernel's below /proc/sys, a digit, to a value. A higher one
-// stays.
+// atLeast raises a setting below /proc/sys, one digit, to a value. A higher one stays.
 type atLeast struct {
 	name  string // "fs/protected_symlinks"
 	value byte
@@ -134,5 +133,5 @@ func (a atLeast) run(*machine) error {
 	return nil
 }
 
-// octal writes a mode as modes are written.
+// octal formats a mode.
 func octal(mode uint32) string { return "0" + strconv.FormatUint(uint64(mode), 8) }

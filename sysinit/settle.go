@@ -10,36 +10,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The stages of settling, in order. What matters most comes first: a disk that somebody mounted later and that hangs must not
-// keep ours from being clean. It goes before the freeze alone: then files are open, one of them may be another file system, and a
-// frozen disk would never take what that is owed.
+// The stages of settling, in order. The overlay disk comes first, because another disk that was
+// mounted later and hangs must not keep it from being clean. Only the freeze comes after the sync.
+// It happens when files are open, and one of them may hold another file system. A frozen disk would
+// never take that file system's unwritten data.
 const (
-	stageFlush    = iota // syncfs(2) of the overlay disk: also says whether a write was lost since the boot
+	stageFlush    = iota // syncfs(2) of the overlay disk; also reports a write lost since the boot
 	stageReadOnly        // remount it read-only, which empties the journal and marks it clean
-	stageSync            // sync(2): all the rest
-	stageFreeze          // only if read-only was EBUSY: FIFREEZE does the same, with files open for writing
+	stageSync            // sync(2) of everything else
+	// only after EBUSY from read-only: FIFREEZE does the same while files are open for writing
+	stageFreeze
 	stages
 )
 
 var stageSteps = [stages]Step{
-	{"flush", true, []row{call{"write what the overlay disk is owed", nil}}},
-	{"read-only", true, []row{call{"make the overlay disk read-only, and so clean", nil}}},
-	{"sync", true, []row{call{"write what all other file systems are owed", nil}}},
-	{"freeze", true, []row{call{"freeze the overlay disk, if files on it are open", nil}}},
+	{"flush", true, []row{call{"flush the overlay disk", nil}}},
+	{"read-only", true, []row{call{"make the overlay disk read-only, which marks it clean", nil}}},
+	{"sync", true, []row{call{"flush all other file systems", nil}}},
+	{"freeze", true, []row{call{"freeze the overlay disk if files on it are open", nil}}},
 }
 
 var stageOps = [stages]string{"flush", "remount", "sync", "freeze"}
 
-// Settle brings the disks into the state to be switched off in: what was written is on them, and the overlay disk's file system is
-// clean, with nothing to replay. From then on the root is read-only (or, where a file was still open for writing, frozen: a write
-// to it never returns). With an overlay in memory only other disks are written.
+// Settle prepares the disks for power-off. All written data is on them, and the overlay disk's file
+// system is clean, with nothing to replay. From then on the root is read-only. If a file was still
+// open for writing, it is frozen instead, and a write to it never returns. With an overlay in
+// memory only other disks are written.
 //
-// It takes at most limit, and ETIMEDOUT names the stage that hung. EUCLEAN is a file system that is not clean for all that: it has met an
-// error since it was last checked. A process that waits for a dead disk cannot be stopped by anything, so the work is done by children that
-// can be left behind: bare clones of this process, which do nothing but these few calls. If there is no room for a child (EAGAIN, ENOMEM)
-// it is done here, unbounded: late is better than not at all.
+// Settle takes at most limit. ETIMEDOUT names the stage that hung. EUCLEAN is a file system that is
+// still not clean, because it has met an error since it was last checked. A process that waits for
+// a dead disk cannot be stopped. So the work is done by children that can be left behind: bare
+// clones of this process, which make only these few calls. If no child can be started (EAGAIN,
+// ENOMEM), Settle does the work itself, without a limit, because late is better than never.
 //
-// It returns the first error, and reports each stage. Settling twice is harmless.
+// Settle returns the first error, and reports each stage. It may be called twice.
 func (r *Root) Settle(limit time.Duration, report Report) error {
 	if r == nil {
 		r = &Root{upper: -1, disk: -1}
@@ -53,22 +57,23 @@ func (r *Root) Settle(limit time.Duration, report Report) error {
 		s.stages(stageSync, stageSync, s.deadline)
 		return s.first
 	}
-	s.stages(stageSync, stageSync, (uptime()+s.deadline)/2) // the rest is for ours
+	// leaves half of the time for the freeze
+	s.stages(stageSync, stageSync, (uptime()+s.deadline)/2)
 	s.stages(stageFreeze, stageFreeze, s.deadline)
 	return s.first
 }
 
-// settling is a Settle under way.
+// settling is the state of a running Settle.
 type settling struct {
 	root     *Root
 	report   Report
 	begin    time.Duration // of the stage, as uptime
-	deadline time.Duration // of all
+	deadline time.Duration // of all stages, as uptime
 	first    error
-	busy     bool // read-only was refused, since files are open
+	busy     bool // read-only was refused because files are open
 }
 
-// stages has a child do the stages from one to another, unless the time is over.
+// stages has a child run the stages from..to, unless the time is over.
 func (s *settling) stages(from, to int, deadline time.Duration) {
 	if uptime() >= s.deadline {
 		if s.first == nil {
@@ -89,11 +94,11 @@ func (s *settling) stages(from, to int, deadline time.Duration) {
 	s.follow(pipe[0], from, to, deadline)
 	unix.Close(pipe[0])
 	if errno == 0 {
-		leave(pid, deadline)
+		reap(pid, deadline)
 	}
 }
 
-// tell reports how a stage went.
+// tell reports the result of a stage.
 func (s *settling) tell(stage int, errno syscall.Errno, hint string) {
 	now := uptime()
 	var err error
@@ -104,7 +109,7 @@ func (s *settling) tell(stage int, errno syscall.Errno, hint string) {
 		}
 		err = e
 	}
-	// Open files are not the end of it: the freeze is there for them.
+	// Open files are not a failure, because the freeze handles them.
 	if stage == stageReadOnly && errno == unix.EBUSY {
 		s.busy = true
 	} else if err != nil && s.first == nil {
@@ -116,7 +121,8 @@ func (s *settling) tell(stage int, errno syscall.Errno, hint string) {
 	s.begin = now
 }
 
-// follow reads the child's records, two bytes each (stage, errno), until it is done or the deadline has passed.
+// follow reads the child's records, two bytes each (stage, errno). It stops at the last stage or at
+// the deadline.
 func (s *settling) follow(pipe, from, to int, deadline time.Duration) {
 	for next := from; next <= to; next++ {
 		var record [2]byte
@@ -126,23 +132,24 @@ func (s *settling) follow(pipe, from, to int, deadline time.Duration) {
 			return
 		}
 		if err != nil || n != len(record) {
-			// The end. The child cannot die early but by the kernel's hand.
-			s.tell(next, unix.ECHILD, "the child that does it is gone")
+			// The pipe has ended. Only the kernel can end the child early.
+			s.tell(next, unix.ECHILD, "the child process has ended")
 			return
 		}
 		stage, errno := int(record[0]), syscall.Errno(record[1])
 		hint := ""
 		switch {
 		case stage == stageFlush && errno == unix.EIO:
-			hint = "something written since the boot is lost"
+			hint = "a write since the boot was lost"
 		case errno == unix.EUCLEAN || errno == unix.EROFS:
-			hint = "its file system has met an error (the kernel's log says more): e2fsck"
+			hint = "its file system has met an error (see the kernel's log); run e2fsck"
 		}
 		s.tell(stage, errno, hint)
 	}
 }
 
-// readBefore is read(2) with a deadline. Records are smaller than PIPE_BUF: they come whole.
+// readBefore is read(2) with a deadline. Records are smaller than PIPE_BUF, so they are never
+// split.
 func readBefore(fd int, buf []byte, deadline time.Duration) (int, error) {
 	for {
 		left := deadline - uptime()
@@ -150,7 +157,7 @@ func readBefore(fd int, buf []byte, deadline time.Duration) (int, error) {
 			left = 0
 		}
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		// Rounded up, or the last millisecond would spin.
+		// Round up: rounding down would spin during the last millisecond.
 		n, err := unix.Poll(poll, int((left+time.Millisecond-1)/time.Millisecond))
 		switch {
 		case err == unix.EINTR:
@@ -169,8 +176,8 @@ func readBefore(fd int, buf []byte, deadline time.Duration) (int, error) {
 	}
 }
 
-// leave reaps the child, or lets go of it if it does not end.
-func leave(pid int, deadline time.Duration) {
+// reap waits for the child until the deadline, and then kills it and leaves it behind.
+func reap(pid int, deadline time.Duration) {
 	for {
 		got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		if err == unix.EINTR {
@@ -187,8 +194,9 @@ func leave(pid int, deadline time.Duration) {
 	}
 }
 
-// forkSettle runs settle in a child. Signals are blocked from before the fork until the child has ended: a handler of the runtime's
-// would find itself in a process that has one thread and no runtime.
+// forkSettle runs settle in a child. Signals are blocked from before the fork until the child has
+// ended. A signal handler of the Go runtime would otherwise run in a process with one thread and no
+// runtime.
 func forkSettle(pipe int, r *Root, from, to int) (int, syscall.Errno) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

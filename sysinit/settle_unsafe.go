@@ -9,19 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The child of a bare fork shares nothing with the runtime's other threads and must not need them: no allocation, no growth of the stack,
-// no scheduler. Both functions are nosplit and do raw system calls only; the strings they need lie in the data segment. syscall's own
-// forkAndExecInChild lives by the same rules.
+// The child of a bare fork has none of the runtime's other threads and must not need them. It may
+// not allocate, grow its stack or enter the scheduler. So all functions here are nosplit and make
+// only raw system calls, and their strings lie in the data segment. forkAndExecInChild of package
+// syscall keeps the same rules.
 
 var (
 	nothing  = [1]byte{0}
 	readOnly = [3]byte{'r', 'o', 0}
 )
 
-// fiFreeze is FIFREEZE of linux/fs.h, _IOWR('X', 119, int) on every architecture but mips, powerpc and sparc.
+// fiFreeze is FIFREEZE of linux/fs.h: _IOWR('X', 119, int) on every architecture except mips,
+// powerpc and sparc.
 const fiFreeze = 0xc0045877
 
-// fork returns the child's process id; in the child it does not return.
+// fork returns the child's process id. It does not return in the child.
 //
 //go:nosplit
 //go:norace
@@ -37,7 +39,7 @@ func fork(pipe, upper, disk, from, to int) (pid int, e syscall.Errno) {
 	}
 }
 
-// settle does the stages from one to another and writes a record of each to pipe.
+// settle runs the stages from..to and writes a record of each to pipe.
 //
 //go:nosplit
 //go:norace
@@ -64,48 +66,55 @@ func settle(pipe, upper, disk, from, to int) {
 	}
 }
 
-// remount makes the overlay disk read-only. fspick takes the detached mount by its descriptor, where mount(2) would want a path to it. The
-// root is the whole file system, so it is made read-only itself and not this one mount of it: overlayfs writes through another.
+// remount makes the overlay disk read-only. fspick takes the detached mount by its descriptor,
+// where mount(2) would need a path. It reconfigures the whole file system and not just this mount
+// of it, because overlayfs writes through another mount.
 //
 //go:nosplit
 //go:norace
 func remount(upper int) syscall.Errno {
-	fs, _, e := syscall.RawSyscall(unix.SYS_FSPICK, uintptr(upper), uintptr(unsafe.Pointer(&nothing)),
+	fs, _, e := syscall.RawSyscall(unix.SYS_FSPICK, uintptr(upper),
+		uintptr(unsafe.Pointer(&nothing)),
 		unix.FSPICK_EMPTY_PATH|unix.FSPICK_CLOEXEC)
 	if e != 0 {
 		return e
 	}
-	_, _, e = syscall.RawSyscall6(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_SET_FLAG, uintptr(unsafe.Pointer(&readOnly)), 0, 0, 0)
+	_, _, e = syscall.RawSyscall6(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_SET_FLAG,
+		uintptr(unsafe.Pointer(&readOnly)), 0, 0, 0)
 	if e == 0 {
-		_, _, e = syscall.RawSyscall6(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_CMD_RECONFIGURE, 0, 0, 0, 0)
+		_, _, e = syscall.RawSyscall6(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_CMD_RECONFIGURE, 0, 0, 0,
+			0)
 	}
 	syscall.RawSyscall(syscall.SYS_CLOSE, fs, 0, 0)
 	return e
 }
 
-// unclean is EUCLEAN if the superblock says so, once it should not: a file system that has met an error takes all of the above, or was
-// read-only already (errors=remount-ro), and says nothing. What is read is what ext4 has written: it has its superblock in the same cache.
+// unclean returns EUCLEAN if the superblock says that the file system is not clean. One that has
+// met an error accepts all of the calls above silently, or was read-only already
+// (errors=remount-ro). The read is current, because ext4 keeps its superblock in the same cache.
 //
 //go:nosplit
 //go:norace
 func unclean(disk int) syscall.Errno {
-	// struct ext4_super_block is at 1024; s_state at 58 and s_feature_incompat at 96 of it, both little-endian.
+	// struct ext4_super_block is at 1024. In it s_state is at 58 and s_feature_incompat at 96, both
+	// little-endian.
 	var b [40]byte
-	n, _, e := syscall.RawSyscall6(syscall.SYS_PREAD64, uintptr(disk), uintptr(unsafe.Pointer(&b)), uintptr(len(b)), 1024+58, 0, 0)
+	n, _, e := syscall.RawSyscall6(syscall.SYS_PREAD64, uintptr(disk), uintptr(unsafe.Pointer(&b)),
+		uintptr(len(b)), 1024+58, 0, 0)
 	const (
 		valid, failed = 1, 2 // EXT4_VALID_FS, EXT4_ERROR_FS
-		recover       = 4    // EXT4_FEATURE_INCOMPAT_RECOVER
+		recovery      = 4    // EXT4_FEATURE_INCOMPAT_RECOVER
 	)
 	switch {
 	case e != 0:
 		return e
-	case n != uintptr(len(b)) || b[0]&(valid|failed) != valid || b[96-58]&recover != 0:
+	case n != uintptr(len(b)) || b[0]&(valid|failed) != valid || b[96-58]&recovery != 0:
 		return unix.EUCLEAN
 	}
 	return 0
 }
 
-// record writes a stage and its errno, which is 133 at most.
+// record writes a stage and its errno to pipe. An errno is 133 at most.
 //
 //go:nosplit
 //go:norace

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A test that builds a machine runs twice: outside, where it makes the disks, and inside, as process 1 of namespaces of
-// its own, where it builds the machine and looks at it:
+// A test that builds a machine runs twice. Outside, it makes the disks. Inside, as process 1 of its
+// own namespaces, it builds the machine and checks it:
 //
 //	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 //		return
@@ -41,7 +41,7 @@ type outside struct {
 func enter(t *testing.T, prepare func(o *outside)) bool {
 	t.Helper()
 	if os.Getenv(insideEnv) != "" {
-		// What the test mounts is to stay in here.
+		// Keep the test's mounts in this namespace.
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			t.Fatal(err)
 		}
@@ -54,15 +54,16 @@ func enter(t *testing.T, prepare func(o *outside)) bool {
 	return false
 }
 
-// run is the inside's whole life. Its output is the test's.
+// run runs the inside from start to end. Its output becomes the test's.
 func (o *outside) run() {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+o.t.Name()+"$", "-test.count=1", "-test.v")
-	// The runtime keeps files of the old root's control groups open, and leaktest would see their names change.
+	// The runtime would keep control group files of the old root open, and leaktest would see their
+	// names change.
 	cmd.Env = append(append(os.Environ(), insideEnv+"=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"), o.env...)
-	// Not /dev/null: the console would be opened in its place.
+	// Standard input is not /dev/null, because the console would be opened in its place.
 	r, w, err := os.Pipe()
 	if err != nil {
 		o.t.Fatal(err)
@@ -113,7 +114,7 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// rich has what a real image has; bare has /bin and nothing else, not one mount point.
+// rich makes an image like a real one. bare makes one with only /bin, without a mount point.
 var (
 	rich = sync.OnceValues(func() ([]byte, error) {
 		return squash(func(root string) error {
@@ -137,7 +138,7 @@ var (
 		})
 	})
 	bare = sync.OnceValues(func() ([]byte, error) { return squash(func(string) error { return nil }) })
-	// other is a rich one built anew, with other content.
+	// other makes a rich image with other content.
 	other = func() ([]byte, error) {
 		return squash(func(root string) error {
 			if err := os.Mkdir(filepath.Join(root, "data"), 0o755); err != nil {
@@ -187,7 +188,7 @@ func squash(fill func(root string) error) ([]byte, error) {
 	return os.ReadFile(image)
 }
 
-// file puts content into a file that the inside may find at its path, in the old root.
+// file writes content to a file that the inside finds at the returned path, in the old root.
 func (o *outside) file(name string, content []byte) string {
 	o.t.Helper()
 	path := filepath.Join(o.dir, name)
@@ -206,7 +207,7 @@ func (o *outside) base(image func() ([]byte, error)) {
 	o.device("BASE", o.file("base", content), 0)
 }
 
-// disk makes an ext4 of some MiB and is its image's path.
+// disk makes an ext4 of mib MiB and returns its image's path.
 func (o *outside) disk(mib int, options ...string) string {
 	o.t.Helper()
 	path := o.ext4("disk", mib, options...)
@@ -224,8 +225,8 @@ func (o *outside) ext4(name string, mib int, options ...string) string {
 	return path
 }
 
-// device puts path on a loop device and tells the inside its name. The device lets go of the file by itself once nobody
-// uses it, whatever becomes of this process.
+// device attaches path to a loop device and tells the inside its name. The device detaches itself
+// once it is unused, even if this process dies.
 func (o *outside) device(name, path string, flags uint32) {
 	o.t.Helper()
 	dev := loop(o.t, path, flags)
@@ -260,7 +261,7 @@ func loop(t *testing.T, path string, flags uint32) string {
 		config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR | flags
 		err = unix.IoctlLoopConfigure(int(dev.Fd()), &config)
 		if err == unix.EBUSY {
-			// Somebody else was faster.
+			// Another process was faster.
 			dev.Close()
 			continue
 		}
@@ -295,7 +296,7 @@ func tool(t *testing.T, name string, args ...string) string {
 
 // Inside.
 
-// config is the machine of the disks that the outside made.
+// config describes the machine with the disks that the outside made.
 func config() Config {
 	c := Default()
 	c.Base, c.Overlay = os.Getenv("BASE"), os.Getenv("DISK")
@@ -306,7 +307,7 @@ func config() Config {
 	return c
 }
 
-// mustUp fails the test on any step that did not do its work.
+// mustUp fails the test on any step that fails.
 func mustUp(t *testing.T, c Config) *Root {
 	t.Helper()
 	runtime.LockOSThread()
@@ -319,15 +320,16 @@ func mustUp(t *testing.T, c Config) *Root {
 	if err != nil {
 		t.Fatal(err)
 	}
-	letGo(t, root)
+	closeAfter(t, root)
 	return root
 }
 
-func letGo(t *testing.T, root *Root) {
-	t.Cleanup(root.letGo)
+func closeAfter(t *testing.T, root *Root) {
+	t.Cleanup(root.close)
 }
 
-// mustNotUp is the error of a machine that cannot come up, and fails the test if something of the way up is left behind.
+// mustNotUp returns the error of a machine that cannot come up. It fails the test if Up leaves a
+// mount or a descriptor behind.
 func mustNotUp(t *testing.T, c Config, k *kinds) error {
 	t.Helper()
 	before := mountIDs(t)
@@ -336,7 +338,7 @@ func mustNotUp(t *testing.T, c Config, k *kinds) error {
 	}
 	root, err := up(c, *k, nil)
 	if err == nil {
-		letGo(t, root)
+		closeAfter(t, root)
 		t.Fatal("it came up")
 	}
 	var step *StepError
@@ -355,7 +357,7 @@ func mustNotUp(t *testing.T, c Config, k *kinds) error {
 	return err
 }
 
-// mountIDs is the mount table by the mounts' numbers: file system and mount point of each.
+// mountIDs returns the mount table by mount number: the file system and mount point of each.
 func mountIDs(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -367,8 +369,8 @@ func mountIDs(t *testing.T) map[string]string {
 	return found
 }
 
-// leftBehind returns the mounts that came between two looks. Those that went are not the test's: an
-// rmdir anywhere on the machine takes the mounts off the directory in all namespaces.
+// leftBehind returns the mounts added between two snapshots. Removed ones are not the test's: an
+// rmdir anywhere on the machine detaches the mounts on the directory in all namespaces.
 func leftBehind(before, after map[string]string) (left []string) {
 	for id, what := range after {
 		if before[id] != what { // a number is used again once its mount has gone
@@ -378,7 +380,7 @@ func leftBehind(before, after map[string]string) (left []string) {
 	return left
 }
 
-// mounts is the mount table: "/proc proc rw,nosuid,nodev,noexec".
+// mounts returns the mount table: "/proc proc rw,nosuid,nodev,noexec".
 func mounts(t *testing.T) string {
 	t.Helper()
 	table, err := os.ReadFile("/proc/self/mountinfo")
@@ -413,7 +415,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// snapshot copies an image as the disk has it now. It takes descriptors, for the paths are in another root by then.
+// snapshot copies an image as the disk holds it now. It takes descriptors, because the paths are in
+// another root by then.
 type snapshot struct{ from, to *os.File }
 
 func newSnapshot(t *testing.T, from, to string) *snapshot {

@@ -8,24 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// row is one thing to do: data that prints itself and can be run.
+// row is one action: data that prints itself and can be run.
 type row interface {
 	String() string
 	run(*machine) error
 }
 
-// Step is a line of the table: rows done in order, up to the first that fails.
+// Step is a line of the table. Its rows run in order, up to the first that fails.
 type Step struct {
 	// Name is short and unique, "overlay disk".
 	Name string
-	// Required steps end Up when they fail. Without what the others give the machine is poorer, but it can be
-	// reached and asked what is wrong.
+	// Required says that Up fails if the step fails. Without the other steps the machine lacks
+	// something, but the host can reach it and ask what is wrong.
 	Required bool
 
 	rows []row
 }
 
-// String is the step as a line of text: "/run: mount tmpfs on /run (nosuid,nodev,mode=0755,size=10%)".
+// String returns a line such as "/run: mount tmpfs on /run (nosuid,nodev,mode=0755,size=10%)".
 func (s Step) String() string {
 	text := s.Name + ": "
 	for i, r := range s.rows {
@@ -37,42 +37,44 @@ func (s Step) String() string {
 	return text
 }
 
-// Mark is when a step was done, for a timeline of the boot.
+// Mark records when a step was done, for a timeline of the boot.
 type Mark struct {
 	Step string
-	// Start counts from the kernel's own start (CLOCK_BOOTTIME).
+	// Start counts from the start of the kernel (CLOCK_BOOTTIME).
 	Start, Took time.Duration
-	// Err is nil for a step that did its work.
+	// Err is nil if the step succeeded.
 	Err error
 }
 
-// Report is told of each step once it is over. It may be nil.
+// Report is called after each step. It may be nil.
 type Report func(step Step, took time.Duration, err error)
 
-// machine is what the steps of Up hand on to each other.
+// machine is the state that the steps of Up share.
 type machine struct {
 	cfg   Config
 	kinds kinds
 	root  *Root
 
-	// bench is the descriptor of the working mount's root, overlay that of the new root; -1 while there is none.
-	bench, overlay int
-	// held are the directories of the image that mounts hide.
+	// workMount is the descriptor of the working mount's root, and overlay that of the new root.
+	// Both are -1 while not open.
+	workMount, overlay int
+	// held lists the directories of the image that mounts hide.
 	held []held
 	// nodes says what the working mount has at dev.
 	nodes nodes
-	// bareDev says that /dev is no devtmpfs: the nodes in it are made by hand.
+	// bareDev says that /dev is not a devtmpfs, so its nodes are made by hand.
 	bareDev bool
 	// name is the host name that was set.
 	name string
-	// image is the mark of the image, and redirect says that the overlay may have directories of it renamed.
+	// image is the mark of the image. redirect says that overlayfs may rename the image's
+	// directories.
 	image    [8]byte
 	redirect bool
-	// drives are the devices found, for a /dev that must be made by hand.
+	// drives lists the devices found, for a /dev made by hand.
 	drives []drive
 }
 
-// kinds names the file system types. Tests name some that do not exist, to meet a kernel that lacks them.
+// kinds names the file system types. Tests name missing ones, like a kernel that lacks them.
 type kinds struct {
 	base, disk, overlay, dev string
 }
@@ -82,23 +84,26 @@ type drive struct {
 	number uint64
 }
 
-// Up builds the machine, step by step as Plan shows them, and returns it with the new root as its root and working
-// directory. It wants to be process 1 (EPERM otherwise: a mistaken run must not pivot somebody's workstation), on the main thread before
-// others call into the file system, and is not to be called twice. It leaves the umask at 022.
+// Up builds the machine in the steps that Plan returns. The new root becomes the root and working
+// directory. Up must be called once, in process 1, on the main thread, before other threads use the
+// file system. In another process it fails with EPERM, because a mistaken run must not change the
+// root of a workstation. It leaves the umask at 022.
 //
-// An error is a *StepError of a required step. The old root is still the root then, and whatever was mounted on the
-// way is gone again, unless the step was "root" or a later one. The Root is never nil: it knows the way down however far
-// the way up has led.
+// An error is the *StepError of a required step. The old root is then still the root and all mounts
+// are undone, unless the step was "root" or a later one. The Root is never nil: it can shut down
+// whatever has come up.
 func Up(cfg Config, report Report) (*Root, error) {
-	return up(cfg, kinds{base: "squashfs", disk: "ext4", overlay: "overlay", dev: "devtmpfs"}, report)
+	return up(cfg, kinds{base: "squashfs", disk: "ext4", overlay: "overlay", dev: "devtmpfs"},
+		report)
 }
 
 func up(cfg Config, k kinds, report Report) (*Root, error) {
-	m := &machine{cfg: cfg, kinds: k, root: &Root{upper: -1, disk: -1}, bench: -1, overlay: -1, redirect: cfg.Overlay == Tmpfs}
+	m := &machine{cfg: cfg, kinds: k, root: &Root{upper: -1, disk: -1}, workMount: -1, overlay: -1,
+		redirect: cfg.Overlay == Tmpfs}
 	if pid := unix.Getpid(); pid != 1 {
 		return m.root, &StepError{Op: "come up", Errno: unix.EPERM, Hint: "not process 1"}
 	}
-	// Modes in the table are the modes of the nodes.
+	// The modes in the table must not be masked.
 	unix.Umask(0)
 	defer unix.Umask(0o022)
 	defer m.release()
@@ -130,23 +135,23 @@ func (m *machine) do(s Step, report Report) error {
 	return err
 }
 
-// undo takes down what a failed step leaves while the old root is still the root: the working mount and with it the base and the
-// overlay disk, so that the disk is clean. Once the working mount is gone the pinned descriptor stays: it is then what
-// the way down needs.
+// undo unmounts what a failed step leaves while the old root is still the root. The working mount
+// goes with the base and the overlay disk, so that the disk is clean. If the working mount has gone
+// already, the pinned descriptor stays, because the shutdown needs it.
 func (m *machine) undo() {
 	if m.overlay >= 0 {
 		unix.Close(m.overlay)
 		m.overlay = -1
 	}
-	if m.bench < 0 {
+	if m.workMount < 0 {
 		return
 	}
-	m.root.letGo()
-	m.clearBench()
+	m.root.close()
+	m.closeWorkMount()
 	unix.Chdir("/")
 }
 
-// call is a row that is more than data.
+// call is a row that runs a function.
 type call struct {
 	text string
 	fn   func(*machine) error

@@ -4,13 +4,14 @@ package sysinit
 
 import "golang.org/x/sys/unix"
 
-// switchRoot makes the overlay the root. See the package's text for the two ways and why there are two.
+// switchRoot makes the overlay the root. The package text explains the two ways.
 func switchRoot(m *machine) error {
-	// The layers' mounts go first, so that on either way nothing of them stays in the namespace.
-	if err := m.clearBench(); err != nil {
+	// The layers' mounts go first, so that none of them stays in the namespace on either way.
+	if err := m.closeWorkMount(); err != nil {
 		return err
 	}
-	if err := unix.MoveMount(m.overlay, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(m.overlay, "", unix.AT_FDCWD, "/",
+		unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fault("move", "overlay", "/", err, "")
 	}
 	err := unix.Fchdir(m.overlay)
@@ -20,8 +21,8 @@ func switchRoot(m *machine) error {
 		return fault("enter", "overlay", "", err, "")
 	}
 
-	// With both arguments the same the old root ends up on top of the new one, at "/", and the umount takes it off again: no
-	// directory is needed for it (pivot_root(2), notes).
+	// With both arguments the same, the old root ends up on top of the new one at "/", and the
+	// unmount removes it. So it needs no directory (pivot_root(2), notes).
 	err = unix.PivotRoot(".", ".")
 	switch err {
 	case nil:
@@ -29,7 +30,7 @@ func switchRoot(m *machine) error {
 			return fault("umount", "the old root", "", err, "")
 		}
 	case unix.EINVAL:
-		// The old root is the kernel's first one, an initramfs, and stays for ever under the new one.
+		// The old root is the kernel's first one, an initramfs, and always stays under the new one.
 		if err := abandon(); err != nil {
 			return err
 		}
@@ -45,8 +46,8 @@ func switchRoot(m *machine) error {
 	return nil
 }
 
-// abandon gives back the memory of an initramfs: it deletes everything in it. A root of any other kind, one with a disk behind
-// it, is left alone. It keeps the working directory.
+// abandon frees the memory of an initramfs by deleting everything in it. It leaves a root of any
+// other kind alone, such as one with a disk behind it. It preserves the working directory.
 func abandon() error {
 	var st unix.Statfs_t
 	if err := unix.Statfs("/", &st); err != nil {

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestInitramfs: pivot_root is impossible and the root is in memory. The kernel's own first root cannot be had in a namespace; a
-// directory of a tmpfs as the root is refused for the same reason (EINVAL) and takes the same way.
+// TestInitramfs has a root in memory that pivot_root refuses. A namespace cannot have the kernel's
+// own first root. A directory of a tmpfs as the root is refused for the same reason (EINVAL) and
+// takes the same way.
 func TestInitramfs(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
 	}
-	kept := t.TempDir() // on the machine's disk: must not be touched
+	kept := t.TempDir() // on the machine's disk: must stay untouched
 	write(t, filepath.Join(kept, "file"), "x")
 	other, err := os.Open(kept)
 	if err != nil {
@@ -62,7 +63,7 @@ func TestInitramfs(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The root's /dev is empty too, so the devices come through a devtmpfs of our own.
+	// The root's /dev is empty too, so the devices come from a devtmpfs of our own.
 	mustUp(t, config())
 	write(t, "/data/new", "x")
 	if got := read(t, "/data/kept"); got != "base\n" {
@@ -83,7 +84,7 @@ func TestInitramfs(t *testing.T) {
 	}
 }
 
-// TestChrootOnDisk: the same, but with a disk behind the root. Nothing is deleted there.
+// TestChrootOnDisk has such a root with a disk behind it. Its files are not deleted.
 func TestChrootOnDisk(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return

@@ -120,7 +120,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestDefaults: a usage text says what holds without an option.
+// TestDefaults checks that the usage text states the defaults.
 func TestDefaults(t *testing.T) {
 	c := Default()
 	options := c.Options()
@@ -176,7 +176,8 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// TestImports: process 1 carries nothing that it does not need, and most of all no second scheduler of anything.
+// TestImports checks that process 1 contains no package that it does not need, and above all no
+// second scheduler.
 func TestImports(t *testing.T) {
 	banned := map[string]string{
 		"fmt":           "reflection, and half a megabyte",

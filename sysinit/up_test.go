@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestUp looks at everything that the way up promises, on real devices.
+// TestUp checks everything that Up promises, on real devices.
 func TestUp(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -76,11 +76,11 @@ func TestUp(t *testing.T) {
 		t.Errorf("timeline %q", marks)
 	}
 
-	// A command as the agent would run it.
+	// Run a command as the agent would.
 	cmd := exec.Command("/bin/sh", "-c", "ulimit -n; ulimit -Hn; echo $PATH $HOME; : >/dev/null")
 	cmd.Env = Environ([]string{"HOME=/", "TERM=linux"})
 	out, err := cmd.CombinedOutput()
-	var limit unix.Rlimit // the hard one cannot be raised by everybody who runs this
+	var limit unix.Rlimit // not every user who runs this can raise the hard limit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max < nofileSoft {
 		t.Errorf("%+v, %v", limit, err)
 	}
@@ -89,7 +89,7 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// TestHidden: there is no way to the layers' mounts from the new root but the pinned descriptor.
+// TestHidden checks that only the pinned descriptor leads from the new root to the layers' mounts.
 func TestHidden(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -115,7 +115,7 @@ func TestHidden(t *testing.T) {
 	if err != nil || found != 1 {
 		t.Errorf("the mark was seen %d times, %v", found, err)
 	}
-	// Out of the root, the way people leave a chroot.
+	// Leave the root as programs leave a chroot.
 	if err := unix.Mkdir("/cell", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,8 @@ func TestHidden(t *testing.T) {
 	}
 }
 
-// TestOverlay writes, deletes, changes and renames in a first machine, and looks at it in a second one on the same disks.
+// TestOverlay writes, deletes, changes and renames in a first machine, and checks a second one on
+// the same disks.
 func TestOverlay(t *testing.T) {
 	var image []byte
 	inside := enter(t, func(o *outside) {
@@ -200,7 +201,7 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// TestNoAccessTimes: reading a file in the upper writes nothing.
+// TestNoAccessTimes checks that reading a file in the upper writes nothing.
 func TestNoAccessTimes(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -241,7 +242,7 @@ func TestOverlayInMemory(t *testing.T) {
 	}
 }
 
-// TestBareImage has /bin alone: all mount points are made.
+// TestBareImage has only /bin, so all mount points are made.
 func TestBareImage(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(bare); o.disk(16) }) {
 		return
@@ -255,7 +256,7 @@ func TestBareImage(t *testing.T) {
 	}
 }
 
-// TestOldDevEmpty: nobody has mounted /dev in the old root, as in a plain initramfs.
+// TestOldDevEmpty has no mount at /dev of the old root, like a plain initramfs.
 func TestOldDevEmpty(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -272,7 +273,7 @@ func TestOldDevEmpty(t *testing.T) {
 	}
 }
 
-// TestBaseIsRoot: the image is both the root that process 1 came from (root=/dev/vda) and the base.
+// TestBaseIsRoot has the image as both the old root (root=/dev/vda) and the base.
 func TestBaseIsRoot(t *testing.T) {
 	if !enter(t, func(o *outside) { o.base(rich); o.disk(16) }) {
 		return
@@ -291,15 +292,16 @@ func TestBaseIsRoot(t *testing.T) {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		t.Fatal(err)
 	}
-	mustUp(t, config()) // finds the devices through a devtmpfs of its own: the image's /dev is empty
+	// finds the devices through a devtmpfs of its own, because the image's /dev is empty
+	mustUp(t, config())
 	write(t, "/data/new", "x")
 	if n := strings.Count(mounts(t), "squashfs"); n != 0 {
 		t.Errorf("the old root is still there:\n%s", mounts(t))
 	}
 }
 
-// TestOtherImage has a disk that was used over another image before: what is in both is there, each file with its own content. A
-// directory of the image cannot be renamed then, and never again.
+// TestOtherImage has a disk that was used with another image before. Files of both are there, each
+// with its own content. A directory of the image can never be renamed again.
 func TestOtherImage(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.disk(16)
@@ -336,7 +338,7 @@ func TestOtherImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	letGo(t, root)
+	closeAfter(t, root)
 	if want := "image: compare " + os.Getenv("DISK") + ": it was used with another image: no directory of the image can be renamed"; said != want {
 		t.Errorf("said %q, want %q", said, want)
 	}
@@ -359,8 +361,8 @@ func TestOtherImage(t *testing.T) {
 	}
 }
 
-// TestUsedWithoutMark has a disk with files on it and no mark, as one of before there were marks,
-// or one that was filled by hand. It may have been used with any image.
+// TestUsedWithoutMark has a disk with files but no mark, from before there were marks or filled by
+// hand. It may have been used with any image.
 func TestUsedWithoutMark(t *testing.T) {
 	inside := enter(t, func(o *outside) {
 		o.disk(16)
@@ -390,7 +392,7 @@ func TestUsedWithoutMark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	letGo(t, root)
+	closeAfter(t, root)
 	if len(said) != 1 || said[0] != "image" {
 		t.Errorf("steps that failed: %q, want that the image is another", said)
 	}

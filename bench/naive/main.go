@@ -1,6 +1,7 @@
-// Command naive is the agent as one would write it in Go: net (and mdlayher/vsock in a machine), a goroutine per connection and per
-// command, os/exec. It speaks ping, the short exec and write_file, and it is what wick's agent is compared with. A stream, as which it takes a
-// start, is a connection of its own.
+// Command naive is the agent as one would write it in Go: net (and mdlayher/vsock in a machine), a
+// goroutine per connection and per command, and os/exec. It speaks ping, the short exec and
+// write_file. Wick's agent is compared with it. A start makes its connection the stream of one
+// command.
 package main
 
 import (
@@ -53,7 +54,7 @@ func listen(where string) (net.Listener, error) {
 	return net.Listen("unix", where)
 }
 
-// host is a connection: its frames are written whole, by whoever has one.
+// host is a connection. mu makes each frame one undivided write.
 type host struct {
 	mu sync.Mutex
 	w  *bufio.Writer
@@ -90,7 +91,7 @@ func serve(c net.Conn) {
 		seq := binary.BigEndian.Uint32(head[5:])
 		switch head[4] {
 		case 1:
-			// Pongs of frames that are here already go out with one write.
+			// The pongs of frames that are buffered already go out with one write.
 			h.send(2, seq, nil, r.Buffered() == 0)
 		case 3:
 			go func() { h.send(4, seq, run(payload), true) }()
@@ -129,7 +130,7 @@ func run(payload []byte) []byte {
 	return append(b, stderr.Bytes()...)
 }
 
-// stream gives what is left of a connection to a command: its stdin and stdout.
+// stream gives the rest of a connection to a command, as its stdin and stdout.
 func stream(c net.Conn, in io.Reader, command string) {
 	cmd := exec.Command("/bin/sh", "-c", command)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

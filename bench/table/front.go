@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// front are the figures that the README shows. A line whose figure begins with a dash belongs to the one above.
+// front lists the figures that the README shows. A line whose figure begins with a dash belongs to
+// the one above.
 var front = []string{
 	"ping p50, both ends on one CPU",
 	"pings, 64 in flight",
@@ -25,7 +26,8 @@ var front = []string{
 	"vm-init in 128 MiB: VmRSS",
 }
 
-// frontOf is what of the table the README shows: the lines of front, and how many targets are met, with the name of each figure that misses its own.
+// frontOf returns the part of the table that the README shows: the lines of front, how many targets
+// are met, and the figures that miss theirs.
 func frontOf(table []byte) []byte {
 	var lines []byte
 	var missed []string
@@ -60,7 +62,7 @@ func frontOf(table []byte) []byte {
 	return append(lines, '\n')
 }
 
-// tableIn is the table in a text that has one, as bench/results.txt.
+// tableIn returns the table in a text that has one, such as bench/results.txt.
 func tableIn(text []byte) []byte {
 	_, rest, found := bytes.Cut(text, []byte(head))
 	if !found {

@@ -1,10 +1,11 @@
-// Command table makes one table of ratios of what the benchmarks printed, round after round: wick's figure over the floor's and over the
-// naive agent's, each within one round, and of these ratios the median with the middle half of them.
+// Command table makes a table of ratios from the output of the benchmarks. A ratio is wick's figure
+// over the floor's or the naive agent's within one round. The table shows the median of the rounds'
+// ratios with the middle half of them.
 //
 //	go run ./bench/table [-readme README.md] [-page bench/figures.md] RESULTS…
 //
-// With -page the table is put between the markers in that file too, and with -readme what the README shows of it. Of results that have
-// been made into a table already, as bench/results.txt, that is the table.
+// With -page it also puts the table between the markers in that file, and with -readme the README's
+// part of it. If RESULTS already has a table, as bench/results.txt has, it uses that one.
 package main
 
 import (
@@ -15,7 +16,8 @@ import (
 )
 
 func main() {
-	readme := flag.String("readme", "", "file with the markers between which the table's front goes")
+	readme := flag.String("readme", "",
+		"file with the markers between which the table's front goes")
 	page := flag.String("page", "", "file with the markers between which the table goes")
 	flag.Parse()
 	if err := run(*readme, *page, flag.Args()); err != nil {
@@ -50,7 +52,7 @@ func run(readme, page string, files []string) error {
 	return put(readme, frontOf(table))
 }
 
-// put puts a table between the markers of a file, if that is named.
+// put puts a table between the markers of the named file. It does nothing if name is "".
 func put(name string, table []byte) error {
 	if name == "" {
 		return nil
@@ -71,12 +73,14 @@ const (
 	end   = "<!-- /bench -->\n"
 )
 
-// replace puts the table between the markers.
+// replace returns text with the table between the markers.
 func replace(text, table []byte) ([]byte, error) {
 	before, rest, ok := bytes.Cut(text, []byte(begin))
 	_, after, ok2 := bytes.Cut(rest, []byte(end))
 	if !ok || !ok2 {
 		return nil, fmt.Errorf("no lines %q and %q", begin, end)
 	}
-	return bytes.Join([][]byte{before, []byte(begin), []byte("\n"), table, []byte("\n"), []byte(end), after}, nil), nil
+	return bytes.Join([][]byte{
+		before, []byte(begin), []byte("\n"), table, []byte("\n"), []byte(end), after,
+	}, nil), nil
 }

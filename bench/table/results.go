@@ -15,7 +15,7 @@ type results struct {
 	rounds map[string]map[string][]float64
 }
 
-// parse takes the lines of go test's benchmarks. Others are of no interest.
+// parse adds the lines of go test's benchmarks and ignores others.
 func (r *results) parse(text []byte) error {
 	if r.rounds == nil {
 		r.rounds = map[string]map[string][]float64{}
@@ -45,7 +45,7 @@ func (r *results) parse(text []byte) error {
 	return nil
 }
 
-// spread is the median of some values and the bounds of the middle half of them.
+// spread is the median of some values and the bounds of their middle half.
 type spread struct{ low, median, high float64 }
 
 func spreadOf(values []float64) spread {
@@ -61,7 +61,7 @@ func spreadOf(values []float64) spread {
 	return spread{at(0.25), at(0.5), at(0.75)}
 }
 
-// ratio is that of a round's figures of two agents, over the rounds that both have.
+// ratio returns the ratio of two agents' figures within a round, over the rounds that both have.
 func (r *results) ratio(key, agent, base string) (spread, bool) {
 	a, b := r.rounds[key][agent], r.rounds[key][base]
 	var ratios []float64
@@ -80,7 +80,7 @@ func (s spread) ratioText() string {
 	return fmt.Sprintf("%s (%s–%s)", digits(s.median), digits(s.low), digits(s.high))
 }
 
-// digits is a number with three significant digits.
+// digits formats a number with three significant digits.
 func digits(v float64) string {
 	if v == 0 {
 		return "0"

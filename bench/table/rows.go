@@ -6,9 +6,10 @@ import "fmt"
 type row struct {
 	figure string
 	key    string  // of results
-	scale  float64 // by which its unit becomes that of the table
+	scale  float64 // converts its unit to that of the table
 	unit   string
-	// target is for the ratio to the floor, or for the figure itself if it is absolute. 0 is none, but for an absolute one.
+	// target is for the ratio to the floor, or for the figure itself if it is absolute. 0 means no
+	// target, except for an absolute one.
 	target   float64
 	least    bool // the target is the least and not the most
 	absolute bool
@@ -60,7 +61,7 @@ var rows = []row{
 
 const head = "| figure | wick | wick / floor | wick / naive | target | |\n|---|---|---|---|---|---|\n"
 
-// table is the table as Markdown; what was not measured is left out.
+// table returns the table as Markdown, without figures that were not measured.
 func (r *results) table() []byte {
 	var lines []byte
 	for _, row := range rows {
@@ -90,7 +91,7 @@ func (r *results) line(w row) string {
 	}
 	value, target, met := floor.median, "", ""
 	if w.absolute {
-		// What it may be by itself; the ratio to what checks nothing says little.
+		// The figure itself has the target. Its ratio to a program that checks nothing says little.
 		value, floorText = figure.median*w.scale, ""
 	}
 	if w.absolute || beside && w.target != 0 {

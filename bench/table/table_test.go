@@ -21,7 +21,8 @@ BenchmarkFootprint/agent=wick-2  1  4.000 threads 0 idle-switches 0 B/op
 PASS
 `
 
-// A ratio is within a round, a target the least or the most or absolute, and what was not measured is no line.
+// TestTable checks that a ratio is within a round, and that a target is least, most or absolute. A
+// figure that was not measured has no line.
 func TestTable(t *testing.T) {
 	var r results
 	if err := r.parse([]byte(sample)); err != nil {
@@ -51,7 +52,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestFront is what the README shows: some lines with what belongs to them, and every miss by its name.
+// TestFront checks the README's part: some lines with those that belong to them, and every missed
+// figure by its name.
 func TestFront(t *testing.T) {
 	table := head + `| idle VmRSS | 2.10 MB |  |  | ≤ 2 MB | missed |
 | – memory grows by | 2 kB |  |  | ≤ 1 kB | missed |
@@ -76,7 +78,7 @@ func TestFront(t *testing.T) {
 	}
 }
 
-// TestPagesShowResults holds the tables on the pages against the results.
+// TestPagesShowResults compares the tables on the pages with the results.
 func TestPagesShowResults(t *testing.T) {
 	results, err := os.ReadFile("../results.txt")
 	if err != nil {
@@ -97,7 +99,7 @@ func TestPagesShowResults(t *testing.T) {
 	}
 }
 
-// Every row has a figure of its own, and a target unless it is only told.
+// TestRows checks that every row has a figure of its own, and a target unless it is only shown.
 func TestRows(t *testing.T) {
 	seen := map[string]bool{}
 	for _, w := range rows {

@@ -1,10 +1,11 @@
-// Package cache keeps what is costly to make (images, kernels, the answers of trials) between runs, in files and directories that
-// are either whole or not there.
+// Package cache keeps costly results (images, kernels, answers of trials) between runs. They are
+// files and directories that are either complete or absent.
 //
-// An entry's name holds the hash of all that it was made from, so an entry is never out of date and never changed; see [Key].
-// Two processes that want the same entry make it once: a lock (flock, which the kernel drops with its holder) lets the second wait for
-// the first. An entry is made beside its place and renamed into it; what a killed process left half made is swept by the next that
-// makes the same entry.
+// An entry's name holds the hash of everything that it was made from. So an entry is never out of
+// date and never changed; see [Key]. Two processes that want the same entry make it once. A lock
+// makes the second wait for the first (flock, which the kernel drops with its holder). An entry is
+// made next to its place and then renamed. If a process is killed meanwhile, its remains are
+// removed by the next one that makes the same entry.
 package cache
 
 import (
@@ -19,13 +20,13 @@ import (
 	"time"
 )
 
-// unused is how long an entry may go unused before another of its kind, when it is made, takes it away.
+// unused is how long an entry may be unused. After that the next new entry of its kind removes it.
 const unused = 14 * 24 * time.Hour
 
 // Dir is a cache's directory.
 type Dir string
 
-// Default is the user's own: wick in $XDG_CACHE_HOME, or in ~/.cache.
+// Default returns the user's own cache: wick in $XDG_CACHE_HOME, or in ~/.cache.
 func Default() (Dir, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
@@ -34,23 +35,23 @@ func Default() (Dir, error) {
 	return Dir(filepath.Join(base, "wick")), nil
 }
 
-// lookup returns the path of an entry, if it is there, and notes that it was used.
+// lookup returns the path of an entry if it exists, and records the use.
 func (d Dir) lookup(name string) (path string, ok bool) {
 	path = filepath.Join(string(d), name)
 	if _, err := os.Lstat(path); err != nil {
 		return path, false
 	}
 	now := time.Now()
-	os.Chtimes(path, now, now) // only unused looks at it, and a cache that cannot be written to is still of use
+	os.Chtimes(path, now, now) // only prune reads it, and a read-only cache is still useful
 	return path, true
 }
 
-// check refuses a directory in which another user can put what we then boot. Root's is as good as
-// our own.
+// check refuses a directory in which another user can place files that we then boot. Root's is as
+// good as our own.
 func (d Dir) check() error {
 	info, err := os.Stat(string(d))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // yet
+		return nil // not yet made
 	}
 	if err != nil {
 		return fmt.Errorf("use the cache: %w", err)
@@ -66,8 +67,11 @@ func (d Dir) check() error {
 	return nil
 }
 
-// Get returns the path of the entry, which build makes at tmp (a file or a directory, as it likes) if it is not there.
-func (d Dir) Get(ctx context.Context, name string, build func(ctx context.Context, tmp string) error) (string, error) {
+// Get returns the path of the entry. If there is no such entry, build makes it at tmp, as a file or
+// a directory.
+func (d Dir) Get(
+	ctx context.Context, name string, build func(ctx context.Context, tmp string) error,
+) (string, error) {
 	if err := d.check(); err != nil {
 		return "", err
 	}
@@ -105,8 +109,8 @@ func (d Dir) Get(ctx context.Context, name string, build func(ctx context.Contex
 	return path, nil
 }
 
-// prune takes away what is of the same kind as name (what stands before its first hyphen) and was not used for long. A machine that
-// still runs on it holds it open.
+// prune removes long-unused entries of the same kind as name (the part before its first hyphen). A
+// machine that still runs on one holds it open.
 func (d Dir) prune(name string) {
 	kind, _, _ := strings.Cut(name, "-")
 	entries, err := os.ReadDir(string(d))
@@ -114,7 +118,8 @@ func (d Dir) prune(name string) {
 		return
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), kind+"-") || e.Name() == name || strings.HasSuffix(e.Name(), ".lock") {
+		if !strings.HasPrefix(e.Name(), kind+"-") || e.Name() == name ||
+			strings.HasSuffix(e.Name(), ".lock") {
 			continue
 		}
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > unused {

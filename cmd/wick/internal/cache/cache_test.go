@@ -130,7 +130,8 @@ func TestUnusedArePruned(t *testing.T) {
 	}
 }
 
-// A key changes with all that an entry is made from, and with nothing else.
+// TestTreeKey checks that a key changes with everything that an entry is made from, and with
+// nothing else.
 func TestTreeKey(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "sub", "file")
@@ -176,7 +177,8 @@ func TestTreeKey(t *testing.T) {
 		{"link's target", func() error { os.Remove(file); return os.Symlink("b", file) }},
 		{"new directory", func() error { return os.Mkdir(filepath.Join(dir, "new"), 0o755) }},
 	} {
-		// The file system's clock ticks every few milliseconds, and two changes within a tick of the same file look alike.
+		// The file system's clock ticks every few milliseconds. Two changes of a file within a tick
+		// look alike.
 		time.Sleep(20 * time.Millisecond)
 		if err := change.do(); err != nil {
 			t.Fatal(err)
@@ -214,8 +216,8 @@ func TestContentKey(t *testing.T) {
 	}
 }
 
-// TestForeignDirIsRefused has the cache be another user's, or open to every user: nothing is taken
-// from it and nothing put there.
+// TestForeignDirIsRefused has a cache of another user, or one open to every user. It is neither
+// read nor written.
 func TestForeignDirIsRefused(t *testing.T) {
 	build := func(_ context.Context, tmp string) error { return os.WriteFile(tmp, nil, 0o600) }
 	open := t.TempDir()

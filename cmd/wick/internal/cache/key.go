@@ -13,10 +13,11 @@ import (
 	"syscall"
 )
 
-// Key is the hash of what an entry is made from. Parts are told apart by their lengths.
+// Key is the hash of what an entry is made from. Each part is hashed with its length.
 type Key struct{ h hash.Hash }
 
-// NewKey begins a key. The kind and version are of the recipe: another version makes another entry from the same things.
+// NewKey begins a key. kind and version name the recipe. A new version makes a new entry from the
+// same parts.
 func NewKey(kind string, version int) *Key {
 	k := &Key{sha256.New()}
 	k.Add(kind, fmt.Sprint(version))
@@ -31,7 +32,7 @@ func (k *Key) Add(parts ...string) {
 	}
 }
 
-// Content adds a file's content: for a small file, whose place and times mean nothing.
+// Content adds a file's content. It suits a small file whose place and times mean nothing.
 func (k *Key) Content(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -47,8 +48,9 @@ func (k *Key) Content(path string) error {
 	return err
 }
 
-// Identity adds what changes whenever a file does, without reading it: where it is, its size, inode, modification and change times. The change
-// time cannot be set by anyone, so a file that was altered and given its old date back is noticed too. A copy elsewhere is another file.
+// Identity adds what changes whenever a file does, without reading it. This is its path, size,
+// inode, and modification and change times. No program can set the change time, so a file that was
+// altered and given its old date is noticed too. A copy elsewhere is another file.
 func (k *Key) Identity(path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -63,8 +65,8 @@ func (k *Key) Identity(path string) error {
 	return nil
 }
 
-// File adds a file's name and its identity, info being what Lstat says of it. Where a symbolic link
-// leads changes its times.
+// File adds a file's name and identity. info is the result of Lstat. A change of a symbolic link's
+// target changes its times.
 func (k *Key) File(path string, info fs.FileInfo) {
 	k.Add(path)
 	k.stat(info)
@@ -75,7 +77,7 @@ func (k *Key) stat(info fs.FileInfo) {
 	k.Add(fmt.Sprint(s.Dev, s.Ino, s.Mode, s.Uid, s.Gid, s.Rdev, s.Size, s.Mtim, s.Ctim))
 }
 
-// Name is the entry's name: kind, a hyphen, the hash, a suffix such as ".squashfs".
+// Name returns the entry's name: kind, a hyphen, the hash, and a suffix such as ".squashfs".
 func (k *Key) Name(kind, suffix string) string {
 	return kind + "-" + hex.EncodeToString(k.h.Sum(nil)[:16]) + suffix
 }

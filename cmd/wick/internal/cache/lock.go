@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// lockPause is how often a waiting process looks again: flock has no wait that a context could end.
+// lockPause is how often a waiting process retries, because a context cannot end a wait in flock.
 const lockPause = 50 * time.Millisecond
 
 // held is a lock that this process holds.
 type held struct{ file *os.File }
 
-// lock takes the lock at path once nobody else holds it.
+// lock takes the lock at path when no other process holds it.
 //
-// The holder removes the file as it lets go, so whoever waited may get the lock of a file that is no longer there: it then holds
-// nothing, and starts over.
+// The holder removes the file when it releases the lock. So a waiting process may get the lock of a
+// removed file. It then holds nothing, and starts over.
 func lock(ctx context.Context, path string) (*held, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)

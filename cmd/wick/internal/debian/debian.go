@@ -1,5 +1,5 @@
-// Package debian fetches Debian packages through the host's own apt and unpacks them into the cache. It needs no root and installs
-// nothing.
+// Package debian fetches Debian packages through the host's own apt and unpacks them into the
+// cache. It needs no root and installs nothing.
 package debian
 
 import (
@@ -17,7 +17,7 @@ import (
 	"wick/cmd/wick/internal/cache"
 )
 
-// UnavailableError says that a package cannot be had, and what would help.
+// UnavailableError says why a package cannot be fetched, and what would help.
 type UnavailableError struct {
 	Package string
 	Reason  string
@@ -34,8 +34,10 @@ func (e *UnavailableError) Error() string {
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// Unpacked returns the directory that the package, for an architecture by Debian's name of it, was unpacked into. A package is fetched once and
-// then stays as it is: no run waits for a mirror, or for apt to read its lists. Removing the cache's entry makes the next run fetch what is new by then.
+// Unpacked returns the directory into which the package was unpacked. arch is Debian's name of the
+// architecture. A package is fetched once and then stays as it is, so no run waits for a mirror, or
+// for apt to read its lists. If the cache's entry is removed, the next run fetches the newest
+// package.
 func Unpacked(ctx context.Context, dir cache.Dir, arch, name string) (string, error) {
 	return dir.Get(ctx, "debian-"+name+"_"+arch, func(ctx context.Context, tmp string) error {
 		for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
@@ -50,7 +52,8 @@ func Unpacked(ctx context.Context, dir cache.Dir, arch, name string) (string, er
 		a := apt{dir: download}
 		if arch != runtime.GOARCH {
 			if err := a.foreign(ctx, arch); err != nil {
-				return &UnavailableError{name, "apt-get update for " + arch + " failed (is the network there?)", err}
+				return &UnavailableError{name,
+					"apt-get update for " + arch + " failed (check the network)", err}
 			}
 		}
 		wanted, err := a.real(ctx, name)
@@ -58,11 +61,13 @@ func Unpacked(ctx context.Context, dir cache.Dir, arch, name string) (string, er
 			return err
 		}
 		if _, err := a.run(ctx, "apt-get", "download", wanted); err != nil {
-			return &UnavailableError{wanted, "apt-get download failed (is the network there? are its lists fresh? as root: apt-get update)", err}
+			return &UnavailableError{wanted,
+				"apt-get download failed (check the network, and as root run apt-get update)", err}
 		}
 		debs, err := filepath.Glob(download + "/*.deb")
 		if err != nil || len(debs) != 1 {
-			return &UnavailableError{Package: wanted, Reason: fmt.Sprintf("apt-get download left %d packages", len(debs))}
+			return &UnavailableError{Package: wanted,
+				Reason: fmt.Sprintf("apt-get download left %d packages", len(debs))}
 		}
 		if _, err := run(ctx, tmp, "dpkg-deb", "-x", debs[0], tmp); err != nil {
 			return fmt.Errorf("unpack %s: %w", wanted, err)
@@ -71,14 +76,14 @@ func Unpacked(ctx context.Context, dir cache.Dir, arch, name string) (string, er
 	})
 }
 
-// apt is the host's apt, which leaves in dir what it downloads.
+// apt is the host's apt, which downloads into dir.
 type apt struct {
 	dir     string
 	options []string
 }
 
-// foreign makes it an apt of another architecture, with the host's sources but lists of its own: the host's are not touched, and
-// nobody has to tell dpkg of the architecture.
+// foreign turns a into an apt of another architecture, with the host's sources but lists of its
+// own. So the host's lists are not touched, and dpkg need not know the architecture.
 func (a *apt) foreign(ctx context.Context, arch string) error {
 	for _, d := range []string{"/apt/state/lists/partial", "/apt/cache/archives/partial"} {
 		if err := os.MkdirAll(a.dir+d, 0o700); err != nil {
@@ -87,7 +92,8 @@ func (a *apt) foreign(ctx context.Context, arch string) error {
 	}
 	for _, o := range []string{
 		"APT::Architecture=" + arch, "APT::Architectures=" + arch,
-		"Dir::State=" + a.dir + "/apt/state", "Dir::State::status=/dev/null", "Dir::Cache=" + a.dir + "/apt/cache",
+		"Dir::State=" + a.dir + "/apt/state", "Dir::State::status=/dev/null",
+		"Dir::Cache=" + a.dir + "/apt/cache",
 		"Acquire::Languages=none", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
 	} {
 		a.options = append(a.options, "-o", o)
@@ -98,12 +104,13 @@ func (a *apt) foreign(ctx context.Context, arch string) error {
 
 // run runs apt-get or apt-cache.
 func (a *apt) run(ctx context.Context, tool string, args ...string) (string, error) {
-	// apt's sandbox user cannot write to a private directory; without the option root gets a warning for it.
+	// apt's sandbox user cannot write to a private directory, and root would get a warning about
+	// it.
 	args = append(args, "-q", "-o", "APT::Sandbox::User=root")
 	return run(ctx, a.dir, tool, append(args, a.options...)...)
 }
 
-// real follows a package that is only a name for the newest version of another (linux-image-cloud-amd64) to that one.
+// real resolves a package that only names the newest version of another (linux-image-cloud-amd64).
 func (a *apt) real(ctx context.Context, name string) (string, error) {
 	out, err := a.run(ctx, "apt-cache", "depends", "--important", name)
 	if err != nil {
@@ -119,11 +126,11 @@ func (a *apt) real(ctx context.Context, name string) (string, error) {
 	return name, nil
 }
 
-// outputDelay is how long the programs that a tool has started may hold its output once it was killed.
+// outputDelay is how long the children of a killed tool may hold its output.
 const outputDelay = time.Second
 
-// run runs a tool in dir and returns what it printed; its error ends with what the tool complained of. The tool does not outlive us, or it
-// would go on in a directory that is the next one's to fill.
+// run runs a tool in dir and returns its output. An error ends with the tool's message. The tool
+// does not outlive us, or it would go on in a directory that the next one fills.
 func run(ctx context.Context, dir, tool string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir = dir

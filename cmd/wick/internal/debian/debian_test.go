@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// tools makes scripts the only programs in the PATH but the shell's own.
+// tools makes scripts the only programs in the PATH, except those of the shell.
 func tools(t *testing.T, scripts map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -31,7 +31,7 @@ func tools(t *testing.T, scripts map[string]string) {
 	t.Setenv("PATH", dir)
 }
 
-// working are tools that have the package wanted and know it as what name depends on.
+// working returns tools that have the package wanted, on which name depends.
 func working(name, wanted string) map[string]string {
 	return map[string]string{
 		"apt-cache": `[ "$3" = ` + name + ` ] && printf '%s\n' ` + name + ` "  PreDepends: x" "  Depends: ` + wanted + `"`,
@@ -55,7 +55,7 @@ func TestUnpacked(t *testing.T) {
 		if b, err := os.ReadFile(path + "/unpacked"); err != nil || strings.TrimSpace(string(b)) != tt.want {
 			t.Errorf("%s: unpacked %q, %v; want %s", tt.name, b, err, tt.want)
 		}
-		// The second time nothing is asked.
+		// The second time no tool is called.
 		tools(t, nil)
 		if again, err := Unpacked(t.Context(), dir, runtime.GOARCH, tt.name); err != nil || again != path {
 			t.Errorf("%s: the second time it is %s, %v", tt.name, again, err)
@@ -84,7 +84,8 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// A package of another architecture is looked up in lists that were fetched for it, and is one of its own in the cache.
+// TestForeign looks up a package of another architecture in lists that were fetched for it. It has
+// its own entry in the cache.
 func TestForeign(t *testing.T) {
 	scripts := working("busybox-static", "libc6")
 	const own = `case "$*" in *"APT::Architecture=riscv64 "*"Dir::State=$PWD/apt/state "*) ;; *) exit 1 ;; esac; `
@@ -110,7 +111,7 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// TestGivenUp with a tool whose own programs hold on to its output.
+// TestGivenUp has a tool whose children hold its output open.
 func TestGivenUp(t *testing.T) {
 	scripts := working("busybox-static", "libc6")
 	pid := filepath.Join(t.TempDir(), "pid")
@@ -138,7 +139,7 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
-// TestToolsEndWithUs however we end.
+// TestToolsEndWithUs checks that the tools end with us, however we end.
 func TestToolsEndWithUs(t *testing.T) {
 	if dir := os.Getenv("UNPACK_TO"); dir != "" {
 		Unpacked(t.Context(), cache.Dir(dir), runtime.GOARCH, "busybox-static")
@@ -172,7 +173,7 @@ func TestToolsEndWithUs(t *testing.T) {
 	}
 }
 
-// waitForPID waits for a script to say its pid.
+// waitForPID waits until a script writes its pid.
 func waitForPID(t *testing.T, path string) int {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {

@@ -6,21 +6,23 @@ import (
 	"io"
 )
 
-// cpio writes an archive in the format "newc", the one an initramfs has (Documentation/driver-api/early-userspace/buffer-format.rst).
+// cpio writes an archive in the format "newc", that of an initramfs
+// (Documentation/driver-api/early-userspace/buffer-format.rst).
 type cpio struct {
 	w   io.Writer
 	ino int
 	err error
 }
 
-// The types of files, as in st_mode.
+// The file types of st_mode.
 const (
 	modeDir  = 0o040000
 	modeFile = 0o100000
 	modeChar = 0o020000
 )
 
-// add writes an entry that belongs to root and is as old as the epoch. The device numbers are of a character device.
+// add writes an entry that belongs to root and has the time of the epoch. The device numbers are
+// those of a character device.
 func (c *cpio) add(name string, mode, major, minor int, content []byte) {
 	c.ino++
 	c.entry(name, c.ino, mode, major, minor, content)
@@ -44,7 +46,8 @@ func (c *cpio) entry(name string, ino, mode, major, minor int, content []byte) {
 	}
 	var b bytes.Buffer
 	b.WriteString("070701")
-	for _, field := range []int{ino, mode, 0, 0, 1, 0, len(content), 0, 0, major, minor, len(name) + 1, 0} {
+	for _, field := range []int{ino, mode, 0, 0, 1, 0, len(content), 0, 0, major, minor,
+		len(name) + 1, 0} {
 		fmt.Fprintf(&b, "%08X", field)
 	}
 	b.WriteString(name)
@@ -55,7 +58,7 @@ func (c *cpio) entry(name string, ino, mode, major, minor int, content []byte) {
 	_, c.err = c.w.Write(b.Bytes())
 }
 
-// pad fills up to a multiple of four. Each entry begins at one.
+// pad fills b up to a multiple of four, where the next entry begins.
 func pad(b *bytes.Buffer) {
 	for b.Len()%4 != 0 {
 		b.WriteByte(0)

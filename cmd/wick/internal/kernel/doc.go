@@ -1,9 +1,12 @@
-// Package kernel finds a guest kernel and what it needs to reach vm-init.
+// Package kernel finds a guest kernel and the files that it needs to reach vm-init.
 //
-// A kernel that is given has everything built in, as Firecracker's has, and mounts the root image by itself. Without one, the kernel is that of Debian's
-// cloud package: its drivers are modules, so it gets an initramfs that loads them, mounts the root image and hands over to the
-// vm-init in it. What does this is a script for busybox: a Go program in its place was measured to be no faster under emulation (both took 0.4 s from
-// the start of init to that of vm-init, most of it spent in the kernel) and would be one more thing to build.
+// A kernel that the user gives has everything built in, like Firecracker's, and mounts the root
+// image by itself. Without one, the kernel is that of Debian's cloud package. Its drivers are
+// modules, so it gets an initramfs. The initramfs loads them, mounts the root image and hands over
+// to the vm-init in it. This is a script for busybox. A Go program was measured to be no faster
+// under emulation, and would be one more thing to build. Both took 0.4 s from the start of init to
+// that of vm-init, most of it in the kernel.
 //
-// The kernel is unpacked (vmlinux) on the host once: a guest that does it needs 0.4 s of its 2 s for that when it is emulated, and more memory.
+// The kernel is unpacked (vmlinux) on the host once. An emulated guest that does it needs 0.4 s of
+// its 2 s for that, and more memory.
 package kernel

@@ -1,6 +1,6 @@
 #!/busybox sh
-# Loads the modules that the kernel needs to see its devices, and hands over to vm-init. Whatever goes wrong is said on the
-# console; init's end then is the kernel's panic, and that ends the machine.
+# Loads the modules that the kernel needs for its devices, and hands over to vm-init. An error is
+# printed on the console. Then init exits, so the kernel panics, and that ends the machine.
 # settings
 fail() {
 	echo "initramfs: $*" >/dev/console
@@ -15,7 +15,7 @@ if [ "$stay" ]; then
 	unset PATH PWD OLDPWD SHLVL # see below
 	exec $init "$@"
 fi
-# A device is there as soon as its driver is, but for a disk whose backend is slow.
+# A device exists as soon as its driver is loaded, except a disk with a slow backend.
 n=0
 until [ -b /dev/vda ]; do
 	[ $n -lt 50 ] || fail "no disk /dev/vda"
@@ -28,7 +28,7 @@ if [ -d /root/dev ]; then
 else
 	/busybox umount /dev
 fi
-# What this shell made of its environment is none of what the kernel gave to init.
+# These variables are the shell's own. The kernel did not give them to init.
 unset PATH PWD OLDPWD SHLVL
-# switch_root deletes what is in the initramfs, which gives its memory back.
+# switch_root deletes the files of the initramfs, which frees its memory.
 exec /busybox switch_root /root $init "$@"

@@ -20,20 +20,21 @@ import (
 //go:embed init.sh
 var script string
 
-// Initramfs is what goes into an initramfs.
+// Initramfs describes the content of an initramfs.
 type Initramfs struct {
-	// Extra are modules besides what every machine needs.
+	// Extra are modules besides those that every machine needs.
 	Extra []string
-	// Init is where vm-init is: in the root image, which becomes the root, or in the initramfs itself if Files has it
-	// (and Stay is set), which then stays the root.
+	// Init is the path of vm-init in the root image, which becomes the root. With Stay set it is in
+	// the initramfs itself (Files has it), which then stays the root.
 	Init string
 	Stay bool
-	// Files are further files: what is in them by their names in the initramfs. Their modes are 0755.
+	// Files are further files by their names in the initramfs. Their modes are 0755.
 	Files map[string][]byte
 }
 
-// Initramfs makes the initramfs that loads the kernel's modules and goes on to vm-init, or finds it in the cache. It is not compressed: a guest
-// would have to unpack it, and the host's memory for it is given back.
+// Initramfs makes the initramfs that loads the kernel's modules and starts vm-init, or finds it in
+// the cache. It is not compressed, because a guest would have to unpack it. The kernel frees its
+// memory anyway.
 func (k *Kernel) Initramfs(ctx context.Context, dir cache.Dir, what Initramfs) (string, error) {
 	path, err := k.initramfs(ctx, dir, what)
 	if err != nil {
@@ -49,7 +50,8 @@ func (k *Kernel) initramfs(ctx context.Context, dir cache.Dir, what Initramfs) (
 	}
 	var modules []string
 	if k.Modules != "" {
-		if modules, err = order(k.Modules, append(append([]string(nil), needed...), what.Extra...)...); err != nil {
+		names := append(append([]string(nil), needed...), what.Extra...)
+		if modules, err = order(k.Modules, names...); err != nil {
 			return "", err
 		}
 	}

@@ -16,23 +16,26 @@ import (
 
 // Kernel is a kernel to boot.
 type Kernel struct {
-	// Arch is its architecture, by Go's name of it.
+	// Arch is its architecture by Go's name.
 	Arch string
-	// Image is an ELF (vmlinux); or a bzImage that could not be unpacked, or the Image of an arm64.
+	// Image is an ELF (vmlinux), a bzImage that could not be unpacked, or the Image of an arm64.
 	Image string
 	// Modules is the directory of its modules, or "" if it needs none to reach vm-init.
 	Modules string
 }
 
-// packages are the cloud kernels' packages, of the machines that package vmm knows.
-var packages = map[string]string{"amd64": "linux-image-cloud-amd64", "arm64": "linux-image-cloud-arm64"}
+// packages are the packages of the cloud kernels, for the machines that package vmm knows.
+var packages = map[string]string{
+	"amd64": "linux-image-cloud-amd64",
+	"arm64": "linux-image-cloud-arm64",
+}
 
-// An UnsupportedError is a kernel that cannot be used.
+// UnsupportedError reports a kernel that cannot be used.
 type UnsupportedError struct{ Kernel, Reason string }
 
 func (e *UnsupportedError) Error() string { return "use the kernel " + e.Kernel + ": " + e.Reason }
 
-// Given is a kernel of the user's, which must be one for the architecture.
+// Given returns a kernel of the user, which must be one for the architecture.
 func Given(ctx context.Context, dir cache.Dir, arch, path string) (*Kernel, error) {
 	image, err := unpacked(ctx, dir, arch, path)
 	if err != nil {
@@ -41,11 +44,12 @@ func Given(ctx context.Context, dir cache.Dir, arch, path string) (*Kernel, erro
 	return &Kernel{Arch: arch, Image: image}, nil
 }
 
-// Debian is the kernel of Debian's cloud package, fetched when it is used for the first time.
+// Debian returns the kernel of Debian's cloud package, which it fetches at first use.
 func Debian(ctx context.Context, dir cache.Dir, arch string) (*Kernel, error) {
 	name, ok := packages[arch]
 	if !ok {
-		return nil, &UnsupportedError{"of Debian", "none is known for " + arch + "; give one with --kernel"}
+		return nil, &UnsupportedError{"of Debian",
+			"no kernel is known for " + arch + "; give one with --kernel"}
 	}
 	files, err := debian.Unpacked(ctx, dir, arch, name)
 	if missing, ok := errors.AsType[*debian.UnavailableError](err); ok {
@@ -56,7 +60,9 @@ func Debian(ctx context.Context, dir cache.Dir, arch string) (*Kernel, error) {
 	}
 	images, err := filepath.Glob(files + "/boot/vmlinuz-*")
 	if err != nil || len(images) != 1 {
-		return nil, &UnsupportedError{files, fmt.Sprintf("%d images in /boot, not one (remove the directory to fetch it again)", len(images))}
+		return nil, &UnsupportedError{files,
+			fmt.Sprintf("%d images in /boot, not one (remove the directory to fetch it again)",
+				len(images))}
 	}
 	modules := make([]string, 0, 1)
 	for _, lib := range []string{"/lib", "/usr/lib"} {
@@ -64,7 +70,9 @@ func Debian(ctx context.Context, dir cache.Dir, arch string) (*Kernel, error) {
 		modules = append(modules, found...)
 	}
 	if len(modules) != 1 {
-		return nil, &UnsupportedError{files, fmt.Sprintf("%d module directories, not one (remove the directory to fetch it again)", len(modules))}
+		return nil, &UnsupportedError{files,
+			fmt.Sprintf("%d module directories, not one (remove the directory to fetch it again)",
+				len(modules))}
 	}
 	image, err := unpacked(ctx, dir, arch, images[0])
 	if err != nil {
@@ -73,14 +81,15 @@ func Debian(ctx context.Context, dir cache.Dir, arch string) (*Kernel, error) {
 	return &Kernel{Arch: arch, Image: image, Modules: modules[0]}, nil
 }
 
-// headSize is how much of a kernel tells what it is: to the end of a bzImage's header.
+// headSize is how many bytes of a kernel identify it: up to the end of a bzImage's header.
 const headSize = 0x260
 
-// machines are the architectures by the number that an ELF has for them.
+// machines maps an ELF's machine number to the architecture.
 var machines = map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64"}
 
-// classify tells what a kernel is for, "" if it is no kernel, and whether it is a bzImage. The layouts are those of ELF and of the kernel's
-// Documentation/arch/x86/boot.rst and arch/arm64/booting.rst.
+// classify returns a kernel's architecture, or "" if it is no kernel, and whether it is a bzImage.
+// The layouts are those of ELF and of the kernel's Documentation/arch/x86/boot.rst and
+// arch/arm64/booting.rst.
 func classify(head []byte) (arch string, bzImage bool) {
 	switch {
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)) && len(head) >= 20:
@@ -93,8 +102,8 @@ func classify(head []byte) (arch string, bzImage bool) {
 	return "", false
 }
 
-// unpacked returns the vmlinux inside a bzImage. One that is packed in a way we do not know stays as it is: QEMU boots it too. What is
-// no bzImage is not packed.
+// unpacked returns the vmlinux inside a bzImage. One that is packed in an unknown way stays as it
+// is, because QEMU boots it too. Other kernels are not packed.
 func unpacked(ctx context.Context, dir cache.Dir, arch, path string) (string, error) {
 	head, err := readHead(path, headSize)
 	if err != nil {
@@ -102,9 +111,11 @@ func unpacked(ctx context.Context, dir cache.Dir, arch, path string) (string, er
 	}
 	switch of, bzImage := classify(head); {
 	case of == "":
-		return "", &UnsupportedError{path, "neither a vmlinux (ELF), nor a bzImage, nor an arm64's Image"}
+		return "", &UnsupportedError{path,
+			"neither a vmlinux (ELF), nor a bzImage, nor an arm64's Image"}
 	case of != arch:
-		return "", &UnsupportedError{path, "it is one for " + of + ", and the machine is an " + arch}
+		return "", &UnsupportedError{path,
+			"it is one for " + of + ", and the machine is an " + arch}
 	case !bzImage:
 		return path, nil
 	}
@@ -112,7 +123,8 @@ func unpacked(ctx context.Context, dir cache.Dir, arch, path string) (string, er
 	if err := key.Identity(path); err != nil {
 		return "", err
 	}
-	image, err := dir.Get(ctx, key.Name("vmlinux", ""), func(_ context.Context, tmp string) error { return unpack(path, tmp) })
+	image, err := dir.Get(ctx, key.Name("vmlinux", ""),
+		func(_ context.Context, tmp string) error { return unpack(path, tmp) })
 	if errors.Is(err, errPacking) {
 		return path, nil
 	}

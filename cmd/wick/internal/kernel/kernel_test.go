@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// object is an ELF that has a section .modinfo and nothing else.
+// object returns an ELF that has only a section .modinfo.
 func object(t *testing.T, info string) []byte {
 	t.Helper()
 	names := "\x00.modinfo\x00.shstrtab\x00"
@@ -55,7 +55,7 @@ func write(t *testing.T, path string, content []byte) {
 	}
 }
 
-// modules writes a directory of modules, each with what it depends on.
+// modules writes a directory of modules with their dependencies.
 func modules(t *testing.T, depends map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -177,7 +177,7 @@ func TestNotUnpacked(t *testing.T) {
 	}
 }
 
-// entry is a file of an archive, read back.
+// entry is a file read from an archive.
 type entry struct {
 	name    string
 	mode    uint64

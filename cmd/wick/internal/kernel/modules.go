@@ -12,11 +12,13 @@ import (
 )
 
 // needed are the modules that a machine needs to reach vm-init: its devices, its file systems and
-// vsock. ext4 is built in. The loopback of vsock is none of them: a process of the guest could
-// connect to the agent by it.
-var needed = []string{"virtio_mmio", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport"}
+// vsock. ext4 is built in. vsock_loopback is left out, because a process of the guest could connect
+// to the agent through it.
+var needed = []string{
+	"virtio_mmio", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport",
+}
 
-// A ModuleError is a module that is neither there nor built in.
+// ModuleError reports a module that is neither there nor built in.
 type ModuleError struct {
 	Module string
 	Wanted string // the module that depends on it, or ""
@@ -31,10 +33,11 @@ func (e *ModuleError) Error() string {
 	return s + ": not in " + e.Dir
 }
 
-// order returns the files of the modules and of all they depend on, each behind what it depends on, those that are built in left out.
+// order returns the files of the modules and of all their dependencies, each after its
+// dependencies. It leaves out those that are built in.
 //
-// The dependencies are read from the modules themselves. depmod reads them from there as well, but its modules.dep is made when a kernel is
-// installed, which ours never is, and depmod may not be on the host.
+// The dependencies are read from the modules themselves, as depmod does. Its modules.dep does not
+// exist, because it is made when a kernel is installed, and depmod may not be on the host.
 func order(dir string, names ...string) ([]string, error) {
 	t := tree{dir: dir, files: map[string]string{}, done: map[string]bool{}}
 	if err := t.scan(); err != nil {
@@ -50,12 +53,12 @@ func order(dir string, names ...string) ([]string, error) {
 
 type tree struct {
 	dir   string
-	files map[string]string // by module name; "" for those built in
+	files map[string]string // by module name; "" if built in
 	done  map[string]bool
 	order []string
 }
 
-// module is a module's name from its file's: the two differ in hyphens.
+// module returns a module's name from its file's. The two differ in hyphens.
 func module(file string) string {
 	return strings.ReplaceAll(strings.TrimSuffix(filepath.Base(file), ".ko"), "-", "_")
 }

@@ -13,21 +13,24 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// errPacking is a bzImage that holds its kernel in a way we do not unpack.
+// errPacking reports a bzImage whose packing is unknown.
 var errPacking = errors.New("packed in an unknown way")
 
-// packings are the ways that a kernel is packed, by the bytes that it then begins with.
+// packings lists the known ways of packing a kernel, by the first bytes of its payload.
 var packings = []struct {
 	magic string
 	open  func(io.Reader) (io.Reader, error)
 }{
 	{"\x1f\x8b", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
 	{"\x02\x21\x4c\x18", func(r io.Reader) (io.Reader, error) { return lz4.NewReader(r), nil }},
-	{"\x28\xb5\x2f\xfd", func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r, zstd.WithDecoderConcurrency(1)) }},
+	{"\x28\xb5\x2f\xfd", func(r io.Reader) (io.Reader, error) {
+		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	}},
 }
 
-// unpack writes the vmlinux that is in a bzImage to a file. The layout is of the kernel's Documentation/arch/x86/boot.rst: at 0x1f1 the
-// number of setup sectors, at 0x248 and 0x24c where behind them the packed kernel is and how long.
+// unpack writes the vmlinux in a bzImage to a file. The layout is that of the kernel's
+// Documentation/arch/x86/boot.rst. The number of setup sectors is at 0x1f1. The packed kernel's
+// offset after them is at 0x248, and its length at 0x24c.
 func unpack(bzImage, to string) error {
 	b, err := os.ReadFile(bzImage)
 	if err != nil {

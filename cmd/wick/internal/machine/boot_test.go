@@ -15,7 +15,7 @@ import (
 	"wick/cmd/wick/internal/vmm"
 )
 
-// bootable returns what a machine is booted with whose init is a shell script, or skips.
+// bootable returns a machine whose init is a shell script, or skips the test.
 func bootable(t *testing.T, script string) (vmm.Spec, vmm.Choice) {
 	t.Helper()
 	machinetest.Boots(t)
@@ -24,7 +24,7 @@ func bootable(t *testing.T, script string) (vmm.Spec, vmm.Choice) {
 	return lab.Spec(""), lab.Choice
 }
 
-// boot boots it and waits for its end.
+// boot boots the machine and waits for its end.
 func boot(t *testing.T, spec vmm.Spec, choice vmm.Choice) *Machine {
 	t.Helper()
 	m, err := Start(testContext(t), Config{Spec: spec, Choice: choice, Dir: socketDir(t)})
@@ -52,7 +52,7 @@ reboot -f`)
 	}
 	spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay})
 	spec.InitArgs = []string{"--one", "two"}
-	for _, stored := range []string{"", "x"} { // the second boot finds what the first one left
+	for _, stored := range []string{"", "x"} { // the second boot finds what the first one stored
 		m := boot(t, spec, choice)
 		if exit := m.Exit(); exit != (Exit{}) {
 			t.Errorf("exit %v, want that the guest went down", exit)
@@ -121,7 +121,7 @@ while :; do sleep 1; done`)
 	}
 }
 
-// watcher is a console on which a text is waited for.
+// watcher is a console writer that waits for a text.
 type watcher struct {
 	text  string
 	got   strings.Builder

@@ -7,18 +7,18 @@ import (
 	"wick/cmd/wick/internal/vmm"
 )
 
-// A kept console has its first and its last bytes, so that no guest fills the host's disk.
+// A kept console log has the first and the last bytes, so that no guest fills the host's disk.
 const (
 	consoleLogHead = 4 << 20
 	consoleLogTail = 1 << 20
 )
 
-// consoleLog is the file of a console that is kept.
+// consoleLog is the file of a kept console.
 type consoleLog struct {
 	file    *os.File
-	written int64 // of what came, in all
+	written int64 // bytes written to the console in all
 	tail    *vmm.Tail
-	err     error // of writing, the first
+	err     error // the first write error
 }
 
 // newConsoleLog makes the file, which must not exist.
@@ -30,7 +30,8 @@ func newConsoleLog(path string) (*consoleLog, error) {
 	return &consoleLog{file: f, tail: vmm.NewTail(consoleLogTail, nil)}, nil
 }
 
-// Write implements io.Writer. It never fails: a full disk is no business of whoever else looks.
+// Write implements io.Writer. It never fails, because a full disk must not stop the console's other
+// readers.
 func (l *consoleLog) Write(p []byte) (int, error) {
 	n := int(min(int64(len(p)), max(0, consoleLogHead-l.written)))
 	l.write(p[:n])
@@ -47,7 +48,7 @@ func (l *consoleLog) write(p []byte) {
 	}
 }
 
-// Close adds the last bytes, and a line that says how much was left out before them.
+// Close adds the last bytes, after a line that says how many were left out.
 func (l *consoleLog) Close() {
 	last := l.tail.Bytes()
 	if out := l.written - consoleLogHead - int64(len(last)); out > 0 {

@@ -11,11 +11,11 @@ import (
 	"wick/framing/client"
 )
 
-// Dial waits until the guest is up, at most for limit. The error is a [*BootError], or ctx's.
+// Dial waits until the guest is up, for limit at most. The error is a [*BootError] or ctx's.
 func (m *Machine) Dial(ctx context.Context, limit time.Duration) (*client.Client, error) {
 	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	// A machine that has ended will say nothing more.
+	// A machine that has ended will not connect.
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() {
@@ -44,7 +44,8 @@ func (m *Machine) Dial(ctx context.Context, limit time.Duration) (*client.Client
 	return nil, &BootError{err, m.lastWords()}
 }
 
-// settle waits for what the guest has still to say on the console: it said why it did not boot, and then goes down.
+// settle waits for the rest of the console output. A guest that reports why it did not boot then
+// goes down.
 func (m *Machine) settle() {
 	select {
 	case <-m.done:
@@ -52,11 +53,11 @@ func (m *Machine) settle() {
 	}
 }
 
-// bootErrorLines is how many lines of the console a BootError has.
+// bootErrorLines limits the console lines of a BootError.
 const bootErrorLines = 20
 
-// lastWords returns the end of the console, without the processor's state that a kernel appends to
-// a panic. If the Go runtime ended init, it returns why, and no stack.
+// lastWords returns the end of the console without the processor state that a kernel appends to a
+// panic. If the Go runtime ended init, it returns the reason without a stack.
 func (m *Machine) lastWords() []string {
 	lines := m.ConsoleTail(0)
 	for i, line := range lines {
@@ -80,14 +81,17 @@ func (m *Machine) ended() bool {
 	}
 }
 
-// A DownError is a machine that had to be killed because it did not go down within the time it was given.
+// DownError reports a machine that was killed because it did not go down in time.
 type DownError struct{ Err error }
 
-func (e *DownError) Error() string { return "power the machine off: " + e.Err.Error() + "; killed it" }
+func (e *DownError) Error() string {
+	return "power the machine off: " + e.Err.Error() + "; killed it"
+}
 func (e *DownError) Unwrap() error { return e.Err }
 
-// PowerOff has the guest go down in order, and kills it if that cannot be or has not happened when ctx ends. A guest that went down and
-// says that its disk is not clean is an error too, which wraps its [*client.OpError].
+// PowerOff shuts the guest down in order. It kills the machine if that is impossible or takes until
+// ctx ends. A guest that went down and reports an unclean disk is an error too, which wraps its
+// [*client.OpError].
 func (m *Machine) PowerOff(ctx context.Context, c *client.Client) error {
 	asked := m.askDown(ctx, c)
 	unclean, ends := errors.AsType[*client.OpError](asked)
@@ -108,8 +112,8 @@ func (m *Machine) PowerOff(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// askDown asks the guest for its end; an agent without a message for that is asked through a command. Where neither can be, or there is no
-// connection any more, the keys may do.
+// askDown asks the guest to go down. An agent without a message for that is asked through a
+// command. If neither works, or the connection is gone, it presses Ctrl-Alt-Del.
 func (m *Machine) askDown(ctx context.Context, c *client.Client) error {
 	err := c.Err()
 	if err == nil {
@@ -117,21 +121,23 @@ func (m *Machine) askDown(ctx context.Context, c *client.Client) error {
 			err = signalInit(ctx, c)
 		}
 		if _, gone := errors.AsType[*client.ConnError](err); gone {
-			return nil // with the machine
+			return nil // the connection ended with the machine
 		}
 	}
-	if _, answered := errors.AsType[*client.OpError](err); err != nil && !answered && m.CtrlAltDel(ctx) == nil {
+	_, answered := errors.AsType[*client.OpError](err)
+	if err != nil && !answered && m.CtrlAltDel(ctx) == nil {
 		return nil
 	}
 	return err
 }
 
-// signalInit sends init a SIGTERM. The command is among the first to be killed on the way down, so it may end well, or by a signal, or
-// with the connection.
+// signalInit sends init a SIGTERM. The shutdown soon kills the command that sends it. So it may end
+// well, by a signal, or with the connection.
 func signalInit(ctx context.Context, c *client.Client) error {
 	result, err := c.Exec(ctx, client.Exec{Command: "kill -TERM 1"})
 	if err == nil && result.ExitCode != 0 && result.ExitCode < 128 {
-		err = fmt.Errorf("kill -TERM 1 in the guest: exit code %d: %s", result.ExitCode, bytes.TrimSpace(result.Stderr))
+		err = fmt.Errorf("kill -TERM 1 in the guest: exit code %d: %s", result.ExitCode,
+			bytes.TrimSpace(result.Stderr))
 	}
 	return err
 }

@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// dirPattern names the machines' directories in the directory for temporary files.
+// dirPattern matches the machines' directories in the directory for temporary files.
 const dirPattern = "wick-*"
 
-// lockName is the file in a machine's directory that its owner holds locked.
+// lockName is the file in a machine's directory on which its owner holds a lock.
 const lockName = "lock"
 
 // longestDir leaves room for the names of the sockets within the 107 bytes of a Unix socket's path.
@@ -24,15 +24,16 @@ type workDir struct {
 	lock *os.File
 }
 
-// mark returns the content of the lock of a machine's directory. It names the directory, so that
-// neither a copy nor another program's directory bears it.
+// mark returns the content of the lock of a machine's directory. It names the directory, so that it
+// is wrong in a copy and in another program's directory.
 func mark(name string, info os.FileInfo) string {
 	inode := info.Sys().(*syscall.Stat_t).Ino
-	return fmt.Sprintf("directory of a machine of wick run, removed when unlocked: %s %d\n", name, inode)
+	return fmt.Sprintf("directory of a machine of wick run, removed when unlocked: %s %d\n",
+		name, inode)
 }
 
-// newDir makes a machine's directory, and removes those whose owner was killed. One that is to be
-// kept bears no mark, so that it stays however its owner ends.
+// newDir makes a machine's directory, and removes those whose owner was killed. A directory to be
+// kept has no mark, so that it stays however its owner ends.
 func newDir(keep bool) (*workDir, error) {
 	base := os.TempDir()
 	if len(base) > longestDir {
@@ -47,7 +48,8 @@ func newDir(keep bool) (*workDir, error) {
 	if keep {
 		return d, nil
 	}
-	// The lock has its name only once it is held, or another's sweep could remove the directory.
+	// The lock gets its name only once it is held. Otherwise another process's sweep could remove
+	// the directory.
 	unready := d.file(lockName + ".new")
 	info, err := os.Lstat(path)
 	if err == nil {
@@ -69,7 +71,7 @@ func newDir(keep bool) (*workDir, error) {
 	return d, nil
 }
 
-// file is the path of a file in it.
+// file returns the path of a file in the directory.
 func (d *workDir) file(name string) string { return filepath.Join(d.path, name) }
 
 func (d *workDir) remove() {
@@ -79,7 +81,7 @@ func (d *workDir) remove() {
 	}
 }
 
-// sweep removes the directories that bear our mark and whose lock no process holds.
+// sweep removes the directories that have our mark and whose lock no process holds.
 func sweep(base string) {
 	dirs, _ := filepath.Glob(filepath.Join(base, dirPattern))
 	for _, dir := range dirs {
@@ -90,16 +92,16 @@ func sweep(base string) {
 	}
 }
 
-// errNotOurs is the error for a directory that is another's, or in use.
+// errNotOurs is the error for a directory of another program, or one in use.
 var errNotOurs = errors.New("not a directory that wick run left behind")
 
-// abandoned returns the lock of a directory that a killed wick run left behind. The lock is held.
+// abandoned returns the lock, now held, of a directory that a killed wick run left behind.
 func abandoned(dir string) (*os.File, error) {
 	info, err := os.Lstat(dir)
 	if err != nil || !info.IsDir() || !ours(info) {
 		return nil, errNotOurs
 	}
-	// Anything may be there under that name, a FIFO too.
+	// Any file may have that name, even a FIFO.
 	flags := os.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 	f, err := os.OpenFile(filepath.Join(dir, lockName), flags, 0)
 	if err != nil {

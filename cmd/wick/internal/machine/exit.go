@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// Exit is how a machine ended.
+// Exit says how a machine ended.
 type Exit struct {
-	// Killed says that Kill ended it. Otherwise Panic is the kernel's last message if it panicked, and Err what is wrong if the
-	// monitor failed. If all three are zero the guest went down by itself.
+	// Killed says that Kill ended it. Otherwise Panic is the kernel's last message after a panic,
+	// and Err is the error of a failed monitor. If all three are zero the guest went down by
+	// itself.
 	Killed bool
 	Panic  string
 	Err    error
@@ -26,11 +27,11 @@ func (e Exit) String() string {
 	return "the guest went down"
 }
 
-// A MonitorError is a virtual machine monitor that failed.
+// MonitorError reports a virtual machine monitor that failed.
 type MonitorError struct {
 	Program string
 	Status  string
-	Output  string // the last it wrote
+	Output  string // the last output
 }
 
 func (e *MonitorError) Error() string {
@@ -41,11 +42,11 @@ func (e *MonitorError) Error() string {
 	return s
 }
 
-// panicMark stands before the reason of a panic.
+// panicMark precedes the reason of a panic.
 const panicMark = "Kernel panic - not syncing: "
 
-// panicked returns why the kernel panicked, as the console has it. If the Go runtime ended init, the
-// reason for that follows.
+// panicked returns the reason of a kernel panic on the console, or "". If the Go runtime ended
+// init, its reason follows.
 func (m *Machine) panicked() string {
 	lines := m.console.Lines(0)
 	for i, line := range lines {
@@ -60,10 +61,11 @@ func (m *Machine) panicked() string {
 }
 
 // fault finds the last line in which the Go runtime says why it ends a program, "fatal error: " or
-// "panic: ", and a line of details that may precede it. It returns nil if there is none.
+// "panic: ", and a line of details that may precede it. It returns nil without such a line.
 func fault(lines []string) []string {
 	for i := len(lines) - 1; i >= 0; i-- {
-		if !strings.HasPrefix(lines[i], "fatal error: ") && !strings.HasPrefix(lines[i], "panic: ") {
+		if !strings.HasPrefix(lines[i], "fatal error: ") &&
+			!strings.HasPrefix(lines[i], "panic: ") {
 			continue
 		}
 		from := i

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holderEnv makes the test's binary a process that holds a machine's directory and a child, until it is killed.
+// holderEnv makes the test's binary a process that holds a machine's directory and a child until it
+// is killed.
 const holderEnv = "WICK_TEST_HOLDER"
 
 func holder() {
@@ -32,7 +33,8 @@ func holder() {
 	os.Exit(1)
 }
 
-// A wick that is killed outright can clean nothing up. The kernel ends its children, and the next wick takes its directory away.
+// TestKilledOutright kills a wick, which cannot clean up. The kernel ends its children, and the
+// next wick removes its directory.
 func TestKilledOutright(t *testing.T) {
 	t.Setenv("TMPDIR", shortTemp(t))
 	cmd := exec.Command(os.Args[0])
@@ -76,7 +78,7 @@ func TestKilledOutright(t *testing.T) {
 	}
 }
 
-// TestKeptDirStays sweeps beside a directory that is to be kept, whose owner may have been killed.
+// TestKeptDirStays sweeps next to a directory that is to be kept, whose owner may have been killed.
 func TestKeptDirStays(t *testing.T) {
 	t.Setenv("TMPDIR", shortTemp(t))
 	d, err := newDir(true)
@@ -89,8 +91,8 @@ func TestKeptDirStays(t *testing.T) {
 	}
 }
 
-// TestOthersDirsStay sweeps beside directories that look like a machine's and are not: of another
-// program, a copy of a machine's, one that was moved, and one whose lock is something else.
+// TestOthersDirsStay sweeps next to directories that look like a machine's and are not. They are
+// another program's, a copy, a moved one, and one with a different file as its lock.
 func TestOthersDirsStay(t *testing.T) {
 	base := shortTemp(t)
 	t.Setenv("TMPDIR", base)
@@ -136,7 +138,7 @@ func TestOthersDirsStay(t *testing.T) {
 	}
 }
 
-// TestConsoleLog writes more than a kept console may have: its beginning and its end stay.
+// TestConsoleLog writes more than a kept console may have. Its beginning and its end stay.
 func TestConsoleLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "console.log")
 	l, err := newConsoleLog(path)

@@ -21,26 +21,27 @@ import (
 	"wick/cmd/wick/internal/vmm"
 )
 
-// consoleKept is how many bytes of the console are kept.
+// consoleKept is how many bytes of the console are kept in memory.
 const consoleKept = 64 << 10
 
-// Config is a machine to start.
+// Config describes a machine to start.
 type Config struct {
 	Spec vmm.Spec
-	// Choice is who runs it. See [vmm.Host.Choose].
+	// Choice is the backend. See [vmm.Host.Choose].
 	Choice vmm.Choice
-	// Dir is the directory for its sockets, at most 80 bytes long. Nothing else is there under the same names; Machine removes what it makes.
+	// Dir is the directory for its sockets, at most 80 bytes long. It must have no files of the
+	// same names. Machine removes the files that it makes.
 	Dir string
-	// Console, if not nil, gets all that the machine writes on its serial port.
+	// Console, if not nil, gets all output of the machine's serial port.
 	Console io.Writer
-	// Logger, if not nil, gets what goes wrong in the vsock device.
+	// Logger, if not nil, gets the errors of the vsock device.
 	Logger *slog.Logger
-	// Notice, if not nil, is told what a user should know of the machine, once each. It is called from
-	// any goroutine.
+	// Notice, if not nil, gets each text that a user should know about the machine, once. It is
+	// called from any goroutine.
 	Notice func(text string)
 }
 
-// Machine is a machine that was started. Its methods can be called from any goroutine.
+// Machine is a started machine. Its methods may be called from any goroutine.
 type Machine struct {
 	config  Config
 	console *vmm.Tail
@@ -52,19 +53,21 @@ type Machine struct {
 	files  []string
 	served chan struct{} // closed when the device's loop has ended
 	clean  sync.Once
-	done   chan struct{} // closed when the machine has ended and nothing of it is left
+	done   chan struct{} // closed when the machine has ended and everything of it is removed
 	exit   Exit          // set before done is closed
 	killed sync.Once
 	kill   chan struct{} // closed by Kill
-	failed [8]sync.Once  // said of each drive that it fails
+	failed [8]sync.Once  // whether a failure of the drive was reported
 }
 
-// Start starts a machine and returns as soon as its monitor runs. The ctx bounds that and not the machine: Kill must be called, or Done be
-// waited for, or something is left behind.
+// Start starts a machine and returns as soon as its monitor runs. ctx limits the start and not the
+// machine. The caller must call Kill or wait for Done, or the machine leaves something behind.
 func Start(ctx context.Context, c Config) (*Machine, error) {
 	m := &Machine{
-		config: c, console: vmm.NewTail(consoleKept, c.Console), stderr: vmm.NewTail(consoleKept, nil),
-		done: make(chan struct{}), kill: make(chan struct{}),
+		config:  c,
+		console: vmm.NewTail(consoleKept, c.Console),
+		stderr:  vmm.NewTail(consoleKept, nil),
+		done:    make(chan struct{}), kill: make(chan struct{}),
 	}
 	cmd, inherited, err := m.prepare()
 	if err == nil {
@@ -87,7 +90,7 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	go m.wait()
 	if m.qmp != nil {
 		if err := m.qmp.Start(ctx); err != nil {
-			// QEMU most likely is on its way out, and then says why.
+			// QEMU is probably exiting, and then reports why.
 			select {
 			case <-m.done:
 			case <-time.After(outputDelay):
@@ -102,7 +105,8 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	return m, nil
 }
 
-// prepare makes the monitor's command and what it needs: a configuration, sockets, a vsock device. The files are for the monitor alone.
+// prepare makes the monitor's command and what it needs: a configuration, sockets, a vsock device.
+// Only the monitor uses the inherited files.
 func (m *Machine) prepare() (cmd *exec.Cmd, inherited []*os.File, err error) {
 	c := &m.config
 	if c.Choice.Backend == vmm.Firecracker {
@@ -150,18 +154,19 @@ func (m *Machine) prepareVsock(run *vmm.QEMURun, inherit func(*os.File) int) err
 		return nil
 	}
 	if spec.CID == 0 {
-		spec.CID = 3 // each device is alone on its Unix socket, so they all may have it
+		spec.CID = 3 // each device is alone on its Unix socket, so all may have it
 	}
 	run.VhostSocket = m.config.file("vhost.sock")
 	device, err := vhostvsock.New(vhostvsock.Config{
-		VhostSocket: run.VhostSocket, UDS: m.UDS(), GuestCID: uint64(spec.CID), Logger: m.config.Logger,
+		VhostSocket: run.VhostSocket, UDS: m.UDS(), GuestCID: uint64(spec.CID),
+		Logger: m.config.Logger,
 	})
 	m.device = device
 	return err
 }
 
-// driveFailed says once of a drive, named "disk" and its number, that the host cannot read or write
-// it.
+// driveFailed reports once for a drive, named "disk" and its number, that the host cannot read or
+// write it.
 func (m *Machine) driveFailed(name, reason string) {
 	i, err := strconv.Atoi(strings.TrimPrefix(name, "disk"))
 	drives := m.config.Spec.Drives
@@ -187,7 +192,8 @@ func writeNew(path string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// monitorPair is a connection for QEMU's monitor: no file, no name, and no moment at which the other end is not there yet.
+// monitorPair makes a connection for QEMU's monitor. It needs no file or name, and the other end
+// exists from the start.
 func monitorPair() (ours net.Conn, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -203,7 +209,7 @@ func monitorPair() (ours net.Conn, theirs *os.File, err error) {
 	return ours, theirs, nil
 }
 
-// wait sees the machine to its end.
+// wait waits for the end of the machine and cleans up.
 func (m *Machine) wait() {
 	exit := Exit{}
 	select {
@@ -213,12 +219,13 @@ func (m *Machine) wait() {
 		m.process.kill()
 	}
 	if exit.Killed && m.process.cmd.ProcessState.Exited() {
-		exit.Killed = false // it was quicker
+		exit.Killed = false // it ended first
 	}
 	m.cleanup()
 	if state := m.process.cmd.ProcessState; !exit.Killed && !state.Success() {
 		exit.Err = &MonitorError{
-			filepath.Base(m.config.Choice.Program), state.String(), strings.Join(m.stderr.Lines(5), "\n"),
+			filepath.Base(m.config.Choice.Program), state.String(),
+			strings.Join(m.stderr.Lines(5), "\n"),
 		}
 	}
 	exit.Panic = m.panicked()
@@ -226,7 +233,7 @@ func (m *Machine) wait() {
 	close(m.done)
 }
 
-// cleanup takes away all but the monitor's process.
+// cleanup removes everything except the monitor's process.
 func (m *Machine) cleanup() {
 	m.clean.Do(func() {
 		if m.qmp != nil {
@@ -244,10 +251,11 @@ func (m *Machine) cleanup() {
 	})
 }
 
-// UDS is the path of the Unix socket of the machine's vsock device, with Firecracker's conventions. There is none with the kernel's device.
+// UDS returns the path of the Unix socket of the machine's vsock device, with Firecracker's
+// conventions. The kernel's device has no such socket.
 func (m *Machine) UDS() string { return m.config.file("vsock") }
 
-// Addr is where framing/client reaches the guest's agent.
+// Addr returns the address of the guest's agent for framing/client.
 func (m *Machine) Addr() string {
 	if m.config.Choice.Backend == vmm.QEMUVhost {
 		return "vsock:" + strconv.FormatUint(uint64(m.config.Spec.CID), 10)
@@ -255,13 +263,13 @@ func (m *Machine) Addr() string {
 	return "firecracker-listen:" + m.UDS()
 }
 
-// Done is closed when the machine has ended and nothing of it is left but what its drives are.
+// Done is closed when the machine has ended and only the files of its drives are left.
 func (m *Machine) Done() <-chan struct{} { return m.done }
 
-// Exit is how it ended, once Done is closed.
+// Exit returns how the machine ended. It is valid once Done is closed.
 func (m *Machine) Exit() Exit { return m.exit }
 
-// Wait waits for its end.
+// Wait waits for the end of the machine.
 func (m *Machine) Wait(ctx context.Context) (Exit, error) {
 	select {
 	case <-m.done:
@@ -271,20 +279,21 @@ func (m *Machine) Wait(ctx context.Context) (Exit, error) {
 	}
 }
 
-// Kill ends it as if its power failed, and waits until nothing is left.
+// Kill ends the machine like a power failure, and waits until everything of it is removed.
 func (m *Machine) Kill() Exit {
 	m.killed.Do(func() { close(m.kill) })
 	<-m.done
 	return m.exit
 }
 
-// ConsoleTail returns the last n lines of the console, all that are kept if n is 0.
+// ConsoleTail returns the last n lines of the console, or all kept lines if n is 0.
 func (m *Machine) ConsoleTail(n int) []string { return m.console.Lines(n) }
 
-// QMP is QEMU's monitor, nil for another backend.
+// QMP returns QEMU's monitor, or nil for another backend.
 func (m *Machine) QMP() *vmm.QMP { return m.qmp }
 
-// CtrlAltDel presses the keys. It wraps errors.ErrUnsupported if the machine has no keyboard, or none that we can press.
+// CtrlAltDel presses Ctrl-Alt-Del. It wraps errors.ErrUnsupported if the machine has no keyboard
+// that wick can reach.
 func (m *Machine) CtrlAltDel(ctx context.Context) error {
 	if m.qmp == nil || !m.config.Spec.Keyboard {
 		return fmt.Errorf("press Ctrl-Alt-Del: %w", errors.ErrUnsupported)
@@ -292,7 +301,8 @@ func (m *Machine) CtrlAltDel(ctx context.Context) error {
 	return m.qmp.CtrlAltDel(ctx)
 }
 
-// Reset resets all vsock connections, as the restore of a snapshot does. It wraps errors.ErrUnsupported if the backend cannot.
+// Reset resets all vsock connections, like the restore of a snapshot. It wraps
+// errors.ErrUnsupported if the backend cannot.
 func (m *Machine) Reset() error {
 	if m.device == nil {
 		return fmt.Errorf("reset the vsock connections: %w", errors.ErrUnsupported)

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-// testContext ends a little before the test would be given up.
+// testContext returns a context that ends shortly before the test's deadline.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
@@ -31,7 +31,8 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// fake is a monitor that is a shell script. It takes Firecracker's place, whose command line needs no monitor connection.
+// fake returns a monitor that is a shell script. It stands in for Firecracker, whose command line
+// needs no monitor connection.
 func fake(t *testing.T, script string) vmm.Choice {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "firecracker")
@@ -41,7 +42,7 @@ func fake(t *testing.T, script string) vmm.Choice {
 	return vmm.Choice{Backend: vmm.Firecracker, Program: path, KVM: true}
 }
 
-// socketDir is short enough for a socket's path, as a test's own directory may not be.
+// socketDir returns a directory short enough for a socket's path. t.TempDir may be too long.
 func socketDir(t *testing.T) string {
 	t.Helper()
 	d, err := newDir(false)
@@ -90,7 +91,8 @@ func TestBootErrors(t *testing.T) {
 	}
 }
 
-// A guest that could not boot says why on a connection of its own, and then goes down.
+// TestGuestSaysWhy has a guest that could not boot. It reports the reason on a connection of its
+// own, and then goes down.
 func TestGuestSaysWhy(t *testing.T) {
 	seen := &watcher{text: "no overlay\n", found: make(chan struct{})}
 	choice := fake(t, "echo 'vm-init: no overlay'; exec sleep 60")
@@ -141,7 +143,7 @@ func TestKillLeavesNothing(t *testing.T) {
 	if exit := m.Kill(); !exit.Killed || exit.String() != "killed" {
 		t.Errorf("exit %v, want killed", exit)
 	}
-	m.Kill() // again is nothing
+	m.Kill() // idempotent
 	for _, path := range m.files {
 		if _, err := os.Lstat(path); err == nil {
 			t.Errorf("%s is left", path)
@@ -154,7 +156,8 @@ func TestKillLeavesNothing(t *testing.T) {
 	}
 }
 
-// A monitor that is not there leaves nothing either; the leak check at the end sees to that.
+// TestStartFails checks that a missing monitor leaves nothing behind. The leak check at the end
+// detects it.
 func TestStartFails(t *testing.T) {
 	for _, backend := range []string{vmm.Firecracker, vmm.QEMU} {
 		choice := vmm.Choice{Backend: backend, Program: "/nonexistent"}

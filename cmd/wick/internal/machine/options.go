@@ -18,43 +18,47 @@ import (
 	"wick/framing/client"
 )
 
-// Options is a run: a machine, and what is done with it. The zero value of a field is the usual choice, but for Use.
+// Options describes a run: a machine and its use. The zero value of a field is the usual choice,
+// except for Use.
 type Options struct {
-	// Use is what the machine is booted for. Its context is that of [Run], and its error becomes that of it.
+	// Use uses the booted machine. Its context comes from [Run], and its error becomes Run's.
 	Use func(context.Context, *client.Client) error
-	// Arch is the machine's architecture, by Go's name of it; the host's if "". One that is not the host's is emulated.
+	// Arch is the machine's architecture by Go's name; the host's if "". Another one is emulated.
 	Arch string
-	// Init is the path of the vm-init to boot, that of [findInit] if "".
+	// Init is the path of the vm-init to boot; that of [findInit] if "".
 	Init string
 	// Rootfs is a directory, a tar or a squashfs; "" is a small system made of busybox.
 	Rootfs string
-	// Kernel is a vmlinux, a bzImage, or for arm64 an Image with all built in; "" is Debian's cloud kernel.
+	// Kernel is a vmlinux, a bzImage, or for arm64 an Image, without modules; "" is Debian's cloud
+	// kernel.
 	Kernel string
-	// Modules are modules to load besides those that the machine needs; for Debian's kernel.
+	// Modules are loaded in addition to those that the machine needs, with Debian's kernel.
 	Modules []string
 	// MemoryMiB is 128 if 0, CPUs 1.
 	MemoryMiB, CPUs int
-	// Overlay is an overlay image to use and to leave where it is. If it is "" one of OverlayMiB (512 if 0) is made for this run.
+	// Overlay is an existing overlay image, which is kept. If it is "", an image of OverlayMiB (512
+	// if 0) is made for this run.
 	Overlay    string
 	OverlayMiB int
-	// Tmpfs keeps what the guest writes in its memory; there is no overlay image then.
+	// Tmpfs keeps what the guest writes in its memory, without an overlay image.
 	Tmpfs bool
-	// Puts are files and directories to copy into the guest before Use is called. PutTree copies a directory; without it there are none.
+	// Puts are files and directories to copy into the guest before Use is called. PutTree copies a
+	// directory. If it is nil, directories are refused.
 	Puts    []Put
 	PutTree func(context.Context, *client.Client, Put) error
-	// Keep leaves the machine's directory: overlay image, console's log.
+	// Keep keeps the machine's directory with the overlay image and the console's log.
 	Keep bool
-	// Console, if not nil, gets all that the machine writes on its serial port, of which there is then much.
+	// Console, if not nil, gets all output of the machine's serial port, which is then verbose.
 	Console io.Writer
 	// VMM forces a backend.
 	VMM string
-	// Cmdline is added to the kernel's command line, InitArgs to vm-init's arguments.
+	// Cmdline is added to the kernel command line, InitArgs to vm-init's arguments.
 	Cmdline, InitArgs []string
-	// BootLimit is how long the machine may take until it says ready; 60 s if 0.
+	// BootLimit is how long the machine may take until it reports ready; 60 s if 0.
 	BootLimit time.Duration
 	// Cache is [cache.Default] if "".
 	Cache cache.Dir
-	// Logger, if not nil, gets what goes wrong in the vsock device.
+	// Logger, if not nil, gets the errors of the vsock device.
 	Logger *slog.Logger
 }
 
@@ -67,7 +71,7 @@ const (
 // Put is a file or a directory to copy into the guest.
 type Put struct{ Local, Guest string }
 
-// ParsePut takes LOCAL:GUEST. A local name with a colon in it cannot be said.
+// ParsePut parses LOCAL:GUEST. A local name cannot contain a colon.
 func ParsePut(s string) (Put, error) {
 	local, guest, ok := strings.Cut(s, ":")
 	if !ok || local == "" || !strings.HasPrefix(guest, "/") {
@@ -79,8 +83,8 @@ func ParsePut(s string) (Put, error) {
 	return Put{local, guest}, nil
 }
 
-// findInit looks for vm-init where the tool's own binary is, then in the PATH. One for another architecture is looked for where
-// scripts/build puts it.
+// findInit looks for vm-init next to the tool's own binary, then in the PATH. One for another
+// architecture is looked for where scripts/build puts it.
 func findInit(arch string) (string, error) {
 	foreign := arch != runtime.GOARCH
 	if self, err := os.Executable(); err == nil {
@@ -105,7 +109,7 @@ func findInit(arch string) (string, error) {
 	return path, nil
 }
 
-// complete fills in what was left out, and returns what cannot be.
+// complete sets the default of each missing option. It returns an error for an invalid one.
 func (o *Options) complete() (err error) {
 	if o.Arch == "" {
 		o.Arch = runtime.GOARCH
@@ -122,7 +126,7 @@ func (o *Options) complete() (err error) {
 		}
 	}
 	for _, p := range o.Puts {
-		// Now, and not when the machine is up.
+		// Check this now, and not when the machine is up.
 		info, err := os.Stat(p.Local)
 		if err == nil && !info.Mode().IsRegular() && (!info.IsDir() || o.PutTree == nil) {
 			err = fmt.Errorf("%s: neither a regular file nor a directory", p.Local)
@@ -142,10 +146,11 @@ func (o *Options) complete() (err error) {
 	return err
 }
 
-// Stage is how far a run has come.
+// Stage says how far a run has come.
 type Stage int
 
-// The stages, in their order. A run that fails stops anywhere, but what has booted is always powered off.
+// The stages, in their order. A run may fail at any stage, but a booted machine is always powered
+// off.
 const (
 	Building    Stage = iota // Detail is what is made
 	Booting                  // Detail is what it runs on
@@ -153,8 +158,8 @@ const (
 	PoweringOff              //
 	Killed                   // Detail is why it did not go down in order
 	Kept                     // Detail is the directory that is left
-	Noted                    // Detail is what the root image does not have of its source
-	Notice                   // Detail is what a user should know; it may come at any time
+	Noted                    // Detail is what the root image lacks of its source
+	Notice                   // Detail is a text that a user should know; it may come at any time
 )
 
 // Event is one step of a run.
@@ -164,5 +169,5 @@ type Event struct {
 	Took   time.Duration
 }
 
-// UI is told what a run does. It is called from the goroutine of Run, and with a Notice from any.
+// UI gets the events of a run. It is called from the goroutine of Run, and for a Notice from any.
 type UI interface{ Event(Event) }

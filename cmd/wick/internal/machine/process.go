@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// outputDelay bounds the wait for the rest of a process's output once it has ended.
+// outputDelay limits the wait for the rest of a process's output after its end.
 const outputDelay = 2 * time.Second
 
 // process is a child that does not outlive us.
@@ -16,10 +16,12 @@ type process struct {
 	done chan struct{} // closed when it has ended and all its output was read
 }
 
-// start starts it. The kernel sends the signal of Pdeathsig when the thread that forked ends, not the process; so one goroutine
-// keeps that thread from before the fork until the child has ended.
+// start starts the process. The kernel sends the signal of Pdeathsig when the thread that forked
+// ends, not the process. So one goroutine keeps that thread from before the fork until the child
+// has ended.
 //
-// It is in a process group of its own, or a Ctrl-C in the terminal would kill it before we could have the guest go down.
+// The child is in a process group of its own. Otherwise a Ctrl-C in the terminal would kill it
+// before the guest could go down.
 func start(cmd *exec.Cmd) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.WaitDelay = outputDelay
@@ -33,7 +35,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 		if err != nil {
 			return
 		}
-		cmd.Wait() // how it ended is in ProcessState
+		cmd.Wait() // ProcessState has the result
 		close(p.done)
 	}()
 	if err := <-started; err != nil {
@@ -42,7 +44,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// kill kills it and waits. To kill what has ended is no error.
+// kill kills the process and waits for it. Killing an ended process is no error.
 func (p *process) kill() {
 	p.cmd.Process.Kill()
 	<-p.done

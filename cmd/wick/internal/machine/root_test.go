@@ -13,8 +13,8 @@ import (
 	"wick/cmd/wick/internal/vmm"
 )
 
-// TestRootFirst: the root image is made before a kernel is looked for. A source that is no root is
-// refused at once, and of another one the user is told what the machine does not have.
+// TestRootFirst checks that the root image is made before a kernel is looked for. A source that is
+// not a root is refused at once. The user is told what the machine lacks of it.
 func TestRootFirst(t *testing.T) {
 	dir := shortTemp(t)
 	init := filepath.Join(dir, "init")

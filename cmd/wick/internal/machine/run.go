@@ -15,7 +15,7 @@ import (
 	"wick/framing/client"
 )
 
-// A BootError is a machine that did not come as far as ready. Console is the last that it said.
+// BootError reports a machine that did not become ready. Console is its last output.
 type BootError struct {
 	Err     error
 	Console []string
@@ -24,14 +24,16 @@ type BootError struct {
 func (e *BootError) Error() string { return "boot the machine: " + e.Err.Error() }
 func (e *BootError) Unwrap() error { return e.Err }
 
-// ErrUnresponsive is wrapped by an error of Use when the guest does not answer any more. The machine
-// is then killed, and not asked to power off.
+// ErrUnresponsive is wrapped by an error of Use when the guest does not answer any more. The
+// machine is then killed, and not asked to power off.
 var ErrUnresponsive = errors.New("the guest does not answer")
 
-// Run boots a machine, copies files into it, has it used, and powers it off. When ctx ends the
-// machine is powered off, or killed if it is not up yet. Nothing of it is left when Run returns, unless Keep is set.
+// Run boots a machine, copies files into it, calls Use, and powers it off. When ctx ends the
+// machine is powered off, or killed if it is not up yet. When Run returns, nothing of the machine
+// is left unless Keep is set.
 //
-// The error is a [*BootError] if the machine did not come up, a [*vmm.BackendError] if there is nothing to run it with.
+// The error is a [*BootError] if the machine did not come up, and a [*vmm.BackendError] if this
+// host cannot run it.
 func Run(ctx context.Context, o Options, ui UI) error {
 	if err := o.complete(); err != nil {
 		return err
@@ -76,20 +78,21 @@ func Run(ctx context.Context, o Options, ui UI) error {
 	return o.run(ctx, config, ui)
 }
 
-// build makes all that a machine is started from but its disks of this run.
+// build makes everything that a machine is started from, except the disks of this run.
 func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	config := Config{
 		Console: o.Console, Logger: o.Logger,
-		Spec: vmm.Spec{Arch: o.Arch, MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline, Verbose: o.Console != nil},
+		Spec: vmm.Spec{Arch: o.Arch, MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline,
+			Verbose: o.Console != nil},
 	}
 	config.Spec.InitArgs = o.InitArgs
 	host := vmm.Look(o.Arch)
 	if host.Firecracker == "" && host.QEMU == "" {
-		// Before anything is fetched in vain.
+		// Check this before anything is fetched.
 		_, err := host.Choose(o.VMM, nil)
 		return config, err
 	}
-	// First, as it is what the user gave, and may be no root at all.
+	// The root image comes first, because the user gave it and it may not be a root at all.
 	ui.Event(Event{Stage: Building, Detail: "root image"})
 	root, err := image.Build(ctx, o.Cache, o.Arch, o.Rootfs, o.Init)
 	if err != nil {
@@ -112,7 +115,8 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		config.Spec.Init = root.Init
 		return config, nil
 	}
-	config.Spec.Initramfs, err = k.Initramfs(ctx, o.Cache, kernel.Initramfs{Extra: o.Modules, Init: root.Init})
+	config.Spec.Initramfs, err = k.Initramfs(ctx, o.Cache,
+		kernel.Initramfs{Extra: o.Modules, Init: root.Init})
 	return config, err
 }
 
@@ -173,23 +177,23 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) error {
 		err = m.explain(gone)
 	}
 	if errors.Is(err, ErrUnresponsive) {
-		// It cannot be asked to go down, and the time that was promised is over.
+		// The guest cannot be asked to go down, and the promised time is over.
 		m.Kill()
 		ui.Event(Event{Stage: Killed, Detail: ErrUnresponsive.Error() + "; killed it"})
 		return err
 	}
 	ui.Event(Event{Stage: PoweringOff})
-	// The user's ctx may have ended, and the guest is to go down in order all the same.
+	// The user's ctx may have ended, but the guest is still to go down in order.
 	limit, stop := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
 	defer stop()
 	if down := m.PowerOff(limit, c); down != nil {
-		// No error of the run: the command has run, or there is a better error already.
+		// The run does not fail: the command has run, or there is a better error already.
 		ui.Event(Event{Stage: Killed, Detail: down.Error()})
 	}
 	return err
 }
 
-// use does what the machine was booted for.
+// use copies the files and calls Use.
 func (o *Options) use(ctx context.Context, c *client.Client) error {
 	for _, p := range o.Puts {
 		copyIn := put
@@ -203,7 +207,8 @@ func (o *Options) use(ctx context.Context, c *client.Client) error {
 	return o.Use(ctx, c)
 }
 
-// put copies a file of any length. A new one has the mode 0644, and a program is one again.
+// put copies a file of any length. A new file has mode 0644, and an executable one stays
+// executable.
 func put(ctx context.Context, c *client.Client, p Put) error {
 	f, err := os.Open(p.Local)
 	if err != nil {
@@ -228,7 +233,7 @@ func put(ctx context.Context, c *client.Client, p Put) error {
 	return nil
 }
 
-// putOld is put for an agent that is older than that.
+// putOld is put for an agent that lacks this request.
 func putOld(ctx context.Context, c *client.Client, p Put, f *os.File, info os.FileInfo) error {
 	if err := c.WriteFile(ctx, p.Guest, f, info.Size(), client.WriteOptions{}); err != nil {
 		return fmt.Errorf("put %s: %w", p.Local, err)
@@ -236,7 +241,8 @@ func putOld(ctx context.Context, c *client.Client, p Put, f *os.File, info os.Fi
 	if info.Mode()&0o111 == 0 {
 		return nil
 	}
-	result, err := c.Exec(ctx, client.Exec{Command: "chmod +x -- '" + strings.ReplaceAll(p.Guest, "'", `'\''`) + "'"})
+	result, err := c.Exec(ctx,
+		client.Exec{Command: "chmod +x -- '" + strings.ReplaceAll(p.Guest, "'", `'\''`) + "'"})
 	if err == nil && result.ExitCode != 0 {
 		err = fmt.Errorf("chmod: %s", strings.TrimSpace(string(result.Stderr)))
 	}
@@ -246,7 +252,7 @@ func putOld(ctx context.Context, c *client.Client, p Put, f *os.File, info os.Fi
 	return nil
 }
 
-// An EndError is a machine that ended while it was used. Console is the last that it said.
+// EndError reports a machine that ended while it was used. Console is its last output.
 type EndError struct {
 	Exit    Exit
 	Err     error // of the connection
@@ -258,13 +264,13 @@ func (e *EndError) Error() string {
 }
 func (e *EndError) Unwrap() error { return e.Err }
 
-// explain adds how the machine ended to a connection's end, if that is what it was.
+// explain adds how the machine ended to the error of a lost connection.
 func (m *Machine) explain(err error) error {
 	select {
 	case <-m.Done():
 		return &EndError{m.Exit(), err, m.lastWords()}
 	case <-time.After(time.Second):
-		// The connection ends before the monitor does, but not by much.
+		// The connection ends shortly before the monitor does.
 		return err
 	}
 }

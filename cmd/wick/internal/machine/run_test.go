@@ -60,7 +60,7 @@ func (r *recorder) Event(e Event) {
 
 func (r *recorder) last() Event { return r.events[len(r.events)-1] }
 
-// command is a Use that runs one, and sets its result.
+// command returns a Use that runs a command and sets its result.
 func command(line string, result *client.Result) func(context.Context, *client.Client) error {
 	return func(ctx context.Context, c *client.Client) error {
 		r, err := c.Exec(ctx, client.Exec{Command: line})
@@ -71,7 +71,7 @@ func command(line string, result *client.Result) func(context.Context, *client.C
 	}
 }
 
-// options are those of a run that leaves its directories in a place of its own, which is returned.
+// options returns those of a run that leaves its directories in a place of its own, and the place.
 func options(t *testing.T) (Options, string) {
 	t.Helper()
 	init := vmInit(t)
@@ -126,7 +126,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestRunWithoutShell goes down in order where there is nothing but one program: a powered-off machine needs no shell, nor has it one to ask.
+// TestRunWithoutShell powers off a guest with only one program. The shutdown needs no shell.
 func TestRunWithoutShell(t *testing.T) {
 	o, _ := options(t)
 	busybox, err := image.Busybox(testContext(t), o.Cache, runtime.GOARCH)
@@ -157,7 +157,7 @@ func TestRunInterrupted(t *testing.T) {
 		o, temp := options(t)
 		o.Use = command("sleep 1000", &client.Result{})
 		ctx, cancel := context.WithCancel(testContext(t))
-		// Interrupted as soon as the stage begins: while it boots, and with the command under way.
+		// Interrupt as soon as the stage begins: during the boot, and while the command runs.
 		ui := &recorder{at: map[Stage]func(){stage: func() { time.AfterFunc(300*time.Millisecond, cancel) }}}
 		began := time.Now()
 		err := Run(ctx, o, ui)
@@ -188,7 +188,7 @@ func TestRunKeeps(t *testing.T) {
 	}
 }
 
-// Nothing is made or fetched for a run that cannot be.
+// TestRunRefuses checks that an impossible run makes and fetches nothing.
 func TestRunRefuses(t *testing.T) {
 	for _, o := range []Options{
 		{Init: "/i", Puts: []Put{{"/nonexistent", "/x"}}}, {Init: "/i", Puts: []Put{{os.TempDir(), "/x"}}}, {},
@@ -202,7 +202,7 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// TestRunGivesUp a monitor that does not even say that it runs.
+// TestRunGivesUp has a monitor that never reports that it runs.
 func TestRunGivesUp(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "qemu")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {

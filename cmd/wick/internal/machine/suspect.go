@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// usualMemory is what a machine has by default, in MiB. The kernels that wick knows boot with it.
+	// usualMemory is a machine's default memory, in MiB. The kernels that wick knows boot with it.
 	usualMemory = 128
-	// crowd is how many processors of a machine each of the host's may emulate before booting takes
+	// crowd is how many processors of a machine each of the host's may emulate before a boot takes
 	// minutes. They wait for each other while they start.
 	crowd = 4
 )
 
-// fits refuses a machine whose memory cannot even hold its kernel and initramfs. QEMU starts it, and
-// then nothing happens.
+// fits refuses a machine whose memory cannot hold its kernel and initramfs. QEMU would start it,
+// and then it would do nothing.
 func fits(spec *vmm.Spec) error {
 	var need uint64
 	if f, err := elf.Open(spec.Kernel); err == nil {
@@ -44,7 +44,7 @@ func fits(spec *vmm.Spec) error {
 	return fmt.Errorf(text, memory, need>>20)
 }
 
-// slow returns what to know of a machine before a long wait, or "".
+// slow returns a warning about a machine that boots slowly, or "".
 func slow(c *Config) string {
 	if !c.Choice.KVM && c.Spec.CPUs > crowd*runtime.NumCPU() {
 		const text = "%d processors are emulated by this host's %d: the boot may take minutes (--cpus)"
@@ -52,13 +52,14 @@ func slow(c *Config) string {
 	}
 	refused := strings.Contains(c.Choice.NoKVM, os.ErrPermission.Error())
 	if _, err := os.Stat("/dev/kvm"); err == nil && refused {
-		return "the machine is emulated, which is slow: " + c.Choice.NoKVM + " (add the user to the group kvm)"
+		return "the machine is emulated, which is slow: " + c.Choice.NoKVM +
+			" (add the user to the group kvm)"
 	}
 	return ""
 }
 
-// suspect adds to the error of a boot what in the machine's make may be the reason. A guest that said
-// its own is believed.
+// suspect adds to a boot error the settings of the machine that may be the reason. It does not
+// change an error that the guest has explained.
 func (m *Machine) suspect(err error) error {
 	if _, said := errors.AsType[*client.BootError](err); said {
 		return err

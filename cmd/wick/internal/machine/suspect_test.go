@@ -21,15 +21,15 @@ import (
 	"wick/framing/client"
 )
 
-// TestSuspect has machines not boot in each way: the error says what of their make may be the reason,
-// and nothing where the guest or the kernel has said one.
+// TestSuspect fails to boot machines in each way. The error names the setting that may be the
+// reason, but none if the guest or the kernel has explained it.
 func TestSuspect(t *testing.T) {
 	crowded := vmm.Spec{CPUs: 8 * runtime.NumCPU()}
 	for _, tt := range []struct {
 		name, script string
 		spec         vmm.Spec
 		noKVM        string
-		want         string // part of the error, or "" for no more than the error has
+		want         string // part of the error, or "" if the error is unchanged
 	}{
 		{"many processors", "exec sleep 60", crowded, "", "(--cpus)"},
 		{"little memory", "exec sleep 60", vmm.Spec{MemoryMiB: 24}, "", "24 MiB of memory, which may be too little (--mem)"},
@@ -66,7 +66,8 @@ func TestSuspect(t *testing.T) {
 	}
 }
 
-// TestFits has kernels of every size, for machines of 8 MiB: one that cannot hold its kernel is refused.
+// TestFits has kernels of every size for machines of 8 MiB. A machine that cannot hold its kernel
+// is refused.
 func TestFits(t *testing.T) {
 	dir := t.TempDir()
 	initramfs := filepath.Join(dir, "initramfs")
@@ -80,7 +81,7 @@ func TestFits(t *testing.T) {
 	}{
 		{loads(4 << 20), "", true}, {loads(8 << 20), "", true}, {loads(9 << 20), "", false},
 		{loads(4<<20, 3<<20), "", true}, {loads(4<<20, 3<<20), initramfs, false}, {loads(4<<20, 5<<20), "", false},
-		{[]byte("no ELF"), initramfs, true}, // the monitor knows
+		{[]byte("no ELF"), initramfs, true}, // the monitor decides
 	} {
 		path := filepath.Join(dir, "kernel")
 		if err := os.WriteFile(path, tt.kernel, 0o600); err != nil {
@@ -105,8 +106,8 @@ func loads(sizes ...uint64) []byte {
 	return b.Bytes()
 }
 
-// TestFullHostDisk fills the host's disk under the overlay: the guest is told by an I/O error and goes
-// on, and the host by the name of the file.
+// TestFullHostDisk fills the host's disk under the overlay. The guest gets an I/O error and goes
+// on, and the host's notice names the file.
 func TestFullHostDisk(t *testing.T) {
 	o, _ := options(t)
 	small := t.TempDir()
@@ -136,8 +137,8 @@ func TestFullHostDisk(t *testing.T) {
 	}
 }
 
-// TestEndHasLastWords loses the connection to a machine that ended: the error says how it did, and what
-// it said last.
+// TestEndHasLastWords loses the connection to a machine that ended. The error says how it ended,
+// with its last output.
 func TestEndHasLastWords(t *testing.T) {
 	m := startFake(t, "echo '[ 1.0] Kernel panic - not syncing: crash'")
 	lost := errors.New("lost")
@@ -147,7 +148,8 @@ func TestEndHasLastWords(t *testing.T) {
 	}
 }
 
-// TestRunKillsTheUnresponsive has a use find the guest mute: the machine is killed and not waited for.
+// TestRunKillsTheUnresponsive has a Use that finds the guest unresponsive. The machine is killed
+// without waiting.
 func TestRunKillsTheUnresponsive(t *testing.T) {
 	o, temp := options(t)
 	o.Use = func(context.Context, *client.Client) error { return ErrUnresponsive }

@@ -13,13 +13,15 @@ import (
 	"wick/cmd/wick/internal/vmm"
 )
 
-// trialLimit is how long a kernel may take to panic under KVM. It takes half a second where KVM is what it should be.
+// trialLimit is how long a kernel may take to panic under KVM. With a working KVM it takes half a
+// second.
 const trialLimit = 5 * time.Second
 
-// Trial makes the trial of package vmm with a kernel. What it finds out is kept until the host is booted again.
+// Trial runs the trial of package vmm with a kernel. The result is kept until the host's next boot.
 //
-// The kernel is booted with no disk, and must come as far as to panic of that. Less would prove little: on a host that is itself a guest
-// of a special kind, a few instructions in real mode run well, and then QEMU cannot set a register, or the kernel never gets out of its first page.
+// The kernel is booted without a disk, and must get as far as the panic about that. Less would
+// prove little. On some hosts that are guests themselves, a few instructions in real mode run well.
+// Then QEMU cannot set a register, or the kernel never leaves its first page.
 func Trial(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial {
 	return func(c vmm.Choice) (vmm.Answer, error) {
 		boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -27,22 +29,24 @@ func Trial(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial {
 			return vmm.Answer{}, fmt.Errorf("try KVM: %w", err)
 		}
 		key := cache.NewKey("trial", 1)
-		// Of the kernel its path will do: one from the cache has its source in its name, and is touched whenever it is used.
+		// The kernel's path is enough. One from the cache has its source in its name, and its times
+		// change whenever it is used.
 		key.Add(string(boot), c.Backend, kernel)
 		if err := key.Identity(c.Program); err != nil {
 			return vmm.Answer{}, fmt.Errorf("try KVM: %w", err)
 		}
-		path, err := dir.Get(ctx, key.Name("trial", ".json"), func(ctx context.Context, tmp string) error {
-			a, err := try(ctx, c, kernel)
-			if err != nil {
-				return err
-			}
-			b, err := json.Marshal(a)
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(tmp, b, 0o600)
-		})
+		path, err := dir.Get(ctx, key.Name("trial", ".json"),
+			func(ctx context.Context, tmp string) error {
+				a, err := try(ctx, c, kernel)
+				if err != nil {
+					return err
+				}
+				b, err := json.Marshal(a)
+				if err != nil {
+					return err
+				}
+				return os.WriteFile(tmp, b, 0o600)
+			})
 		if err != nil {
 			return vmm.Answer{}, fmt.Errorf("try KVM: %w", err)
 		}

@@ -1,5 +1,6 @@
-// Package machinetest makes what tests boot machines from: it builds the guest's programs from this module, and the images around
-// them as wick run does. Whatever a host may lack is a reason to skip, with the remedy.
+// Package machinetest makes what tests boot machines from. It builds the guest's programs from this
+// module, and the images around them as wick run does. If the host lacks something, the test is
+// skipped with the remedy.
 package machinetest
 
 import (
@@ -23,23 +24,26 @@ import (
 type Lab struct {
 	Choice vmm.Choice
 	Kernel *kernel.Kernel
-	// Root is the root image: busybox, and the init.
+	// Root is the root image: busybox and the init.
 	Root image.Root
-	// Initramfs loads the kernel's modules and goes on to the root image. It is "" for a kernel that needs no modules and
-	// starts the init in the root image itself.
+	// Initramfs loads the kernel's modules and goes on to the root image. It is "" for a kernel
+	// that needs no modules and starts the init in the root image itself.
 	Initramfs string
-	// Store is the user's cache, where the images are, as those of wick run.
+	// Store is the user's cache, which also has the images of wick run.
 	Store cache.Dir
 }
 
-// Trial is machine.Trial, which this package must not import: package machine's own tests import this one.
+// Trial is machine.Trial. This package must not import package machine, whose own tests import this
+// one.
 type Trial func(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial
 
-// kernelEnv names a kernel with everything built in, to be used in place of Debian's: scripts/guest-kernel builds one.
+// kernelEnv names a kernel with everything built in, to use instead of Debian's.
+// scripts/guest-kernel builds one.
 const kernelEnv = "WICK_KERNEL"
 
-// New makes a lab around an init: QEMU, and Debian's kernel or the one that $WICK_KERNEL names, which is for machines of this
-// host's architecture. If something is missing, the error is one that [Need] knows.
+// New makes a lab around an init. It takes QEMU, and Debian's kernel or the one that $WICK_KERNEL
+// names, which is for machines of this host's architecture. If the host lacks something, [Need]
+// recognises the error.
 func New(ctx context.Context, arch string, init []byte, try Trial) (*Lab, error) {
 	store, err := cache.Default()
 	if err != nil {
@@ -89,10 +93,12 @@ func temporary(content []byte) (path string, remove func(), err error) {
 	return path, func() { os.RemoveAll(dir) }, nil
 }
 
-// Spec is a machine with the root image, and as its second drive an overlay image, or none if that is "".
+// Spec returns a machine with the root image, and with the overlay image as its second drive unless
+// that is "".
 func (l *Lab) Spec(overlay string) vmm.Spec {
 	spec := vmm.Spec{
-		Arch: l.Kernel.Arch, Kernel: l.Kernel.Image, Initramfs: l.Initramfs, Drives: []vmm.Drive{{Path: l.Root.Path, ReadOnly: true}},
+		Arch: l.Kernel.Arch, Kernel: l.Kernel.Image, Initramfs: l.Initramfs,
+		Drives: []vmm.Drive{{Path: l.Root.Path, ReadOnly: true}},
 	}
 	if l.Initramfs == "" {
 		spec.Init = l.Root.Init
@@ -103,8 +109,8 @@ func (l *Lab) Spec(overlay string) vmm.Spec {
 	return spec
 }
 
-// Program builds a program of the module for a guest, as those that are shipped are built but for the revision: the same source shall give
-// the same images. It is returned and not named, so that nothing of it is left.
+// Program builds a program of the module for a guest, like the shipped ones but without the
+// revision. The same source must give the same images. It returns the content and leaves no file.
 func Program(ctx context.Context, arch, pkg string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "machinetest-")
 	if err != nil {
@@ -116,7 +122,8 @@ func Program(ctx context.Context, arch, pkg string) ([]byte, error) {
 		return nil, fmt.Errorf("go env GOMOD: %w", err)
 	}
 	path := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(string(mod)), "scripts/build"), "-o", path, arch, pkg)
+	build := filepath.Join(filepath.Dir(string(mod)), "scripts/build")
+	cmd := exec.CommandContext(ctx, build, "-o", path, arch, pkg)
 	cmd.Env = append(os.Environ(), "VERSION=devel")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("scripts/build %s: %w: %s", pkg, err, said)
@@ -124,7 +131,8 @@ func Program(ctx context.Context, arch, pkg string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// Need ends a test that has an error: it skips one for which the host lacks something, and fails any other.
+// Need ends a test that has an error. It skips the test if the host lacks something, and else fails
+// it.
 func Need(t testing.TB, err error) {
 	t.Helper()
 	if err == nil {
@@ -139,7 +147,8 @@ func Need(t testing.TB, err error) {
 	t.Fatal(err)
 }
 
-// Lacking skips for want of something, the remedy being in the text; where nothing may be skipped ($CI is set) it fails.
+// Lacking skips a test for the given reason, which includes the remedy. If $CI is set, tests may
+// not be skipped, so it fails the test.
 func Lacking(t testing.TB, reason any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {

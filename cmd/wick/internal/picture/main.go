@@ -1,9 +1,10 @@
-// Command picture types commands at a shell on a terminal of its own, each when there is a prompt, and prints what the terminal shows at
-// the end, with what was typed in green:
+// Command picture types commands at a shell on a terminal of its own, each at a prompt. It prints
+// what the terminal shows at the end, with the typed text in green:
 //
 //	picture -cols 92 <COMMANDS >SHOWN
 //
-// The commands are lines. A shell that one of them starts, in a guest say, is typed at as well. scripts/picture makes the README's picture so.
+// The commands are lines. It also types at a shell that one of them starts, for example in a guest.
+// scripts/picture makes the README's picture in this way.
 package main
 
 import (
@@ -22,7 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long all of it may take: a boot of an emulated machine takes 15 s at worst.
+// patience limits the whole run. A boot of an emulated machine takes 15 s at worst.
 const patience = 3 * time.Minute
 
 func main() {
@@ -48,10 +49,11 @@ func main() {
 	}
 }
 
-// atPrompt is a last line that waits for a command: this shell's, or root's of the guest.
+// atPrompt matches a last line that waits for a command: this shell's prompt, or root's of the
+// guest.
 var atPrompt = regexp.MustCompile(`^(\$|/\S* #|~ #) $`)
 
-// record types the lines at a shell, and returns what its terminal shows when the last is done.
+// record types the lines at a shell. It returns what the terminal shows when the last is done.
 func record(ctx context.Context, cols int, lines []string) (screen, error) {
 	var shown screen
 	master, slave, err := terminal(cols)
@@ -59,7 +61,7 @@ func record(ctx context.Context, cols int, lines []string) (screen, error) {
 		return shown, fmt.Errorf("open a terminal: %w", err)
 	}
 	defer master.Close()
-	sh := exec.CommandContext(ctx, "sh") // whose end hangs the terminal up
+	sh := exec.CommandContext(ctx, "sh") // its end hangs the terminal up
 	sh.Env = append(os.Environ(), "PS1=$ ", "TERM=xterm")
 	sh.Stdin, sh.Stdout, sh.Stderr = slave, slave, slave
 	sh.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -78,7 +80,7 @@ func record(ctx context.Context, cols int, lines []string) (screen, error) {
 			n, err := master.Read(buf)
 			shown.write(string(buf[:n]))
 			if err != nil {
-				return shown, fmt.Errorf("no prompt (%v) behind\n%s", err, shown.ansi())
+				return shown, fmt.Errorf("no prompt (%v) after\n%s", err, shown.ansi())
 			}
 		}
 		if len(lines) == 0 {
@@ -93,7 +95,7 @@ func record(ctx context.Context, cols int, lines []string) (screen, error) {
 	}
 }
 
-// terminal opens a terminal of that many columns, and more lines than are looked at.
+// terminal opens a terminal with cols columns, and more lines than are shown.
 func terminal(cols int) (master, slave *os.File, err error) {
 	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR, 0); err != nil {
 		return nil, nil, err

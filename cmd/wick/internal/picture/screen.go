@@ -5,14 +5,15 @@ import (
 	"unicode/utf8"
 )
 
-// A screen is what a terminal shows, without an end below. Of what moves the cursor it knows as much as shells and wick use: carriage
-// return, line feed, tab and "erase to the end of the line". Other sequences show nothing here.
+// screen is what a terminal shows, with any number of lines. It moves the cursor only as shells and
+// wick need: carriage return, line feed, tab and "erase to the end of the line". Other sequences
+// show nothing.
 type screen struct {
 	lines   [][]cell
 	col     int
-	pending string // an escape sequence or a character of which the rest has not come
-	echoing bool   // what was typed is not yet shown up to its end
-	expect  []rune // what of it is to come
+	pending string // the beginning of an incomplete escape sequence or character
+	echoing bool   // the echo of typed text is not yet complete
+	expect  []rune // the rest of the expected echo
 }
 
 type cell struct {
@@ -27,7 +28,7 @@ func (s *screen) line() *[]cell {
 	return &s.lines[len(s.lines)-1]
 }
 
-// typing has what comes next be told as typed, up to the end of the line: the echo of these keys.
+// typing marks the following output as typed, up to the end of the line: the echo of keys.
 func (s *screen) typing(keys string) { s.echoing, s.expect = true, []rune(keys) }
 
 func (s *screen) write(text string) {
@@ -71,7 +72,8 @@ func (s *screen) write(text string) {
 	}
 }
 
-// sequence is the length of the escape sequence that the text begins with, 0 if it goes on behind it.
+// sequence returns the length of the escape sequence at the start of text, or 0 if it is
+// incomplete.
 func sequence(text string) int {
 	if len(text) < 2 {
 		return 0
@@ -100,7 +102,7 @@ func (s *screen) put(r rune) {
 	s.col++
 }
 
-// last is the text of the last line.
+// last returns the text of the last line.
 func (s *screen) last() string {
 	var b strings.Builder
 	for _, c := range *s.line() {
@@ -109,16 +111,16 @@ func (s *screen) last() string {
 	return b.String()
 }
 
-// dropLast takes the last line away.
+// dropLast removes the last line.
 func (s *screen) dropLast() { s.lines = s.lines[:len(s.lines)-1] }
 
-// The sequences for what was typed and for the rest.
+// The sequences for typed text and for the rest.
 const (
 	green = "\x1b[92m"
 	plain = "\x1b[0m"
 )
 
-// ansi is all of it as text with such sequences. Where lines are empty one stands for them.
+// ansi returns the whole screen as text with such sequences. Adjacent empty lines become one.
 func (s *screen) ansi() string {
 	var b strings.Builder
 	before := true

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// What came in pieces, was written over and was erased is shown as a terminal does.
+// TestScreen checks that text in pieces, overwritten and erased text is shown as on a terminal.
 func TestScreen(t *testing.T) {
 	for in, want := range map[string]string{
 		"a\r\nb\r\n": "a\nb\n",
@@ -45,7 +45,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// A shell that ends before it has a prompt is an error, with what was shown.
+// TestRecordEnds checks that a shell that ends before its prompt is an error that has the shown
+// text.
 func TestRecordEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

@@ -15,8 +15,8 @@ const (
 	descSize = 16
 )
 
-// chain is one buffer of the driver: memory for the device to read followed by memory for it to write. The slices are
-// the guest's memory itself and change under the reader.
+// chain is one buffer of the driver: memory for the device to read, followed by memory for it to
+// write. The slices are the guest's memory itself and may change at any time.
 type chain struct {
 	head     uint16
 	readable [][]byte
@@ -31,7 +31,7 @@ type desc struct {
 	next  uint16
 }
 
-// readDesc copies the descriptor once: the guest may be rewriting it.
+// readDesc copies the descriptor once, because the guest may be rewriting it.
 func readDesc(table []byte, i uint16) desc {
 	var b [descSize]byte
 	copy(b[:], table[int(i)*descSize:])
@@ -43,8 +43,9 @@ func readDesc(table []byte, i uint16) desc {
 	}
 }
 
-// walk collects the descriptor chain that starts at head of table, the ring's descriptor table. An error is about this
-// chain alone. It looks at no more descriptors than the ring has, which is what ends a chain that loops.
+// walk collects the descriptor chain that starts at head of table, the ring's descriptor table. An
+// error is about this chain only. It reads no more descriptors than the ring has, so a chain that
+// loops ends too.
 func (c *chain) walk(mem *memory, table []byte, head uint16) error {
 	clear(c.readable)
 	clear(c.writable)
@@ -60,7 +61,8 @@ func (c *chain) walk(mem *memory, table []byte, head uint16) error {
 		}
 		d := readDesc(table, i)
 		if d.flags&descIndirect != 0 {
-			// Only as the last of a chain in the ring's own table (2.7.5.3.1); what it holds counts from 0 again.
+			// An indirect descriptor must be the last of a chain in the ring's own table
+			// (2.7.5.3.1). Its table is counted from 0 again.
 			if indirect || d.flags&descNext != 0 {
 				return errors.New("indirect descriptor with a successor, or inside an indirect table")
 			}
@@ -81,7 +83,7 @@ func (c *chain) walk(mem *memory, table []byte, head uint16) error {
 	}
 }
 
-// indirectTable returns the table that d points to, of 1 to limit descriptors.
+// indirectTable returns the table that d points to, with 1 to limit descriptors.
 func indirectTable(mem *memory, d desc, limit int) ([]byte, error) {
 	if d.len == 0 || d.len%descSize != 0 || d.len > uint32(limit*descSize) {
 		return nil, fmt.Errorf("indirect table of %d bytes", d.len)
@@ -105,7 +107,7 @@ func (c *chain) add(mem *memory, d desc) (err error) {
 	return err
 }
 
-// totalLen is the length of all pieces together, in bytes.
+// totalLen returns the length of all pieces together, in bytes.
 func totalLen(pieces [][]byte) uint64 {
 	var n uint64
 	for _, p := range pieces {
@@ -114,7 +116,8 @@ func totalLen(pieces [][]byte) uint64 {
 	return n
 }
 
-// split cuts pieces after n bytes. Both results share pieces' memory; pieces must not be used any more.
+// split cuts pieces after n bytes. Both results share the memory of pieces, which must not be used
+// again.
 func split(pieces [][]byte, n int) (head, tail [][]byte) {
 	for i, p := range pieces {
 		if n > len(p) {
@@ -124,7 +127,7 @@ func split(pieces [][]byte, n int) (head, tail [][]byte) {
 		if n == len(p) {
 			return pieces[:i+1], pieces[i+1:]
 		}
-		// The cut piece is in both halves, so one of them needs a place of its own.
+		// The cut piece is in both halves, so one of them needs its own slice.
 		head = append(append(make([][]byte, 0, i+1), pieces[:i]...), p[:n])
 		pieces[i] = p[n:]
 		return head, pieces[i:]
@@ -132,7 +135,7 @@ func split(pieces [][]byte, n int) (head, tail [][]byte) {
 	return pieces, nil
 }
 
-// gather copies from pieces to b, and scatter from b to pieces, as much as both have.
+// gather copies from pieces to b, and scatter from b to pieces. They copy as much as both have.
 func gather(b []byte, pieces [][]byte) (n int) {
 	for _, p := range pieces {
 		n += copy(b[n:], p)

@@ -98,7 +98,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// Close must not remove what another put in a socket's place.
+// TestCloseLeavesOthersAlone checks that Close does not remove a file that replaced a socket.
 func TestCloseLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
 	d, dir := newDevice(t)
@@ -135,7 +135,7 @@ func TestResetConnectionsByEvent(t *testing.T) {
 	if _, n, err := m.event.take(soon); err != nil || n != 4 || m.mem[regionSize] != eventTransportReset {
 		t.Fatalf("event of %d bytes, %v", n, err)
 	}
-	m.quiet() // no RST beside it
+	m.quiet() // no RST with it
 	p.send(opData, 0, []byte("x"))
 	p.want(opReset)
 	m.hostConnects()

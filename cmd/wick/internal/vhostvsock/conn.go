@@ -7,33 +7,37 @@ import (
 )
 
 const (
-	// window is buf_alloc: how much of the guest's data a connection holds for a host program that does not read.
+	// window is buf_alloc: how many bytes of the guest a connection holds for a host program that
+	// does not read.
 	window = 64 << 10
-	// creditStep is how much of it must have been passed on since the guest last heard before it is told so, when
-	// nothing else is said to it. At that point a guest that sends all it may believes to have 4 KiB left.
+	// creditStep is how many bytes are passed on before the guest is told, if no other packet tells
+	// it. At that point a guest that sends at full speed assumes 4 KiB of credit.
 	creditStep = window - 4<<10
-	// patience is for a guest to answer a connect, and for a connection to finish closing.
+	// patience limits how long a guest may take to answer a connect, and a connection to finish
+	// closing.
 	patience = 2 * time.Second
 )
 
-// state of a connection, by what brought it there.
+// state is the state of a connection.
 type state uint8
 
 const (
-	// stateConnecting: a host program asked for a port in the guest. On RESPONSE: established. On RST, or after
-	// patience: gone, and the host program's stream with it.
+	// stateConnecting: a host program asked for a port in the guest. RESPONSE leads to established.
+	// RST or the end of patience leads to gone, and closes the host program's stream.
 	stateConnecting state = iota
-	// stateEstablished: also what a guest's REQUEST leads to as soon as a host program accepted. On SHUTDOWN of both
-	// directions: gone with an RST, once all data is with the host program, or after patience.
+	// stateEstablished: both sides have accepted. A guest's REQUEST leads here once a host program
+	// has accepted. SHUTDOWN of both directions leads to gone with an RST, after all data has
+	// reached the host program or patience has ended.
 	stateEstablished
-	// stateHostClosed: the host program shut down its writing side, or closed; the guest has all of its data and a
-	// SHUTDOWN of both directions. On RST, a SHUTDOWN from the guest, or after patience: gone.
+	// stateHostClosed: the host program shut down its writing side, or closed. The guest has all of
+	// its data and a SHUTDOWN of both directions. RST, a SHUTDOWN from the guest or the end of
+	// patience leads to gone.
 	stateHostClosed
-	// stateGone: no connection any more; it may still lie in a queue.
+	// stateGone: the connection has ended, but may still be in a queue.
 	stateGone
 )
 
-// Packets that a connection has to send, apart from data.
+// Packets other than data that a connection has to send.
 const (
 	dueRequest = 1 << iota
 	dueResponse
@@ -42,32 +46,32 @@ const (
 
 type connKey struct{ hostPort, guestPort uint32 }
 
-// conn is one connection: a stream to a host program on one side, credit and state towards the guest on the other.
-// "Sent" and "received" are always seen from here: sent to the guest, received from it.
+// conn is one connection: a stream to a host program on one side, credit and state towards the
+// guest on the other. "Sent" always means sent to the guest, and "received" received from it.
 type conn struct {
 	key    connKey
 	stream *source
 	state  state
 	due    uint8
-	// readable: the stream has data, or its end, which waits for a buffer in the rx ring.
+	// readable says that the stream has data, or its end, that waits for a buffer in the rx ring.
 	readable bool
 	queued   bool // in muxer.ready
 	touched  bool // in muxer.touched
 
-	guestShut uint32 // what the guest will not do any more: shutReceive, shutSend
+	guestShut uint32 // the directions that the guest has closed: shutReceive, shutSend
 	deadline  time.Time
 
 	out []byte // received and not yet taken by the host program; at most window
 
 	passed     uint32 // fwd_cnt: received bytes that the host program's stream took
-	passedTold uint32 // what the guest was last told of it
+	passedTold uint32 // the last fwd_cnt that the guest was told
 	sent       uint32 // bytes sent to the guest
 	peerWindow uint32 // the guest's buf_alloc
 	peerPassed uint32 // the guest's fwd_cnt
 	asked      bool   // the guest was asked for credit since it last had some
 }
 
-// interest is what the stream is polled for.
+// interest returns the events that the stream is polled for.
 func (c *conn) interest() uint32 {
 	var events uint32
 	if len(c.out) > 0 {
@@ -75,20 +79,20 @@ func (c *conn) interest() uint32 {
 	}
 	switch {
 	case c.state != stateEstablished:
-		// Nobody to read for, yet or any more.
+		// The guest does not receive yet, or any more.
 	case c.guestShut&shutReceive != 0:
-		// What would be read could go nowhere.
+		// The guest would drop the data.
 	case c.readable:
-		// Known already. The rx ring sets the pace now.
+		// The data is known already, and waits for the rx ring.
 	case c.credit() == 0:
-		// The guest's program does not read. Its next credit update brings this connection back.
+		// The guest's program does not read. The next credit update resumes the connection.
 	default:
 		events |= unix.EPOLLIN
 	}
 	return events
 }
 
-// hasWork says whether the connection has something for the rx ring.
+// hasWork reports whether the connection has a packet for the rx ring.
 func (c *conn) hasWork() bool {
 	return c.state != stateGone && (c.due != 0 || c.mayRead())
 }
@@ -97,7 +101,8 @@ func (c *conn) mayRead() bool {
 	return c.readable && c.state == stateEstablished && c.guestShut&shutReceive == 0
 }
 
-// credit is how many bytes the guest can take. The guest's figures may be nonsense, at its own cost.
+// credit returns how many bytes the guest can take. Nonsensical figures from the guest only hurt
+// the guest.
 func (c *conn) credit() uint32 {
 	underway := c.sent - c.peerPassed
 	if underway >= c.peerWindow {
@@ -106,7 +111,7 @@ func (c *conn) credit() uint32 {
 	return c.peerWindow - underway
 }
 
-// creditFrom takes the figures that every packet of the guest carries.
+// creditFrom stores the credit figures that every packet of the guest carries.
 func (c *conn) creditFrom(h *header) {
 	c.peerWindow, c.peerPassed = h.bufAlloc, h.fwdCnt
 	if c.credit() > 0 {
@@ -114,7 +119,7 @@ func (c *conn) creditFrom(h *header) {
 	}
 }
 
-// header is one to the guest, with our own figures.
+// header fills in a header to the guest with our own credit figures.
 func (c *conn) header(h *header, cid uint64, o op) {
 	*h = header{
 		srcCID: hostCID, dstCID: cid, srcPort: c.key.hostPort, dstPort: c.key.guestPort,
@@ -124,8 +129,9 @@ func (c *conn) header(h *header, cid uint64, o op) {
 	c.due &^= dueCredit
 }
 
-// fill makes the next packet for the guest, with data straight from the stream to payload, which has room for at least
-// one byte. It reports false if there is nothing to say after all. An error is the stream's, and final.
+// fill makes the next packet for the guest. It reads data straight from the stream to payload,
+// which has room for at least one byte. It reports false if there is no packet after all. An error
+// comes from the stream and is final.
 func (c *conn) fill(h *header, cid uint64, payload [][]byte) (bool, error) {
 	if c.due&dueRequest != 0 {
 		c.due &^= dueRequest
@@ -172,7 +178,7 @@ func (c *conn) fillData(h *header, cid uint64, payload [][]byte) (bool, error) {
 	case err != nil:
 		return false, err
 	case n == 0:
-		// The end of the stream is the end of the connection, both ways: see the package's comment.
+		// The end of the stream ends the connection in both directions: see the package comment.
 		c.state = stateHostClosed
 		c.readable = false
 		c.header(h, cid, opShutdown)
@@ -180,15 +186,15 @@ func (c *conn) fillData(h *header, cid uint64, payload [][]byte) (bool, error) {
 		return true, nil
 	}
 	c.sent += uint32(n)
-	// A short read emptied the stream. If it did not, epoll says so again.
+	// A short read emptied the stream. If more arrives, epoll reports it again.
 	c.readable = uint64(n) == room
 	c.header(h, cid, opData)
 	h.len = uint32(n)
 	return true, nil
 }
 
-// deliver passes the guest's data on and keeps what the host program does not take now. It reports false if the guest
-// sent more than its credit.
+// deliver passes the guest's data on, and keeps bytes that the host program does not take yet. It
+// reports false if the guest sent more than its credit.
 func (c *conn) deliver(data [][]byte) (bool, error) {
 	n := int(totalLen(data))
 	written := 0
@@ -212,7 +218,7 @@ func (c *conn) deliver(data [][]byte) (bool, error) {
 	return true, nil
 }
 
-// flush passes on what was kept.
+// flush passes on the kept bytes.
 func (c *conn) flush() error {
 	n, err := writev(c.stream.fd, [][]byte{c.out})
 	if err != nil && err != unix.EAGAIN {
@@ -229,15 +235,16 @@ func (c *conn) flush() error {
 }
 
 func (c *conn) creditDue() {
-	if c.state == stateEstablished && c.guestShut&shutSend == 0 && c.passed-c.passedTold >= creditStep {
+	if c.state == stateEstablished && c.guestShut&shutSend == 0 &&
+		c.passed-c.passedTold >= creditStep {
 		c.due |= dueCredit
 	}
 }
 
-// maxPieces is the kernel's limit (UIO_MAXIOV) of pieces in one call.
+// maxPieces is the kernel's limit on pieces in one call (UIO_MAXIOV).
 const maxPieces = 1024
 
-// readv reads into pieces, fewer bytes than fit if there are too many of them.
+// readv reads into pieces. It reads fewer bytes than fit if there are more than maxPieces.
 func readv(fd int, pieces [][]byte) (int, error) {
 	for {
 		n, err := unix.Readv(fd, pieces[:min(len(pieces), maxPieces)])
@@ -247,11 +254,13 @@ func readv(fd int, pieces [][]byte) (int, error) {
 	}
 }
 
-// writev writes until all is written or the stream takes no more (unix.EAGAIN), and returns how much it took.
+// writev writes until all is written or the stream is full (unix.EAGAIN). It returns the number of
+// bytes written.
 func writev(fd int, pieces [][]byte) (int, error) {
 	written, want := 0, int(totalLen(pieces))
 	for written < want {
-		n, err := unix.SendmsgBuffers(fd, pieces[:min(len(pieces), maxPieces)], nil, nil, unix.MSG_NOSIGNAL)
+		n, err := unix.SendmsgBuffers(fd, pieces[:min(len(pieces), maxPieces)], nil, nil,
+			unix.MSG_NOSIGNAL)
 		if err == unix.EINTR {
 			continue
 		}
@@ -259,7 +268,7 @@ func writev(fd int, pieces [][]byte) (int, error) {
 			return written, err
 		}
 		if written += n; written < want {
-			// A short write; the pieces are still needed whole by the caller.
+			// After a short write split a copy, because the caller still needs the pieces whole.
 			_, pieces = split(append([][]byte(nil), pieces...), n)
 		}
 	}

@@ -13,24 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Config says where a device is to be found.
+// Config says where a device listens.
 type Config struct {
 	// VhostSocket is the path of the Unix socket that the device listens on and QEMU connects to:
 	//
 	//	-chardev socket,id=vsock0,path=<VhostSocket> -device vhost-user-vsock-device,chardev=vsock0
 	//
-	// (server=off, the default), with the guest's memory shared (a memory-backend-memfd with share=on).
+	// (server=off, the default), with the guest's memory shared (a memory-backend-memfd with
+	// share=on).
 	VhostSocket string
-	// UDS is the path of the Unix socket for host programs, and the beginning of the paths UDS_<port> where those
-	// listen whom the guest connects to. At most 96 bytes.
+	// UDS is the path of the Unix socket for host programs. A guest's connect to a port reaches the
+	// host program that listens on UDS_<port>. At most 96 bytes.
 	UDS string
 	// GuestCID is the guest's address, from 3 to 2^32-2.
 	GuestCID uint64
-	// Logger, if not nil, gets what goes wrong between host and guest. None of it is the caller's to act upon.
+	// Logger, if not nil, gets the errors between host and guest. The caller need not act on any.
 	Logger *slog.Logger
 }
 
-// ErrClosed is returned by Serve when the device is closed already.
+// ErrClosed is returned by Serve when the device has been closed.
 var ErrClosed = errors.New("device is closed")
 
 // Device is a virtio-vsock device. Its methods can be called from any goroutine.
@@ -38,17 +39,17 @@ type Device struct {
 	cfg   Config
 	vhost *unixSocket
 	uds   *unixSocket
-	wake  int // eventfd: there is something in mu's care to look at
+	wake  int // eventfd: tells Serve to look at the fields that mu guards
 
 	mu      sync.Mutex
 	closed  bool
-	serving chan struct{} // closed when Serve returns; nil when it does not run
+	serving chan struct{} // closed when Serve returns; nil while it does not run
 	resets  []chan struct{}
 	free    sync.Once
 }
 
-// New makes a device and its two sockets, so that QEMU can be started as soon as New has returned. Neither path may
-// exist. Close must be called.
+// New makes a device and its two sockets, so that QEMU can start as soon as New has returned.
+// Neither path may exist. The caller must call Close.
 func New(cfg Config) (*Device, error) {
 	switch {
 	case binary.NativeEndian.Uint16([]byte{1, 0}) != 1:
@@ -56,7 +57,8 @@ func New(cfg Config) (*Device, error) {
 	case cfg.GuestCID <= hostCID || cfg.GuestCID >= 1<<32-1:
 		return nil, fmt.Errorf("guest CID %d is out of range", cfg.GuestCID)
 	case cfg.VhostSocket == "" || len(cfg.VhostSocket) > maxUnixPath:
-		return nil, fmt.Errorf("vhost-user socket %q: path must have 1 to %d bytes", cfg.VhostSocket, maxUnixPath)
+		return nil, fmt.Errorf("vhost-user socket %q: path must have 1 to %d bytes",
+			cfg.VhostSocket, maxUnixPath)
 	case cfg.UDS == "" || len(hostPath(cfg.UDS, 1<<32-1)) > maxUnixPath:
 		return nil, fmt.Errorf("vsock socket %q: path must have 1 to %d bytes", cfg.UDS,
 			maxUnixPath-len(hostPath("", 1<<32-1)))
@@ -78,9 +80,9 @@ func New(cfg Config) (*Device, error) {
 	return nil, err
 }
 
-// Serve waits for a front-end and serves it until it leaves, which is no error, until ctx is done, which is ctx's error,
-// or until Close, after which it returns nil. Connections end with it. It can be called again, for another front-end,
-// but not twice at once.
+// Serve waits for a front-end and serves it until it leaves, and then returns nil. It returns ctx's
+// error when ctx is done, and nil after Close. Connections end with it. It may be called again for
+// another front-end, but not concurrently.
 func (d *Device) Serve(ctx context.Context) error {
 	done, err := d.begin()
 	if err != nil {
@@ -124,7 +126,7 @@ func (d *Device) end(done chan struct{}) {
 	close(done)
 }
 
-// poke makes Serve look at what mu guards. It may be called when nobody serves.
+// poke makes Serve look at the fields that mu guards. It may be called while Serve does not run.
 func (d *Device) poke() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -137,10 +139,11 @@ func (d *Device) pokeLocked() {
 	}
 }
 
-// ResetConnections ends every connection at once, as the restore of a snapshot does, and returns when the host programs'
-// streams are closed. A guest whose front-end passes on the event queue gets VIRTIO_VSOCK_EVENT_TRANSPORT_RESET, its
-// connections fail with ECONNRESET. QEMU does not pass it on; there the guest gets an RST for each connection, which it
-// sees as an end of file, and as a write that fails. Listeners remain, as they do after a restore.
+// ResetConnections ends every connection at once, like the restore of a snapshot. It returns when
+// the host programs' streams are closed. If the front-end passes on the event queue, the guest gets
+// VIRTIO_VSOCK_EVENT_TRANSPORT_RESET and its connections fail with ECONNRESET. QEMU does not pass
+// it on. There the guest gets an RST for each connection, which it sees as an end of file and as a
+// failed write. Listeners remain, as after a restore.
 func (d *Device) ResetConnections() {
 	d.mu.Lock()
 	if d.serving == nil {
@@ -154,7 +157,7 @@ func (d *Device) ResetConnections() {
 	<-done
 }
 
-// Close ends Serve, waits for it, and removes both sockets. More calls do nothing.
+// Close ends Serve, waits for it, and removes both sockets. It is idempotent.
 func (d *Device) Close() error {
 	d.mu.Lock()
 	d.closed = true
@@ -179,7 +182,7 @@ func (d *Device) release() {
 	}
 }
 
-// loop is one run of Serve. All of it belongs to the goroutine that called that.
+// loop is the state of one Serve. It belongs to the goroutine that called Serve.
 type loop struct {
 	d       *Device
 	poll    *poller
@@ -190,7 +193,7 @@ type loop struct {
 }
 
 func (l *loop) run(ctx context.Context) (err error) {
-	// Memory that the front-end takes away from under us (by shrinking the file) must not take the process with it.
+	// A front-end may take memory away by shrinking the file. The process must survive it.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
@@ -228,7 +231,7 @@ func (l *loop) run(ctx context.Context) (err error) {
 	}
 }
 
-// accept takes the one front-end. Others wait until Serve is called again.
+// accept accepts the one front-end. Others wait until Serve is called again.
 func (l *loop) accept() {
 	fd, err := l.d.vhost.accept()
 	if err == unix.EAGAIN {
@@ -242,7 +245,8 @@ func (l *loop) accept() {
 	l.session, l.err = newSession(fd, l.d.cfg.GuestCID, l.d.uds, l.poll, l.d.cfg.Logger)
 }
 
-// errands does what other goroutines want done, and reports true if that is to stop.
+// errands does the work that other goroutines have requested. It reports true if the loop must
+// stop.
 func (l *loop) errands() (stop bool) {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()

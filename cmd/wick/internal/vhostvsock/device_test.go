@@ -92,7 +92,7 @@ func TestHostLeavesBeforeGreeting(t *testing.T) {
 	m.hostConnects()
 }
 
-// A guest that does not answer, a greeting that does not end, and a close that does not finish have 2 s.
+// TestPatience checks that 2 s limit a guest's answer, a greeting and a close.
 func TestPatience(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, false)
@@ -155,7 +155,7 @@ func TestStrayPackets(t *testing.T) {
 	if h, _ := m.want(opReset); h.typ != 2 || h.srcPort != 9 {
 		t.Fatalf("reset %+v", h)
 	}
-	// What is unknown on a connection is passed over.
+	// Unknown packets on a connection are ignored.
 	p.send(77, 0, nil)
 	p.send(opResponse, 0, nil)
 	p.send(opData, 0, []byte("still here"))
@@ -195,7 +195,7 @@ func TestHostVanishes(t *testing.T) {
 	p.send(opShutdown, shutBoth, nil)
 	p.want(opReset)
 
-	// With data unread the stream ends in an error, and the connection at once.
+	// Unread data makes the stream end in an error, and the connection at once.
 	c, p = m.hostConnects()
 	p.send(opData, 0, []byte("unread"))
 	m.quiet()
@@ -284,7 +284,8 @@ func TestGuestTalksBeforeItAccepts(t *testing.T) {
 	wantEOF(t, c)
 }
 
-// A process that is out of descriptors accepts again once it has some. Not parallel: it is about the whole process.
+// TestOutOfDescriptors checks that a process without free descriptors accepts again once it has
+// some. It is not parallel, because it uses up the descriptors of the whole process.
 func TestOutOfDescriptors(t *testing.T) {
 	m := newMachine(t, false)
 	var limit unix.Rlimit
@@ -306,7 +307,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		hoard = append(hoard, fd)
 	}
 	unix.Close(hoard[0])
-	c := m.dialHost("CONNECT 1000\n") // takes the one that is free
+	c := m.dialHost("CONNECT 1000\n") // takes the free one
 	m.quiet()
 	m.send(header{srcPort: 1, dstPort: 1000, op: opRequest}, nil)
 	m.want(opReset)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// post offers rx buffer i: odd ones as two descriptors in an indirect table, even ones as one.
+// post offers rx buffer i. Odd ones have two descriptors in an indirect table, even ones have one.
 func (m *machine) post(i int) {
 	at := uint64(rxBase + i*rxSize)
 	if i%2 == 0 {
@@ -40,7 +40,7 @@ func (m *machine) postAll() {
 
 var errQuiet = errors.New("no packet came")
 
-// recvWithin returns the next packet from the device and gives its buffer back.
+// recvWithin returns the next packet from the device and offers its buffer again.
 func (m *machine) recvWithin(wait time.Duration) (header, []byte, error) {
 	i, n, err := m.rx.take(wait)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -71,7 +71,7 @@ func (m *machine) recv() (header, []byte) {
 	return h, data
 }
 
-// want receives a packet that must be of operation o.
+// want receives a packet and fails unless its operation is o.
 func (m *machine) want(o op) (header, []byte) {
 	m.t.Helper()
 	h, data := m.recv()
@@ -81,7 +81,8 @@ func (m *machine) want(o op) (header, []byte) {
 	return h, data
 }
 
-// quiet makes sure that the device has nothing to say. It asks for what is always answered, so that it need not wait.
+// quiet checks that the device has no packet to send. It sends one that is always answered, so that
+// it need not wait.
 func (m *machine) quiet() {
 	m.t.Helper()
 	m.send(header{srcPort: 1, dstPort: 0xdead, op: opShutdown}, nil)
@@ -90,7 +91,7 @@ func (m *machine) quiet() {
 	}
 }
 
-// send gives the device a packet; addresses, type and length are filled in if they are not there.
+// send gives the device a packet. It fills in missing addresses, type and length.
 func (m *machine) send(h header, data []byte) {
 	m.t.Helper()
 	if err := m.trySend(h, data, soon); err != nil {
@@ -141,7 +142,7 @@ func (m *machine) trySend(h header, data []byte, wait time.Duration) error {
 	return nil
 }
 
-// dialHost is a host program that connects to port.
+// dialHost connects to the device as a host program and sends greeting.
 func (m *machine) dialHost(greeting string) *net.UnixConn {
 	m.t.Helper()
 	c, err := net.Dial("unix", m.uds)
@@ -156,7 +157,7 @@ func (m *machine) dialHost(greeting string) *net.UnixConn {
 	return c.(*net.UnixConn)
 }
 
-// listenHost is a host program that waits for guests that connect to port.
+// listenHost listens as a host program for guests that connect to port.
 func (m *machine) listenHost(port uint32) *net.UnixListener {
 	m.t.Helper()
 	l, err := net.Listen("unix", hostPath(m.uds, port))
@@ -168,7 +169,7 @@ func (m *machine) listenHost(port uint32) *net.UnixListener {
 	return l.(*net.UnixListener)
 }
 
-// peer is the guest's end of a connection that tests work packet by packet.
+// peer is the guest's end of a connection that tests drive packet by packet.
 type peer struct {
 	m                   *machine
 	guestPort, hostPort uint32

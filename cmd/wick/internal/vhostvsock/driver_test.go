@@ -18,13 +18,14 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// soon is how long a test waits for what must happen.
+// soon limits how long a test waits for an expected event.
 const soon = 10 * time.Second
 
 const testCID = 3
 
-// The fake machine's memory: two regions that are adjacent for the guest and nowhere else. Rings are at the beginning
-// of the first, rx buffers after them across the border, tx buffers at the end of the second.
+// The memory of the fake machine has two regions that are adjacent only for the guest. The rings
+// are at the beginning of the first. The rx buffers follow across the border, and the tx buffers
+// are at the end of the second.
 const (
 	regionSize = 4 << 20
 	userBase0  = 0x7f00_0000_0000
@@ -38,7 +39,8 @@ const (
 	txSlotSize = headerSize + maxPayload
 )
 
-// machine is a front-end and a guest's driver in one: it shares memory with the device and works the rings.
+// machine is a front-end and a guest's driver in one. It shares memory with the device and works
+// the rings.
 type machine struct {
 	t      testing.TB
 	dir    string
@@ -49,7 +51,7 @@ type machine struct {
 	memfd  int
 	mem    []byte
 	rx, tx *driverRing
-	event  *driverRing // nil: kept to ourselves, as QEMU does
+	event  *driverRing // nil: not passed on, as with QEMU
 
 	txMu   sync.Mutex
 	txFree []int
@@ -83,7 +85,8 @@ func newDevice(t testing.TB) (*Device, string) {
 	return d, dir
 }
 
-// newMachine is a device with a front-end that has set it up and a driver that has posted its rx buffers.
+// newMachine returns a device that a front-end has set up, with a driver that has posted its rx
+// buffers.
 func newMachine(t testing.TB, withEvents bool) *machine {
 	t.Helper()
 	m := bareMachine(t)
@@ -95,7 +98,7 @@ func newMachine(t testing.TB, withEvents bool) *machine {
 	return m
 }
 
-// bareMachine has a connection and memory; nothing was said to the device yet.
+// bareMachine has a connection and memory, but has sent no message to the device yet.
 func bareMachine(t testing.TB) *machine {
 	t.Helper()
 	d, dir := newDevice(t)
@@ -151,7 +154,7 @@ func (m *machine) newRing(index int) *driverRing {
 	return r
 }
 
-// Where a ring's parts are, guest-physical.
+// The guest-physical places of a ring's parts.
 func (r *driverRing) descAt() int  { return r.base }
 func (r *driverRing) availAt() int { return r.base + ringSize*descSize }
 func (r *driverRing) usedAt() int  { return r.base + 8<<10 }
@@ -186,7 +189,7 @@ func (m *machine) reply(req request) []byte {
 	return b
 }
 
-// ask sends a message with REPLY_ACK and returns the verdict.
+// ask sends a message with REPLY_ACK and returns the result.
 func (m *machine) ask(req request, payload []byte, fds ...int) uint64 {
 	m.t.Helper()
 	m.write(req, flagNeedReply, payload, fds...)
@@ -216,7 +219,7 @@ func (m *machine) memTable() []byte {
 	return b
 }
 
-// start says what QEMU says, with the rings beginning at the given indices.
+// start sends the messages that QEMU sends, with the rings beginning at the given indices.
 func (m *machine) start(rxBase, txBase int) {
 	m.t.Helper()
 	m.write(reqGetFeatures, 0, nil)
@@ -267,7 +270,7 @@ func (r *driverRing) setDesc(i int, d desc) {
 	binary.LittleEndian.PutUint16(b[14:], d.next)
 }
 
-// offer puts the chain at head in the available ring, and kicks if asked to.
+// offer puts the chain at head in the available ring, and kicks if the device wants it.
 func (r *driverRing) offer(head int) {
 	b := r.m.mem[r.availAt() : r.availAt()+4+2*ringSize]
 	binary.LittleEndian.PutUint16(b[4+2*(int(r.avail)%ringSize):], uint16(head))
@@ -278,7 +281,7 @@ func (r *driverRing) offer(head int) {
 	}
 }
 
-// take returns the next used entry, waiting until there is one.
+// take waits for the next used entry and returns it.
 func (r *driverRing) take(wait time.Duration) (head int, n uint32, err error) {
 	b := r.m.mem[r.usedAt() : r.usedAt()+4+8*ringSize]
 	for load16(b, 2) == r.used {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockedMuxer is a muxer without a device, whose time stands still until the test moves it.
+// clockedMuxer is a muxer without a device. The test moves its clock.
 type clockedMuxer struct {
 	*muxer
 	t   *testing.T
@@ -35,7 +35,7 @@ func newClockedMuxer(t *testing.T) *clockedMuxer {
 	return m
 }
 
-// connects has a host program ask for port 1000, and returns its end.
+// connects has a host program ask for port 1000, and returns both ends.
 func (m *clockedMuxer) connects() (*conn, *os.File) {
 	m.t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -48,7 +48,7 @@ func (m *clockedMuxer) connects() (*conn, *os.File) {
 	return m.conns[connKey{hostPort: m.lastPort, guestPort: 1000}], host
 }
 
-// said returns what the muxer has for the guest, all of it.
+// said returns all packets that the muxer has for the guest.
 func (m *clockedMuxer) said() (ops []op) {
 	m.t.Helper()
 	var h header
@@ -58,7 +58,7 @@ func (m *clockedMuxer) said() (ops []op) {
 	return ops
 }
 
-// answer is the guest's packet to a connection.
+// answer sends the guest's packet on a connection.
 func (m *clockedMuxer) answer(c *conn, o op) {
 	h := header{srcCID: testCID, dstCID: hostCID, srcPort: 1000, dstPort: c.key.hostPort, typ: typeStream, op: o, bufAlloc: window}
 	m.receive(&h, nil, true)
@@ -70,8 +70,8 @@ func (m *clockedMuxer) later(d time.Duration) {
 	m.expire()
 }
 
-// TestDeadlineOfConnectEndsWithIt accepts a connect in time. Its deadline then means nothing, and one
-// that is set later is the only one that counts.
+// TestDeadlineOfConnectEndsWithIt accepts a connect in time. Its deadline is then void, and only
+// one that is set later counts.
 func TestDeadlineOfConnectEndsWithIt(t *testing.T) {
 	t.Parallel()
 	m := newClockedMuxer(t)
@@ -86,12 +86,13 @@ func TestDeadlineOfConnectEndsWithIt(t *testing.T) {
 		t.Fatalf("state %d long after the connect, want established", c.state)
 	}
 
-	// The close of another one begins while the deadline of its connect still runs.
+	// A second connection begins to close while the deadline of its connect still runs.
 	c, host := m.connects()
 	m.said()
 	m.later(patience / 2)
 	m.answer(c, opResponse)
-	if _, err := host.Read(make([]byte, 100)); err != nil { // what it has not read would be an error of the stream
+	// unread bytes would be an error of the stream
+	if _, err := host.Read(make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}
 	host.Close()
@@ -109,8 +110,8 @@ func TestDeadlineOfConnectEndsWithIt(t *testing.T) {
 	}
 }
 
-// TestGuestHearsNothingOfWhatItDidNotKnow ends connections in every way before their REQUEST went out:
-// the guest is not told. After it the guest is.
+// TestGuestHearsNothingOfWhatItDidNotKnow ends connections in every way. Before their REQUEST went
+// out the guest is not told; after it the guest is.
 func TestGuestHearsNothingOfWhatItDidNotKnow(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(m *clockedMuxer, c *conn){
@@ -137,13 +138,14 @@ func TestGuestHearsNothingOfWhatItDidNotKnow(t *testing.T) {
 	}
 }
 
-// TestCredit has the guest say figures that make no sense: it gets nothing then.
+// TestCredit has the guest send nonsensical figures, which give it no data.
 func TestCredit(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ sent, window, passed, want uint32 }{
 		{0, 10, 0, 10}, {4, 10, 0, 6}, {10, 10, 0, 0}, {10, 10, 4, 4}, {10, 10, 10, 10},
 		{10, 5, 0, 0}, {10, 5, 4, 0}, {10, 0, 10, 0}, // it shrinks its window
-		{10, 100, 11, 0}, {10, 100, 999, 0}, {0, 1 << 31, 1, 0}, // it has passed on more than it got
+		// it has passed on more than it got
+		{10, 100, 11, 0}, {10, 100, 999, 0}, {0, 1 << 31, 1, 0},
 		{3, 10, 1<<32 - 3, 4}, // the counters have wrapped
 	} {
 		c := conn{sent: tt.sent, peerWindow: tt.window, peerPassed: tt.passed}
@@ -153,7 +155,7 @@ func TestCredit(t *testing.T) {
 	}
 }
 
-// TestFalseCreditGetsNoData says such figures on a connection whose host program has more to send.
+// TestFalseCreditGetsNoData sends such figures on a connection whose host program has more to send.
 func TestFalseCreditGetsNoData(t *testing.T) {
 	t.Parallel()
 	for _, figures := range []struct{ window, passed uint32 }{{5, 0}, {0, 0}, {1 << 20, 11}} {
@@ -180,7 +182,7 @@ func TestFalseCreditGetsNoData(t *testing.T) {
 }
 
 // TestWaitForKick has the driver offer a buffer after the ring was found empty and before kicks are
-// on. It did not kick for it, so the ring does not wait for that.
+// on. The driver does not kick for it, so the ring must not wait for a kick.
 func TestWaitForKick(t *testing.T) {
 	t.Parallel()
 	q := newRing()
@@ -197,15 +199,15 @@ func TestWaitForKick(t *testing.T) {
 	}
 }
 
-// TestRestartedDriverGetsNoOldResets leaves RSTs in line, for want of rx buffers, and starts the driver
-// anew: they are not for its connections.
+// TestRestartedDriverGetsNoOldResets holds RSTs for lack of rx buffers, and restarts the driver.
+// The RSTs are not for its connections.
 func TestRestartedDriverGetsNoOldResets(t *testing.T) {
 	t.Parallel()
 	m := bareMachine(t)
 	m.start(0, 0)
 	for port := range uint32(5) {
 		m.send(header{srcPort: port, dstPort: 5, op: opData}, nil)
-		if _, _, err := m.tx.take(soon); err != nil { // it is taken, so its RST is in line
+		if _, _, err := m.tx.take(soon); err != nil { // it is taken, so its RST is queued
 			t.Fatal(err)
 		}
 	}
@@ -225,8 +227,8 @@ func TestRestartedDriverGetsNoOldResets(t *testing.T) {
 	}
 }
 
-// TestCreditUpdatesAreFew sends 1 MiB to a host program that reads: the guest is told of its credit
-// when it is about to run out, and no more often.
+// TestCreditUpdatesAreFew sends 1 MiB to a host program that reads. The guest gets a credit update
+// only when its credit is about to run out.
 func TestCreditUpdatesAreFew(t *testing.T) {
 	t.Parallel()
 	const total = 1 << 20

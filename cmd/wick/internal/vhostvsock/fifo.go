@@ -8,11 +8,12 @@ type fifo[T any] struct {
 
 func (f *fifo[T]) len() int { return len(f.items) - f.head }
 
-// first is what pop would return; the queue must not be empty.
+// first returns what pop would return. The queue must not be empty.
 func (f *fifo[T]) first() T { return f.items[f.head] }
 
 func (f *fifo[T]) push(v T) {
-	// Append would grow a queue that is never quite empty for ever; move it down once half of it is spent.
+	// Append would grow a queue that is never quite empty without bound. Move it down once half of
+	// it is spent.
 	if f.head > 16 && f.head*2 >= len(f.items) {
 		n := copy(f.items, f.items[f.head:])
 		clear(f.items[n:])

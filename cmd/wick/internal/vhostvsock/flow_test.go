@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// settle returns what the device has to say by now. Two packets that are answered by RST do it without waiting: when the
-// answer to the second one comes, the first one's turn is over, and in that turn all was said.
+// settle returns all packets that the device has ready. It sends two packets that are answered by
+// RST, so that it need not wait. When the second answer comes, the first packet's turn is over, and
+// that turn sent everything.
 func (m *machine) settle() (said []header) {
 	m.t.Helper()
 	for range 2 {
@@ -31,8 +32,8 @@ func (m *machine) settle() (said []header) {
 	return said
 }
 
-// fillStream sends the guest's data to a host program that does not read until no credit is left, and returns how much
-// the guest has sent in all. The first from bytes have been read.
+// fillStream sends the guest's data to a host program that does not read until no credit is left.
+// It returns how much the guest has sent in all. The program has read the first from bytes.
 func (p peer) fillStream(from uint32) (sent uint32) {
 	p.m.t.Helper()
 	chunk := make([]byte, 16<<10)
@@ -64,20 +65,20 @@ func TestCreditOfGuest(t *testing.T) {
 	if sent < 2*window {
 		t.Fatalf("only %d bytes fit", sent)
 	}
-	// Another connection is none the worse.
+	// Another connection is not affected.
 	other, q := m.hostConnects()
 	io.WriteString(other, "hello")
 	q.want(opData)
 	q.send(opData, 0, []byte("hello"))
 	readSome(t, other, "hello")
-	// Reading makes room, and the guest learns of it unasked.
+	// Reading makes room, and the guest is told without asking.
 	if _, err := io.CopyN(io.Discard, c, int64(sent)); err != nil {
 		t.Fatal(err)
 	}
 	if h, _ := p.want(opCreditUpdate); sent-h.fwdCnt > window-creditStep {
 		t.Fatalf("update %+v after %d bytes", h, sent)
 	}
-	// Spending more than there is ends the connection.
+	// Sending more than the credit ends the connection.
 	p.fillStream(sent)
 	p.send(opData, 0, []byte("x"))
 	p.want(opReset)
@@ -105,7 +106,7 @@ func TestCreditOfHost(t *testing.T) {
 		t.Fatalf("%d bytes with a credit of 4", h.len)
 	}
 	p.want(opCreditRequest)
-	credit(opCreditUpdate, 5, 4) // a window that shrinks below what is under way
+	credit(opCreditUpdate, 5, 4) // a window that shrinks below the bytes in flight
 	credit(opCreditUpdate, 5, 999)
 	m.quiet()
 	credit(opCreditUpdate, 1<<20, 14)
@@ -114,7 +115,8 @@ func TestCreditOfHost(t *testing.T) {
 	}
 }
 
-// What the host program has not read when the guest closes is still delivered, if it reads within 2 s.
+// TestGuestClosesOnSlowHost checks that unread data is still delivered after the guest closes, if
+// the host program reads within 2 s.
 func TestGuestClosesOnSlowHost(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, false)
@@ -141,8 +143,8 @@ func TestGuestClosesOnSlowHost(t *testing.T) {
 	}
 }
 
-// With no rx buffers nothing is lost: the host programs' data stays with them, RSTs wait, and when too many wait the
-// device takes no more packets.
+// TestRxBackpressure checks that without rx buffers no packet is lost. The host programs' data
+// stays in their streams and RSTs wait. When too many wait the device takes no more packets.
 func TestRxBackpressure(t *testing.T) {
 	t.Parallel()
 	m := bareMachine(t)
@@ -180,8 +182,9 @@ func TestRxBackpressure(t *testing.T) {
 	readSome(t, c, "OK ")
 }
 
-// A guest that takes no packets, and connects and resets by turns, makes nothing grow: what is gone has its place in line until rx has room, and when
-// there is too much of that the device takes no more packets.
+// TestRxBackpressureOfConnects has a guest that connects and resets by turns and takes no packets.
+// Memory must not grow. A gone connection keeps its place in the queue until rx has room. When
+// there are too many of them the device takes no more packets.
 func TestRxBackpressureOfConnects(t *testing.T) {
 	t.Parallel()
 	poll, err := newPoller()
@@ -239,7 +242,7 @@ func TestConnectionLimit(t *testing.T) {
 			if h.op == opResponse {
 				break
 			}
-			// The backlog was full. That is refused too, and a guest tries again.
+			// The backlog was full. The device refuses then too, and the guest tries again.
 		}
 	}
 	over := peer{m: m, guestPort: 5000, hostPort: 1000}
@@ -252,7 +255,7 @@ func TestConnectionLimit(t *testing.T) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(soon))
 	wantEOF(t, c)
-	// One less, and there is room for one.
+	// With one connection less there is room for one.
 	peer{m: m, guestPort: 7, hostPort: 1000}.send(opReset, 0, nil)
 	over.send(opRequest, 0, nil)
 	over.want(opResponse)
@@ -261,13 +264,13 @@ func TestConnectionLimit(t *testing.T) {
 	m.hostConnects()
 }
 
-// echo is a guest's program behind a guest's kernel: it returns what it gets, keeps to the device's credit, gives credit
-// itself, and checks that the device keeps to that.
+// echo is a guest's program behind a guest's kernel. It returns the bytes it gets, keeps to the
+// device's credit, gives credit itself, and checks that the device keeps to that.
 type echo struct {
 	peer
 	alloc      uint32
-	got, freed uint32 // received; passed on, which is to say sent back
-	told       uint32 // freed, as the device last heard
+	got, freed uint32 // received; passed on, that is, sent back
+	told       uint32 // the last freed that the device was told
 	sent       uint32
 	peerFreed  uint32
 	queue      []byte

@@ -8,23 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// frontend is the connection to QEMU: it assembles messages and the descriptors that come with them.
+// frontend is the connection to QEMU. It assembles messages and the descriptors that come with
+// them.
 type frontend struct {
 	fd int // non-blocking; owned by the source that polls it
 
-	// One message is read at a time, first its header and then exactly its payload, because descriptors arrive with
-	// the first byte of their message and nothing else says whose they are.
+	// Messages are read one at a time: first the header and then exactly the payload. Descriptors
+	// arrive with the first byte of their message, and only that tells which message they belong
+	// to.
 	header  [messageHeaderSize]byte
-	got     int // of the header, or of the payload once that is not nil
+	got     int // of the header, or of the payload if that is not nil
 	message message
 	payload []byte // nil while the header is read
-	fds     []int  // received with the current message; owned until read hands them out
+	fds     []int  // received with the current message; owned until read returns them
 	oob     [256]byte
 }
 
-// read returns the next message and its descriptors, which are then the caller's to close. The payload is valid until
-// the next call. Errors: unix.EAGAIN when there is no whole message yet, io.EOF when the front-end is gone; any other
-// error means that the stream cannot be understood any further.
+// read returns the next message and its descriptors, which the caller must close. The payload is
+// valid until the next call. It returns unix.EAGAIN while there is no whole message, and io.EOF
+// when the front-end is gone. Any other error means that the stream is no longer readable.
 func (f *frontend) read() (message, []int, error) {
 	if f.payload == nil {
 		if err := f.fill(f.header[:]); err != nil {
@@ -85,9 +87,10 @@ func (f *frontend) keepFDs(oob []byte) error {
 	return nil
 }
 
-// reply answers m. A front-end that leaves so many replies unread that one does not fit its socket buffer is broken.
+// reply answers m. A front-end that leaves a full socket buffer of replies unread is broken.
 func (f *frontend) reply(m message, payload []byte) error {
-	b := appendMessage(nil, message{request: m.request, flags: flagVersion | flagReply, payload: payload})
+	b := appendMessage(nil,
+		message{request: m.request, flags: flagVersion | flagReply, payload: payload})
 	if err := unix.Sendto(f.fd, b, unix.MSG_NOSIGNAL, nil); err != nil {
 		if err == unix.EPIPE || err == unix.ECONNRESET {
 			return io.EOF
@@ -97,7 +100,7 @@ func (f *frontend) reply(m message, payload []byte) error {
 	return nil
 }
 
-// close releases the descriptors of a message that did not come whole. The socket itself is its source's.
+// close closes the descriptors of an incomplete message. The socket belongs to its source.
 func (f *frontend) close() {
 	closeAll(f.fds)
 	f.fds = nil

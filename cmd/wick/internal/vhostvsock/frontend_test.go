@@ -69,7 +69,7 @@ func TestQueriesAndRefusals(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	// The device that was set up before is none the worse, but for the ring that was just moved away.
+	// The device works as before, except for the ring that was just moved away.
 	m.must(reqSetVringAddr, m.rx.addrPayload())
 	m.hostConnects()
 	if m.ask(reqSetVringAddr, odd) != 1 {
@@ -98,12 +98,13 @@ func TestMemTableRefused(t *testing.T) {
 		}
 	}
 	m.hostConnects()
-	// A new table with the rings in it leaves them running.
+	// A new table that contains the rings leaves them running.
 	m.must(reqSetMemTable, m.memTable(), m.memfd, m.memfd)
 	m.hostConnects()
 }
 
-// Without REPLY_ACK a failure ends the session, and an unknown message does not.
+// TestFailureWithoutReply checks that without REPLY_ACK a failure ends the session, and an unknown
+// message does not.
 func TestFailureWithoutReply(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, false)
@@ -154,7 +155,7 @@ func TestTooManyDescriptors(t *testing.T) {
 	}
 }
 
-// A front-end that leaves in the middle of a message takes its descriptors with it.
+// TestFrontendLeavesInMessage checks that the descriptors of an incomplete message are closed.
 func TestFrontendLeavesInMessage(t *testing.T) {
 	t.Parallel()
 	m := bareMachine(t)
@@ -168,7 +169,7 @@ func TestFrontendLeavesInMessage(t *testing.T) {
 	}
 }
 
-// A machine that is paused and goes on keeps its connections, and what came in meanwhile.
+// TestPause checks that a machine that is paused and goes on keeps its connections and their data.
 func TestPause(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, false)
@@ -194,7 +195,7 @@ func TestPause(t *testing.T) {
 	readSome(t, c, "hello")
 }
 
-// A driver that starts over has forgotten its connections.
+// TestDriverRestarts checks that a driver that starts over has no connections.
 func TestDriverRestarts(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, false)
@@ -215,7 +216,7 @@ func TestDriverRestarts(t *testing.T) {
 	m.hostConnects()
 }
 
-// Nobody is accepted before there is a driver.
+// TestHostWaitsForDriver checks that no connection is accepted before there is a driver.
 func TestHostWaitsForDriver(t *testing.T) {
 	t.Parallel()
 	m := bareMachine(t)
@@ -235,7 +236,7 @@ func TestResetOwner(t *testing.T) {
 	wantEOF(t, c)
 }
 
-// Memory that is taken away ends Serve, not the process.
+// TestMemoryShrinks checks that lost memory ends Serve and not the process.
 func TestMemoryShrinks(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, false)
@@ -258,7 +259,7 @@ func (m *machine) wantErr(r *driverRing) {
 	}
 }
 
-// Descriptor chains that lead nowhere are returned unused, and the next one is good again.
+// TestBadChains checks that bad descriptor chains are returned unused, and that the next one works.
 func TestBadChains(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, false)
@@ -308,7 +309,7 @@ func TestBadChains(t *testing.T) {
 		}
 	}
 	m.quiet()
-	// A header in one-byte pieces is a good one.
+	// A header in one-byte pieces is valid.
 	var b [headerSize]byte
 	h := header{srcCID: testCID, dstCID: hostCID, srcPort: 8, dstPort: 9, typ: typeStream, op: opData}
 	h.encode(&b)
@@ -345,7 +346,8 @@ func TestBadRxBuffers(t *testing.T) {
 	m.want(opRequest)
 }
 
-// A ring that makes no sense is stopped and its err descriptor signalled; the device lives on, and so does the process.
+// TestBrokenRing checks that an inconsistent ring is stopped and its err descriptor signalled. The
+// device and the process live on.
 func TestBrokenRing(t *testing.T) {
 	t.Parallel()
 	for name, breakIt := range map[string]func(r *driverRing){
@@ -358,7 +360,7 @@ func TestBrokenRing(t *testing.T) {
 			r := []*driverRing{m.rx, m.tx}[index]
 			breakIt(r)
 			if index == rxRing {
-				m.send(header{srcPort: 1, dstPort: 2, op: opData}, nil) // something to send
+				m.send(header{srcPort: 1, dstPort: 2, op: opData}, nil) // a packet to send
 			}
 			m.wantErr(r)
 			m.stopRing(m.rx)
@@ -380,7 +382,7 @@ func TestCallIsSuppressed(t *testing.T) {
 	if _, _, err := m.tx.take(soon); err != nil {
 		t.Fatal(err)
 	}
-	// Absence cannot be waited for; a call that comes all the same comes at once.
+	// A test cannot wait for the absence of a call. A wrong call would come at once.
 	m.rx.call.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	if _, err := m.rx.call.Read(make([]byte, 8)); !os.IsTimeout(err) {
 		t.Errorf("called all the same: %v", err)

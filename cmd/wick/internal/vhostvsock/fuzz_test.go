@@ -58,8 +58,8 @@ func FuzzGreeting(f *testing.F) {
 	})
 }
 
-// FuzzChain has memory of three small regions, the first two of them adjacent, whose content the fuzzer chooses: the
-// first one holds the ring's descriptor table.
+// FuzzChain has memory of three small regions whose content the fuzzer chooses. The first two are
+// adjacent, and the first one holds the ring's descriptor table.
 func FuzzChain(f *testing.F) {
 	const each, ring = 256, 8
 	add := func(head uint16, ds ...desc) {

@@ -11,24 +11,25 @@ import (
 )
 
 const (
-	// maxUnixPath is how long a Unix socket's path can be, in bytes, with the NUL that ends it left out.
+	// maxUnixPath is the longest path of a Unix socket in bytes, without the terminating NUL.
 	maxUnixPath = len(unix.RawSockaddrUnix{}.Path) - 1
-	// maxGreeting is how long the line "CONNECT <port>\n" may be, in bytes.
+	// maxGreeting is the longest line "CONNECT <port>\n", in bytes.
 	maxGreeting = 32
 	backlog     = 128
-	// acceptRetry is when to accept again after that failed, for want of descriptors as a rule.
+	// acceptRetry is the delay before accepting again after a failure, usually for lack of
+	// descriptors.
 	acceptRetry = 100 * time.Millisecond
 )
 
-// hostPath is where a host program listens for guests that connect to port.
+// hostPath returns the path on which a host program listens for guests that connect to port.
 func hostPath(uds string, port uint32) string {
 	return uds + "_" + strconv.FormatUint(uint64(port), 10)
 }
 
-// okLine tells a host program that the guest accepted.
+// okLine returns the line that tells a host program that the guest accepted.
 func okLine(hostPort uint32) []byte { return fmt.Appendf(nil, "OK %d\n", hostPort) }
 
-// parseGreeting reads "CONNECT <port>\n", letters of either case, as Firecracker does.
+// parseGreeting parses "CONNECT <port>\n" in either case, as Firecracker does.
 func parseGreeting(line []byte) (port uint32, err error) {
 	fields := bytes.Fields(line)
 	if len(fields) != 2 || !bytes.EqualFold(fields[0], []byte("connect")) {
@@ -41,14 +42,14 @@ func parseGreeting(line []byte) (port uint32, err error) {
 	return uint32(n), nil
 }
 
-// unixSocket is a bound socket and the file that bears its name.
+// unixSocket is a bound socket and the file with its name.
 type unixSocket struct {
 	fd       int
 	path     string
 	dev, ino uint64
 }
 
-// bindUnix listens at path, where nothing may be yet.
+// bindUnix listens at path, which must not exist.
 func bindUnix(path string) (*unixSocket, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -72,7 +73,7 @@ func bindUnix(path string) (*unixSocket, error) {
 	return s, nil
 }
 
-// close removes the file too, unless it was replaced.
+// close closes the socket and removes its file, unless the file was replaced.
 func (s *unixSocket) close() {
 	var st unix.Stat_t
 	if unix.Lstat(s.path, &st) == nil && uint64(st.Dev) == s.dev && st.Ino == s.ino {
@@ -91,7 +92,7 @@ func (s *unixSocket) accept() (int, error) {
 	}
 }
 
-// dialUnix connects without waiting: a listener whose backlog is full refuses (unix.EAGAIN).
+// dialUnix connects without waiting. A listener with a full backlog refuses (unix.EAGAIN).
 func dialUnix(path string) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -107,14 +108,14 @@ func dialUnix(path string) (int, error) {
 // listener accepts host programs at UDS while the device runs, and reads their greetings.
 type listener struct {
 	m         *muxer
-	source    *source // of the Device's socket, which it borrows
+	source    *source // of the Device's socket, borrowed
 	socket    *unixSocket
 	greetings map[*greeting]struct{}
 	closed    bool
 }
 
-// greeting is a host program that has not said yet which port it wants. It may take its time to begin, but once it has
-// begun it must finish within patience.
+// greeting is a host program that has not yet named its port. It may start at any time, but must
+// then finish within patience.
 type greeting struct {
 	l      *listener
 	source *source
@@ -129,8 +130,8 @@ func (m *muxer) startListening(socket *unixSocket) error {
 	return l.source.want(unix.EPOLLIN)
 }
 
-// stopListening leaves those who connect from now on in the backlog, and turns away those who were accepted and have
-// no connection yet.
+// stopListening leaves new host programs in the backlog. It disconnects accepted ones that have no
+// connection yet.
 func (m *muxer) stopListening() {
 	if m.listen == nil {
 		return
@@ -150,13 +151,13 @@ func (l *listener) accept() {
 	switch {
 	case err == unix.EAGAIN:
 	case err != nil:
-		// The one who waits makes the listener readable all the time: look away for a while.
+		// A waiting connection keeps the listener readable, so pause polling for a while.
 		l.m.log.Warn("cannot accept a host program", "err", err)
 		l.source.want(0)
 		at := l.m.now().Add(acceptRetry)
 		l.m.retries.push(timer{at: at, expire: l.roomAgain})
 	case l.m.full():
-		l.m.log.Warn("host program turned away: too many connections")
+		l.m.log.Warn("host program rejected: too many connections")
 		unix.Close(fd)
 	default:
 		g := &greeting{l: l}
@@ -168,14 +169,14 @@ func (l *listener) accept() {
 	}
 }
 
-// roomAgain is called when a descriptor became free, or may have.
+// roomAgain is called when a descriptor may have become free.
 func (l *listener) roomAgain() {
 	if !l.closed {
 		l.source.want(unix.EPOLLIN)
 	}
 }
 
-// read takes the greeting from the stream and not a byte more: what follows is for the guest.
+// read reads exactly the greeting from the stream, because the following bytes are for the guest.
 func (g *greeting) read() {
 	n, _, err := unix.Recvfrom(g.source.fd, g.buf[g.n:], unix.MSG_PEEK)
 	if err == unix.EAGAIN || err == unix.EINTR {
@@ -194,7 +195,8 @@ func (g *greeting) read() {
 		return
 	}
 	if g.n == 0 && !whole {
-		g.l.m.timers.push(timer{at: g.l.m.now().Add(patience), expire: func() { g.end(errors.New("greeting timed out")) }})
+		g.l.m.timers.push(timer{at: g.l.m.now().Add(patience),
+			expire: func() { g.end(errors.New("greeting timed out")) }})
 	}
 	if g.n += n; !whole {
 		if g.n == len(g.buf) {
@@ -211,12 +213,12 @@ func (g *greeting) read() {
 	g.l.m.connectGuest(g.source.release(), port)
 }
 
-// end turns the host program away, if it is still there.
+// end disconnects the host program if it is still there.
 func (g *greeting) end(err error) {
 	if _, ok := g.l.greetings[g]; !ok {
 		return
 	}
-	g.l.m.log.Debug("host program turned away", "err", err)
+	g.l.m.log.Debug("host program rejected", "err", err)
 	delete(g.l.greetings, g)
 	g.source.close()
 	g.l.roomAgain()

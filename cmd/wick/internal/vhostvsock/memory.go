@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// regionSpec describes a piece of the guest's memory: where the guest sees it (guest-physical), where the front-end
-// does (user), and where it lies in the descriptor that comes with it (offset). All in bytes.
+// regionSpec describes a piece of the guest's memory: its guest-physical address (guest), its
+// address in the front-end (user), and its place in the descriptor that comes with it (offset), all
+// in bytes.
 type regionSpec struct {
 	guest, size, user, offset uint64
 }
@@ -16,18 +17,19 @@ type regionSpec struct {
 // region is a mapped regionSpec.
 type region struct {
 	regionSpec
-	data    []byte // size bytes, the part of mapping that is the region
+	data    []byte // the part of mapping that is the region, size bytes
 	mapping []byte
 }
 
-// memory is the guest's memory. The guest writes to it at any time: read what matters once, into a copy, and judge the
-// copy. Only the words that driver and device synchronise by are accessed atomically, see load16 and store32.
+// memory is the guest's memory. The guest may write to it at any time, so read each value once into
+// a copy and check the copy. Only the words that synchronise driver and device are accessed
+// atomically: see load16 and store32.
 type memory struct {
 	regions []region
 }
 
-// mapMemory maps the regions, each from the descriptor of the same index. The descriptors remain the caller's and can
-// be closed as soon as it returns.
+// mapMemory maps the regions, each from the descriptor of the same index. The descriptors remain
+// the caller's and may be closed after it returns.
 func mapMemory(specs []regionSpec, fds []int) (*memory, error) {
 	if len(specs) != len(fds) {
 		return nil, fmt.Errorf("map memory: %d regions and %d descriptors", len(specs), len(fds))
@@ -56,14 +58,17 @@ func mapRegion(spec regionSpec, fd int) (region, error) {
 		return region{}, fmt.Errorf("map memory region at %#x: size %#x at offset %#x out of range",
 			spec.guest, spec.size, spec.offset)
 	case uint64(st.Size) < end:
-		// Touching what lies beyond the end would be a SIGBUS.
-		return region{}, fmt.Errorf("map memory region at %#x: ends at %#x of a file of %#x bytes", spec.guest, end, st.Size)
+		// An access beyond the end would be a SIGBUS.
+		return region{}, fmt.Errorf("map memory region at %#x: ends at %#x of a file of %#x bytes",
+			spec.guest, end, st.Size)
 	}
 	skip := spec.offset % uint64(unix.Getpagesize())
 	const access = unix.PROT_READ | unix.PROT_WRITE
-	mapping, err := unix.Mmap(fd, int64(spec.offset-skip), int(spec.size+skip), access, unix.MAP_SHARED)
+	mapping, err := unix.Mmap(fd, int64(spec.offset-skip), int(spec.size+skip), access,
+		unix.MAP_SHARED)
 	if err != nil {
-		return region{}, fmt.Errorf("map memory region at %#x, %#x bytes: %w", spec.guest, spec.size, err)
+		return region{}, fmt.Errorf("map memory region at %#x, %#x bytes: %w", spec.guest,
+			spec.size, err)
 	}
 	return region{regionSpec: spec, data: mapping[skip:], mapping: mapping}, nil
 }
@@ -77,8 +82,8 @@ func (m *memory) close() {
 	m.regions = nil
 }
 
-// guest appends to dst the memory at guest-physical address addr, n bytes, in as many pieces as there are adjacent
-// regions under it. It fails if any of it is not memory.
+// guest appends to dst the n bytes at guest-physical address addr, as one piece per region. It
+// fails if any of them is not memory.
 func (m *memory) guest(dst [][]byte, addr uint64, n uint32) ([][]byte, error) {
 	for left := uint64(n); left > 0; {
 		piece := m.at(addr, left)
@@ -92,11 +97,12 @@ func (m *memory) guest(dst [][]byte, addr uint64, n uint32) ([][]byte, error) {
 	return dst, nil
 }
 
-// at returns up to n bytes at guest-physical address addr, as many as the region there has; nil if there is none.
+// at returns up to n bytes at guest-physical address addr, as many as the region there has. It
+// returns nil if there is no region.
 func (m *memory) at(addr, n uint64) []byte {
 	for i := range m.regions {
 		r := &m.regions[i]
-		// The subtraction is checked by the comparison before it; a sum could wrap around.
+		// The comparison before it checks the subtraction, while a sum could overflow.
 		if addr >= r.guest && addr-r.guest < r.size {
 			start := addr - r.guest
 			return r.data[start : start+min(n, r.size-start)]
@@ -105,7 +111,7 @@ func (m *memory) at(addr, n uint64) []byte {
 	return nil
 }
 
-// user returns the n bytes at the front-end's address addr, which must lie in one region.
+// user returns the n bytes at the front-end's address addr, which must be in one region.
 func (m *memory) user(addr, n uint64) ([]byte, error) {
 	for i := range m.regions {
 		r := &m.regions[i]

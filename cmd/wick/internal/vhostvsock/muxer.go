@@ -9,19 +9,20 @@ import (
 
 const (
 	maxConns = 1023
-	// maxResets is how many RSTs are held while the rx ring is full. With so many held no more packets are read from
-	// the tx ring: this is the limit of the "additional resources outside the virtqueue" of virtio 1.2, 5.10.6.1.
+	// maxResets limits the RSTs held while the rx ring is full. At the limit no more packets are
+	// read from the tx ring. This limits the "additional resources outside the virtqueue" of virtio
+	// 1.2, 5.10.6.1.
 	maxResets = 1024
-	// maxReady is how many connections are in line for the rx ring, with the same consequence: as many as there can be, and as many that
-	// have gone meanwhile.
+	// maxReady limits the connections queued for the rx ring, in the same way. It is the number of
+	// possible connections, and as many that have gone meanwhile.
 	maxReady = 2 * maxConns
 
 	firstHostPort = 1 << 30
 	endHostPort   = 1 << 31
 )
 
-// muxer holds the connections and finds the one that a packet is for. Packets from the guest go in through receive;
-// packets to the guest come out of fill, when the rx ring has room.
+// muxer holds the connections and finds the one that a packet is for. Packets from the guest enter
+// through receive. Packets to the guest leave through fill, when the rx ring has room.
 type muxer struct {
 	cid  uint64
 	uds  string
@@ -32,10 +33,10 @@ type muxer struct {
 	conns    map[connKey]*conn
 	lastPort uint32
 
-	resets  fifo[header] // RSTs that belong to no connection any more
+	resets  fifo[header] // RSTs without a connection
 	ready   fifo[*conn]  // connections that have work, in turn
 	touched []*conn      // connections whose interest may have changed
-	timers  fifo[timer]  // all run for patience, so they are in order
+	timers  fifo[timer]  // all last for patience, so they are in order
 	retries fifo[timer]  // likewise, for acceptRetry
 
 	told bool // that there are too many connections
@@ -56,8 +57,8 @@ func newMuxer(cid uint64, uds string, p *poller, log *slog.Logger) *muxer {
 	}
 }
 
-// receive takes a packet from the guest. The payload is the guest's memory and not kept; whole is false if the packet
-// was cut off or too long, so that its data cannot be passed on.
+// receive handles a packet from the guest. The payload is the guest's memory and is not kept. whole
+// is false if the packet was cut off or too long, so that its data cannot be passed on.
 func (m *muxer) receive(h *header, payload [][]byte, whole bool) {
 	if h.dstCID != hostCID || h.srcCID != m.cid {
 		m.log.Debug("packet for another machine dropped", "src", h.srcCID, "dst", h.dstCID)
@@ -84,7 +85,7 @@ func (m *muxer) receive(h *header, payload [][]byte, whole bool) {
 	}
 }
 
-// handle is what a packet does to its connection.
+// handle applies a packet to its connection.
 func (m *muxer) handle(c *conn, h *header, payload [][]byte) {
 	switch h.op {
 	case opData:
@@ -94,7 +95,7 @@ func (m *muxer) handle(c *conn, h *header, payload [][]byte) {
 	case opCreditRequest:
 		c.due |= dueCredit
 	case opCreditUpdate:
-		// The figures are all there is to it.
+		// The packet carries only the figures.
 	case opResponse:
 		if c.state == stateConnecting {
 			m.established(c)
@@ -111,7 +112,7 @@ func (m *muxer) handleData(c *conn, payload [][]byte) {
 	case c.state == stateConnecting:
 		m.kill(c, "data before the connection was accepted")
 	case c.state != stateEstablished, c.guestShut&shutSend != 0:
-		// Lost, as documented: nobody is there to read it.
+		// The data is lost, as documented, because no program is there to read it.
 	default:
 		if ok, err := c.deliver(payload); err != nil {
 			m.kill(c, err.Error())
@@ -141,9 +142,10 @@ func (m *muxer) established(c *conn) {
 	c.state = stateEstablished
 	c.deadline = time.Time{}
 	line := okLine(c.key.hostPort)
-	// The stream's buffer is empty, so that it takes a line whole or not at all. The line is no data of the guest's
-	// and counts for no credit.
-	if n, err := unix.SendmsgN(c.stream.fd, line, nil, nil, unix.MSG_NOSIGNAL); err != nil || n != len(line) {
+	// The stream's buffer is empty, so it takes the line whole or not at all. The line is not data
+	// of the guest and uses no credit.
+	n, err := unix.SendmsgN(c.stream.fd, line, nil, nil, unix.MSG_NOSIGNAL)
+	if err != nil || n != len(line) {
 		m.kill(c, "host program is gone")
 	}
 }
@@ -152,7 +154,7 @@ func (m *muxer) established(c *conn) {
 func (m *muxer) connectHost(h *header) {
 	if m.full() {
 		if !m.told {
-			m.told = true // once, for the guest may ask as often as it likes
+			m.told = true // once, because the guest may ask as often as it likes
 			m.log.Warn("guest's connect refused: too many connections", "port", h.dstPort)
 		}
 		m.answerReset(h)
@@ -164,11 +166,13 @@ func (m *muxer) connectHost(h *header) {
 		m.answerReset(h)
 		return
 	}
-	c := m.add(connKey{hostPort: h.dstPort, guestPort: h.srcPort}, fd, stateEstablished, dueResponse)
+	c := m.add(connKey{hostPort: h.dstPort, guestPort: h.srcPort}, fd, stateEstablished,
+		dueResponse)
 	c.creditFrom(h)
 }
 
-// connectGuest begins a connection of a host program, whose stream fd is, to a port in the guest. It takes fd over.
+// connectGuest starts a connection of a host program to a port in the guest. It takes ownership of
+// fd, the program's stream.
 func (m *muxer) connectGuest(fd int, port uint32) {
 	key := connKey{guestPort: port}
 	for {
@@ -183,7 +187,7 @@ func (m *muxer) connectGuest(fd int, port uint32) {
 	m.setDeadline(m.add(key, fd, stateConnecting, dueRequest))
 }
 
-// add makes a connection that has a packet due. It takes fd over.
+// add makes a connection that has a packet due. It takes ownership of fd.
 func (m *muxer) add(key connKey, fd int, s state, due uint8) *conn {
 	c := &conn{key: key, state: s, due: due}
 	c.stream = m.poll.add(fd, func(events uint32) { m.streamReady(c, events) })
@@ -192,7 +196,8 @@ func (m *muxer) add(key connKey, fd int, s state, due uint8) *conn {
 	return c
 }
 
-// streamReady is called when c's stream can be read, written, or has failed, which shows in reading or writing it.
+// streamReady is called when c's stream is readable, is writable or has failed. Reading or writing
+// it shows a failure.
 func (m *muxer) streamReady(c *conn, events uint32) {
 	if c.interest()&unix.EPOLLIN != 0 && events&^unix.EPOLLOUT != 0 {
 		c.readable = true
@@ -210,7 +215,8 @@ func (m *muxer) streamReady(c *conn, events uint32) {
 	m.touch(c)
 }
 
-// full says whether there are as many connections, or host programs about to ask for one, as there may be.
+// full reports whether the connections, with the host programs about to ask for one, are at their
+// limit.
 func (m *muxer) full() bool {
 	n := len(m.conns)
 	if m.listen != nil {
@@ -219,14 +225,14 @@ func (m *muxer) full() bool {
 	return n >= maxConns
 }
 
-// pending says whether fill has something, probably.
+// pending reports whether fill probably has a packet.
 func (m *muxer) pending() bool { return m.resets.len() > 0 || m.ready.len() > 0 }
 
-// congested says whether the guest must take packets before it may give more.
+// congested reports whether the guest must take packets before it may send more.
 func (m *muxer) congested() bool { return m.resets.len() >= maxResets || m.ready.len() >= maxReady }
 
-// fill makes the next packet for the guest. The payload goes to the slices given, which have room for at least one byte,
-// and its length is in h. It reports false if there is no packet.
+// fill makes the next packet for the guest. It writes the payload to the given slices, which have
+// room for at least one byte, and its length to h. It reports false if there is no packet.
 func (m *muxer) fill(h *header, payload [][]byte) bool {
 	for {
 		if m.resets.len() > 0 {
@@ -256,7 +262,7 @@ func (m *muxer) fill(h *header, payload [][]byte) bool {
 	}
 }
 
-// touch puts a connection in line for the rx ring if it has work, and marks it for arm.
+// touch queues a connection for the rx ring if it has work, and marks it for arm.
 func (m *muxer) touch(c *conn) {
 	if c.state == stateGone {
 		return
@@ -271,7 +277,8 @@ func (m *muxer) touch(c *conn) {
 	}
 }
 
-// arm brings epoll up to date. Once per turn is enough, and what came and went within a turn costs no system call.
+// arm updates epoll. It runs once per turn, so that a change undone within a turn costs no system
+// call.
 func (m *muxer) arm() {
 	for i := 0; i < len(m.touched); i++ {
 		c := m.touched[i]
@@ -287,7 +294,7 @@ func (m *muxer) arm() {
 	m.touched = m.touched[:0]
 }
 
-// answerReset answers a packet that belongs to no connection. An RST is never answered.
+// answerReset answers a packet without a connection. An RST is never answered.
 func (m *muxer) answerReset(h *header) {
 	if h.op != opReset {
 		m.resets.push(header{
@@ -296,13 +303,15 @@ func (m *muxer) answerReset(h *header) {
 	}
 }
 
-// kill ends a connection and tells the guest, if that knows of it. The reason, if any, is for the log.
+// kill ends a connection and tells the guest if the guest knows of it. A non-empty reason is
+// logged.
 func (m *muxer) kill(c *conn, reason string) {
 	if c.state == stateGone {
 		return
 	}
 	if reason != "" {
-		m.log.Debug("connection reset", "host port", c.key.hostPort, "guest port", c.key.guestPort, "reason", reason)
+		m.log.Debug("connection reset", "host port", c.key.hostPort, "guest port", c.key.guestPort,
+			"reason", reason)
 	}
 	if c.due&dueRequest == 0 {
 		var h header
@@ -312,7 +321,7 @@ func (m *muxer) kill(c *conn, reason string) {
 	m.drop(c)
 }
 
-// drop forgets a connection and closes its stream.
+// drop removes a connection and closes its stream.
 func (m *muxer) drop(c *conn) {
 	c.state = stateGone
 	c.out = nil
@@ -323,7 +332,7 @@ func (m *muxer) drop(c *conn) {
 	}
 }
 
-// dropAll forgets every connection. The guest is not told.
+// dropAll removes every connection without telling the guest.
 func (m *muxer) dropAll() {
 	for _, c := range m.conns {
 		m.drop(c)
@@ -337,7 +346,7 @@ func (m *muxer) killAll() {
 	}
 }
 
-// setDeadline gives a connection patience to get on.
+// setDeadline limits a connection's present step to patience.
 func (m *muxer) setDeadline(c *conn) {
 	at := m.now().Add(patience)
 	c.deadline = at
@@ -357,7 +366,7 @@ func (m *muxer) expire() {
 	}
 }
 
-// untilTimer is how long the next timer has to run, negative if there is none.
+// untilTimer returns the time until the next timer, negative if there is no timer.
 func (m *muxer) untilTimer() time.Duration {
 	next := time.Duration(-1)
 	for _, f := range []*fifo[timer]{&m.timers, &m.retries} {

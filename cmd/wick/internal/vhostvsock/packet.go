@@ -5,16 +5,17 @@ import "encoding/binary"
 // headerSize is the length of struct virtio_vsock_hdr (virtio 1.2, 5.10.6), in bytes.
 const headerSize = 44
 
-// hostCID is the host's address. The guest's is the front-end's to tell it.
+// hostCID is the host's address. The front-end reads the guest's from the configuration and tells
+// it.
 const hostCID = 2
 
-// maxPayload is the longest payload of a packet, in bytes, either way.
+// maxPayload is the longest payload of a packet in either direction, in bytes.
 const maxPayload = 64 << 10
 
-// typeStream is the only socket type there is here.
+// typeStream is the only supported socket type.
 const typeStream = 1
 
-// op is what a packet is for.
+// op is the operation of a packet.
 type op uint16
 
 const (
@@ -27,7 +28,7 @@ const (
 	opCreditRequest op = 7
 )
 
-// Flags of opShutdown: what the sender will not do any more.
+// Flags of opShutdown: the directions that the sender closes.
 const (
 	shutReceive = 1
 	shutSend    = 2
@@ -37,7 +38,7 @@ const (
 // eventTransportReset is the only event: all connections are gone (5.10.6.7).
 const eventTransportReset = 0
 
-// header is a packet without its payload.
+// header is the header of a packet.
 type header struct {
 	srcCID, dstCID   uint64
 	srcPort, dstPort uint32

@@ -19,7 +19,7 @@ type poller struct {
 type source struct {
 	p      *poller
 	fd     int
-	token  uint64 // never used twice, so an event of a closed descriptor finds nobody
+	token  uint64 // never reused, so an event of a closed descriptor finds no source
 	events uint32 // what is registered; 0: not in the set
 	ready  func(events uint32)
 }
@@ -32,7 +32,7 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd, sources: map[uint64]*source{}}, nil
 }
 
-// add takes over fd, which is polled for nothing yet. ready is called from wait.
+// add takes ownership of fd, without polling it yet. wait calls ready.
 func (p *poller) add(fd int, ready func(events uint32)) *source {
 	p.last++
 	s := &source{p: p, fd: fd, token: p.last, ready: ready}
@@ -40,8 +40,8 @@ func (p *poller) add(fd int, ready func(events uint32)) *source {
 	return s
 }
 
-// want sets what the source is polled for. With nothing wanted the descriptor leaves the set, for EPOLLHUP and
-// EPOLLERR would be reported all the same.
+// want sets the events that the source is polled for. Without any, the descriptor leaves the set,
+// because EPOLLHUP and EPOLLERR would still be reported.
 func (s *source) want(events uint32) error {
 	if events == s.events {
 		return nil
@@ -61,17 +61,17 @@ func (s *source) want(events uint32) error {
 	return nil
 }
 
-// release takes the descriptor out of the set and gives it back.
+// release removes the descriptor from the set and returns it.
 func (s *source) release() int {
 	s.want(0)
 	delete(s.p.sources, s.token)
 	return s.fd
 }
 
-// close closes the descriptor too.
+// close releases the source and closes its descriptor.
 func (s *source) close() { unix.Close(s.release()) }
 
-// wait waits at most d, or for ever if d is negative, and calls the sources that are ready.
+// wait waits at most d, or forever if d is negative, and calls the ready sources.
 func (p *poller) wait(d time.Duration) error {
 	ms := -1
 	if d >= 0 {
@@ -93,7 +93,7 @@ func (p *poller) wait(d time.Duration) error {
 	return nil
 }
 
-// close closes what is left in the poller, and the poller.
+// close closes the poller and all sources in it.
 func (p *poller) close() {
 	for _, s := range p.sources {
 		unix.Close(s.fd)

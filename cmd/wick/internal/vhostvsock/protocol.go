@@ -45,8 +45,9 @@ const (
 	offeredFeatures = featureIndirect | featureProtocolFeatures | featureVersion1
 )
 
-// Protocol features. CONFIG is what QEMU reads the CID by and will not start without. REPLY_ACK makes it wait for our
-// verdict on a message, and so turns a failure here into its error message instead of a silent guest.
+// Protocol features. QEMU reads the CID by CONFIG and does not start without it. REPLY_ACK makes it
+// wait for the result of a message. So a failure here becomes QEMU's error message and not a silent
+// guest.
 const (
 	protocolReplyAck = 1 << 3
 	protocolConfig   = 1 << 9
@@ -56,11 +57,13 @@ const (
 
 const (
 	messageHeaderSize = 12
-	// maxMessageSize bounds a payload. The longest one we understand is a memory table of maxRegions.
+	// maxMessageSize limits a payload, in bytes. The longest known one is a memory table of
+	// maxRegions.
 	maxMessageSize = 4096
 	maxRegions     = 8
 	maxMessageFDs  = maxRegions
-	// vringNoFD in the argument of SET_VRING_KICK, CALL and ERR says that no descriptor comes along.
+	// vringNoFD in the argument of SET_VRING_KICK, CALL and ERR says that no descriptor comes with
+	// it.
 	vringNoFD      = 1 << 8
 	vringIndexMask = 0xff
 )
@@ -72,7 +75,8 @@ type message struct {
 	payload []byte
 }
 
-// parseMessageHeader returns the message without its payload, and the payload's size, at most maxMessageSize.
+// parseMessageHeader returns the message without its payload, and the payload's size, at most
+// maxMessageSize.
 func parseMessageHeader(b [messageHeaderSize]byte) (message, int, error) {
 	m := message{
 		request: request(binary.LittleEndian.Uint32(b[0:])),
@@ -80,15 +84,17 @@ func parseMessageHeader(b [messageHeaderSize]byte) (message, int, error) {
 	}
 	size := binary.LittleEndian.Uint32(b[8:])
 	if m.flags&flagVersionMask != flagVersion {
-		return m, 0, fmt.Errorf("vhost-user message %d: version %d, want 1", m.request, m.flags&flagVersionMask)
+		return m, 0, fmt.Errorf("vhost-user message %d: version %d, want 1", m.request,
+			m.flags&flagVersionMask)
 	}
 	if size > maxMessageSize {
-		return m, 0, fmt.Errorf("vhost-user message %d: payload of %d bytes, limit %d", m.request, size, maxMessageSize)
+		return m, 0, fmt.Errorf("vhost-user message %d: payload of %d bytes, limit %d", m.request,
+			size, maxMessageSize)
 	}
 	return m, int(size), nil
 }
 
-// appendMessage appends a message in wire form. A reply has the request of what it answers.
+// appendMessage appends a message in wire form. A reply has the request number of its message.
 func appendMessage(b []byte, m message) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(m.request))
 	b = binary.LittleEndian.AppendUint32(b, m.flags)
@@ -96,7 +102,7 @@ func appendMessage(b []byte, m message) []byte {
 	return append(b, m.payload...)
 }
 
-// uint64 is the payload of most messages.
+// uint64 parses the payload of most messages.
 func (m message) uint64() (uint64, error) {
 	if len(m.payload) != 8 {
 		return 0, fmt.Errorf("payload of %d bytes, want 8", len(m.payload))
@@ -104,7 +110,7 @@ func (m message) uint64() (uint64, error) {
 	return binary.LittleEndian.Uint64(m.payload), nil
 }
 
-// vringState is the payload of SET_VRING_NUM, BASE and ENABLE: a ring and a number.
+// vringState parses the payload of SET_VRING_NUM, BASE and ENABLE: a ring and a number.
 func (m message) vringState() (index, num uint32, err error) {
 	if len(m.payload) != 8 {
 		return 0, 0, fmt.Errorf("payload of %d bytes, want 8", len(m.payload))
@@ -112,7 +118,7 @@ func (m message) vringState() (index, num uint32, err error) {
 	return binary.LittleEndian.Uint32(m.payload), binary.LittleEndian.Uint32(m.payload[4:]), nil
 }
 
-// vringAddr is the payload of SET_VRING_ADDR; addresses are the front-end's own (QEMU-virtual).
+// vringAddr is the payload of SET_VRING_ADDR. The addresses are the front-end's own (QEMU-virtual).
 type vringAddr struct {
 	index             uint32
 	desc, used, avail uint64
@@ -131,7 +137,7 @@ func (m message) vringAddr() (vringAddr, error) {
 	}, nil
 }
 
-// regionTable is the payload of SET_MEM_TABLE. The regions' descriptors come in the same order.
+// regionTable parses the payload of SET_MEM_TABLE. The regions' descriptors are in the same order.
 func (m message) regionTable() ([]regionSpec, error) {
 	const fixed, each = 8, 32
 	if len(m.payload) < fixed {
@@ -158,7 +164,8 @@ func (m message) regionTable() ([]regionSpec, error) {
 	return regions, nil
 }
 
-// configReply answers GET_CONFIG: the wanted part of config, or no payload at all, which is how the protocol says no.
+// configReply answers GET_CONFIG with the wanted part of config. An empty payload is the protocol's
+// error.
 func (m message) configReply(config []byte) ([]byte, error) {
 	const fixed = 12
 	if len(m.payload) < fixed {
@@ -167,7 +174,8 @@ func (m message) configReply(config []byte) ([]byte, error) {
 	offset := binary.LittleEndian.Uint32(m.payload)
 	size := binary.LittleEndian.Uint32(m.payload[4:])
 	if uint64(offset)+uint64(size) > uint64(len(config)) || len(m.payload) != fixed+int(size) {
-		return nil, fmt.Errorf("%d bytes at offset %d of a configuration of %d", size, offset, len(config))
+		return nil, fmt.Errorf("%d bytes at offset %d of a configuration of %d", size, offset,
+			len(config))
 	}
 	reply := append([]byte(nil), m.payload[:fixed]...)
 	return append(reply, config[offset:offset+size]...), nil

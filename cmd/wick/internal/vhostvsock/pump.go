@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// budget is how many packets are moved each way before epoll is asked again, so that messages and host programs get
-// their turn however busy the guest is.
+// budget limits the packets moved in each direction before the next epoll_wait. So messages and
+// host programs get their turn however busy the guest is.
 const budget = 256
 
-// turn does what can be done now and returns how long to wait for more: negative for ever.
+// turn does all work that is possible now. It returns how long to wait for more, negative for
+// forever.
 func (s *session) turn() time.Duration {
 	s.mux.expire()
 	s.pump()
@@ -39,7 +40,7 @@ func (s *session) pump() {
 	}
 }
 
-// workLeft says whether pump would find something to do without waiting. A ring that was found empty has kicks on.
+// workLeft reports whether pump has more work now. A ring that was found empty has kicks on.
 func (s *session) workLeft() bool {
 	rx, tx := s.rings[rxRing], s.rings[txRing]
 	if s.over {
@@ -51,8 +52,8 @@ func (s *session) workLeft() bool {
 	return s.mux.pending() && !rx.kicksOn() || !s.mux.congested() && !tx.kicksOn()
 }
 
-// next is take with its errors dealt with: it reports false if there is no buffer, and true with ok false if there is one
-// that cannot be used and was given back.
+// next calls take and handles its errors. It reports found as false if there is no buffer. It
+// reports ok as false if the buffer was unusable and was given back.
 func (s *session) next(q *ring) (found, ok bool) {
 	found, err := q.take(s.memory, &s.chain)
 	if errors.Is(err, errRingBroken) {
@@ -68,7 +69,8 @@ func (s *session) next(q *ring) (found, ok bool) {
 	return found, found
 }
 
-// pumpTx takes packets from the guest until the ring is empty, the budget spent, or too many answers wait for rx.
+// pumpTx takes packets from the guest until the ring is empty, the budget is spent, or too many
+// answers wait for rx.
 func (s *session) pumpTx(q *ring) {
 	if q.idle() {
 		return
@@ -86,7 +88,7 @@ func (s *session) pumpTx(q *ring) {
 	}
 }
 
-// receive hands the packet in s.chain to the connections.
+// receive passes the packet in s.chain to the connections.
 func (s *session) receive() {
 	var b [headerSize]byte
 	if gather(b[:], s.chain.readable) < headerSize {
@@ -102,8 +104,8 @@ func (s *session) receive() {
 	s.mux.receive(&h, payload, whole)
 }
 
-// pumpRx gives packets to the guest. A guest without a free buffer is left to kick when it has one; until then nothing is
-// read from the host programs' streams.
+// pumpRx gives packets to the guest. A guest without a free buffer kicks when it has one. Until
+// then the host programs' streams are not read.
 func (s *session) pumpRx(q *ring) {
 	if !s.mux.pending() || q.idle() {
 		return
@@ -120,7 +122,8 @@ func (s *session) pumpRx(q *ring) {
 	}
 }
 
-// send makes a packet in s.chain and returns that to the guest. If there is no packet after all, the ring is as before.
+// send makes a packet in s.chain and returns the chain to the guest. If there is no packet after
+// all, the ring is unchanged.
 func (s *session) send(q *ring) {
 	if totalLen(s.chain.writable) <= headerSize {
 		s.log.Debug("buffer too small for a packet returned unused")

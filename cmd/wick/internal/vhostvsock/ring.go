@@ -14,13 +14,13 @@ const (
 	usedNoNotify     = 1 // VIRTQ_USED_F_NO_NOTIFY: the device wants no kick
 )
 
-// errRingBroken is what the guest did to a ring that cannot be read any further.
+// errRingBroken says that the guest made a ring unreadable.
 var errRingBroken = errors.New("virtqueue is inconsistent")
 
-// ring is the device's side of a split virtqueue (virtio 1.2, 2.7). The driver offers buffers in avail, the device
-// returns them in used, and both refer to desc.
+// ring is the device's side of a split virtqueue (virtio 1.2, 2.7). The driver offers buffers in
+// avail, the device returns them in used, and both refer to desc.
 //
-// A ring runs when it was given addresses, a kick descriptor, and leave to run (enabled), see running.
+// A ring runs when it has addresses and a kick descriptor and is enabled: see running.
 type ring struct {
 	size    uint32 // number of descriptors, a power of two
 	addr    vringAddr
@@ -28,14 +28,14 @@ type ring struct {
 	enabled bool
 	broken  bool
 
-	desc, avail, used []byte // nil while addr is not (or no more) in memory
+	desc, avail, used []byte // nil while addr is not in memory
 
-	next     uint16 // index in avail of the buffer to take next
-	usedNext uint16 // index in used of the entry to write next
+	next     uint16 // index in avail of the next buffer
+	usedNext uint16 // index in used of the next entry to write
 	flags    uint16 // of used
-	owed     bool   // something was put in used since the last call
+	owed     bool   // an entry was written to used since the last call
 
-	kick *source // owns its descriptor; nil: none
+	kick *source // owns its descriptor; may be nil
 	call int     // owned; -1: none, the driver polls
 	err  int     // owned; -1: none
 }
@@ -54,7 +54,7 @@ func (q *ring) setSize(n uint32) error {
 	return nil
 }
 
-// place finds the ring in memory, at the addresses it was given. It is called again when the memory changed.
+// place finds the ring in memory, at its addresses. It is called again when the memory changes.
 func (q *ring) place(m *memory) error {
 	q.desc, q.avail, q.used = nil, nil, nil
 	n := uint64(q.size)
@@ -74,14 +74,14 @@ func (q *ring) place(m *memory) error {
 		return errors.New("ring is not aligned")
 	}
 	q.desc, q.avail, q.used = desc, avail, used
-	// What was returned is in memory only; the front-end does not tell.
+	// The index of used is only in memory. The front-end does not send it.
 	q.usedNext = load16(used, 2)
 	q.flags = 0
 	q.publish()
 	return nil
 }
 
-// stop ends processing and returns the index of the buffer that would have been next.
+// stop ends processing and returns the index of the next buffer.
 func (q *ring) stop() uint16 {
 	q.closeKick()
 	q.setCall(-1)
@@ -91,14 +91,15 @@ func (q *ring) stop() uint16 {
 	return q.next
 }
 
-// setKick begins to listen for the driver. All there is to do on a kick is to wake up: every turn looks at every ring.
+// setKick starts polling for kicks. A kick only wakes the loop, because every turn looks at every
+// ring.
 func (q *ring) setKick(p *poller, fd int) {
 	q.closeKick()
 	kick := p.add(fd, nil)
 	kick.ready = func(events uint32) {
 		drain(fd)
 		if events&^unix.EPOLLIN != 0 {
-			kick.want(0) // nobody is left at the other end to kick
+			kick.want(0) // the other end is closed
 		}
 	}
 	q.kick = kick
@@ -121,15 +122,17 @@ func replaceFD(old *int, fd int) {
 	*old = fd
 }
 
-// take walks the next buffer into c without consuming it; release does that. It reports false when there is none.
-// An error is either errRingBroken, or about the one chain, which is then in c.head and to be released unused.
+// take walks the next buffer into c without consuming it, which release does. It reports false if
+// there is no buffer. An error is errRingBroken, or is about this one chain. The caller must then
+// release c.head unused.
 func (q *ring) take(mem *memory, c *chain) (bool, error) {
 	waiting := load16(q.avail, 2) - q.next
 	if waiting == 0 {
 		return false, nil
 	}
 	if uint32(waiting) > q.size {
-		return false, fmt.Errorf("%w: %d buffers offered by a ring of %d", errRingBroken, waiting, q.size)
+		return false, fmt.Errorf("%w: %d buffers offered by a ring of %d", errRingBroken, waiting,
+			q.size)
 	}
 	head := load16(q.avail, 4+2*int(uint32(q.next)&(q.size-1)))
 	if uint32(head) >= q.size {
@@ -138,7 +141,7 @@ func (q *ring) take(mem *memory, c *chain) (bool, error) {
 	return true, c.walk(mem, q.desc, head)
 }
 
-// release returns the buffer that take found last, of which the device wrote the first n bytes.
+// release returns the buffer that take found last. The device wrote its first n bytes.
 func (q *ring) release(head uint16, n uint32) {
 	entry := 4 + 8*int(uint32(q.usedNext)&(q.size-1))
 	store32(q.used, entry, uint32(head))
@@ -149,10 +152,10 @@ func (q *ring) release(head uint16, n uint32) {
 	q.owed = true
 }
 
-// publish stores the head of used: 16 bits of flags and 16 of index, both the device's to write.
+// publish stores the head of used: 16 bits of flags and 16 of index. Only the device writes it.
 func (q *ring) publish() { store32(q.used, 0, uint32(q.flags)|uint32(q.usedNext)<<16) }
 
-// kicks asks the driver to kick, or not to, when it offers buffers.
+// kicks asks the driver to kick, or not to kick, when it offers buffers.
 func (q *ring) kicks(on bool) {
 	flags := uint16(usedNoNotify)
 	if on {
@@ -166,8 +169,8 @@ func (q *ring) kicks(on bool) {
 
 func (q *ring) kicksOn() bool { return q.flags&usedNoNotify == 0 }
 
-// waitForKick turns kicks on for a ring that was found empty. It reports false, with kicks off again, if the driver
-// offered something meanwhile that it may not have kicked for.
+// waitForKick turns kicks on for an empty ring. It turns them off again and reports false if the
+// driver offered a buffer meanwhile, perhaps without a kick.
 func (q *ring) waitForKick() bool {
 	q.kicks(true)
 	if q.idle() {
@@ -177,10 +180,10 @@ func (q *ring) waitForKick() bool {
 	return false
 }
 
-// idle says whether the ring is empty and the driver will kick when it is not.
+// idle reports whether the ring is empty and the driver will kick for the next buffer.
 func (q *ring) idle() bool { return q.kicksOn() && load16(q.avail, 2) == q.next }
 
-// notify calls the driver if buffers were returned since the last time and it wants to know.
+// notify calls the driver if buffers were returned since the last call and the driver wants calls.
 func (q *ring) notify() {
 	if !q.owed {
 		return
@@ -191,7 +194,7 @@ func (q *ring) notify() {
 	}
 }
 
-// fail stops a ring that the guest has made nonsense of, and says so on its err descriptor.
+// fail stops a ring that the guest has broken, and signals its err descriptor.
 func (q *ring) fail() {
 	q.broken = true
 	if q.err >= 0 {
@@ -199,9 +202,9 @@ func (q *ring) fail() {
 	}
 }
 
-// signal adds 1 to an eventfd. It cannot fail in a way that matters: a full counter is signalled already.
+// signal adds 1 to an eventfd. A full counter fails, but is signalled already.
 func signal(eventfd int) {
-	one := [8]byte{1} // a native 1 on a little-endian host, the only kind there is support for
+	one := [8]byte{1} // a native 1 on a little-endian host, the only kind supported
 	unix.Write(eventfd, one[:])
 }
 

@@ -32,8 +32,8 @@ type session struct {
 	chain            chain // of the packet in hand
 	event            bool  // a transport reset waits for a buffer in the event ring
 
-	over bool  // the front-end is gone, or not to be understood
-	err  error // why, if it did not just leave
+	over bool  // the front-end is gone, or its messages are invalid
+	err  error // the reason, if it did not just leave
 }
 
 func newSession(fd int, cid uint64, socket *unixSocket, p *poller, log *slog.Logger) (*session, error) {
@@ -50,7 +50,7 @@ func newSession(fd int, cid uint64, socket *unixSocket, p *poller, log *slog.Log
 	return s, p.add(fd, func(uint32) { s.read() }).want(unix.EPOLLIN)
 }
 
-// close releases everything but what belongs to the poller's sources.
+// close releases everything except the poller's sources.
 func (s *session) close() {
 	s.mux.stopListening()
 	s.mux.dropAll()
@@ -61,7 +61,7 @@ func (s *session) close() {
 	s.frontend.close()
 }
 
-// read handles the messages that have come.
+// read handles the messages that have arrived.
 func (s *session) read() {
 	for !s.over {
 		m, fds, err := s.frontend.read()
@@ -80,12 +80,12 @@ func (s *session) read() {
 	}
 }
 
-// errUnknownRequest is no reason to end a session: the front-end asks for something it can do without.
+// errUnknownRequest does not end a session, because the front-end can do without the request.
 var errUnknownRequest = errors.New("unknown request")
 
-// handle does what a message asks for and answers it. Its error ends the session. A front-end that wants to know
-// whether its messages succeeded (REPLY_ACK) is told of a failure and decides; another would go on as if all were well,
-// with a guest that hangs, so that its session ends.
+// handle performs a message's request and answers it. An error ends the session. With REPLY_ACK the
+// front-end is told of a failure and decides. Without it the front-end would go on with a guest
+// that hangs, so the session ends.
 func (s *session) handle(m message, fds []int) error {
 	fds, reply, err := s.dispatch(m, fds)
 	closeAll(fds)
@@ -109,7 +109,8 @@ func (s *session) handle(m message, fds []int) error {
 	return err
 }
 
-// dispatch returns the descriptors that it did not take over, and a reply's payload for messages that have one.
+// dispatch returns the descriptors that it did not take over, and a reply's payload for messages
+// that have one.
 func (s *session) dispatch(m message, fds []int) (rest []int, reply []byte, err error) {
 	switch m.request {
 	case reqGetFeatures:
@@ -241,7 +242,7 @@ func (s *session) setVringAddr(m message) error {
 	return q.place(s.memory)
 }
 
-// setVringFD takes over a descriptor that it uses.
+// setVringFD sets a ring's kick, call or err descriptor. It takes over a descriptor that it uses.
 func (s *session) setVringFD(m message, fds []int) (rest []int, reply []byte, err error) {
 	v, err := m.uint64()
 	if err != nil {
@@ -257,7 +258,8 @@ func (s *session) setVringFD(m message, fds []int) (rest []int, reply []byte, er
 		return fds, nil, fmt.Errorf("%d descriptors, want 1", len(fds))
 	case v&vringNoFD == 0:
 		fd = fds[0]
-		// The front-end's eventfds are non-blocking already. If one is not, a write to it could hold up everything.
+		// The front-end's eventfds are non-blocking already. A write to one that is not could block
+		// the loop.
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return fds, nil, fmt.Errorf("set ring descriptor non-blocking: %w", err)
 		}
@@ -272,7 +274,8 @@ func (s *session) setVringFD(m message, fds []int) (rest []int, reply []byte, er
 		q.setErr(fd)
 	case reqSetVringKick:
 		q.setKick(s.mux.poll, fd)
-		// Without the protocol's features there is no SET_VRING_ENABLE, and a ring is enabled from the start.
+		// Without protocol features there is no SET_VRING_ENABLE, and a ring is enabled from the
+		// start.
 		if s.features&featureProtocolFeatures == 0 {
 			q.enabled = true
 		}
@@ -281,13 +284,13 @@ func (s *session) setVringFD(m message, fds []int) (rest []int, reply []byte, er
 	return fds, nil, nil
 }
 
-// ringsChanged begins or ends the device's work, which takes rx and tx.
+// ringsChanged starts or stops the device, which needs rx and tx.
 func (s *session) ringsChanged() {
 	rx, tx := s.rings[rxRing], s.rings[txRing]
 	switch running := rx.running() && tx.running(); {
 	case running && s.mux.listen == nil:
-		// Rings that begin at 0 are a driver's that has just found the device: what it, or the one before it, had open
-		// is gone. Rings that go on where they were stopped (a machine that was paused) keep their connections.
+		// Rings that begin at 0 belong to a driver that has just started, so earlier connections
+		// are gone. Rings that go on where they stopped (a paused machine) keep their connections.
 		if rx.next == 0 && tx.next == 0 {
 			s.mux.dropAll()
 			s.mux.resets = fifo[header]{}
@@ -301,8 +304,8 @@ func (s *session) ringsChanged() {
 	}
 }
 
-// resetConnections ends every connection as a snapshot's restore does: through the event ring if the front-end gave us
-// one, else with an RST each.
+// resetConnections ends every connection like the restore of a snapshot: by the event ring if the
+// front-end passed one on, else with an RST each.
 func (s *session) resetConnections() {
 	if l := s.mux.listen; l != nil {
 		for g := range l.greetings {
@@ -314,7 +317,7 @@ func (s *session) resetConnections() {
 		return
 	}
 	for _, c := range s.mux.conns {
-		// A guest that is still waiting for its RESPONSE has no connection yet that the event could end.
+		// A guest that still waits for its RESPONSE has no connection that the event could end.
 		if c.due&dueResponse != 0 {
 			s.mux.kill(c, "")
 		}

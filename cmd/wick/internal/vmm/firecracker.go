@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// The parts of Firecracker's configuration file that we use (its docs/getting-started.md and src/vmm/src/resources.rs).
+// The parts of Firecracker's configuration file that we use (its docs/getting-started.md and
+// src/vmm/src/resources.rs).
 type fcConfig struct {
 	BootSource    fcBoot    `json:"boot-source"`
 	Drives        []fcDrive `json:"drives"`
@@ -38,14 +39,17 @@ type fcVsock struct {
 	UDSPath  string `json:"uds_path"`
 }
 
-// firecrackerWords are on the kernel's command line because the machine is Firecracker's; cmd/vm-init/firecracker.md has the
-// reasons. Firecracker itself adds pci=off, unless it runs with --enable-pci. i8042.nopnp is not among them: without PnP an
-// ACPI kernel has no interrupt for the keyboard, and Ctrl-Alt-Del is lost.
+// firecrackerWords are the parameters that the kernel needs in Firecracker's machine;
+// cmd/vm-init/firecracker.md has the reasons. Firecracker itself adds pci=off, unless it runs with
+// --enable-pci. i8042.nopnp is not among them. Without PnP an ACPI kernel has no interrupt for the
+// keyboard, and Ctrl-Alt-Del is lost.
 var firecrackerWords = []string{"reboot=k", "i8042.noaux", "i8042.nomux", "i8042.dumbkbd"}
 
-// FirecrackerConfig returns the content of Firecracker's configuration file. uds is the path of its vsock device's Unix socket.
+// FirecrackerConfig returns the content of Firecracker's configuration file. uds is the path of its
+// vsock device's Unix socket.
 //
-// Firecracker exits when the guest resets through the keyboard controller (reboot=k), on both ways down and after a panic.
+// Firecracker exits when the guest resets through the keyboard controller (reboot=k). The guest
+// does so on each kind of shutdown and after a panic.
 func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	s := spec.withDefaults()
 	c := fcConfig{
@@ -56,7 +60,10 @@ func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	for i, d := range s.Drives {
 		// The root device adds root=/dev/vda to the command line, with ro if it is read-only.
 		root := i == 0 && s.Initramfs == ""
-		drive := fcDrive{DriveID: fmt.Sprintf("disk%d", i), PathOnHost: d.Path, IsRootDevice: root, IsReadOnly: d.ReadOnly}
+		drive := fcDrive{
+			DriveID: fmt.Sprintf("disk%d", i), PathOnHost: d.Path,
+			IsRootDevice: root, IsReadOnly: d.ReadOnly,
+		}
 		if d.Durable {
 			drive.CacheType = "Writeback" // by default Firecracker's disks have no flush
 		}
@@ -73,7 +80,8 @@ func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// FirecrackerArgs is Firecracker's command line, without the program. The serial port is its standard output.
+// FirecrackerArgs returns Firecracker's command line, without the program. The serial port is its
+// standard output.
 func FirecrackerArgs(config string) []string {
 	return []string{"--no-api", "--config-file", config, "--level", "Error"}
 }

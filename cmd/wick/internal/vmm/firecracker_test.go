@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// ours are words that only wick run has on the kernel's command line, for runs that are short and watched.
-// theirs are words that only the example has.
+// ours are kernel parameters that only wick run sets, for short runs with a user. theirs are those
+// that only the example sets.
 var (
 	ours   = []string{"panic=-1", "random.trust_cpu=on", "quiet"}
 	theirs = []string{"panic=1"}
 )
 
-// TestFirecrackerPage holds the page about Firecracker, its example and what wick run generates together:
-// the words on the kernel's command line, and the fields of the configuration.
+// TestFirecrackerPage compares the page about Firecracker, its example and the configuration of
+// wick run. They must agree in kernel parameters and fields.
 func TestFirecrackerPage(t *testing.T) {
 	t.Parallel()
 	read := func(name string) string {
@@ -70,7 +70,8 @@ func TestFirecrackerPage(t *testing.T) {
 			t.Errorf("the page's table does not explain %q, which is in firecracker.json", word)
 		}
 	}
-	// An ACPI kernel loses Ctrl-Alt-Del with the first. With the second and --enable-pci it finds no device.
+	// An ACPI kernel loses Ctrl-Alt-Del with the first. With the second and --enable-pci it finds no
+	// device.
 	for _, word := range []string{"i8042.nopnp", "pci=off"} {
 		if slices.Contains(inExample, word) || slices.Contains(inMade, word) {
 			t.Errorf("%q is on the kernel's command line", word)

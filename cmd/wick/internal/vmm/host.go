@@ -9,16 +9,17 @@ import (
 	"strings"
 )
 
-// Host is what this host has to run machines of an architecture with.
+// Host describes what this host has to run machines of an architecture.
 type Host struct {
 	Arch string
 	// Firecracker and QEMU are the programs' paths, or "".
 	Firecracker, QEMU string
-	// KVM and Vhost say why /dev/kvm and /dev/vhost-vsock cannot be opened; nil if they can, which is not yet to say that they work.
+	// KVM and Vhost say why /dev/kvm and /dev/vhost-vsock cannot be opened. They are nil if they
+	// can, which does not mean that they work.
 	KVM, Vhost error
 }
 
-// Look finds out. A machine of an architecture that is not the host's can only be emulated, and that is QEMU's trade.
+// Look examines this host. Only QEMU can run a machine of another architecture, by emulation.
 func Look(arch string) *Host {
 	h := &Host{Arch: arch, Vhost: opens("/dev/vhost-vsock")}
 	if b := boards[arch]; b != nil {
@@ -41,17 +42,18 @@ func opens(path string) error {
 	return f.Close()
 }
 
-// Choice is a backend and how it is to be run.
+// Choice is a backend and how to run it.
 type Choice struct {
 	// Backend is one of the names, Program the path of its program.
 	Backend, Program string
-	// KVM says that it runs under KVM. Otherwise NoKVM is why not, and TSCkHz the rate of the host's time stamp counter.
+	// KVM says that it runs under KVM. Otherwise NoKVM is the reason, and TSCkHz the rate of the
+	// host's time stamp counter.
 	KVM    bool
 	NoKVM  string
 	TSCkHz int
 }
 
-// Engine names the choice for people: "qemu, emulated".
+// Engine describes the choice to users: "qemu, emulated".
 func (c *Choice) Engine() string {
 	if c.KVM {
 		return c.Backend + ", KVM"
@@ -59,7 +61,7 @@ func (c *Choice) Engine() string {
 	return c.Backend + ", emulated"
 }
 
-// A BackendError is a backend that this host cannot run, or with Backend "" that it can run none.
+// BackendError reports a backend that this host cannot run. With Backend "" it can run no backend.
 type BackendError struct {
 	Backend string
 	Reason  string
@@ -82,14 +84,14 @@ func (e *BackendError) Unwrap() error { return e.Err }
 // Trial finds out whether a backend works under KVM here.
 type Trial func(Choice) (Answer, error)
 
-// Answer is what a trial found out.
+// Answer is the result of a trial.
 type Answer struct {
 	KVM    bool   `json:"kvm"`
-	Reason string `json:"reason,omitempty"` // why not
+	Reason string `json:"reason,omitempty"` // of a negative answer
 	TSCkHz int    `json:"tsc_khz"`
 }
 
-// needed says what QEMU there should be.
+// needed returns the QEMU program that is missing and how to get it.
 func (h *Host) needed() (program, remedy string) {
 	b := boards[h.Arch]
 	if b == nil {
@@ -98,7 +100,7 @@ func (h *Host) needed() (program, remedy string) {
 	return b.program, "install QEMU: as root, apt-get install " + b.debian
 }
 
-// Choose chooses the backend, forced if that is not "".
+// Choose chooses the backend: forced, unless that is "".
 func (h *Host) Choose(forced string, try Trial) (Choice, error) {
 	switch forced {
 	case "":
@@ -110,11 +112,13 @@ func (h *Host) Choose(forced string, try Trial) (Choice, error) {
 			return c, err
 		}
 		program, remedy := h.needed()
-		return Choice{}, &BackendError{Reason: "neither firecracker (with a KVM that works) nor " + program + " is here; " + remedy}
+		return Choice{}, &BackendError{Reason: "neither firecracker (with a working KVM) nor " +
+			program + " is here; " + remedy}
 	case Firecracker, QEMUVhost, QEMU:
 		return h.choose(forced, try)
 	}
-	return Choice{}, &BackendError{forced, fmt.Sprintf("no such backend; there are %s, %s and %s", Firecracker, QEMUVhost, QEMU), nil}
+	return Choice{}, &BackendError{forced,
+		fmt.Sprintf("no such backend; there are %s, %s and %s", Firecracker, QEMUVhost, QEMU), nil}
 }
 
 func (h *Host) choose(backend string, try Trial) (Choice, error) {

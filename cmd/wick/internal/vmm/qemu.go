@@ -7,32 +7,34 @@ import (
 	"strconv"
 )
 
-// QEMURun is what else QEMU has to be told.
+// QEMURun holds the settings of one run of QEMU.
 type QEMURun struct {
-	// KVM says whether to use it; TSCkHz is the rate of the host's time stamp counter, for when not.
+	// KVM says whether to use it. Without it, TSCkHz is the rate of the host's time stamp counter.
 	KVM    bool
 	TSCkHz int
-	// VhostSocket is where the vsock device of package vhostvsock listens. With "" it is the kernel's device, and VhostFD the descriptor
-	// of /dev/vhost-vsock that QEMU inherits.
+	// VhostSocket is where the vsock device of package vhostvsock listens. If it is "", the machine
+	// has the kernel's device, and VhostFD is the descriptor of /dev/vhost-vsock that QEMU
+	// inherits.
 	VhostSocket string
 	VhostFD     int
-	// QMPFD is the descriptor of the monitor's connection that QEMU inherits; 0 for none.
+	// QMPFD is the descriptor of the monitor's connection that QEMU inherits, or 0.
 	QMPFD int
 }
 
-// board is what a QEMU machine of an architecture is made of.
+// board describes QEMU's machine for an architecture.
 type board struct {
-	// program is QEMU's, and in which Debian package it is.
+	// program is QEMU's, and debian the Debian package that has it.
 	program, debian string
-	// machine is the board's name with what it is to have. mute is added for a machine without a serial port; one that cannot be
-	// without has it lead nowhere.
+	// machine is the board's name and options. mute is added for a machine without a serial port. A
+	// board that must have one gets one that is connected to nothing.
 	machine, mute string
 	// cpu is the processor to emulate.
 	cpu string
-	// console is the serial port's device, and cmdline what else the kernel must be told.
+	// console is the serial port's device, and cmdline adds to the kernel command line.
 	console string
 	cmdline []string
-	// The devices get their virtio-mmio slots from slot on, each step further, which must be the order in which the guest finds them.
+	// The devices get their virtio-mmio slots from slot on, each step further. This must be the
+	// order in which the guest finds them.
 	slot, step int
 }
 
@@ -40,13 +42,15 @@ var boards = map[string]*board{
 	"amd64": {
 		program: "qemu-system-x86_64", debian: "qemu-system-x86",
 		machine: "microvm,acpi=on,rtc=on,pcie=off", mute: ",isa-serial=off", cpu: "max",
-		// There is no PCI to look for.
+		// There is no PCI bus to probe.
 		console: "ttyS0", cmdline: []string{"reboot=t", "pci=off"},
-		// ACPI's tables describe the slots up to 23, the highest first. Slot 0 gets no interrupts: a device there hangs.
+		// ACPI's tables describe the slots up to 23, the highest first. Slot 0 gets no interrupts:
+		// a device there hangs.
 		slot: 23, step: -1,
 	},
-	// There is no microvm of this architecture. The processor is a server's that is in many clouds. Emulated, a machine needs 1.7 s of
-	// a processor from start to end with it, and 2.2 to 5.7 s with "max", whose kernel signs its pointers.
+	// This architecture has no microvm. The processor is a server processor of many clouds. An
+	// emulated machine needs 1.7 s of CPU time from start to end with it. With "max" it needs 2.2
+	// to 5.7 s, because the kernel then signs its pointers.
 	"arm64": {
 		program: "qemu-system-aarch64", debian: "qemu-system-arm",
 		machine: "virt,gic-version=max", cpu: "neoverse-n1",
@@ -56,18 +60,18 @@ var boards = map[string]*board{
 	},
 }
 
-// Archs are the architectures that there are machines of.
+// Archs returns the architectures of the machines that wick can run.
 func Archs() []string { return slices.Sorted(maps.Keys(boards)) }
 
-// QEMUArgs is QEMU's command line, without the program. The serial port is its standard output. The architecture must be one that
-// [Host.Choose] found QEMU for.
+// QEMUArgs returns QEMU's command line, without the program. The serial port is its standard
+// output. The architecture must be one for which [Host.Choose] found QEMU.
 func QEMUArgs(spec *Spec, run QEMURun) []string {
 	s := spec.withDefaults()
 	b := boards[s.Arch]
 	machine := b.machine
 	var args []string
 	add := func(a ...string) { args = append(args, a...) }
-	// The back-end of a vhost-user device maps the guest's memory, so it must be a file that can be handed over.
+	// The back-end of a vhost-user device maps the guest's memory, so it must be a file to pass on.
 	if run.VhostSocket != "" && !s.NoVsock {
 		machine += ",memory-backend=mem"
 		add("-object", "memory-backend-memfd,id=mem,share=on,size="+mib(s.MemoryMiB))
@@ -82,13 +86,14 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 	} else {
 		add("-accel", "tcg,thread=multi", "-cpu", b.cpu)
 		if run.TSCkHz > 0 {
-			// Emulated, the kernel now and then fails to time the counter against the timer chip, and tries for ever.
+			// Under emulation the kernel sometimes fails to time the counter against the timer
+			// chip, and retries forever.
 			first = append(first, "tsc_early_khz="+strconv.Itoa(run.TSCkHz))
 		}
 	}
 	add("-m", mib(s.MemoryMiB), "-smp", strconv.Itoa(s.CPUs))
 	add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none")
-	// A guest that broke out of QEMU can start no program and gain no rights.
+	// A guest that escapes into QEMU can start no program and gain no privileges.
 	add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 	if s.NoConsole {
 		add("-serial", "none")
@@ -96,32 +101,36 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 		add("-serial", "stdio")
 	}
 	if run.QMPFD > 0 {
-		add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", run.QMPFD), "-mon", "chardev=qmp,mode=control")
+		add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", run.QMPFD))
+		add("-mon", "chardev=qmp,mode=control")
 	}
-	// The modern virtio interface, which vsock and Linux's ACPI probing need, is not the default.
+	// vsock and Linux's ACPI probing need the modern virtio interface, which is not the default.
 	add("-global", "virtio-mmio.force-legacy=false")
 	slot := b.slot
-	// bus is where the next device goes.
+	// bus returns the place of the next device.
 	bus := func() string {
 		slot += b.step
 		return fmt.Sprintf("bus=virtio-mmio-bus.%d", slot-b.step)
 	}
 	for i, d := range s.Drives {
-		// By default QEMU stops the guest, without a word, when the host's disk is full. The guest is to
+		// By default QEMU silently stops the guest when the host's disk is full. The guest should
 		// get an I/O error instead.
 		readonly, failed := "off", ",werror=report,rerror=report"
 		if d.ReadOnly {
 			readonly, failed = "on", ""
 		}
-		add("-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,readonly=%s,file=%s", i, readonly, escape(d.Path)))
+		const drive = "if=none,id=disk%d,format=raw,readonly=%s,file=%s"
+		add("-drive", fmt.Sprintf(drive, i, readonly, escape(d.Path)))
 		add("-device", fmt.Sprintf("virtio-blk-device,drive=disk%d%s,%s", i, failed, bus()))
 	}
 	switch {
 	case s.NoVsock:
 	case run.VhostSocket != "":
-		add("-chardev", "socket,id=vsock,path="+escape(run.VhostSocket), "-device", "vhost-user-vsock-device,chardev=vsock,"+bus())
+		add("-chardev", "socket,id=vsock,path="+escape(run.VhostSocket))
+		add("-device", "vhost-user-vsock-device,chardev=vsock,"+bus())
 	default:
-		add("-device", fmt.Sprintf("vhost-vsock-device,guest-cid=%d,vhostfd=%d,%s", s.CID, run.VhostFD, bus()))
+		add("-device",
+			fmt.Sprintf("vhost-vsock-device,guest-cid=%d,vhostfd=%d,%s", s.CID, run.VhostFD, bus()))
 	}
 	if s.Balloon {
 		add("-device", "virtio-balloon-device,"+bus())

@@ -17,11 +17,12 @@ type QMP struct {
 	out  chan reply
 	done chan struct{}
 
-	// onIOError is told of each disk, by its drive's name, that cannot be read or written, and why.
+	// onIOError is called for each disk that cannot be read or written, with its drive's name and
+	// the reason.
 	onIOError func(drive, reason string)
 
 	mu     sync.Mutex
-	reason string // why the machine stops, once QEMU has said so
+	reason string // the reason of the machine's stop, once QEMU has reported it
 }
 
 type reply struct {
@@ -34,7 +35,7 @@ type reply struct {
 	} `json:"data"`
 }
 
-// A QMPError is a command that QEMU refused.
+// QMPError reports a command that QEMU refused.
 type QMPError struct {
 	Class string `json:"class"`
 	Desc  string `json:"desc"`
@@ -42,15 +43,15 @@ type QMPError struct {
 
 func (e *QMPError) Error() string { return e.Class + ": " + e.Desc }
 
-// NewQMP takes over a connection on which QEMU is about to greet. The onIOError is called, from
-// another goroutine, whenever QEMU reports an I/O error of a drive; it may be nil.
+// NewQMP takes ownership of a connection on which QEMU is about to greet. onIOError is called, from
+// another goroutine, whenever QEMU reports an I/O error of a drive. It may be nil.
 func NewQMP(conn net.Conn, onIOError func(drive, reason string)) *QMP {
 	q := &QMP{conn: conn, out: make(chan reply, 1), done: make(chan struct{}), onIOError: onIOError}
 	go q.read()
 	return q
 }
 
-// Start ends the greeting. Commands are taken, and events come, after it.
+// Start ends the greeting. QEMU accepts commands and sends events only after it.
 func (q *QMP) Start(ctx context.Context) error { return q.Do(ctx, "qmp_capabilities", nil, nil) }
 
 func (q *QMP) read() {
@@ -77,18 +78,18 @@ func (q *QMP) read() {
 		case r.Return != nil || r.Error != nil:
 			select {
 			case q.out <- r:
-			default: // of a command that nobody waits for any more
+			default: // the reply to an abandoned command
 			}
 		}
 	}
 }
 
-// Do runs a command. The result is decoded into result, unless that is nil.
+// Do runs a command. It decodes the result into result, unless that is nil.
 func (q *QMP) Do(ctx context.Context, command string, arguments, result any) error {
 	q.turn.Lock()
 	defer q.turn.Unlock()
 	select {
-	case <-q.out: // the late reply to a command that was given up
+	case <-q.out: // the late reply to an abandoned command
 	default:
 	}
 	request := struct {
@@ -128,7 +129,8 @@ func (q *QMP) CtrlAltDel(ctx context.Context) error {
 	return q.Do(ctx, "send-key", map[string]any{"keys": keys}, nil)
 }
 
-// Reason is why QEMU said that the machine stops ("guest-shutdown", "guest-reset", "guest-panic", "host-qmp-quit"), or "". It is final once
+// Reason returns QEMU's reason why the machine stops: "guest-shutdown", "guest-reset",
+// "guest-panic" or "host-qmp-quit". It returns "" if QEMU has reported none, which is final once
 // Done is closed.
 func (q *QMP) Reason() string {
 	q.mu.Lock()

@@ -17,33 +17,35 @@ const (
 type Drive struct {
 	Path     string
 	ReadOnly bool
-	// Durable has the guest's flushes reach the host's disk. QEMU passes them on in any case.
+	// Durable makes the guest's flushes reach the host's disk. QEMU passes them on in any case.
 	Durable bool
 }
 
-// Spec is a machine, whoever runs it. The zero value of a field is the usual choice.
+// Spec describes a machine for any backend. The zero value of a field is the usual choice.
 type Spec struct {
-	// Arch is its architecture, by Go's name of it; the host's if "".
+	// Arch is its architecture by Go's name; the host's if "".
 	Arch string
-	// Kernel is a vmlinux, for QEMU also a bzImage, for arm64 an Image; Initramfs a cpio archive or "".
+	// Kernel is a vmlinux, for QEMU also a bzImage, for arm64 an Image. Initramfs is a cpio archive
+	// or "".
 	Kernel, Initramfs string
 	Drives            []Drive
 	// MemoryMiB is 128 if 0, CPUs 1.
 	MemoryMiB, CPUs int
-	// Cmdline is added to the kernel's command line; what is there twice counts as it does for the kernel, mostly the last.
+	// Cmdline is added to the kernel command line. The kernel mostly uses the last of several equal
+	// parameters.
 	Cmdline []string
-	// Init is the program the kernel starts: in the initramfs if there is one, else in the first drive. "" is the
-	// kernel's own choice, which for an initramfs is /init.
+	// Init is the program that the kernel starts: in the initramfs if there is one, else in the
+	// first drive. If it is "", the kernel chooses, and an initramfs has /init.
 	Init string
-	// InitArgs are init's arguments. A machine takes 32 in all, and none may hold a blank.
+	// InitArgs are init's arguments, without spaces. A machine takes 32 words in all.
 	InitArgs []string
-	// Verbose has the kernel say all that it does, NoConsole takes the serial port away.
+	// Verbose makes the kernel log everything. NoConsole removes the serial port.
 	Verbose, NoConsole bool
-	// Keyboard gives QEMU's microvm a PS/2 keyboard, so that Ctrl-Alt-Del can be pressed; Firecracker's always has one.
+	// Keyboard gives QEMU's microvm a PS/2 keyboard for Ctrl-Alt-Del. Firecracker always has one.
 	Keyboard bool
 	// Balloon gives a QEMU machine a virtio-balloon, which QMP's balloon command inflates.
 	Balloon bool
-	// NoVsock leaves the vsock device out. CID is the guest's, 3 if 0.
+	// NoVsock leaves out the vsock device. CID is the guest's; 3 if 0.
 	NoVsock bool
 	CID     uint32
 }
@@ -65,17 +67,19 @@ func (s *Spec) withDefaults() Spec {
 	return d
 }
 
-// cmdline is the kernel's command line. What differs between backends, and the console's device, come in.
+// cmdline returns the kernel command line. The caller passes the console's device, and first what
+// differs between backends.
 func (s *Spec) cmdline(console string, first ...string) string {
 	words := first
 	if s.NoConsole {
-		// With none named the kernel would look for one and take a screen, which there is not either. Output then goes nowhere.
+		// Without a console= the kernel would look for one and take a screen, which does not exist
+		// either. This discards its output.
 		words = append(words, "console=null", "8250.nr_uarts=0")
 	} else {
 		words = append(words, "console="+console)
 	}
-	// A panic ends the machine at once. The kernel's cryptography need not test itself for 0.2 s, and the processor's random
-	// numbers are good for the start.
+	// A panic ends the machine at once. The kernel skips the 0.2 s self-test of its cryptography,
+	// and the processor's random numbers seed its own.
 	words = append(words, "panic=-1", "cryptomgr.notests", "random.trust_cpu=on")
 	words = append(words, memoryWords...)
 	if !s.Verbose {
@@ -95,9 +99,9 @@ func (s *Spec) cmdline(console string, first ...string) string {
 	return strings.Join(words, " ")
 }
 
-// memoryWords are for vm-init. PSI tells it of commands that wait for memory; Firecracker's kernels
-// have it turned off. The Go runtime begins with a mapping of 32 MiB, which the kernel refuses by
-// default in a machine that has less; vm-init brings the default back.
+// memoryWords are parameters for vm-init. PSI reports commands that wait for memory, and is off by
+// default in Firecracker's kernels. The Go runtime begins with a mapping of 32 MiB. By default the
+// kernel refuses it in a machine that has less. vm-init sets the default again.
 var memoryWords = []string{"psi=1", "sysctl.vm.overcommit_memory=1"}
 
 func mib(n int) string { return strconv.Itoa(n) + "M" }

@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// Tail keeps the last bytes of what is written to it, and passes everything on if somebody looks. It is for a machine's console: a machine
-// that nobody looks at must not wait for its output to be taken, nor fill the host's memory with it.
+// Tail keeps the last bytes written to it, and passes everything on to a second writer if there is
+// one. It is meant for a machine's console. A machine must not wait until its output is read, nor
+// fill the host's memory with it.
 type Tail struct {
 	mu   sync.Mutex
 	kept []byte
@@ -16,10 +17,11 @@ type Tail struct {
 	to   io.Writer
 }
 
-// NewTail keeps at most max bytes, or less than twice as many for a while. The to may be nil.
-func NewTail(max int, to io.Writer) *Tail { return &Tail{max: max, to: to} }
+// NewTail returns a Tail that keeps at most size bytes, and for a while less than twice as many. to
+// may be nil.
+func NewTail(size int, to io.Writer) *Tail { return &Tail{max: size, to: to} }
 
-// Write never fails: a reader who went away is no business of the machine's.
+// Write never fails, because a failed second writer must not affect the machine.
 func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -35,14 +37,14 @@ func (t *Tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Bytes returns the last bytes, at most as many as are kept.
+// Bytes returns the kept bytes.
 func (t *Tail) Bytes() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return bytes.Clone(t.kept[max(0, len(t.kept)-t.max):])
 }
 
-// Lines returns the last n lines, without their ends; all that are kept if n is 0.
+// Lines returns the last n lines without their ends, or all kept lines if n is 0.
 func (t *Tail) Lines(n int) []string {
 	t.mu.Lock()
 	text := string(bytes.TrimRight(t.kept, "\r\n"))

@@ -5,10 +5,12 @@ import "time"
 // rdtsc reads the processor's time stamp counter.
 func rdtsc() uint64
 
-// tscSample is how long the counter is watched: its rate is then known to about 10 parts in a million.
+// tscSample is how long the counter is measured. This gives its rate to about 10 parts in a
+// million.
 const tscSample = 20 * time.Millisecond
 
-// MeasureTSC returns the rate of the host's time stamp counter in kHz. An emulated guest reads the same counter.
+// MeasureTSC returns the rate of the host's time stamp counter in kHz. An emulated guest reads the
+// same counter.
 func MeasureTSC() int {
 	start, from := time.Now(), rdtsc()
 	time.Sleep(tscSample)

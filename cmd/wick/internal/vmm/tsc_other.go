@@ -2,5 +2,5 @@
 
 package vmm
 
-// MeasureTSC returns 0: only an x86 machine has the counter.
+// MeasureTSC returns 0, because only an x86 machine has the counter.
 func MeasureTSC() int { return 0 }

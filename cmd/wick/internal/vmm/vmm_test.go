@@ -28,7 +28,7 @@ var usual = Spec{
 	Cmdline: []string{"a=b"}, InitArgs: []string{"--hostname=x"},
 }
 
-// full is one with every choice made the other way.
+// full is a machine with every choice made the other way.
 var full = Spec{
 	Arch:   "amd64",
 	Kernel: "/k/vmlinux", Drives: []Drive{{Path: "/i/root", ReadOnly: true}}, MemoryMiB: 80, CPUs: 2, Init: "/sbin/vm-init",
@@ -97,7 +97,7 @@ func TestChoose(t *testing.T) {
 		{"QEMU alone", Host{"amd64", "", "/q", nil, no}, "", works, "qemu, KVM"},
 		{"forced", Host{"amd64", "/f", "/q", nil, nil}, QEMU, works, "qemu, KVM"},
 		{"nothing", Host{"amd64", "", "", nil, nil}, "", nil,
-			"find a virtual machine monitor: neither firecracker (with a KVM that works) nor qemu-system-x86_64 is here; install QEMU: as root, apt-get install qemu-system-x86"},
+			"find a virtual machine monitor: neither firecracker (with a working KVM) nor qemu-system-x86_64 is here; install QEMU: as root, apt-get install qemu-system-x86"},
 		{"Firecracker without KVM", Host{"amd64", "/f", "", no, no}, Firecracker, nil, "run firecracker: no KVM: file does not exist"},
 		{"Firecracker with a bad KVM", Host{"amd64", "/f", "", nil, no}, Firecracker, fails, "run firecracker: KVM does not work here: hangs"},
 		{"no Firecracker, forced", Host{"amd64", "", "/q", nil, no}, Firecracker, nil, "run firecracker: no firecracker in the PATH"},
@@ -225,7 +225,8 @@ func TestQMP(t *testing.T) {
 	}
 }
 
-// Two measurements agree, which a counter that runs at no fixed rate would not.
+// TestMeasureTSC checks that two measurements agree. They would differ if the rate were not
+// constant.
 func TestMeasureTSC(t *testing.T) {
 	one, two := MeasureTSC(), MeasureTSC()
 	if one == 0 {
