@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -138,9 +139,15 @@ func TestSignalToSpawn(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command("wick", "spawn", "--wait", "--", "trap 'echo got TERM; exit 7' TERM; echo ready >"+dir+"/ready; while :; do sleep 0.1; done")
 	cmd.Env = append(os.Environ(), "WICK_TO=unix:"+socket)
-	var said strings.Builder
-	cmd.Stdout = &said
-	if err := cmd.Start(); err != nil {
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(out)
+	if _, err := said.ReadString('\n'); err != nil { // the pid: from here on signals are passed on
 		t.Fatal(err)
 	}
 	for {
@@ -150,8 +157,9 @@ func TestSignalToSpawn(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	cmd.Process.Signal(syscall.SIGTERM)
+	rest, _ := io.ReadAll(said)
 	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 7 || !strings.HasSuffix(said.String(), "got TERM\n") {
-		t.Errorf("exit code %d, stdout %q; want 7, got TERM", code, said.String())
+	if code := cmd.ProcessState.ExitCode(); code != 7 || !strings.HasSuffix(string(rest), "got TERM\n") {
+		t.Errorf("exit code %d, stdout %q; want 7, got TERM", code, rest)
 	}
 }

@@ -52,14 +52,14 @@ func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec,
 	if err != nil {
 		return commandFailed(err)
 	}
+	if told {
+		t.passTo(c, pid)
+	}
 	if _, err := fmt.Fprintln(t.stdout, pid); err != nil {
 		return commandFailed(fmt.Errorf("print the command's pid, which is %d: %w", pid, err))
 	}
 	if !wait {
 		return nil
-	}
-	if told {
-		t.passTo(c, pid)
 	}
 	exit, err := c.WaitExit(ctx, pid)
 	t.running.Store(nil)

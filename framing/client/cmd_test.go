@@ -79,6 +79,7 @@ func TestCmdThatCannotStart(t *testing.T) {
 		"directory": {func(c *Cmd) { c.Dir = "/missing" }, framing.StageDirectory, syscall.ENOENT},
 	} {
 		cmd := c.Command("true")
+		cmd.Stdin = strings.NewReader("unread")
 		test.set(cmd)
 		err := cmd.Start(testContext(t))
 		if e, ok := errors.AsType[*StartError](err); !ok || e.Stage != test.stage || !errors.Is(err, test.errno) {
@@ -342,5 +343,38 @@ func TestCmdKilledWithItsConnection(t *testing.T) {
 	}
 	if err := cmd.Reattach(testContext(t), c); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestFailedStartsKeepNoPipe starts what cannot be started, and has the agent hold no more pipes
+// than before.
+func TestFailedStartsKeepNoPipe(t *testing.T) {
+	t.Parallel()
+	c := agentClient(t)
+	ctx := testContext(t)
+	pipes := func() string {
+		out, err := c.ShellCommand("ls -l /proc/$PPID/fd | grep -c pipe:").Output(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	before := pipes()
+	for _, set := range []func(*Cmd){
+		func(c *Cmd) { c.Args[0] = "/missing" },
+		func(c *Cmd) { c.Dir = "/missing" },
+		func(c *Cmd) { c.Dir, c.Keep = "/missing", time.Minute },
+	} {
+		for range 10 {
+			cmd := c.Command("true")
+			cmd.Stdin = strings.NewReader("unread")
+			set(cmd)
+			if err := cmd.Start(ctx); !isType[*StartError](err) {
+				t.Fatalf("Start = %v, want a StartError", err)
+			}
+		}
+	}
+	if after := pipes(); after != before {
+		t.Errorf("the agent has %s pipes after 30 failed starts, and had %s", after, before)
 	}
 }

@@ -116,7 +116,8 @@ func (t *tarWriter) makeDir(ctx context.Context, h *tar.Header, entry string) er
 				return nil
 			}
 		}
-		return t.replace(ctx, name, func() error { return t.c.Mkdir(ctx, name, 0o755, t.flags...) })
+		// An entry below it, which is made at the same time, may make it first.
+		return t.replace(ctx, name, func() error { return t.c.MkdirAll(ctx, name, 0o755, t.flags...) })
 	})
 	return err
 }

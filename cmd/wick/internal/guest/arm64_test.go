@@ -10,7 +10,7 @@ var allOfARM64 = flag.Bool("guest.arm64", false, "TestARM64 does what takes minu
 // TestARM64 has a machine of the other architecture say and do what the host's own does. On an arm64 it is one test twice.
 func TestARM64(t *testing.T) {
 	t.Parallel()
-	s := serve(t, need(t, arm64Lab))
+	s := serveWith(t, need(t, arm64Lab), func(l *lab, c *config) { c.Initramfs = l.loopback })
 	if got := run(t, s.conn, "uname -m"); got != "aarch64\n" {
 		t.Fatalf("the machine is an %q", got)
 	}
