@@ -38,9 +38,9 @@ func TestDialForms(t *testing.T) {
 				t.Error(err)
 			}
 			if strings.Contains(form, "listen") {
-				left, _ := os.ReadDir(filepath.Dir(path))
-				if len(left) > 0 {
-					t.Errorf("Dial left %v behind", left)
+				left, err := os.ReadDir(filepath.Dir(path))
+				if err != nil || len(left) > 0 {
+					t.Errorf("Dial left %v behind, %v", left, err)
 				}
 			}
 		})
