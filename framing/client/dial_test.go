@@ -38,9 +38,9 @@ func TestDialForms(t *testing.T) {
 				t.Error(err)
 			}
 			if strings.Contains(form, "listen") {
-				left, _ := os.ReadDir(filepath.Dir(path))
-				if len(left) > 0 {
-					t.Errorf("Dial left %v behind", left)
+				left, err := os.ReadDir(filepath.Dir(path))
+				if err != nil || len(left) > 0 {
+					t.Errorf("Dial left %v behind, %v", left, err)
 				}
 			}
 		})
@@ -70,7 +70,7 @@ func TestDialVsock(t *testing.T) {
 		}
 	}()
 	// Without loopback the kernel may look for CID 1 on the host, and wait.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	c, err := Dial(ctx, "vsock:1:"+strings.TrimPrefix(ln.Addr().String(), "local(1):"))
 	if err != nil {

@@ -194,8 +194,8 @@ func TestListenReplacesALiveSocket(t *testing.T) {
 	}
 	c.Close()
 	l.Close()
-	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

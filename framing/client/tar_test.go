@@ -143,8 +143,8 @@ func TestTarStaysInside(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if entries, _ := os.ReadDir(outside); len(entries) > 0 {
-		t.Errorf("outside there is %v", entries)
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) > 0 {
+		t.Errorf("outside there is %v, %v", entries, err)
 	}
 	if i, err := os.Stat(outside); err != nil || i.Mode().Perm() == 0 {
 		t.Errorf("outside is %v, %v", i.Mode(), err)

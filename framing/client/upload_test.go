@@ -113,8 +113,8 @@ func TestWriteGivenUp(t *testing.T) {
 	if got, err := os.ReadFile(name); err != nil || string(got) != "old" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("left %v", entries)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left %v, %v", entries, err)
 	}
 }
 

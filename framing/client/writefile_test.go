@@ -93,8 +93,8 @@ func TestShortContent(t *testing.T) {
 	if _, err := c.Ping(testContext(t)); err != nil {
 		t.Error(err)
 	}
-	if left, _ := os.ReadDir(g.Dir); len(left) > 0 {
-		t.Errorf("the guest wrote %v", left)
+	if left, err := os.ReadDir(g.Dir); err != nil || len(left) > 0 {
+		t.Errorf("the guest wrote %v, %v", left, err)
 	}
 }
 

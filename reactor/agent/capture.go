@@ -177,10 +177,10 @@ func (o *capture) hold(b []byte) int {
 	default:
 		return o.toSpool(b)
 	}
-	b = b[:min(int64(len(b)), o.agent.spoolRoom())]
-	if len(b) == 0 {
-		o.limit = o.kept
-		return 0
+	if room := o.agent.spoolRoom(); room < int64(len(b)) {
+		// Later output is dropped even if there is room again by then, because it would follow a hole.
+		b = b[:room]
+		o.limit = o.kept + room
 	}
 	n, err := writeAt(o.spool, b, o.kept)
 	o.agent.spooled += int64(n)

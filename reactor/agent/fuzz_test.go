@@ -154,7 +154,10 @@ func (a *fuzzed) do(f func()) {
 }
 
 func descriptorsNow() int {
-	entries, _ := os.ReadDir("/proc/self/fd")
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		panic(err)
+	}
 	return len(entries)
 }
 

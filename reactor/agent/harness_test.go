@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,9 +160,14 @@ func (b *box) stop() {
 // empty checks that nothing temporary is in a directory.
 func (b *box) empty(dir string) {
 	b.Helper()
-	names, _ := filepath.Glob(filepath.Join(dir, ".wick*"))
-	if len(names) > 0 {
-		b.Errorf("left behind: %q", names)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		b.Error(err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".wick") {
+			b.Errorf("left behind: %s", filepath.Join(dir, e.Name()))
+		}
 	}
 }
 

@@ -78,8 +78,8 @@ func TestUnavailable(t *testing.T) {
 		if _, ok := errors.AsType[*UnavailableError](err); !ok || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if left, _ := os.ReadDir(string(dir)); len(left) != 0 {
-			t.Errorf("%s: left %v", name, left)
+		if left, err := os.ReadDir(string(dir)); err != nil || len(left) != 0 {
+			t.Errorf("%s: left %v, %v", name, left, err)
 		}
 	}
 }
@@ -134,8 +134,8 @@ func TestGivenUp(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("it waits on")
 	}
-	if left, _ := os.ReadDir(string(dir)); len(left) != 0 {
-		t.Errorf("left %v", left)
+	if left, err := os.ReadDir(string(dir)); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
 }
 

@@ -82,8 +82,8 @@ func refused(t *testing.T, source string, words ...string) {
 			t.Errorf("%s: error %q, want %q in it", source, err, w)
 		}
 	}
-	if left, _ := os.ReadDir(store); len(left) != 0 {
-		t.Errorf("the cache holds %v", left)
+	if left, err := os.ReadDir(store); err != nil || len(left) != 0 {
+		t.Errorf("the cache holds %v, %v", left, err)
 	}
 }
 

@@ -212,8 +212,8 @@ func TestTar(t *testing.T) {
 		if _, err := Build(t.Context(), store, runtime.GOARCH, path, initFile(t)); err == nil {
 			t.Error("half an archive makes an image")
 		}
-		if left, _ := os.ReadDir(string(store)); len(left) != 0 {
-			t.Errorf("left %v", left)
+		if left, err := os.ReadDir(string(store)); err != nil || len(left) != 0 {
+			t.Errorf("left %v, %v", left, err)
 		}
 	})
 }
@@ -261,8 +261,8 @@ func TestSquashfs(t *testing.T) {
 	if after, err := os.ReadFile(given); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the given image was changed (%v)", err)
 	}
-	if left, _ := os.ReadDir(string(store)); len(left) != 1 {
-		t.Errorf("the cache holds %v, want the image alone", left)
+	if left, err := os.ReadDir(string(store)); err != nil || len(left) != 1 {
+		t.Errorf("the cache holds %v, %v, want the image alone", left, err)
 	}
 	// One that has a vm-init is taken as it is.
 	if again, err := Build(t.Context(), store, runtime.GOARCH, root.Path, initFile(t)); err != nil || again != root {

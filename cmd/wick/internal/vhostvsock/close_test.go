@@ -45,8 +45,8 @@ func TestClose(t *testing.T) {
 		t.Errorf("Serve: %v", err)
 	}
 	wantEOF(t, c)
-	if left, _ := os.ReadDir(m.dir); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	if left, err := os.ReadDir(m.dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 	if err := m.device.Serve(context.Background()); !errors.Is(err, ErrClosed) {
 		t.Errorf("Serve after Close: %v", err)
@@ -93,8 +93,8 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if left, _ := os.ReadDir(dir); len(left) != 1 {
-		t.Errorf("left behind: %v", left)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
