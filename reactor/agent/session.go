@@ -326,7 +326,7 @@ func (s *session) forget() {
 	s.decided = true
 	s.in.close()
 	for i := range s.out {
-		s.out[i].release(!s.exited)
+		s.out[i].release(!s.exited || s.launching) // a program that was not executed wrote nothing
 	}
 	s.peak.close()
 	s.closeLine()

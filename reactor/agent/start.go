@@ -172,7 +172,6 @@ func (s *session) started() {
 // notStarted implements [processOwner]: exited is all that its connection hears of it.
 func (s *session) notStarted(f *startFailure) {
 	s.agent.log.Warn("process not started", "seq", num(s.seq), "error", f.err.Error())
-	s.launching = false // its pipes are read to their end
 	if c := s.conn; c != nil {
 		c.closeChannel(s)
 		c.replyLater(framing.AppendExited(nil, s.seq, f.exited()))
