@@ -39,7 +39,7 @@ func TestBootFails(t *testing.T) {
 		}, "vm-init: overlay disk: mount /dev/vdb on rw: invalid argument: the device holds squashfs, not ext4"},
 		{"no file system on the overlay disk", func(t *testing.T, c *config) {
 			c.overlay = file(t, bytes.Repeat([]byte("no file system "), mib/8))
-		}, "vm-init: overlay disk: mount /dev/vdb on rw: invalid argument: the device holds no file system we know, not ext4"},
+		}, "vm-init: overlay disk: mount /dev/vdb on rw: invalid argument: the device holds no known file system, not ext4"},
 		{"full overlay disk", func(t *testing.T, c *config) {
 			c.overlay = fullOverlay(t)
 		}, "vm-init: overlay disk: mkdir rw/upper: no space left on device"},
