@@ -178,7 +178,11 @@ func (h *host) malformedExtension() *request {
 	b := m.payload
 	switch kind := r.IntN(4); {
 	case kind == 0 && m.flags >= 0:
-		b[m.flags] |= 1 << (5 + r.IntN(3))
+		bit := 5 + r.IntN(3)
+		if m.typ == tList {
+			bit = 7 // the only one without a meaning
+		}
+		b[m.flags] |= 1 << bit
 	case kind == 1 && m.path >= 0:
 		b[m.path+r.IntN(len(evil))] = 0
 	case kind == 2:
