@@ -29,8 +29,8 @@ const (
 	IdleSwitches = 0    // context switches while nothing happens
 	IdleCPU      = 0    // CPU time, in microseconds, while nothing happens
 	// process 1 of a machine with 128 MiB. The kernel maps the pages of its file that it has read
-	// by then, 1.0 to 2.15 MB in all.
-	InitRSS       = 2300
+	// by then, 1.0 to 2.35 MB in all.
+	InitRSS       = 2400
 	InitAnon      = 780
 	InitWorkedRSS = 3000 // process 1 after some commands, extension and all
 	InitThreads   = 5

@@ -171,7 +171,7 @@ func TestFreeze(t *testing.T) {
 		t.Errorf("%d bytes of a command that reads", len(r.Stdout))
 	}
 	// What has no room in memory waits, and so does one that ended by a timeout.
-	h.send(execFrame(framing.TypeExec, 12, 100, "head -c 100000 /dev/zero; exec sleep 1000"))
+	h.send(execFrame(framing.TypeExec, 12, 2000, "head -c 100000 /dev/zero; exec sleep 1000"))
 	b.until("held up", func(a *Agent) bool { return len(a.freezer.captures) == 2 })
 	b.until("killed", func(a *Agent) bool { return len(a.running) == 1 })
 	lost := b.dial()

@@ -159,7 +159,14 @@ func testLease(t *testing.T, s *served) {
 // testFrozenCgroup has root freeze the cgroup that all commands are in.
 func testFrozenCgroup(t *testing.T, s *served) {
 	const file = "/sys/fs/cgroup/wick-1"
-	s.holdup(t, "", "freeze", file)
+	s.holdup(t, "", "freeze", file) // it is up before it freezes itself
+	for frozen := false; !frozen; {
+		b, err := s.conn.ReadFile(deadline(t, stepLimit), file+"/cgroup.freeze")
+		if err != nil {
+			t.Fatal(err)
+		}
+		frozen = string(b) == "1\n"
+	}
 	s.pingsWithin(t, func() {
 		for range 3 {
 			if r := result(t, s.conn, client.Exec{Command: "true", Timeout: time.Second}); r.ExitCode != 124 {
