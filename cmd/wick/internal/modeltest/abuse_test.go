@@ -31,6 +31,9 @@ const (
 // TestAbuse has hosts do what no host should, beside one that behaves: all its pings are answered. In the end the agent holds what it held
 // before, and its memory has not grown.
 func TestAbuse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("abuses an agent for half a minute: run without -short")
+	}
 	for _, test := range []struct {
 		name string
 		do   func(m *model, r *rand.Rand) error

@@ -73,6 +73,9 @@ func (m *model) probe(done chan struct{}) {
 
 // TestModel plays random sessions with an agent.
 func TestModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays random sessions for a minute: run without -short")
+	}
 	for i, seed := range seeds(*rounds) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			a := startAgent(t, false)
@@ -86,6 +89,9 @@ func TestModel(t *testing.T) {
 
 // TestModelListening is the same where the host listens: there is one connection at a time, and the agent makes it.
 func TestModelListening(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays random sessions for a minute: run without -short")
+	}
 	s := here
 	s.hosts = 1
 	for _, seed := range seeds(1) {

@@ -111,6 +111,9 @@ func (m *model) resetTest(t *testing.T, n int) {
 
 // TestReset resets all connections at random moments, under load. Nothing may be left of them, and every process_exit comes once.
 func TestReset(t *testing.T) {
+	if testing.Short() {
+		t.Skip("resets all connections for a minute: run without -short")
+	}
 	s := here
 	s.hosts, s.batch, s.huge, s.timeout = 3, 5, false, 200
 	seed := seeds(1)[0]
