@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,9 +52,11 @@ func TestRunWithoutReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begun := make([]byte, 4)
-	if _, err := io.ReadFull(r, begun); err != nil || string(begun) != "line" {
-		t.Errorf("it begins with %q, %v", begun, err)
+	console := bufio.NewScanner(r) // which may begin with a note, as where KVM is not for this user
+	for console.Scan() && console.Text() != "line" {
+	}
+	if console.Text() != "line" {
+		t.Errorf("the console was never shown: %v", console.Err())
 	}
 	r.Close()
 	cmd.Wait()
