@@ -40,6 +40,9 @@ func monitored(t *testing.T, script string, args ...string) (cmd *exec.Cmd, temp
 
 // TestRunWithoutReader of the console goes on, and leaves nothing behind. The machine's monitor is a script that never gets anywhere.
 func TestRunWithoutReader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits out limits of seconds: run without -short")
+	}
 	cmd, temp := monitored(t, "while :; do echo line || exit; sleep 0.01; done", "--console", "--boot-timeout", "2s", "--", "true")
 	r, w, err := os.Pipe()
 	if err != nil {
