@@ -82,11 +82,11 @@ func (c *Client) RemoveAll(ctx context.Context, name string, flags ...FileFlags)
 	if err != nil || !i.IsDir() {
 		return err
 	}
-	real, err := c.RealPath(ctx, name)
+	resolved, err := c.RealPath(ctx, name)
 	if err != nil {
 		return err
 	}
-	return c.removeTree(ctx, real, maxHeld)
+	return c.removeTree(ctx, resolved, maxHeld)
 }
 
 // removeTree removes a directory whose path has no symbolic links. There is room for so many entries.

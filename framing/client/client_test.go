@@ -208,7 +208,7 @@ func TestRepliesBeforeTheEndCount(t *testing.T) {
 	exec := background(func() (*Result, error) { return c.Exec(testContext(t), Exec{Command: "x"}) })
 	seq, _ := p.expect(framing.TypeExec)
 	write := background(func() (int, error) {
-		return 0, c.WriteFile(testContext(t), "/f", zeros{}, 8<<20, WriteOptions{})
+		return 0, c.WriteFile(testContext(t), "/f", zeros{}, 8<<20, WriteFileOptions{})
 	})
 	if _, err := p.in.Peek(1); err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestRepliesBeforeTheEndCount(t *testing.T) {
 }
 
 func TestGarbage(t *testing.T) {
-	for name, make := range map[string]func(seq uint32) []byte{
+	for name, encode := range map[string]func(seq uint32) []byte{
 		"length 4":          func(uint32) []byte { return []byte{0, 0, 0, 4} },
 		"length 16 MiB + 1": func(uint32) []byte { return []byte{1, 0, 0, 1} },
 		"short result":      func(seq uint32) []byte { return framing.AppendFrame(nil, framing.TypeExecResult, seq, []byte{1}) },
@@ -245,7 +245,7 @@ func TestGarbage(t *testing.T) {
 			c, p := pair(t)
 			exec := background(func() (*Result, error) { return c.Exec(testContext(t), Exec{}) })
 			seq, _ := p.expect(framing.TypeExec)
-			p.send(make(seq))
+			p.send(encode(seq))
 			if err := (<-exec).err; !isType[*ConnError](err) || !isType[*ProtocolError](err) {
 				t.Errorf("got %v", err)
 			}
@@ -299,7 +299,9 @@ func TestGuestThatDoesNotRead(t *testing.T) {
 		}
 		cancel()
 	}
-	write := background(func() (int, error) { return 0, c.WriteFile(context.Background(), "/f", zeros{}, 8<<20, WriteOptions{}) })
+	write := background(func() (int, error) {
+		return 0, c.WriteFile(context.Background(), "/f", zeros{}, 8<<20, WriteFileOptions{})
+	})
 	c.Close()
 	for _, err := range []error{(<-sent).err, (<-write).err} {
 		if !errors.Is(err, ErrClosed) {

@@ -371,7 +371,7 @@ func TestTarKeepsAttributes(t *testing.T) {
 // TestTarWaits for what an entry depends on: a leaf in the place of a directory, a hard link of a file that is on its way.
 func TestTarWaits(t *testing.T) {
 	t.Parallel()
-	w := &tarWriter{dir: "/to", had: map[string]bool{}}
+	w := &tarUnpacker{dir: "/to", had: map[string]bool{}}
 	for _, step := range []struct {
 		name          string
 		leaf, depends bool

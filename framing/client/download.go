@@ -29,7 +29,7 @@ func (c *Client) download(ctx context.Context, op, path string, window int, limi
 	}
 	err := c.need(ctx, framing.FeatureFiles)
 	d := &download{inbox: newInbox(framing.StreamOutput, window), op: op, path: path}
-	d.inbox.cap = uint64(limit)
+	d.inbox.limit = uint64(limit)
 	if err == nil {
 		var credit uint32
 		err = c.openChannel(ctx, d, 64+len(path), func(r remote) {

@@ -104,7 +104,7 @@ func ExampleClient_WriteStream() {
 	}
 	defer c.Close()
 	name := fmt.Sprintf("/tmp/wick-example-%d/file", os.Getpid())
-	n, err := c.WriteStream(ctx, name, strings.NewReader("content\n"), client.WriteFileOptions{Mode: 0o600, Parents: true})
+	n, err := c.WriteStream(ctx, name, strings.NewReader("content\n"), client.WriteOptions{Mode: 0o600, Parents: true})
 	fmt.Println(n, err)
 	fmt.Println(c.RemoveAll(ctx, name[:len(name)-len("/file")]))
 	// Output:

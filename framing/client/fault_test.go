@@ -237,7 +237,7 @@ func TestLostDuringFiles(t *testing.T) {
 	seq, _ := p.expect(framing.TypeRead)
 	list := background(func() ([]*FileInfo, error) { return c.ReadDir(testContext(t), "/d") })
 	torn, _ := p.expect(framing.TypeList)
-	write := background(func() (int64, error) { return c.WriteStream(testContext(t), "/w", &pattern{}, WriteFileOptions{}) })
+	write := background(func() (int64, error) { return c.WriteStream(testContext(t), "/w", &pattern{}, WriteOptions{}) })
 	open, _ := p.expect(framing.TypeWrite)
 	stat := background(func() (*FileInfo, error) { return c.Stat(testContext(t), "/s") })
 	p.expect(framing.TypeStat)

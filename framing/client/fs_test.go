@@ -190,9 +190,9 @@ func TestFileErrors(t *testing.T) {
 		{"chmod", syscall.ENOENT, c.Chmod(ctx, in("missing"), 0o644)},
 		{"chown", syscall.ENOENT, c.Chown(ctx, in("missing"), 0, 0)},
 		{"chtimes", syscall.ENOENT, c.Chtimes(ctx, in("missing"), time.Now())},
-		{"write", syscall.ENOENT, second(c.WriteStream(ctx, in("a/b"), strings.NewReader("x"), WriteFileOptions{}))},
-		{"write", syscall.EEXIST, second(c.WriteStream(ctx, in("hello"), strings.NewReader("x"), WriteFileOptions{Exclusive: true}))},
-		{"write", syscall.ENAMETOOLONG, second(c.WriteStream(ctx, strings.Repeat("x", 70000), strings.NewReader("x"), WriteFileOptions{}))},
+		{"write", syscall.ENOENT, second(c.WriteStream(ctx, in("a/b"), strings.NewReader("x"), WriteOptions{}))},
+		{"write", syscall.EEXIST, second(c.WriteStream(ctx, in("hello"), strings.NewReader("x"), WriteOptions{Exclusive: true}))},
+		{"write", syscall.ENAMETOOLONG, second(c.WriteStream(ctx, strings.Repeat("x", 70000), strings.NewReader("x"), WriteOptions{}))},
 		{"stat", syscall.EINVAL, second(c.Stat(ctx, "a\x00b"))},
 	} {
 		if e, ok := errors.AsType[*fs.PathError](test.err); !ok || e.Op != test.op || !errors.Is(test.err, test.want) {
@@ -236,8 +236,8 @@ func TestChanges(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, i.ModTime(), err)
 		}
 	}
-	if real, err := c.RealPath(ctx, dir+"/a/s/../c/moved/../x/./y"); err != nil || real != in("a/b/c/x/y") {
-		t.Errorf("real path %s, %v", real, err)
+	if resolved, err := c.RealPath(ctx, dir+"/a/s/../c/moved/../x/./y"); err != nil || resolved != in("a/b/c/x/y") {
+		t.Errorf("real path %s, %v", resolved, err)
 	}
 	if err := os.Symlink("loop", in("loop")); err != nil {
 		t.Fatal(err)

@@ -102,7 +102,7 @@ func TestWithoutExtension(t *testing.T) {
 		"stat":   second(c.Stat(ctx, "/")),
 		"list":   second(c.ReadDir(ctx, "/")),
 		"mkdir":  c.Mkdir(ctx, "/x", 0o755),
-		"write":  second(c.Create(ctx, "/x", WriteFileOptions{})),
+		"write":  second(c.Create(ctx, "/x", WriteOptions{})),
 		"stats":  second(c.Stats(ctx)),
 		"thaw":   c.Thaw(ctx),
 	} {

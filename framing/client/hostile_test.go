@@ -69,7 +69,7 @@ func clog(t *testing.T, c *Client) {
 func TestWriteToWhoDoesNotRead(t *testing.T) {
 	c, p := unread(t)
 	ctx, cancel := context.WithCancel(testContext(t))
-	write := background(func() (int64, error) { return c.WriteStream(ctx, "/f", &pattern{}, WriteFileOptions{}) })
+	write := background(func() (int64, error) { return c.WriteStream(ctx, "/f", &pattern{}, WriteOptions{}) })
 	seq, _ := p.expect(framing.TypeWrite)
 	p.send(framing.AppendCredit(nil, seq, framing.StreamInput, math.MaxUint32))
 	clog(t, c)
@@ -88,7 +88,7 @@ func TestWriteToWhoDoesNotRead(t *testing.T) {
 func TestWriteDoneTooEarly(t *testing.T) {
 	c, p := unread(t)
 	write := background(func() (int64, error) {
-		return c.WriteStream(testContext(t), "/f", strings.NewReader("all"), WriteFileOptions{})
+		return c.WriteStream(testContext(t), "/f", strings.NewReader("all"), WriteOptions{})
 	})
 	seq, _ := p.expect(framing.TypeWrite)
 	p.send(framing.AppendCredit(nil, seq, framing.StreamInput, 100))

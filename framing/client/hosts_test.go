@@ -94,7 +94,7 @@ func TestWriteFileAppends(t *testing.T) {
 	for i, size := range []int{3, 0, 100 << 10, 1} {
 		piece := bytes.Repeat([]byte{'a' + byte(i)}, size)
 		want = append(want, piece...)
-		if err := c.WriteFile(testContext(t), path, bytes.NewReader(piece), int64(size), WriteOptions{Append: true}); err != nil {
+		if err := c.WriteFile(testContext(t), path, bytes.NewReader(piece), int64(size), WriteFileOptions{Append: true}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 type inbox struct {
 	stream framing.Stream
 	window int
-	cap    uint64 // of what comes in all, 0 is none
+	limit  uint64 // bytes of the whole stream; 0 means no limit
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -71,8 +71,8 @@ func (b *inbox) receive(data []byte) error {
 	if b.ended {
 		return protocolErrorf("output behind the end of its stream")
 	}
-	if b.cap > 0 && b.received+uint64(len(data)) > b.cap {
-		return protocolErrorf("output of more than %d bytes, and no more was asked for", b.cap)
+	if b.limit > 0 && b.received+uint64(len(data)) > b.limit {
+		return protocolErrorf("output of more than %d bytes, and no more was asked for", b.limit)
 	}
 	b.credit -= len(data)
 	b.received += uint64(len(data))

@@ -33,10 +33,10 @@ func (cmd *Cmd) Start(ctx context.Context) error {
 		}
 	}
 	p := &process{id: id, name: cmd.name(), kept: cmd.Keep > 0, out: newInbox(framing.StreamOutput, cmd.window())}
-	p.out.cap = cmd.Cap
+	p.out.limit = cmd.Cap
 	if !s.Merge && !s.Terminal {
 		p.errs = newInbox(framing.StreamErrors, cmd.window())
-		p.errs.cap = cmd.Cap
+		p.errs.limit = cmd.Cap
 	}
 	if s.Stdin {
 		p.in = newOutbox()

@@ -80,17 +80,17 @@ const tarWindow = 64 << 10
 // Where two names are of one file by its number, its size and its times, that is a hard link; behind the first 262144 such files it is a copy. A file
 // that shrinks as it is read is filled up with zeros, and the error is an [*fs.PathError] with io.ErrUnexpectedEOF, after all else was written. Otherwise the error is w's, or as for [Client.Stat].
 func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOptions) error {
-	real, err := c.RealPath(ctx, root)
+	resolved, err := c.RealPath(ctx, root)
 	if err != nil {
 		return err
 	}
-	info, err := c.Lstat(ctx, real, o.flags()...)
+	info, err := c.Lstat(ctx, resolved, o.flags()...)
 	if err != nil {
 		return renamed(err, "stat", root)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &tarReader{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}, w: w, root: real}
+	t := &tarPacker{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}, w: w, root: resolved}
 	name := o.Prefix
 	if name == "" {
 		name = "."
@@ -101,7 +101,7 @@ func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOpt
 	var walked error
 	go func() {
 		defer close(t.items)
-		walked = t.walk(real, name, info, maxHeld)
+		walked = t.walk(resolved, name, info, maxHeld)
 	}()
 	out := tar.NewWriter(w)
 	err = t.write(out)
@@ -124,8 +124,8 @@ func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOpt
 	return t.shrunk
 }
 
-// A tarReader is one TarFrom.
-type tarReader struct {
+// tarPacker writes the tar of one TarFrom.
+type tarPacker struct {
 	c     *Client
 	o     *TarOptions
 	ctx   context.Context
@@ -163,7 +163,7 @@ func (i *tarItem) close() {
 }
 
 // walk hands out what is at a path and below it. There is room for so many entries.
-func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
+func (t *tarPacker) walk(full, name string, info *FileInfo, room int) error {
 	item := tarItem{head: t.header(name, info), path: full}
 	if item.head == nil {
 		t.o.note(full, "left out: it is a socket")
@@ -211,7 +211,7 @@ func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 const sparseFile = 64 << 10
 
 // examine finds the holes of a file, and asks for its extended attributes.
-func (t *tarReader) examine(item *tarItem, info *FileInfo) (err error) {
+func (t *tarPacker) examine(item *tarItem, info *FileInfo) (err error) {
 	if t.c.need(t.ctx, framing.FeatureCopies) != nil {
 		return nil //nolint:nilerr // an older guest tells neither, and the copy goes on without
 	}
@@ -232,7 +232,7 @@ func (t *tarReader) examine(item *tarItem, info *FileInfo) (err error) {
 }
 
 // attributes puts the extended attributes into the header.
-func (t *tarReader) attributes(item *tarItem) error {
+func (t *tarPacker) attributes(item *tarItem) error {
 	if item.attrs == nil {
 		return nil
 	}
@@ -258,7 +258,7 @@ func (t *tarReader) attributes(item *tarItem) error {
 }
 
 // header is the entry's, or nil for what no tar can hold.
-func (t *tarReader) header(name string, info *FileInfo) *tar.Header {
+func (t *tarPacker) header(name string, info *FileInfo) *tar.Header {
 	h := &tar.Header{Name: name, Mode: int64(unixMode(t.o.mode(info.Mode()))), ModTime: info.ModTime(), Format: tar.FormatPAX}
 	if !t.o.NoOwner {
 		h.Uid, h.Gid = int(info.UID()), int(info.GID())
@@ -298,7 +298,7 @@ func (t *tarReader) header(name string, info *FileInfo) *tar.Header {
 }
 
 // write writes what walk hands out.
-func (t *tarReader) write(out *tar.Writer) error {
+func (t *tarPacker) write(out *tar.Writer) error {
 	for item := range t.items {
 		err := t.writeItem(out, &item)
 		item.close()
@@ -309,7 +309,7 @@ func (t *tarReader) write(out *tar.Writer) error {
 	return nil
 }
 
-func (t *tarReader) writeItem(out *tar.Writer, item *tarItem) error {
+func (t *tarPacker) writeItem(out *tar.Writer, item *tarItem) error {
 	shown := strings.TrimPrefix(item.head.Name, "./")
 	t.o.progress(shown, 0)
 	if err := t.attributes(item); err != nil {
@@ -343,7 +343,7 @@ func (t *tarReader) writeItem(out *tar.Writer, item *tarItem) error {
 }
 
 // filled fills up what came of a file with zeros: it has gone or shrunk since it was listed, but its size is written.
-func (t *tarReader) filled(out io.Writer, item *tarItem, size, n int64, err error) error {
+func (t *tarPacker) filled(out io.Writer, item *tarItem, size, n int64, err error) error {
 	if errors.Is(err, syscall.ENOENT) || err == nil && n < size {
 		if !item.shrunk {
 			item.shrunk = true

@@ -47,14 +47,14 @@ func (e *TarError) Error() string {
 // and links that lead out of dir are a [*TarError], unless [TarOptions] says to follow them. What the guest's agent cannot make is told to Note, and without that a
 // [*TarError]. Otherwise the error is r's, or as for [Client.Stat]. What was unpacked before an error stays.
 func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOptions) error {
-	real, err := c.RealPath(ctx, dir)
+	resolved, err := c.RealPath(ctx, dir)
 	if err != nil {
 		return err
 	}
-	if err := c.MkdirAll(ctx, real, 0o755); err != nil {
+	if err := c.MkdirAll(ctx, resolved, 0o755); err != nil {
 		return err
 	}
-	t := &tarWriter{c: c, o: &o, dir: real, flags: o.flags(), work: newPipeline(ctx), had: map[string]bool{}, linked: map[string]bool{}, made: map[string]chan struct{}{}}
+	t := &tarUnpacker{c: c, o: &o, dir: resolved, flags: o.flags(), work: newPipeline(ctx), had: map[string]bool{}, linked: map[string]bool{}, made: map[string]chan struct{}{}}
 	in := NewTarReader(r, t.note)
 	for {
 		h, err := in.Next()
@@ -73,8 +73,8 @@ func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOption
 	return t.work.wait()
 }
 
-// A tarWriter is one TarTo.
-type tarWriter struct {
+// tarUnpacker unpacks the tar of one TarTo.
+type tarUnpacker struct {
 	c     *Client
 	o     *TarOptions
 	dir   string
@@ -91,20 +91,20 @@ type tarWriter struct {
 }
 
 // note tells what is left out.
-func (t *tarWriter) note(name, reason string) {
+func (t *tarUnpacker) note(name, reason string) {
 	t.telling.Lock()
 	defer t.telling.Unlock()
 	t.o.note(name, reason)
 }
 
-func (t *tarWriter) progress(name string, n int64) {
+func (t *tarUnpacker) progress(name string, n int64) {
 	t.telling.Lock()
 	defer t.telling.Unlock()
 	t.o.progress(name, n)
 }
 
 // path is the guest's path of a name in the archive.
-func (t *tarWriter) path(h *tar.Header, name string) (string, error) {
+func (t *tarUnpacker) path(h *tar.Header, name string) (string, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
 			return "", &TarError{Name: h.Name, Reason: fmt.Sprintf("%q leads out of the directory", name)}
@@ -114,7 +114,7 @@ func (t *tarWriter) path(h *tar.Header, name string) (string, error) {
 }
 
 // entry unpacks one, or has it unpacked.
-func (t *tarWriter) entry(h *tar.Header, content *TarReader) error {
+func (t *tarUnpacker) entry(h *tar.Header, content *TarReader) error {
 	name, err := t.path(h, h.Name)
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (t *tarWriter) entry(h *tar.Header, content *TarReader) error {
 
 // depends reports whether what an entry makes depends on what an earlier one does, so that it cannot be made beside it: they have the same path, or one
 // is above the other and no directory.
-func (t *tarWriter) depends(name string, leaf bool) bool {
+func (t *tarUnpacker) depends(name string, leaf bool) bool {
 	had, there := t.had[name]
 	again := there && (leaf || had)
 	t.had[name] = leaf
@@ -177,8 +177,8 @@ func (t *tarWriter) depends(name string, leaf bool) bool {
 }
 
 // file sends a file: a small one beside others, a large one at once.
-func (t *tarWriter) file(h *tar.Header, name string, content *TarReader) error {
-	options := WriteFileOptions{Mode: t.o.mode(h.FileInfo().Mode()), Parents: true, Safe: !t.o.Follow}
+func (t *tarUnpacker) file(h *tar.Header, name string, content *TarReader) error {
+	options := WriteOptions{Mode: t.o.mode(h.FileInfo().Mode()), Parents: true, Safe: !t.o.Follow}
 	options.Owner = t.owner(h)
 	sparse := content.Sparse()
 	send := func(ctx context.Context, r io.Reader) error {
@@ -209,7 +209,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 }
 
 // replace makes something where perhaps something is.
-func (t *tarWriter) replace(ctx context.Context, name string, create func() error) error {
+func (t *tarUnpacker) replace(ctx context.Context, name string, create func() error) error {
 	err := create()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -226,7 +226,7 @@ func (t *tarWriter) replace(ctx context.Context, name string, create func() erro
 }
 
 // meta sets what making a thing has not, unless err says that there is none.
-func (t *tarWriter) meta(ctx context.Context, h *tar.Header, name string, err error) error {
+func (t *tarUnpacker) meta(ctx context.Context, h *tar.Header, name string, err error) error {
 	if err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func (t *tarWriter) meta(ctx context.Context, h *tar.Header, name string, err er
 }
 
 // finishDirs sets the modes, owners and times of directories, the deepest first: one may be closed to the agent then.
-func (t *tarWriter) finishDirs() {
+func (t *tarUnpacker) finishDirs() {
 	depth := func(h *tar.Header) int { return strings.Count(path.Clean(h.Name), "/") }
 	slices.SortStableFunc(t.dirs, func(a, b *tar.Header) int { return depth(b) - depth(a) })
 	for i, h := range t.dirs {

@@ -15,9 +15,9 @@ import (
 // Owner is whose a file is, by numbers.
 type Owner struct{ UID, GID uint32 }
 
-// WriteFileOptions are the choices of [Client.Create] and [Client.WriteStream]. The zero value replaces the file in one step and keeps the mode and
+// WriteOptions are the choices of [Client.Create] and [Client.WriteStream]. The zero value replaces the file in one step and keeps the mode and
 // owner of one that was there.
-type WriteFileOptions struct {
+type WriteOptions struct {
 	// Mode is the file's, if it is not 0.
 	Mode fs.FileMode
 	// Owner is the file's, if it is not nil.
@@ -38,7 +38,7 @@ type WriteFileOptions struct {
 }
 
 // wire returns o as it goes into a frame.
-func (o *WriteFileOptions) wire(path string) *framing.Write {
+func (o *WriteOptions) wire(path string) *framing.Write {
 	w := &framing.Write{Mode: unixMode(o.Mode), Offset: uint64(o.Offset), Path: []byte(path)}
 	if o.Owner != nil {
 		w.UID, w.GID = o.Owner.UID, o.Owner.GID
@@ -77,7 +77,7 @@ type FileWriter struct {
 
 // Create opens a file of the guest's for writing. What is written is there after Close; after [FileWriter.Abort], or if ctx ends or the connection is lost
 // before, the file is as it was, unless it is written in place.
-func (c *Client) Create(ctx context.Context, path string, o WriteFileOptions) (*FileWriter, error) {
+func (c *Client) Create(ctx context.Context, path string, o WriteOptions) (*FileWriter, error) {
 	if err := checkPath("write", path); err != nil {
 		return nil, err
 	}
@@ -258,7 +258,7 @@ func (w *FileWriter) ReadFrom(r io.Reader) (n int64, err error) {
 
 // WriteStream makes the guest's file at path from all of r, of any length, and returns how many bytes that were. If r fails the file is as it was, unless
 // it is written in place.
-func (c *Client) WriteStream(ctx context.Context, path string, r io.Reader, o WriteFileOptions) (int64, error) {
+func (c *Client) WriteStream(ctx context.Context, path string, r io.Reader, o WriteOptions) (int64, error) {
 	w, err := c.Create(ctx, path, o)
 	if err != nil {
 		return 0, err

@@ -16,10 +16,10 @@ const contentBuffer = 64 << 10
 
 var contentBuffers = sync.Pool{New: func() any { return new([contentBuffer]byte) }}
 
-// WriteOptions are the choices of [Client.WriteFile].
-type WriteOptions struct {
-	// Sudo writes as root: through sudo -n tee, unless the agent is root anyway.
-	Sudo bool
+// WriteFileOptions are the choices of [Client.WriteFile].
+type WriteFileOptions struct {
+	// Root writes as root: through sudo -n tee, unless the agent is root anyway.
+	Root bool
 	// Append adds the content at the end of the file, in place, once all of it has come. A missing file is created. A file of any length can
 	// so be sent in pieces, the first of them without Append; [Client.WriteStream] sends it in one, and replaces the old one in one step.
 	Append bool
@@ -41,7 +41,7 @@ func MaxContent(path string) int64 {
 // that blocks is not interrupted.
 //
 // Otherwise the error is a [*WriteFileError], or wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
-func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, size int64, o WriteOptions) error {
+func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, size int64, o WriteFileOptions) error {
 	switch limit := MaxContent(path); {
 	case len(path) > framing.MaxText:
 		return &RequestError{Op: "write_file", Reason: fmt.Sprintf("path has %d bytes, a frame holds %d", len(path), framing.MaxText)}
@@ -52,9 +52,9 @@ func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, 
 	}
 	call := newCall(framing.TypeWriteFileResult)
 	defer call.release()
-	w := &fileWriter{
+	w := &writeFileSender{
 		c: c, call: call, path: path, content: content, size: size,
-		head: framing.WriteFile{Path: []byte(path), Sudo: o.Sudo, Append: o.Append, Size: int(size)},
+		head: framing.WriteFile{Path: []byte(path), Sudo: o.Root, Append: o.Append, Size: int(size)},
 	}
 	if err := w.send(ctx); err != nil {
 		if _, ok := err.(*ContentError); ok {
@@ -68,8 +68,8 @@ func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, 
 	return nil
 }
 
-// A fileWriter sends one write_file.
-type fileWriter struct {
+// writeFileSender sends the frame of one WriteFile.
+type writeFileSender struct {
 	c       *Client
 	call    *call
 	path    string
@@ -80,7 +80,7 @@ type fileWriter struct {
 }
 
 // send sends the frame and waits for its reply.
-func (w *fileWriter) send(ctx context.Context) error {
+func (w *writeFileSender) send(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (w *fileWriter) send(ctx context.Context) error {
 }
 
 // stream writes the frame, whose content begins with first (which lies in buf), in a turn of its own.
-func (w *fileWriter) stream(ctx context.Context, buf *[contentBuffer]byte, first []byte) error {
+func (w *writeFileSender) stream(ctx context.Context, buf *[contentBuffer]byte, first []byte) error {
 	c := w.c
 	select {
 	case c.turn <- struct{}{}:
@@ -136,7 +136,7 @@ func (w *fileWriter) stream(ctx context.Context, buf *[contentBuffer]byte, first
 }
 
 // writePieces writes a piece and then the rest of the content, through buf. Its error is a *ContentError if the content broke off.
-func (w *fileWriter) writePieces(buf *[contentBuffer]byte, piece []byte) error {
+func (w *writeFileSender) writePieces(buf *[contentBuffer]byte, piece []byte) error {
 	for {
 		if _, err := w.c.conn.Write(piece); err != nil {
 			// The guest may have refused the file before it left; if not, the end of the connection, which follows, is the reply.
@@ -155,14 +155,14 @@ func (w *fileWriter) writePieces(buf *[contentBuffer]byte, piece []byte) error {
 }
 
 // breakOff closes the connection in the middle of the frame, and returns why.
-func (w *fileWriter) breakOff(err error) error {
+func (w *writeFileSender) breakOff(err error) error {
 	err = w.brokenOff(err, true)
 	w.c.end(&ConnError{Err: err})
 	return err
 }
 
 // fill reads all of p from the content.
-func (w *fileWriter) fill(p []byte) error {
+func (w *writeFileSender) fill(p []byte) error {
 	n, err := io.ReadFull(w.content, p)
 	w.read.Add(int64(n))
 	if err == io.EOF {
@@ -171,6 +171,6 @@ func (w *fileWriter) fill(p []byte) error {
 	return err
 }
 
-func (w *fileWriter) brokenOff(err error, closed bool) error {
+func (w *writeFileSender) brokenOff(err error, closed bool) error {
 	return &ContentError{Path: w.path, Size: w.size, Read: w.read.Load(), Err: err, Closed: closed}
 }

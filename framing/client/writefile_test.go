@@ -20,7 +20,7 @@ func TestWriteFile(t *testing.T) {
 		content := bytes.Repeat([]byte("0123456789abcdef!"), size/17+1)
 		// What follows in the reader is left there.
 		r := bytes.NewReader(content)
-		if err := c.WriteFile(testContext(t), "/a/file", r, int64(size), WriteOptions{}); err != nil {
+		if err := c.WriteFile(testContext(t), "/a/file", r, int64(size), WriteFileOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if r.Len() != len(content)-size {
@@ -36,7 +36,7 @@ func TestWriteFile(t *testing.T) {
 func TestWriteFileHead(t *testing.T) {
 	c, p := pair(t)
 	w := background(func() (int, error) {
-		return 0, c.WriteFile(testContext(t), "/x", strings.NewReader("abc"), 3, WriteOptions{Sudo: true, Append: true})
+		return 0, c.WriteFile(testContext(t), "/x", strings.NewReader("abc"), 3, WriteFileOptions{Root: true, Append: true})
 	})
 	seq, payload := p.expect(framing.TypeWriteFile)
 	var head framing.WriteFile
@@ -55,9 +55,9 @@ func TestWriteFileTooLarge(t *testing.T) {
 	c, p := pair(t)
 	ctx := testContext(t)
 	for _, err := range []error{
-		c.WriteFile(ctx, "/f", zeros{}, MaxContent("/f")+1, WriteOptions{}),
-		c.WriteFile(ctx, "/f", zeros{}, -1, WriteOptions{}),
-		c.WriteFile(ctx, strings.Repeat("x", framing.MaxText+1), zeros{}, 1, WriteOptions{}),
+		c.WriteFile(ctx, "/f", zeros{}, MaxContent("/f")+1, WriteFileOptions{}),
+		c.WriteFile(ctx, "/f", zeros{}, -1, WriteFileOptions{}),
+		c.WriteFile(ctx, strings.Repeat("x", framing.MaxText+1), zeros{}, 1, WriteFileOptions{}),
 	} {
 		if !isType[*RequestError](err) {
 			t.Errorf("got %v", err)
@@ -84,7 +84,7 @@ func TestShortContent(t *testing.T) {
 		{strings.NewReader("abc"), 1 << 20, io.ErrUnexpectedEOF, 3},
 		{io.MultiReader(strings.NewReader("abc"), failing{boom}), 1 << 20, boom, 3},
 	} {
-		err := c.WriteFile(testContext(t), "/f", test.content, test.size, WriteOptions{})
+		err := c.WriteFile(testContext(t), "/f", test.content, test.size, WriteFileOptions{})
 		e, ok := errors.AsType[*ContentError](err)
 		if !ok || e.Err != test.want || e.Read != test.read || e.Size != test.size || e.Closed {
 			t.Errorf("got %v", err)
@@ -109,7 +109,7 @@ func TestContentBreaksOff(t *testing.T) {
 		exec := background(func() (*Result, error) { return c.Exec(testContext(t), Exec{}) })
 		p.expect(framing.TypeExec)
 		n := background(func() (int, error) { return p.expectEnd(), nil })
-		err := c.WriteFile(testContext(t), "/f", content, 1<<20, WriteOptions{})
+		err := c.WriteFile(testContext(t), "/f", content, 1<<20, WriteFileOptions{})
 		e, ok := err.(*ContentError)
 		if !ok || e.Err != want || e.Read != 100<<10 || !e.Closed {
 			t.Errorf("got %v", err)
@@ -127,14 +127,14 @@ func TestContentBreaksOff(t *testing.T) {
 func TestWriteFileInterrupted(t *testing.T) {
 	c, p := pair(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	w := background(func() (int, error) { return 0, c.WriteFile(ctx, "/f", zeros{}, 8<<20, WriteOptions{}) })
+	w := background(func() (int, error) { return 0, c.WriteFile(ctx, "/f", zeros{}, 8<<20, WriteFileOptions{}) })
 	// Another waits for its turn meanwhile, and can be called off without harm.
 	if _, err := p.in.Peek(1); err != nil {
 		t.Fatal(err)
 	}
 	short, stop := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer stop()
-	if err := c.WriteFile(short, "/g", zeros{}, 8<<20, WriteOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := c.WriteFile(short, "/g", zeros{}, 8<<20, WriteFileOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the one that waits: %v", err)
 	}
 	if c.Err() != nil {
@@ -157,7 +157,7 @@ func TestWriteFileInterrupted(t *testing.T) {
 func TestRequestsDuringWriteFile(t *testing.T) {
 	c, p := pair(t)
 	r, feed := io.Pipe()
-	w := background(func() (int, error) { return 0, c.WriteFile(testContext(t), "/f", r, 1<<20, WriteOptions{}) })
+	w := background(func() (int, error) { return 0, c.WriteFile(testContext(t), "/f", r, 1<<20, WriteFileOptions{}) })
 	if _, err := feed.Write(make([]byte, contentBuffer)); err != nil {
 		t.Fatal(err)
 	}

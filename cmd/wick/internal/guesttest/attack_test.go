@@ -131,14 +131,14 @@ func testHeldFiles(t *testing.T, s *served) {
 		slowest := time.Duration(0)
 		for name, do := range map[string]func(context.Context) error{
 			"write_file": func(ctx context.Context) error {
-				return s.conn.WriteFile(ctx, path, strings.NewReader("x"), 1, client.WriteOptions{})
+				return s.conn.WriteFile(ctx, path, strings.NewReader("x"), 1, client.WriteFileOptions{})
 			},
 			"write": func(ctx context.Context) error {
-				_, err := s.conn.WriteStream(ctx, path, strings.NewReader("x"), client.WriteFileOptions{})
+				_, err := s.conn.WriteStream(ctx, path, strings.NewReader("x"), client.WriteOptions{})
 				return err
 			},
 			"write in place": func(ctx context.Context) error {
-				_, err := s.conn.WriteStream(ctx, path, strings.NewReader("x"), client.WriteFileOptions{InPlace: true})
+				_, err := s.conn.WriteStream(ctx, path, strings.NewReader("x"), client.WriteOptions{InPlace: true})
 				return err
 			},
 			"read":    func(ctx context.Context) error { _, err := s.conn.ReadFile(ctx, path); return err },

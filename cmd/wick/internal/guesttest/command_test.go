@@ -53,7 +53,7 @@ func exit(t *testing.T, c *client.Client, pid uint32) *client.Exit {
 // put writes a file.
 func put(t *testing.T, c *client.Client, path string, content []byte) {
 	t.Helper()
-	if err := c.WriteFile(deadline(t, stepLimit), path, bytes.NewReader(content), int64(len(content)), client.WriteOptions{}); err != nil {
+	if err := c.WriteFile(deadline(t, stepLimit), path, bytes.NewReader(content), int64(len(content)), client.WriteFileOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }

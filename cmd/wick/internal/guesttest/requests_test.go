@@ -40,7 +40,7 @@ func requests(t *testing.T, c *client.Client) {
 	if got := run(t, c, "cat /tmp/requests; stat -c ' %a %u:%g' /tmp/requests; rm /tmp/requests"); got != "two 644 0:0\n" {
 		t.Errorf("the file is %q", got)
 	}
-	err := c.WriteFile(deadline(t, stepLimit), "/proc/version", bytes.NewReader([]byte("x")), 1, client.WriteOptions{})
+	err := c.WriteFile(deadline(t, stepLimit), "/proc/version", bytes.NewReader([]byte("x")), 1, client.WriteFileOptions{})
 	if _, ok := errors.AsType[*client.WriteFileError](err); !ok {
 		t.Errorf("write to /proc/version: error %v, want a WriteFileError", err)
 	}

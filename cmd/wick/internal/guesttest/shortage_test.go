@@ -82,7 +82,7 @@ func testOutOfFiles(t *testing.T, s *served) {
 	}
 	put(t, s.conn, file, []byte("1\n"))
 	refused(t, c, 126, "pipe command: too many open files in system")
-	err = c.WriteFile(deadline(t, stepLimit), "/tmp/file", strings.NewReader("x"), 1, client.WriteOptions{})
+	err = c.WriteFile(deadline(t, stepLimit), "/tmp/file", strings.NewReader("x"), 1, client.WriteFileOptions{})
 	if failed, ok := errors.AsType[*client.WriteFileError](err); !ok || !strings.Contains(failed.Error(), "too many open files in system") {
 		t.Errorf("write_file: %v, want that there are too many open files", err)
 	}

@@ -20,7 +20,7 @@ func TestFullDisk(t *testing.T) {
 	put(t, conn, "/root/old", []byte("old"))
 	run(t, conn, "dd if=/dev/zero of=/root/fill bs=64k 2>/dev/null; dd if=/dev/zero of=/root/fill2 bs=1k 2>/dev/null; true")
 	content := bytes.Repeat([]byte("new"), 1<<20)
-	err := conn.WriteFile(deadline(t, stepLimit), "/root/old", bytes.NewReader(content), int64(len(content)), client.WriteOptions{})
+	err := conn.WriteFile(deadline(t, stepLimit), "/root/old", bytes.NewReader(content), int64(len(content)), client.WriteFileOptions{})
 	if failed, ok := errors.AsType[*client.WriteFileError](err); !ok || !strings.Contains(failed.Reason, "no space left on device") {
 		t.Errorf("write to a full disk: error %v", err)
 	}

@@ -90,7 +90,7 @@ func testPause(t *testing.T, s *served) {
 			func(ctx context.Context) error { _, err := s.conn.Ping(ctx); return err },
 			func(ctx context.Context) error { _, err := other.Exec(ctx, client.Exec{Command: "true"}); return err },
 			func(ctx context.Context) error {
-				return other.WriteFile(ctx, "/root/paused", strings.NewReader("x"), 1, client.WriteOptions{})
+				return other.WriteFile(ctx, "/root/paused", strings.NewReader("x"), 1, client.WriteFileOptions{})
 			},
 		} {
 			go func() { answers <- ask(ctx) }()
