@@ -37,7 +37,9 @@ var discouraged = []struct {
 // held are the directories whose pages and comments have no faults, without those below them. Add
 // one as soon as it is clean.
 var held = []string{
+	".",
 	".github/ISSUE_TEMPLATE",
+	"scripts",
 }
 
 // passage is a paragraph, list item or comment, with the line on which it begins.
@@ -141,7 +143,8 @@ func pageBlocks(t *testing.T, path string) (blocks []passage, wide []int) {
 	for i, line := range strings.Split(string(text), "\n") {
 		trimmed := strings.TrimSpace(line)
 		switch {
-		case strings.HasPrefix(trimmed, "```"), strings.HasPrefix(trimmed, "~~~"):
+		case strings.HasPrefix(trimmed, "```"), strings.HasPrefix(trimmed, "~~~"),
+			strings.HasPrefix(line, "<!-- bench"), strings.HasPrefix(line, "<!-- /bench"): // generated
 			code = !code
 			flush()
 			continue
