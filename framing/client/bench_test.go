@@ -8,7 +8,8 @@ import (
 	"wick/framing"
 )
 
-// BenchmarkPing measures one ping at a time and many at once; the guest's end answers from one buffer and allocates nothing.
+// BenchmarkPing measures one ping at a time and many at once; the guest's end answers from one
+// buffer and allocates nothing.
 func BenchmarkPing(b *testing.B) {
 	b.Run("sequential", func(b *testing.B) {
 		c := echo(b)

@@ -202,7 +202,8 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestRepliesBeforeTheEndCount has a guest reply and leave at once, while this side is still sending.
+// TestRepliesBeforeTheEndCount has a guest reply and leave at once, while this side is still
+// sending.
 func TestRepliesBeforeTheEndCount(t *testing.T) {
 	c, p := pair(t)
 	exec := background(func() (*Result, error) { return c.Exec(testContext(t), Exec{Command: "x"}) })
@@ -286,12 +287,14 @@ func TestClose(t *testing.T) {
 	p.expectEnd()
 }
 
-// TestGuestThatDoesNotRead costs its host neither the end of a call's context nor that of the connection.
+// TestGuestThatDoesNotRead costs its host neither the end of a call's context nor that of the
+// connection.
 func TestGuestThatDoesNotRead(t *testing.T) {
 	c, _ := pair(t)
 	big := strings.Repeat("x", 8<<20)
 	sent := background(func() (*Result, error) { return c.Exec(context.Background(), Exec{Command: big}) })
-	// The second waits for room in the queue once the first is stuck, or else for a reply; it ends either way.
+	// The second waits for room in the queue once the first is stuck, or else for a reply; it ends
+	// either way.
 	for range 3 {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		if _, err := c.Exec(ctx, Exec{Command: big}); !errors.Is(err, context.DeadlineExceeded) {

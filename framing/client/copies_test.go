@@ -61,7 +61,8 @@ func retyped(b []byte, name string, kind byte) []byte {
 	return b
 }
 
-// TestTarTypes makes every type of entry that there is, passes it over with a note, or refuses it for a reason.
+// TestTarTypes makes every type of entry that there is, passes it over with a note, or refuses it
+// for a reason.
 func TestTarTypes(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -126,7 +127,8 @@ func TestTarOfNothing(t *testing.T) {
 	}
 }
 
-// TestTarOfSpecialFiles takes FIFOs, devices and sockets out of a guest, and what a tar can hold of them in again.
+// TestTarOfSpecialFiles takes FIFOs, devices and sockets out of a guest, and what a tar can hold of
+// them in again.
 func TestTarOfSpecialFiles(t *testing.T) {
 	t.Parallel()
 	c, dir, to := agentClient(t), t.TempDir(), t.TempDir()
@@ -156,7 +158,8 @@ func TestTarOfSpecialFiles(t *testing.T) {
 	}
 }
 
-// TestTarMerges a tree into one with links: those that stay inside are followed, and what leads out is refused.
+// TestTarMerges a tree into one with links: those that stay inside are followed, and what leads out
+// is refused.
 func TestTarMerges(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -225,7 +228,8 @@ func blocks(t testing.TB, name string) int64 {
 	return st.Blocks * 512
 }
 
-// holey makes a file of 64 MiB with data at its beginning, in its middle and, if last says so, at its end.
+// holey makes a file of 64 MiB with data at its beginning, in its middle and, if last says so, at
+// its end.
 func holey(t testing.TB, name string, last bool) {
 	t.Helper()
 	f, err := os.Create(name)
@@ -368,7 +372,8 @@ func TestTarKeepsAttributes(t *testing.T) {
 	}
 }
 
-// TestTarWaits for what an entry depends on: a leaf in the place of a directory, a hard link of a file that is on its way.
+// TestTarWaits for what an entry depends on: a leaf in the place of a directory, a hard link of a
+// file that is on its way.
 func TestTarWaits(t *testing.T) {
 	t.Parallel()
 	w := &tarUnpacker{dir: "/to", had: map[string]bool{}}

@@ -88,7 +88,8 @@ func TestDialVsock(t *testing.T) {
 func TestDialWaitsForTheGuest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	c := dialing(t, "unix:"+path)
-	// Nothing there, then a socket nobody listens at, then connections cut before ready, then a late ready.
+	// Nothing there, then a socket nobody listens at, then connections cut before ready, then a
+	// late ready.
 	time.Sleep(3 * firstPause)
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -65,7 +65,8 @@ func ExampleDial_bootError() {
 	// Output: mount /dev/vdb: no such device
 }
 
-// A guest that connects by itself comes back after its connection was cut, as by the restore of a snapshot.
+// A guest that connects by itself comes back after its connection was cut, as by the restore of a
+// snapshot.
 func ExampleListener() {
 	dir, err := os.MkdirTemp("", "host-")
 	if err != nil {

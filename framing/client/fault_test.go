@@ -180,7 +180,8 @@ func TestAttachGoesWhereItIsTold(t *testing.T) {
 		{framing.Attach{ID: 7, Output: 5}, syscall.EINVAL, 100},
 		{framing.Attach{ID: 7, Output: 100}, syscall.ERANGE, 30},
 		{framing.Attach{ID: 7, Output: 100, Errors: 30}, syscall.EINVAL, 120},
-		{framing.Attach{ID: 7, Output: 120, Errors: 30}, syscall.EINVAL, 120}, // which leads nowhere
+		// which leads nowhere
+		{framing.Attach{ID: 7, Output: 120, Errors: 30}, syscall.EINVAL, 120},
 	} {
 		seq, payload := p.expect(framing.TypeAttach)
 		step.want.OutputCredit, step.want.ErrorsCredit = MaxKeptWindow, MaxKeptWindow
@@ -194,8 +195,8 @@ func TestAttachGoesWhereItIsTold(t *testing.T) {
 	}
 }
 
-// TestConfirmsNoMoreThanArrived: what was taken of an earlier connection's output is not granted while there is some of the new one's under way, for
-// the guest would take it for that.
+// TestConfirmsNoMoreThanArrived: what was taken of an earlier connection's output is not granted
+// while there is some of the new one's under way, for the guest would take it for that.
 func TestConfirmsNoMoreThanArrived(t *testing.T) {
 	c, p := pair(t)
 	b := newInbox(framing.StreamOutput, 100)

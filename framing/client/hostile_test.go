@@ -16,7 +16,8 @@ import (
 	"wick/framing/client/clienttest"
 )
 
-// What a guest does that means ill, or is in no state to mean anything: this side has an error for it, in the time that it was given.
+// What a guest does that means ill, or is in no state to mean anything: this side has an error for
+// it, in the time that it was given.
 
 // TestDoneInPlaceOfAnAnswer says that all went well, but not what was asked.
 func TestDoneInPlaceOfAnAnswer(t *testing.T) {
@@ -41,7 +42,8 @@ func TestDoneInPlaceOfAnAnswer(t *testing.T) {
 	}
 }
 
-// unread returns a client and a guest that takes nothing more: the socket between them is full, and a write under way. It ends with the test.
+// unread returns a client and a guest that takes nothing more: the socket between them is full, and
+// a write under way. It ends with the test.
 func unread(t *testing.T) (*Client, *peer) {
 	t.Helper()
 	c, p := pair(t)
@@ -179,7 +181,8 @@ func TestReadOfMore(t *testing.T) {
 	}
 }
 
-// TestWaitForWhoDoesNotRead ends with its context though there is a last word to be said, and so does Detach.
+// TestWaitForWhoDoesNotRead ends with its context though there is a last word to be said, and so
+// does Detach.
 func TestWaitForWhoDoesNotRead(t *testing.T) {
 	c, p := unread(t)
 	cmd := c.Command("x")
@@ -254,7 +257,8 @@ func TestStartOnALostConnection(t *testing.T) {
 	}
 }
 
-// TestCancelledButNotEnded is a process whose end the guest does not tell, or cannot: for this side it ends with its context, streams and all.
+// TestCancelledButNotEnded is a process whose end the guest does not tell, or cannot: for this side
+// it ends with its context, streams and all.
 func TestCancelledButNotEnded(t *testing.T) {
 	t.Parallel()
 	c, p := unread(t)
@@ -316,7 +320,8 @@ func TestWaitAgainAndAgain(t *testing.T) {
 	(<-run).must(t)
 }
 
-// TestTakenOutOfReach is a guest that has taken more stdin than there ever was. Counting on from there would begin at 0 again.
+// TestTakenOutOfReach is a guest that has taken more stdin than there ever was. Counting on from
+// there would begin at 0 again.
 func TestTakenOutOfReach(t *testing.T) {
 	c, p := unread(t)
 	attach := background(func() (*Cmd, error) {

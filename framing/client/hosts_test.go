@@ -13,7 +13,8 @@ import (
 	"wick/framing"
 )
 
-// TestDialWaitsForAFreeConnection has more clients than the agent takes at a time. One more is told so and waits for its turn.
+// TestDialWaitsForAFreeConnection has more clients than the agent takes at a time. One more is told
+// so and waits for its turn.
 func TestDialWaitsForAFreeConnection(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t, "--max-connections", "2")

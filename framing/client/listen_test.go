@@ -36,7 +36,8 @@ func knock(t *testing.T, path string) *peer {
 	return &peer{t: t, conn: conn}
 }
 
-// TestGuestComesBack is a guest whose connection is cut, as by the restore of a snapshot, again and again.
+// TestGuestComesBack is a guest whose connection is cut, as by the restore of a snapshot, again and
+// again.
 func TestGuestComesBack(t *testing.T) {
 	l, path := listener(t)
 	g := &clienttest.Guest{}

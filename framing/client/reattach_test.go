@@ -19,7 +19,8 @@ import (
 	"wick/framing"
 )
 
-// A cutter stands between a client and the agent, and cuts the connection after so many bytes in either direction: anywhere in a frame.
+// A cutter stands between a client and the agent, and cuts the connection after so many bytes in
+// either direction: anywhere in a frame.
 type cutter struct {
 	t     testing.TB
 	agent string
@@ -71,7 +72,8 @@ func (c *cutter) serve() {
 	}
 }
 
-// reattached runs cmd to its end over connections to addr that are cut again and again, and returns how often they were.
+// reattached runs cmd to its end over connections to addr that are cut again and again, and returns
+// how often they were.
 func reattached(t testing.TB, cmd *Cmd, addr string) (r *Receipt, cuts int, err error) {
 	t.Helper()
 	ctx := testContext(t)

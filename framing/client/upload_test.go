@@ -160,7 +160,8 @@ func TestDownloadGivenUp(t *testing.T) {
 	}
 }
 
-// noChannels holds that every channel is closed. What came before the pong has been dealt with when that has.
+// noChannels holds that every channel is closed. What came before the pong has been dealt with when
+// that has.
 func noChannels(t *testing.T, c *Client) {
 	t.Helper()
 	if _, err := c.Ping(testContext(t)); err != nil {

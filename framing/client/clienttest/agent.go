@@ -58,8 +58,10 @@ func StartAgent(path string, options ...string) (*Agent, error) {
 	}
 	a := &Agent{cmd: exec.Command(binary, append([]string{"--unix-socket", path}, options...)...), end: make(chan struct{})}
 	a.cmd.Dir, a.cmd.Stdout, a.cmd.Stderr = filepath.Dir(path), &a.log, &a.log
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // keeps Ctrl-C of a terminal from the agent
-	a.cmd.WaitDelay = 5 * time.Second                       // processes that it leaves may hold its stderr
+	// keeps Ctrl-C of a terminal from the agent
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// processes that it leaves may hold its stderr
+	a.cmd.WaitDelay = 5 * time.Second
 	if err := a.cmd.Start(); err != nil {
 		return nil, err
 	}
