@@ -5,9 +5,7 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -34,12 +32,17 @@ var discouraged = []struct {
 	{regexp.MustCompile(`, for (it|they|there|nobody|otherwise|what) `), "say because"},
 }
 
-// held are the directories whose pages and comments have no faults, without those below them. Add
-// one as soon as it is clean.
-var held = []string{
-	".",
-	".github/ISSUE_TEMPLATE",
-	"scripts",
+// pending has the directories and files whose faults TestProse only logs. Remove one as soon as it
+// is clean. A directory stands for everything below it.
+var pending = []string{
+	".github",
+	"bench",
+	"cmd/vm-init",
+	"cmd/vsock-agent",
+	"cmd/wick",
+	"framing/naive_extension_test.go",
+	"framing/naive_test.go",
+	"reactor",
 }
 
 // passage is a paragraph, list item or comment, with the line on which it begins.
@@ -94,6 +97,9 @@ func goBlocks(t *testing.T, path string) (blocks []passage, wide []int) {
 		for _, c := range group.List {
 			text, line := c.Text, set.Position(c.Pos()).Line
 			body, ok := strings.CutPrefix(text, "//")
+			if strings.HasPrefix(body, " Output:") {
+				break // of an example
+			}
 			if !ok || isDirective(text) {
 				flush()
 				continue
@@ -170,20 +176,20 @@ func pageBlocks(t *testing.T, path string) (blocks []passage, wide []int) {
 	return blocks, wide
 }
 
-// TestProse holds the pages and comments of the directories in held to the rules of style that a
-// machine can check. These are the width of lines, the length of sentences, and words and openings
-// to avoid. It logs the faults of all other directories, and which of them could be held.
+// TestProse holds pages and comments to the rules of style that a machine can check. These are the
+// width of lines, the length of sentences, and words and openings to avoid. It logs the faults of
+// what is pending, and fails if something pending has none.
 func TestProse(t *testing.T) {
 	t.Parallel()
-	faults := map[string]int{} // of the directories that are not held
+	faults := map[string]int{} // by pending path
 	check := func(path string, blocks []passage, wide []int) {
-		dir := filepath.Dir(path)
 		report := t.Errorf
-		if !slices.Contains(held, dir) {
-			faults[dir] += 0
-			report = func(format string, args ...any) {
-				faults[dir]++
-				t.Logf(format, args...)
+		for _, p := range pending {
+			if path == p || strings.HasPrefix(path, p+"/") {
+				report = func(format string, args ...any) {
+					faults[p]++
+					t.Logf(format, args...)
+				}
 			}
 		}
 		for _, line := range wide {
@@ -196,9 +202,9 @@ func TestProse(t *testing.T) {
 		}
 	}
 	defer func() {
-		for dir, n := range faults {
-			if n == 0 {
-				t.Logf("%s has no faults: add it to held", dir)
+		for _, p := range pending {
+			if faults[p] == 0 {
+				t.Errorf("%s has no faults: remove it from pending", p)
 			}
 		}
 	}()

@@ -127,7 +127,7 @@ func TestCancelledCallIsForgotten(t *testing.T) {
 	}
 	ping := background(func() (time.Duration, error) { return c.Ping(testContext(t)) })
 	seq, _ := p.expect(framing.TypePing)
-	// The late reply is longer than the read buffer, so that it is not even held.
+	// The late reply is longer than the read buffer, so it is not even held.
 	p.send(framing.AppendExecResult(nil, late, &framing.ExecResult{Stdout: make([]byte, 3*readBuffer)}))
 	p.pong(seq)
 	(<-ping).must(t)
@@ -140,7 +140,8 @@ func TestCancelledCallIsForgotten(t *testing.T) {
 	}
 }
 
-// TestCancelRacesReply has calls end by either, whichever is first, and never get another's reply.
+// TestCancelRacesReply checks that a call ends with its own reply or its cancellation, and never
+// with another's reply.
 func TestCancelRacesReply(t *testing.T) {
 	c, _ := dialed(t)
 	var all sync.WaitGroup
@@ -161,7 +162,7 @@ func TestCancelRacesReply(t *testing.T) {
 	}
 }
 
-// TestCut has the guest leave in each state that a call can be in.
+// TestCut lets the guest leave in each state that a call can be in.
 func TestCut(t *testing.T) {
 	for name, leave := range map[string]func(p *peer, seq uint32){
 		"between frames":   func(p *peer, seq uint32) {},
@@ -202,7 +203,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestRepliesBeforeTheEndCount has a guest reply and leave at once, while this side is still
+// TestRepliesBeforeTheEndCount lets a guest reply and leave at once, while this side is still
 // sending.
 func TestRepliesBeforeTheEndCount(t *testing.T) {
 	c, p := pair(t)
@@ -287,14 +288,14 @@ func TestClose(t *testing.T) {
 	p.expectEnd()
 }
 
-// TestGuestThatDoesNotRead costs its host neither the end of a call's context nor that of the
-// connection.
+// TestGuestThatDoesNotRead checks that contexts and Close end calls although the guest does not
+// read.
 func TestGuestThatDoesNotRead(t *testing.T) {
 	c, _ := pair(t)
 	big := strings.Repeat("x", 8<<20)
 	sent := background(func() (*Result, error) { return c.Exec(context.Background(), Exec{Command: big}) })
-	// The second waits for room in the queue once the first is stuck, or else for a reply; it ends
-	// either way.
+	// The second waits for room in the queue once the first is stuck, or else for a reply; both
+	// end.
 	for range 3 {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		if _, err := c.Exec(ctx, Exec{Command: big}); !errors.Is(err, context.DeadlineExceeded) {
@@ -360,7 +361,7 @@ func TestSeqSkips(t *testing.T) {
 	}
 }
 
-// zeros is content without end.
+// zeros reads as zeros without end.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -28,10 +28,10 @@ const attemptLimit = 3 * time.Second
 //
 // Dial retries until ctx ends while the guest is not there: no socket, no listener, a refused
 // handshake, or a connection that is cut before ready. It does so too while the guest has too many
-// connections. [WithoutRetry] makes it try once. For a listening form it calls [Listen],
+// connections. [WithoutRetry] makes it try once. With a listening form it calls [Listen],
 // [Listener.Accept] and [Listener.Close].
 //
-// The error is an [*AddrError] if addr is malformed, else a [*DialError]. That wraps the cause: a
+// The error is an [*AddrError] if addr is malformed, else a [*DialError]. Its cause is a
 // [*BootError], a [*HandshakeError], a [*ProtocolError], a system call's error, or the context's. A
 // guest with too many connections is a [*RemoteError].
 func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {

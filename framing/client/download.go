@@ -75,7 +75,7 @@ func (d *download) receive(f *frame) (last bool, err error) {
 			return false, &ProtocolError{Err: err}
 		}
 		if s != framing.StreamOutput {
-			return false, protocolErrorf("output of stream %d, of which there is none", s)
+			return false, protocolErrorf("output of unknown stream %d", s)
 		}
 		return false, d.inbox.receive(data)
 	case framing.TypeClose:

@@ -12,7 +12,7 @@ import (
 	"wick/framing/client"
 )
 
-// dialAgent reaches a guest that has the extension, as client.Dial does with its address.
+// dialAgent connects to a guest that has the extension, as client.Dial does with its address.
 var dialAgent = client.DialTestAgent
 
 func ExampleClient_Command() {
@@ -34,7 +34,7 @@ func ExampleClient_Command() {
 	// 3 exit status 3
 }
 
-// A process that is kept is had again on a new connection.
+// A kept process continues on a new connection.
 func ExampleCmd_Reattach() {
 	ctx := context.Background()
 	c, err := dialAgent(ctx)
@@ -54,7 +54,7 @@ func ExampleCmd_Reattach() {
 		fmt.Println(err)
 		return
 	}
-	c.Close() // or it is lost
+	c.Close() // simulates a lost connection
 	_, err = cmd.Wait(ctx)
 	fmt.Println(errors.Is(err, client.ErrClosed))
 

@@ -81,7 +81,7 @@ func ExampleListener() {
 		return
 	}
 	guest := &clienttest.Guest{}
-	guest.Connect(l.Path()) // in place of Firecracker
+	guest.Connect(l.Path()) // instead of Firecracker
 	defer guest.Close()
 	defer l.Close()
 

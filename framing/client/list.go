@@ -14,8 +14,8 @@ import (
 // listWindow is the credit of a list, in bytes.
 const listWindow = 64 << 10
 
-// MaxList is how many bytes of entries [Client.ReadDir] holds. An entry takes 52 bytes and its
-// name, and a link its target. That is about a million files.
+// MaxList is how many bytes of entries [Client.ReadDir] holds, about a million files. An entry
+// takes 52 bytes and its name, and a link its target.
 const MaxList = 64 << 20
 
 // ReadDir returns the entries of a directory, sorted by name. The error is EFBIG if they exceed
@@ -35,7 +35,7 @@ func (c *Client) ReadDir(ctx context.Context, path string, flags ...FileFlags) (
 		return nil, err
 	}
 	if len(entries.rest) > 0 {
-		return nil, c.broken(errors.New("a list ends within an entry"))
+		return nil, c.broken(errors.New("list: payload ends within an entry"))
 	}
 	slices.SortFunc(entries.list, func(a, b *FileInfo) int { return strings.Compare(a.name, b.name) })
 	return entries.list, nil
@@ -64,7 +64,7 @@ type lister struct {
 }
 
 // errTooMuch is the error of a list without room for more.
-var errTooMuch = errors.New("too much")
+var errTooMuch = errors.New("too many entries")
 
 // Write implements io.Writer. A frame has whole entries, but p may be cut anywhere.
 func (l *lister) Write(p []byte) (int, error) {
@@ -82,7 +82,7 @@ func (l *lister) Write(p []byte) (int, error) {
 		}
 		name := string(i.Name)
 		if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
-			return 0, l.c.broken(&framing.PayloadError{Type: framing.TypeList, Reason: "a name that is none"})
+			return 0, l.c.broken(&framing.PayloadError{Type: framing.TypeList, Reason: "a name is not valid"})
 		}
 		l.list = append(l.list, fileInfoOf(name, &i))
 		b = rest
@@ -91,7 +91,7 @@ func (l *lister) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// maxEntry is more than the longest entry of a list, in bytes. What is longer and cannot be parsed
+// maxEntry is more than the longest entry of a list, in bytes. A longer one that cannot be parsed
 // never will be.
 const maxEntry = framing.FileInfoSize + 2*framing.MaxText
 

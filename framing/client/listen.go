@@ -113,7 +113,7 @@ func replaceUnix(path string) (*net.UnixListener, error) {
 }
 
 func noSocket(path string) error {
-	return &os.PathError{Op: "bind", Path: path, Err: errors.New("there is a file that is no socket")}
+	return &os.PathError{Op: "bind", Path: path, Err: errors.New("not a socket")}
 }
 
 // removeStale removes the socket at path if it has no listener.
@@ -131,7 +131,7 @@ func removeStale(path string) error {
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return &os.PathError{Op: "bind", Path: path,
-			Err: errors.New("somebody listens there already (if it is the guest, connect to it with unix:" + path + ")")}
+			Err: errors.New("in use; if the guest listens there, connect to it with unix:" + path)}
 	}
 	return os.Remove(path)
 }

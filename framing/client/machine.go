@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"wick/framing"
@@ -21,7 +22,7 @@ const MaxEntropy = 512
 // errors.
 func (c *Client) Restore(ctx context.Context, now time.Time, entropy []byte) (epoch uint64, err error) {
 	if len(entropy) > MaxEntropy {
-		return 0, &RequestError{Op: "restore", Reason: fmt.Sprintf("%d bytes of entropy, %d is the most", len(entropy), MaxEntropy)}
+		return 0, &RequestError{Op: "restore", Reason: fmt.Sprintf("entropy has %d bytes, a restore holds %d", len(entropy), MaxEntropy)}
 	}
 	var ns uint64
 	if !now.IsZero() {
@@ -39,7 +40,7 @@ func (c *Client) Restore(ctx context.Context, now time.Time, entropy []byte) (ep
 func (c *Client) Freeze(ctx context.Context, thawAfter time.Duration) error {
 	ms, ok := milliseconds(thawAfter)
 	if !ok || ms == 0 {
-		return &RequestError{Op: "freeze", Reason: fmt.Sprintf("to thaw after %v", thawAfter)}
+		return &RequestError{Op: "freeze", Reason: fmt.Sprintf("thaw time %v is outside 1..%d ms", thawAfter, uint32(math.MaxUint32))}
 	}
 	_, err := c.operate(ctx, framing.FeatureFreeze, "freeze", 32, func(dst []byte, seq uint32) []byte {
 		return framing.AppendFreeze(dst, seq, ms)
@@ -79,7 +80,7 @@ func (c *Client) Halt(ctx context.Context, grace time.Duration) error {
 func (c *Client) power(ctx context.Context, op string, how framing.PowerHow, grace time.Duration) error {
 	ms, ok := milliseconds(grace)
 	if !ok {
-		return &RequestError{Op: op, Reason: fmt.Sprintf("grace of %v", grace)}
+		return &RequestError{Op: op, Reason: fmt.Sprintf("grace %v is outside 0..%d ms", grace, uint32(math.MaxUint32))}
 	}
 	_, err := c.operate(ctx, framing.FeaturePower, op, 32, func(dst []byte, seq uint32) []byte {
 		return framing.AppendPower(dst, seq, how, ms)

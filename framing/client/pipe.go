@@ -44,8 +44,8 @@ type Stdout struct {
 }
 
 // StdoutPipe returns a pipe from the process's stdout. Call it before Start, instead of setting
-// Stdout. While it is not read the process waits, and so does [Cmd.Wait]. What has arrived can
-// still be read after that.
+// Stdout. While it is not read the process waits, and so does [Cmd.Wait]. Content that has arrived
+// can still be read after that.
 func (cmd *Cmd) StdoutPipe() (*Stdout, error) {
 	if cmd.p != nil || cmd.Stdout != nil || cmd.outPipe != nil {
 		return nil, &RequestError{Op: "start", Reason: "stdout is set already"}

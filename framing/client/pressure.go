@@ -42,7 +42,7 @@ func (c *Client) WatchPressure(ctx context.Context, w PressureWatch) iter.Seq2[*
 	return func(yield func(*Figures, error) bool) {
 		p, err := c.watchPressure(ctx, w)
 		if err != nil {
-			yield(nil, fmt.Errorf("watch the pressure: %w", err))
+			yield(nil, fmt.Errorf("pressure: %w", err))
 			return
 		}
 		defer p.stop()
@@ -57,7 +57,7 @@ func (c *Client) WatchPressure(ctx context.Context, w PressureWatch) iter.Seq2[*
 			case <-ctx.Done():
 				err = ctx.Err()
 			}
-			yield(nil, fmt.Errorf("watch the pressure: %w", err))
+			yield(nil, fmt.Errorf("pressure: %w", err))
 			return
 		}
 	}
@@ -67,7 +67,7 @@ func (c *Client) WatchPressure(ctx context.Context, w PressureWatch) iter.Seq2[*
 func (c *Client) watchPressure(ctx context.Context, w PressureWatch) (*pressureWatch, error) {
 	request := framing.Pressure{Resource: w.Resource, StallUS: uint32(w.Stall.Microseconds()), WindowUS: uint32(w.Window.Microseconds())}
 	if w.Stall < 0 || w.Window < 0 || w.Stall > time.Minute || w.Window > time.Minute {
-		return nil, &RequestError{Op: "pressure", Reason: fmt.Sprintf("a stall of %v in %v", w.Stall, w.Window)}
+		return nil, &RequestError{Op: "pressure", Reason: fmt.Sprintf("stall %v or window %v is outside 0..1m0s", w.Stall, w.Window)}
 	}
 	if err := c.need(ctx, framing.FeaturePressure); err != nil {
 		return nil, err

@@ -139,7 +139,7 @@ func (l *link) receive(f *frame) (last bool, err error) {
 		if b := p.inbox(s); b != nil && l.hasBegun {
 			return false, b.receive(data)
 		}
-		return false, protocolErrorf("output of stream %d, of which there is none", s)
+		return false, protocolErrorf("output of unknown stream %d", s)
 	case framing.TypeClose:
 		s, err := framing.ParseClose(f.Payload)
 		if err != nil {
@@ -189,7 +189,7 @@ func (l *link) started(f *frame) error {
 		return protocolErrorf("a second started")
 	}
 	if s.Taken > math.MaxInt64 {
-		return protocolErrorf("%d bytes of stdin taken", s.Taken)
+		return protocolErrorf("started with %d bytes of stdin taken", s.Taken)
 	}
 	l.p.pid = s.PID
 	if in := l.p.in; in != nil && !in.resume(l.remote, s.Taken, s.Credit) {

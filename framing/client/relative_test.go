@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// TestRelative paths are below the agent's working directory, whatever is done with them.
+// TestRelative checks that relative paths begin at the agent's working directory for every
+// operation.
 func TestRelative(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t)

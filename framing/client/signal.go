@@ -54,8 +54,9 @@ func (cmd *Cmd) Resize(rows, cols uint16) {
 
 // SignalID sends a signal to the process with that id, started on this connection or another.
 //
-// The error is an [*OpError] with ESRCH if it is not known or has ended, an [*UnsupportedError], or
-// wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+// The error is an [*OpError] with ESRCH if the process is not known or has ended, or an
+// [*UnsupportedError]. Otherwise it wraps the context's, [ErrClosed], a [*ConnError], or a
+// [*RemoteError].
 func (c *Client) SignalID(ctx context.Context, id uint64, sig syscall.Signal, scope SignalScope) error {
 	return c.signal(ctx, framing.Signal{ID: id, Signal: uint8(sig), Scope: scope})
 }

@@ -54,7 +54,7 @@ func (c *Client) Extents(ctx context.Context, name string, size int64, flags ...
 		}
 		e, _, _ := framing.CutExtent(b[:])
 		if e.Offset < end || e.Length == 0 || e.Length > uint64(size) || e.Offset > uint64(size)-e.Length {
-			return nil, c.broken(errors.New("parts of a file that are none"))
+			return nil, c.broken(errors.New("read: extents are not valid"))
 		}
 		if end = e.Offset + e.Length; len(list) == maxExtents {
 			return []Extent{{Offset: 0, Length: uint64(size)}}, nil

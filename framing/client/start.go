@@ -172,8 +172,8 @@ func (p *process) copyFailed(err error) {
 	}
 }
 
-// copyIn copies r to the process until its end. What could not be sent because the connection ended
-// is kept for the next.
+// copyIn copies r to the process until its end. If the connection ends it keeps what could not be
+// sent for the next.
 func (p *process) copyIn(r io.Reader) {
 	buf := make([]byte, inputFrameMax)
 	p.mu.Lock()

@@ -16,9 +16,9 @@ import (
 
 // TarOptions are the options of [Client.TarFrom] and [Client.TarTo].
 type TarOptions struct {
-	// Follow follows symbolic links to directories below the given one. By default none is
-	// followed. That keeps the operation within the directory, whatever is in the archive and
-	// however the guest's tree changes meanwhile.
+	// Follow follows symbolic links to directories below the given one. By default no link is
+	// followed, which keeps the operation within the directory. Neither the archive nor a change of
+	// the guest's tree can lead it out.
 	Follow bool
 	// Prefix replaces the leading "." of the names in the archive.
 	Prefix string

@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// within calls f with the path of an entry. If a symbolic link or a file is in the way it calls f
-// again, with the path that the links lead to within the directory, and returns that path.
+// within calls f with the path of an entry. If a symbolic link or a file is in the way, it resolves
+// the links within the directory and calls f again. It returns the path of the last call.
 func (t *tarUnpacker) within(ctx context.Context, h *tar.Header, name string, f func(name string) error) (string, error) {
 	err := f(name)
 	if t.o.Follow || !errors.Is(err, syscall.ELOOP) && !errors.Is(err, syscall.ENOTDIR) {

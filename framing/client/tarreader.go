@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// A TarReader reads the entries of a tar that a file system can hold, in any of the formats of tar:
-// old, ustar, GNU and pax.
+// A TarReader reads the entries of a tar that a file system can hold, in any format of tar: old,
+// ustar, GNU and pax.
 //
 //	type                                       what Next makes of it
 //	regular, contiguous (7), sparse (S)        a regular file
 //	directory, GNU's listed directory (D)      a directory
 //	link, symbolic link, device, FIFO          itself
-//	pax and GNU extended headers (x, L, K)     what they say is in the next entry
-//	global header (g)                          passed over; a note, unless it is a comment alone
+//	pax and GNU extended headers (x, L, K)     applied to the next entry
+//	global header (g)                          passed over; with a note unless it is only a comment
 //	label (V), old long name (N)               passed over, with a note
 //	Solaris's and star's metadata (A, E, I, X) passed over, with a note
 //	a part of a file of another volume (M)     a TarError
@@ -67,7 +67,7 @@ func (t *TarReader) Next() (*tar.Header, error) {
 		case err == io.EOF:
 			return nil, err
 		case !t.begun && (errors.Is(err, tar.ErrHeader) || err == io.ErrUnexpectedEOF):
-			return nil, &TarError{Reason: "the input is no tar archive", Err: err}
+			return nil, &TarError{Reason: "the input is not a tar archive", Err: err}
 		case err != nil:
 			return nil, fmt.Errorf("tar: %w", err)
 		}

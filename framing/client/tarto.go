@@ -49,9 +49,9 @@ func (e *TarError) Error() string {
 //
 // A symbolic link to a directory below dir is followed, whether the archive made it or it was
 // there: a directory in the archive that meets one is its target. Names and links that lead out of
-// dir are a [*TarError], unless [TarOptions] has Follow. What the guest's agent cannot make is
-// passed to Note, or else a [*TarError]. Otherwise the error is r's, or as for [Client.Stat]. What
-// was unpacked before an error stays.
+// dir are a [*TarError], unless [TarOptions] has Follow. An entry that the guest's agent cannot
+// make is passed to Note, or else a [*TarError]. Otherwise the error is r's, or as for
+// [Client.Stat]. Entries unpacked before an error stay.
 func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOptions) error {
 	resolved, err := c.RealPath(ctx, dir)
 	if err != nil {

@@ -234,7 +234,7 @@ func (w *FileWriter) Abort() {
 	w.giveUp(errAborted)
 }
 
-var errAborted = errors.New("given up by this side")
+var errAborted = errors.New("aborted by this side")
 
 // ReadFrom implements io.ReaderFrom. It reads no more than may be sent.
 func (w *FileWriter) ReadFrom(r io.Reader) (n int64, err error) {

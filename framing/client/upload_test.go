@@ -73,7 +73,7 @@ func TestWriteInPlace(t *testing.T) {
 	}
 }
 
-// TestWriteGivenUp leaves the old file, whoever gives it up.
+// TestWriteGivenUp leaves the old file, whichever side ends the write.
 func TestWriteGivenUp(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -106,7 +106,7 @@ func TestWriteGivenUp(t *testing.T) {
 	if _, err := w.Write([]byte("new")); err == nil {
 		t.Error("written behind Abort")
 	}
-	// The guest has forgotten them all once it answers what comes behind.
+	// The guest has forgotten them all once it answers a later request.
 	if _, err := c.Ping(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestWriteGivenUp(t *testing.T) {
 	}
 }
 
-// TestDownloadGivenUp costs the connection nothing.
+// TestDownloadGivenUp checks that an unfinished download does not cost the connection.
 func TestDownloadGivenUp(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -160,8 +160,7 @@ func TestDownloadGivenUp(t *testing.T) {
 	}
 }
 
-// noChannels holds that every channel is closed. What came before the pong has been dealt with when
-// that has.
+// noChannels checks that every channel is closed. Frames before a pong are handled before it.
 func noChannels(t *testing.T, c *Client) {
 	t.Helper()
 	if _, err := c.Ping(testContext(t)); err != nil {

@@ -78,8 +78,8 @@ func (cmd *Cmd) Run(ctx context.Context) (*Receipt, error) {
 	return r, err
 }
 
-// Output is Run, and returns what the process wrote to stdout, all of it or as much as Cap allows.
-// If nobody else has its stderr, the beginning of that is in the error.
+// Output is Run, and returns the process's stdout, all of it or as much as Cap allows. If Stderr is
+// not set, the error has the beginning of the process's stderr.
 func (cmd *Cmd) Output(ctx context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	errs := &prefix{}

@@ -18,7 +18,7 @@ func TestWriteFile(t *testing.T) {
 	c, g := dialed(t)
 	for _, size := range []int{0, 1, contentBuffer - 30, contentBuffer, contentBuffer + 1, 1 << 20, int(MaxContent("/a/file"))} {
 		content := bytes.Repeat([]byte("0123456789abcdef!"), size/17+1)
-		// What follows in the reader is left there.
+		// The rest of the reader is left there.
 		r := bytes.NewReader(content)
 		if err := c.WriteFile(testContext(t), "/a/file", r, int64(size), WriteFileOptions{}); err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func TestWriteFileTooLarge(t *testing.T) {
 	}
 }
 
-// TestShortContent that shows before anything was sent costs only the call.
+// TestShortContent checks that short content found before anything was sent costs only the call.
 func TestShortContent(t *testing.T) {
 	c, g := dialed(t)
 	boom := errors.New("boom")
@@ -98,7 +98,7 @@ func TestShortContent(t *testing.T) {
 	}
 }
 
-// TestContentBreaksOff in the middle of a frame, which costs the connection.
+// TestContentBreaksOff checks that content that fails within a frame costs the connection.
 func TestContentBreaksOff(t *testing.T) {
 	boom := errors.New("boom")
 	for want, content := range map[error]io.Reader{
@@ -123,12 +123,12 @@ func TestContentBreaksOff(t *testing.T) {
 	}
 }
 
-// TestWriteFileInterrupted by its context while the guest does not read.
+// TestWriteFileInterrupted ends by its context while the guest does not read.
 func TestWriteFileInterrupted(t *testing.T) {
 	c, p := pair(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	w := background(func() (int, error) { return 0, c.WriteFile(ctx, "/f", zeros{}, 8<<20, WriteFileOptions{}) })
-	// Another waits for its turn meanwhile, and can be called off without harm.
+	// Another call waits for its turn meanwhile, and can be cancelled without harm.
 	if _, err := p.in.Peek(1); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestWriteFileInterrupted(t *testing.T) {
 	}
 }
 
-// TestRequestsDuringWriteFile wait for the frame to end, and are whole.
+// TestRequestsDuringWriteFile checks that requests wait for the frame to end, and are whole.
 func TestRequestsDuringWriteFile(t *testing.T) {
 	c, p := pair(t)
 	r, feed := io.Pipe()
