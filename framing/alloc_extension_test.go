@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestNothingAllocatesInTheExtension is TestNothingAllocates for what a guest does with the extension's messages. It is not parallel, like that one.
+// TestNothingAllocatesInTheExtension is TestNothingAllocates for what a guest does with messages of
+// the extension. It is not parallel either.
 func TestNothingAllocatesInTheExtension(t *testing.T) {
 	payloads := map[string][]byte{}
 	for _, g := range readGolden(t) {
@@ -78,7 +79,7 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		{"append an entry", func() { AppendFileInfo(dst, &info) }},
 		{"append stat_result", func() { AppendStatResult(dst, 1, &info) }},
 		{"append figures", func() { AppendFigures(dst, 1, values) }},
-		// And what a host does for each of many.
+		// A host does these for each of many messages.
 		{"parse output", func() { _, _, err := ParseOutput(payloads["output"]); good(err) }},
 		{"parse started", func() { _, err := ParseStarted(payloads["started"]); good(err) }},
 		{"parse exited", func() { good(ParseExited(payloads["exited"], &exited)) }},
@@ -92,7 +93,8 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 	}
 }
 
-// TestRefusalsAllocateLittle gives every parser what is wrong with its payload, hostile counts among it: what they claim is never allocated.
+// TestRefusalsAllocateLittle gives every parser malformed payloads, some with hostile counts: they
+// do not cause allocations.
 func TestRefusalsAllocateLittle(t *testing.T) {
 	for _, g := range readGolden(t) {
 		if g.fields["payload_error"] == "" || extensionTypes[g.typ()] == nil {
@@ -107,7 +109,7 @@ func TestRefusalsAllocateLittle(t *testing.T) {
 			}
 		}
 		runtime.ReadMemStats(&after)
-		// The error, the box that the test has the message in, and a record or two.
+		// The error, the test's box of the message, and a record or two are allocated.
 		if n := (after.TotalAlloc - before.TotalAlloc) / runs; n > 1024 {
 			t.Errorf("%s: %d bytes", g.name, n)
 		}

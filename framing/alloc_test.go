@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestNothingAllocates holds decoding, parsing of what is valid, and encoding into a buffer with room to 0 allocations.
-// It is not parallel: AllocsPerRun counts the whole process.
+// TestNothingAllocates checks that decoding, parsing valid payloads, and encoding into a buffer
+// with room do not allocate. It is not parallel, because AllocsPerRun counts the whole process.
 func TestNothingAllocates(t *testing.T) {
 	var env Env
 	env.Add([]byte("HOME"), []byte("/root"))
@@ -124,7 +124,8 @@ func TestNothingAllocates(t *testing.T) {
 	}
 }
 
-// TestClaimsAllocateNothing gives the decoder and the readers a frame that claims 16 MiB and brings a few bytes.
+// TestClaimsAllocateNothing gives the decoder and the parsers a frame that claims 16 MiB and has a
+// few bytes.
 func TestClaimsAllocateNothing(t *testing.T) {
 	head := AppendHeader(nil, TypeWriteFile, 1, MaxPayload)
 	claims := append(head, 0, 2, '/', 'a', 0, 0, 0xff, 0xff, 0xf2)

@@ -24,7 +24,8 @@ func BenchmarkDecodePings(b *testing.B) {
 	b.ReportMetric(64*float64(b.N)/b.Elapsed().Seconds(), "frames/s")
 }
 
-// BenchmarkAnswerPings decodes 64 pings in one buffer and encodes their pongs into another; one op is all of them.
+// BenchmarkAnswerPings decodes 64 pings in one buffer and encodes their pongs into another; one op
+// is all of them.
 func BenchmarkAnswerPings(b *testing.B) {
 	buf := bytes.Repeat(AppendFrame(nil, TypePing, 1, nil), 64)
 	out := make([]byte, 0, len(buf))

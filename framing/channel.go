@@ -1,9 +1,10 @@
 package framing
 
-// Stream numbers the streams of a channel, which has the seq of the request that opened it.
+// Stream is the number of a stream of a channel. A channel has the seq of the request that opened
+// it.
 type Stream uint8
 
-// The streams of a process. Any other channel has no more than StreamInput and StreamOutput.
+// The streams of a process. Any other channel has at most StreamInput and StreamOutput.
 const (
 	StreamInput  Stream = 0 // to the guest
 	StreamOutput Stream = 1 // from the guest: stdout
@@ -13,16 +14,18 @@ const (
 // MaxOutputData is the most content of one output frame, in bytes.
 const MaxOutputData = 32 << 10
 
-// OutputHeaderSize is what stands before the content of an output: the frame's header and the stream.
+// OutputHeaderSize is what stands before the content of an output: the frame's header and the
+// stream.
 const OutputHeaderSize = HeaderSize + 1
 
-// AppendOutputHead appends all of an output frame but its n bytes of content, at most MaxOutputData, which is not checked. An input has no head
-// but the frame's own: AppendHeader or AppendFrame.
+// AppendOutputHead appends an output frame without its n bytes of content, at most MaxOutputData,
+// which is not checked. An input has only the frame's header: use AppendHeader or AppendFrame.
 func AppendOutputHead(dst []byte, seq uint32, s Stream, n int) []byte {
 	return append(AppendHeader(dst, TypeOutput, seq, 1+n), byte(s))
 }
 
-// ParseOutput parses a whole payload, which data aliases. Nothing comes from the guest on StreamInput, so that is an error.
+// ParseOutput parses a whole payload, which data aliases. StreamInput is an error, because nothing
+// comes from the guest on it.
 func ParseOutput(payload []byte) (s Stream, data []byte, err error) {
 	f := fields{b: payload}
 	s = f.stream(StreamOutput)
@@ -30,7 +33,7 @@ func ParseOutput(payload []byte) (s Stream, data []byte, err error) {
 	return s, data, f.end(TypeOutput)
 }
 
-// stream takes the number of a stream, of which the least possible is given.
+// stream takes the number of a stream, at least least.
 func (f *fields) stream(least Stream) Stream {
 	s := Stream(f.u8())
 	if f.reason == "" && (s < least || s > StreamErrors) {
@@ -51,7 +54,7 @@ func ParseClose(payload []byte) (Stream, error) {
 	return s, f.end(TypeClose)
 }
 
-// AppendCredit appends a credit: n bytes of content more than was granted before.
+// AppendCredit appends a credit: the peer may send n bytes of content more than was granted before.
 func AppendCredit(dst []byte, seq uint32, s Stream, n uint32) []byte {
 	return appendU32(append(AppendHeader(dst, TypeCredit, seq, 1+4), byte(s)), n)
 }

@@ -18,12 +18,12 @@ const ExtentSize = 8 + 8
 // Extent is a part of a file that holds data. The rest of the file reads as zeros.
 type Extent struct{ Offset, Length uint64 }
 
-// AppendExtent appends an extent as it stands in the output of a read with FileMap.
+// AppendExtent appends an extent to the output of a read with FileMap.
 func AppendExtent(dst []byte, e Extent) []byte {
 	return appendU64(appendU64(dst, e.Offset), e.Length)
 }
 
-// CutExtent takes an extent off the front of that output.
+// CutExtent parses an extent at the beginning of that output.
 func CutExtent(b []byte) (e Extent, rest []byte, err error) {
 	f := fields{b: b}
 	e = Extent{f.u64(), f.u64()}
@@ -31,13 +31,14 @@ func CutExtent(b []byte) (e Extent, rest []byte, err error) {
 	return e, rest, f.end(TypeRead)
 }
 
-// AppendAttribute appends an extended attribute as it stands in a change, and in the output of a list with FileAttributes. It
-// cuts a name to 255 bytes and a value to MaxText, which is more than Linux allows of either.
+// AppendAttribute appends an extended attribute to a change, or to the output of a list with
+// FileAttributes. It cuts a name to 255 bytes and a value to MaxText, more than Linux allows of
+// either.
 func AppendAttribute(dst, name, value []byte) []byte {
 	return appendText16(appendText8(dst, name), value)
 }
 
-// CutAttribute takes an extended attribute off the front of b, which it aliases.
+// CutAttribute parses an extended attribute at the beginning of b, which it aliases.
 func CutAttribute(b []byte) (name, value, rest []byte, err error) {
 	f := fields{b: b}
 	name, value = f.word(f.text8(), reasonText), f.text16()

@@ -1,12 +1,13 @@
 package framing
 
-// Part is a whole frame, or a piece of one longer than the decoder's window. Every piece has the frame's header.
+// Part is a whole frame, or a piece of one longer than the decoder's window. Every piece has the
+// frame's header.
 type Part struct {
 	Header
-	// Offset is where in the payload Data begins, in bytes.
+	// Offset is the offset of Data in the payload, in bytes.
 	Offset int
-	// Data aliases the bytes given to Next, and is good for as long as they are. Its capacity is its length, so
-	// appending to it does not reach what follows.
+	// Data aliases the bytes given to Next, and is valid as long as they are. Its capacity is its
+	// length, so appending to it does not overwrite what follows.
 	Data []byte
 }
 
@@ -16,21 +17,22 @@ func (p *Part) First() bool { return p.Offset == 0 }
 // Last reports whether the part ends its frame's payload.
 func (p *Part) Last() bool { return p.Offset+len(p.Data) == p.Size }
 
-// Decoder cuts a byte stream into frames. It holds no bytes: what Next does not take the caller keeps, and
-// gives again with more behind it. The zero Decoder with Window set is ready.
+// Decoder cuts a byte stream into frames. It holds no bytes: the caller keeps what Next does not
+// take, and passes it again with more bytes appended. The zero Decoder with Window set is ready.
 //
-// A length field that is out of range is an error as soon as its four bytes are there, and nothing is ever allocated
-// from what a length claims. The decoder looks at no type and at no payload.
+// A length field out of range is an error as soon as its four bytes are there. The decoder
+// allocates nothing, whatever length a frame claims. It does not interpret types and payloads.
 type Decoder struct {
-	// Window is the capacity of the caller's buffer in bytes, at least HeaderSize+1: a frame (header and payload) of at
-	// most so many is handed out whole, a longer one in pieces as they come, the first as soon as a byte of payload
-	// is there. It may be changed between frames, not while Mid.
+	// Window is the capacity of the caller's buffer in bytes, at least HeaderSize+1. A frame
+	// (header and payload) of at most that size is returned whole. A longer one is returned in
+	// pieces as they arrive, the first as soon as a byte of payload is there. Window may be changed
+	// between frames, not while Mid.
 	Window int
 
-	// left is the number of bytes to come of the frame that is handed out in pieces, or failed. While it is not 0, what
-	// comes does not begin with a header: the one thing the quick way through Next has to know.
+	// left is the number of bytes missing of the frame that is returned in pieces, or failed. While
+	// it is not 0, b does not begin with a header: the only fact that the fast path of Next needs.
 	left int
-	// head is that frame's header.
+	// head is the header of that frame.
 	head Header
 	err  error
 }
@@ -38,13 +40,16 @@ type Decoder struct {
 // failed is the value of Decoder.left after an error.
 const failed = -1
 
-// Next takes the next part off the front of b into p and returns the bytes taken. 0 and nil: b must grow, and p is
-// as it was. A *LengthError is final, and every later call returns it.
+// Next takes the next part off the front of b into p and returns the bytes taken. If it returns 0
+// and nil, b must grow, and p is unchanged. A *LengthError is final, and every later call returns
+// it.
 //
-// It takes nothing of a frame before it can hand something out, but never waits for more than Window bytes: a caller
-// who moves what is left to the front of a buffer of that size always has room to read.
+// It takes nothing of a frame before it can return a part, but never waits for more than Window
+// bytes. So a caller that moves the rest to the front of a buffer of that size always has room to
+// read.
 func (d *Decoder) Next(b []byte, p *Part) (n int, err error) {
-	// The quick way is for a frame that is there whole. Subtracting first makes one comparison of the length's two limits.
+	// The fast path is for a whole frame. Subtracting first makes one comparison of the length's
+	// two limits.
 	if len(b) >= HeaderSize && d.left == 0 {
 		if size := u32(b) - MinLength; size <= MaxPayload {
 			end := HeaderSize + int(size)
@@ -61,7 +66,7 @@ func (d *Decoder) Next(b []byte, p *Part) (n int, err error) {
 	return d.next(b, p)
 }
 
-// next is Next for what is not a whole frame at the front of b.
+// next is Next if b does not begin with a whole frame.
 func (d *Decoder) next(b []byte, p *Part) (int, error) {
 	switch {
 	case d.left == failed:
@@ -81,8 +86,8 @@ func (d *Decoder) next(b []byte, p *Part) (int, error) {
 		return 0, nil
 	}
 	if size == 0 {
-		// Only a window that is smaller than a header leads here. There is no piece of nothing, so the frame is
-		// handed out all the same.
+		// This happens only if the window is smaller than a header. There is no empty piece, so the
+		// frame is returned all the same.
 		*p = Part{Header: Header{Type: Type(b[4]), Seq: u32(b[5:])}}
 		return HeaderSize, nil
 	}
@@ -94,7 +99,7 @@ func (d *Decoder) next(b []byte, p *Part) (int, error) {
 	return d.piece(b, HeaderSize, p), nil
 }
 
-// piece hands out what b has, from start, of the frame in hand, and returns the end of it.
+// piece returns what b has, from start, of the current frame, and the end of it.
 func (d *Decoder) piece(b []byte, start int, p *Part) int {
 	if len(b) == start {
 		return 0
@@ -107,5 +112,5 @@ func (d *Decoder) piece(b []byte, start int, p *Part) int {
 	return end
 }
 
-// Mid reports whether the decoder stands within a frame that it hands out in pieces: its last part is still to come.
+// Mid reports whether the decoder is within a frame that it returns in pieces.
 func (d *Decoder) Mid() bool { return d.left > 0 }

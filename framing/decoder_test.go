@@ -10,9 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// feed runs a stream through a decoder as a connection does: a buffer of window bytes, filled by reads of the sizes
-// that cut returns, and whatever Next leaves moved to its front. It returns the frames put together again (the last one
-// perhaps in part) and the error that ended it, and fails the test where the decoder breaks a promise.
+// feed runs a stream through a decoder as a connection does. It reads into a buffer of window
+// bytes, in the sizes that cut returns, and moves what Next leaves to the front. It returns the
+// reassembled frames, the last one perhaps incomplete, and the error that ended the stream. It
+// fails the test if the decoder breaks a promise.
 func feed(t *testing.T, stream []byte, window int, cut func() int) (frames []naiveFrame, err error) {
 	t.Helper()
 	d := Decoder{Window: window}
@@ -50,7 +51,7 @@ func feed(t *testing.T, stream []byte, window int, cut func() int) (frames []nai
 			}
 		}
 		if rest := buf[taken:]; len(rest) > HeaderSize {
-			// Only a frame that fits the window may be waited for with so much of it there.
+			// Only a frame that fits the window may be awaited with so much of it there.
 			if size := int(u32(rest)) - MinLength; HeaderSize+size > window {
 				t.Fatalf("window %d: %d bytes of a frame with %d bytes of payload held back", window, len(rest), size)
 			}
@@ -60,7 +61,7 @@ func feed(t *testing.T, stream []byte, window int, cut func() int) (frames []nai
 	return frames, nil
 }
 
-// join adds a part to the frames, and checks that it is the one that may come next.
+// join adds a part to the frames, and checks that it is the next one.
 func join(t *testing.T, frames []naiveFrame, p *Part, window int) []naiveFrame {
 	t.Helper()
 	if fits := HeaderSize+p.Size <= window; (p.First() && p.Last()) != fits {
@@ -86,12 +87,12 @@ func join(t *testing.T, frames []naiveFrame, p *Part, window int) []naiveFrame {
 	return frames
 }
 
-// checkStream feeds a stream and compares with the naive reading of it.
+// checkStream compares feed's result with the naive reading of the stream.
 func checkStream(t *testing.T, stream []byte, window int, cut func() int) {
 	t.Helper()
 	got, err := feed(t, stream, window, cut)
 	want, bad := naiveFrames(stream)
-	// What the window can hold is handed out whole or not at all.
+	// A frame that fits the window is returned whole or not at all.
 	if n := len(want); n > 0 {
 		last := want[n-1]
 		whole := len(last.Payload) == last.Size
@@ -114,10 +115,10 @@ func checkStream(t *testing.T, stream []byte, window int, cut func() int) {
 	}
 }
 
-// every cuts a stream into reads of n bytes.
+// every returns reads of n bytes.
 func every(n int) func() int { return func() int { return n } }
 
-// payloadOf makes a payload of n bytes in which no two neighbours are alike.
+// payloadOf returns a payload of n bytes in which neighbours differ.
 func payloadOf(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -129,7 +130,7 @@ func payloadOf(n int) []byte {
 func TestDecoderWindowEdges(t *testing.T) {
 	t.Parallel()
 	const window = 64
-	// One frame around the window's size, between two small ones, however it is cut.
+	// A frame of about the window's size is between two small ones.
 	for size := window - HeaderSize - 2; size <= 3*window; size++ {
 		stream := AppendFrame(nil, TypePing, 1, nil)
 		stream = AppendFrame(stream, TypeExec, 2, payloadOf(size))
@@ -145,7 +146,7 @@ func TestDecoderHandsOutWholeUpToTheWindow(t *testing.T) {
 	const window = 64
 	var p Part
 
-	// Exactly the window: nothing before the last byte, then all.
+	// With exactly the window there is nothing before the last byte, then all.
 	d := Decoder{Window: window}
 	frame := AppendFrame(nil, TypeExec, 1, payloadOf(window-HeaderSize))
 	for n := range frame {
@@ -157,7 +158,8 @@ func TestDecoderHandsOutWholeUpToTheWindow(t *testing.T) {
 		t.Fatalf("took %d, %v: %+v", n, err, p)
 	}
 
-	// One more: nothing before the first byte of payload, then each byte as it comes.
+	// With one more there is nothing before the first byte of payload, then each byte as it
+	// arrives.
 	frame = AppendFrame(nil, TypeExec, 2, payloadOf(window-HeaderSize+1))
 	for n := range HeaderSize + 1 {
 		if taken, err := d.Next(frame[:n], &p); taken != 0 || err != nil || d.Mid() {
@@ -181,7 +183,7 @@ func TestDecoderHandsOutWholeUpToTheWindow(t *testing.T) {
 	}
 }
 
-// TestDecoderBeyondTheWindowAtOnce is for a caller whose buffer has more than the window.
+// TestDecoderBeyondTheWindowAtOnce has a caller whose buffer holds more than the window.
 func TestDecoderBeyondTheWindowAtOnce(t *testing.T) {
 	t.Parallel()
 	d := Decoder{Window: 16}
@@ -202,7 +204,7 @@ func TestDecoderHeaderSplitAnywhere(t *testing.T) {
 	first := AppendFrame(nil, TypeExec, 0x01020304, payloadOf(5))
 	stream := AppendFrame(first, TypeWriteFile, 0xfffefdfc, payloadOf(300))
 	for _, window := range []int{HeaderSize + 1, HeaderSize + 5, 32, HeaderSize + 300, 4096} {
-		// Both headers, and a little more.
+		// There are both headers, and a little more.
 		for at := 1; at < len(first)+2*HeaderSize; at++ {
 			cuts := []int{at, len(stream)}
 			checkStream(t, stream, window, func() int {
@@ -251,7 +253,7 @@ func TestDecoderLongestFrame(t *testing.T) {
 		t.Fatal("mid frame after its end")
 	}
 
-	// And whole, for a host that has the room.
+	// It is returned whole to a host that has the room.
 	frame := append(head, make([]byte, MaxPayload)...)
 	d = Decoder{Window: len(frame)}
 	if n, err := d.Next(frame, &p); n != len(frame) || err != nil || !p.First() || !p.Last() {
@@ -266,7 +268,8 @@ func TestDecoderBadLength(t *testing.T) {
 			t.Parallel()
 			want := fmt.Sprintf("frame length %d is outside 5..16777216", length)
 			good := AppendFrame(nil, TypePing, 1, nil)
-			// The error comes with the length's last byte, after what is due before it, and stays.
+			// The error comes with the last byte of the length, after the parts before it, and
+			// persists.
 			for extra := range 20 {
 				d := Decoder{Window: 64}
 				b := append(appendU32(good[:len(good):len(good)], length), make([]byte, extra)...)
@@ -289,7 +292,7 @@ func TestDecoderBadLength(t *testing.T) {
 	}
 }
 
-// TestDecoderWithoutWindow keeps a forgotten Window from hanging a connection.
+// TestDecoderWithoutWindow checks that a forgotten Window does not hang a connection.
 func TestDecoderWithoutWindow(t *testing.T) {
 	t.Parallel()
 	b := AppendFrame(nil, TypePing, 1, nil)

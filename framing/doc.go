@@ -19,8 +19,8 @@
 //     time, and one read may hold a thousand frames.
 //   - [transport.dial] Over vsock the guest connects to port 1000 of CID 2, the host. Behind
 //     Firecracker the host listens on the Unix socket <uds_path>_1000 for these connections.
-//   - [transport.listen] Over vsock the guest also listens on port 1000. Behind Firecracker the host
-//     connects to <uds_path>, writes "CONNECT 1000\n" and reads "OK <n>\n". Frames follow.
+//   - [transport.listen] Over vsock the guest also listens on port 1000. Behind Firecracker the
+//     host connects to <uds_path>, writes "CONNECT 1000\n" and reads "OK <n>\n". Frames follow.
 //   - [transport.peer] The guest serves only peers with CID 2. It closes any other connection at
 //     once and logs it.
 //   - [transport.both] vm-init does both by default, and so does vsock-agent without --unix-socket.
@@ -42,18 +42,19 @@
 //
 //   - [path.meet] PATH may be relative. It must fit into sun_path and must not be abstract.
 //   - [path.connect] If a host listens at PATH, the guest connects.
-//   - [path.listen] If no file or a stale socket is there, the guest listens at PATH, with mode 0600.
+//   - [path.listen] If no file or a stale socket is there, the guest listens at PATH, with mode
+//     0600.
 //   - [path.lost] The guest notices within 1 s that PATH was deleted, or that a host's listener
-//     replaced it. It connects to that listener. It leaves a deleted PATH alone for 300 ms and looks
-//     for a host's listener meanwhile, because hosts unlink and bind.
-//   - [path.agent] A peer whose first frame is a ready is another guest, not a host. The guest hangs
-//     up, tries again each second, and tells it nothing that is for a host.
+//     replaced it. It connects to that listener. It leaves a deleted PATH alone for 300 ms and
+//     looks for a host's listener meanwhile, because hosts unlink and bind.
+//   - [path.agent] A peer whose first frame is a ready is another guest, not a host. The guest
+//     hangs up, tries again each second, and tells it nothing that is for a host.
 //   - [path.stale] A socket is stale once the same inode has refused connections for 300 ms. A host
 //     between bind and listen refuses too.
 //   - [path.bad] Any other kind of file at PATH and a missing directory are errors. The guest exits
 //     with code 2 and leaves the file alone.
-//   - [path.take] The guest never replaces a file at PATH that it does not own. It binds a temporary
-//     name beside PATH and links it into place.
+//   - [path.take] The guest never replaces a file at PATH that it does not own. It binds a
+//     temporary name beside PATH and links it into place.
 //   - [path.remove] On exit the guest removes the socket that it made, and nothing else.
 //
 // # Frame
@@ -77,8 +78,8 @@
 //
 // Rules:
 //
-//   - [frame.numbers] Integers are big-endian. They are unsigned, except exit codes, which are two's
-//     complement.
+//   - [frame.numbers] Integers are big-endian. They are unsigned, except exit codes, which are
+//     two's complement.
 //   - [frame.texts] Texts are counted and never terminated. They are bytes in no particular
 //     encoding. A payload ends with its last field.
 //   - [frame.length] A length outside the range loses the frame boundary. The guest sends the
@@ -109,7 +110,8 @@
 //   - [order.unsolicited] Unsolicited frames have seq 0: ready, process_exit, stdout_chunk, and an
 //     error about the connection. A host should not use 0 for its requests.
 //   - [order.replies] Replies come in the order in which they are ready. Commands run side by side.
-//   - [order.writes] A write_file takes effect before the next frame of its connection is looked at.
+//   - [order.writes] A write_file takes effect before the next frame of its connection is looked
+//     at.
 //
 // # Messages
 //
@@ -133,15 +135,16 @@
 //
 // Rules:
 //
-//   - [types.extension] Types 0x20 to 0x5F are kept for the extension. Until a host asks for it with
-//     a hello, they are unknown.
+//   - [types.extension] Types 0x20 to 0x5F are kept for the extension. Until a host asks for it
+//     with a hello, they are unknown.
 //   - [trouble.malformed] A payload that cannot be parsed gets an error with the request's seq, and
-//     nothing is done. It is too short or too long, a count does not add up, a command, path or
+//     nothing is done. It is too short or too long, or a count does not add up. A command, path or
 //     environment has a NUL, or a flag is unknown.
-//   - [trouble.failed] A request that was understood and failed gets the reply of its kind, which has
-//     room for the reason.
-//   - [trouble.unknown] A type that is unknown, or that only a guest may send, gets an error with the
-//     request's seq: "unknown message type 0x42", two digits in upper case. The connection lives on.
+//   - [trouble.failed] A request that was understood and failed gets the reply of its kind, which
+//     has room for the reason.
+//   - [trouble.unknown] A type that is unknown, or that only a guest may send, gets an error with
+//     the request's seq: "unknown message type 0x42", two digits in upper case. The connection
+//     lives on.
 //   - [trouble.error] The guest logs an error that it receives and never answers it.
 //
 // The tables below describe payloads. An offset after a text of n bytes counts from the text's end.
@@ -182,39 +185,39 @@
 //
 // Rules:
 //
-//   - [exec.forms] The payload's length tells the forms apart. It is the short form if 8+n is exactly
-//     the length, with the n of the short form. Otherwise it is the longer form if that is exact.
-//     Otherwise it is an error. No payload is exact in both.
+//   - [exec.forms] The payload's length tells the forms apart. It is the short form if 8+n is
+//     exactly the length, with the n of the short form. Otherwise it is the longer form if that is
+//     exact. Otherwise it is an error. No payload is exact in both.
 //   - [exec.env] Environment entries are added to the agent's environment. A later entry of a name
 //     wins. An empty name, a name with "=" and a NUL are errors.
 //   - [exec.command] The command is what sh -c gets: any bytes but NUL, or none.
-//   - [exec.process] The command runs in a process group of its own. Its stdin is /dev/null, and its
-//     working directory, umask and environment are the agent's.
+//   - [exec.process] The command runs in a process group of its own. Its stdin is /dev/null, and
+//     its working directory, umask and environment are the agent's.
 //   - [exec.clean] The command inherits no descriptor of the agent's. Its signal mask is empty, and
 //     every signal has its default disposition.
 //   - [exec.size] Linux runs no command of more than 131071 bytes, and takes no longer environment
 //     entry with its name. The guest takes 256 KiB of both. A longer one could not be started: exit
 //     code 126, and stderr names the limits.
-//   - [exec.root] Running as root does nothing more if the agent is root. Otherwise the command goes
-//     through sudo -n.
+//   - [exec.root] Running as root does nothing more if the agent is root. Otherwise the command
+//     goes through sudo -n.
 //   - [exec.timeout] The timeout counts from the command's start. When it runs out, the guest kills
 //     the whole process tree: the group, and with cgroup2 every process that left it.
-//   - [exec.timedout] A command that timed out has exit code 124. Its output so far is kept, and the
-//     last line of stderr is "Timeout".
+//   - [exec.timedout] A command that timed out has exit code 124. Its output so far is kept, and
+//     the last line of stderr is "Timeout".
 //   - [exec.code] The exit code is the exit status, or 128+N if signal N killed the command. It is
 //     126 or 127 if sh could not be started, and stderr has the reason.
-//   - [exec.end] The result is sent when the command has exited and both pipes are at their end, or
-//     100 ms after the exit, whichever is first. The result has everything that is in the pipes by
-//     then.
+//   - [exec.end] The result is sent when the command has exited and both pipes are at their end. It
+//     is sent 100 ms after the exit at the latest. The result has everything that is in the pipes
+//     by then.
 //   - [exec.background] A process that still holds the pipes is left running. Its later output is
 //     read and dropped, so that it neither blocks nor gets SIGPIPE.
-//   - [exec.lost] A command outlives its connection, up to its end or its timeout. The exec_result is
-//     dropped.
+//   - [exec.lost] A command outlives its connection, up to its end or its timeout. The exec_result
+//     is dropped.
 //   - [exec.limit] At most 256 commands run at once. One more gets the error "too many commands
 //     running (limit 256)".
-//   - [output.cut] Output beyond one frame is read and dropped, so that it never blocks the command.
-//     Stderr then ends with the line "[output truncated: N bytes of stdout, M bytes of stderr
-//     dropped]", before "Timeout" if both are due.
+//   - [output.cut] Output beyond one frame is read and dropped, so that it never blocks the
+//     command. Stderr then ends with the line "[output truncated: N bytes of stdout, M bytes of
+//     stderr dropped]", before "Timeout" if both are due.
 //   - [output.whole] Output that fits one frame is sent whole. Room for a line is taken only if the
 //     line is said.
 //   - [output.share] The first bytes of each stream are kept. If both do not fit, stderr keeps at
@@ -285,30 +288,30 @@
 //
 // Rules:
 //
-//   - [writefile.atomic] A reader sees the old content or the new one, never a part. A broken connection
-//     or a full disk leaves the old file as it was, and no temporary file.
-//   - [writefile.inplace] A file that rename cannot replace is written in place: a device, a file in
-//     /proc or /sys, a bind mount, a FIFO with a reader, or a file whose owner or mode could not be
-//     kept.
+//   - [writefile.atomic] A reader sees the old content or the new one, never a part. A broken
+//     connection or a full disk leaves the old file as it was, and no temporary file.
+//   - [writefile.inplace] A file that rename cannot replace is written in place. It may be a
+//     device, a file in /proc or /sys, a bind mount or a FIFO with a reader. Or its owner or mode
+//     could not be kept.
 //   - [writefile.fifo] A FIFO without a reader is a failure, never a wait.
 //   - [writefile.parents] Missing parent directories are made, with mode 0755 whatever the umask.
-//   - [writefile.mode] A new file has mode 0644 whatever the umask. An existing file keeps its mode, owner
-//     and extended attributes.
-//   - [writefile.links] A symbolic link is followed. If a file has several names, only this name gets the
-//     new content.
+//   - [writefile.mode] A new file has mode 0644 whatever the umask. An existing file keeps its
+//     mode, owner and extended attributes.
+//   - [writefile.links] A symbolic link is followed. If a file has several names, only this name
+//     gets the new content.
 //   - [writefile.path] A relative path starts at the agent's working directory. An empty path, a
 //     directory and a path that ends in a slash parse, and fail.
-//   - [writefile.root] Writing as root does nothing more if the agent is root. Otherwise the content goes
-//     through sudo -n tee.
+//   - [writefile.root] Writing as root does nothing more if the agent is root. Otherwise the
+//     content goes through sudo -n tee.
 //   - [writefile.append] With append, the content is added at the end of the file, in place. A
 //     missing file is created. Hosts send a file beyond 15 MiB in pieces: the first without append,
 //     the others with it.
-//   - [writefile.added] An append adds nothing before all of its content has come. If there is no room
-//     for all of it, the file keeps what it had.
-//   - [writefile.rights] A file keeps its set-ID bits and capabilities only if it has one name, is in
-//     a directory that other users cannot write to, and is not written in place.
-//   - [writefile.stream] Content goes to the file as it arrives. A frame of 16 MiB needs no 16 MiB in the
-//     agent.
+//   - [writefile.added] An append adds nothing before all of its content has come. If there is no
+//     room for all of it, the file keeps what it had.
+//   - [writefile.rights] A file written in place loses its set-ID bits and capabilities. Any other
+//     keeps them if it has one name and other users cannot write to its directory.
+//   - [writefile.stream] Content goes to the file as it arrives. A frame of 16 MiB needs no 16 MiB
+//     in the agent.
 //
 // # write_file_result
 //
@@ -329,29 +332,29 @@
 //
 // # Memory
 //
-//   - [memory.flat] The agent's memory does not grow with the size of a frame, of a command's output
-//     or of a file. Its peak (VmHWM) rises by less than 1 MiB over idle for any of them.
+//   - [memory.flat] The agent's memory does not grow with the size of a frame, of a command's
+//     output or of a file. Its peak (VmHWM) rises by less than 1 MiB over idle for any of them.
 //   - [memory.spool] Output past the first buffer goes to an unlinked file in $TMPDIR, /tmp or
 //     /var/tmp, the first that works. If none works, output is cut at 1 MiB with the notice.
 //
 // # Using the package
 //
 // A reader keeps one buffer, reads into its free end, and calls Decoder.Next until that takes
-// nothing. Then it moves the rest to the front. A frame up to the buffer's size comes whole and goes
-// to its Parse function. A longer one comes in pieces, for an ExecChecker or a WriteFileParser, or to
-// be put together.
+// nothing. Then it moves the rest to the front. A frame up to the buffer's size comes whole and
+// goes to its Parse function. A longer one comes in pieces, for an ExecChecker or a
+// WriteFileParser, or to be put together.
 //
 // Append functions take a slice, append one whole frame (those called Head its beginning), and
-// return the longer slice, as append does. They check nothing that a peer would refuse. The exception
-// is a path beyond MaxText, at which AppendWriteFileHead panics. Parse functions return slices of
-// the payload that they were given, which are valid as long as it is. Results beside an error mean
-// nothing.
+// return the longer slice, as append does. They check nothing that a peer would refuse. The
+// exception is a path beyond MaxText, at which AppendWriteFileHead panics. Parse functions return
+// slices of the payload that they were given, which are valid as long as it is. Results beside an
+// error mean nothing.
 //
 // The extension's messages come whole, and are read and written the same way. Lists in them (Words,
-// Env, Limits, Facts, Figures) stay in wire form. Add makes them and All reads them, without a slice
-// between. An Append function cuts a text with a 16-bit count to MaxText bytes, because no path and
-// no name is that long. AppendFrame makes an input and the messages without fields. The content of
-// an output follows AppendOutputHead.
+// Env, Limits, Facts, Figures) stay in wire form. Add makes them and All reads them, without a
+// slice between. An Append function cuts a text with a 16-bit count to MaxText bytes, because no
+// path and no name is that long. AppendFrame makes an input and the messages without fields. The
+// content of an output follows AppendOutputHead.
 //
 // # History
 //

@@ -2,9 +2,10 @@ package framing
 
 import "strconv"
 
-// A LengthError is a length field outside MinLength..MaxLength; the stream cannot be resynchronised.
+// A LengthError is a length field outside MinLength..MaxLength. The stream cannot be
+// resynchronised.
 type LengthError struct {
-	// Length is the field as it was read.
+	// Length is the field's value.
 	Length uint32
 }
 
@@ -14,7 +15,8 @@ func (e *LengthError) Error() string {
 		strconv.Itoa(MinLength) + ".." + strconv.Itoa(MaxLength)
 }
 
-// A PayloadError is a payload that cannot be parsed. Its frame was cut cleanly all the same, so the stream goes on.
+// A PayloadError is a payload that cannot be parsed. The stream can still be read, because its
+// frame was cut correctly.
 type PayloadError struct {
 	// Type is the message's type.
 	Type Type
@@ -25,14 +27,14 @@ type PayloadError struct {
 // Error reads "exec: payload is short" and the like.
 func (e *PayloadError) Error() string { return e.Type.String() + ": " + e.Reason }
 
-// The reasons of a PayloadError. They are constants, so that refusing a payload costs one small allocation
-// whatever the payload holds.
+// These are the reasons of a PayloadError. They are constants, so that refusing a payload costs one
+// small allocation whatever the payload holds.
 const (
-	// reasonShort is a payload that ends before its fixed fields do.
+	// reasonShort is a payload that ends within its fixed fields.
 	reasonShort = "payload is short"
-	// reasonLong is a payload that goes on after its last field.
+	// reasonLong is a payload that continues after its last field.
 	reasonLong = "payload is long"
-	// reasonCount is a count that points beyond the payload's end, or leaves bytes before it.
+	// reasonCount is a count that leads beyond the payload's end, or leaves bytes before it.
 	reasonCount     = "a count does not add up"
 	reasonFlag      = "unknown flag"
 	reasonSuccess   = "success is neither 0 nor 1"

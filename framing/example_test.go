@@ -47,14 +47,14 @@ func ExampleDecoder() {
 	// exec_result to 1: exit 0, "hi\n"
 }
 
-// A host starts a process and reads its stream: what it wrote, the end of that, and the receipt.
+// A host starts a process and reads its stream: the output, its end, and the receipt.
 func ExampleStart() {
 	start := framing.Start{ID: 1, OutputCredit: 64 << 10, ErrorsCredit: 64 << 10}
 	start.Args.Add("echo")
 	start.Args.Add("hi")
 	fmt.Printf("% x\n", framing.AppendStart(nil, 7, &start))
 
-	// What comes back, with the seq of the start.
+	// This is the reply, with the seq of the start.
 	wire := []byte("" +
 		"\x00\x00\x00\x15\x23\x00\x00\x00\x07" + "\x00\x00\x01\x9c" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00" +
 		"\x00\x00\x00\x09\x26\x00\x00\x00\x07" + "\x01hi\n" +

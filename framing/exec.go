@@ -1,13 +1,13 @@
 package framing
 
-// flagRoot is the flag of exec, spawn_watch ("run as root") and write_file ("write as root"). flagStream is one of
-// spawn_watch alone.
+// flagRoot is a flag of exec, spawn_watch ("run as root") and write_file ("write as root").
+// flagStream is a flag of spawn_watch alone.
 const (
 	flagRoot   = 1
 	flagStream = 2
 )
 
-// execFlags are the flags that a message of type t may have.
+// execFlags returns the flags that a message of type t may have.
 func execFlags(t Type) byte {
 	if t == TypeSpawnWatch {
 		return flagRoot | flagStream
@@ -15,7 +15,8 @@ func execFlags(t Type) byte {
 	return flagRoot
 }
 
-// Sizes of an exec's fixed fields, in bytes: timeout and count, with the flags between them in the longer form.
+// Sizes of an exec's fixed fields in bytes: timeout and count, and in the longer form the flags
+// between them.
 const (
 	execShort = 4 + 4
 	execLong  = 4 + 1 + 4
@@ -23,28 +24,29 @@ const (
 
 // Exec is the payload of exec and spawn_watch.
 type Exec struct {
-	// TimeoutMS is in milliseconds from the spawn; 0 = none.
+	// TimeoutMS is in milliseconds from the start; 0 means no limit.
 	TimeoutMS uint32
-	// Root asks for the command to run as root.
+	// Root runs the command as root.
 	Root bool
-	// Command is for sh -c: any bytes but NUL, or none.
+	// Command is for sh -c: any bytes but NUL, possibly empty.
 	Command []byte
-	// Env is what is added to the guest's own environment.
+	// Env is added to the guest's own environment.
 	Env Env
-	// Stream asks for stdout as it comes, in stdout_chunks. Only a spawn_watch may.
+	// Stream sends stdout as it is written, in stdout_chunks. It is only for a spawn_watch.
 	Stream bool
-	// Log is a path in the guest: stdout is appended to the file there too, and streamed as if Stream were set.
-	// Only a spawn_watch may have one; empty is none.
+	// Log is the path of a file in the guest to which stdout is appended, and which implies Stream.
+	// It is only for a spawn_watch; empty means no log.
 	Log []byte
 }
 
-// short reports whether e fits the short form, which has no room for anything but a timeout and a command.
+// short reports whether e fits the short form, which has only a timeout and a command.
 func (e *Exec) short() bool { return !e.Root && !e.Stream && !e.counted() }
 
-// counted reports whether the count of entries is there: if there are any, or something follows them.
+// counted reports whether the count of entries is encoded: if there are entries, or something
+// follows them.
 func (e *Exec) counted() bool { return e.Env.n > 0 || len(e.Log) > 0 }
 
-// PayloadSize is the length of e's payload in bytes, which must be at most MaxPayload to be sent.
+// PayloadSize returns the length of e's payload in bytes. It must be at most MaxPayload to be sent.
 func (e *Exec) PayloadSize() int {
 	if e.short() {
 		return execShort + len(e.Command)
@@ -59,9 +61,9 @@ func (e *Exec) PayloadSize() int {
 	return n
 }
 
-// AppendExec appends an exec or spawn_watch frame (t says which): the short form if it says all. It does not
-// check what a guest would refuse: a NUL in the command, a bad entry of the environment, a Stream or Log of an exec, a
-// payload beyond MaxPayload. It panics if Log is longer than MaxText.
+// AppendExec appends an exec or spawn_watch frame, as t says, in the short form if possible. It
+// does not check what a guest refuses: a NUL in the command, a bad environment entry, a Stream or
+// Log of an exec, a payload beyond MaxPayload. It panics if Log is longer than MaxText.
 func AppendExec(dst []byte, t Type, seq uint32, e *Exec) []byte {
 	if len(e.Log) > MaxText {
 		panic("framing: log path longer than MaxText")
@@ -90,10 +92,10 @@ func AppendExec(dst []byte, t Type, seq uint32, e *Exec) []byte {
 	return dst
 }
 
-// ParseExec parses the whole payload of an exec or spawn_watch into e; its slices alias payload. Nothing is allocated
-// but the error (*PayloadError), and then e is as it was.
+// ParseExec parses the whole payload of an exec or spawn_watch into e, whose slices alias payload.
+// It allocates only the error (*PayloadError). After an error e is unchanged.
 func ParseExec(t Type, payload []byte, e *Exec) error {
-	// One grammar for both ways to read an exec: what the checker lets pass only has to be cut up.
+	// ExecChecker has the grammar, so what it accepts needs only to be cut up.
 	var c ExecChecker
 	c.Reset(t, len(payload))
 	c.Check(payload)
@@ -117,8 +119,8 @@ func ParseExec(t Type, payload []byte, e *Exec) error {
 	return nil
 }
 
-// isShortExec tells the forms apart by n, the bytes 4 to 7 read as a count, and rest, the number of bytes after them.
-// The short form is the one whose count is exact. No payload is exact in both: in the longer form these four bytes are
-// the flags and the upper three of the count, so n is beyond any payload if a flag is set, and at most 1/256 of the
-// payload otherwise.
+// isShortExec distinguishes the forms by n, the bytes 4 to 7 read as a count, and rest, the number
+// of bytes after them. In the short form the count is exact. No payload is exact in both forms. In
+// the longer form these four bytes are the flags and the upper three of the count. So n is beyond
+// any payload if a flag is set, and otherwise at most 1/256 of it.
 func isShortExec(n uint32, rest int) bool { return uint64(n) == uint64(rest) }

@@ -9,10 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// execPayload is the payload of an exec frame.
+// execPayload returns the payload of an exec frame.
 func execPayload(e *Exec) []byte { return AppendExec(nil, TypeExec, 0, e)[HeaderSize:] }
 
-// longExec puts together a payload of the longer form, right or wrong: raw follows the command.
+// longExec returns a payload of the longer form, valid or not; raw follows the command.
 func longExec(flags byte, command, raw string) []byte {
 	b := append([]byte{0, 0, 0, 0}, flags)
 	b = appendU32(b, uint32(len(command)))
@@ -20,11 +20,11 @@ func longExec(flags byte, command, raw string) []byte {
 	return append(b, raw...)
 }
 
-// text is a string with its 32-bit count.
+// text returns a string with its 32-bit count.
 func text(s string) string { return string(appendU32(nil, uint32(len(s)))) + s }
 
-// execReason checks a payload in every way there is, whole and in pieces, and returns what all of them say: the reason
-// of the error, or "".
+// execReason checks a payload in every way, whole and in pieces. It returns the reason of the error
+// on which all agree, or "".
 func execReason(t *testing.T, payload []byte) string {
 	t.Helper()
 	var e Exec
@@ -114,7 +114,8 @@ func TestExecErrors(t *testing.T) {
 	}
 }
 
-// TestSpawnWatchPayloads are what only a spawn_watch may have: a flag to stream its stdout, and the path of a log.
+// TestSpawnWatchPayloads has the fields of spawn_watch alone: a flag to stream its stdout, and the
+// path of a log.
 func TestSpawnWatchPayloads(t *testing.T) {
 	t.Parallel()
 	const none, one = "\x00\x00\x00\x00", "\x00\x00\x00\x01"
@@ -161,7 +162,7 @@ func TestSpawnWatchPayloads(t *testing.T) {
 	}
 }
 
-// TestExecErrorLeavesTheResult holds ParseExec to the promise that a bad payload changes nothing.
+// TestExecErrorLeavesTheResult checks that ParseExec changes nothing if the payload is bad.
 func TestExecErrorLeavesTheResult(t *testing.T) {
 	t.Parallel()
 	e := Exec{TimeoutMS: 1, Root: true, Command: []byte("ls")}
@@ -211,7 +212,7 @@ func TestEnv(t *testing.T) {
 	}
 	key := []byte("A")
 	env.Add(key, []byte("1"))
-	key[0] = 'x' // the caller may use its memory again
+	key[0] = 'x' // the caller may reuse its memory
 	env.Add([]byte("B"), nil)
 	if diff := cmp.Diff([]string{"A=1", "B="}, list(env)); diff != "" {
 		t.Fatal(diff)
@@ -223,7 +224,8 @@ func TestEnv(t *testing.T) {
 		break
 	}
 
-	// Adding to a parsed Env leaves the buffer that it was parsed from alone, whatever room there is behind it.
+	// Adding to a parsed Env does not change the buffer from which it was parsed, whatever room is
+	// behind it.
 	payload := execPayload(&Exec{Command: []byte("ls"), Env: env})
 	b := append(payload, "next frame"...)
 	was := string(b)
@@ -244,7 +246,8 @@ func TestEnv(t *testing.T) {
 	}
 }
 
-// TestExecCheckerErrsEarly pipes in no more of a bad payload than makes it bad, though the rest would be megabytes.
+// TestExecCheckerErrsEarly checks that a bad payload is refused at the byte that makes it bad,
+// without the megabytes after it.
 func TestExecCheckerErrsEarly(t *testing.T) {
 	t.Parallel()
 	const size = MaxPayload
@@ -277,7 +280,7 @@ func TestExecCheckerErrsEarly(t *testing.T) {
 	}
 }
 
-// TestExecCheckerMisuse is for pieces that are not the payload that Reset promised.
+// TestExecCheckerMisuse passes pieces that are not the payload that Reset announced.
 func TestExecCheckerMisuse(t *testing.T) {
 	t.Parallel()
 	payload := execPayload(&Exec{Command: []byte("ls")})
@@ -302,7 +305,8 @@ func TestExecCheckerMisuse(t *testing.T) {
 	}
 }
 
-// TestExecCheckerCountWraps refuses a count at its last byte though eight times it, in 32 bits, would fit.
+// TestExecCheckerCountWraps refuses a count at its last byte even if eight times the count, in 32
+// bits, would fit.
 func TestExecCheckerCountWraps(t *testing.T) {
 	t.Parallel()
 	payload := []byte{0, 0, 0, 0, 0, 0, 0, 0, 4, 't', 'r', 'u', 'e', 0x20, 0, 0, 1}

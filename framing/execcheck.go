@@ -2,19 +2,19 @@ package framing
 
 import "bytes"
 
-// ExecChecker checks a payload that is too long to hold, as it passes by: the same grammar as ParseExec, and the
-// same errors. It keeps no more than the number it is in the middle of. Reset comes first.
+// ExecChecker checks a payload that is too long to hold, piece by piece. It has the same grammar as
+// ParseExec, and the same errors. It keeps no more than the current number. Call Reset first.
 //
-// An error is found at the earliest byte that makes it certain; in particular a count is held against what the payload
-// has left as soon as it was read.
+// An error is found at the earliest byte that makes it certain. In particular a count is compared
+// with the rest of the payload as soon as it was read.
 type ExecChecker struct {
 	err   error
 	left  int // bytes of the payload to come
-	text  int // bytes to come of the text in hand; 0 while in a number
+	text  int // bytes to come of the current text; 0 within a number
 	count uint32
 	typ   Type
 	field execField
-	have  uint8 // bytes of num taken,
+	have  uint8 // bytes of num read,
 	want  uint8 // and wanted
 	num   [execLong]byte
 }
@@ -43,7 +43,8 @@ func (c *ExecChecker) Reset(t Type, size int) {
 	}
 }
 
-// Check takes the next piece, of any length. The first error (*PayloadError) is kept and returned by every later call.
+// Check checks the next piece, of any length. It keeps the first error (*PayloadError) and returns
+// it from then on.
 func (c *ExecChecker) Check(piece []byte) error {
 	if len(piece) > c.left {
 		c.fail(reasonCount)
@@ -71,7 +72,7 @@ func (c *ExecChecker) Check(piece []byte) error {
 	return c.err
 }
 
-// Finish reports the payload's error, once all pieces were given. Pieces that are missing are an error too.
+// Finish returns the payload's error after the last piece. Missing pieces are an error too.
 func (c *ExecChecker) Finish() error {
 	if c.field != execDone {
 		c.fail(reasonShort)
@@ -88,7 +89,7 @@ func (c *ExecChecker) fail(reason string) {
 	}
 }
 
-// beginNumber goes on to a field that begins with a 32-bit number.
+// beginNumber begins a field with a 32-bit number.
 func (c *ExecChecker) beginNumber(f execField) {
 	if c.left < 4 {
 		c.fail(reasonCount)
@@ -96,7 +97,7 @@ func (c *ExecChecker) beginNumber(f execField) {
 	c.field, c.have, c.want = f, 0, 4
 }
 
-// endNumber acts on the number in hand, now complete.
+// endNumber handles the current number, now complete.
 func (c *ExecChecker) endNumber() {
 	switch c.field {
 	case execCommand:
@@ -133,7 +134,7 @@ func (c *ExecChecker) endNumber() {
 	}
 }
 
-// endHead tells the short form from the longer one, and then begins the command.
+// endHead determines the form, and then begins the command.
 func (c *ExecChecker) endHead() {
 	if c.want == execShort {
 		if n := u32(c.num[4:]); isShortExec(n, c.left) {
@@ -165,7 +166,7 @@ func (c *ExecChecker) beginText(n uint32) {
 	}
 }
 
-// checkText looks for the bytes that the field's text may not have.
+// checkText checks for bytes that the field's text must not have.
 func (c *ExecChecker) checkText(b []byte) {
 	switch nul := bytes.IndexByte(b, 0) >= 0; c.field {
 	case execCommand:
@@ -187,11 +188,11 @@ func (c *ExecChecker) checkText(b []byte) {
 	}
 }
 
-// endText goes on to what follows the field's text.
+// endText begins what follows the field's text.
 func (c *ExecChecker) endText() {
 	switch c.field {
 	case execCommand:
-		// The environment may be left out.
+		// The environment is optional.
 		if c.left == 0 {
 			c.end()
 			return
@@ -211,7 +212,7 @@ func (c *ExecChecker) endText() {
 	}
 }
 
-// endEnv goes on to what follows the entries.
+// endEnv begins what follows the entries.
 func (c *ExecChecker) endEnv() {
 	if c.left < 2 || c.typ != TypeSpawnWatch {
 		c.end()
@@ -220,7 +221,7 @@ func (c *ExecChecker) endEnv() {
 	c.field, c.have, c.want = execLog, 0, 2
 }
 
-// end is where the grammar ends, and the payload has to.
+// end ends the grammar. The payload must end too.
 func (c *ExecChecker) end() {
 	if c.left > 0 {
 		c.fail(reasonCount)

@@ -1,15 +1,15 @@
 package framing
 
-// ExitReason says how a process came to its end.
+// ExitReason is how a process ended.
 type ExitReason uint8
 
 // The reasons.
 const (
 	ReasonExited ExitReason = iota
 	ReasonSignalled
-	ReasonTimedOut    // killed with all that it became when its timeout ran out
-	ReasonCancelled   // a host killed it with all that it became
-	ReasonOutOfMemory // killed for want of memory
+	ReasonTimedOut    // killed with its descendants when its timeout expired
+	ReasonCancelled   // a host killed it with its descendants
+	ReasonOutOfMemory // killed for lack of memory
 	ReasonNotStarted  // Stage, Errno and Message say why
 )
 
@@ -31,19 +31,21 @@ const (
 // Exited is the payload of exited: the receipt of a process.
 type Exited struct {
 	Reason ExitReason
-	// Signal is what ended it, or 0.
+	// Signal is the signal that ended it, or 0.
 	Signal uint8
-	// Stage is where the start failed, of one that did.
+	// Stage is where the start failed, if it did.
 	Stage StartStage
-	// Core: it dumped core. Tree: the figures are of all that it became, and not of it and what it waited for.
+	// Core says that it dumped core. Tree says that the figures include all descendants, and not
+	// only the process and the children it waited for.
 	Core, Tree bool
-	// Held: other processes still held the output when it was no longer waited for.
+	// Held says that other processes still held the output when the wait for it ended.
 	Held bool
-	// Code is as a shell has it: the exit status, 128+N after signal N, 124 after a timeout, 126 or 127 if it was not started.
+	// Code is what a shell would report: the exit status, 128+N after signal N, 124 after a
+	// timeout, 126 or 127 if it was not started.
 	Code int32
-	// Errno is Linux's number of why it was not started.
+	// Errno is Linux's error number if it was not started.
 	Errno uint32
-	// UserUS, SystemUS and ElapsedUS are microseconds of processor time and of time.
+	// UserUS and SystemUS are processor time and ElapsedUS is time, in microseconds.
 	UserUS, SystemUS, ElapsedUS uint64
 	// Peak is the most memory, in bytes.
 	Peak uint64
@@ -53,9 +55,9 @@ type Exited struct {
 	OutputDropped, ErrorsDropped uint64
 	// Left is the number of processes that it left running.
 	Left uint32
-	// Killed is the number of processes of it that were killed for want of memory.
+	// Killed is the number of its processes that were killed for lack of memory.
 	Killed uint32
-	// Message says in words why it was not started.
+	// Message says why it was not started.
 	Message []byte
 }
 
@@ -67,7 +69,7 @@ const (
 	exitedKnown = 1<<iota - 1
 )
 
-// AppendExited appends an exited. It cuts a message that is longer than MaxText bytes.
+// AppendExited appends an exited. It cuts a message longer than MaxText bytes.
 func AppendExited(dst []byte, seq uint32, e *Exited) []byte {
 	start := len(dst)
 	var flags byte
@@ -89,7 +91,8 @@ func AppendExited(dst []byte, seq uint32, e *Exited) []byte {
 	return finish(appendText16(dst, e.Message), start)
 }
 
-// ParseExited parses a whole payload, which the message aliases. After an error (*PayloadError) e is as it was.
+// ParseExited parses a whole payload, which the message aliases. After an error (*PayloadError) e
+// is unchanged.
 func ParseExited(payload []byte, e *Exited) error {
 	f := fields{b: payload}
 	r := Exited{Reason: ExitReason(f.u8()), Signal: f.u8(), Stage: StartStage(f.u8())}

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Messages of the extension that have no type of their own in the package, for the tests to have one of each.
+// These messages of the extension have no type of their own in the package; the tests need one for
+// each.
 type (
 	helloMessage  struct{ Version uint16 }
 	outputMessage struct {
@@ -45,7 +46,8 @@ type (
 	}
 )
 
-// extensionTypes is every type of the extension with what its payload is parsed into, or nil if it is any bytes.
+// extensionTypes has every type of the extension and the Go type of its payload, or nil if it is
+// any bytes.
 var extensionTypes = map[Type]any{
 	TypeHello:       helloMessage{},
 	TypeHelloResult: HelloResult{},
@@ -79,7 +81,7 @@ var extensionTypes = map[Type]any{
 	TypePower:       powerMessage{},
 }
 
-// parseExtension parses a payload into the type that extensionTypes has for it.
+// parseExtension parses a payload into its type in extensionTypes.
 func parseExtension(t Type, payload []byte) (message any, err error) {
 	switch t {
 	case TypeHello:
@@ -168,7 +170,7 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 	panic(t)
 }
 
-// appendExtension appends the frame of what parseExtension returned, behind what is in dst.
+// appendExtension appends the frame of a message that parseExtension returned.
 func appendExtension(dst []byte, seq uint32, message any) []byte {
 	switch m := message.(type) {
 	case helloMessage:
@@ -225,8 +227,8 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 	panic(message)
 }
 
-// render writes a message as the lines that the golden files have: a line for each field, called as in the Go type but in snake case, and one for
-// each entry of a list.
+// render writes a message as in the golden files: a line for each field, named as in the Go type
+// but in snake case, and one for each entry of a list.
 func render(message any) string {
 	var s strings.Builder
 	v := reflect.ValueOf(message)
@@ -276,7 +278,7 @@ func render(message any) string {
 	return s.String()
 }
 
-// scalar writes a number, a bool or a text as the golden files have it.
+// scalar writes a number, a bool or a text as in the golden files.
 func scalar(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Slice:
@@ -289,7 +291,7 @@ func scalar(v reflect.Value) string {
 	return strconv.FormatUint(v.Uint(), 10)
 }
 
-// snake turns TimeoutMS into timeout_ms.
+// snake converts TimeoutMS to timeout_ms.
 func snake(name string) string {
 	var s []byte
 	for i := range len(name) {
@@ -305,7 +307,7 @@ func snake(name string) string {
 	return string(s)
 }
 
-// unrender is render's way back to a message like the given one. Lists are made with Add.
+// unrender reverses render for a message like the given one. It makes lists with Add.
 func unrender(t *testing.T, like any, lines string) any {
 	t.Helper()
 	v := reflect.New(reflect.TypeOf(like)).Elem()
@@ -372,7 +374,7 @@ func unrender(t *testing.T, like any, lines string) any {
 	return v.Interface()
 }
 
-// unscalar is scalar's way back.
+// unscalar reverses scalar.
 func unscalar(t *testing.T, v reflect.Value, word string) {
 	t.Helper()
 	var err error

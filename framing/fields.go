@@ -2,9 +2,10 @@ package framing
 
 import "bytes"
 
-// fields takes the fields of a payload off its front, one after another. The first thing that is wrong is kept, and everything after it is
-// zero, so that a parser reads as the table that it follows and asks once, at its end. What every parser and encoder calls is not inlined, which would
-// be 17 kB more, for nothing that is sent often: that is ping and the bytes of outputs and files.
+// fields takes the fields of a payload off its front, one after another. It keeps the first error,
+// and everything after it is zero. So a parser reads like the table that it implements, and checks
+// once, at its end. Functions that every parser and encoder calls are not inlined, which saves 17
+// kB. It costs no frequent message: those are ping and the bytes of outputs and files.
 type fields struct {
 	b      []byte
 	reason string
@@ -61,7 +62,7 @@ func (f *fields) text32() []byte {
 	return f.take(int(n), reasonCount)
 }
 
-// word16 and word32 take a text that must have no NUL: a path, a name, a word of a command.
+// word16 and word32 take a text that must not have a NUL: a path, a name, a word of a command.
 func (f *fields) word16() []byte { return f.word(f.text16(), reasonText) }
 func (f *fields) word32() []byte { return f.word(f.text32(), reasonText) }
 
@@ -73,18 +74,18 @@ func (f *fields) word(b []byte, reason string) []byte {
 	return b
 }
 
-// known refuses flags, which were taken, if one of them is not among those known.
+// known refuses flags that are not among those known.
 func (f *fields) known(flags, known uint16) {
 	if flags&^known != 0 {
 		f.fail(reasonFlag)
 	}
 }
 
-// rest takes all that is left.
+// rest takes the rest of the payload.
 func (f *fields) rest() []byte { return f.take(len(f.b), "") }
 
-// count is n, a count of entries that was taken, if what is left can hold as many of at least least bytes each. So no count costs more than
-// the payload that it came in.
+// count returns n, a count of entries, if the rest of the payload can hold that many of at least
+// least bytes each. So a count cannot cost more than the payload that has it.
 func (f *fields) count(n uint32, least int) int {
 	if uint64(n)*uint64(least) > uint64(len(f.b)) {
 		f.fail(reasonCount)
@@ -93,7 +94,8 @@ func (f *fields) count(n uint32, least int) int {
 	return int(n)
 }
 
-// since is what was taken since was was left. Appending to it does not reach what follows.
+// since returns what was taken since the rest was was. Appending to it does not overwrite what
+// follows.
 func (f *fields) since(was []byte) []byte {
 	n := len(was) - len(f.b)
 	return was[:n:n]
@@ -112,11 +114,11 @@ func (f *fields) end(t Type) error {
 	return nil
 }
 
-// maxCount is the most entries that a 16-bit count can count.
+// maxCount is the greatest 16-bit count.
 const maxCount = 1<<16 - 1
 
-// appendText16 appends a text with its count, cut to what that can count. No path, name or user of that length means anything to a guest, whole
-// or cut.
+// appendText16 appends a text with its count, and cuts it to maxCount bytes. A guest refuses a
+// path, name or user of that length in any case.
 func appendText16[T string | []byte](dst []byte, text T) []byte {
 	text = text[:min(len(text), MaxText)]
 	return append(appendU16(dst, uint16(len(text))), text...)
@@ -136,7 +138,8 @@ func appendU64(dst []byte, v uint64) []byte {
 	return appendU32(appendU32(dst, uint32(v>>32)), uint32(v))
 }
 
-// begin appends a header whose length is not known yet, and finish sets it. What is between is the payload.
+// begin appends a header whose length is not known yet, and finish sets it. The payload is between
+// them.
 func begin(dst []byte, t Type, seq uint32) []byte { return AppendHeader(dst, t, seq, 0) }
 
 // finish completes the frame that began at start.

@@ -5,23 +5,24 @@ import "bytes"
 // FileFlags are the flags of read, stat, list and change.
 type FileFlags uint8
 
-// The flags, and which message knows them.
+// The flags, and the messages that have them.
 const (
-	FileSafe       FileFlags = 1 << iota // all: no symbolic link is followed anywhere
-	FileNoFollow                         // stat, change: a link at the path's end is meant itself
+	FileSafe       FileFlags = 1 << iota // all: fail at a symbolic link anywhere
+	FileNoFollow                         // stat, change: a link at the path's end itself
 	FileParents                          // change: mkdir makes missing directories too
 	FileNoReplace                        // change: rename replaces nothing
-	FileMap                              // read: which parts of the file hold data
+	FileMap                              // read: the parts of the file that hold data
 	FileAttributes                       // list: the extended attributes of a file
 	FileMarks                            // list: entries with extended attributes are marked
 )
 
-// Read is the payload of read. The paths of this and the other messages about files are bytes without a NUL, of MaxText at most.
+// Read is the payload of read. Paths in messages about files are bytes without a NUL, at most
+// MaxText.
 type Read struct {
 	Flags FileFlags
-	// Offset and Length are in bytes; a length of 0 is to the end.
+	// Offset and Length are in bytes. A length of 0 means to the end.
 	Offset, Length uint64
-	// Credit is what may be sent, in bytes.
+	// Credit is how many bytes may be sent.
 	Credit uint32
 	Path   []byte
 }
@@ -52,25 +53,25 @@ type WriteFlags uint16
 
 // The flags.
 const (
-	WriteSafe      WriteFlags = 1 << iota // no symbolic link is followed anywhere
-	WriteInPlace                          // the file is changed and not replaced
-	WriteExclusive                        // there must be none
-	WriteSync                             // fsync(2) before it is done
+	WriteSafe      WriteFlags = 1 << iota // fail at a symbolic link anywhere
+	WriteInPlace                          // change the file, do not replace it
+	WriteExclusive                        // fail if the file exists
+	WriteSync                             // fsync(2) before done
 	WriteMode                             // Mode is given
 	WriteOwner                            // UID and GID are given
-	WriteParents                          // missing directories are made
+	WriteParents                          // make missing directories
 	WriteAppend                           // in place: content goes to the end
-	WriteTruncate                         // in place: the file ends where the content does
+	WriteTruncate                         // in place: the file ends where the content ends
 	writeKnown     = 1<<iota - 1
 )
 
 // Write is the payload of write.
 type Write struct {
 	Flags WriteFlags
-	// Mode is the permission bits, and UID and GID the owner, if Flags have WriteMode and WriteOwner.
+	// Mode has the permission bits with WriteMode, and UID and GID the owner with WriteOwner.
 	Mode     uint32
 	UID, GID uint32
-	// Offset is where in the file the content goes, in bytes; 0 but in place.
+	// Offset is where in the file the content goes, in bytes; only with WriteInPlace.
 	Offset uint64
 	Path   []byte
 }
@@ -108,7 +109,7 @@ func ParseStat(payload []byte) (flags FileFlags, path []byte, err error) {
 // List is the payload of list.
 type List struct {
 	Flags FileFlags
-	// Credit is what may be sent, in bytes.
+	// Credit is how many bytes may be sent.
 	Credit uint32
 	Path   []byte
 }
@@ -129,7 +130,7 @@ func ParseList(payload []byte) (List, error) {
 
 // FileInfo is the payload of stat_result, and an entry of a list.
 type FileInfo struct {
-	// Mode is st_mode, type and all; inode(7). With FileMarks it may have ModeMarked.
+	// Mode is st_mode with the type; see inode(7). With FileMarks it may have ModeMarked.
 	Mode     uint32
 	UID, GID uint32
 	Links    uint32
@@ -138,19 +139,19 @@ type FileInfo struct {
 	// ModTime is in nanoseconds since 1970.
 	ModTime int64
 	Inode   uint64
-	// Device is st_rdev: the device that a device's file stands for.
+	// Device is st_rdev: the numbers of a device.
 	Device uint64
-	// Name is empty in stat_result; Target is that of a symbolic link, else empty.
+	// Name is empty in a stat_result. Target is the target of a symbolic link, else empty.
 	Name, Target []byte
 }
 
-// ModeMarked is the bit of FileInfo.Mode that tells of extended attributes.
+// ModeMarked is the bit of FileInfo.Mode that marks extended attributes.
 const ModeMarked = 1 << 31
 
 // FileInfoSize is the size of a FileInfo without its texts, in bytes.
 const FileInfoSize = 4*4 + 4*8 + 2*2
 
-// AppendFileInfo appends an entry as it stands in the output of a list.
+// AppendFileInfo appends an entry to the output of a list.
 func AppendFileInfo(dst []byte, i *FileInfo) []byte {
 	dst = appendU32(appendU32(appendU32(appendU32(dst, i.Mode), i.UID), i.GID), i.Links)
 	dst = appendU64(appendU64(appendU64(appendU64(dst, i.Size), uint64(i.ModTime)), i.Inode), i.Device)
@@ -177,8 +178,9 @@ func ParseStatResult(payload []byte) (FileInfo, error) {
 	return i, f.end(TypeStatResult)
 }
 
-// CutFileInfo takes an entry off the front of the output of a list, which it aliases; an output holds whole entries. Its name is safe to use as one
-// component of a path: an entry whose name is empty, . or .., or has a /, is refused as one that is cut short is, with a *PayloadError.
+// CutFileInfo parses an entry at the beginning of the output of a list, which it aliases; an output
+// has whole entries. The name is safe as one component of a path. An entry whose name is empty, .
+// or .., or has a /, is a *PayloadError, like one that is cut short.
 func CutFileInfo(b []byte) (i FileInfo, rest []byte, err error) {
 	f := fields{b: b}
 	i = f.fileInfo()
@@ -189,25 +191,27 @@ func CutFileInfo(b []byte) (i FileInfo, rest []byte, err error) {
 	return i, rest, f.end(TypeList)
 }
 
-// ChangeOp is what a change does.
+// ChangeOp is the operation of a change.
 type ChangeOp uint8
 
 // The operations.
 const (
-	_               ChangeOp = iota
-	ChangeMkdir              // Path, with Mode
-	ChangeRemove             // Path: a file, a link, or an empty directory
-	ChangeRename             // Path to Other
-	ChangeSymlink            // Path is made, and says Other
-	ChangeLink               // Path is made, another name of the file Other
-	ChangeMode               // of Path to Mode
-	ChangeOwner              // of Path to UID and GID, of which 2^32-1 leaves one as it is
-	ChangeTime               // of Path to ModTime
-	ChangeNode               // Path is made, with the type and permissions of Mode; UID and GID are a device's major and minor
-	ChangeAttribute          // of Path; Other is made by AppendAttribute
+	_             ChangeOp = iota
+	ChangeMkdir            // makes Path, with Mode
+	ChangeRemove           // removes Path: a file, a link, or an empty directory
+	ChangeRename           // renames Path to Other
+	ChangeSymlink          // makes Path, a symbolic link to Other
+	ChangeLink             // makes Path, a hard link to the file Other
+	ChangeMode             // sets Path's mode to Mode
+	ChangeOwner            // sets Path's owner to UID and GID; 2^32-1 leaves one unchanged
+	ChangeTime             // sets Path's time to ModTime
+	// ChangeNode makes Path with the type and permissions of Mode. UID and GID are a device's major
+	// and minor.
+	ChangeNode
+	ChangeAttribute // sets an attribute of Path; Other is made by AppendAttribute
 )
 
-// Change is the payload of change. What Op does not name is not looked at.
+// Change is the payload of change. Fields that Op does not name are ignored.
 type Change struct {
 	Op       ChangeOp
 	Flags    FileFlags
@@ -226,14 +230,14 @@ func AppendChange(dst []byte, seq uint32, c *Change) []byte {
 	return finish(appendText16(appendText16(dst, c.Path), c.Other), start)
 }
 
-// ParseChange parses a whole payload, which the paths alias. Which operations there are is for the agent to say.
+// ParseChange parses a whole payload, which the paths alias. The agent checks the operation.
 func ParseChange(payload []byte) (Change, error) {
 	f := fields{b: payload}
 	c := Change{Op: ChangeOp(f.u8()), Flags: f.fileFlags(FileSafe | FileNoFollow | FileParents | FileNoReplace)}
 	c.Mode, c.UID, c.GID, c.ModTime = f.u32(), f.u32(), f.u32(), int64(f.u64())
 	c.Path = f.word16()
 	if c.Op == ChangeAttribute {
-		c.Other = f.text16() // whose value may have a NUL
+		c.Other = f.text16() // the value may have a NUL
 	} else {
 		c.Other = f.word16()
 	}

@@ -1,14 +1,15 @@
 package framing
 
-// AppendHeader appends the header of a frame whose payload of size bytes follows. A size beyond MaxPayload is the
-// caller's mistake and makes a frame at which the other side drops the connection.
+// AppendHeader appends the header of a frame whose payload of size bytes follows. A size beyond
+// MaxPayload is the caller's mistake and makes a frame at which the other side drops the
+// connection.
 //
 //go:noinline
 func AppendHeader(dst []byte, t Type, seq uint32, size int) []byte {
 	return appendHeader(dst, t, seq, size)
 }
 
-// appendHeader is inlined, where a header is most of what is sent.
+// appendHeader is inlined where the header is most of the message.
 func appendHeader(dst []byte, t Type, seq uint32, size int) []byte {
 	length := uint32(MinLength + size)
 	return append(dst,
@@ -17,16 +18,16 @@ func appendHeader(dst []byte, t Type, seq uint32, size int) []byte {
 		byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq))
 }
 
-// AppendFrame appends a frame with the given payload, at most MaxPayload bytes: the encoder of ready, ping, pong,
-// shutdown and shutdown_ack, and of input, release, processes, stats and thaw.
+// AppendFrame appends a frame with the given payload, at most MaxPayload bytes. It encodes ready,
+// ping, pong, shutdown and shutdown_ack, and input, release, processes, stats and thaw.
 func AppendFrame(dst []byte, t Type, seq uint32, payload []byte) []byte {
 	return append(appendHeader(dst, t, seq, len(payload)), payload...)
 }
 
-// AppendCount appends the 32-bit count that stands before a text of n bytes.
+// AppendCount appends the 32-bit count of a text of n bytes.
 func AppendCount(dst []byte, n int) []byte { return appendU32(dst, uint32(n)) }
 
-// AppendError appends an error frame. It cuts a message that is longer than MaxText bytes.
+// AppendError appends an error frame. It cuts a message longer than MaxText bytes.
 func AppendError(dst []byte, seq uint32, message string) []byte {
 	message = message[:min(len(message), MaxText)]
 	dst = AppendHeader(dst, TypeError, seq, 2+len(message))
@@ -34,7 +35,7 @@ func AppendError(dst []byte, seq uint32, message string) []byte {
 	return append(dst, message...)
 }
 
-// ParseError parses the payload of an error; message aliases it, and may be empty.
+// ParseError parses the payload of an error. message aliases it, and may be empty.
 func ParseError(payload []byte) (message []byte, err error) {
 	return parseText(TypeError, payload)
 }

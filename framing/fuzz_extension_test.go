@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzHostMessages is for the messages of the extension that a host sends, and FuzzGuestMessages for those that a guest does.
+// FuzzHostMessages fuzzes the messages of the extension that a host sends, and FuzzGuestMessages
+// those that a guest sends.
 func FuzzHostMessages(f *testing.F)  { fuzzExtension(f, true) }
 func FuzzGuestMessages(f *testing.F) { fuzzExtension(f, false) }
 
@@ -35,7 +36,8 @@ func fuzzExtension(f *testing.F, fromHost bool) {
 				}
 			}
 		}
-		// There is one way to say each thing. It is found again from what the parser made, and from its parts.
+		// Each message has one encoding. It is found again from the parser's result, and from its
+		// parts.
 		const before = "before"
 		again := appendExtension([]byte(before), 7, message)
 		if !bytes.Equal(again, append([]byte(before), AppendFrame(nil, typ, 7, payload)...)) {
@@ -47,7 +49,7 @@ func fuzzExtension(f *testing.F, fromHost bool) {
 	})
 }
 
-// FuzzEntries is for what is read one by one: the entries of a directory, facts and figures.
+// FuzzEntries fuzzes what is parsed one by one: the entries of a directory, facts and figures.
 func FuzzEntries(f *testing.F) {
 	for _, g := range readGolden(f) {
 		switch {

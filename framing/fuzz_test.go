@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// cutter makes read sizes of fuzz input: its bytes in turn, over and over. Without any, all is one piece.
+// cutter returns read sizes from fuzz input: its bytes in turn, over and over. Without any, all is
+// one piece.
 func cutter(cuts []byte) func() int {
 	i := 0
 	return func() int {
@@ -19,7 +20,7 @@ func cutter(cuts []byte) func() int {
 	}
 }
 
-// someCuts are seeds for cutter: byte by byte, in headers' pieces, uneven, and all at once.
+// someCuts are seeds for cutter: byte by byte, in pieces of headers, uneven, and all at once.
 var someCuts = [][]byte{{1}, {4, 5}, {3, 1, 7, 200, 2}, {}}
 
 func FuzzDecoder(f *testing.F) {
@@ -65,7 +66,7 @@ func FuzzExec(f *testing.F) {
 		if !ok {
 			return
 		}
-		// The encoder may choose a shorter way to say the same, and then stays with it.
+		// The encoder may choose a shorter form, and then keeps to it.
 		again := AppendExec(nil, typ, 7, &e)
 		if got, err := describe(typ, again[HeaderSize:]); got != lines {
 			t.Fatalf("%x: encoded again\n%s(%v)\nwas\n%s", payload, got, err, lines)
@@ -103,7 +104,7 @@ func FuzzWriteFile(f *testing.F) {
 	})
 }
 
-// FuzzReplies is for what a guest sends, which a host parses whole.
+// FuzzReplies fuzzes what a guest sends, which a host parses whole.
 func FuzzReplies(f *testing.F) {
 	for _, g := range readGolden(f) {
 		if g.fields["stream_error"] == "" {
@@ -141,7 +142,7 @@ func FuzzReplies(f *testing.F) {
 		case TypeWriteFileResult:
 			reason, ok, err := ParseWriteFileResult(payload)
 			if err != nil || ok != (len(reason) == 0) {
-				return // the encoder has no way to say it
+				return // the encoder has no form for it
 			}
 			again = AppendWriteFileResult(nil, 7, string(reason))
 		default:

@@ -13,8 +13,9 @@ import (
 
 // golden is a file of testdata/golden: a frame written out by hand, and what it says.
 //
-// A line with " = " in it is a field; every other one is bytes in hex, up to a # that begins a comment. The fields
-// type and seq are the header's, and the message's own are named and ordered as describe has them. Beside them:
+// A line with " = " in it is a field; every other one is bytes in hex, up to a # that begins a
+// comment. The fields type and seq are the header's, and the message's own are named and ordered as
+// describe has them. Beside them:
 //
 //	encode = no          another frame is the encoder's way to say this
 //	payload_error = ...  the payload is refused, so
@@ -29,7 +30,7 @@ type golden struct {
 
 func (g *golden) payload() []byte { return g.frame[HeaderSize:] }
 
-// typ is the type as the frame has it.
+// typ returns the type in the frame.
 func (g *golden) typ() Type { return Type(g.frame[4]) }
 
 // readGolden reads all golden files.
@@ -128,7 +129,7 @@ func TestGoldenEncode(t *testing.T) {
 	}
 }
 
-// TestGoldenNaive keeps the other tests' yardstick straight.
+// TestGoldenNaive checks the naive reading, with which the other tests compare.
 func TestGoldenNaive(t *testing.T) {
 	t.Parallel()
 	for _, g := range readGolden(t) {
@@ -152,8 +153,8 @@ func TestGoldenNaive(t *testing.T) {
 	}
 }
 
-// TestGoldenCutAndExtended takes every payload shorter, one byte longer, or under another type: it is refused, or it
-// says what the naive reading says.
+// TestGoldenCutAndExtended takes every payload shorter, one byte longer, or under another type. It
+// is refused, or means what the naive reading says.
 func TestGoldenCutAndExtended(t *testing.T) {
 	t.Parallel()
 	for _, g := range readGolden(t) {
@@ -162,7 +163,7 @@ func TestGoldenCutAndExtended(t *testing.T) {
 		}
 		for _, typ := range allTypes {
 			agree(t, typ, g.payload())
-			// The extension's are many. Cut, they are held against their own type alone.
+			// The extension has many. Cut, they are tried only under their own type.
 			_, extension := extensionTypes[typ]
 			if _, too := extensionTypes[g.typ()]; typ != g.typ() && (extension || too) {
 				continue
@@ -180,7 +181,7 @@ func TestGoldenCutAndExtended(t *testing.T) {
 	}
 }
 
-// checkNeighbours says outright which payloads, next to a good one, are good too.
+// checkNeighbours lists which payloads next to a valid one are valid too.
 func checkNeighbours(t *testing.T, g *golden) {
 	t.Helper()
 	var legal func(n int) bool
@@ -189,15 +190,16 @@ func checkNeighbours(t *testing.T, g *golden) {
 		payload := g.payload()
 		legal = func(n int) bool {
 			if isShort := int(u32(payload[4:])) == len(payload)-8; isShort {
-				// An empty command of the short form and a NUL are an empty command of the longer one.
+				// An empty command of the short form and a NUL are an empty command of the longer
+				// form.
 				return n == 9 && len(payload) == 8
 			}
-			// The environment may be left out. No flag and the upper bytes of a small count are a short form's
-			// count of 0.
+			// The environment is optional. No flag and the upper bytes of a small count are a short
+			// form's count of 0.
 			if n == 9+int(u32(payload[5:])) || n == 8 && u32(payload[4:]) == 0 {
 				return true
 			}
-			// So may a log.
+			// A log is optional too.
 			var e Exec
 			return ParseExec(typ, payload, &e) == nil && len(e.Log) > 0 && n == len(payload)-2-len(e.Log)
 		}
@@ -221,7 +223,7 @@ func checkNeighbours(t *testing.T, g *golden) {
 	}
 }
 
-// header renders a header's lines.
+// header renders the lines of a header.
 func header(h Header) string {
 	return "type = " + h.Type.String() + "\nseq = " + strconv.FormatUint(uint64(h.Seq), 10) + "\n"
 }

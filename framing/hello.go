@@ -3,7 +3,7 @@ package framing
 // Version is the version of the extension that this package speaks.
 const Version = 1
 
-// Features are the parts of the extension that a guest has, a bit each.
+// Features are the parts of the extension that a guest has, as bits.
 type Features uint32
 
 // The features of version 1.
@@ -17,7 +17,8 @@ const (
 	FeatureFreeze                         // freeze, thaw
 	FeaturePower                          // power
 	FeatureCopies                         // maps and holes of files, nodes, extended attributes
-	FeatureManners                        // the modes of a terminal, and how long output is waited for
+	// the modes of a terminal, and how long to wait for output
+	FeatureManners
 )
 
 // AppendHello appends a hello with the highest version that the host speaks.
@@ -25,7 +26,7 @@ func AppendHello(dst []byte, seq uint32, version uint16) []byte {
 	return appendU16(AppendHeader(dst, TypeHello, seq, 2), version)
 }
 
-// ParseHello parses the whole payload of a hello. A version of 0, which is no hello, parses.
+// ParseHello parses the whole payload of a hello. It accepts the version 0, which no host may send.
 func ParseHello(payload []byte) (version uint16, err error) {
 	f := fields{b: payload}
 	version = f.u16()
@@ -34,9 +35,9 @@ func ParseHello(payload []byte) (version uint16, err error) {
 
 // HelloResult is the payload of hello_result.
 type HelloResult struct {
-	// Version is the one that both then speak.
+	// Version is the version that both sides then speak.
 	Version uint16
-	// Features may have bits that this package has no name for.
+	// Features may have bits that this package does not name.
 	Features Features
 	// Epoch is how many restores of the machine the guest knows of.
 	Epoch uint64
@@ -44,13 +45,15 @@ type HelloResult struct {
 	Facts Facts
 }
 
-// Facts are names and texts, in wire form. The zero Facts is empty. A copy shares the facts that were there when it was made.
+// Facts has names and texts, encoded. The zero Facts is empty. A copy shares the facts present when
+// it was made.
 type Facts struct {
 	n   uint16
 	raw []byte
 }
 
-// Add appends a fact. A name is cut to 255 bytes and a value to MaxText; of more than 65535 facts the later ones are left out.
+// Add appends a fact. A name is cut to 255 bytes and a value to MaxText; of more than 65535 facts
+// the later ones are left out.
 //
 //go:noinline
 func (f *Facts) Add(name, value string) {
@@ -61,7 +64,7 @@ func (f *Facts) Add(name, value string) {
 	f.n++
 }
 
-// All yields the facts in order. The slices alias the payload, or what Add copied.
+// All yields the facts in order. The slices alias the payload or what Add copied.
 func (f Facts) All(yield func(name, value []byte) bool) {
 	for r := (fields{b: f.raw}); len(r.b) > 0; {
 		if !yield(r.text8(), r.text16()) {
@@ -70,7 +73,7 @@ func (f Facts) All(yield func(name, value []byte) bool) {
 	}
 }
 
-// Len is the number of facts.
+// Len returns the number of facts.
 func (f Facts) Len() int { return int(f.n) }
 
 // AppendHelloResult appends a hello_result.
@@ -84,7 +87,8 @@ func AppendHelloResult(dst []byte, seq uint32, h *HelloResult) []byte {
 	return finish(dst, start)
 }
 
-// ParseHelloResult parses a whole payload, which h aliases. After an error (*PayloadError) h is as it was.
+// ParseHelloResult parses a whole payload, which h aliases. After an error (*PayloadError) h is
+// unchanged.
 func ParseHelloResult(payload []byte, h *HelloResult) error {
 	f := fields{b: payload}
 	r := HelloResult{Version: f.u16(), Features: Features(f.u32()), Epoch: f.u64()}
@@ -102,17 +106,17 @@ func ParseHelloResult(payload []byte, h *HelloResult) error {
 	return nil
 }
 
-// Done is the payload of done: how an operation ended.
+// Done is the payload of done: the result of an operation.
 type Done struct {
-	// Errno is Linux's number of the error, 0 for success.
+	// Errno is Linux's error number, 0 for success.
 	Errno uint32
-	// Value is a number that the operation is asked for; extension.md says which for each.
+	// Value is the result of the operation; extension.md has its meaning for each.
 	Value uint64
-	// Reason says in words why it failed.
+	// Reason says why it failed.
 	Reason []byte
 }
 
-// AppendDone appends a done. It cuts a reason that is longer than MaxText bytes.
+// AppendDone appends a done. It cuts a reason longer than MaxText bytes.
 func AppendDone(dst []byte, seq uint32, errno uint32, value uint64, reason string) []byte {
 	start := len(dst)
 	dst = appendU64(appendU32(begin(dst, TypeDone, seq), errno), value)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestImports keeps the guest small: what this package may import, and why.
+// TestImports keeps the guest small: it has what this package may import, and why.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	allowed := map[string]string{

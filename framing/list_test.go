@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// listOf is the output of a list with entries of the given names.
+// listOf returns the output of a list with entries of the given names.
 func listOf(names ...string) (b []byte) {
 	for i, name := range names {
 		b = AppendFileInfo(b, &FileInfo{Mode: 0o100644, Size: uint64(i), Name: []byte(name)})
@@ -17,7 +17,8 @@ func listOf(names ...string) (b []byte) {
 	return b
 }
 
-// checkList cuts the output of a list up and holds that against the naive reading. It returns the names before the first error.
+// checkList parses the output of a list and compares with the naive reading. It returns the names
+// before the first error.
 func checkList(t *testing.T, output []byte) (names []string, err error) {
 	t.Helper()
 	r := &naiveText{naiveReader: naiveReader{b: output, ok: true}}
@@ -88,7 +89,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestListCut takes the output of a list at every length.
+// TestListCut cuts the output of a list at every length.
 func TestListCut(t *testing.T) {
 	t.Parallel()
 	output := listOf("a", "bcd", "e")

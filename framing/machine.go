@@ -1,13 +1,14 @@
 package framing
 
-// Figures are named numbers, in wire form: the payload of figures. The zero Figures is empty. A copy shares the figures that were there when it
-// was made.
+// Figures has named numbers, encoded: the payload of figures. The zero Figures is empty. A copy
+// shares the figures present when it was made.
 type Figures struct {
 	n   uint16
 	raw []byte
 }
 
-// Add appends a figure. A name is cut to 255 bytes; of more than 65535 figures the later ones are left out.
+// Add appends a figure. A name is cut to 255 bytes; of more than 65535 figures the later ones are
+// left out.
 //
 //go:noinline
 func (f *Figures) Add(name string, value uint64) {
@@ -18,10 +19,10 @@ func (f *Figures) Add(name string, value uint64) {
 	f.n++
 }
 
-// Len is the number of figures.
+// Len returns the number of figures.
 func (f Figures) Len() int { return int(f.n) }
 
-// All yields the figures in order. The names alias the payload, or what Add copied.
+// All yields the figures in order. The names alias the payload or what Add copied.
 func (f Figures) All(yield func(name []byte, value uint64) bool) {
 	for r := (fields{b: f.raw}); len(r.b) > 0; {
 		if !yield(r.text8(), r.u64()) {
@@ -52,7 +53,7 @@ func ParseFigures(payload []byte) (Figures, error) {
 	return r, nil
 }
 
-// PressureResource is what tasks wait for.
+// PressureResource is a resource that tasks wait for.
 type PressureResource uint8
 
 // The resources.
@@ -65,7 +66,8 @@ const (
 // Pressure is the payload of pressure.
 type Pressure struct {
 	Resource PressureResource
-	// StallUS of waiting in a window of WindowUS is worth a figures, both in microseconds.
+	// StallUS and WindowUS are in microseconds: tasks that waited for StallUS within WindowUS cause
+	// a figures.
 	StallUS, WindowUS uint32
 }
 
@@ -75,14 +77,15 @@ func AppendPressure(dst []byte, seq uint32, p Pressure) []byte {
 	return appendU32(appendU32(dst, p.StallUS), p.WindowUS)
 }
 
-// ParsePressure parses a whole payload. Which resources there are is for the agent to say.
+// ParsePressure parses a whole payload. The agent checks the resource.
 func ParsePressure(payload []byte) (Pressure, error) {
 	f := fields{b: payload}
 	p := Pressure{PressureResource(f.u8()), f.u32(), f.u32()}
 	return p, f.end(TypePressure)
 }
 
-// AppendRestore appends a restore: the time in nanoseconds since 1970, or 0 to leave the clock, and entropy, of which a guest takes 512 bytes.
+// AppendRestore appends a restore. unixNS is the time in nanoseconds since 1970, or 0 to leave the
+// clock. A guest takes 512 bytes of entropy.
 func AppendRestore(dst []byte, seq uint32, unixNS uint64, entropy []byte) []byte {
 	start := len(dst)
 	return finish(appendText16(appendU64(begin(dst, TypeRestore, seq), unixNS), entropy), start)
@@ -112,17 +115,18 @@ type PowerHow uint8
 
 // The ways.
 const (
-	PowerRestart PowerHow = iota // what makes Firecracker leave
+	PowerRestart PowerHow = iota // makes Firecracker exit
 	PowerOff
 	PowerHalt
 )
 
-// AppendPower appends a power; graceMS is how many milliseconds processes have to end by themselves, 0 the guest's own choice.
+// AppendPower appends a power. graceMS is how many milliseconds processes have to end; 0 means the
+// guest's default.
 func AppendPower(dst []byte, seq uint32, how PowerHow, graceMS uint32) []byte {
 	return appendU32(append(AppendHeader(dst, TypePower, seq, 1+4), byte(how)), graceMS)
 }
 
-// ParsePower parses a whole payload. Which ways there are is for the agent to say.
+// ParsePower parses a whole payload. The agent checks how.
 func ParsePower(payload []byte) (how PowerHow, graceMS uint32, err error) {
 	f := fields{b: payload}
 	how, graceMS = PowerHow(f.u8()), f.u32()

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// describe parses a message and renders it as the lines that the golden files have.
+// describe parses a message and renders it as in the golden files.
 func describe(t Type, payload []byte) (string, error) {
 	if extensionTypes[t] != nil {
 		message, err := parseExtension(t, payload)
@@ -102,7 +102,7 @@ func describe(t Type, payload []byte) (string, error) {
 	return s, nil
 }
 
-// build encodes the message that lines describe.
+// build encodes the message that the lines describe.
 func build(t *testing.T, typ Type, seq uint32, lines string) []byte {
 	t.Helper()
 	if like := extensionTypes[typ]; like != nil {
@@ -174,7 +174,7 @@ func unquote(t *testing.T, quoted string) []byte {
 	return []byte(s)
 }
 
-// baseTypes is every type with a name that is not of the extension, and allTypes every type with one.
+// baseTypes has every named type that is not of the extension, and allTypes every named type.
 var (
 	baseTypes = []Type{
 		TypeReady, TypePing, TypePong, TypeExec, TypeExecResult, TypeWriteFile, TypeWriteFileResult, TypeSpawnWatch,
@@ -183,8 +183,8 @@ var (
 	allTypes = slices.AppendSeq(slices.Clone(baseTypes), maps.Keys(extensionTypes))
 )
 
-// agree fails the test unless the package and the naive reading say the same of a payload, and an error is of the
-// promised type. It reports what they say.
+// agree fails the test unless the package and the naive reading agree on a payload, and an error
+// has the promised type. It returns their result.
 func agree(t *testing.T, typ Type, payload []byte) (lines string, ok bool) {
 	t.Helper()
 	got, err := describe(typ, payload)

@@ -1,7 +1,7 @@
 package framing
 
-// The wire's integers are big-endian. These stand in for encoding/binary, which would bring reflect into the guest;
-// the compiler turns each into one load or store.
+// The wire's integers are big-endian. These functions replace encoding/binary, which would bring
+// reflect into the guest. The compiler turns each into one load or store.
 
 func u16(b []byte) uint16 {
 	_ = b[1]
@@ -23,5 +23,6 @@ func appendU32(dst []byte, v uint32) []byte {
 	return append(dst, byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 }
 
-// within reports whether n bytes fit in left. It compares wide: a count from the wire may not fit an int.
+// within reports whether n bytes fit in left. It compares 64 bits, because a count from the wire
+// may not fit an int.
 func within(n uint32, left int) bool { return uint64(n) <= uint64(left) }

@@ -2,7 +2,7 @@ package framing
 
 import "testing"
 
-// TestNumbers holds the constants to the numbers that extension.md has.
+// TestNumbers compares the constants with the numbers in extension.md.
 func TestNumbers(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// These tests hold extension.md to the codecs: its table of messages to the types, and its byte tables to the golden files. A byte table is turned
-// into the notation of the table of messages, [u32 pid][u8 n][name], and a payload is then walked along it.
+// These tests compare extension.md with the codecs: its table of messages with the types, and its
+// byte tables with the golden files. A byte table is converted to the notation of the table of
+// messages, [u32 pid][u8 n][name]. Payloads are then parsed by it.
 
 // pageRow is a row of the page's table of messages.
 type pageRow struct {
@@ -21,7 +22,7 @@ type pageRow struct {
 
 var messageRow = regexp.MustCompile(`^\| (0x[0-9A-F]{2}) \| (\S+) \| (\w+) \| (.*?) \| ?(.*?) ?\|$`)
 
-// readPage reads the page, and the rows of its table of messages.
+// readPage reads the page and the rows of its table of messages.
 func readPage(t *testing.T) (page string, rows []pageRow) {
 	t.Helper()
 	b, err := os.ReadFile("extension.md")
@@ -69,7 +70,7 @@ func TestPageMessages(t *testing.T) {
 	}
 }
 
-// byteTable turns the table that follows a heading in bold into notation.
+// byteTable converts the table after a heading in bold to notation.
 func byteTable(t *testing.T, page, heading string) (notation string) {
 	t.Helper()
 	_, after, ok := strings.Cut(page, "**"+heading+"**")
@@ -102,7 +103,7 @@ func byteTable(t *testing.T, page, heading string) (notation string) {
 	return notation
 }
 
-// record is the indented line of the page that begins so.
+// record returns the indented line of the page that begins with prefix.
 func record(t *testing.T, page, prefix string) string {
 	t.Helper()
 	_, after, ok := strings.Cut(page, "\n    "+prefix)
@@ -115,8 +116,9 @@ func record(t *testing.T, page, prefix string) string {
 
 var field = regexp.MustCompile(`\[[ui](\d+) ([^]]*)\]|\[[^]]*\]`)
 
-// walk takes what a notation says off the front of a payload: numbers, and texts as long as the n before them says or else to the end. What follows
-// a ×, up to the next blank between brackets, is taken as often as the number before it says.
+// walk parses what a notation describes at the beginning of a payload: numbers, and texts as long
+// as the n before them says, or else to the end. The part after a ×, up to the next blank between
+// brackets, is repeated as the number before it says.
 func walk(payload []byte, notation string) (rest []byte, err error) {
 	r := naiveReader{b: payload, ok: true}
 	for part := range strings.SplitSeq(strings.ReplaceAll(notation, "] [", "]\n["), "\n") {

@@ -1,21 +1,21 @@
 package framing
 
-// SignalScope says to what a signal goes.
+// SignalScope is the target of a signal.
 type SignalScope uint8
 
 // The scopes.
 const (
-	ScopeGroup   SignalScope = iota // its process group; on a terminal the one in the foreground
-	ScopeProcess                    // it alone
-	ScopeTree                       // all that it has become
+	ScopeGroup   SignalScope = iota // its process group; on a terminal the foreground group
+	ScopeProcess                    // the process alone
+	ScopeTree                       // the process and its descendants
 )
 
 // Signal is the payload of signal.
 type Signal struct {
-	// ID names a process of start; 0 means that PID names one of exec or spawn_watch.
+	// ID is the id of a process of start. If it is 0, PID is the pid of one of exec or spawn_watch.
 	ID  uint64
 	PID uint32
-	// Signal is Linux's number; signal(7).
+	// Signal is Linux's number; see signal(7).
 	Signal uint8
 	Scope  SignalScope
 }
@@ -26,14 +26,14 @@ func AppendSignal(dst []byte, seq uint32, s Signal) []byte {
 	return append(dst, s.Signal, byte(s.Scope))
 }
 
-// ParseSignal parses a whole payload. Which signals and scopes there are is for the agent to say.
+// ParseSignal parses a whole payload. The agent checks signal and scope.
 func ParseSignal(payload []byte) (Signal, error) {
 	f := fields{b: payload}
 	s := Signal{f.u64(), f.u32(), f.u8(), SignalScope(f.u8())}
 	return s, f.end(TypeSignal)
 }
 
-// ProcessKind is the message that a process came of.
+// ProcessKind is the message that started a process.
 type ProcessKind uint8
 
 // The kinds.
@@ -45,22 +45,24 @@ const (
 
 // Process is a record of process_list.
 type Process struct {
-	// ID is that of its start, and 0 for what exec or spawn_watch started.
+	// ID is the id of its start, and 0 for what exec or spawn_watch started.
 	ID   uint64
 	PID  uint32
 	Kind ProcessKind
-	// Attached: a connection has it. Terminal: it has a terminal. Exited: only its receipt, and what is left of its output, is kept.
+	// Attached says that a connection has it, Terminal that it has a terminal. Exited says that
+	// only its receipt, and the rest of its output, is kept.
 	Attached, Terminal, Exited bool
-	// AgeUS and CPUUS are microseconds since the start, and of processor time.
+	// AgeUS is the time since its start and CPUUS its processor time, in microseconds.
 	AgeUS, CPUUS uint64
-	// Memory is in bytes, and Processes a number, of all that it became; 0 is not known.
+	// Memory is in bytes and Processes a number, of the process and its descendants; 0 means
+	// unknown.
 	Memory    uint64
 	Processes uint32
-	// Command is the beginning of its words or of its shell command, MaxCommand bytes at most.
+	// Command is the beginning of its words or of its shell command, at most MaxCommand bytes.
 	Command []byte
 }
 
-// MaxCommand is how much of a command a process_list shows, in bytes.
+// MaxCommand is how many bytes of a command a process_list has.
 const MaxCommand = 96
 
 // The flags of a record, and the size of one without its command, in bytes.
@@ -73,8 +75,8 @@ const (
 	processMin = 8 + 4 + 1 + 1 + 8 + 8 + 8 + 4 + 2
 )
 
-// AppendProcessList appends a process_list. One that is not in memory is made of a header, the 32-bit count of its records, and these by
-// [AppendProcess].
+// AppendProcessList appends a process_list. One that is not in memory is made of a header, the
+// 32-bit count of its records, and the records by [AppendProcess].
 func AppendProcessList(dst []byte, seq uint32, list []Process) []byte {
 	start := len(dst)
 	dst = AppendCount(begin(dst, TypeProcessList, seq), len(list))
@@ -84,7 +86,7 @@ func AppendProcessList(dst []byte, seq uint32, list []Process) []byte {
 	return finish(dst, start)
 }
 
-// AppendProcess appends a record of a process_list. It cuts a command that is longer than MaxCommand bytes.
+// AppendProcess appends a record of a process_list. It cuts a command longer than MaxCommand bytes.
 func AppendProcess(dst []byte, p *Process) []byte {
 	var flags byte
 	for i, set := range [...]bool{p.Attached, p.Terminal, p.Exited} {
@@ -97,8 +99,8 @@ func AppendProcess(dst []byte, p *Process) []byte {
 	return appendText16(appendU32(dst, p.Processes), p.Command[:min(len(p.Command), MaxCommand)])
 }
 
-// ParseProcessList parses a whole payload. The commands alias it, and may be longer than MaxCommand. The list is allocated, and takes at most
-// about twice what the payload does.
+// ParseProcessList parses a whole payload. The commands alias it, and may be longer than
+// MaxCommand. It allocates the list, at most about twice the size of the payload.
 func ParseProcessList(payload []byte) ([]Process, error) {
 	f := fields{b: payload}
 	list := make([]Process, f.count(f.u32(), processMin))

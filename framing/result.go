@@ -6,24 +6,28 @@ const (
 	processExitFixed = 4 + execResultFixed
 )
 
-// MaxOutput is the most bytes of stdout and stderr together that fit an exec_result; process_exit has room for 4 fewer.
+// MaxOutput is how many bytes of stdout and stderr together fit an exec_result. A process_exit has
+// room for 4 fewer.
 const MaxOutput = MaxPayload - 12
 
-// ExecResult is the payload of exec_result, and of process_exit but for the pid.
+// ExecResult is the payload of exec_result, and of process_exit without the pid.
 type ExecResult struct {
-	// ExitCode is the exit status, 128+N after signal N, or one of 124, 126 and 127; see the package's text.
+	// ExitCode is the exit status, 128+N after signal N, or one of 124, 126 and 127; see the
+	// package's text.
 	ExitCode int32
-	// Stdout and Stderr are bytes, not text; after a Parse they alias its payload.
+	// Stdout and Stderr are bytes, not text. After a Parse they alias its payload.
 	Stdout, Stderr []byte
 }
 
-// AppendExecResult appends an exec_result. The output may be MaxOutput bytes long, which is not checked.
+// AppendExecResult appends an exec_result. Its output has at most MaxOutput bytes, which is not
+// checked.
 func AppendExecResult(dst []byte, seq uint32, r *ExecResult) []byte {
 	dst = AppendExecResultHead(dst, seq, r.ExitCode, len(r.Stdout), len(r.Stderr))
 	return appendOutput(dst, r)
 }
 
-// AppendProcessExit appends a process_exit, with seq 0. The output may be MaxOutput-4 bytes long, which is not checked.
+// AppendProcessExit appends a process_exit, with seq 0. Its output has at most MaxOutput-4 bytes,
+// which is not checked.
 func AppendProcessExit(dst []byte, pid uint32, r *ExecResult) []byte {
 	dst = AppendProcessExitHead(dst, pid, r.ExitCode, len(r.Stdout), len(r.Stderr))
 	return appendOutput(dst, r)
@@ -36,8 +40,8 @@ func appendOutput(dst []byte, r *ExecResult) []byte {
 	return append(dst, r.Stderr...)
 }
 
-// AppendExecResultHead is for a result whose output is not in memory: the frame is this head, nout bytes of stdout,
-// AppendCount(nerr), and nerr bytes of stderr.
+// AppendExecResultHead appends the head of an exec_result whose output is not in memory. After it
+// come nout bytes of stdout, AppendCount(nerr), and nerr bytes of stderr.
 func AppendExecResultHead(dst []byte, seq uint32, exitCode int32, nout, nerr int) []byte {
 	dst = AppendHeader(dst, TypeExecResult, seq, execResultFixed+nout+nerr)
 	dst = appendU32(dst, uint32(exitCode))
@@ -52,12 +56,14 @@ func AppendProcessExitHead(dst []byte, pid uint32, exitCode int32, nout, nerr in
 	return AppendCount(dst, nout)
 }
 
-// ParseExecResult parses the whole payload of an exec_result into r. After an error (*PayloadError) r is as it was.
+// ParseExecResult parses the whole payload of an exec_result into r. After an error (*PayloadError)
+// r is unchanged.
 func ParseExecResult(payload []byte, r *ExecResult) error {
 	return parseResult(TypeExecResult, payload, r)
 }
 
-// ParseProcessExit parses the whole payload of a process_exit into r. After an error (*PayloadError) r is as it was.
+// ParseProcessExit parses the whole payload of a process_exit into r. After an error
+// (*PayloadError) r is unchanged.
 func ParseProcessExit(payload []byte, r *ExecResult) (pid uint32, err error) {
 	if len(payload) < processExitFixed {
 		return 0, &PayloadError{TypeProcessExit, reasonShort}
@@ -86,10 +92,10 @@ func parseResult(t Type, b []byte, r *ExecResult) error {
 	return nil
 }
 
-// ChunkHeaderSize is the size of all of a stdout_chunk but its content, in bytes.
+// ChunkHeaderSize is the size of a stdout_chunk without its content, in bytes.
 const ChunkHeaderSize = HeaderSize + 4
 
-// AppendStdoutChunkHead appends all of a stdout_chunk but its n bytes of content.
+// AppendStdoutChunkHead appends a stdout_chunk without its n bytes of content.
 func AppendStdoutChunkHead(dst []byte, pid uint32, n int) []byte {
 	return appendU32(AppendHeader(dst, TypeStdoutChunk, 0, 4+n), pid)
 }

@@ -22,7 +22,7 @@ func TestTextsAreCut(t *testing.T) {
 	}
 }
 
-// TestMaxOutputIsExact builds the longest results there are, and lets the decoder judge them.
+// TestMaxOutputIsExact builds the longest results and decodes them.
 func TestMaxOutputIsExact(t *testing.T) {
 	t.Parallel()
 	if got := u32(AppendExecResultHead(nil, 1, 0, MaxOutput-5, 5)); got != MaxLength {
@@ -33,7 +33,7 @@ func TestMaxOutputIsExact(t *testing.T) {
 	}
 }
 
-// TestResultHeads puts results together piece by piece, as for output that is in a file.
+// TestResultHeads builds results in pieces, as for output in a file.
 func TestResultHeads(t *testing.T) {
 	t.Parallel()
 	for nout := range 3 {

@@ -13,78 +13,87 @@ const (
 	startKnown = 1<<iota - 1
 )
 
-// KeepForEver is the value of Start.KeepMS that has no end.
+// KeepForEver is the value of Start.KeepMS without a limit.
 const KeepForEver = 1<<32 - 1
 
 // Start is the payload of start.
 type Start struct {
-	// ID is chosen by the host: not 0, and not one that the guest knows.
+	// ID is chosen by the host: not 0, and not known to the guest.
 	ID uint64
-	// Shell: there is one word, for sh -c.
+	// Shell says that Args has one word, for sh -c.
 	Shell bool
-	// Stdin: there is input. Otherwise stdin is /dev/null, or a terminal that nobody types on.
+	// Stdin says that the host sends input. Otherwise stdin is /dev/null, or a terminal without
+	// input.
 	Stdin bool
-	// Terminal: stdin, stdout and stderr are a terminal of Rows and Columns; its output is StreamOutput.
+	// Terminal makes stdin, stdout and stderr a terminal of Rows and Columns. Its output is
+	// StreamOutput.
 	Terminal bool
-	// Merge: stderr goes where stdout goes.
+	// Merge sends stderr to stdout.
 	Merge bool
-	// Only: the environment is Env and nothing else.
+	// Only makes Env the whole environment.
 	Only bool
-	// TimeoutMS is in milliseconds from the start; 0 = none. After it all that the process became is killed.
+	// TimeoutMS is in milliseconds from the start; 0 means no limit. After it the process and its
+	// descendants are killed.
 	TimeoutMS uint32
-	// KeepMS is how many milliseconds the process is kept for an attach after its connection is lost. 0: it is killed at once.
+	// KeepMS is how many milliseconds the process is kept for an attach after its connection is
+	// lost. With 0 it is killed at once.
 	KeepMS uint32
 	// OutputCredit and ErrorsCredit are what may be sent of stdout and stderr, in bytes.
 	OutputCredit, ErrorsCredit uint32
-	// Cap is the number of bytes of each of stdout and stderr after which output is dropped; 0 = none.
+	// Cap is how many bytes of each of stdout and stderr are sent before output is dropped; 0 means
+	// no limit.
 	Cap uint64
-	// Rows and Columns are the terminal's size, and looked at for a terminal alone.
+	// Rows and Columns are the size of the terminal, if there is one.
 	Rows, Columns uint16
-	// User is "name" or "uid", with ":group" or ":gid" behind it or not. Empty: the agent's own.
+	// User is "name" or "uid", optionally followed by ":group" or ":gid". Empty means the agent's.
 	User []byte
-	// Dir is the working directory. Empty: the agent's own.
+	// Dir is the working directory. Empty means the agent's.
 	Dir []byte
-	// Args is the command, at least one word; with Shell just one.
+	// Args is the command, at least one word; with Shell exactly one.
 	Args Words
-	// Env is what is added to the agent's environment, or all of it; see Only.
+	// Env is added to the agent's environment; with Only it is the whole environment.
 	Env Env
 	// Limits are set before the command begins.
 	Limits Limits
-	// More: WaitMS and Modes are given, and the exited may say Held. A guest without FeatureManners does not know it.
+	// More says that WaitMS and Modes are given, and that the exited may have Held. A guest without
+	// FeatureManners does not know it.
 	More bool
-	// WaitMS is how many milliseconds after the command's exit its output is waited for; WaitForEnd is until its end.
+	// WaitMS is how many milliseconds after the command's exit its output is awaited. With
+	// WaitForEnd it is until its end.
 	WaitMS uint32
-	// Modes are those of the terminal.
+	// Modes are the modes of the terminal.
 	Modes Modes
 }
 
-// WaitForEnd is the value of Start.WaitMS that has no limit.
+// WaitForEnd is the value of Start.WaitMS without a limit.
 const WaitForEnd = 1<<32 - 1
 
-// Modes are the modes of a terminal, by Linux's numbers; termios(3). Without Chars they are those of a new terminal.
+// Modes are the modes of a terminal, by Linux's numbers; see termios(3). Without Chars they are
+// those of a new terminal.
 type Modes struct {
 	Input, Output, Local uint32
-	// Chars are the control characters, c_cc, 255 at most.
+	// Chars are the control characters, c_cc, at most 255.
 	Chars []byte
 }
 
-// Words are texts without a NUL, in wire form. The zero Words is empty. A copy shares the words that were there when it was made.
+// Words has texts without a NUL, encoded. The zero Words is empty. A copy shares the words present
+// when it was made.
 type Words struct {
 	n   uint32
 	raw []byte
 }
 
-// Add appends a word. It checks nothing: a guest refuses a word with a NUL. The words of a parsed payload are copied by the first Add, never
-// changed.
+// Add appends a word. It does not check it: a guest refuses a word with a NUL. The first Add copies
+// the words of a parsed payload, which never change.
 func (w *Words) Add(word string) {
 	w.raw = appendText32(w.raw, word)
 	w.n++
 }
 
-// Len is the number of words.
+// Len returns the number of words.
 func (w Words) Len() int { return int(w.n) }
 
-// All yields the words in order. The slices alias the payload, or what Add copied.
+// All yields the words in order. The slices alias the payload or what Add copied.
 func (w Words) All(yield func(word []byte) bool) {
 	for raw := w.raw; len(raw) > 0; {
 		var word []byte
@@ -98,23 +107,24 @@ func (w Words) All(yield func(word []byte) bool) {
 type Limit struct {
 	// Resource is a RLIMIT_ number.
 	Resource uint8
-	// Soft and Hard are the limits; 2^64-1 is none.
+	// Soft and Hard are the limits; 2^64-1 means no limit.
 	Soft, Hard uint64
 }
 
 const limitSize = 1 + 8 + 8
 
-// Limits are resource limits, in wire form. The zero Limits is empty. A copy shares the limits that were there when it was made.
+// Limits has resource limits, encoded. The zero Limits is empty. A copy shares the limits present
+// when it was made.
 type Limits struct{ raw []byte }
 
-// Add appends a limit. Of more than 255 the later ones are left out.
+// Add appends a limit. It ignores limits after the 255th.
 func (l *Limits) Add(limit Limit) {
 	if l.Len() < 255 {
 		l.raw = appendU64(appendU64(append(l.raw, limit.Resource), limit.Soft), limit.Hard)
 	}
 }
 
-// Len is the number of limits.
+// Len returns the number of limits.
 func (l Limits) Len() int { return len(l.raw) / limitSize }
 
 // All yields the limits in order.
@@ -126,7 +136,8 @@ func (l Limits) All(yield func(Limit) bool) {
 	}
 }
 
-// AppendStart appends a start. It does not check what a guest would refuse: no command, a NUL, an id of 0, a payload beyond MaxPayload.
+// AppendStart appends a start. It does not check what a guest refuses: no command, a NUL, an id of
+// 0, a payload beyond MaxPayload.
 func AppendStart(dst []byte, seq uint32, s *Start) []byte {
 	start := len(dst)
 	dst = begin(dst, TypeStart, seq)
@@ -156,7 +167,7 @@ func (s *Start) flags() (flags byte) {
 	return flags
 }
 
-// PayloadSize is the length of s's payload in bytes, which must be at most MaxPayload to be sent.
+// PayloadSize returns the length of s's payload in bytes. It must be at most MaxPayload to be sent.
 func (s *Start) PayloadSize() int {
 	n := 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + len(s.User) + 2 + len(s.Dir) + 4 + len(s.Args.raw) + 4 + len(s.Env.raw) + 1 + len(s.Limits.raw)
 	if s.More {
@@ -165,7 +176,8 @@ func (s *Start) PayloadSize() int {
 	return n
 }
 
-// ParseStart parses a whole payload, which s aliases. After an error (*PayloadError) s is as it was.
+// ParseStart parses a whole payload, which s aliases. After an error (*PayloadError) s is
+// unchanged.
 func ParseStart(payload []byte, s *Start) error {
 	f := fields{b: payload}
 	var r Start
@@ -211,7 +223,7 @@ func (f *fields) words() (w Words) {
 	return w
 }
 
-// env takes a count and as many entries of an environment, by exec's rules.
+// env takes a count and as many environment entries, by the rules of exec.
 func (f *fields) env() (e Env) {
 	e.n = f.u32()
 	was := f.b
@@ -230,11 +242,11 @@ func (f *fields) env() (e Env) {
 
 // Started is the payload of started.
 type Started struct {
-	// PID is the guest's number of the process.
+	// PID is the process's pid in the guest.
 	PID uint32
 	// Taken is how many bytes of stdin the guest has taken since the start.
 	Taken uint64
-	// Credit is how many more may be sent.
+	// Credit is how many bytes more may be sent.
 	Credit uint32
 }
 
@@ -253,7 +265,7 @@ func ParseStarted(payload []byte) (Started, error) {
 
 // Attach is the payload of attach.
 type Attach struct {
-	// ID is that of the process's start, and not 0.
+	// ID is the id of the process's start, and not 0.
 	ID uint64
 	// Output and Errors are how many bytes of stdout and stderr the host has.
 	Output, Errors uint64

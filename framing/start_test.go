@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestAddLeavesTheBuffer adds to lists that were parsed. The buffer that they were parsed from stays as it was, whatever room there is behind them,
-// and so does a copy made before.
+// TestAddLeavesTheBuffer adds to parsed lists. The buffer from which they were parsed does not
+// change, whatever room is behind them, and neither does an earlier copy.
 func TestAddLeavesTheBuffer(t *testing.T) {
 	t.Parallel()
 	var start Start
@@ -100,7 +100,7 @@ func TestBreak(t *testing.T) {
 	}
 }
 
-// TestCountsDoNotWrap fills what has a small count beyond it.
+// TestCountsDoNotWrap exceeds every small count.
 func TestCountsDoNotWrap(t *testing.T) {
 	t.Parallel()
 	var s Start
@@ -128,7 +128,8 @@ func TestCountsDoNotWrap(t *testing.T) {
 	}
 }
 
-// TestExtensionTextsAreCut encodes texts around the longest that their counts allow. What follows them is where it belongs.
+// TestExtensionTextsAreCut encodes texts of about the longest that their counts allow. Fields after
+// them stay in place.
 func TestExtensionTextsAreCut(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{0, MaxText - 1, MaxText, MaxText + 1, 2 * MaxText} {
@@ -183,7 +184,8 @@ func TestStartPayloadSize(t *testing.T) {
 	}
 }
 
-// TestErrorLeavesTheResult holds the parsers that fill something in to the promise that a bad payload changes nothing.
+// TestErrorLeavesTheResult checks that the parsers that fill in a value change nothing if the
+// payload is bad.
 func TestErrorLeavesTheResult(t *testing.T) {
 	t.Parallel()
 	start := Start{ID: 9, Dir: []byte("/")}

@@ -1,9 +1,9 @@
 package framing
 
-// Type is the type byte of a frame. Any value may arrive; String and FromHost take them all.
+// Type is the type byte of a frame. A peer may send any value; String and FromHost accept all.
 type Type uint8
 
-// The message types. The comment gives the direction: G is the guest, H the host.
+// The message types. Comments give the direction: G is the guest, H the host.
 const (
 	TypeReady           Type = 0x00 // G→H
 	TypePing            Type = 0x01 // H→G
@@ -21,7 +21,8 @@ const (
 	TypeError           Type = 0xFF // G→H
 )
 
-// The types of the extension, which extension.md describes. A guest knows them on a connection where it answered a hello.
+// The types of the extension; see extension.md. A guest knows them on a connection on which it has
+// answered a hello.
 const (
 	TypeHello       Type = 0x20 // H→G
 	TypeHelloResult Type = 0x21 // G→H
@@ -57,30 +58,30 @@ const (
 
 // Sizes of a frame, in bytes.
 const (
-	// HeaderSize is what stands before the payload: length, type and seq.
+	// HeaderSize is the size of what precedes the payload: length, type and seq.
 	HeaderSize = 4 + 1 + 4
-	// MinLength is the least value of the length field: type and seq, no payload.
+	// MinLength is the least value of the length field: type and seq without a payload.
 	MinLength = 1 + 4
 	// MaxLength is the greatest value of the length field.
 	MaxLength = 16 << 20
-	// MaxPayload is the longest payload.
+	// MaxPayload is the size of the longest payload.
 	MaxPayload = MaxLength - MinLength
 )
 
-// MaxText is the most bytes of a text with a 16-bit count: a path, the message of an error, the reason of a
-// write_file_result.
+// MaxText is how many bytes a text with a 16-bit count can have: a path, the message of an error,
+// the reason of a write_file_result.
 const MaxText = 1<<16 - 1
 
-// Header is what a frame says of itself before its payload.
+// Header is the header of a frame.
 type Header struct {
 	Type Type
-	// Seq is chosen by the asker and repeated in the reply; unsolicited frames carry 0.
+	// Seq is chosen by the requester and repeated in the reply. Unsolicited frames have 0.
 	Seq uint32
 	// Size is the number of payload bytes, 0 to MaxPayload.
 	Size int
 }
 
-// typeNames are the messages' names, of those that have one.
+// typeNames has the names of the messages.
 var typeNames = [0x40]string{
 	TypeReady: "ready", TypePing: "ping", TypePong: "pong", TypeExec: "exec", TypeExecResult: "exec_result",
 	TypeWriteFile: "write_file", TypeWriteFileResult: "write_file_result", TypeSpawnWatch: "spawn_watch",
@@ -119,8 +120,8 @@ var typeNames = [0x40]string{
 	TypePower:       "power",
 }
 
-// String returns the message's name ("exec_result"), or "0x42" (two digits, upper case) for a type without one.
-// Only the latter allocates.
+// String returns the message's name ("exec_result"), or "0x42" (two digits, upper case) for an
+// unknown type. Only the latter allocates.
 func (t Type) String() string {
 	if t == TypeError {
 		return "error"
@@ -132,8 +133,8 @@ func (t Type) String() string {
 	return string([]byte{'0', 'x', digits[t>>4], digits[t&15]})
 }
 
-// FromHost reports whether a host may send frames of this type. It is false for TypeError, which a guest that
-// gets one nevertheless logs and does not answer.
+// FromHost reports whether a host may send frames of this type. It is false for TypeError: a guest
+// that receives one logs it and does not answer.
 func (t Type) FromHost() bool {
 	switch t {
 	case TypePing, TypeExec, TypeWriteFile, TypeSpawnWatch, TypeShutdown,

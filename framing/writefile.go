@@ -2,36 +2,38 @@ package framing
 
 import "bytes"
 
-// Sizes of a write_file's fixed fields, in bytes: the path's count, the flags and the content's count; and of those that
-// follow the path.
+// Sizes of a write_file's fixed fields in bytes: the path's count, the flags and the content's
+// count; and of those after the path.
 const (
 	writeFileFixed = 2 + writeFileTail
 	writeFileTail  = 1 + 4
 )
 
-// flagAppend is the flag of a write_file that adds to the file; writeFileFlags are all that are known.
+// flagAppend is the flag of a write_file that appends to the file; writeFileFlags are all known
+// flags.
 const (
 	flagAppend     = 2
 	writeFileFlags = flagRoot | flagAppend
 )
 
-// WriteFile is the head of a write_file: all but its content.
+// WriteFile is the payload of a write_file without its content.
 type WriteFile struct {
-	// Path is at most MaxText bytes, none of them NUL. An empty one parses; writing to it is what fails.
+	// Path has at most MaxText bytes and no NUL. An empty path is parsed, but cannot be written to.
 	Path []byte
-	// Sudo asks for the file to be written as root.
+	// Sudo writes the file as root.
 	Sudo bool
-	// Append asks for the content to be added at the end of the file, which otherwise it replaces.
+	// Append appends the content to the file. Otherwise the content replaces it.
 	Append bool
 	// Size is the number of content bytes.
 	Size int
 }
 
-// PayloadSize is the length of the payload in bytes, head and content, which must be at most MaxPayload to be sent.
+// PayloadSize returns the length of the payload with its content in bytes. It must be at most
+// MaxPayload to be sent.
 func (w *WriteFile) PayloadSize() int { return writeFileFixed + len(w.Path) + w.Size }
 
-// AppendWriteFileHead appends header and head; w.Size bytes of content follow. It panics if the path is longer than
-// MaxText: a count that wrapped around would let the end of the path be read as content.
+// AppendWriteFileHead appends header and head; w.Size bytes of content follow. It panics if the
+// path is longer than MaxText, because a wrapped count would make the end of the path content.
 func AppendWriteFileHead(dst []byte, seq uint32, w *WriteFile) []byte {
 	if len(w.Path) > MaxText {
 		panic("framing: path longer than MaxText")
@@ -50,7 +52,8 @@ func AppendWriteFileHead(dst []byte, seq uint32, w *WriteFile) []byte {
 	return appendU32(dst, uint32(w.Size))
 }
 
-// ParseWriteFile parses a whole payload; w.Path and content alias it. After an error (*PayloadError) w is as it was.
+// ParseWriteFile parses a whole payload, which w.Path and content alias. After an error
+// (*PayloadError) w is unchanged.
 func ParseWriteFile(payload []byte, w *WriteFile) (content []byte, err error) {
 	if len(payload) < writeFileFixed {
 		return nil, &PayloadError{TypeWriteFile, reasonShort}
@@ -73,8 +76,8 @@ func ParseWriteFile(payload []byte, w *WriteFile) (content []byte, err error) {
 	return content, nil
 }
 
-// AppendWriteFileResult appends a write_file_result: an empty reason is success. It cuts a reason that is longer than
-// MaxText bytes.
+// AppendWriteFileResult appends a write_file_result. An empty reason means success. It cuts a
+// reason longer than MaxText bytes.
 func AppendWriteFileResult(dst []byte, seq uint32, reason string) []byte {
 	var success byte
 	if reason == "" {
@@ -87,8 +90,8 @@ func AppendWriteFileResult(dst []byte, seq uint32, reason string) []byte {
 	return append(dst, reason...)
 }
 
-// ParseWriteFileResult parses a whole payload; reason aliases it. Success is what ok says, never whether there is a
-// reason: the wire allows a success with a text and a failure without one.
+// ParseWriteFileResult parses a whole payload, which reason aliases. Only ok says whether it is a
+// success: the wire allows a success with a text and a failure without one.
 func ParseWriteFileResult(payload []byte) (reason []byte, ok bool, err error) {
 	if len(payload) < 1+2 {
 		return nil, false, &PayloadError{TypeWriteFileResult, reasonShort}

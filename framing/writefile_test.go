@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// parsePieces runs a parser over a payload in pieces and renders what it found as describe does.
+// parsePieces runs a parser over a payload in pieces and renders the result as describe does.
 func parsePieces(t *testing.T, payload []byte, cut func() int) (string, error) {
 	t.Helper()
 	var w WriteFileParser
@@ -50,7 +50,7 @@ func parsePieces(t *testing.T, payload []byte, cut func() int) (string, error) {
 		if len(h.Path) != MaxPath {
 			t.Fatalf("kept %d bytes of the path", len(h.Path))
 		}
-		// What was not kept is only compared by its length.
+		// Only the length of the part that was not kept is compared.
 		path = append(path, payload[2+MaxPath:2+w.PathLen()]...)
 	}
 	add := ""
@@ -60,7 +60,7 @@ func parsePieces(t *testing.T, payload []byte, cut func() int) (string, error) {
 	return fmt.Sprintf("path = %q\nsudo = %v\n%scontent = %q\n", path, h.Sudo, add, content), nil
 }
 
-// sameWriteFile checks that a payload reads the same whole and in pieces, error and all.
+// sameWriteFile checks that a payload reads the same whole and in pieces, errors included.
 func sameWriteFile(t *testing.T, payload []byte, cut func() int) {
 	t.Helper()
 	agree(t, TypeWriteFile, payload)
@@ -71,7 +71,7 @@ func sameWriteFile(t *testing.T, payload []byte, cut func() int) {
 	}
 }
 
-// fileBytes puts together a write_file payload, right or wrong.
+// fileBytes returns a write_file payload, valid or not.
 func fileBytes(pathCount uint16, path string, flags byte, count uint32, content string) []byte {
 	b := append(appendU16(nil, pathCount), path...)
 	return append(appendU32(append(b, flags), count), content...)
@@ -121,13 +121,14 @@ func TestWriteFileLongPath(t *testing.T) {
 		path := strings.Repeat("/abc", n/4+1)[:n]
 		for _, cut := range []int{1, 1000, MaxPath, 1 << 20} {
 			sameWriteFile(t, fileBytes(uint16(n), path, 1, 3, "xyz"), every(cut))
-			// A NUL is found wherever it is, kept or not.
+			// A NUL is found everywhere, kept or not.
 			sameWriteFile(t, fileBytes(uint16(n), path[:n-1]+"\x00", 1, 3, "xyz"), every(cut))
 		}
 	}
 }
 
-// TestWriteFileParserAgain uses one parser twice: nothing of a long path, an error or a flag stays.
+// TestWriteFileParserAgain uses one parser twice: nothing of a long path, an error or a flag
+// persists.
 func TestWriteFileParserAgain(t *testing.T) {
 	t.Parallel()
 	var w WriteFileParser
@@ -152,7 +153,7 @@ func TestWriteFileParserAgain(t *testing.T) {
 	}
 }
 
-// TestWriteFileParserErrsEarly gives the head of a payload whose content would be megabytes.
+// TestWriteFileParserErrsEarly has only the head of a payload whose content would be megabytes.
 func TestWriteFileParserErrsEarly(t *testing.T) {
 	t.Parallel()
 	head := fileBytes(2, "/a", 0, MaxPayload-9, "")
@@ -178,7 +179,7 @@ func TestWriteFileParserErrsEarly(t *testing.T) {
 	}
 }
 
-// TestWriteFileParserMisuse is for pieces that are not the payload that Reset promised.
+// TestWriteFileParserMisuse passes pieces that are not the payload that Reset announced.
 func TestWriteFileParserMisuse(t *testing.T) {
 	t.Parallel()
 	var w WriteFileParser

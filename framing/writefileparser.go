@@ -2,22 +2,24 @@ package framing
 
 import "bytes"
 
-// MaxPath is the longest path the WriteFileParser keeps (PATH_MAX with its NUL); see PathLen.
+// MaxPath is the longest path that WriteFileParser keeps (PATH_MAX, with its NUL); see PathLen.
 const MaxPath = 4096
 
-// WriteFileParser parses a write_file that comes in pieces, whatever their cuts: the same grammar as ParseWriteFile,
-// and the same errors. It has room for a path of MaxPath bytes and holds none of the content. Reset comes first.
+// WriteFileParser parses a write_file in pieces of any length. It has the same grammar as
+// ParseWriteFile, and the same errors. It has room for a path of MaxPath bytes and holds no
+// content. Call Reset first.
 //
-// Every error is found before the first byte of content is handed out, so that a bad payload has no effect.
+// Every error is found before the first byte of content is returned, so that a bad payload has no
+// effect.
 type WriteFileParser struct {
 	err     error
 	left    int // bytes of the payload to come
-	have    int // bytes of the field in hand taken
+	have    int // bytes read of the current field
 	pathLen int
 	flags   byte
 	field   fileField
 	num     [writeFileTail]byte
-	path    [MaxPath]byte // stays as it was over Reset: clearing it would cost more than all else
+	path    [MaxPath]byte // not cleared by Reset, which would be most of its cost
 }
 
 // fileField is a part of a write_file's payload.
@@ -25,7 +27,7 @@ type fileField uint8
 
 const (
 	_ fileField = iota // before Reset
-	// filePathCount is the count before the path.
+	// filePathCount is the count of the path.
 	filePathCount
 	filePath
 	// fileTail is the flags and the content's count.
@@ -46,8 +48,8 @@ func (w *WriteFileParser) Reset(size int) {
 	}
 }
 
-// Parse takes the next piece, of any length, and returns what of it is content: a subslice, empty while the head is
-// incomplete. The first error (*PayloadError) is kept and returned by every later call.
+// Parse parses the next piece, of any length, and returns the content in it: a subslice, empty
+// until the head is complete. It keeps the first error (*PayloadError) and returns it from then on.
 func (w *WriteFileParser) Parse(piece []byte) (content []byte, err error) {
 	if len(piece) > w.left {
 		w.fail(reasonCount)
@@ -62,8 +64,8 @@ func (w *WriteFileParser) Parse(piece []byte) (content []byte, err error) {
 	return piece, nil
 }
 
-// Head returns the head once it is complete. A path longer than MaxPath is cut there and PathLen is its true length.
-// The path is the parser's own memory, good until Reset.
+// Head returns the head once it is complete. A path longer than MaxPath is cut, and PathLen is its
+// true length. The path is the parser's memory, valid until Reset.
 func (w *WriteFileParser) Head() (h WriteFile, ok bool) {
 	if w.field != fileContent || w.err != nil {
 		return WriteFile{}, false
@@ -74,10 +76,10 @@ func (w *WriteFileParser) Head() (h WriteFile, ok bool) {
 	}, true
 }
 
-// PathLen is the length of the path in bytes, 0 until its count was read.
+// PathLen returns the length of the path in bytes, 0 until its count was read.
 func (w *WriteFileParser) PathLen() int { return w.pathLen }
 
-// Finish reports the payload's error, once all pieces were given. Pieces that are missing are an error too.
+// Finish returns the payload's error after the last piece. Missing pieces are an error too.
 func (w *WriteFileParser) Finish() error {
 	if w.field != fileContent || w.left > 0 {
 		w.fail(reasonShort)
@@ -92,7 +94,7 @@ func (w *WriteFileParser) fail(reason string) {
 	}
 }
 
-// step takes what piece has of the head's field in hand and returns how many bytes that is.
+// step reads the current field of the head from piece and returns the number of bytes read.
 func (w *WriteFileParser) step(piece []byte) int {
 	var n int
 	switch w.field {
@@ -115,7 +117,7 @@ func (w *WriteFileParser) step(piece []byte) int {
 	return n
 }
 
-// advance goes on to the next field if the one in hand is complete.
+// advance begins the next field if the current one is complete.
 func (w *WriteFileParser) advance() {
 	switch w.field {
 	case filePathCount:
@@ -127,7 +129,7 @@ func (w *WriteFileParser) advance() {
 			w.fail(reasonCount)
 		}
 		w.field, w.have = filePath, 0
-		// An empty path has no byte to complete it.
+		// An empty path is complete at once.
 		w.advance()
 	case filePath:
 		if w.have == w.pathLen {

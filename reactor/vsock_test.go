@@ -8,7 +8,7 @@ import (
 )
 
 // Connections over vsock, from this machine to itself. Few kernels have a loopback of vsock; the guest's of
-// cmd/wick/internal/guest does, and these tests are run there too.
+// cmd/wick/internal/guesttest does, and these tests are run there too.
 
 // vsockPair are the two ends of a connection to that port, which no other test has.
 func vsockPair(t *testing.T, l *Loop, port uint32) (near, far *hand) {

@@ -16,13 +16,13 @@ import (
 // block is a fenced block of a page.
 type block struct {
 	line int
-	info string // what stands behind the fence
+	info string // what follows the fence's opening backquotes
 	text string
 
-	prints string // what it prints when it is run
+	prints string // the text block behind it: what it prints when it runs
 }
 
-// pages are the Markdown files of the module.
+// pages returns the paths of the module's Markdown files.
 func pages(t *testing.T) []string {
 	t.Helper()
 	out, err := exec.Command("git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md").Output()
@@ -55,9 +55,12 @@ func blocks(t *testing.T, page string) (list []block) {
 	return list
 }
 
-// TestPages runs the commands of every page: its blocks marked sh, one after another in one shell, in a copy of the module with the
-// commands built and in the PATH. A block marked text behind one is what it prints: lines that must come in this order, where … is anything.
-// A block marked "sh needs=PROGRAM" is only run where that program is, and elsewhere only read by the shell.
+// TestPages runs the commands of every page: its blocks marked sh, one after another in one shell.
+// The shell is in a copy of the module, with the commands built and in the PATH.
+//
+// A block marked text behind one is what it prints: lines that must come in this order, where …
+// stands for anything. A block marked "sh needs=PROGRAM" is run only where that program is, and
+// elsewhere only parsed by the shell.
 func TestPages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots machines; not with -short")
@@ -65,7 +68,7 @@ func TestPages(t *testing.T) {
 	copied := ""
 	for _, page := range pages(t) {
 		var run []block
-		ran := false // the block before
+		ran := false // whether the block before is run
 		for _, b := range blocks(t, page) {
 			words := strings.Fields(b.info)
 			if b.info == "text" && ran {
@@ -94,10 +97,10 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// runPage runs a page's blocks in one shell, and holds what each prints against the page.
+// runPage runs a page's blocks in one shell, and compares what each prints with the page.
 func runPage(t *testing.T, root string, list []block) {
 	const mark = "--- the end of a block ---\n"
-	// What a block leaves running is in the shell's group, and ends with it.
+	// A block's background processes are in the shell's process group, and end with it.
 	script := "set -eu\ntrap 'trap \"\" TERM; kill 0; wait' EXIT\n"
 	for _, b := range list {
 		script += b.text + "\necho '" + strings.TrimSpace(mark) + "'\n"
@@ -124,7 +127,7 @@ func runPage(t *testing.T, root string, list []block) {
 	}
 }
 
-// missingProgram is what a block's conditions ask for and this host has not.
+// missingProgram returns the first program that the conditions ask for and this host lacks, or "".
 func missingProgram(conditions []string) string {
 	for _, c := range conditions {
 		if name, ok := strings.CutPrefix(c, "needs="); ok {
@@ -140,7 +143,8 @@ func shell(args ...string) ([]byte, error) {
 	return exec.Command(args[0], args[1:]...).CombinedOutput()
 }
 
-// copyModule copies what git knows of, or would if it were added, and builds the commands in the copy.
+// copyModule copies the files that git tracks, or would track if they were added, and builds the
+// commands in the copy.
 func copyModule(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -151,7 +155,7 @@ func copyModule(t *testing.T) string {
 	return root
 }
 
-// TestPagesNameTranscripts holds the cases that a page names, as `file/case`, against the transcripts.
+// TestPagesNameTranscripts checks that each transcript case a page names, as `file/case`, exists.
 func TestPagesNameTranscripts(t *testing.T) {
 	t.Parallel()
 	const dir = "cmd/vsock-agent/testdata/conformance"

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// kernelLab runs scripts/guest-kernel with a make that only takes note of what it is to build.
-type kernelLab struct {
+// kernelFixture runs scripts/guest-kernel with a make that only takes note of what it is to build.
+type kernelFixture struct {
 	*testing.T
 	dir, programs string
 	env           []string
@@ -29,11 +29,11 @@ exec "$LAB/made"`,
 	"curl": `echo "$*" >>"$LAB/asked"; exec "$LAB/network"`,
 }
 
-func newKernelLab(t *testing.T) *kernelLab {
+func newKernelLab(t *testing.T) *kernelFixture {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		lacking(t, "gcc", "gcc libc6-dev")
 	}
-	l := &kernelLab{T: t, dir: t.TempDir()}
+	l := &kernelFixture{T: t, dir: t.TempDir()}
 	l.programs = filepath.Join(l.dir, "programs")
 	for name, script := range stubs {
 		l.program("programs/"+name, script)
@@ -50,7 +50,7 @@ func newKernelLab(t *testing.T) *kernelLab {
 	return l
 }
 
-func (l *kernelLab) write(name, content string) {
+func (l *kernelFixture) write(name, content string) {
 	l.Helper()
 	path := filepath.Join(l.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -61,7 +61,7 @@ func (l *kernelLab) write(name, content string) {
 	}
 }
 
-func (l *kernelLab) program(name, script string) {
+func (l *kernelFixture) program(name, script string) {
 	l.Helper()
 	l.write(name, "#!/bin/sh\n"+script+"\n")
 	if err := os.Chmod(filepath.Join(l.dir, name), 0o755); err != nil {
@@ -70,13 +70,13 @@ func (l *kernelLab) program(name, script string) {
 }
 
 // source makes a tar of a source of that version.
-func (l *kernelLab) source(name, version string) {
+func (l *kernelFixture) source(name, version string) {
 	l.Helper()
 	l.write("linux-source/version", version+"\n")
 	output(l.T, l.dir, nil, "tar", "-cf", name, "linux-source")
 }
 
-func (l *kernelLab) start(args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
+func (l *kernelFixture) start(args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
 	script, err := filepath.Abs("scripts/guest-kernel")
 	if err != nil {
 		l.Fatal(err)
@@ -92,7 +92,7 @@ func (l *kernelLab) start(args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buff
 }
 
 // built wants a kernel's path.
-func (l *kernelLab) built(args ...string) string {
+func (l *kernelFixture) built(args ...string) string {
 	l.Helper()
 	cmd, stdout, stderr := l.start(args...)
 	if err := cmd.Wait(); err != nil {
@@ -106,8 +106,9 @@ func (l *kernelLab) built(args ...string) string {
 	return path
 }
 
-// fails wants an exit code and an error that says all of want, and an unchanged cache but for locks.
-func (l *kernelLab) fails(code int, want []string, args ...string) {
+// fails wants an exit code and an error that says all of want, and an unchanged cache but for
+// locks.
+func (l *kernelFixture) fails(code int, want []string, args ...string) {
 	l.Helper()
 	before := l.cached()
 	cmd, stdout, stderr := l.start(args...)
@@ -126,7 +127,7 @@ func (l *kernelLab) fails(code int, want []string, args ...string) {
 	}
 }
 
-func (l *kernelLab) cached() string {
+func (l *kernelFixture) cached() string {
 	var names []string
 	all, _ := filepath.Glob(filepath.Join(l.dir, "cache/wick/*"))
 	for _, path := range all {
@@ -138,7 +139,7 @@ func (l *kernelLab) cached() string {
 }
 
 // wantBuilt wants the configurations and the versions that were built so far, in their order.
-func (l *kernelLab) wantBuilt(want string) {
+func (l *kernelFixture) wantBuilt(want string) {
 	l.Helper()
 	got, _ := os.ReadFile(filepath.Join(l.dir, "built"))
 	if strings.ReplaceAll(string(got), "\n", " ") != want {
@@ -185,8 +186,8 @@ func TestGuestKernelCache(t *testing.T) {
 	l.wantBuilt(first + "CONFIG_A=2 CONFIG_A=1 first CONFIG_A=1 CONFIG_A=2 second ")
 }
 
-// TestGuestKernelFails has something missing each time. The error names it and the remedy, and nothing
-// is left behind.
+// TestGuestKernelFails has something missing each time. The error names it and the remedy, and
+// nothing is left behind.
 func TestGuestKernelFails(t *testing.T) {
 	t.Parallel()
 	l := newKernelLab(t)

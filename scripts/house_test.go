@@ -1,5 +1,5 @@
-// Package scripts_test checks the rules of the house, which are about the module as a whole and so belong to no package of
-// it: they stand beside the script that runs all tests.
+// Package scripts_test checks rules about the module as a whole, which belong to no package of it.
+// The tests are here beside the script that runs all tests.
 package scripts_test
 
 import (
@@ -18,13 +18,13 @@ import (
 	"testing"
 )
 
-// guestCommands are what runs in a guest; guestPackages are what they are made of.
+// guestCommands run in a guest; guestPackages are the packages they are made of.
 var (
 	guestCommands = []string{"./cmd/vsock-agent", "./cmd/vm-init"}
 	guestPackages = []string{"framing", "reactor", "reactor/agent", "sysinit", "cmd/vsock-agent", "cmd/vm-init"}
 )
 
-// TestMain lets the tests see the module from its root.
+// TestMain runs the tests in the module's root.
 func TestMain(m *testing.M) {
 	if err := os.Chdir(".."); err != nil {
 		panic(err)
@@ -44,7 +44,8 @@ func goList(t *testing.T, arch string, args ...string) []string {
 	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }
 
-// goFiles calls f for every Go file of the module, as git would list them: nothing hidden, nothing built.
+// goFiles calls f for every Go file of the module that git would list: none that is hidden or
+// built.
 func goFiles(t *testing.T, f func(path string)) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -79,7 +80,8 @@ func TestFormatted(t *testing.T) {
 	})
 }
 
-// longest is how many lines a Go file may have: what is longer has more than one concern. A short one is fine if it has one.
+// longest is how many lines a Go file may have. A longer file has more than one concern. A short
+// file is fine if it has one.
 const longest = 450
 
 func TestFileSizes(t *testing.T) {
@@ -94,9 +96,9 @@ func TestFileSizes(t *testing.T) {
 	})
 }
 
-// banned are packages that a guest's binary is not to have, with what each adds to a static, stripped one that has
-// golang.org/x/sys/unix alone (1316 KB; Go 1.26, amd64), and why there is no need for it. A package that is not listed here is no
-// more welcome: what is allowed is in allowed.
+// banned has the packages that a guest's binary must not contain. Each has its size in a static,
+// stripped binary that otherwise has golang.org/x/sys/unix alone (1316 KB; Go 1.26, amd64), and why
+// it is not needed. Other packages are banned too unless allowed has them.
 var banned = map[string]string{
 	"net":              "656 KB: a second poller, a resolver, goroutines; sockets are golang.org/x/sys/unix",
 	"net/http":         "4392 KB: there is no HTTP in the guest",
@@ -127,13 +129,14 @@ var banned = map[string]string{
 	"internal/testlog": "comes with os",
 }
 
-// allowed are the packages that pay for themselves, beside ours and what golang.org/x/sys/unix itself needs.
+// allowed has the packages that are worth their size, beside ours and those that
+// golang.org/x/sys/unix needs.
 var allowed = map[string]string{
 	"container/heap": "1 KB: the timers",
 }
 
-// bannedDirectly are packages that are in the binary anyway, as golang.org/x/sys/unix needs them; but what of them is
-// linked depends on what is called.
+// bannedDirectly has packages that are in the binary anyway, because golang.org/x/sys/unix needs
+// them. How much of them is linked depends on what is called.
 var bannedDirectly = map[string]string{
 	"reflect":         "120 KB, and methods that are looked up by name keep all methods alive",
 	"encoding/binary": "0 KB for its byte orders, but its Read and Write reflect; framing has its own byte order",
@@ -141,7 +144,8 @@ var bannedDirectly = map[string]string{
 	"sort":            "slices does it without an interface and its allocations",
 }
 
-// TestGuestImports keeps the guest's commands small and on one goroutine.
+// TestGuestImports checks what the guest's commands import: it keeps them small and on one
+// goroutine.
 func TestGuestImports(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		needed := map[string]bool{}
@@ -169,12 +173,12 @@ func TestGuestImports(t *testing.T) {
 	}
 }
 
-// mayImport is the house: what each package may import of ours. A package that is not in it is matched by the longest
-// prefix that ends in /... ; * is anything but bench.
+// mayImport has the packages of this module that each package may import. A package that is not in
+// it is matched by the longest prefix that ends in /... ; * is anything but bench.
 var mayImport = map[string][]string{
 	"wick/framing":        {},
 	"wick/framing/client": {"wick/framing"},
-	// A fake guest, for tests of hosts.
+	// Guests for tests of hosts.
 	"wick/framing/client/clienttest": {"wick/framing"},
 	"wick/reactor":                   {},
 	"wick/reactor/leaktest":          {},
@@ -184,7 +188,7 @@ var mayImport = map[string][]string{
 	"wick/cmd/vm-init":               {"wick/sysinit", "wick/reactor/agent"},
 	"wick/cmd/wick/...":              {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
 	"wick/bench/...":                 {"*", "wick/bench/..."},
-	"wick/scripts":                   {},
+	"wick/scripts":                   {"wick/framing/client/clienttest"},
 }
 
 func matches(pattern, p string) bool {
@@ -197,12 +201,13 @@ func matches(pattern, p string) bool {
 	return p == pattern
 }
 
-// TestImportDirection keeps the packages in their order: host and guest meet in framing, and nothing imports bench.
+// TestImportDirection keeps the packages in order: host and guest share framing alone, and nothing
+// imports bench.
 func TestImportDirection(t *testing.T) {
 	for _, line := range goList(t, "amd64", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
 		p, imports, _ := strings.Cut(line, " ")
 		var may []string
-		known := p == "wick" // this one: tests and nothing else
+		known := p == "wick" // the module's root, which has tests and nothing else
 		for pattern, list := range mayImport {
 			if matches(pattern, p) {
 				may, known = list, true
@@ -222,8 +227,8 @@ func TestImportDirection(t *testing.T) {
 	}
 }
 
-// TestOneGoroutine keeps goroutines and what they need among each other out of the guest's source. What no guest builds
-// (the fallback for signals on other architectures) is not looked at.
+// TestOneGoroutine checks that the guest's source has no go statement, channel or lock. It skips
+// files that no guest builds (the fallback for signals on other architectures).
 func TestOneGoroutine(t *testing.T) {
 	for _, dir := range guestPackages {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))

@@ -13,12 +13,12 @@ var (
 	codeSpan = regexp.MustCompile("`[^`\n]+`")
 	link     = regexp.MustCompile(`\]\(([^)\s]+)(?:\s+"[^"]*")?\)`)
 	heading  = regexp.MustCompile(`(?m)^#{1,6}[ \t]+(.+?)[ \t]*#*$`)
-	// ourPath is what looks like a path in the module.
+	// ourPath matches what looks like a path in the module.
 	ourPath = regexp.MustCompile(`^(\./)?(\.ci|bench|cmd|framing|reactor|scripts|sysinit)(/[\w.-]+)+/?$`)
 	notSlug = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// anchors are what the headings of a page can be linked to by, as GitHub makes them.
+// anchors returns the anchors that GitHub makes of a page's headings.
 func anchors(text string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(text, -1) {
@@ -33,7 +33,7 @@ func brokenLinks(path, text string) (broken []string) {
 	for _, m := range link.FindAllStringSubmatch(codeSpan.ReplaceAllString(text, ""), -1) {
 		to, anchor, _ := strings.Cut(m[1], "#")
 		if strings.Contains(to, ":") {
-			continue // another host's
+			continue // a link to another host
 		}
 		target := path
 		if to != "" {
@@ -55,7 +55,8 @@ func brokenLinks(path, text string) (broken []string) {
 	return broken
 }
 
-// missingPaths returns the paths in the code spans of a page that are not there, seen from the module's root or from the page.
+// missingPaths returns the paths in a page's code spans that exist neither below the module's root
+// nor beside the page.
 func missingPaths(path, text string) (missing []string) {
 	for _, span := range codeSpan.FindAllString(text, -1) {
 		word, _, _ := strings.Cut(strings.Trim(span, "`"), " ")
@@ -71,7 +72,7 @@ func missingPaths(path, text string) (missing []string) {
 	return missing
 }
 
-// TestLinks has what the pages point to be there.
+// TestLinks checks that what the pages link to exists.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	for _, path := range pages(t) {
@@ -89,7 +90,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestLinksAreChecked has the two find what is wrong, and nothing else.
+// TestLinksAreChecked checks that brokenLinks and missingPaths find what is wrong, and nothing
+// else.
 func TestLinksAreChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		"[a](README.md) [b](cmd/vm-init/firecracker.md) [c](https://example.org/x#y) [d](scripts)": "",

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// wickHelp builds wick, and returns what gives the help of one of its commands, or false if it has none of that name.
+// wickHelp builds wick. It returns a function that gives the help of one of its commands, or false
+// if wick has no command of that name.
 func wickHelp(t *testing.T) func(command string) (string, bool) {
 	t.Helper()
 	wick := filepath.Join(t.TempDir(), "wick")
@@ -23,7 +24,8 @@ func wickHelp(t *testing.T) func(command string) (string, bool) {
 	}
 }
 
-// missingFlags are the flags among a command's arguments, up to --, that its help does not know.
+// missingFlags returns the flags among a command's arguments, up to --, that its help does not
+// have.
 func missingFlags(help, args string) (missing []string) {
 	args, _, _ = strings.Cut(args+" ", " -- ")
 	for _, word := range strings.Fields(args) {
@@ -42,7 +44,8 @@ func missingFlags(help, args string) (missing []string) {
 	return missing
 }
 
-// TestPagesNameCommands holds the commands of wick that a page names in its text, and their flags, against wick's own help.
+// TestPagesNameCommands checks that each command of wick that a page names in its text exists and
+// has the flags it is named with.
 func TestPagesNameCommands(t *testing.T) {
 	t.Parallel()
 	help := wickHelp(t)
@@ -69,7 +72,8 @@ func TestPagesNameCommands(t *testing.T) {
 	}
 }
 
-// TestPicture holds the README's picture against the script that makes it: it shows the script's commands, and those of wick are wick's.
+// TestPicture compares the README's picture with the script that makes it: the picture shows the
+// script's commands, and wick has those it runs.
 func TestPicture(t *testing.T) {
 	t.Parallel()
 	const path = "cmd/wick/run.svg"
@@ -117,7 +121,7 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// TestMissingFlags finds what is wrong, and nothing else.
+// TestMissingFlags checks that missingFlags finds what is wrong, and nothing else.
 func TestMissingFlags(t *testing.T) {
 	const help = "  -i, --interactive   pass stdin on\n  -t, --tty\n      --mem MiB\n"
 	for args, want := range map[string]string{

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// lacking skips for want of a program or a file, or fails where nothing may be skipped.
+// lacking skips the test if a program or file is missing, or fails it where nothing may be skipped.
 func lacking(t *testing.T, program, debian string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err == nil {
@@ -27,7 +27,8 @@ func lacking(t *testing.T, program, debian string) {
 	}
 }
 
-// output runs a program in a directory with something added to its environment, and returns all that it says.
+// output runs a program in a directory with additions to its environment, and returns its stdout
+// and stderr.
 func output(t *testing.T, dir string, env []string, program string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, args...)
@@ -40,7 +41,8 @@ func output(t *testing.T, dir string, env []string, program string, args ...stri
 	return string(said)
 }
 
-// released makes a release of version 1.2.3 out of a copy of the module, and returns the directory of what it made.
+// released makes a release of version 1.2.3 from a copy of the module, and returns the directory of
+// the results.
 func released(t *testing.T) string {
 	t.Helper()
 	copied := t.TempDir()
@@ -52,7 +54,7 @@ func released(t *testing.T) string {
 			return filepath.SkipDir
 		case d.IsDir():
 			return os.MkdirAll(filepath.Join(copied, path), 0o755)
-		case !d.Type().IsRegular(): // a work tree's .git is a file, and is left out below
+		case !d.Type().IsRegular(): // the .git of a work tree is a file, which is left out below
 			return nil
 		}
 		content, err := os.ReadFile(path)
@@ -73,7 +75,8 @@ func released(t *testing.T) string {
 	return filepath.Join(copied, "dist/release")
 }
 
-// TestRelease makes a release twice, in different directories, and installs the package that it has for this host.
+// TestRelease makes a release twice, in different directories, and installs the package for this
+// host.
 func TestRelease(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes two releases, which takes a minute: run without -short")
@@ -102,7 +105,8 @@ func TestRelease(t *testing.T) {
 	if os.Geteuid() != 0 {
 		output(t, root, nil, "dpkg-deb", "-x", deb, root)
 	} else {
-		// What it recommends is not there, and it must not ask for more. Small hosts are told to leave manuals out.
+		// The packages it recommends are missing, and it must depend on no others. Small hosts are
+		// configured to leave manuals out.
 		output(t, root, nil, "sh", "-c", "mkdir -p var/lib/dpkg/info var/lib/dpkg/updates && : >var/lib/dpkg/status && : >var/lib/dpkg/available")
 		output(t, root, []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}, "dpkg", "--root="+root, "--path-include=*", "--install", deb)
 	}

@@ -8,13 +8,14 @@ import (
 	"testing"
 )
 
-// shownIn are the directories that the page on security names the tests of, by the word before the colon; without one it is the page's own.
+// shownIn has the directories whose tests the security page names, by the word before the colon.
+// Without one it is the page's own.
 var shownIn = map[string]string{
 	"":            "reactor/agent",
 	"reactor":     "reactor",
 	"sysinit":     "sysinit",
-	"guest":       "cmd/wick/internal/guest",
-	"torment":     "cmd/wick/internal/torment",
+	"guest":       "cmd/wick/internal/guesttest",
+	"model":       "cmd/wick/internal/modeltest",
 	"client":      "framing/client",
 	"wick":        "cmd/wick",
 	"device":      "cmd/wick/internal/vhostvsock",
@@ -30,7 +31,8 @@ var (
 	shownCase = regexp.MustCompile(`([a-z_]+)|"([^"]+)"`)
 )
 
-// TestSecurityPage keeps what the page on security claims tied to tests that there are: every row names one, and each that is named exists.
+// TestSecurityPage ties the claims of the security page to tests: every row names one, and each
+// that is named exists.
 func TestSecurityPage(t *testing.T) {
 	const page = "reactor/agent/security.md"
 	text, err := os.ReadFile(page)
@@ -68,7 +70,8 @@ func TestSecurityPage(t *testing.T) {
 	}
 }
 
-// testsExist looks for functions in a package's tests, and for the texts that name their subtests.
+// testsExist checks that a package's tests have the functions named, and their subtests by name. It
+// returns how many were named.
 func testsExist(t *testing.T, dir, item string) (n int) {
 	t.Helper()
 	source := allOf(t, filepath.Join(dir, "*_test.go"))
@@ -84,7 +87,8 @@ func testsExist(t *testing.T, dir, item string) (n int) {
 	return n
 }
 
-// transcriptsExist looks for files of transcripts, and for cases in the file that was named before them.
+// transcriptsExist checks that transcript files exist, and the cases in the file that was named
+// before them. It returns how many were named.
 func transcriptsExist(t *testing.T, dir, item string) (n int) {
 	t.Helper()
 	file := ""
@@ -101,7 +105,7 @@ func transcriptsExist(t *testing.T, dir, item string) (n int) {
 	return n
 }
 
-// allOf is the text of all files that match, of which there must be one.
+// allOf returns the text of all files that match. It is an error if no file does.
 func allOf(t *testing.T, pattern string) string {
 	t.Helper()
 	files, err := filepath.Glob(pattern)

@@ -185,7 +185,7 @@ func (cp *copier) fileInto(ctx context.Context, source, target string, info fs.F
 		return err
 	}
 	defer f.Close()
-	o := client.WriteFileOptions{Mode: cp.fileMode(info)}
+	o := client.WriteOptions{Mode: cp.fileMode(info)}
 	o.Owner = cp.owner
 	if uid, gid, ok := ownerOf(info); ok && cp.owners {
 		o.Owner = &client.Owner{UID: uid, GID: gid}

@@ -91,7 +91,7 @@ func lookUpHere(name string, group bool) (id, main string) {
 }
 
 // send writes a local file to the guest, with its holes.
-func (cp *copier) send(ctx context.Context, f *os.File, info fs.FileInfo, target string, o client.WriteFileOptions) error {
+func (cp *copier) send(ctx context.Context, f *os.File, info fs.FileInfo, target string, o client.WriteOptions) error {
 	w, err := cp.c.Create(ctx, target, o)
 	if err != nil {
 		return err

@@ -235,6 +235,9 @@ func TestTerminalWithoutSize(t *testing.T) {
 
 // TestTerminalWaysOut all leave the terminal as it was.
 func TestTerminalWaysOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits out limits of seconds: run without -short")
+	}
 	for name, test := range map[string]struct {
 		out  func(p *typist, stopAgent func())
 		code int
@@ -345,6 +348,9 @@ func between(t *testing.T, agent string) (socket string, cut func()) {
 
 // TestDetachKeysWhileLost leave what cannot be reached at once, and say how to have it again; so does giving up.
 func TestDetachKeysWhileLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits out limits of seconds: run without -short")
+	}
 	for name, test := range map[string]struct {
 		keys, timeout string
 		code          int

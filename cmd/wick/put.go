@@ -14,7 +14,7 @@ import (
 
 // putCommand is "wick put".
 func (t *tool) putCommand() *cobra.Command {
-	var o client.WriteOptions
+	var o client.WriteFileOptions
 	cmd := &cobra.Command{
 		Use:   "put LOCAL GUEST",
 		Short: "Write a file in the guest",
@@ -41,12 +41,12 @@ With --append the content is added at the end of the file, once all of it has co
 		},
 	}
 	cmd.Flags().BoolVar(&o.Append, "append", false, "add to the file instead of replacing it")
-	cmd.Flags().BoolVar(&o.Sudo, "sudo", false, "write as root, through sudo -n unless the agent is root")
+	cmd.Flags().BoolVar(&o.Root, "sudo", false, "write as root, through sudo -n unless the agent is root")
 	return cmd
 }
 
 // put writes the local file to the guest's path.
-func (t *tool) put(ctx context.Context, local, path string, o client.WriteOptions) error {
+func (t *tool) put(ctx context.Context, local, path string, o client.WriteFileOptions) error {
 	// The file comes first: the guest need not be woken for one that is not there.
 	file, err := t.openLocal(ctx, local, client.MaxContent(path))
 	if err != nil {

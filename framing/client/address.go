@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// DefaultPort is the vsock port that guests and hosts meet at.
+// DefaultPort is the vsock port at which guests and hosts meet.
 const DefaultPort = 1000
 
-// maxUnixPath is the longest path that fits a Unix socket's address with the NUL behind it, in bytes.
+// maxUnixPath is the longest path of a Unix socket in bytes; a NUL follows it in the address.
 const maxUnixPath = 107
 
-// kind is the way that an address leads.
+// kind is the way an address reaches the guest.
 type kind string
 
 const (
@@ -24,7 +24,7 @@ const (
 	kindVsock             kind = "vsock"
 )
 
-// Forms are the addresses' forms, for help texts.
+// Forms has the forms of addresses, for help texts.
 var Forms = []string{
 	"unix:PATH", "unix-listen:PATH", "firecracker:UDS[:PORT]", "firecracker-listen:UDS[:PORT]", "vsock:CID[:PORT]",
 }
@@ -33,7 +33,7 @@ var Forms = []string{
 type address struct {
 	text string // as it was given
 	kind kind
-	path string // of the Unix socket that is connected to or listened at
+	path string // the Unix socket to connect to or listen at
 	cid  uint32
 	port uint32
 }
@@ -75,7 +75,7 @@ func parseAddress(text string) (*address, error) {
 	return a, nil
 }
 
-// cutPort takes a port off the end of a Firecracker address, if its last part is all digits.
+// cutPort cuts a port off the end of a Firecracker address if its last part is all digits.
 func (a *address) cutPort(rest string) (path string, err error) {
 	i := strings.LastIndexByte(rest, ':')
 	if i < 0 || strings.Trim(rest[i+1:], "0123456789") != "" {
@@ -98,7 +98,7 @@ func (a *address) parseVsock(rest string) error {
 	return a.parsePort(port)
 }
 
-// parsePort sets the port. The greatest number stands for any port and so is none.
+// parsePort sets the port. It refuses the greatest number, which stands for any port.
 func (a *address) parsePort(s string) error {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n == 0 || n == math.MaxUint32 {

@@ -10,7 +10,7 @@ import (
 	"wick/framing/client/clienttest"
 )
 
-// removeAgent ends the examples' agent, and removes what was built, when all tests have run.
+// removeAgent stops the examples' agent and removes its binary after all tests.
 func removeAgent() {
 	if stopExampleAgent != nil {
 		stopExampleAgent()
@@ -18,7 +18,7 @@ func removeAgent() {
 	clienttest.RemoveAgent()
 }
 
-// DialTestAgent is a connection to the real agent, for examples. The first starts it.
+// DialTestAgent connects to the real agent, for examples. The first call starts it.
 func DialTestAgent(ctx context.Context) (*Client, error) {
 	addr, err := exampleAgent()
 	if err != nil {
@@ -51,7 +51,7 @@ type agentProcess struct {
 	addr string
 }
 
-// startAgent starts the real agent on a socket of its own. It ends with the test.
+// startAgent starts the real agent on a socket of its own. It is stopped at the end of the test.
 func startAgent(t testing.TB, options ...string) *agentProcess {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
@@ -71,13 +71,13 @@ func startAgent(t testing.TB, options ...string) *agentProcess {
 	return &agentProcess{t, "unix:" + path}
 }
 
-// dial makes a connection to it.
+// dial connects to the agent.
 func (a *agentProcess) dial(opts ...Option) *Client {
 	a.t.Helper()
 	return (<-dialing(a.t, a.addr, opts...)).must(a.t)
 }
 
-// agentClient is a client of a real agent.
+// agentClient returns a client of a real agent.
 func agentClient(t testing.TB) *Client {
 	t.Helper()
 	return startAgent(t).dial()

@@ -8,7 +8,8 @@ import (
 	"wick/framing"
 )
 
-// BenchmarkPing measures one ping at a time and many at once; the guest's end answers from one buffer and allocates nothing.
+// BenchmarkPing measures one ping at a time and many at once. The guest's end answers from one
+// buffer and does not allocate.
 func BenchmarkPing(b *testing.B) {
 	b.Run("sequential", func(b *testing.B) {
 		c := echo(b)
@@ -34,7 +35,7 @@ func BenchmarkPing(b *testing.B) {
 	})
 }
 
-// echo returns a client whose guest answers pings, and nothing else.
+// echo returns a client whose guest answers only pings.
 func echo(b *testing.B) *Client {
 	c, p := pair(b)
 	go pongs(p.conn)

@@ -10,14 +10,15 @@ import (
 // A call is a request that waits for its reply.
 type call struct {
 	seq uint32
-	// want is the type of the reply that is not an error. One of the extension may be a done too.
+	// want is the type of the reply if it is not an error. A request of the extension may get a
+	// done instead.
 	want framing.Type
-	// answered gets one value when the reply is set.
+	// answered receives one value when the reply is set.
 	answered chan struct{}
 	reply
 }
 
-// reply is what became of a call.
+// reply is the outcome of a call.
 type reply struct {
 	err    error
 	result framing.ExecResult
@@ -25,7 +26,7 @@ type reply struct {
 	reason string
 	ok     bool
 
-	// What a request of the extension was answered by: a done, or the payload of a frame of type want.
+	// The reply to a request of the extension is a done, or the payload of a frame of type want.
 	isDone  bool
 	done    framing.Done
 	payload []byte
@@ -33,7 +34,7 @@ type reply struct {
 
 var calls = sync.Pool{New: func() any { return &call{answered: make(chan struct{}, 1)} }}
 
-// newCall returns a call from the pool, and release puts one back to which nobody else holds on.
+// newCall returns a call from the pool, and release puts one back that is no longer referenced.
 func newCall(want framing.Type) *call {
 	call := calls.Get().(*call)
 	call.want = want
@@ -51,18 +52,19 @@ func (call *call) answer(err error) {
 	call.answered <- struct{}{}
 }
 
-// nextSeq is a number that nothing has. c.mu is held.
+// nextSeq returns a seq that is not in use. c.mu is held.
 func (c *Client) nextSeq() uint32 {
 	for {
 		c.seq++
-		// 0 is for what nobody asked for; another is taken only after 2^32 requests under one that still waits.
+		// 0 is reserved for unsolicited frames. Another number is taken only after 2^32 requests
+		// while one still waits.
 		if c.seq != 0 && c.pending[c.seq] == nil && c.channels[c.seq] == nil {
 			return c.seq
 		}
 	}
 }
 
-// register gives the call a number and awaits its reply. c.mu is held.
+// register gives the call a seq and makes it wait for its reply. c.mu is held.
 func (c *Client) register(call *call) {
 	call.seq = c.nextSeq()
 	c.pending[call.seq] = call
@@ -76,7 +78,8 @@ func (c *Client) send(ctx context.Context, call *call, size int, encode func(dst
 	})
 }
 
-// enqueue queues the frames of size bytes that put appends, as soon as there is room. put is called with c.mu held.
+// enqueue queues the frames of size bytes that put appends, as soon as there is room. put is called
+// with c.mu held.
 func (c *Client) enqueue(ctx context.Context, size int, put func(dst []byte) []byte) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -103,7 +106,7 @@ func (c *Client) enqueue(ctx context.Context, size int, put func(dst []byte) []b
 	}
 }
 
-// emptied is closed when the queue is taken next. c.mu is held.
+// emptied returns a channel that is closed when the queue is taken next. c.mu is held.
 func (c *Client) emptied() <-chan struct{} {
 	if c.room == nil {
 		c.room = make(chan struct{})
@@ -111,7 +114,7 @@ func (c *Client) emptied() <-chan struct{} {
 	return c.room
 }
 
-// rouse tells the writer that there is something in the queue.
+// rouse tells the writer that the queue is not empty.
 func (c *Client) rouse() {
 	select {
 	case c.wake <- struct{}{}:
@@ -119,7 +122,7 @@ func (c *Client) rouse() {
 	}
 }
 
-// wait waits for the reply of a registered call. After it nobody else holds on to the call.
+// wait waits for the reply of a registered call. Then only the caller references the call.
 func (c *Client) wait(ctx context.Context, call *call) error {
 	select {
 	case <-call.answered:
@@ -129,19 +132,20 @@ func (c *Client) wait(ctx context.Context, call *call) error {
 	if c.forget(call) {
 		return ctx.Err()
 	}
-	// The reply is being delivered this moment.
+	// The reply is being delivered right now.
 	<-call.answered
 	return call.err
 }
 
-// abandon drops a call, registered or not, whose reply nobody wants. After it nobody else holds on to the call.
+// abandon drops a call, registered or not, whose reply is not wanted. Then only the caller
+// references the call.
 func (c *Client) abandon(call *call) {
 	if call.seq != 0 && !c.forget(call) {
 		<-call.answered
 	}
 }
 
-// forget takes the call out of those that wait, and reports whether it was still there.
+// forget unregisters the call, and reports whether it was still registered.
 func (c *Client) forget(call *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -152,7 +156,7 @@ func (c *Client) forget(call *call) bool {
 	return true
 }
 
-// roundTrip is send and wait.
+// roundTrip sends a request and waits for its reply.
 func (c *Client) roundTrip(ctx context.Context, call *call, size int, encode func([]byte, uint32) []byte) error {
 	if err := c.send(ctx, call, size, encode); err != nil {
 		return err

@@ -13,20 +13,20 @@ import (
 	"wick/framing"
 )
 
-// Flags of what deals with files.
+// These flags change what a path means.
 const (
-	// Safe has no symbolic link followed anywhere in a path; ELOOP.
+	// Safe fails with ELOOP at a symbolic link anywhere in a path.
 	Safe = framing.FileSafe
-	// NoFollow means a symbolic link at a path's end itself.
+	// NoFollow applies an operation to the symbolic link at a path's end, not to its target.
 	NoFollow = framing.FileNoFollow
-	// NoReplace has a rename replace nothing; EEXIST.
+	// NoReplace makes a rename fail with EEXIST if its target exists.
 	NoReplace = framing.FileNoReplace
 )
 
-// KeepOwner leaves a user or a group as it is in [Client.Chown].
+// KeepOwner leaves a user or a group unchanged in [Client.Chown].
 const KeepOwner uint32 = 1<<32 - 1
 
-// change makes one. op is what it is in an error's text.
+// change requests one change. op names it in errors.
 func (c *Client) change(ctx context.Context, op string, ch framing.Change, flags []FileFlags) error {
 	name := string(ch.Path)
 	if err := errors.Join(checkPath(op, name), checkPath(op, string(ch.Other))); err != nil {
@@ -35,7 +35,7 @@ func (c *Client) change(ctx context.Context, op string, ch framing.Change, flags
 	return c.changed(ctx, op, ch, flags)
 }
 
-// changed is change without a look at the paths.
+// changed is change without checks of the paths.
 func (c *Client) changed(ctx context.Context, op string, ch framing.Change, flags []FileFlags) error {
 	name := string(ch.Path)
 	ch.Flags |= fileFlags(flags)
@@ -49,12 +49,12 @@ func (c *Client) changed(ctx context.Context, op string, ch framing.Change, flag
 	return pathError(op, name, &call.reply.done)
 }
 
-// Mkdir makes a directory. Its mode is as given, whatever the agent's umask.
+// Mkdir makes a directory. Its mode is exactly mode: the agent's umask does not apply.
 func (c *Client) Mkdir(ctx context.Context, name string, mode fs.FileMode, flags ...FileFlags) error {
 	return c.change(ctx, "mkdir", framing.Change{Op: framing.ChangeMkdir, Mode: unixMode(mode), Path: []byte(name)}, flags)
 }
 
-// MkdirAll makes a directory and those above it that are missing. One that is there is no error.
+// MkdirAll makes a directory and its missing parents. It succeeds if the directory exists.
 func (c *Client) MkdirAll(ctx context.Context, name string, mode fs.FileMode, flags ...FileFlags) error {
 	return c.Mkdir(ctx, name, mode, append(flags, framing.FileParents)...)
 }
@@ -64,8 +64,9 @@ func (c *Client) Remove(ctx context.Context, name string, flags ...FileFlags) er
 	return c.change(ctx, "remove", framing.Change{Op: framing.ChangeRemove, Path: []byte(name)}, flags)
 }
 
-// RemoveAll removes what is at a path, and all below it if that is a directory. If nothing is there that is no error. Symbolic links are removed and not
-// followed, whatever changes meanwhile.
+// RemoveAll removes what is at a path, and everything below it if that is a directory. It succeeds
+// if nothing is there. It removes symbolic links and never follows them, even if the tree changes
+// meanwhile.
 func (c *Client) RemoveAll(ctx context.Context, name string, flags ...FileFlags) error {
 	err := c.Remove(ctx, name, flags...)
 	if !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) {
@@ -74,7 +75,7 @@ func (c *Client) RemoveAll(ctx context.Context, name string, flags ...FileFlags)
 		}
 		return err
 	}
-	// What is above is the caller's business; below nothing is followed.
+	// The caller decides whether links above the directory are followed; below it none is.
 	i, err := c.Lstat(ctx, name, flags...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -82,14 +83,15 @@ func (c *Client) RemoveAll(ctx context.Context, name string, flags ...FileFlags)
 	if err != nil || !i.IsDir() {
 		return err
 	}
-	real, err := c.RealPath(ctx, name)
+	resolved, err := c.RealPath(ctx, name)
 	if err != nil {
 		return err
 	}
-	return c.removeTree(ctx, real, maxHeld)
+	return c.removeTree(ctx, resolved, maxHeld)
 }
 
-// removeTree removes a directory whose path has no symbolic links. There is room for so many entries.
+// removeTree removes a directory whose path has no symbolic links. room is how many entries it may
+// hold.
 func (c *Client) removeTree(ctx context.Context, dir string, room int) error {
 	entries, err := c.readDir(ctx, dir, &room, Safe)
 	if err != nil {
@@ -119,37 +121,39 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// Rename gives a file another name, replacing what has it.
+// Rename renames a file, and replaces the file that has the new name.
 func (c *Client) Rename(ctx context.Context, from, to string, flags ...FileFlags) error {
 	return c.change(ctx, "rename", framing.Change{Op: framing.ChangeRename, Path: []byte(from), Other: []byte(to)}, flags)
 }
 
-// Symlink makes name a symbolic link that says target.
+// Symlink makes name a symbolic link to target.
 func (c *Client) Symlink(ctx context.Context, target, name string, flags ...FileFlags) error {
 	return c.change(ctx, "symlink", framing.Change{Op: framing.ChangeSymlink, Path: []byte(name), Other: []byte(target)}, flags)
 }
 
-// Link makes name another name of the file old.
+// Link makes name a hard link to the file old.
 func (c *Client) Link(ctx context.Context, old, name string, flags ...FileFlags) error {
 	return c.change(ctx, "link", framing.Change{Op: framing.ChangeLink, Path: []byte(name), Other: []byte(old)}, flags)
 }
 
-// Chmod sets the permissions of a file. A symbolic link is followed.
+// Chmod sets the permissions of a file. It follows a symbolic link.
 func (c *Client) Chmod(ctx context.Context, name string, mode fs.FileMode, flags ...FileFlags) error {
 	return c.change(ctx, "chmod", framing.Change{Op: framing.ChangeMode, Mode: unixMode(mode), Path: []byte(name)}, flags)
 }
 
-// Chown sets the owner of a file; [KeepOwner] leaves the user or the group as it is. A symbolic link is followed unless a flag says otherwise.
+// Chown sets the owner of a file; [KeepOwner] leaves the user or the group unchanged. It follows a
+// symbolic link unless a flag says otherwise.
 func (c *Client) Chown(ctx context.Context, name string, uid, gid uint32, flags ...FileFlags) error {
 	return c.change(ctx, "chown", framing.Change{Op: framing.ChangeOwner, UID: uid, GID: gid, Path: []byte(name)}, flags)
 }
 
-// Chtimes sets when a file was modified. A symbolic link is followed unless a flag says otherwise.
+// Chtimes sets the modification time of a file. It follows a symbolic link unless a flag says
+// otherwise.
 func (c *Client) Chtimes(ctx context.Context, name string, modified time.Time, flags ...FileFlags) error {
 	return c.change(ctx, "chtimes", framing.Change{Op: framing.ChangeTime, ModTime: modified.UnixNano(), Path: []byte(name)}, flags)
 }
 
-// Mknod makes a device, a FIFO or a socket; of a device major and minor are its numbers.
+// Mknod makes a device, a FIFO or a socket. major and minor are the numbers of a device.
 func (c *Client) Mknod(ctx context.Context, name string, mode fs.FileMode, major, minor uint32, flags ...FileFlags) error {
 	if err := c.need(ctx, framing.FeatureCopies); err != nil {
 		return fmt.Errorf("mknod %s: %w", name, err)
@@ -163,7 +167,7 @@ func (c *Client) Mknod(ctx context.Context, name string, mode fs.FileMode, major
 	return c.change(ctx, "mknod", framing.Change{Op: framing.ChangeNode, Mode: unix, UID: major, GID: minor, Path: []byte(name)}, flags)
 }
 
-// SetAttribute gives a file an extended attribute. A symbolic link is not followed.
+// SetAttribute sets an extended attribute of a file. It does not follow a symbolic link.
 func (c *Client) SetAttribute(ctx context.Context, name, attribute string, value []byte, flags ...FileFlags) error {
 	if err := c.need(ctx, framing.FeatureCopies); err != nil {
 		return fmt.Errorf("setxattr %s: %w", name, err)
@@ -178,7 +182,7 @@ func (c *Client) SetAttribute(ctx context.Context, name, attribute string, value
 	return c.changed(ctx, "setxattr", framing.Change{Op: framing.ChangeAttribute, Path: []byte(name), Other: other}, flags)
 }
 
-// Attributes are the extended attributes of a file, by their names. A symbolic link is not followed.
+// Attributes returns the extended attributes of a file by name. It does not follow a symbolic link.
 func (c *Client) Attributes(ctx context.Context, name string, flags ...FileFlags) (map[string]string, error) {
 	d, err := c.openAttributes(ctx, name, flags...)
 	if err != nil {
@@ -188,7 +192,7 @@ func (c *Client) Attributes(ctx context.Context, name string, flags ...FileFlags
 	return readAttributes(d)
 }
 
-// openAttributes asks for them.
+// openAttributes requests the extended attributes of a file.
 func (c *Client) openAttributes(ctx context.Context, name string, flags ...FileFlags) (*download, error) {
 	if err := c.need(ctx, framing.FeatureCopies); err != nil {
 		return nil, fmt.Errorf("getxattr %s: %w", name, err)
@@ -198,10 +202,11 @@ func (c *Client) openAttributes(ctx context.Context, name string, flags ...FileF
 	})
 }
 
-// maxAttributes is how many bytes of extended attributes a file may have, whatever the guest sends.
+// maxAttributes limits the extended attributes of a file to so many bytes, whatever the guest
+// sends.
 const maxAttributes = 1 << 20
 
-// readAttributes reads the answer.
+// readAttributes reads the reply to openAttributes.
 func readAttributes(d *download) (map[string]string, error) {
 	b, err := io.ReadAll(io.LimitReader(d, maxAttributes))
 	if err != nil || len(b) == 0 {

@@ -6,28 +6,28 @@ import (
 	"wick/framing"
 )
 
-// A receiver is what the frames of a channel go to; see framing/extension.md. Its methods are called on the goroutine that reads
-// from the guest, or by who ends the connection, so they wait for nothing.
+// A receiver gets the frames of a channel; see framing/extension.md. Its methods must not block:
+// the reading goroutine calls them, or the goroutine that ends the connection.
 type receiver interface {
-	// receive takes a frame, whose payload is good until it returns, and reports whether the channel ended with it. Its error is a
-	// *ProtocolError.
+	// receive handles a frame, whose payload is valid until it returns. It reports whether the
+	// channel has ended. Its error is a *ProtocolError.
 	receive(f *frame) (last bool, err error)
-	// lost tells that the connection has ended.
+	// lost tells the receiver that the connection has ended.
 	lost(err error)
 }
 
-// receiver is what has the channel with that number, or nil.
+// receiver returns the receiver of the channel with that seq, or nil.
 func (c *Client) receiver(seq uint32) receiver {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.channels[seq]
 }
 
-// deliverTo hands f to the channel that it is about.
+// deliverTo delivers f to the receiver of its channel.
 func (c *Client) deliverTo(r receiver, f *frame) error {
 	last, err := r.receive(f)
 	if err != nil {
-		return err // the connection ends of it, and r hears of that
+		return err // the connection ends with this error, and r is told so
 	}
 	if last {
 		c.closeChannel(f.Seq)
@@ -35,8 +35,8 @@ func (c *Client) deliverTo(r receiver, f *frame) error {
 	return nil
 }
 
-// openChannel sends the request of size bytes that encode appends. What it opens is r's from before it is sent, with the seq that prepare is
-// given.
+// openChannel sends the request of size bytes that encode appends. It opens a channel for r.
+// prepare is called with its seq before the request is sent.
 func (c *Client) openChannel(ctx context.Context, r receiver, size int, prepare func(remote), encode func(dst []byte, seq uint32) []byte) error {
 	c.mu.Lock()
 	if c.err != nil {
@@ -54,15 +54,15 @@ func (c *Client) openChannel(ctx context.Context, r receiver, size int, prepare 
 	return err
 }
 
-// closeChannel forgets a channel. What still comes of it is dropped.
+// closeChannel forgets a channel. Frames that still arrive for it are dropped.
 func (c *Client) closeChannel(seq uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.channels, seq)
 }
 
-// postNow queues a small frame without waiting for room. There is never more than one for each that the guest sent, or for each
-// channel, so they cannot pile up.
+// postNow queues a small frame without waiting for room. There is at most one for each frame from
+// the guest or for each channel, so they cannot pile up.
 func (c *Client) postNow(put func(dst []byte) []byte) {
 	c.mu.Lock()
 	if c.err == nil {
@@ -72,7 +72,8 @@ func (c *Client) postNow(put func(dst []byte) []byte) {
 	c.rouse()
 }
 
-// flush returns when all that is queued was written, or ctx ends: for what is to arrive though the connection may be closed next.
+// flush returns when everything queued has been written, or ctx ends. It is for frames that must
+// arrive although the connection may be closed next.
 func (c *Client) flush(ctx context.Context) {
 	c.mu.Lock()
 	var taken <-chan struct{}
@@ -89,7 +90,7 @@ func (c *Client) flush(ctx context.Context) {
 			return
 		}
 	}
-	// It is taken by the one who has the turn, and written when he gives it back.
+	// The holder of the turn has taken the queue, and has written it when it returns the turn.
 	select {
 	case c.turn <- struct{}{}:
 		<-c.turn
@@ -98,7 +99,7 @@ func (c *Client) flush(ctx context.Context) {
 	}
 }
 
-// A remote names a channel to its guest.
+// A remote names a channel to the guest.
 type remote struct {
 	c   *Client
 	seq uint32
@@ -109,16 +110,16 @@ func (r remote) grant(s framing.Stream, n uint32) {
 	r.c.postNow(func(dst []byte) []byte { return framing.AppendCredit(dst, r.seq, s, n) })
 }
 
-// close ends a stream to the guest, or says that no more is wanted of one from it.
+// close ends a stream to the guest, or tells the guest that no more of a stream from it is wanted.
 func (r remote) close(s framing.Stream) {
 	r.c.postNow(func(dst []byte) []byte { return framing.AppendClose(dst, r.seq, s) })
 }
 
-// inputFrameMax is the most content of an input frame.
+// inputFrameMax is the most content of an input frame, in bytes.
 const inputFrameMax = framing.MaxOutputData
 
-// input sends content of stream 0, at most inputFrameMax bytes, as soon as there is room. After the end of ctx or of the connection it does nothing, for
-// whoever has to know hears of that otherwise.
+// input sends at most inputFrameMax bytes of content on stream 0, as soon as there is room. It does
+// nothing once ctx or the connection has ended: the stream's writer learns of that elsewhere.
 func (r remote) input(ctx context.Context, data []byte) {
 	r.c.enqueue(ctx, framing.HeaderSize+len(data), func(dst []byte) []byte {
 		return framing.AppendFrame(dst, framing.TypeInput, r.seq, data)

@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// queueHigh is how many bytes of frames may wait for the guest to read before a further request waits for its turn. One
-	// frame may exceed it by itself.
+	// queueHigh is how many bytes of frames may be queued before a further request waits. A single
+	// frame may exceed it.
 	queueHigh = 256 << 10
-	// lastWordsLimit is how long after a failed write the guest's last frames are still read: replies that were on
-	// their way, and the error that says why it left.
+	// lastWordsLimit is how long the guest's last frames are still read after a failed write. They
+	// may be replies, or the error that says why the guest left.
 	lastWordsLimit = time.Second
 )
 
-// Client is a connection to a guest. It may be used by any number of goroutines.
+// Client is a connection to a guest. Any number of goroutines may use it at the same time.
 //
-// Two goroutines serve it until it ends: one reads and hands each reply to its call, the other writes what the calls have put
-// into the queue, many small frames at a time if they come quickly.
+// Two goroutines serve it until it ends. One reads and hands each reply to its call. The other
+// writes what the calls have queued, many small frames at a time if they come quickly.
 type Client struct {
 	conn net.Conn
 	in   *reader
@@ -27,31 +27,32 @@ type Client struct {
 	done chan struct{}
 	// wake tells the writer that the queue is no longer empty.
 	wake chan struct{}
-	// turn is held by the one who writes to conn: the writer for a batch, or a WriteFile for its frame.
+	// turn is held by the writer of conn: the writing goroutine for a batch, or a WriteFile for its
+	// frame.
 	turn   chan struct{}
 	onExit func(*Exit) bool
 	onData func(pid uint32, data []byte)
 
 	mu sync.Mutex
-	// What mu guards:
+	// mu guards the fields from here on.
 	err      error // why the connection ended
-	writeErr error // what the first failed write reported
+	writeErr error // the error of the first failed write
 	seq      uint32
 	pending  map[uint32]*call
 	channels map[uint32]receiver
 	queue    []byte        // whole frames
-	room     chan struct{} // closed when the queue was taken; nil if nobody waits for that
+	room     chan struct{} // closed when the queue is taken; nil if no call waits for room
 	exits    exits
-	hello    *Hello // what the guest last answered; nil before
+	hello    *Hello // the guest's last answer to hello, or nil
 
-	// saying is held by the one who says hello.
+	// saying is held by the call that says hello.
 	saying chan struct{}
 
-	// lastWords is an error frame with seq 0; only the reading goroutine has it.
+	// lastWords is an error frame with seq 0. Only the reading goroutine uses it.
 	lastWords *RemoteError
 }
 
-// newClient serves conn, on which ready has come and r stands behind it.
+// newClient serves conn. ready has arrived on it, and r reads what follows.
 func newClient(conn net.Conn, r *reader, o options) *Client {
 	c := &Client{
 		conn: conn, in: r, onExit: o.onExit, onData: o.onData,
@@ -64,21 +65,22 @@ func newClient(conn net.Conn, r *reader, o options) *Client {
 	return c
 }
 
-// Done is closed when the connection has ended, by either side.
+// Done returns a channel that is closed when the connection has ended, by either side.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err is nil while the connection lives, and then [ErrClosed] or a [*ConnError].
+// Err returns nil while the connection lives, and then [ErrClosed] or a [*ConnError].
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// RemoteAddr is the other end as the socket names it.
+// RemoteAddr returns the socket's remote address.
 func (c *Client) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
-// Close ends the connection, and every call on it with [ErrClosed]. It waits for nothing: neither for replies, which are lost, nor
-// for the guest to read. Commands that run in the guest run on. It returns nil however often it is called.
+// Close ends the connection, and every call on it with [ErrClosed]. It does not wait for replies,
+// which are lost, or for the guest to read. Commands in the guest keep running. It always returns
+// nil, and may be called again.
 func (c *Client) Close() error {
 	c.end(ErrClosed)
 	return nil
@@ -96,7 +98,7 @@ func (c *Client) end(reason error) {
 	c.pending, c.channels = nil, nil
 	c.mu.Unlock()
 	close(c.done)
-	c.conn.Close() // which ends both goroutines
+	c.conn.Close() // ends both goroutines
 	for _, call := range pending {
 		call.answer(reason)
 	}
@@ -119,7 +121,7 @@ func (c *Client) read() {
 	}
 }
 
-// cause picks the best reason for the end of the connection that read has met with err.
+// cause returns the best reason for the end of the connection, on which read has failed with err.
 func (c *Client) cause(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,12 +158,12 @@ func (c *Client) write() {
 			return
 		}
 		if cap(batch) > 2*queueHigh {
-			batch = nil // one huge command shall not be paid for ever after
+			batch = nil // release the memory of one huge command
 		}
 	}
 }
 
-// takeQueue takes all that waits, leaves the given buffer in its place, and lets those who wait for room in.
+// takeQueue takes the queue, leaves spare in its place, and wakes the calls that wait for room.
 func (c *Client) takeQueue(spare []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -174,7 +176,8 @@ func (c *Client) takeQueue(spare []byte) []byte {
 	return batch
 }
 
-// writeFailed notes that the guest takes nothing more. The connection ends when what it has sent is read.
+// writeFailed records that the guest takes nothing more. The connection ends once what the guest
+// has sent is read.
 func (c *Client) writeFailed(err error) {
 	c.mu.Lock()
 	if c.writeErr == nil {

@@ -127,7 +127,7 @@ func TestCancelledCallIsForgotten(t *testing.T) {
 	}
 	ping := background(func() (time.Duration, error) { return c.Ping(testContext(t)) })
 	seq, _ := p.expect(framing.TypePing)
-	// The late reply is longer than the read buffer, so that it is not even held.
+	// The late reply is longer than the read buffer, so it is not even held.
 	p.send(framing.AppendExecResult(nil, late, &framing.ExecResult{Stdout: make([]byte, 3*readBuffer)}))
 	p.pong(seq)
 	(<-ping).must(t)
@@ -140,7 +140,8 @@ func TestCancelledCallIsForgotten(t *testing.T) {
 	}
 }
 
-// TestCancelRacesReply has calls end by either, whichever is first, and never get another's reply.
+// TestCancelRacesReply checks that a call ends with its own reply or its cancellation, and never
+// with another's reply.
 func TestCancelRacesReply(t *testing.T) {
 	c, _ := dialed(t)
 	var all sync.WaitGroup
@@ -161,7 +162,7 @@ func TestCancelRacesReply(t *testing.T) {
 	}
 }
 
-// TestCut has the guest leave in each state that a call can be in.
+// TestCut lets the guest leave in each state that a call can be in.
 func TestCut(t *testing.T) {
 	for name, leave := range map[string]func(p *peer, seq uint32){
 		"between frames":   func(p *peer, seq uint32) {},
@@ -202,13 +203,14 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestRepliesBeforeTheEndCount has a guest reply and leave at once, while this side is still sending.
+// TestRepliesBeforeTheEndCount lets a guest reply and leave at once, while this side is still
+// sending.
 func TestRepliesBeforeTheEndCount(t *testing.T) {
 	c, p := pair(t)
 	exec := background(func() (*Result, error) { return c.Exec(testContext(t), Exec{Command: "x"}) })
 	seq, _ := p.expect(framing.TypeExec)
 	write := background(func() (int, error) {
-		return 0, c.WriteFile(testContext(t), "/f", zeros{}, 8<<20, WriteOptions{})
+		return 0, c.WriteFile(testContext(t), "/f", zeros{}, 8<<20, WriteFileOptions{})
 	})
 	if _, err := p.in.Peek(1); err != nil {
 		t.Fatal(err)
@@ -226,7 +228,7 @@ func TestRepliesBeforeTheEndCount(t *testing.T) {
 }
 
 func TestGarbage(t *testing.T) {
-	for name, make := range map[string]func(seq uint32) []byte{
+	for name, encode := range map[string]func(seq uint32) []byte{
 		"length 4":          func(uint32) []byte { return []byte{0, 0, 0, 4} },
 		"length 16 MiB + 1": func(uint32) []byte { return []byte{1, 0, 0, 1} },
 		"short result":      func(seq uint32) []byte { return framing.AppendFrame(nil, framing.TypeExecResult, seq, []byte{1}) },
@@ -245,7 +247,7 @@ func TestGarbage(t *testing.T) {
 			c, p := pair(t)
 			exec := background(func() (*Result, error) { return c.Exec(testContext(t), Exec{}) })
 			seq, _ := p.expect(framing.TypeExec)
-			p.send(make(seq))
+			p.send(encode(seq))
 			if err := (<-exec).err; !isType[*ConnError](err) || !isType[*ProtocolError](err) {
 				t.Errorf("got %v", err)
 			}
@@ -286,12 +288,14 @@ func TestClose(t *testing.T) {
 	p.expectEnd()
 }
 
-// TestGuestThatDoesNotRead costs its host neither the end of a call's context nor that of the connection.
+// TestGuestThatDoesNotRead checks that contexts and Close end calls although the guest does not
+// read.
 func TestGuestThatDoesNotRead(t *testing.T) {
 	c, _ := pair(t)
 	big := strings.Repeat("x", 8<<20)
 	sent := background(func() (*Result, error) { return c.Exec(context.Background(), Exec{Command: big}) })
-	// The second waits for room in the queue once the first is stuck, or else for a reply; it ends either way.
+	// The second waits for room in the queue once the first is stuck, or else for a reply; both
+	// end.
 	for range 3 {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		if _, err := c.Exec(ctx, Exec{Command: big}); !errors.Is(err, context.DeadlineExceeded) {
@@ -299,7 +303,9 @@ func TestGuestThatDoesNotRead(t *testing.T) {
 		}
 		cancel()
 	}
-	write := background(func() (int, error) { return 0, c.WriteFile(context.Background(), "/f", zeros{}, 8<<20, WriteOptions{}) })
+	write := background(func() (int, error) {
+		return 0, c.WriteFile(context.Background(), "/f", zeros{}, 8<<20, WriteFileOptions{})
+	})
 	c.Close()
 	for _, err := range []error{(<-sent).err, (<-write).err} {
 		if !errors.Is(err, ErrClosed) {
@@ -355,7 +361,7 @@ func TestSeqSkips(t *testing.T) {
 	}
 }
 
-// zeros is content without end.
+// zeros reads as zeros without end.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

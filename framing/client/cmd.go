@@ -14,74 +14,88 @@ import (
 )
 
 const (
-	// DefaultWindow is how much of each of stdout and stderr may be under way to a slow reader, in bytes.
+	// DefaultWindow is how many bytes of each of stdout and stderr may be in flight to a slow
+	// reader.
 	DefaultWindow = 256 << 10
-	// MaxKeptWindow is the most of it for a kept process: what the guest holds for an attach.
+	// MaxKeptWindow is the largest window of a kept process: what the guest holds for an attach, in
+	// bytes.
 	MaxKeptWindow = 64 << 10
 )
 
 // KeepForEver is the Keep of a process that waits for an attach without limit.
 const KeepForEver time.Duration = math.MaxInt64
 
-// WaitForEnd is the WaitOutput of a process whose output is waited for until its end.
+// WaitForEnd is the WaitOutput of a process whose output is read to its end, however long that
+// takes.
 const WaitForEnd time.Duration = math.MaxInt64
 
-// defaultWait is the WaitOutput that a process has without one.
+// defaultWait is the WaitOutput of a process that sets none.
 const defaultWait = 100 * time.Millisecond
 
-// Modes are the modes of a terminal, by Linux's numbers; termios(3).
+// Modes are the modes of a terminal, by Linux's numbers; see termios(3).
 type Modes = framing.Modes
 
-// Size is a terminal's, in characters.
+// Size is the size of a terminal in characters.
 type Size struct{ Rows, Cols uint16 }
 
 // Limit is a resource limit, by its RLIMIT_ number.
 type Limit = framing.Limit
 
-// Unlimited is the value of a [Limit] that is none.
+// Unlimited is the value of a [Limit] that does not limit anything.
 const Unlimited uint64 = math.MaxUint64
 
-// Cmd is a process in the guest, much like that of os/exec. Set the fields, then call [Cmd.Run], or [Cmd.Start] and [Cmd.Wait]; it cannot be used again.
+// Cmd is a process in the guest, much like that of os/exec. Set the fields, then call [Cmd.Run], or
+// [Cmd.Start] and [Cmd.Wait]. It cannot be used again.
 //
-// Its methods may be called by any number of goroutines, once Start has returned.
+// Once Start has returned, any number of goroutines may call its methods.
 type Cmd struct {
-	// Args are the program, as a path or a name that is looked for along the PATH, and its arguments. With Shell there is one, a line for sh -c.
+	// Args has the program, as a path or a name to look up in PATH, and its arguments. With Shell
+	// it has one element, a line for sh -c.
 	Args  []string
 	Shell bool
-	// Env is added to the agent's own environment, as NAME=VALUE; with OnlyEnv it is all of the environment.
+	// Env is added to the agent's own environment, as NAME=VALUE. With OnlyEnv it is the whole
+	// environment.
 	Env     []string
 	OnlyEnv bool
-	// Dir is the working directory; empty is the agent's own.
+	// Dir is the working directory. Empty means the agent's.
 	Dir string
-	// User is "name" or "uid", with ":group" or ":gid" behind it or not; empty is the agent's own.
+	// User is "name" or "uid", optionally followed by ":group" or ":gid". Empty means the agent's.
 	User string
 	// Limits are set before the program starts.
 	Limits []Limit
-	// Timeout counts in the guest; when it runs out the process and all that it started are killed. It is rounded up to milliseconds; 0 is none.
+	// Timeout is measured in the guest. When it expires the process and everything it started are
+	// killed. It is rounded up to milliseconds; 0 means no limit.
 	Timeout time.Duration
-	// Keep is how long the process, and what it wrote, are kept after its connection was lost, for [Cmd.Reattach] or [Client.Attach]. With 0 it is
-	// killed then. It is rounded up to milliseconds.
+	// Keep is how long the process and its output are kept after its connection is lost, for
+	// [Cmd.Reattach] or [Client.Attach]. With 0 the process is killed at once. It is rounded up to
+	// milliseconds.
 	Keep time.Duration
-	// Cap is how many bytes of each of stdout and stderr are sent before output is dropped; 0 is all. It bounds what [Cmd.Output] holds, whatever the guest is.
+	// Cap is how many bytes of each of stdout and stderr are sent before output is dropped; 0 means
+	// no limit. It bounds what [Cmd.Output] holds, even if the guest is hostile.
 	Cap uint64
-	// Window is how much of each of stdout and stderr may be under way, in bytes: what a reader that is slow costs this side in memory, and beyond
-	// which the process waits. 0 is DefaultWindow. A kept process has at most MaxKeptWindow.
+	// Window is how many bytes of each of stdout and stderr may be in flight. It bounds the memory
+	// that a slow reader costs this side; beyond it the process waits. 0 means DefaultWindow. A
+	// kept process has at most MaxKeptWindow.
 	Window int
 
-	// Stdin, if not nil, is read until its end, or until an error. Wait does not wait for a Read that blocks. Without Stdin and
-	// StdinPipe the process reads /dev/null.
+	// Stdin, if not nil, is read until its end or an error. Wait does not wait for a Read that
+	// blocks. Without Stdin and StdinPipe the process reads /dev/null.
 	Stdin io.Reader
-	// Stdout and Stderr, if not nil, get what the process writes. Without them, and without a pipe, it is dropped. If both are the same writer they are merged.
-	// A writer that fails has the process get SIGPIPE when it writes more.
+	// Stdout and Stderr, if not nil, get the process's output. Without them and without a pipe it
+	// is dropped. If both are the same writer they are merged. After a writer has failed the
+	// process gets SIGPIPE when it writes more.
 	Stdout, Stderr io.Writer
-	// Merge has stderr go where stdout goes, in the order it was written.
+	// Merge sends stderr to stdout, in the order it was written.
 	Merge bool
-	// Terminal, if not nil, gives the process a new terminal of that size for stdin, stdout and stderr. Its output is Stdout.
+	// Terminal, if not nil, gives the process a new terminal of that size for stdin, stdout and
+	// stderr. Its output goes to Stdout.
 	Terminal *Size
-	// Modes, if not nil, are the terminal's. A guest that cannot set them gives it those of a new one.
+	// Modes, if not nil, are the terminal's modes. A guest that cannot set them uses those of a new
+	// terminal.
 	Modes *Modes
-	// WaitOutput is how long output is waited for after the process's exit, while other processes hold it, within Timeout. 0 is
-	// 100 ms, and WaitForEnd is until its end. It is rounded up to milliseconds.
+	// WaitOutput is how long output is awaited after the process's exit while other processes hold
+	// it, within Timeout. 0 means 100 ms, and WaitForEnd until its end. It is rounded up to
+	// milliseconds.
 	WaitOutput time.Duration
 
 	c       *Client
@@ -92,20 +106,21 @@ type Cmd struct {
 	errPipe *Stdout
 }
 
-// Command is the program name with the given arguments.
+// Command returns the command of a program with the given arguments.
 func (c *Client) Command(name string, args ...string) *Cmd {
 	return &Cmd{c: c, Args: append([]string{name}, args...)}
 }
 
-// ShellCommand is a line for the guest's sh -c.
+// ShellCommand returns the command of a line for the guest's sh -c.
 func (c *Client) ShellCommand(line string) *Cmd {
 	return &Cmd{c: c, Args: []string{line}, Shell: true}
 }
 
-// String is the command as a person reads it.
+// String returns the command for display.
 func (cmd *Cmd) String() string { return strings.Join(cmd.Args, " ") }
 
-// ID is the number by which the guest knows the process, as it is for [Client.Attach]. It is 0 before Start.
+// ID returns the number by which the guest and [Client.Attach] know the process. It is 0 before
+// Start.
 func (cmd *Cmd) ID() uint64 {
 	if cmd.p == nil {
 		return 0
@@ -113,7 +128,7 @@ func (cmd *Cmd) ID() uint64 {
 	return cmd.p.id
 }
 
-// PID is the process's in the guest, and 0 before it has started.
+// PID returns the process's pid in the guest, 0 before it has started.
 func (cmd *Cmd) PID() uint32 {
 	if cmd.p == nil {
 		return 0
@@ -123,7 +138,7 @@ func (cmd *Cmd) PID() uint32 {
 	return cmd.p.pid
 }
 
-// Receipt is how the process ended, or nil if it is not known to have ended.
+// Receipt returns how the process ended, or nil if it is not known to have ended.
 func (cmd *Cmd) Receipt() *Receipt {
 	if cmd.p == nil {
 		return nil
@@ -133,7 +148,7 @@ func (cmd *Cmd) Receipt() *Receipt {
 	return cmd.p.receipt
 }
 
-// window is the one of each output.
+// window returns the window of each output.
 func (cmd *Cmd) window() int {
 	window := cmd.Window
 	if window == 0 {
@@ -145,10 +160,10 @@ func (cmd *Cmd) window() int {
 	return window
 }
 
-// hasStdin reports whether the process reads anything from here.
+// hasStdin reports whether the process reads from this side.
 func (cmd *Cmd) hasStdin() bool { return cmd.Stdin != nil || cmd.inPipe != nil }
 
-// features are what the guest must have.
+// features returns the features that the guest must have.
 func (cmd *Cmd) features() Features {
 	f := framing.FeatureProcesses
 	if cmd.Terminal != nil {
@@ -160,7 +175,7 @@ func (cmd *Cmd) features() Features {
 	return f
 }
 
-// more adds what only a guest with FeatureManners knows.
+// more sets the fields that only a guest with FeatureManners knows.
 func (cmd *Cmd) more(s *framing.Start) error {
 	s.More = true
 	wait, ok := milliseconds(cmp.Or(cmd.WaitOutput, defaultWait))
@@ -176,7 +191,8 @@ func (cmd *Cmd) more(s *framing.Start) error {
 	return nil
 }
 
-// wire returns cmd as it goes into a frame, but for the credit. Its error is a *RequestError. What only the guest need judge is left to it.
+// wire returns cmd as the payload of a start, without the credit. Its error is a *RequestError. The
+// guest checks the rest.
 func (cmd *Cmd) wire(id uint64) (*framing.Start, error) {
 	refuse := func(format string, args ...any) (*framing.Start, error) {
 		return nil, &RequestError{Op: "start", Reason: fmt.Sprintf(format, args...)}
@@ -240,13 +256,13 @@ func (cmd *Cmd) merged() bool {
 	return cmd.Merge || cmd.Stdout != nil && cmd.Stderr != nil && sameWriter(cmd.Stdout, cmd.Stderr)
 }
 
-// sameWriter reports whether a and b are one. Writers that cannot be compared are two.
+// sameWriter reports whether a and b are the same. Writers that cannot be compared are not.
 func sameWriter(a, b io.Writer) bool {
 	defer func() { recover() }()
 	return a == b
 }
 
-// newID makes an id that no other process has, as far as chance goes.
+// newID returns a random id that is not 0.
 func newID() uint64 {
 	for {
 		if id := rand.Uint64(); id != 0 {

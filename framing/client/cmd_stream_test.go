@@ -13,7 +13,7 @@ import (
 	"wick/framing"
 )
 
-// TestCmdLargeStreams go through a process whole, in both directions at once.
+// TestCmdLargeStreams sends large streams through a process in both directions at once.
 func TestCmdLargeStreams(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -28,7 +28,7 @@ func TestCmdLargeStreams(t *testing.T) {
 	}
 }
 
-// TestCmdSlowReader has the process wait, and nothing else.
+// TestCmdSlowReader checks that a slow reader makes only the process wait.
 func TestCmdSlowReader(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -45,7 +45,7 @@ func TestCmdSlowReader(t *testing.T) {
 	if err := cmd.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	// stdout is not read, and stderr flows all the same; so does the connection.
+	// stdout is not read, but stderr and the connection make progress.
 	select {
 	case <-stderr.enough:
 	case <-ctx.Done():
@@ -69,7 +69,7 @@ func TestCmdSlowReader(t *testing.T) {
 	}
 }
 
-// countingWriter tells when 1 MiB was written.
+// countingWriter reports when 1 MiB was written.
 type countingWriter struct {
 	n      int
 	enough chan struct{}
@@ -83,7 +83,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestCmdClosedOutput gives the process SIGPIPE.
+// TestCmdClosedOutput checks that closing an output sends the process SIGPIPE.
 func TestCmdClosedOutput(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -101,7 +101,7 @@ func TestCmdClosedOutput(t *testing.T) {
 	}
 }
 
-// TestCmdStdin that ends early, fails, or is not wanted.
+// TestCmdStdin has a stdin that ends early, fails, or is not wanted.
 func TestCmdStdin(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -119,7 +119,7 @@ func TestCmdStdin(t *testing.T) {
 	if r, err := cmd.Run(ctx); r == nil || err == nil || !errors.Is(err, boom) || out.String() != "x" {
 		t.Errorf("got %+v, %v, %q", r, err, out.String())
 	}
-	// Without any it is /dev/null.
+	// Without Stdin it is /dev/null.
 	if out, err := c.ShellCommand("cat; echo end").Output(ctx); err != nil || string(out) != "end\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
@@ -131,7 +131,7 @@ func TestCmdStdin(t *testing.T) {
 	if err := cmd.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // until the guest has met the closed end
+	for err == nil { // until the guest has reported the closed end
 		_, err = in.Write(make([]byte, 1000))
 	}
 	if !errors.Is(err, syscall.EPIPE) {

@@ -151,7 +151,7 @@ func TestCmdTimeoutAndSignals(t *testing.T) {
 	}
 }
 
-// TestCmdContext ends a process as os/exec does, and says so.
+// TestCmdContext checks that a context ends a process as in os/exec, and that the error says so.
 func TestCmdContext(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -168,7 +168,7 @@ func TestCmdContext(t *testing.T) {
 	if exit, ok := errors.AsType[*ExitError](r.err); !ok || r.v.Reason != framing.ReasonCancelled || !errors.Is(r.err, context.Canceled) || exit.Receipt != r.v {
 		t.Errorf("got %+v, %v", r.v, r.err)
 	}
-	// The end of Wait's own context ends the waiting alone.
+	// The end of Wait's own context ends only the waiting.
 	cmd = c.Command("cat")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -236,14 +236,14 @@ func TestCmdTerminal(t *testing.T) {
 	in.Write([]byte("hello\n"))
 	until("hello\r\n<hello>\r\n")
 	cmd.Resize(10, 20)
-	in.Write([]byte("x\n")) // lets the shell see to its trap
+	in.Write([]byte("x\n")) // lets the shell run its trap
 	until("10 20\r\n")
 	in.Write([]byte{4}) // Ctrl-D
 	until("bye\r\n")
 	if r, err := cmd.Wait(ctx); err != nil {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	// Ctrl-C goes to what is in the foreground.
+	// Ctrl-C goes to the foreground process group.
 	cmd = c.Command("sleep", "60")
 	cmd.Terminal = &Size{}
 	if in, err = cmd.StdinPipe(); err != nil {
@@ -305,7 +305,8 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// TestCmdKilledWithItsConnection unless it is kept.
+// TestCmdKilledWithItsConnection checks that a process is killed with its connection unless it is
+// kept.
 func TestCmdKilledWithItsConnection(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t)

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// archiveOf makes a tar of these entries. The content of a regular file is its Linkname.
+// archiveOf returns a tar of these entries. The content of a regular file is its Linkname.
 func archiveOf(t testing.TB, entries ...tar.Header) *bytes.Buffer {
 	t.Helper()
 	b := &bytes.Buffer{}
@@ -43,7 +43,7 @@ func archiveOf(t testing.TB, entries ...tar.Header) *bytes.Buffer {
 	return b
 }
 
-// retyped gives the entry of that name another type.
+// retyped changes the type of the entry of that name.
 func retyped(b []byte, name string, kind byte) []byte {
 	for at := 0; at+512 <= len(b); at += 512 {
 		head := b[at : at+512]
@@ -61,7 +61,8 @@ func retyped(b []byte, name string, kind byte) []byte {
 	return b
 }
 
-// TestTarTypes makes every type of entry that there is, passes it over with a note, or refuses it for a reason.
+// TestTarTypes unpacks every type of entry: each is made, passed over with a note, or refused with
+// a reason.
 func TestTarTypes(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -103,7 +104,7 @@ func TestTarTypes(t *testing.T) {
 	}
 }
 
-// TestTarOfGit is passed over in silence: a global header with a comment.
+// TestTarOfGit passes over a global header that has only a comment, without a note.
 func TestTarOfGit(t *testing.T) {
 	t.Parallel()
 	c, to := agentClient(t), t.TempDir()
@@ -114,7 +115,7 @@ func TestTarOfGit(t *testing.T) {
 	}
 }
 
-// TestTarOfNothing is no success.
+// TestTarOfNothing checks that empty input is an error.
 func TestTarOfNothing(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -126,7 +127,8 @@ func TestTarOfNothing(t *testing.T) {
 	}
 }
 
-// TestTarOfSpecialFiles takes FIFOs, devices and sockets out of a guest, and what a tar can hold of them in again.
+// TestTarOfSpecialFiles copies FIFOs, devices and sockets out of a guest, and those that a tar can
+// hold in again.
 func TestTarOfSpecialFiles(t *testing.T) {
 	t.Parallel()
 	c, dir, to := agentClient(t), t.TempDir(), t.TempDir()
@@ -156,7 +158,8 @@ func TestTarOfSpecialFiles(t *testing.T) {
 	}
 }
 
-// TestTarMerges a tree into one with links: those that stay inside are followed, and what leads out is refused.
+// TestTarMerges unpacks into a tree with links: links that stay inside are followed, and others
+// refused.
 func TestTarMerges(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -165,7 +168,7 @@ func TestTarMerges(t *testing.T) {
 	}
 	dir := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeDir, Name: name} }
 	for name, test := range map[string]struct {
-		target  string // a shell command that makes it
+		target  string // a shell command that makes the target
 		entries []tar.Header
 		want    map[string]string // contents
 		refused bool
@@ -215,7 +218,7 @@ func TestTarMerges(t *testing.T) {
 	}
 }
 
-// blocks is what a file takes on the disk, in bytes.
+// blocks returns the disk usage of a file in bytes.
 func blocks(t testing.TB, name string) int64 {
 	t.Helper()
 	var st unix.Stat_t
@@ -225,7 +228,8 @@ func blocks(t testing.TB, name string) int64 {
 	return st.Blocks * 512
 }
 
-// holey makes a file of 64 MiB with data at its beginning, in its middle and, if last says so, at its end.
+// holey makes a file of 64 MiB with data at its beginning, in its middle and, if last is set, at
+// its end.
 func holey(t testing.TB, name string, last bool) {
 	t.Helper()
 	f, err := os.Create(name)
@@ -246,7 +250,8 @@ func holey(t testing.TB, name string, last bool) {
 	}
 }
 
-// TestTarKeepsHoles on every way: out of the guest, in again, and by other programs.
+// TestTarKeepsHoles keeps the holes of a file out of the guest, in again, and through other
+// programs.
 func TestTarKeepsHoles(t *testing.T) {
 	t.Parallel()
 	c, dir := agentClient(t), t.TempDir()
@@ -310,7 +315,7 @@ func TestTarKeepsHoles(t *testing.T) {
 	}
 }
 
-// TestCopySparse makes holes of blocks of zeros, wherever they are.
+// TestCopySparse checks that every block of zeros becomes a hole.
 func TestCopySparse(t *testing.T) {
 	t.Parallel()
 	x, o := strings.Repeat("x", sparseBlock), strings.Repeat("\x00", sparseBlock)
@@ -330,7 +335,7 @@ func TestCopySparse(t *testing.T) {
 	}
 }
 
-// TestTarKeepsAttributes of files and directories, or tells of their loss.
+// TestTarKeepsAttributes keeps the attributes of files and directories, or notes their loss.
 func TestTarKeepsAttributes(t *testing.T) {
 	t.Parallel()
 	c, dir := agentClient(t), t.TempDir()
@@ -368,16 +373,17 @@ func TestTarKeepsAttributes(t *testing.T) {
 	}
 }
 
-// TestTarWaits for what an entry depends on: a leaf in the place of a directory, a hard link of a file that is on its way.
+// TestTarWaits checks which entries wait for earlier ones: a file that replaces a directory, a hard
+// link to a file in flight.
 func TestTarWaits(t *testing.T) {
 	t.Parallel()
-	w := &tarWriter{dir: "/to", had: map[string]bool{}}
+	w := &tarUnpacker{dir: "/to", had: map[string]bool{}}
 	for _, step := range []struct {
 		name          string
 		leaf, depends bool
 	}{
 		{"/to/a/b", true, false}, {"/to/a", true, true}, // a is a directory by then
-		{"/to/a/c", true, true}, // and here none
+		{"/to/a/c", true, true}, // and here it is not
 		{"/to/d", false, false}, {"/to/d/e", true, false}, {"/to/d", false, false}, {"/to/d/e", true, true}, {"/to/d/e", false, true},
 	} {
 		if got := w.depends(step.name, step.leaf); got != step.depends {

@@ -6,7 +6,8 @@ import (
 	"wick/framing"
 )
 
-// keep decides about the payload of a long frame before it comes: one that nobody waits for any more is not held.
+// keep decides before it arrives whether the payload of a long frame is held. It is not if no call
+// waits for it any more.
 func (c *Client) keep(h framing.Header) bool {
 	switch h.Type {
 	case framing.TypeProcessExit, framing.TypeError:
@@ -19,7 +20,7 @@ func (c *Client) keep(h framing.Header) bool {
 	return c.pending[h.Seq] != nil || c.channels[h.Seq] != nil
 }
 
-// deliver hands a frame to whom it is for. Its error is a *ProtocolError.
+// deliver delivers a frame to its receiver. Its error is a *ProtocolError.
 func (c *Client) deliver(f *frame) error {
 	if f.Type >= framing.TypeHello {
 		if r := c.receiver(f.Seq); r != nil {
@@ -31,7 +32,7 @@ func (c *Client) deliver(f *frame) error {
 		framing.TypeHelloResult, framing.TypeDone, framing.TypeStatResult, framing.TypeProcessList, framing.TypeFigures:
 		return c.deliverReply(f)
 	case framing.TypeOutput, framing.TypeClose, framing.TypeCredit, framing.TypeStarted, framing.TypeExited:
-		return nil // of a channel that this side has given up
+		return nil // a channel that this side has closed
 	case framing.TypeError:
 		return c.deliverError(f)
 	case framing.TypeProcessExit:
@@ -44,10 +45,11 @@ func (c *Client) deliver(f *frame) error {
 	if f.Type.FromHost() {
 		return protocolErrorf("%v, which only a host may send", f.Type)
 	}
-	return nil // an extension, of which this side has not heard
+	return nil // an extension that this side does not know
 }
 
-// deliverReply completes the call that waits for f. One that was forgotten is none, so its reply is dropped.
+// deliverReply completes the call that waits for f. It drops the reply of a call that was
+// forgotten.
 func (c *Client) deliverReply(f *frame) error {
 	if f.Seq == 0 {
 		return protocolErrorf("%v with seq 0", f.Type)
@@ -63,7 +65,7 @@ func (c *Client) deliverReply(f *frame) error {
 		err = protocolErrorf("%v in answer to what asks for %v", f.Type, call.want)
 	}
 	if err != nil {
-		// The connection ends of it, and the call as all others do.
+		// The error ends the connection, and this call with all others.
 		c.restore(call)
 		return err
 	}
@@ -105,7 +107,7 @@ func (c *Client) parseReply(f *frame, call *call) error {
 	return nil
 }
 
-// own returns the payload as a slice that nothing overwrites.
+// own returns the payload as a slice that is never overwritten.
 func (f *frame) own() []byte {
 	if f.Owned {
 		return f.Payload
@@ -113,7 +115,8 @@ func (f *frame) own() []byte {
 	return slices.Clone(f.Payload)
 }
 
-// deliverError ends the call that the guest refused. With seq 0 it speaks of the connection, which it is about to close.
+// deliverError ends the call that the guest refused. With seq 0 the error is about the connection,
+// which the guest is about to close.
 func (c *Client) deliverError(f *frame) error {
 	message, err := framing.ParseError(f.Payload)
 	if err != nil {
@@ -128,7 +131,7 @@ func (c *Client) deliverError(f *frame) error {
 	return nil
 }
 
-// claim takes the call with the given number out of those that wait. It is nil if there is none.
+// claim unregisters the call with the given seq and returns it, or nil.
 func (c *Client) claim(seq uint32) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +140,7 @@ func (c *Client) claim(seq uint32) *call {
 	return call
 }
 
-// restore undoes claim, unless the connection has ended meanwhile, which then is the call's answer.
+// restore undoes claim. If the connection has ended meanwhile it answers the call with that error.
 func (c *Client) restore(call *call) {
 	c.mu.Lock()
 	if c.err == nil {

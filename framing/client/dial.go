@@ -12,23 +12,28 @@ import (
 	"github.com/mdlayher/vsock"
 )
 
-// The pauses between attempts: short at first, since a microVM boots within tens of milliseconds and somebody waits for it.
+// The pauses between attempts begin short, because a microVM boots within tens of milliseconds and
+// its host waits for it.
 const (
 	firstPause = 5 * time.Millisecond
 	lastPause  = 200 * time.Millisecond
 )
 
-// attemptLimit bounds one connect with its handshake. One that was sent while the guest's driver was starting may never be
-// answered, and the next would be at once.
+// attemptLimit limits one attempt to connect. An attempt made while the guest's driver starts may
+// never be answered, although the next one would be at once.
 const attemptLimit = 3 * time.Second
 
-// Dial reaches the guest at addr (see the package's text) and returns once it has said ready.
+// Dial connects to the guest at addr (see the package's text) and returns once the guest has said
+// ready.
 //
-// While nothing is there (no socket, nobody who listens, a handshake refused, a connection cut before ready), or the guest has too many
-// connections, Dial tries again until ctx ends; see [WithoutRetry]. The listening forms are [Listen], [Listener.Accept] and [Listener.Close] in one.
+// Dial retries until ctx ends while the guest is not there: no socket, no listener, a refused
+// handshake, or a connection that is cut before ready. It does so too while the guest has too many
+// connections. [WithoutRetry] makes it try once. With a listening form it calls [Listen],
+// [Listener.Accept] and [Listener.Close].
 //
-// The error is an [*AddrError] if addr is malformed, else a [*DialError] that wraps the cause: a [*BootError], a
-// [*HandshakeError], a [*ProtocolError], a [*RemoteError] of a guest that has too many connections, a system call's error, the context's.
+// The error is an [*AddrError] if addr is malformed, else a [*DialError]. Its cause is a
+// [*BootError], a [*HandshakeError], a [*ProtocolError], a system call's error, or the context's. A
+// guest with too many connections is a [*RemoteError].
 func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	a, err := parseAddress(addr)
 	if err != nil {
@@ -50,14 +55,14 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 			return c, nil
 		}
 		if ctx.Err() != nil {
-			// The attempt that ctx broke off says nothing; the one before it may.
+			// The attempt that ctx interrupted says nothing; the one before it may.
 			return nil, &DialError{Op: "dial", Addr: addr, Err: ctx.Err(), Last: last}
 		}
 		if o.once || !worthRetrying(err) {
 			return nil, &DialError{Op: "dial", Addr: addr, Err: err}
 		}
 		if last == nil || !errors.Is(err, context.DeadlineExceeded) {
-			last = err // of two reasons, the one that says more than that time ran out
+			last = err // the error that says more than that time ran out
 		}
 		select {
 		case <-ctx.Done():
@@ -76,25 +81,26 @@ func (a *address) attempt(ctx context.Context, o options) (*Client, error) {
 	return greet(ctx, conn, o)
 }
 
-// connect makes the connection over which frames then come.
+// connect returns a connection that carries frames.
 func (a *address) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
 	if a.kind == kindVsock {
 		conn, err := vsock.DialContext(ctx, a.cid, a.port, nil)
 		if err != nil {
-			return nil, err // not conn, which is a nil of its own type
+			return nil, err // not conn, which would be a nil of its own type
 		}
 		return conn, nil
 	}
-	// A connect to a file that is no socket is refused like one to a socket nobody listens at, but no waiting helps it.
+	// A connect to a file that is not a socket is refused like one to a socket without a listener,
+	// but waiting does not help.
 	if info, err := os.Stat(a.path); err == nil && info.Mode().Type() != os.ModeSocket {
 		return nil, &os.PathError{Op: "connect", Path: a.path, Err: syscall.ENOTSOCK}
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", a.path)
 	if op, ok := err.(*net.OpError); ok {
-		return nil, op.Err // the rest of it is what DialError says
+		return nil, op.Err // DialError says the rest of it
 	}
 	if err != nil {
 		return nil, err
@@ -108,7 +114,7 @@ func (a *address) connect(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// worthRetrying reports whether a failed attempt may do better when the guest has come further.
+// worthRetrying reports whether a failed attempt may succeed later in the guest's boot.
 func worthRetrying(err error) bool {
 	if refused, ok := errors.AsType[*HandshakeError](err); ok {
 		return refused.Refused()
@@ -125,9 +131,9 @@ func worthRetrying(err error) bool {
 		return false
 	}
 	switch errno {
-	case syscall.ENOENT, syscall.ECONNREFUSED, syscall.EAGAIN: // no socket, nobody listens, a full backlog
+	case syscall.ENOENT, syscall.ECONNREFUSED, syscall.EAGAIN: // no socket, no listener, a full backlog
 		return true
-	case syscall.ECONNRESET, syscall.EPIPE: // nobody listens (vsock), or cut before ready
+	case syscall.ECONNRESET, syscall.EPIPE: // no listener (vsock), or cut before ready
 		return true
 	case syscall.ENODEV, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ETIMEDOUT: // no machine with this CID (vsock)
 		return true
@@ -135,8 +141,8 @@ func worthRetrying(err error) bool {
 	return false
 }
 
-// interruptible has ctx interrupt what conn waits for, by a deadline in the past. The caller calls done after the wait, which
-// takes the deadline back.
+// interruptible makes the end of ctx interrupt what waits on conn, by a deadline in the past. The
+// caller calls done after the wait, which clears the deadline.
 func interruptible(ctx context.Context, setDeadline func(time.Time) error) (done func()) {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

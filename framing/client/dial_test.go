@@ -18,7 +18,7 @@ import (
 	"wick/framing/client/clienttest"
 )
 
-// TestDialForms reaches a guest in every way that a Unix socket can stand for.
+// TestDialForms reaches a guest through every form that a Unix socket can stand for.
 func TestDialForms(t *testing.T) {
 	for form, start := range map[string]func(g *clienttest.Guest, path string) error{
 		"unix:":               (*clienttest.Guest).Listen,
@@ -69,7 +69,7 @@ func TestDialVsock(t *testing.T) {
 			g.Serve(conn)
 		}
 	}()
-	// Without loopback the kernel may look for CID 1 on the host, and wait.
+	// Without a loopback transport the kernel may look for CID 1 on the host, and wait.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	c, err := Dial(ctx, "vsock:1:"+strings.TrimPrefix(ln.Addr().String(), "local(1):"))
@@ -88,7 +88,8 @@ func TestDialVsock(t *testing.T) {
 func TestDialWaitsForTheGuest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	c := dialing(t, "unix:"+path)
-	// Nothing there, then a socket nobody listens at, then connections cut before ready, then a late ready.
+	// There is nothing at first, then a socket without a listener, then connections cut before
+	// ready, then a late ready.
 	time.Sleep(3 * firstPause)
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -165,11 +166,11 @@ func TestDialToWhatIsNoSocket(t *testing.T) {
 }
 
 func TestBootError(t *testing.T) {
-	// Longer than the read buffer, with its frame.
+	// The message with its frame is longer than the read buffer.
 	for _, message := range []string{"mount /dev/vdb: no such device", "", strings.Repeat("x", 65535)} {
 		g := &clienttest.Guest{BootError: message}
 		if message == "" {
-			continue // the guest of clienttest takes it for none
+			continue // the guest of clienttest sends ready instead
 		}
 		path := filepath.Join(t.TempDir(), "s")
 		if err := g.Listen(path); err != nil {
@@ -209,7 +210,7 @@ func TestWrongBeginnings(t *testing.T) {
 func TestFirecrackerHandshake(t *testing.T) {
 	ln, path := listen(t)
 	c := dialing(t, "firecracker:"+path+":52")
-	// Closed without an answer, and within one: the guest is not there yet.
+	// The socket is closed without an answer, or within one: the guest is not there yet.
 	for _, reply := range []string{"", "OK 10"} {
 		p := accept(t, ln)
 		if line, err := p.in.ReadString('\n'); line != "CONNECT 52\n" {
@@ -218,7 +219,7 @@ func TestFirecrackerHandshake(t *testing.T) {
 		p.send([]byte(reply))
 		p.conn.Close()
 	}
-	// The answer, ready and more come in one piece.
+	// The answer, ready and more arrive in one piece.
 	p := accept(t, ln)
 	if _, err := p.in.ReadString('\n'); err != nil {
 		t.Fatal(err)
@@ -271,7 +272,8 @@ func TestHandshakeInterrupted(t *testing.T) {
 	}
 }
 
-// TestDialTellsTheBetterReason: an attempt that ran out of time says less than the one before it.
+// TestDialTellsTheBetterReason checks that Last is the error before an attempt that ran out of
+// time.
 func TestDialTellsTheBetterReason(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")

@@ -1,4 +1,5 @@
-// Package client is the host's side of the wire: it reaches a guest, sends it requests and hands back the replies.
+// Package client is the host's side of the protocol. It connects to a guest, sends requests and
+// returns the replies.
 //
 //	c, err := client.Dial(ctx, "firecracker:/run/vm7/v.sock")
 //	if err != nil {
@@ -12,56 +13,70 @@
 // An address says where the guest is and which side connects:
 //
 //	unix:PATH                        connect to a guest that listens on a Unix socket
-//	unix-listen:PATH                 listen there, and take the guest that connects
-//	firecracker:UDS[:PORT]           connect through Firecracker's Unix socket (CONNECT PORT, OK)
-//	firecracker-listen:UDS[:PORT]    listen on UDS_PORT, where Firecracker brings the guest's own connections
+//	unix-listen:PATH                 listen there, and accept the guest's connection
+//	firecracker:UDS[:PORT]           connect through Firecracker's socket (CONNECT PORT, OK)
+//	firecracker-listen:UDS[:PORT]    listen on UDS_PORT, to which Firecracker connects the guest
 //	vsock:CID[:PORT]                 connect over AF_VSOCK
 //
-// PORT is 1000 unless it is given, and CID and PORT are decimal. Of firecracker's forms a last part that is all digits is the port, so a
-// socket whose name ends in such a part needs its port spelt out.
+// PORT is 1000 by default. CID and PORT are decimal. In the forms of Firecracker a last part of
+// digits is the port. If a socket's name ends in such a part the port must be given.
 //
 // # Connections
 //
-// [Dial] waits until the guest is there and has said ready, or until its context ends. A guest that could not boot
-// says why, and that is a [*BootError]. A guest that connects by itself does so again after it lost its connection, as it
-// does whenever a snapshot is restored: a host that is to live through that keeps a [Listener] and accepts again.
-// Where the host connects, it dials again. Neither is done behind the caller's back, since a request that was lost may have run.
+// [Dial] waits until the guest is there and has said ready, or until its context ends. A guest that
+// could not boot says why, in a [*BootError]. A guest that connects by itself does so again after
+// its connection was lost, as it is whenever a snapshot is restored. A host that must survive that
+// keeps a [Listener] and accepts again; a host that connects dials again. The package does neither
+// by itself, because a request whose reply was lost may have run.
 //
-// A [Client] serves any number of goroutines. Replies find their requests by number, so an exec that takes long holds up nothing else.
-// A call whose context ends is forgotten and costs the connection nothing, with the one exception described at
-// [Client.WriteFile].
+// A [Client] serves any number of goroutines. Replies are matched to requests by number, so a long
+// exec delays no other request. A call whose context ends is forgotten and does not affect the
+// connection, except as described at [Client.WriteFile].
 //
 // # The extension
 //
-// An agent of today can do more than the first messages say: see framing/extension.md. The first call that needs it asks the guest (hello),
-// and [Client.Hello] shows the answer. An older agent, or one without the part in question, is an [*UnsupportedError], which is [errors.ErrUnsupported]; the
-// calls of the base protocol work as ever.
+// A current agent can do more than the base protocol: see framing/extension.md. The first call that
+// needs it asks the guest (hello), and [Client.Hello] returns the answer. If the guest lacks it, or
+// a part of it, the error is an [*UnsupportedError], which is [errors.ErrUnsupported]. The calls of
+// the base protocol are not affected.
 //
-// [Client.Command] and [Client.ShellCommand] make a [Cmd], a process that can be talked to as with os/exec: streams, a terminal, signals, limits, and a
-// [Receipt] at the end. Its output costs this side no more memory than the window; a reader that is slow has the process wait, and nothing else. With
-// Keep it outlives the connection: [Cmd.Reattach] goes on where it stopped, and [Client.Attach] takes it over from elsewhere.
+// [Client.Command] and [Client.ShellCommand] return a [Cmd], a process much like that of os/exec,
+// with streams, a terminal, signals, limits, and a [Receipt] at the end. Its output takes no more
+// memory on this side than the window. A slow reader makes only the process wait. With Keep the
+// process outlives the connection: [Cmd.Reattach] continues where it stopped, and [Client.Attach]
+// takes it over from another program.
 //
 //	cmd := c.Command("tar", "-c", "/srv")
 //	cmd.Stdout = file
 //	receipt, err := cmd.Run(ctx)
 //
-// Files have the calls of package os ([Client.Stat], [Client.Open], [Client.Mkdir] and so on), [Client.WriteStream] for content of any length, [Client.FS] for what takes
-// an [fs.FS], and [Client.TarFrom] and [Client.TarTo] for trees. The flag [Safe] keeps symbolic links from being followed.
+// Files have the calls of package os: [Client.Stat], [Client.Open], [Client.Mkdir] and so on.
+// [Client.WriteStream] writes content of any length, and [Client.FS] returns an [fs.FS].
+// [Client.TarFrom] and [Client.TarTo] copy trees. The flag [Safe] prevents that symbolic links are
+// followed.
 //
-// Of the machine there are [Client.Stats], [Client.Processes] and [Client.WatchPressure]; [Client.Restore] for the moment after a snapshot was restored; [Client.Freeze] and
-// [Client.Thaw] for the one in which a disk is copied; and [Client.PowerOff], [Client.Reboot] and [Client.Halt].
+// [Client.Stats], [Client.Processes] and [Client.WatchPressure] report on the machine. Call
+// [Client.Restore] after a snapshot was restored, and [Client.Freeze] and [Client.Thaw] around a
+// copy of its disk. [Client.PowerOff], [Client.Reboot] and [Client.Halt] end it.
 //
 // # A guest that is not trusted
 //
-// What a guest sends is believed as far as it goes by the protocol; what does not ends the connection. It can hold no call beyond its context, and what it sends
-// is held as far as windows and limits reach: 16 MiB for a frame, [MaxList] for a directory. Only [Client.ReadFile] and [Cmd.Output] without a Cap hold all that comes.
-// Texts of a guest's, those in errors too, may have anything in them, a terminal's controls also.
+// A guest that breaks the protocol loses the connection. It cannot hold a call beyond its context.
+// Windows and limits bound what it sends: 16 MiB for a frame, [MaxList] for a directory.
+// Only [Client.ReadFile], and [Cmd.Output] without a Cap, hold everything that the guest sends.
+// Texts from a guest, those in errors too, may contain anything, also control sequences of a
+// terminal.
 //
 // # Errors
 //
-// What the guest refused is a [*RemoteError], a file that it could not write a [*WriteFileError], a request that cannot be sent
-// at all a [*RequestError]. Of the extension's calls what the guest could not do is an [*fs.PathError] or an [*OpError], both with a [syscall.Errno] that
-// errors.Is finds; a process that did not start is a [*StartError], one that did not do well an [*ExitError]. A connection that ended under a call is a [*ConnError], which wraps the cause: [io.EOF] if the
-// guest closed it, a [*ProtocolError] if it sent what is no frame, a [*RemoteError] with Seq 0 if it said why it left. After
-// [Client.Close] it is [ErrClosed].
+// A request that the guest refused is a [*RemoteError], and one that cannot be sent a
+// [*RequestError]. A file that [Client.WriteFile] could not write is a [*WriteFileError].
+//
+// Operations of the extension that the guest could not do are an [*fs.PathError] or an [*OpError].
+// Both have a [syscall.Errno] that errors.Is finds. A process that could not be started is a
+// [*StartError], and one that did not exit with 0 an [*ExitError].
+//
+// A connection that ended during a call is a [*ConnError], which wraps the cause. It is [io.EOF] if
+// the guest closed the connection, and a [*RemoteError] with Seq 0 if the guest said why. It is a
+// [*ProtocolError] if the guest broke the protocol, and [ErrClosed] after [Client.Close].
 package client

@@ -19,17 +19,18 @@ type download struct {
 
 	mu     sync.Mutex
 	closed bool
-	unlink func() bool // ends the watch over the context
+	unlink func() bool // stops watching the context
 }
 
-// download opens one, of at most so many bytes, or 0 for any number. If ctx ends, so does the stream, with the context's error.
+// download opens a stream of at most limit bytes, or of any number with 0. If ctx ends so does the
+// stream, with the context's error.
 func (c *Client) download(ctx context.Context, op, path string, window int, limit int64, encode func(dst []byte, seq, credit uint32) []byte) (*download, error) {
 	if err := checkPath(op, path); err != nil {
 		return nil, err
 	}
 	err := c.need(ctx, framing.FeatureFiles)
 	d := &download{inbox: newInbox(framing.StreamOutput, window), op: op, path: path}
-	d.inbox.cap = uint64(limit)
+	d.inbox.limit = uint64(limit)
 	if err == nil {
 		var credit uint32
 		err = c.openChannel(ctx, d, 64+len(path), func(r remote) {
@@ -52,7 +53,8 @@ func (c *Client) download(ctx context.Context, op, path string, window int, limi
 	return d, nil
 }
 
-// over ends the watch over the context: nothing more comes, or is wanted. It reports whether it was over before.
+// over stops watching the context, because nothing more comes or is wanted. It reports whether it
+// was over before.
 func (d *download) over() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -73,7 +75,7 @@ func (d *download) receive(f *frame) (last bool, err error) {
 			return false, &ProtocolError{Err: err}
 		}
 		if s != framing.StreamOutput {
-			return false, protocolErrorf("output of stream %d, of which there is none", s)
+			return false, protocolErrorf("output of unknown stream %d", s)
 		}
 		return false, d.inbox.receive(data)
 	case framing.TypeClose:
@@ -108,7 +110,7 @@ func (d *download) lost(err error) {
 	d.over()
 }
 
-// Close gives the rest up, and what has come and was not read.
+// Close ends the stream and drops what has come and was not read.
 func (d *download) Close() error {
 	if !d.over() {
 		d.c.closeChannel(d.seq)
@@ -121,8 +123,9 @@ func (d *download) Close() error {
 // readWindow is the credit of a read, in bytes.
 const readWindow = DefaultWindow
 
-// OpenRead reads a regular file or a block device of the guest's from offset on, length bytes or, with 0, to its end. The stream's
-// errors are those of [Client.Stat]; a file that cannot be opened shows in its first Read. It must be closed, or read to its end.
+// OpenRead reads a regular file or a block device of the guest: length bytes from offset, or up to
+// its end if length is 0. The stream's errors are those of [Client.Stat]. If the file cannot be
+// opened the first Read fails. The stream must be closed, or read to its end.
 func (c *Client) OpenRead(ctx context.Context, path string, offset, length int64, flags ...FileFlags) (io.ReadCloser, error) {
 	return c.openRead(ctx, path, offset, length, readWindow, flags...)
 }

@@ -9,12 +9,13 @@ import (
 	"wick/framing"
 )
 
-// ErrClosed is the error of every call on a client, or a listener, that was closed by this side.
+// ErrClosed is the error of every call on a client or listener that this side has closed.
 var ErrClosed = errors.New("closed by this side")
 
-// A RemoteError is an error frame: the guest could not parse the request, does not know it, or refuses it.
+// A RemoteError is an error frame: the guest could not parse the request, does not know it, or
+// refuses it.
 type RemoteError struct {
-	// Seq is the number of the request that the guest answers, or 0 if it speaks of the connection as a whole.
+	// Seq is the seq of the refused request, or 0 if the error is about the connection.
 	Seq uint32
 	// Message is the guest's text, at most 65535 bytes.
 	Message string
@@ -23,7 +24,7 @@ type RemoteError struct {
 // Error quotes the guest.
 func (e *RemoteError) Error() string { return "guest says: " + e.Message }
 
-// A BootError is what a guest sends in place of ready: the machine could not boot, and is on its way down.
+// A BootError is sent by a guest instead of ready. The machine could not boot and is shutting down.
 type BootError struct {
 	// Message is the guest's reason.
 	Message string
@@ -32,7 +33,7 @@ type BootError struct {
 // Error reads "machine could not boot: " and the guest's reason.
 func (e *BootError) Error() string { return "machine could not boot: " + e.Message }
 
-// A WriteFileError is a file that the guest was asked to write and could not. It left the old file as it was.
+// A WriteFileError is a file that the guest could not write. The old file is unchanged.
 type WriteFileError struct {
 	// Path is the path in the guest.
 	Path string
@@ -49,21 +50,21 @@ func (e *WriteFileError) Error() string {
 	return "write_file " + e.Path + ": " + reason
 }
 
-// A ContentError is content that ended, failed or was given up before its announced size.
+// A ContentError is content that ended, failed or was abandoned before its announced size.
 type ContentError struct {
 	// Path is the path in the guest.
 	Path string
-	// Size is what was announced and Read what came, in bytes.
+	// Size is what was announced and Read what was read, in bytes.
 	Size, Read int64
-	// Err is the reader's error, [io.ErrUnexpectedEOF] if it merely ended, or the context's.
+	// Err is the reader's error, [io.ErrUnexpectedEOF] if it ended early, or the context's.
 	Err error
-	// Closed says that a part of the frame was on the wire already. A frame cannot be taken back, so the
-	// connection was closed; the guest then leaves the old file as it was. Only if Read is Size it may have the
-	// new one: ctx ended while the last piece was on its way.
+	// Closed says that the connection was closed, because a part of the frame was on the wire and
+	// cannot be taken back. The guest leaves the old file unchanged. Only if Read equals Size may
+	// it have the new one: then ctx ended while the last piece was being sent.
 	Closed bool
 }
 
-// Error says how far the content came and what became of the connection.
+// Error says how much was read and whether the connection was closed.
 func (e *ContentError) Error() string {
 	s := fmt.Sprintf("write_file %s: content broke off after %d of %d bytes: %v", e.Path, e.Read, e.Size, e.Err)
 	if e.Closed {
@@ -103,9 +104,10 @@ func (e *ConnError) Error() string {
 // Unwrap returns Err.
 func (e *ConnError) Unwrap() error { return e.Err }
 
-// A ProtocolError is something that no guest may send. The connection was closed, since nothing behind it can be trusted.
+// A ProtocolError is something that a guest must not send. The connection was closed, because
+// nothing after it can be trusted.
 type ProtocolError struct {
-	// Err says what it was: a *framing.LengthError, a *framing.PayloadError, or a text.
+	// Err is a *framing.LengthError, a *framing.PayloadError, or a text.
 	Err error
 }
 
@@ -115,12 +117,12 @@ func (e *ProtocolError) Error() string { return "guest breaks the protocol: " + 
 // Unwrap returns Err.
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
-// protocolErrorf makes a ProtocolError of a text.
+// protocolErrorf returns a ProtocolError with a text.
 func protocolErrorf(format string, args ...any) error {
 	return &ProtocolError{Err: fmt.Errorf(format, args...)}
 }
 
-// An AddrError is an address that cannot be used as it is written.
+// An AddrError is a malformed address.
 type AddrError struct {
 	// Addr is the address as it was given.
 	Addr string
@@ -136,17 +138,18 @@ type HandshakeError struct {
 	// UDS is Firecracker's socket and Port the guest's port.
 	UDS  string
 	Port uint32
-	// Reply is what was read in place of OK, and empty if the connection was closed: Firecracker does that
-	// when nothing listens at the port, be it that the guest has not come so far.
+	// Reply is what was read instead of OK. It is empty if the connection was closed: Firecracker
+	// does that while nothing listens at the port, as before the guest has booted.
 	Reply string
-	// Err is the read's or the write's error; nil if Reply is set.
+	// Err is the error of the read or write; nil if Reply is set.
 	Err error
 }
 
-// Refused reports whether the handshake was answered by closing the connection, as it is until the guest listens.
+// Refused reports whether the connection was closed during the handshake, as happens until the
+// guest listens.
 func (e *HandshakeError) Refused() bool { return e.Reply == "" }
 
-// Error tells a guest that does not listen from a socket that is not Firecracker's.
+// Error distinguishes a guest that does not listen from a socket that is not Firecracker's.
 func (e *HandshakeError) Error() string {
 	if e.Refused() {
 		reason := "connection closed"
@@ -165,9 +168,9 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 type DialError struct {
 	// Op is "dial", "listen" or "accept", and Addr the address as it was given.
 	Op, Addr string
-	// Err is the reason that ended the trying, often the context's.
+	// Err is the error that ended the attempts, often the context's.
 	Err error
-	// Last is why the last attempt failed, if it is another error than Err. Both are unwrapped.
+	// Last is the error of the last attempt if it differs from Err. Unwrap returns both.
 	Last error
 }
 
@@ -188,11 +191,12 @@ func (e *DialError) Unwrap() []error {
 	return []error{e.Err, e.Last}
 }
 
-// An OpError is an operation of the extension that the guest could not do. Files have an [*fs.PathError] instead.
+// An OpError is an operation of the extension that the guest could not do. Operations on files have
+// an [*fs.PathError] instead.
 type OpError struct {
-	// Op is what was asked: "signal", "freeze", "power off".
+	// Op is the operation: "signal", "freeze", "power off".
 	Op string
-	// Errno is Linux's number, which errors.Is compares with.
+	// Errno is Linux's error number, which errors.Is finds.
 	Errno syscall.Errno
 	// Reason is the guest's text, and may be empty.
 	Reason string
@@ -209,7 +213,7 @@ func (e *OpError) Error() string {
 // Unwrap returns Errno.
 func (e *OpError) Unwrap() error { return e.Errno }
 
-// opError is the error of a done, nil for success.
+// opError returns the error of a done, nil for success.
 func opError(op string, d *framing.Done) error {
 	if d.Errno == 0 {
 		return nil

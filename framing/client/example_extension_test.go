@@ -12,7 +12,7 @@ import (
 	"wick/framing/client"
 )
 
-// dialAgent reaches a guest that has the extension, as client.Dial does with its address.
+// dialAgent connects to a guest that has the extension, as client.Dial does with its address.
 var dialAgent = client.DialTestAgent
 
 func ExampleClient_Command() {
@@ -34,7 +34,7 @@ func ExampleClient_Command() {
 	// 3 exit status 3
 }
 
-// A process that is kept is had again on a new connection.
+// A kept process continues on a new connection.
 func ExampleCmd_Reattach() {
 	ctx := context.Background()
 	c, err := dialAgent(ctx)
@@ -54,7 +54,7 @@ func ExampleCmd_Reattach() {
 		fmt.Println(err)
 		return
 	}
-	c.Close() // or it is lost
+	c.Close() // simulates a lost connection
 	_, err = cmd.Wait(ctx)
 	fmt.Println(errors.Is(err, client.ErrClosed))
 
@@ -104,7 +104,7 @@ func ExampleClient_WriteStream() {
 	}
 	defer c.Close()
 	name := fmt.Sprintf("/tmp/wick-example-%d/file", os.Getpid())
-	n, err := c.WriteStream(ctx, name, strings.NewReader("content\n"), client.WriteFileOptions{Mode: 0o600, Parents: true})
+	n, err := c.WriteStream(ctx, name, strings.NewReader("content\n"), client.WriteOptions{Mode: 0o600, Parents: true})
 	fmt.Println(n, err)
 	fmt.Println(c.RemoveAll(ctx, name[:len(name)-len("/file")]))
 	// Output:

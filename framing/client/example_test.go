@@ -65,7 +65,8 @@ func ExampleDial_bootError() {
 	// Output: mount /dev/vdb: no such device
 }
 
-// A guest that connects by itself comes back after its connection was cut, as by the restore of a snapshot.
+// A guest that connects by itself comes back after its connection was cut, as by the restore of a
+// snapshot.
 func ExampleListener() {
 	dir, err := os.MkdirTemp("", "host-")
 	if err != nil {
@@ -80,7 +81,7 @@ func ExampleListener() {
 		return
 	}
 	guest := &clienttest.Guest{}
-	guest.Connect(l.Path()) // in place of Firecracker
+	guest.Connect(l.Path()) // instead of Firecracker
 	defer guest.Close()
 	defer l.Close()
 
@@ -113,9 +114,9 @@ func ExampleClient_WriteFile() {
 	}
 	defer c.Close()
 	content := "127.0.0.1 localhost\n"
-	err = c.WriteFile(ctx, "/etc/hosts", strings.NewReader(content), int64(len(content)), client.WriteOptions{})
+	err = c.WriteFile(ctx, "/etc/hosts", strings.NewReader(content), int64(len(content)), client.WriteFileOptions{})
 	fmt.Println(err)
-	err = c.WriteFile(ctx, "/etc/", strings.NewReader(""), 0, client.WriteOptions{})
+	err = c.WriteFile(ctx, "/etc/", strings.NewReader(""), 0, client.WriteFileOptions{})
 	fmt.Println(err)
 	// Output:
 	// <nil>

@@ -8,26 +8,27 @@ import (
 	"wick/framing"
 )
 
-// What is kept of exits that nobody has waited for yet. The guest keeps 256 for a host that is away, so as many must fit.
+// These limits apply to exits that no WaitExit has returned yet. The guest keeps 256 of them for an
+// absent host, so as many must fit.
 const (
 	maxExits     = 256
 	maxExitBytes = 64 << 20 // of output; one exit has 16 MiB at most
 )
 
-// Exit is a process that [Client.Spawn] started and that has ended.
+// Exit is the end of a process that [Client.Spawn] started.
 type Exit struct {
 	PID uint32
 	Result
 }
 
-// exits are the exits that came before anybody waited for them, oldest first, and those who wait.
+// exits has the exits that WaitExit has not returned yet, oldest first, and the calls that wait.
 type exits struct {
 	kept    []*Exit
 	bytes   int
 	waiting map[uint32][]chan *Exit
 }
 
-// take removes the oldest kept exit of pid. It is nil if there is none.
+// take removes and returns the oldest kept exit of pid, or nil.
 func (x *exits) take(pid uint32) *Exit {
 	i := slices.IndexFunc(x.kept, func(e *Exit) bool { return e.PID == pid })
 	if i < 0 {
@@ -50,7 +51,7 @@ func (x *exits) keep(e *Exit) {
 
 func (e *Exit) size() int { return len(e.Stdout) + len(e.Stderr) }
 
-// deliverExit hands an exit to all who wait for it, and keeps it otherwise.
+// deliverExit hands an exit to all calls that wait for it, or keeps it.
 func (c *Client) deliverExit(f *frame) error {
 	if f.Seq != 0 {
 		return protocolErrorf("process_exit with seq %d", f.Seq)
@@ -75,7 +76,7 @@ func (c *Client) deliverExit(f *frame) error {
 	return nil
 }
 
-// deliverStdout hands a part of a process's stdout to who asked for it.
+// deliverStdout passes a part of a process's stdout to the function of WithOnStdout.
 func (c *Client) deliverStdout(f *frame) error {
 	if f.Seq != 0 {
 		return protocolErrorf("stdout_chunk with seq %d", f.Seq)
@@ -91,8 +92,9 @@ func (c *Client) deliverStdout(f *frame) error {
 	return nil
 }
 
-// forgetExits drops the kept exits of a pid that was given to a new process: they are of others that had it before, and whoever
-// waits for pid from now on means the new one. The exit of the new one itself comes after the reply to its spawn_watch.
+// forgetExits drops the kept exits of a pid that a new process has got. They belong to earlier
+// processes, and calls that wait for pid from now on mean the new one. Its own exit comes after the
+// reply to its spawn_watch.
 func (c *Client) forgetExits(pid uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,11 +102,13 @@ func (c *Client) forgetExits(pid uint32) {
 	}
 }
 
-// WaitExit waits for the process pid to exit, and returns at once if it has. An exit is handed to all who wait for it when it comes, or
-// to the first who asks later: up to 256 exits and 64 MiB of output are kept for that, the oldest dropped. Processes of an earlier connection
-// count too, for the guest reports them on the next one. A pid that is none is waited for as long as ctx lives.
+// WaitExit waits for the process pid to exit, and returns at once if it has. All calls that wait
+// get an exit when it comes. Otherwise it is kept for the first later call: up to 256 exits and 64
+// MiB of output, the oldest dropped first. Processes of an earlier connection count too, because
+// the guest reports them on the next one. A pid that does not exist is awaited until ctx ends.
 //
-// The error wraps the context's, [ErrClosed], or a [*ConnError]; an exit that came before the connection ended is still returned.
+// The error wraps the context's, [ErrClosed], or a [*ConnError]. An exit that came before the
+// connection ended is still returned.
 func (c *Client) WaitExit(ctx context.Context, pid uint32) (*Exit, error) {
 	c.mu.Lock()
 	if e := c.exits.take(pid); e != nil {
@@ -129,14 +133,14 @@ func (c *Client) WaitExit(ctx context.Context, pid uint32) (*Exit, error) {
 	}
 	c.stopWaiting(pid, w)
 	select {
-	case e := <-w: // it came in the meantime, and shall not be lost
+	case e := <-w: // it came meanwhile, and must not be lost
 		return e, nil
 	default:
 		return nil, fmt.Errorf("wait for process %d: %w", pid, err)
 	}
 }
 
-// stopWaiting takes one who waits for pid away.
+// stopWaiting removes a call that waits for pid.
 func (c *Client) stopWaiting(pid uint32, w chan *Exit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,7 +13,7 @@ func (p *peer) exit(pid uint32, code int32, output int) {
 	p.send(framing.AppendProcessExit(nil, pid, &framing.ExecResult{ExitCode: code, Stdout: make([]byte, output)}))
 }
 
-// sync returns when the client has taken all that was sent before.
+// sync returns when the client has handled all that was sent before.
 func (p *peer) sync(c *Client) {
 	p.t.Helper()
 	ping := background(func() (int, error) { _, err := c.Ping(testContext(p.t)); return 0, err })
@@ -42,7 +42,7 @@ func TestExitBeforeAndAfterWaitExit(t *testing.T) {
 	if e, err := c.WaitExit(testContext(t), 6); err != nil || e.ExitCode != 2 || len(e.Stdout) != 100<<10 {
 		t.Errorf("got %+v, %v", e, err)
 	}
-	// It is handed out once.
+	// An exit is returned once.
 	ctx, cancel := context.WithCancel(context.Background())
 	again := background(func() (*Exit, error) { return c.WaitExit(ctx, 6) })
 	cancel()
@@ -90,7 +90,7 @@ func TestOldestExitsAreDropped(t *testing.T) {
 	}
 }
 
-// TestReusedPID has the guest give a process the pid of one whose exit nobody has asked for.
+// TestReusedPID reuses the pid of a process whose exit was not asked for.
 func TestReusedPID(t *testing.T) {
 	c, p := pair(t)
 	p.exit(5, 1, 0)
@@ -116,7 +116,7 @@ func TestOnExitTakes(t *testing.T) {
 	}
 }
 
-// endedBy is a context that has ended, and calls hook when it is asked why.
+// endedBy is a context that has ended, and calls hook when its error is asked for.
 type endedBy struct {
 	context.Context
 	hook func()
@@ -127,7 +127,8 @@ func (c *endedBy) Err() error {
 	return c.Context.Err()
 }
 
-// TestExitBehindTheContextsEnd is not lost: it came before WaitExit had stopped waiting.
+// TestExitBehindTheContextsEnd checks that an exit is not lost which comes between the context's
+// end and the end of WaitExit.
 func TestExitBehindTheContextsEnd(t *testing.T) {
 	c, _ := pair(t)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -13,12 +13,12 @@ import (
 	"wick/framing"
 )
 
-// output is an output frame.
+// output returns an output frame.
 func output(seq uint32, s framing.Stream, content string) []byte {
 	return append(framing.AppendOutputHead(nil, seq, s, len(content)), content...)
 }
 
-// starting starts cmd in the background with a guest that says each frame, up to its start.
+// starting starts cmd in the background, with a guest whose frames the test sends, up to its start.
 func starting(t *testing.T, cmd *Cmd, p *peer) (<-chan outcome[*Receipt], uint32, *framing.Start) {
 	t.Helper()
 	run := background(func() (*Receipt, error) { return cmd.Run(testContext(t)) })
@@ -31,7 +31,7 @@ func starting(t *testing.T, cmd *Cmd, p *peer) (<-chan outcome[*Receipt], uint32
 	return run, seq, &s
 }
 
-// TestGuestBreaksTheProtocol of processes, which costs it the connection.
+// TestGuestBreaksTheProtocol checks that a violation in a process's channel ends the connection.
 func TestGuestBreaksTheProtocol(t *testing.T) {
 	started := func(seq uint32) []byte { return framing.AppendStarted(nil, seq, framing.Started{PID: 5, Credit: 10}) }
 	for name, frames := range map[string]func(seq uint32) [][]byte{
@@ -84,7 +84,7 @@ func TestGuestBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// TestTornOutput is handed on as far as it came whole.
+// TestTornOutput hands on the output that arrived whole.
 func TestTornOutput(t *testing.T) {
 	c, p := pair(t)
 	cmd := c.Command("x")
@@ -101,7 +101,7 @@ func TestTornOutput(t *testing.T) {
 	}
 }
 
-// TestNoCredit for stdin holds nothing up but the stdin.
+// TestNoCredit checks that missing credit for stdin blocks only stdin.
 func TestNoCredit(t *testing.T) {
 	c, p := pair(t)
 	cmd := c.Command("x")
@@ -119,7 +119,7 @@ func TestNoCredit(t *testing.T) {
 	if r := <-run; r.v == nil || r.v.Code != 2 {
 		t.Errorf("got %+v, %v", r.v, r.err)
 	}
-	// What comes of a channel that has ended is dropped.
+	// Frames of a channel that has ended are dropped.
 	p.send(output(seq, 1, "late"))
 	p.send(framing.AppendCredit(nil, seq, framing.StreamInput, 3))
 	ping = background(func() (time.Duration, error) { return c.Ping(testContext(t)) })
@@ -129,7 +129,7 @@ func TestNoCredit(t *testing.T) {
 
 func first[A, B any](a A, _ B) A { return a }
 
-// TestStartThatIsNotAnswered is given up with its context: what it started is killed, and released.
+// TestStartThatIsNotAnswered abandons a start with its context: the process is killed and released.
 func TestStartThatIsNotAnswered(t *testing.T) {
 	c, p := pair(t)
 	ctx, cancel := context.WithCancel(testContext(t))
@@ -154,7 +154,7 @@ func TestStartThatIsNotAnswered(t *testing.T) {
 	}
 }
 
-// TestStartRefused by the guest, which could not even try.
+// TestStartRefused has a guest that refuses the start with an error frame.
 func TestStartRefused(t *testing.T) {
 	c, p := pair(t)
 	run, seq, _ := starting(t, c.Command("x"), p)
@@ -167,7 +167,7 @@ func TestStartRefused(t *testing.T) {
 	<-pong
 }
 
-// TestAttachGoesWhereItIsTold when the guest does not hold what this side knows of.
+// TestAttachGoesWhereItIsTold attaches where the guest says that its output begins.
 func TestAttachGoesWhereItIsTold(t *testing.T) {
 	c, p := pair(t)
 	attach := background(func() (*Cmd, error) { return c.Attach(testContext(t), 7, AttachOptions{Stdout: 5}) })
@@ -180,7 +180,8 @@ func TestAttachGoesWhereItIsTold(t *testing.T) {
 		{framing.Attach{ID: 7, Output: 5}, syscall.EINVAL, 100},
 		{framing.Attach{ID: 7, Output: 100}, syscall.ERANGE, 30},
 		{framing.Attach{ID: 7, Output: 100, Errors: 30}, syscall.EINVAL, 120},
-		{framing.Attach{ID: 7, Output: 120, Errors: 30}, syscall.EINVAL, 120}, // which leads nowhere
+		// which leads nowhere
+		{framing.Attach{ID: 7, Output: 120, Errors: 30}, syscall.EINVAL, 120},
 	} {
 		seq, payload := p.expect(framing.TypeAttach)
 		step.want.OutputCredit, step.want.ErrorsCredit = MaxKeptWindow, MaxKeptWindow
@@ -194,8 +195,8 @@ func TestAttachGoesWhereItIsTold(t *testing.T) {
 	}
 }
 
-// TestConfirmsNoMoreThanArrived: what was taken of an earlier connection's output is not granted while there is some of the new one's under way, for
-// the guest would take it for that.
+// TestConfirmsNoMoreThanArrived takes output of an earlier connection while output of the new one
+// is in flight. It must not be granted then: the guest would think that the new output has arrived.
 func TestConfirmsNoMoreThanArrived(t *testing.T) {
 	c, p := pair(t)
 	b := newInbox(framing.StreamOutput, 100)
@@ -216,7 +217,7 @@ func TestConfirmsNoMoreThanArrived(t *testing.T) {
 	if _, err := p.in.Peek(1); err == nil {
 		t.Error("it was granted")
 	}
-	// Once nothing can be under way it is.
+	// It is granted once nothing can be in flight.
 	if err := b.receive(make([]byte, 40)); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +230,7 @@ func TestConfirmsNoMoreThanArrived(t *testing.T) {
 	}
 }
 
-// TestLostDuringFiles is told with the path.
+// TestLostDuringFiles checks that the error of a lost connection has the path.
 func TestLostDuringFiles(t *testing.T) {
 	c, p := pair(t)
 	read := background(func() ([]byte, error) { return c.ReadFile(testContext(t), "/f") })
@@ -237,7 +238,7 @@ func TestLostDuringFiles(t *testing.T) {
 	seq, _ := p.expect(framing.TypeRead)
 	list := background(func() ([]*FileInfo, error) { return c.ReadDir(testContext(t), "/d") })
 	torn, _ := p.expect(framing.TypeList)
-	write := background(func() (int64, error) { return c.WriteStream(testContext(t), "/w", &pattern{}, WriteFileOptions{}) })
+	write := background(func() (int64, error) { return c.WriteStream(testContext(t), "/w", &pattern{}, WriteOptions{}) })
 	open, _ := p.expect(framing.TypeWrite)
 	stat := background(func() (*FileInfo, error) { return c.Stat(testContext(t), "/s") })
 	p.expect(framing.TypeStat)
@@ -253,7 +254,7 @@ func TestLostDuringFiles(t *testing.T) {
 	}
 }
 
-// TestListThatIsNone costs the guest the connection.
+// TestListThatIsNone checks that a malformed list ends the connection.
 func TestListThatIsNone(t *testing.T) {
 	name := func(name string) string {
 		return string(framing.AppendFileInfo(nil, &framing.FileInfo{Name: []byte(name)}))

@@ -26,16 +26,16 @@ func figuresOf(f framing.Figures) *Figures {
 	return r
 }
 
-// Lookup is the figure with that name.
+// Lookup returns the figure with that name.
 func (f *Figures) Lookup(name string) (value uint64, ok bool) {
 	value, ok = f.values[name]
 	return value, ok
 }
 
-// Get is the figure with that name, 0 if there is none.
+// Get returns the figure with that name, or 0.
 func (f *Figures) Get(name string) uint64 { return f.values[name] }
 
-// All yields them in the guest's order.
+// All yields the figures in the guest's order.
 func (f *Figures) All() iter.Seq2[string, uint64] {
 	return func(yield func(string, uint64) bool) {
 		for _, name := range f.names {
@@ -46,12 +46,13 @@ func (f *Figures) All() iter.Seq2[string, uint64] {
 	}
 }
 
-// Stats are the figures of a machine, some by name. What a guest cannot tell is 0.
+// Stats are the figures of a machine. A figure that the guest cannot determine is 0.
 type Stats struct{ *Figures }
 
-// Stats asks for the figures of this moment.
+// Stats returns the current figures.
 //
-// The error is an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+// The error is an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a
+// [*RemoteError].
 func (c *Client) Stats(ctx context.Context) (*Stats, error) {
 	call, err := c.request(ctx, framing.FeatureStats, framing.TypeFigures, framing.HeaderSize, func(dst []byte, seq uint32) []byte {
 		return framing.AppendFrame(dst, framing.TypeStats, seq, nil)
@@ -70,27 +71,27 @@ func (c *Client) Stats(ctx context.Context) (*Stats, error) {
 	return &Stats{figuresOf(f)}, nil
 }
 
-// Memory is in bytes: what there is, and what programs could still have.
+// Memory returns the machine's memory and what programs can still use, in bytes.
 func (s *Stats) Memory() (total, available uint64) {
 	return s.Get("memory.total"), s.Get("memory.available")
 }
 
-// Disk is the file system of / in bytes: what there is, and what is free.
+// Disk returns the size and the free space of the file system of /, in bytes.
 func (s *Stats) Disk() (total, free uint64) { return s.Get("disk.total"), s.Get("disk.free") }
 
-// Load is the number of tasks that ran or wanted to, on the mean of 1, 5 and 15 minutes.
+// Load returns the mean number of tasks that ran or were ready, over 1, 5 and 15 minutes.
 func (s *Stats) Load() (one, five, fifteen float64) {
 	return float64(s.Get("load.1")) / 1000, float64(s.Get("load.5")) / 1000, float64(s.Get("load.15")) / 1000
 }
 
-// Uptime is the time since the machine booted.
+// Uptime returns the time since the machine booted.
 func (s *Stats) Uptime() time.Duration { return time.Duration(s.Get("uptime")) * time.Microsecond }
 
-// Processes is the number of processes in the guest.
+// Processes returns the number of processes in the guest.
 func (s *Stats) Processes() int { return int(s.Get("processes")) }
 
-// AgentMemory is what the agent itself takes, in bytes: resident, and of that its own.
+// AgentMemory returns the agent's resident memory and the anonymous part of it, in bytes.
 func (s *Stats) AgentMemory() (rss, anon uint64) { return s.Get("agent.rss"), s.Get("agent.anon") }
 
-// Epoch is how many restores of its machine the guest knows of.
+// Epoch returns how many restores of its machine the guest knows of.
 func (s *Stats) Epoch() uint64 { return s.Get("epoch") }

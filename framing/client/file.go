@@ -9,27 +9,29 @@ import (
 	"syscall"
 )
 
-// A File is a file of the guest's that was opened for reading, or a directory. It is an [fs.File], an [io.ReaderAt], an [io.Seeker], an [io.WriterTo] and an
-// [fs.ReadDirFile].
+// A File is a file of the guest that is open for reading, or a directory. It is an [fs.File], an
+// [io.ReaderAt], an [io.Seeker], an [io.WriterTo] and an [fs.ReadDirFile].
 //
-// The guest keeps nothing open for it: content is read by the path, from the first Read or Seek on as a stream, and by ReadAt a piece at a time.
+// The guest holds no descriptor for it. Its content is read by path: as a stream from the first
+// Read or Seek on, and by ReadAt in pieces.
 type File struct {
 	ctx   context.Context
 	c     *Client
 	name  string
-	shown string // in errors
+	shown string // the name in errors
 	flags []FileFlags
 	info  *FileInfo
 
 	mu      sync.Mutex
 	stream  *download
 	offset  int64
-	entries []*FileInfo // of a directory, that were not handed out
+	entries []*FileInfo // entries of a directory that ReadDir has not returned yet
 	listed  bool
 	closed  bool
 }
 
-// Open opens a file of the guest's for reading, or a directory. ctx is for all that is done with it.
+// Open opens a file of the guest for reading, or a directory. ctx applies to everything done with
+// it.
 func (c *Client) Open(ctx context.Context, name string, flags ...FileFlags) (*File, error) {
 	return c.open(ctx, name, name, flags)
 }
@@ -43,7 +45,7 @@ func (c *Client) open(ctx context.Context, name, shown string, flags []FileFlags
 	return &File{ctx: ctx, c: c, name: name, shown: shown, flags: flags, info: info}, nil
 }
 
-// renamed is err as an error of op on shown, which the caller knows.
+// renamed returns err as an error of op on shown, the name that the caller knows.
 func renamed(err error, op, shown string) error {
 	if e, ok := err.(*fs.PathError); ok {
 		return &fs.PathError{Op: op, Path: shown, Err: e.Err}
@@ -51,15 +53,15 @@ func renamed(err error, op, shown string) error {
 	return err
 }
 
-// Stat is as of the opening.
+// Stat returns what Open found.
 func (f *File) Stat() (fs.FileInfo, error) { return f.info, nil }
 
-// fail is an error of op on the file.
+// fail returns an error of op on the file.
 func (f *File) fail(op string, err error) error {
 	return &fs.PathError{Op: op, Path: f.shown, Err: err}
 }
 
-// begin makes sure that there is a stream. f.mu is held.
+// begin opens the stream unless it is open. f.mu is held.
 func (f *File) begin(op string) error {
 	switch {
 	case f.closed:
@@ -77,7 +79,7 @@ func (f *File) begin(op string) error {
 	return nil
 }
 
-// Read reads on from where the last one ended.
+// Read reads on from the current offset.
 func (f *File) Read(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -101,7 +103,7 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 	return n, renamed(err, "read", f.shown)
 }
 
-// Seek sets where the next Read begins. The end is that of the opening.
+// Seek sets the offset of the next Read. The end is that found by Open.
 func (f *File) Seek(offset int64, whence int) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,7 +130,7 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// ReadAt reads a piece, by a request of its own. Any number may be under way.
+// ReadAt reads a piece with a request of its own. Any number of them may run at the same time.
 func (f *File) ReadAt(p []byte, offset int64) (n int, err error) {
 	f.mu.Lock()
 	closed := f.closed
@@ -151,7 +153,7 @@ func (f *File) ReadAt(p []byte, offset int64) (n int, err error) {
 	return n, renamed(err, "read", f.shown)
 }
 
-// ReadDir hands out what is in the directory, as [fs.ReadDirFile] says.
+// ReadDir returns entries of the directory, as [fs.ReadDirFile] specifies.
 func (f *File) ReadDir(n int) ([]fs.DirEntry, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -187,7 +189,7 @@ func dirEntries(infos []*FileInfo) []fs.DirEntry {
 	return list
 }
 
-// Close gives up what was not read.
+// Close ends the stream and drops what was not read.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

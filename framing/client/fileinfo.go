@@ -11,7 +11,7 @@ import (
 	"wick/framing"
 )
 
-// FileInfo is what the guest says of a file. It is an [fs.FileInfo] and an [fs.DirEntry].
+// FileInfo describes a file of the guest. It is an [fs.FileInfo] and an [fs.DirEntry].
 type FileInfo struct {
 	name string
 	wire framing.FileInfo
@@ -24,55 +24,56 @@ func fileInfoOf(name string, i *framing.FileInfo) *FileInfo {
 	return f
 }
 
-// Name is the last element of the path.
+// Name returns the last element of the path.
 func (i *FileInfo) Name() string { return i.name }
 
-// Size is in bytes.
+// Size returns the size in bytes.
 func (i *FileInfo) Size() int64 { return int64(i.wire.Size) }
 
-// Mode is the type and the permissions.
+// Mode returns the type and the permissions.
 func (i *FileInfo) Mode() fs.FileMode { return goMode(i.wire.Mode) }
 
-// Type is the type alone.
+// Type returns the type.
 func (i *FileInfo) Type() fs.FileMode { return i.Mode().Type() }
 
 // Info returns i.
 func (i *FileInfo) Info() (fs.FileInfo, error) { return i, nil }
 
-// ModTime is to the nanosecond, as far as the file system has it.
+// ModTime returns the modification time, as precise as the file system has it.
 func (i *FileInfo) ModTime() time.Time { return time.Unix(0, i.wire.ModTime) }
 
 // IsDir reports whether it is a directory.
 func (i *FileInfo) IsDir() bool { return i.Mode().IsDir() }
 
-// Sys returns i, for what [fs.FileInfo] does not have.
+// Sys returns i, which has more than [fs.FileInfo].
 func (i *FileInfo) Sys() any { return i }
 
-// UID and GID are the owner's.
+// UID returns the owner's user id.
 func (i *FileInfo) UID() uint32 { return i.wire.UID }
 
-// GID is the group's.
+// GID returns the owner's group id.
 func (i *FileInfo) GID() uint32 { return i.wire.GID }
 
-// Links is the number of names that the file has.
+// Links returns the number of hard links.
 func (i *FileInfo) Links() uint32 { return i.wire.Links }
 
-// Inode is the file's number in its file system. Which that is the guest does not say.
+// Inode returns the file's number in its file system. The guest does not say which file system that
+// is.
 func (i *FileInfo) Inode() uint64 { return i.wire.Inode }
 
-// Device is what a device's file stands for.
+// Device returns the numbers of a device.
 func (i *FileInfo) Device() (major, minor uint32) {
 	d := i.wire.Device
 	return uint32(d>>8&0xfff | d>>32&0xfffff000), uint32(d&0xff | d>>12&0xffffff00)
 }
 
-// Target is what a symbolic link says, if it can be read, and empty for all else.
+// Target returns the target of a symbolic link if it can be read, and otherwise "".
 func (i *FileInfo) Target() string { return string(i.wire.Target) }
 
-// String formats it as a line of a directory.
+// String formats i as a line of a directory listing.
 func (i *FileInfo) String() string { return fs.FormatFileInfo(i) }
 
-// fileTypes are the types of st_mode; inode(7).
+// fileTypes are the types of st_mode; see inode(7).
 var fileTypes = []struct {
 	unix uint32
 	mode fs.FileMode
@@ -85,7 +86,7 @@ var fileTypes = []struct {
 	{syscall.S_IFSOCK, fs.ModeSocket},
 }
 
-// goMode is st_mode as Go has it.
+// goMode converts a st_mode.
 func goMode(unix uint32) fs.FileMode {
 	mode := fs.FileMode(unix & 0o777)
 	if unix&syscall.S_ISUID != 0 {
@@ -109,7 +110,7 @@ func goMode(unix uint32) fs.FileMode {
 	return mode
 }
 
-// unixMode is the permissions of mode as chmod(2) has them.
+// unixMode returns the permissions of mode as chmod(2) takes them.
 func unixMode(mode fs.FileMode) uint32 {
 	unix := uint32(mode.Perm())
 	if mode&fs.ModeSetuid != 0 {
@@ -127,7 +128,7 @@ func unixMode(mode fs.FileMode) uint32 {
 // FileFlags change what a path means, or what is done to it.
 type FileFlags = framing.FileFlags
 
-// fileFlags are all of those given.
+// fileFlags joins flags.
 func fileFlags(flags []FileFlags) (all FileFlags) {
 	for _, f := range flags {
 		all |= f
@@ -135,10 +136,11 @@ func fileFlags(flags []FileFlags) (all FileFlags) {
 	return all
 }
 
-// Stat returns what the guest says of a file. A symbolic link is followed, unless a flag says otherwise.
+// Stat describes a file of the guest. It follows a symbolic link unless a flag says otherwise.
 //
-// The error is an [*fs.PathError] whose Err is a [syscall.Errno] if the guest could not do it; else it wraps an [*UnsupportedError],
-// the context's, [ErrClosed], a [*ConnError], or a [*RemoteError]. So it is with all that deals with files.
+// The error is an [*fs.PathError] whose Err is a [syscall.Errno] if the guest could not do it.
+// Otherwise it wraps an [*UnsupportedError], the context's, [ErrClosed], a [*ConnError], or a
+// [*RemoteError]. All methods about files return such errors.
 func (c *Client) Stat(ctx context.Context, name string, flags ...FileFlags) (*FileInfo, error) {
 	if err := checkPath("stat", name); err != nil {
 		return nil, err
@@ -160,12 +162,12 @@ func (c *Client) Stat(ctx context.Context, name string, flags ...FileFlags) (*Fi
 	return fileInfoOf(path.Base(name), &i), nil
 }
 
-// Lstat is Stat of the file itself, be it a symbolic link.
+// Lstat is Stat without following a symbolic link.
 func (c *Client) Lstat(ctx context.Context, name string, flags ...FileFlags) (*FileInfo, error) {
 	return c.Stat(ctx, name, append(flags, framing.FileNoFollow)...)
 }
 
-// pathError is the error of a done about a file, nil for success.
+// pathError returns the error of a done about a file, nil for success.
 func pathError(op, name string, d *framing.Done) error {
 	if d.Errno == 0 {
 		return nil
@@ -173,7 +175,7 @@ func pathError(op, name string, d *framing.Done) error {
 	return &fs.PathError{Op: op, Path: name, Err: syscall.Errno(d.Errno)}
 }
 
-// maxPath is more than a path can have for Linux, in bytes: PATH_MAX, which counts the NUL behind it.
+// maxPath is Linux's PATH_MAX, which includes the NUL, in bytes.
 const maxPath = 4096
 
 // checkPath refuses a path that no system call takes.

@@ -8,14 +8,15 @@ import (
 	"strconv"
 )
 
-// okPrefix begins Firecracker's answer to a CONNECT; a decimal number, its own port, and a newline follow.
+// okPrefix begins Firecracker's answer to a CONNECT. A decimal number, its own port, and a newline
+// follow.
 const okPrefix = "OK "
 
 // maxOK is the longest such answer in bytes: a number of 32 bits.
 const maxOK = len(okPrefix) + len("4294967295") + len("\n")
 
-// handshake asks the Firecracker behind conn for the guest's port. It reads not a byte beyond the answer, for the guest's frames follow
-// it at once. Its error is a *HandshakeError, or ctx's.
+// handshake asks the Firecracker behind conn for the guest's port. It reads no byte beyond the
+// answer, because the guest's frames may follow at once. Its error is a *HandshakeError, or ctx's.
 func handshake(ctx context.Context, conn net.Conn, uds string, port uint32) error {
 	done := interruptible(ctx, conn.SetDeadline)
 	defer done()
@@ -31,10 +32,11 @@ func handshake(ctx context.Context, conn net.Conn, uds string, port uint32) erro
 	}
 	reply := make([]byte, 0, maxOK)
 	for len(reply) < maxOK {
-		// One byte at a time, for the reason above; the answer is a dozen of them, once per connection.
+		// The answer has a dozen bytes, once per connection, and nothing beyond it may be read.
 		n, err := conn.Read(reply[len(reply) : len(reply)+1])
 		if n == 0 && err != nil {
-			// Closed, as it is when nothing listens, or cut within a good answer: either may go well next time.
+			// Closed because nothing listens, or within a good answer: either may succeed next
+			// time.
 			return fail("", err)
 		}
 		reply = reply[:len(reply)+n]
@@ -48,7 +50,9 @@ func handshake(ctx context.Context, conn net.Conn, uds string, port uint32) erro
 	return fail(string(reply), nil)
 }
 
-// parseOK reports whether b begins an answer of "OK <n>\n", and whether it is all of it.
+// parseOK reports whether b begins an answer of "OK <n>
+//
+// ", and whether it is complete.
 func parseOK(b []byte) (ok, complete bool) {
 	n := min(len(b), len(okPrefix))
 	if string(b[:n]) != okPrefix[:n] {

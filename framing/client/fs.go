@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// FS is a directory of the guest's as a file system to read. It is an [fs.StatFS], an [fs.ReadDirFS], an [fs.ReadFileFS] and an [fs.ReadLinkFS].
+// FS is a directory of the guest as a file system for reading. It is an [fs.StatFS], an
+// [fs.ReadDirFS], an [fs.ReadFileFS] and an [fs.ReadLinkFS].
 type FS struct {
 	ctx   context.Context
 	c     *Client
@@ -16,13 +17,13 @@ type FS struct {
 	flags []FileFlags
 }
 
-// FS makes a file system of the directory at root. ctx is for all that is done with it. Like [os.DirFS] it follows symbolic links wherever they lead, unless
-// the flag [Safe] is given.
+// FS returns a file system of the directory at root. ctx applies to everything done with it. Like
+// [os.DirFS] it follows symbolic links wherever they lead, unless the flag [Safe] is given.
 func (c *Client) FS(ctx context.Context, root string, flags ...FileFlags) *FS {
 	return &FS{ctx, c, root, flags}
 }
 
-// path is the guest's path of a name.
+// path returns the guest's path of a name.
 func (f *FS) path(op, name string) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
@@ -38,7 +39,7 @@ func (f *FS) Open(name string) (fs.File, error) {
 	}
 	file, err := f.c.open(f.ctx, full, name, f.flags)
 	if err != nil {
-		return nil, err // and no file that is not nil
+		return nil, err // not file, which would be a nil of its own type
 	}
 	return file, nil
 }
@@ -75,7 +76,7 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return dirEntries(list), nil
 }
 
-// ReadFile implements fs.ReadFileFS. Unlike Open and Read it costs one round trip.
+// ReadFile implements fs.ReadFileFS. It costs one round trip, unlike Open and Read.
 func (f *FS) ReadFile(name string) ([]byte, error) {
 	full, err := f.path("read", name)
 	if err != nil {
@@ -95,7 +96,8 @@ func (f *FS) ReadLink(name string) (string, error) {
 	return target, renamed(err, "readlink", name)
 }
 
-// ReadFile returns all of a file of the guest's, of any length. What a guest that is not trusted may send without end is better had by [Client.OpenRead].
+// ReadFile returns the content of a file of the guest, of any length. A hostile guest can send
+// without end: use [Client.OpenRead] for it.
 func (c *Client) ReadFile(ctx context.Context, path string, flags ...FileFlags) ([]byte, error) {
 	stream, err := c.openRead(ctx, path, 0, 0, readWindow, flags...)
 	if err != nil {
@@ -105,7 +107,8 @@ func (c *Client) ReadFile(ctx context.Context, path string, flags ...FileFlags) 
 	return io.ReadAll(stream)
 }
 
-// ReadLink returns what a symbolic link says. What is none is EINVAL, and one that cannot be read, as some of /proc, ENOENT.
+// ReadLink returns the target of a symbolic link. The error is EINVAL for another file, and ENOENT
+// for a link that cannot be read, such as some in /proc.
 func (c *Client) ReadLink(ctx context.Context, name string, flags ...FileFlags) (string, error) {
 	i, err := c.Lstat(ctx, name, flags...)
 	if err != nil {

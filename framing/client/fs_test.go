@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// tree makes a directory with a bit of everything, and a file of that size.
+// tree makes a directory with all kinds of files, one of them of that size.
 func tree(t testing.TB, size int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,7 +54,7 @@ func TestFS(t *testing.T) {
 	// Each byte is read by a request of its own, among others.
 	c, dir := agentClient(t), tree(t, 5000)
 	for _, flags := range [][]FileFlags{nil, {Safe}} {
-		if flags != nil { // which does not follow what a test of a file system follows
+		if flags != nil { // which does not follow links, unlike a test of a file system
 			os.Remove(filepath.Join(dir, "link"))
 			os.Remove(filepath.Join(dir, "sub", "up"))
 		}
@@ -157,7 +157,7 @@ func TestFile(t *testing.T) {
 	if _, err := f.Read(some); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	// What does not know its size.
+	// This file does not know its size.
 	if b, err := c.ReadFile(testContext(t), "/proc/self/stat"); err != nil || len(b) == 0 {
 		t.Errorf("/proc/self/stat: %q, %v", b, err)
 	}
@@ -180,7 +180,7 @@ func TestFileErrors(t *testing.T) {
 		{"read", syscall.EISDIR, second(c.ReadFile(ctx, in("sub")))},
 		{"list", syscall.ENOTDIR, second(c.ReadDir(ctx, in("hello")))},
 		{"readlink", syscall.EINVAL, second(c.ReadLink(ctx, in("hello")))},
-		{"readlink", syscall.ENOENT, second(c.ReadLink(ctx, "/proc/2/exe"))}, // of one of the kernel's own threads
+		{"readlink", syscall.ENOENT, second(c.ReadLink(ctx, "/proc/2/exe"))}, // of a kernel thread
 		{"mkdir", fs.ErrExist, c.Mkdir(ctx, in("sub"), 0o755)},
 		{"remove", syscall.ENOTEMPTY, c.Remove(ctx, in("sub"))},
 		{"rename", syscall.ENOENT, c.Rename(ctx, in("missing"), in("x"))},
@@ -190,9 +190,9 @@ func TestFileErrors(t *testing.T) {
 		{"chmod", syscall.ENOENT, c.Chmod(ctx, in("missing"), 0o644)},
 		{"chown", syscall.ENOENT, c.Chown(ctx, in("missing"), 0, 0)},
 		{"chtimes", syscall.ENOENT, c.Chtimes(ctx, in("missing"), time.Now())},
-		{"write", syscall.ENOENT, second(c.WriteStream(ctx, in("a/b"), strings.NewReader("x"), WriteFileOptions{}))},
-		{"write", syscall.EEXIST, second(c.WriteStream(ctx, in("hello"), strings.NewReader("x"), WriteFileOptions{Exclusive: true}))},
-		{"write", syscall.ENAMETOOLONG, second(c.WriteStream(ctx, strings.Repeat("x", 70000), strings.NewReader("x"), WriteFileOptions{}))},
+		{"write", syscall.ENOENT, second(c.WriteStream(ctx, in("a/b"), strings.NewReader("x"), WriteOptions{}))},
+		{"write", syscall.EEXIST, second(c.WriteStream(ctx, in("hello"), strings.NewReader("x"), WriteOptions{Exclusive: true}))},
+		{"write", syscall.ENAMETOOLONG, second(c.WriteStream(ctx, strings.Repeat("x", 70000), strings.NewReader("x"), WriteOptions{}))},
 		{"stat", syscall.EINVAL, second(c.Stat(ctx, "a\x00b"))},
 	} {
 		if e, ok := errors.AsType[*fs.PathError](test.err); !ok || e.Op != test.op || !errors.Is(test.err, test.want) {
@@ -236,8 +236,8 @@ func TestChanges(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, i.ModTime(), err)
 		}
 	}
-	if real, err := c.RealPath(ctx, dir+"/a/s/../c/moved/../x/./y"); err != nil || real != in("a/b/c/x/y") {
-		t.Errorf("real path %s, %v", real, err)
+	if resolved, err := c.RealPath(ctx, dir+"/a/s/../c/moved/../x/./y"); err != nil || resolved != in("a/b/c/x/y") {
+		t.Errorf("real path %s, %v", resolved, err)
 	}
 	if err := os.Symlink("loop", in("loop")); err != nil {
 		t.Fatal(err)
@@ -245,7 +245,7 @@ func TestChanges(t *testing.T) {
 	if _, err := c.RealPath(ctx, in("loop")); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("a loop: %v", err)
 	}
-	// What a link leads to stays.
+	// The target of a link stays.
 	if err := c.Symlink(ctx, in("sub"), in("a/b/out")); err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // the second time there is none
+	for range 2 { // the second time it does not exist
 		if err := c.RemoveAll(ctx, in("a")); err != nil {
 			t.Error(err)
 		}

@@ -13,22 +13,23 @@ import (
 // Features are the parts of the extension that a guest has.
 type Features = framing.Features
 
-// A Fact is something that the guest says of itself, as text.
+// A Fact is a property of the guest, as text.
 type Fact struct{ Name, Value string }
 
-// Hello is what the guest answers to hello.
+// Hello is the guest's answer to hello.
 type Hello struct {
-	// Version is that of the extension which both sides speak.
+	// Version is the version of the extension that both sides speak.
 	Version uint16
 	// Features are what this guest can do.
 	Features Features
 	// Epoch is how many restores of its machine the guest knows of.
 	Epoch uint64
-	// Facts are in the guest's order. Names are in lower case with dots, such as "kernel", "memory.total_kib", "mount./".
+	// Facts are in the guest's order. Names are lower case with dots, such as "kernel",
+	// "memory.total_kib", "mount./".
 	Facts []Fact
 }
 
-// Fact is the value of the first fact with that name.
+// Fact returns the value of the first fact with that name.
 func (h *Hello) Fact(name string) (value string, ok bool) {
 	for _, f := range h.Facts {
 		if f.Name == name {
@@ -38,7 +39,8 @@ func (h *Hello) Fact(name string) (value string, ok bool) {
 	return "", false
 }
 
-// Under yields the facts whose names begin with prefix, without it: those of "mount." are "/", "/proc", and so on.
+// Under yields the facts whose names begin with prefix, and cuts prefix off: for "mount." the names
+// are "/", "/proc", and so on.
 func (h *Hello) Under(prefix string) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, f := range h.Facts {
@@ -49,13 +51,14 @@ func (h *Hello) Under(prefix string) iter.Seq2[string, string] {
 	}
 }
 
-// An UnsupportedError is a guest that cannot do what was asked of it. It is an [errors.ErrUnsupported].
+// An UnsupportedError is a request that the guest does not support. It is an
+// [errors.ErrUnsupported].
 type UnsupportedError struct {
-	// Feature is what it lacks, in words; empty if it lacks the whole extension.
+	// Feature is what the guest lacks, in words; empty if it lacks the whole extension.
 	Feature string
 }
 
-// Error says which of the two it is.
+// Error says whether a feature or the whole extension is missing.
 func (e *UnsupportedError) Error() string {
 	if e.Feature == "" {
 		return "the guest's agent is older than the extension: it can exec, spawn and write files, and no more"
@@ -66,7 +69,7 @@ func (e *UnsupportedError) Error() string {
 // Unwrap returns errors.ErrUnsupported.
 func (e *UnsupportedError) Unwrap() error { return errors.ErrUnsupported }
 
-// featureNames are the features in words.
+// featureNames has the features in words.
 var featureNames = map[Features]string{
 	framing.FeatureProcesses: "processes that can be talked to",
 	framing.FeatureTerminals: "terminals",
@@ -80,10 +83,11 @@ var featureNames = map[Features]string{
 	framing.FeatureManners:   "way to wait for output that others hold",
 }
 
-// Hello asks the guest what it is and can do, and returns the answer of this moment. All other calls of the extension do it by
-// themselves if it was not done on this connection.
+// Hello asks the guest what it is and can do, and returns the current answer. All other calls of
+// the extension say hello themselves if that has not been done on the connection.
 //
-// The error is an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+// The error is an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a
+// [*RemoteError].
 func (c *Client) Hello(ctx context.Context) (*Hello, error) {
 	call := newCall(framing.TypeHelloResult)
 	defer call.release()
@@ -113,7 +117,8 @@ func (c *Client) Hello(ctx context.Context) (*Hello, error) {
 	return h, nil
 }
 
-// need says hello if that was not done, and returns an *UnsupportedError if the guest lacks a feature.
+// need says hello unless that was done. It returns an *UnsupportedError if the guest lacks a
+// feature.
 func (c *Client) need(ctx context.Context, features Features) error {
 	h, err := c.helloOnce(ctx)
 	if err != nil {
@@ -127,7 +132,7 @@ func (c *Client) need(ctx context.Context, features Features) error {
 	return nil
 }
 
-// helloOnce says hello on the connection's first need.
+// helloOnce says hello when the connection first needs it.
 func (c *Client) helloOnce(ctx context.Context) (*Hello, error) {
 	if h := c.said(); h != nil {
 		return h, nil
@@ -144,21 +149,23 @@ func (c *Client) helloOnce(ctx context.Context) (*Hello, error) {
 	return c.Hello(ctx)
 }
 
-// said is the last answer to a hello, or nil.
+// said returns the last answer to a hello, or nil.
 func (c *Client) said() *Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.hello
 }
 
-// broken ends the connection, for the guest sent what cannot be parsed, and returns why.
+// broken ends the connection, because the guest sent something that cannot be parsed, and returns
+// why.
 func (c *Client) broken(err error) error {
 	err = &ConnError{Err: &ProtocolError{Err: err}}
 	c.end(err)
 	return err
 }
 
-// request makes a request of the extension, whose reply is of type want or a done. The call is the caller's to release if there is no error.
+// request makes a request of the extension, whose reply is of type want or a done. If there is no
+// error the caller must release the call.
 func (c *Client) request(ctx context.Context, f Features, want framing.Type, size int, encode func([]byte, uint32) []byte) (*call, error) {
 	if err := c.need(ctx, f); err != nil {
 		return nil, err
@@ -171,7 +178,7 @@ func (c *Client) request(ctx context.Context, f Features, want framing.Type, siz
 	return call, nil
 }
 
-// operate makes a request that is answered by done, and returns its value. op is for the error's text.
+// operate makes a request that is answered by done, and returns its value. op names it in errors.
 func (c *Client) operate(ctx context.Context, f Features, op string, size int, encode func([]byte, uint32) []byte) (uint64, error) {
 	call, err := c.request(ctx, f, framing.TypeDone, size, encode)
 	if err != nil {

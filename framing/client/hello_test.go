@@ -12,10 +12,10 @@ import (
 	"wick/framing"
 )
 
-// everything is all features.
+// everything has all features.
 const everything Features = 1<<32 - 1
 
-// hello answers the hello that comes next.
+// hello answers the next hello.
 func (p *peer) hello(features Features) {
 	p.t.Helper()
 	seq, payload := p.expect(framing.TypeHello)
@@ -46,7 +46,7 @@ func TestHello(t *testing.T) {
 	if s := strings.Join(mounts, " "); s != "/=overlay /proc=proc" {
 		t.Errorf("mounts %s", s)
 	}
-	// What the guest lacks is not even asked for.
+	// The client does not send what the guest does not support.
 	_, err := c.Stats(ctx)
 	if lacking, ok := errors.AsType[*UnsupportedError](err); !ok || !errors.Is(err, errors.ErrUnsupported) || lacking.Feature == "" {
 		t.Errorf("stats: %v", err)
@@ -62,7 +62,7 @@ func TestHello(t *testing.T) {
 	}
 }
 
-// TestHelloOnce is said, however many ask at once, and again if the first could not.
+// TestHelloOnce checks that concurrent calls say hello once, and again if the first failed.
 func TestHelloOnce(t *testing.T) {
 	c, p := pair(t)
 	ctx, cancel := context.WithCancel(testContext(t))
@@ -90,7 +90,7 @@ func TestHelloOnce(t *testing.T) {
 	all.Wait()
 }
 
-// TestWithoutExtension an old guest is named as what it is.
+// TestWithoutExtension checks the errors with an old guest.
 func TestWithoutExtension(t *testing.T) {
 	c, _ := dialed(t)
 	ctx := testContext(t)
@@ -102,7 +102,7 @@ func TestWithoutExtension(t *testing.T) {
 		"stat":   second(c.Stat(ctx, "/")),
 		"list":   second(c.ReadDir(ctx, "/")),
 		"mkdir":  c.Mkdir(ctx, "/x", 0o755),
-		"write":  second(c.Create(ctx, "/x", WriteFileOptions{})),
+		"write":  second(c.Create(ctx, "/x", WriteOptions{})),
 		"stats":  second(c.Stats(ctx)),
 		"thaw":   c.Thaw(ctx),
 	} {
@@ -115,7 +115,7 @@ func TestWithoutExtension(t *testing.T) {
 			t.Errorf("pressure: %v", err)
 		}
 	}
-	// The base protocol is as it was.
+	// The base protocol still works.
 	if r, err := c.Exec(ctx, Exec{Command: "echo x"}); err != nil || string(r.Stdout) != "x\n" {
 		t.Errorf("exec: %+v, %v", r, err)
 	}

@@ -16,9 +16,9 @@ import (
 	"wick/framing/client/clienttest"
 )
 
-// What a guest does that means ill, or is in no state to mean anything: this side has an error for it, in the time that it was given.
+// These tests have a hostile or broken guest: this side returns an error in time.
 
-// TestDoneInPlaceOfAnAnswer says that all went well, but not what was asked.
+// TestDoneInPlaceOfAnAnswer has a done that reports success but not what was asked.
 func TestDoneInPlaceOfAnAnswer(t *testing.T) {
 	for name, ask := range map[framing.Type]func(context.Context, *Client) error{
 		framing.TypeHello:     func(ctx context.Context, c *Client) error { _, err := c.Hello(ctx); return err },
@@ -41,7 +41,8 @@ func TestDoneInPlaceOfAnAnswer(t *testing.T) {
 	}
 }
 
-// unread returns a client and a guest that takes nothing more: the socket between them is full, and a write under way. It ends with the test.
+// unread returns a client and a guest that reads no more: the socket between them is full, and a
+// write blocks. It ends with the test.
 func unread(t *testing.T) (*Client, *peer) {
 	t.Helper()
 	c, p := pair(t)
@@ -51,7 +52,7 @@ func unread(t *testing.T) (*Client, *peer) {
 	return c, p
 }
 
-// clog fills the way to the guest with what it does not read.
+// clog fills the socket to a guest that does not read.
 func clog(t *testing.T, c *Client) {
 	t.Helper()
 	frame := framing.AppendFrame(nil, framing.TypePing, 0, make([]byte, queueHigh))
@@ -69,7 +70,7 @@ func clog(t *testing.T, c *Client) {
 func TestWriteToWhoDoesNotRead(t *testing.T) {
 	c, p := unread(t)
 	ctx, cancel := context.WithCancel(testContext(t))
-	write := background(func() (int64, error) { return c.WriteStream(ctx, "/f", &pattern{}, WriteFileOptions{}) })
+	write := background(func() (int64, error) { return c.WriteStream(ctx, "/f", &pattern{}, WriteOptions{}) })
 	seq, _ := p.expect(framing.TypeWrite)
 	p.send(framing.AppendCredit(nil, seq, framing.StreamInput, math.MaxUint32))
 	clog(t, c)
@@ -84,11 +85,11 @@ func TestWriteToWhoDoesNotRead(t *testing.T) {
 	}
 }
 
-// TestWriteDoneTooEarly is none that was done.
+// TestWriteDoneTooEarly checks that a done before all content was sent is an error.
 func TestWriteDoneTooEarly(t *testing.T) {
 	c, p := unread(t)
 	write := background(func() (int64, error) {
-		return c.WriteStream(testContext(t), "/f", strings.NewReader("all"), WriteFileOptions{})
+		return c.WriteStream(testContext(t), "/f", strings.NewReader("all"), WriteOptions{})
 	})
 	seq, _ := p.expect(framing.TypeWrite)
 	p.send(framing.AppendCredit(nil, seq, framing.StreamInput, 100))
@@ -100,7 +101,7 @@ func TestWriteDoneTooEarly(t *testing.T) {
 	}
 }
 
-// TestListWithoutEnd is given up when it has more than MaxList.
+// TestListWithoutEnd is abandoned when it has more than MaxList.
 func TestListWithoutEnd(t *testing.T) {
 	c, p := unread(t)
 	list := background(func() ([]*FileInfo, error) { return c.ReadDir(testContext(t), "/d") })
@@ -131,9 +132,9 @@ func TestListWithoutEnd(t *testing.T) {
 	if err := (<-list).err; !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("got %v", err)
 	}
-	// A tree's directories add up.
+	// The directories of a tree add up.
 	walk := background(func() ([]*FileInfo, error) { room := 1; return c.readDir(testContext(t), "/d", &room) })
-	for h := (framing.Header{}); h.Type != framing.TypeList; seq = h.Seq { // behind the last credit of the other
+	for h := (framing.Header{}); h.Type != framing.TypeList; seq = h.Seq { // after the other's last credit
 		var err error
 		if h, _, err = clienttest.ReadFrame(p.in); err != nil {
 			t.Fatal(err)
@@ -161,7 +162,7 @@ func TestListNames(t *testing.T) {
 	}
 }
 
-// TestReadOfMore than was asked for is none.
+// TestReadOfMore checks that more content than was requested is an error.
 func TestReadOfMore(t *testing.T) {
 	c, p := unread(t)
 	read := background(func() ([]byte, error) {
@@ -179,7 +180,8 @@ func TestReadOfMore(t *testing.T) {
 	}
 }
 
-// TestWaitForWhoDoesNotRead ends with its context though there is a last word to be said, and so does Detach.
+// TestWaitForWhoDoesNotRead checks that Wait and Detach end with their context although a last
+// frame cannot be sent.
 func TestWaitForWhoDoesNotRead(t *testing.T) {
 	c, p := unread(t)
 	cmd := c.Command("x")
@@ -208,7 +210,8 @@ func TestWaitForWhoDoesNotRead(t *testing.T) {
 	}
 }
 
-// TestFlushToWhoDoesNotRead ends with its context, whoever has the turn to write.
+// TestFlushToWhoDoesNotRead checks that flush ends with its context, even without the turn to
+// write.
 func TestFlushToWhoDoesNotRead(t *testing.T) {
 	c, _ := unread(t)
 	c.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
@@ -231,7 +234,7 @@ func TestFlushToWhoDoesNotRead(t *testing.T) {
 	}
 }
 
-// TestStartOnALostConnection leaves a Cmd whose calls say so, and that can be had again elsewhere.
+// TestStartOnALostConnection leaves a Cmd whose calls return the error, and that can be reattached.
 func TestStartOnALostConnection(t *testing.T) {
 	c, p := unread(t)
 	p.conn.Close()
@@ -254,7 +257,8 @@ func TestStartOnALostConnection(t *testing.T) {
 	}
 }
 
-// TestCancelledButNotEnded is a process whose end the guest does not tell, or cannot: for this side it ends with its context, streams and all.
+// TestCancelledButNotEnded has a guest that does not report the end of a process: for this side it
+// ends with its context, streams and all.
 func TestCancelledButNotEnded(t *testing.T) {
 	t.Parallel()
 	c, p := unread(t)
@@ -292,7 +296,7 @@ func TestCancelledButNotEnded(t *testing.T) {
 	}
 }
 
-// TestWaitAgainAndAgain takes no more than to wait once.
+// TestWaitAgainAndAgain checks that repeated waiting uses no more memory than one wait.
 func TestWaitAgainAndAgain(t *testing.T) {
 	c, p := pair(t)
 	cmd := c.Command("x")
@@ -316,7 +320,8 @@ func TestWaitAgainAndAgain(t *testing.T) {
 	(<-run).must(t)
 }
 
-// TestTakenOutOfReach is a guest that has taken more stdin than there ever was. Counting on from there would begin at 0 again.
+// TestTakenOutOfReach has a guest that claims to have taken more stdin than there was. Counting on
+// from there would wrap to 0.
 func TestTakenOutOfReach(t *testing.T) {
 	c, p := unread(t)
 	attach := background(func() (*Cmd, error) {
@@ -330,7 +335,7 @@ func TestTakenOutOfReach(t *testing.T) {
 	p.expectEnd()
 }
 
-// TestPressureLost at the moment of its begin is told all the same.
+// TestPressureLost checks that a connection lost as the watch begins is reported.
 func TestPressureLost(t *testing.T) {
 	for range 200 {
 		p := &pressureWatch{events: make(chan *Figures, 1), begun: make(chan error, 1), over: make(chan error, 1)}

@@ -13,7 +13,8 @@ import (
 	"wick/framing"
 )
 
-// TestDialWaitsForAFreeConnection has more clients than the agent takes at a time. One more is told so and waits for its turn.
+// TestDialWaitsForAFreeConnection has more clients than the agent accepts. One more gets the
+// agent's error, and waits for its turn.
 func TestDialWaitsForAFreeConnection(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t, "--max-connections", "2")
@@ -44,7 +45,7 @@ func TestDialWaitsForAFreeConnection(t *testing.T) {
 	}
 }
 
-// TestSpawnStreams has stdout come as it is written, and in a file of the guest's.
+// TestSpawnStreams checks that stdout arrives as it is written, and is in a file of the guest.
 func TestSpawnStreams(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t)
@@ -67,7 +68,7 @@ func TestSpawnStreams(t *testing.T) {
 	if err != nil || of != pid || got.Len() != 588895 || !bytes.Equal(got.Bytes(), logged) {
 		t.Errorf("%d bytes of process %d, %d logged of process %d, %v", got.Len(), of, len(logged), pid, err)
 	}
-	// Nobody takes it, and it is no harm.
+	// Output that is not taken does no harm.
 	d := a.dial()
 	if pid, err = d.Spawn(testContext(t), Exec{Command: "seq 1 100000", Stream: true}); err != nil {
 		t.Fatal(err)
@@ -94,7 +95,7 @@ func TestWriteFileAppends(t *testing.T) {
 	for i, size := range []int{3, 0, 100 << 10, 1} {
 		piece := bytes.Repeat([]byte{'a' + byte(i)}, size)
 		want = append(want, piece...)
-		if err := c.WriteFile(testContext(t), path, bytes.NewReader(piece), int64(size), WriteOptions{Append: true}); err != nil {
+		if err := c.WriteFile(testContext(t), path, bytes.NewReader(piece), int64(size), WriteFileOptions{Append: true}); err != nil {
 			t.Fatal(err)
 		}
 	}

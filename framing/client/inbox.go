@@ -7,29 +7,30 @@ import (
 	"wick/framing"
 )
 
-// An inbox is the host's end of a stream that comes from the guest. It holds what has come and was not yet taken, which is never more
-// than the window: so much the guest is granted, and no more until some of it was taken.
+// An inbox is the host's end of a stream from the guest. It holds what has arrived and was not
+// taken yet, never more than the window: the guest is granted that much, and more only as content
+// is taken.
 type inbox struct {
 	stream framing.Stream
 	window int
-	cap    uint64 // of what comes in all, 0 is none
+	limit  uint64 // bytes of the whole stream; 0 means no limit
 
 	mu      sync.Mutex
 	changed sync.Cond
-	// What mu guards:
+	// mu guards the fields from here on.
 	ring     ring
 	received uint64 // since the start of the stream
 	credit   int    // what the guest may still send
-	owed     int    // what was taken and not yet granted again
-	// confirmed is how far the guest takes it that content has arrived, at most: where the channel began, and what was granted since. For
-	// a kept process it lets go of that.
+	owed     int    // what was taken and not granted again yet
+	// confirmed is the most content that the guest may assume has arrived: where the channel began,
+	// and what was granted since. A kept process drops that much.
 	confirmed uint64
-	discard   bool  // nobody takes: what comes is dropped
-	refused   bool  // and the guest is told so
-	ended     bool  // the guest's close has come
-	err       error // why nothing comes any more, or for now
+	discard   bool  // content is dropped, because it is not wanted
+	refused   bool  // and the guest was told so
+	ended     bool  // the guest's close has arrived
+	err       error // why no content arrives any more, or for now
 	from      remote
-	open      bool // the guest has opened the channel, and takes grants
+	open      bool // the guest has opened the channel and accepts grants
 }
 
 func newInbox(s framing.Stream, window int) *inbox {
@@ -38,8 +39,8 @@ func newInbox(s framing.Stream, window int) *inbox {
 	return b
 }
 
-// resume has the stream come from a channel that is being opened, and returns what the guest is granted at first and how many bytes
-// have come before.
+// resume makes the stream arrive on a channel that is being opened. It returns the first credit,
+// and how many bytes arrived before.
 func (b *inbox) resume(from remote) (credit uint32, received uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -49,7 +50,7 @@ func (b *inbox) resume(from remote) (credit uint32, received uint64) {
 	return uint32(b.credit), b.received
 }
 
-// opened tells that the channel is open.
+// opened records that the channel is open.
 func (b *inbox) opened() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -61,7 +62,7 @@ func (b *inbox) opened() {
 	b.taken(0)
 }
 
-// receive takes what has come. Its error is a *ProtocolError.
+// receive accepts content. Its error is a *ProtocolError.
 func (b *inbox) receive(data []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,8 +72,8 @@ func (b *inbox) receive(data []byte) error {
 	if b.ended {
 		return protocolErrorf("output behind the end of its stream")
 	}
-	if b.cap > 0 && b.received+uint64(len(data)) > b.cap {
-		return protocolErrorf("output of more than %d bytes, and no more was asked for", b.cap)
+	if b.limit > 0 && b.received+uint64(len(data)) > b.limit {
+		return protocolErrorf("output of more than %d bytes, and no more was asked for", b.limit)
 	}
 	b.credit -= len(data)
 	b.received += uint64(len(data))
@@ -90,7 +91,8 @@ func (b *inbox) taken(n int) {
 	b.owed += n
 	grant := b.owed
 	if b.credit > 0 {
-		// Of what was taken now some may have come by an earlier channel, so to grant it here would confirm what is still on its way.
+		// A part of what was taken may have arrived on an earlier channel. Granting it here would
+		// confirm content that is still in flight.
 		grant = min(grant, int(b.received-b.confirmed))
 	}
 	if grant < (b.window+1)/2 || !b.open || b.ended {
@@ -102,7 +104,7 @@ func (b *inbox) taken(n int) {
 	b.confirmed = min(b.confirmed+uint64(grant), b.received)
 }
 
-// confirm grants all that was taken, worth a frame or not, so that the guest knows that it arrived.
+// confirm grants all that was taken, so that the guest knows that it has arrived.
 func (b *inbox) confirm() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -114,7 +116,7 @@ func (b *inbox) confirm() {
 	b.owed, b.confirmed = 0, b.received
 }
 
-// end is the end of the stream.
+// end ends the stream.
 func (b *inbox) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,7 +124,8 @@ func (b *inbox) end() {
 	b.changed.Broadcast()
 }
 
-// fail has readers that took all that there is get err, until resume. A stream that has ended stays as it is.
+// fail returns err to readers that have taken all content, until resume. It does not change a
+// stream that has ended.
 func (b *inbox) fail(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,7 +133,8 @@ func (b *inbox) fail(err error) {
 	b.changed.Broadcast()
 }
 
-// drain drops what there is and what will come. With refuse the guest is told that no more is wanted.
+// drain drops the content that has arrived or will arrive. With refuse it tells the guest that no
+// more is wanted.
 func (b *inbox) drain(refuse bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -149,7 +153,8 @@ func (b *inbox) drain(refuse bool) {
 	b.changed.Broadcast()
 }
 
-// peek waits for content and returns what of it lies in one piece. It stays there until advance. The error is io.EOF at the end.
+// peek waits for content and returns a contiguous part of it, which stays until advance. The error
+// is io.EOF at the end.
 func (b *inbox) peek() ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -173,7 +178,7 @@ func (b *inbox) advance(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.discard {
-		return // and with it what was there
+		return // the content was dropped meanwhile
 	}
 	b.ring.drop(n)
 	b.taken(n)
@@ -193,7 +198,7 @@ func (b *inbox) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo implements io.WriterTo, for one goroutine at a time. What w did not take is still there.
+// WriteTo implements io.WriterTo, for one goroutine at a time. Content that w did not accept stays.
 func (b *inbox) WriteTo(w io.Writer) (n int64, err error) {
 	for {
 		data, err := b.peek()

@@ -14,10 +14,12 @@ import (
 // listWindow is the credit of a list, in bytes.
 const listWindow = 64 << 10
 
-// MaxList is how many bytes of entries [Client.ReadDir] holds: each has 52 and its name, and a link its target. That is about a million files.
+// MaxList is how many bytes of entries [Client.ReadDir] holds, about a million files. An entry
+// takes 52 bytes and its name, and a link its target.
 const MaxList = 64 << 20
 
-// ReadDir returns what is in a directory, sorted by name. More than [MaxList] is EFBIG.
+// ReadDir returns the entries of a directory, sorted by name. The error is EFBIG if they exceed
+// [MaxList].
 func (c *Client) ReadDir(ctx context.Context, path string, flags ...FileFlags) ([]*FileInfo, error) {
 	d, err := c.download(ctx, "list", path, listWindow, 0, func(dst []byte, seq, credit uint32) []byte {
 		return framing.AppendList(dst, seq, &framing.List{Flags: fileFlags(flags), Credit: credit, Path: []byte(path)})
@@ -33,16 +35,18 @@ func (c *Client) ReadDir(ctx context.Context, path string, flags ...FileFlags) (
 		return nil, err
 	}
 	if len(entries.rest) > 0 {
-		return nil, c.broken(errors.New("a list ends within an entry"))
+		return nil, c.broken(errors.New("list: payload ends within an entry"))
 	}
 	slices.SortFunc(entries.list, func(a, b *FileInfo) int { return strings.Compare(a.name, b.name) })
 	return entries.list, nil
 }
 
-// maxHeld is how many entries a walk through a tree holds at a time, of all directories from the top to where it is.
+// maxHeld is how many entries a walk holds at a time, of all directories from the top to the
+// current one.
 const maxHeld = 2 << 20
 
-// readDir is ReadDir for a walk, with room for so many entries, which are taken from it.
+// readDir is ReadDir for a walk. room is how many entries it may hold, and is reduced by their
+// number.
 func (c *Client) readDir(ctx context.Context, path string, room *int, flags ...FileFlags) ([]*FileInfo, error) {
 	entries, err := c.ReadDir(ctx, path, flags...)
 	if *room -= len(entries); *room < 0 {
@@ -51,7 +55,7 @@ func (c *Client) readDir(ctx context.Context, path string, room *int, flags ...F
 	return entries, err
 }
 
-// lister cuts the output of a list into entries.
+// lister parses the output of a list into entries.
 type lister struct {
 	c    *Client
 	list []*FileInfo
@@ -59,10 +63,10 @@ type lister struct {
 	room int    // for more, in bytes
 }
 
-// errTooMuch is more than there is room for.
-var errTooMuch = errors.New("too much")
+// errTooMuch is the error of a list without room for more.
+var errTooMuch = errors.New("too many entries")
 
-// Write implements io.Writer. Frames have whole entries, but what is written here is cut anywhere.
+// Write implements io.Writer. A frame has whole entries, but p may be cut anywhere.
 func (l *lister) Write(p []byte) (int, error) {
 	if l.room -= len(p); l.room < 0 {
 		return 0, errTooMuch
@@ -78,7 +82,7 @@ func (l *lister) Write(p []byte) (int, error) {
 		}
 		name := string(i.Name)
 		if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
-			return 0, l.c.broken(&framing.PayloadError{Type: framing.TypeList, Reason: "a name that is none"})
+			return 0, l.c.broken(&framing.PayloadError{Type: framing.TypeList, Reason: "a name is not valid"})
 		}
 		l.list = append(l.list, fileInfoOf(name, &i))
 		b = rest
@@ -87,7 +91,8 @@ func (l *lister) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// maxEntry is more than an entry of a list can have, in bytes: a longer one that cannot be parsed never will.
+// maxEntry is more than the longest entry of a list, in bytes. A longer one that cannot be parsed
+// never will be.
 const maxEntry = framing.FileInfoSize + 2*framing.MaxText
 
 var _ fs.DirEntry = (*FileInfo)(nil)

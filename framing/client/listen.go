@@ -12,28 +12,29 @@ import (
 	"time"
 )
 
-// readyLimit is how long an accepted connection may stay mute before the next one is looked at, which may be from a
-// guest that is alive.
+// readyLimit is how long an accepted connection may stay silent before the next one is served,
+// which may be from a live guest.
 const readyLimit = 5 * time.Second
 
-// A Listener takes the connections of a guest that connects by itself. It may be used by several goroutines.
+// A Listener accepts the connections of a guest that connects by itself. Several goroutines may use
+// it.
 type Listener struct {
 	addr *address
 	opts options
 	ln   *net.UnixListener
-	file os.FileInfo // the socket that it made, so as to remove no other
+	file os.FileInfo // the socket that it made, so that Close removes no other
 
-	turn chan struct{} // held by the one Accept that waits; the listener's deadline is its own
+	turn chan struct{} // held by the one Accept that waits and sets the listener's deadline
 
-	readyLimit time.Duration // readyLimit, but for tests
+	readyLimit time.Duration // readyLimit, unless a test changes it
 
 	close  sync.Once
 	open   context.Context // ends with Close
 	closed context.CancelFunc
 }
 
-// Listen listens at a listening form of address. A socket that is left over there, at which nobody listens, is replaced; one at
-// which somebody does is an error; see [WithReplace].
+// Listen listens at a listening form of address. It replaces a stale socket. A socket that has a
+// listener is an error; see [WithReplace].
 //
 // The error is an [*AddrError] or a [*DialError].
 func Listen(addr string, opts ...Option) (*Listener, error) {
@@ -51,7 +52,7 @@ func Listen(addr string, opts ...Option) (*Listener, error) {
 	}
 	ln, err := listen(a.path)
 	if op, ok := err.(*net.OpError); ok {
-		err = op.Err // the rest of it is what DialError says
+		err = op.Err // DialError says the rest of it
 	}
 	if err != nil {
 		return nil, &DialError{Op: "listen", Addr: addr, Err: err}
@@ -66,7 +67,7 @@ func Listen(addr string, opts ...Option) (*Listener, error) {
 	return l, nil
 }
 
-// listenUnix listens at path and clears a stale socket away for it.
+// listenUnix listens at path, and removes a stale socket there.
 func listenUnix(path string) (*net.UnixListener, error) {
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -82,12 +83,12 @@ func listenUnix(path string) (*net.UnixListener, error) {
 	return ln, nil
 }
 
-// replaceUnix listens at path in place of any socket that is there.
+// replaceUnix listens at path instead of any socket that is there.
 func replaceUnix(path string) (*net.UnixListener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
 		return nil, noSocket(path)
 	}
-	// It listens under another name before it takes the path, at which so there is never nobody.
+	// It listens under another name before it takes the path, so that a listener is always there.
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".s")
 	if err != nil {
 		return nil, err
@@ -98,7 +99,8 @@ func replaceUnix(path string) (*net.UnixListener, error) {
 		return nil, err
 	}
 	defer d.Close()
-	// Through /proc, for dir is longer than path and might not fit a socket's address.
+	// dir is longer than path and might not fit a socket's address, so the address leads through
+	// /proc.
 	ln, err := listenUnix(fmt.Sprintf("/proc/self/fd/%d/s", d.Fd()))
 	if err != nil {
 		return nil, err
@@ -111,10 +113,10 @@ func replaceUnix(path string) (*net.UnixListener, error) {
 }
 
 func noSocket(path string) error {
-	return &os.PathError{Op: "bind", Path: path, Err: errors.New("there is a file that is no socket")}
+	return &os.PathError{Op: "bind", Path: path, Err: errors.New("not a socket")}
 }
 
-// removeStale removes the socket at path if nobody listens at it.
+// removeStale removes the socket at path if it has no listener.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -129,18 +131,20 @@ func removeStale(path string) error {
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return &os.PathError{Op: "bind", Path: path,
-			Err: errors.New("somebody listens there already (if it is the guest, connect to it with unix:" + path + ")")}
+			Err: errors.New("in use; if the guest listens there, connect to it with unix:" + path)}
 	}
 	return os.Remove(path)
 }
 
-// Path is the path of the socket that the guest connects to, or Firecracker for it.
+// Path returns the path of the socket to which the guest connects, or Firecracker for it.
 func (l *Listener) Path() string { return l.addr.path }
 
-// Accept returns the next guest that connects and says ready. A connection that is cut before, or says nothing for 5 s, is passed over. The
-// listener may be accepted from again after an error, unless it is closed.
+// Accept returns the next guest that connects and says ready. It passes over a connection that is
+// cut before, or silent for 5 s. After an error Accept may be called again, unless the listener is
+// closed.
 //
-// The error is a [*DialError] that wraps the cause: a [*BootError], a [*ProtocolError], [ErrClosed], the context's.
+// The error is a [*DialError] that wraps the cause: a [*BootError], a [*ProtocolError],
+// [ErrClosed], or the context's.
 func (l *Listener) Accept(ctx context.Context) (*Client, error) {
 	var last error
 	fail := func(err error) error {
@@ -174,7 +178,7 @@ func (l *Listener) Accept(ctx context.Context) (*Client, error) {
 	}
 }
 
-// accept takes the next connection, whatever it is.
+// accept accepts the next connection.
 func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 	done := interruptible(ctx, l.ln.SetDeadline)
 	defer done()
@@ -189,12 +193,12 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn) (*Client, error) {
 	return greet(ctx, conn, l.opts)
 }
 
-// Close ends listening and removes the socket, if it is still the one that Listen made. Accepted clients live on. The
-// error is that of the removal.
+// Close stops listening and removes the socket, if it is still the one that Listen made. Accepted
+// clients are not affected. The error is that of the removal.
 func (l *Listener) Close() (err error) {
 	l.close.Do(func() {
 		l.closed()
-		// The socket goes first: as long as it is there somebody may connect, and would be reset.
+		// The socket is removed first: while it is there a guest may connect, and would be reset.
 		if info, e := os.Lstat(l.addr.path); e == nil && os.SameFile(info, l.file) {
 			err = os.Remove(l.addr.path)
 		}

@@ -36,7 +36,8 @@ func knock(t *testing.T, path string) *peer {
 	return &peer{t: t, conn: conn}
 }
 
-// TestGuestComesBack is a guest whose connection is cut, as by the restore of a snapshot, again and again.
+// TestGuestComesBack has a guest whose connection is cut again and again, as by the restore of a
+// snapshot.
 func TestGuestComesBack(t *testing.T) {
 	l, path := listener(t)
 	g := &clienttest.Guest{}
@@ -55,7 +56,7 @@ func TestGuestComesBack(t *testing.T) {
 	l.Close()
 }
 
-// TestExitsOfAnEarlierConnection are reported behind ready on the next one.
+// TestExitsOfAnEarlierConnection checks that exits are reported after ready on the next connection.
 func TestExitsOfAnEarlierConnection(t *testing.T) {
 	var seen []uint32
 	l, path := listener(t, WithOnExit(func(e *Exit) bool { seen = append(seen, e.PID); return false }))
@@ -125,7 +126,7 @@ func TestAcceptIsInterrupted(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	// The interruption does not stick.
+	// The interruption does not persist.
 	knock(t, path).ready()
 	c, err := l.Accept(testContext(t))
 	if err != nil {
@@ -137,7 +138,7 @@ func TestAcceptIsInterrupted(t *testing.T) {
 func TestCloseEndsAccept(t *testing.T) {
 	l, path := listener(t)
 	waiting := background(func() (*Client, error) { return l.Accept(context.Background()) })
-	mute := knock(t, path) // so that it is ready that Accept waits for, or will
+	mute := knock(t, path) // Accept waits for its ready now, or will
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
@@ -202,14 +203,14 @@ func TestListenReplacesALiveSocket(t *testing.T) {
 func TestListenWhereSomethingIs(t *testing.T) {
 	_, path := listen(t)
 	if _, err := Listen("unix-listen:" + path); err == nil || !strings.Contains(err.Error(), "unix:"+path) {
-		t.Errorf("somebody listens there: %v", err)
+		t.Errorf("Listen at a live socket: %v; want the address to connect to", err)
 	}
 	file := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(file, []byte("keep"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, opts := range [][]Option{nil, {WithReplace()}} {
-		if _, err := Listen("unix-listen:"+file, opts...); err == nil || !strings.Contains(err.Error(), "no socket") {
+		if _, err := Listen("unix-listen:"+file, opts...); err == nil || !strings.Contains(err.Error(), "not a socket") {
 			t.Errorf("a file is there: %v", err)
 		}
 	}

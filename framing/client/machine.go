@@ -3,23 +3,26 @@ package client
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"wick/framing"
 )
 
-// MaxEntropy is the most that [Client.Restore] can hand over, in bytes.
+// MaxEntropy is how many bytes of entropy [Client.Restore] can send.
 const MaxEntropy = 512
 
-// Restore tells the guest that its machine was restored from a snapshot. It sets the guest's clock, unless now is the zero
-// time. It credits the entropy to the kernel's generator and reseeds that: at most MaxEntropy bytes, never used before. It
-// thaws a file system that was frozen when the snapshot was made. It returns the guest's new epoch.
+// Restore tells the guest that its machine was restored from a snapshot. It sets the guest's clock,
+// unless now is the zero time. It credits the entropy to the kernel's generator and reseeds that:
+// at most MaxEntropy bytes, never used before. It thaws a file system that was frozen when the
+// snapshot was made. It returns the guest's new epoch.
 //
-// The error is an [*OpError], a [*RequestError] or an [*UnsupportedError], or wraps the context's, [ErrClosed], a
-// [*ConnError] or a [*RemoteError]. All methods about the machine return such errors.
+// The error is an [*OpError], a [*RequestError] or an [*UnsupportedError], or wraps the context's,
+// [ErrClosed], a [*ConnError] or a [*RemoteError]. All methods about the machine return such
+// errors.
 func (c *Client) Restore(ctx context.Context, now time.Time, entropy []byte) (epoch uint64, err error) {
 	if len(entropy) > MaxEntropy {
-		return 0, &RequestError{Op: "restore", Reason: fmt.Sprintf("%d bytes of entropy, %d is the most", len(entropy), MaxEntropy)}
+		return 0, &RequestError{Op: "restore", Reason: fmt.Sprintf("entropy has %d bytes, a restore holds %d", len(entropy), MaxEntropy)}
 	}
 	var ns uint64
 	if !now.IsZero() {
@@ -30,13 +33,14 @@ func (c *Client) Restore(ctx context.Context, now time.Time, entropy []byte) (ep
 	})
 }
 
-// Freeze freezes the guest's writable file system, so that a copy of its disk is consistent, and returns when it is frozen.
-// It thaws by [Client.Thaw] or [Client.Restore], or by itself after the given time, 1 ms to 1 min, even if this side is gone.
-// EBUSY: it is frozen already.
+// Freeze freezes the guest's writable file system, so that a copy of its disk is consistent, and
+// returns when it is frozen. [Client.Thaw] or [Client.Restore] thaws it. It also thaws by itself
+// after thawAfter, 1 ms to 1 min, even if the host has gone. The error is EBUSY if it is frozen
+// already.
 func (c *Client) Freeze(ctx context.Context, thawAfter time.Duration) error {
 	ms, ok := milliseconds(thawAfter)
 	if !ok || ms == 0 {
-		return &RequestError{Op: "freeze", Reason: fmt.Sprintf("to thaw after %v", thawAfter)}
+		return &RequestError{Op: "freeze", Reason: fmt.Sprintf("thaw time %v is outside 1..%d ms", thawAfter, uint32(math.MaxUint32))}
 	}
 	_, err := c.operate(ctx, framing.FeatureFreeze, "freeze", 32, func(dst []byte, seq uint32) []byte {
 		return framing.AppendFreeze(dst, seq, ms)
@@ -44,7 +48,8 @@ func (c *Client) Freeze(ctx context.Context, thawAfter time.Duration) error {
 	return err
 }
 
-// Thaw ends a Freeze. EINVAL: it is not frozen, perhaps because its time had passed.
+// Thaw ends a Freeze. The error is EINVAL if the file system is not frozen, perhaps because its
+// time has passed.
 func (c *Client) Thaw(ctx context.Context) error {
 	_, err := c.operate(ctx, framing.FeatureFreeze, "thaw", framing.HeaderSize, func(dst []byte, seq uint32) []byte {
 		return framing.AppendFrame(dst, framing.TypeThaw, seq, nil)
@@ -52,20 +57,22 @@ func (c *Client) Thaw(ctx context.Context) error {
 	return err
 }
 
-// PowerOff ends the machine. Processes are asked to end and killed after the grace, which is the guest's own if 0 (5 s); the disk is written and made
-// read-only. It returns when that was done, right before the machine ends and the connection with it.
+// PowerOff ends the machine. Processes are asked to end, and are killed after grace; 0 means the
+// guest's default (5 s). Then the disk is written and made read-only. PowerOff returns when that is
+// done, right before the machine and the connection end.
 //
-// An [*OpError] with EPERM is a guest that does not end, since its agent is not process 1; any other says what was not clean, and the machine ends.
+// An [*OpError] with EPERM is a guest that does not end, because its agent is not process 1. Any
+// other says what was not clean, and the machine ends.
 func (c *Client) PowerOff(ctx context.Context, grace time.Duration) error {
 	return c.power(ctx, "power off", framing.PowerOff, grace)
 }
 
-// Reboot is PowerOff for a machine that comes again, or as its monitor takes a reset.
+// Reboot is PowerOff with a restart, or what the machine's monitor makes of a reset.
 func (c *Client) Reboot(ctx context.Context, grace time.Duration) error {
 	return c.power(ctx, "reboot", framing.PowerRestart, grace)
 }
 
-// Halt is PowerOff for a machine that stands still, and stays.
+// Halt is PowerOff for a machine that stops and keeps existing.
 func (c *Client) Halt(ctx context.Context, grace time.Duration) error {
 	return c.power(ctx, "halt", framing.PowerHalt, grace)
 }
@@ -73,7 +80,7 @@ func (c *Client) Halt(ctx context.Context, grace time.Duration) error {
 func (c *Client) power(ctx context.Context, op string, how framing.PowerHow, grace time.Duration) error {
 	ms, ok := milliseconds(grace)
 	if !ok {
-		return &RequestError{Op: op, Reason: fmt.Sprintf("grace of %v", grace)}
+		return &RequestError{Op: op, Reason: fmt.Sprintf("grace %v is outside 0..%d ms", grace, uint32(math.MaxUint32))}
 	}
 	_, err := c.operate(ctx, framing.FeaturePower, op, 32, func(dst []byte, seq uint32) []byte {
 		return framing.AppendPower(dst, seq, how, ms)

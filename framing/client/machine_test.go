@@ -42,7 +42,7 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// TestMachineRefuses what an agent that is not process 1 cannot do.
+// TestMachineRefuses checks the errors of an agent that is not process 1.
 func TestMachineRefuses(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -86,7 +86,7 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// TestPressure comes as asked, by a guest that says each frame.
+// TestPressure has a guest whose frames the test sends.
 func TestPressure(t *testing.T) {
 	c, p := pair(t)
 	ctx, cancel := context.WithCancel(testContext(t))
@@ -122,7 +122,7 @@ func TestPressure(t *testing.T) {
 	if s, payload := p.expect(framing.TypeClose); s != seq || payload[0] != 0 {
 		t.Errorf("closed %d of %d", payload, s)
 	}
-	// Refused, and lost.
+	// The watch is refused, and lost.
 	for _, err := range c.WatchPressure(canceled(), PressureWatch{}) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)

@@ -15,21 +15,21 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m, removeAgent) }
 
-// testContext ends a test that hangs long before go test does, and says where.
+// testContext ends a test that hangs long before go test does, at the call that hangs.
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// A peer is the guest's end of a connection, for tests that say each frame themselves.
+// A peer is the guest's end of a connection, for tests that send each frame themselves.
 type peer struct {
 	t    testing.TB
 	conn *net.UnixConn
 	in   *bufio.Reader
 }
 
-// listen listens at a Unix socket of the test's.
+// listen listens at a Unix socket of the test.
 func listen(t testing.TB) (*net.UnixListener, string) {
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -40,7 +40,7 @@ func listen(t testing.TB) (*net.UnixListener, string) {
 	return ln, path
 }
 
-// accept takes one connection.
+// accept accepts one connection.
 func accept(t testing.TB, ln *net.UnixListener) *peer {
 	t.Helper()
 	conn, err := ln.AcceptUnix()
@@ -51,7 +51,7 @@ func accept(t testing.TB, ln *net.UnixListener) *peer {
 	return &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
 }
 
-// pair returns a client and the guest's end of its connection, behind ready.
+// pair returns a client and the guest's end of its connection, after ready.
 func pair(t testing.TB, opts ...Option) (*Client, *peer) {
 	t.Helper()
 	ln, path := listen(t)
@@ -61,7 +61,7 @@ func pair(t testing.TB, opts ...Option) (*Client, *peer) {
 	return (<-c).must(t), p
 }
 
-// outcome is what a call in the background came to.
+// outcome is the result of a call in the background.
 type outcome[T any] struct {
 	v   T
 	err error
@@ -75,7 +75,7 @@ func (o outcome[T]) must(t testing.TB) T {
 	return o.v
 }
 
-// background runs f and hands out what it returns.
+// background runs f in a goroutine and sends its result.
 func background[T any](f func() (T, error)) <-chan outcome[T] {
 	c := make(chan outcome[T], 1)
 	go func() {

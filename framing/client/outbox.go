@@ -8,26 +8,26 @@ import (
 	"wick/framing"
 )
 
-// outboxLimit is how many bytes of a process's stdin are held: what was sent and the guest has not taken, at most 60 KiB, and what waits
-// to be sent.
+// outboxLimit is how many bytes of a process's stdin are held: what was sent and the guest has not
+// taken, at most 60 KiB, and what waits to be sent.
 const outboxLimit = 128 << 10
 
-// An outbox is the host's end of a process's stdin. What was sent is held until the guest says that it was taken, for it may have
-// to be sent again on another connection.
+// An outbox is the host's end of a process's stdin. It holds what was sent until the guest has
+// taken it, because it may have to be sent again on another connection.
 type outbox struct {
 	mu      sync.Mutex
 	changed sync.Cond
-	// What mu guards:
-	ring   ring   // what was not yet taken
-	base   uint64 // where in the stream it begins
-	sent   uint64 // where in the stream that ends which was sent
-	took   uint64 // and that which the guest has taken, by its word
-	limit  uint64 // how far it lets it go
-	ended  bool   // nothing more will be written
-	said   bool   // and the guest was told
+	// mu guards the fields from here on.
+	ring   ring   // what the guest has not taken yet
+	base   uint64 // the offset of ring in the stream
+	sent   uint64 // the offset up to which the stream was sent
+	took   uint64 // the offset up to which the guest has taken it
+	limit  uint64 // the offset up to which the guest accepts it
+	ended  bool   // no more will be written
+	said   bool   // and the guest was told so
 	closed bool   // the guest reads no more
 	err    error  // why nothing can be sent, for now
-	// anywhere: where the stream begins is for the guest to say.
+	// anywhere is set if the guest determines where the stream begins.
 	anywhere bool
 	to       remote
 	round    int // counts resume, so that the pump of an earlier connection ends
@@ -39,8 +39,8 @@ func newOutbox() *outbox {
 	return b
 }
 
-// resume sends to a channel, whose guest has taken so much of the stream and lets so much more come. It reports false if what the
-// guest has not got is not there any more.
+// resume sends to a channel whose guest has taken so many bytes of the stream and accepts credit
+// more. It reports false if the bytes the guest lacks are no longer held.
 func (b *outbox) resume(to remote, taken uint64, credit uint32) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -51,7 +51,8 @@ func (b *outbox) resume(to remote, taken uint64, credit uint32) bool {
 		return false
 	}
 	b.ring.drop(int(taken - b.base))
-	b.ring.grow(b.ring.n) // the pump of an earlier connection may still send what it had, which stays as it is in the old place
+	// the pump of an earlier connection may still send from the old buffer, which must not change
+	b.ring.grow(b.ring.n)
 	b.base, b.sent, b.took, b.limit = taken, taken, taken, taken+uint64(credit)
 	b.to, b.err, b.said = to, nil, false
 	b.round++
@@ -60,7 +61,7 @@ func (b *outbox) resume(to remote, taken uint64, credit uint32) bool {
 	return true
 }
 
-// grant is credit of the guest's: as much was taken.
+// grant adds credit. The guest has taken that much.
 func (b *outbox) grant(n uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -70,7 +71,8 @@ func (b *outbox) grant(n uint32) {
 	b.changed.Broadcast()
 }
 
-// trim drops what was taken. What is being sent this moment may have been taken too, and stays until it is known to be sent.
+// trim drops what was taken. It keeps what is being sent, which may have been taken too, until the
+// write has ended.
 func (b *outbox) trim() {
 	if taken := min(b.took, b.sent); taken > b.base && !b.closed {
 		b.ring.drop(int(taken - b.base))
@@ -78,7 +80,7 @@ func (b *outbox) trim() {
 	}
 }
 
-// close is the guest's word that it reads no more.
+// close records that the guest reads no more.
 func (b *outbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -87,7 +89,7 @@ func (b *outbox) close() {
 	b.changed.Broadcast()
 }
 
-// fail has nothing sent, and writers get err, until resume.
+// fail stops sending, and makes writers return err, until resume.
 func (b *outbox) fail(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -95,7 +97,7 @@ func (b *outbox) fail(err error) {
 	b.changed.Broadcast()
 }
 
-// end ends the stream behind what was written.
+// end ends the stream after what was written.
 func (b *outbox) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,8 +105,9 @@ func (b *outbox) end() {
 	b.changed.Broadcast()
 }
 
-// write puts p into the stream, and waits for room as long as there is a connection. After an error n bytes are in it, and will be sent
-// if there is another. The error is EPIPE if the guest reads no more or the stream was ended.
+// write appends p to the stream, and waits for room as long as there is a connection. After an
+// error n bytes are in the stream, and are sent if there is another connection. The error is EPIPE
+// if the guest reads no more or the stream was ended.
 func (b *outbox) write(p []byte) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -127,7 +130,7 @@ func (b *outbox) write(p []byte) (n int, err error) {
 	}
 }
 
-// pump sends what there is, as credit allows, until the connection, the process or the stream ends.
+// pump sends content as credit allows, until the connection, the process or the stream ends.
 func (b *outbox) pump(round int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -140,7 +143,7 @@ func (b *outbox) pump(round int) {
 			piece = piece[:min(uint64(len(piece)), n, inputFrameMax)]
 			to := b.to
 			b.mu.Unlock()
-			to.input(context.Background(), piece) // which ends with the connection
+			to.input(context.Background(), piece) // returns when the connection ends
 			b.mu.Lock()
 			if b.round == round {
 				b.sent += uint64(len(piece))

@@ -8,7 +8,7 @@ import (
 // Stdin is the pipe to a process's stdin; see [Cmd.StdinPipe].
 type Stdin struct{ cmd *Cmd }
 
-// StdinPipe makes a pipe to the process's stdin. It is called before Start, and in place of setting Stdin.
+// StdinPipe returns a pipe to the process's stdin. Call it before Start, instead of setting Stdin.
 func (cmd *Cmd) StdinPipe() (*Stdin, error) {
 	if cmd.p != nil || cmd.Stdin != nil || cmd.inPipe != nil {
 		return nil, &RequestError{Op: "start", Reason: "stdin is set already"}
@@ -17,9 +17,10 @@ func (cmd *Cmd) StdinPipe() (*Stdin, error) {
 	return cmd.inPipe, nil
 }
 
-// Write sends p, and returns when all of it is on its way or waits for the process to read. The error is EPIPE if the process reads no more. If
-// the connection ended it is that of [Cmd.Wait]: then n bytes are sent again by [Cmd.Reattach] as far as they did not arrive, and the rest is for the caller
-// to write again.
+// Write sends p, and returns when all of it has been sent or is held until the process reads. The
+// error is EPIPE if the process reads no more. If the connection ended it is that of [Cmd.Wait].
+// Then [Cmd.Reattach] sends what of the first n bytes did not arrive, and the caller must write the
+// rest again.
 func (s *Stdin) Write(p []byte) (n int, err error) {
 	if s.cmd.p == nil {
 		return 0, fs.ErrClosed
@@ -27,7 +28,7 @@ func (s *Stdin) Write(p []byte) (n int, err error) {
 	return s.cmd.p.in.write(p)
 }
 
-// Close ends the stream behind what was written.
+// Close ends the stream after what was written.
 func (s *Stdin) Close() error {
 	if s.cmd.p != nil {
 		s.cmd.p.in.end()
@@ -35,14 +36,16 @@ func (s *Stdin) Close() error {
 	return nil
 }
 
-// Stdout is the pipe from a process's stdout or stderr; see [Cmd.StdoutPipe]. It is for one goroutine at a time.
+// Stdout is the pipe from a process's stdout or stderr; see [Cmd.StdoutPipe]. It is for one
+// goroutine at a time.
 type Stdout struct {
 	cmd  *Cmd
 	errs bool
 }
 
-// StdoutPipe makes a pipe from the process's stdout. It is called before Start, and in place of setting Stdout. The process waits while nobody reads, and so
-// does [Cmd.Wait]; what has come can still be read after it.
+// StdoutPipe returns a pipe from the process's stdout. Call it before Start, instead of setting
+// Stdout. While it is not read the process waits, and so does [Cmd.Wait]. Content that has arrived
+// can still be read after that.
 func (cmd *Cmd) StdoutPipe() (*Stdout, error) {
 	if cmd.p != nil || cmd.Stdout != nil || cmd.outPipe != nil {
 		return nil, &RequestError{Op: "start", Reason: "stdout is set already"}
@@ -51,7 +54,7 @@ func (cmd *Cmd) StdoutPipe() (*Stdout, error) {
 	return cmd.outPipe, nil
 }
 
-// StderrPipe is StdoutPipe for stderr. With Merge or a terminal it is at its end at once.
+// StderrPipe is StdoutPipe for stderr. With Merge or a terminal it is empty.
 func (cmd *Cmd) StderrPipe() (*Stdout, error) {
 	if cmd.p != nil || cmd.Stderr != nil || cmd.errPipe != nil {
 		return nil, &RequestError{Op: "start", Reason: "stderr is set already"}
@@ -60,7 +63,7 @@ func (cmd *Cmd) StderrPipe() (*Stdout, error) {
 	return cmd.errPipe, nil
 }
 
-// inbox is where it comes from, nil if it is nowhere.
+// inbox returns the inbox it reads from, or nil.
 func (s *Stdout) inbox() *inbox {
 	switch {
 	case s.cmd.p == nil:
@@ -71,7 +74,8 @@ func (s *Stdout) inbox() *inbox {
 	return s.cmd.p.out
 }
 
-// Read returns io.EOF at the end. If the connection ended the error is that of [Cmd.Wait], and after [Cmd.Reattach] it goes on.
+// Read returns io.EOF at the end. If the connection ended the error is that of [Cmd.Wait]; after
+// [Cmd.Reattach] reading goes on.
 func (s *Stdout) Read(p []byte) (int, error) {
 	if b := s.inbox(); b != nil {
 		return b.Read(p)
@@ -87,7 +91,8 @@ func (s *Stdout) WriteTo(w io.Writer) (int64, error) {
 	return 0, nil
 }
 
-// Close drops what there is and says that no more is wanted: the process gets SIGPIPE if it writes more.
+// Close drops what has arrived and tells the guest that no more is wanted: the process gets SIGPIPE
+// if it writes more.
 func (s *Stdout) Close() error {
 	if b := s.inbox(); b != nil {
 		b.drain(true)

@@ -5,10 +5,11 @@ import (
 	"sync"
 )
 
-// inFlight is how many small requests of one operation are under way at a time: so many files cost one round trip.
+// inFlight is how many small requests of one operation are sent before the first reply. So many
+// files cost one round trip.
 const inFlight = 16
 
-// A pipeline does things at the same time, at most inFlight of them. The first error ends it.
+// A pipeline runs functions concurrently, at most inFlight of them. The first error ends it.
 type pipeline struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -22,7 +23,7 @@ func newPipeline(ctx context.Context) *pipeline {
 	return p
 }
 
-// do has f done, as soon as there is a turn for it. After an error it does nothing.
+// do runs f as soon as fewer than inFlight run. After an error it does nothing.
 func (p *pipeline) do(f func(context.Context) error) {
 	select {
 	case p.turns <- struct{}{}:
@@ -37,16 +38,16 @@ func (p *pipeline) do(f func(context.Context) error) {
 	})
 }
 
-// fail ends it.
+// fail ends it with an error.
 func (p *pipeline) fail(err error) { p.cancel(err) }
 
-// drained waits for what is under way, and returns the first error.
+// drained waits until no function runs, and returns the first error.
 func (p *pipeline) drained() error {
 	p.work.Wait()
 	return context.Cause(p.ctx)
 }
 
-// wait is drained, after which nothing more is done.
+// wait is drained, and ends the pipeline.
 func (p *pipeline) wait() error {
 	err := p.drained()
 	p.cancel(nil)

@@ -11,35 +11,38 @@ import (
 	"wick/framing"
 )
 
-// PressureWatch is what is worth a word of the guest's: tasks that stalled so long, in a window of so long, for want of a resource.
+// PressureWatch describes a stall of the guest's tasks: they waited for a resource for Stall within
+// Window.
 type PressureWatch struct {
 	Resource framing.PressureResource
-	// Stall and Window are in whole microseconds. The window is 500 ms to 10 s.
+	// Stall and Window are in whole microseconds. Window is 500 ms to 10 s.
 	Stall, Window time.Duration
 }
 
-// pressureQueue is how many words are held for a loop that is slow. Of more the oldest are dropped: they are old news.
+// pressureQueue is how many events are held for a slow loop. If there are more the oldest are
+// dropped.
 const pressureQueue = 16
 
-// A pressureWatch is the channel of one.
+// A pressureWatch is the channel of a WatchPressure.
 type pressureWatch struct {
 	remote
 	events chan *Figures
-	begun  chan error // gets one value
-	over   chan error // gets one value, if it begins and then ends
+	begun  chan error // receives one value
+	over   chan error // receives one value, if the watch begins and then ends
 
 	mu     sync.Mutex
-	isOpen bool // mu guards it, for the connection may end meanwhile
+	isOpen bool // mu guards it, because the connection may end meanwhile
 }
 
-// WatchPressure yields a word each time that the guest's tasks stall as asked: figures named pressure.avg10 and pressure.avg60 (hundredths of a percent)
-// and pressure.total (microseconds). The loop ends when it is left, or with an error, which is the last that it yields: the context's, or as for
-// [Client.Restore]. A guest watches at most 8 at a time.
+// WatchPressure yields figures each time that the guest's tasks stall as described. They are
+// pressure.avg10 and pressure.avg60 (hundredths of a percent) and pressure.total (microseconds).
+// The sequence ends with an error: the context's, or as for [Client.Restore]. A guest has at most 8
+// watches at a time.
 func (c *Client) WatchPressure(ctx context.Context, w PressureWatch) iter.Seq2[*Figures, error] {
 	return func(yield func(*Figures, error) bool) {
 		p, err := c.watchPressure(ctx, w)
 		if err != nil {
-			yield(nil, fmt.Errorf("watch the pressure: %w", err))
+			yield(nil, fmt.Errorf("pressure: %w", err))
 			return
 		}
 		defer p.stop()
@@ -54,17 +57,17 @@ func (c *Client) WatchPressure(ctx context.Context, w PressureWatch) iter.Seq2[*
 			case <-ctx.Done():
 				err = ctx.Err()
 			}
-			yield(nil, fmt.Errorf("watch the pressure: %w", err))
+			yield(nil, fmt.Errorf("pressure: %w", err))
 			return
 		}
 	}
 }
 
-// watchPressure begins one.
+// watchPressure begins a watch.
 func (c *Client) watchPressure(ctx context.Context, w PressureWatch) (*pressureWatch, error) {
 	request := framing.Pressure{Resource: w.Resource, StallUS: uint32(w.Stall.Microseconds()), WindowUS: uint32(w.Window.Microseconds())}
 	if w.Stall < 0 || w.Window < 0 || w.Stall > time.Minute || w.Window > time.Minute {
-		return nil, &RequestError{Op: "pressure", Reason: fmt.Sprintf("a stall of %v in %v", w.Stall, w.Window)}
+		return nil, &RequestError{Op: "pressure", Reason: fmt.Sprintf("stall %v or window %v is outside 0..1m0s", w.Stall, w.Window)}
 	}
 	if err := c.need(ctx, framing.FeaturePressure); err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func (c *Client) watchPressure(ctx context.Context, w PressureWatch) (*pressureW
 	}
 }
 
-// stop ends it.
+// stop ends the watch.
 func (p *pressureWatch) stop() {
 	p.c.closeChannel(p.seq)
 	p.remote.close(framing.StreamInput)
@@ -115,7 +118,7 @@ func (p *pressureWatch) receive(f *frame) (last bool, err error) {
 			default:
 			}
 		}
-		p.events <- figuresOf(figures) // there is room, for nobody else puts
+		p.events <- figuresOf(figures) // there is room, because only this goroutine sends
 		return false, nil
 	case framing.TypeError:
 		message, err := framing.ParseError(f.Payload)
@@ -128,7 +131,7 @@ func (p *pressureWatch) receive(f *frame) (last bool, err error) {
 	return false, protocolErrorf("%v on the channel of a pressure", f.Type)
 }
 
-// open lets it begin, unless it has begun or ended before.
+// open marks the watch as begun, and reports whether it had neither begun nor ended before.
 func (p *pressureWatch) open() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,7 +146,7 @@ func (p *pressureWatch) open() bool {
 	return p.isOpen
 }
 
-// end hands out why it ended, to whom it may concern. Only the first time counts.
+// end reports why the watch ended. Only the first call has an effect.
 func (p *pressureWatch) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,28 +9,29 @@ import (
 	"wick/framing"
 )
 
-// A process is what this side has of one in the guest. It outlives the connection that it was started on.
+// A process is this side's state of a process in the guest. It outlives the connection on which it
+// was started.
 type process struct {
 	id   uint64
 	name string
 	kept bool
-	in   *outbox // nil if it reads nothing from here
+	in   *outbox // nil if this side sends no stdin
 	out  *inbox
 	errs *inbox // nil if there is one output
 
 	mu sync.Mutex
-	// What mu guards:
+	// mu guards the fields from here on.
 	pid       uint32
 	link      *link
 	receipt   *Receipt
-	cancelled error // the context's that ended
-	abandoned bool  // nobody will wait for it
+	cancelled error // the error of the context that ended
+	abandoned bool  // no caller will wait for it
 	released  bool
 
-	unwatch func() bool // ends the watch over the context; nil before there was one
+	unwatch func() bool // stops watching the context; nil before there was one
 
 	reading bool   // Stdin is being read
-	rest    []byte // what was read of it and not written
+	rest    []byte // what was read of Stdin and not written yet
 	copied  error  // the first error of a copy
 }
 
@@ -38,8 +39,8 @@ type process struct {
 type link struct {
 	p *process
 	remote
-	// began is closed when the guest has answered the start or attach, and over when nothing more comes. err is then set unless the process has
-	// exited or could not be started.
+	// began is closed when the guest has answered the start or attach. over is closed when nothing
+	// more comes. err is then set, unless the process has exited or could not be started.
 	began, over chan struct{}
 	hasBegun    bool
 	ran         bool // it began with the process
@@ -47,17 +48,18 @@ type link struct {
 	err         error
 	failed      *StartError
 
-	copying sync.WaitGroup // what hands outputs on
+	copying sync.WaitGroup // the goroutines that copy outputs
 	idling  sync.Once
 	idled   chan struct{}
 }
 
-// newLink makes one that is to be opened on c.
+// newLink returns a link to be opened on c.
 func newLink(p *process, c *Client) *link {
 	return &link{p: p, remote: remote{c: c}, began: make(chan struct{}), over: make(chan struct{}), idled: make(chan struct{})}
 }
 
-// idle is closed when the link is over and all that came by it was handed on, or could not be.
+// idle returns a channel that is closed when the link is over and all its output was copied, or
+// could not be.
 func (l *link) idle() <-chan struct{} {
 	l.idling.Do(func() {
 		go func() {
@@ -86,7 +88,7 @@ func (l *link) finish(err error) {
 	close(l.over)
 	reason := err
 	if reason == nil {
-		reason = syscall.ESRCH // it has ended; outputs have their own end
+		reason = syscall.ESRCH // the process has ended; outputs have their own end
 	}
 	for _, b := range l.p.outputs() {
 		b.fail(reason)
@@ -99,7 +101,7 @@ func (l *link) finish(err error) {
 	}
 }
 
-// outputs are the streams that come from the guest.
+// outputs returns the streams from the guest.
 func (p *process) outputs() []*inbox {
 	if p.errs == nil {
 		return []*inbox{p.out}
@@ -107,7 +109,7 @@ func (p *process) outputs() []*inbox {
 	return []*inbox{p.out, p.errs}
 }
 
-// inbox is that of a stream, or nil.
+// inbox returns the inbox of a stream, or nil.
 func (p *process) inbox(s framing.Stream) *inbox {
 	switch s {
 	case framing.StreamOutput:
@@ -124,7 +126,7 @@ func (l *link) receive(f *frame) (last bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.link != l {
-		return true, nil // the process is another connection's now
+		return true, nil // another connection has the process now
 	}
 	switch f.Type {
 	case framing.TypeStarted:
@@ -137,7 +139,7 @@ func (l *link) receive(f *frame) (last bool, err error) {
 		if b := p.inbox(s); b != nil && l.hasBegun {
 			return false, b.receive(data)
 		}
-		return false, protocolErrorf("output of stream %d, of which there is none", s)
+		return false, protocolErrorf("output of unknown stream %d", s)
 	case framing.TypeClose:
 		s, err := framing.ParseClose(f.Payload)
 		if err != nil {
@@ -187,7 +189,7 @@ func (l *link) started(f *frame) error {
 		return protocolErrorf("a second started")
 	}
 	if s.Taken > math.MaxInt64 {
-		return protocolErrorf("%d bytes of stdin taken", s.Taken)
+		return protocolErrorf("started with %d bytes of stdin taken", s.Taken)
 	}
 	l.p.pid = s.PID
 	if in := l.p.in; in != nil && !in.resume(l.remote, s.Taken, s.Credit) {
@@ -202,7 +204,7 @@ func (l *link) started(f *frame) error {
 	return nil
 }
 
-// exited is the process's end. Its outputs have ended before, or do now.
+// exited handles the end of the process. Its outputs have ended, or end now.
 func (l *link) exited(f *frame) error {
 	var e framing.Exited
 	if err := framing.ParseExited(f.Payload, &e); err != nil {
@@ -230,18 +232,19 @@ func (l *link) lost(err error) {
 	l.finish(err)
 }
 
-// signal sends one, and does not wait for what becomes of it.
+// signal sends a signal, and does not wait for the result.
 func (l *link) signal(sig syscall.Signal, scope framing.SignalScope) {
 	l.c.postNow(func(dst []byte) []byte {
 		return framing.AppendSignal(dst, l.c.nextSeq(), framing.Signal{ID: l.p.id, Signal: uint8(sig), Scope: scope})
 	})
 }
 
-// cancelLimit is how long the end of a process is waited for that was cancelled.
+// cancelLimit is how long the end of a cancelled process is awaited.
 const cancelLimit = 5 * time.Second
 
-// cancel kills the process and all that it has become, for ctx has ended. Where there is no connection now it is done on the next. If the guest does not
-// say that it has ended, then for this side it has: nobody waits on for its streams.
+// cancel kills the process tree, because ctx has ended. Without a connection it is killed on the
+// next one. If the guest does not report its end in time, it ends for this side, so that no reader
+// of its streams waits on.
 func (p *process) cancel(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -255,7 +258,7 @@ func (p *process) cancel(cause error) {
 	}
 }
 
-// abandon is cancel for a process that nobody will wait for. What comes of it is dropped.
+// abandon cancels a process that no caller will wait for, and drops its output.
 func (p *process) abandon(cause error) {
 	p.mu.Lock()
 	p.abandoned = true
@@ -266,10 +269,11 @@ func (p *process) abandon(cause error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.release() // if its receipt was quicker
+	p.release() // the receipt may have come first
 }
 
-// release lets the guest forget a kept process whose receipt has arrived, and reports whether it does. p.mu is held.
+// release lets the guest forget a kept process whose receipt has arrived, and reports whether it
+// does. p.mu is held.
 func (p *process) release() bool {
 	if !p.kept || p.released || p.receipt == nil {
 		return false

@@ -8,27 +8,29 @@ import (
 	"wick/framing"
 )
 
-// Process is one that the agent has started, for whoever it was.
+// Process is a process that the agent has started, for any host.
 type Process struct {
-	// ID is that of a Cmd, and 0 for what [Client.Exec] or [Client.Spawn] started.
+	// ID is the ID of a Cmd, and 0 for what [Client.Exec] or [Client.Spawn] started.
 	ID  uint64
 	PID uint32
-	// Kind is the message that it came of.
+	// Kind is the message that started it.
 	Kind framing.ProcessKind
-	// Attached says that a connection has it, Terminal that it has one, Exited that it has ended and its output and receipt wait to be fetched.
+	// Attached says that a connection has it, Terminal that it has a terminal. Exited says that it
+	// has ended and its output and receipt are kept for an attach.
 	Attached, Terminal, Exited bool
-	// Age is the time since its start. CPU is processor time, Memory bytes at the moment and Processes
-	// a number, of all that it has become and of nothing else. 0 is not known.
+	// Age is the time since its start. CPU is processor time, Memory the bytes in use now and
+	// Processes a number, of the process and its descendants. 0 means unknown.
 	Age, CPU  time.Duration
 	Memory    uint64
 	Processes int
-	// Command is its beginning, at most 96 bytes.
+	// Command is the beginning of its command line, at most 96 bytes.
 	Command string
 }
 
-// Processes lists what runs in the guest by the agent's doing, and what is kept.
+// Processes lists the processes that the agent has started and that run or are kept.
 //
-// The error is an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+// The error is an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a
+// [*RemoteError].
 func (c *Client) Processes(ctx context.Context) ([]Process, error) {
 	call, err := c.request(ctx, framing.FeatureProcesses, framing.TypeProcessList, framing.HeaderSize, func(dst []byte, seq uint32) []byte {
 		return framing.AppendFrame(dst, framing.TypeProcesses, seq, nil)

@@ -8,17 +8,19 @@ import (
 	"wick/framing"
 )
 
-// readBuffer is the size of the buffer that frames are read through, in bytes. A frame that fits is parsed where it lies.
+// readBuffer is the size of the buffer through which frames are read, in bytes. A frame that fits
+// is parsed in place.
 const readBuffer = 64 << 10
 
-// A reader cuts what comes from the guest into frames.
+// A reader cuts the stream from the guest into frames.
 type reader struct {
 	conn   io.Reader
 	dec    framing.Decoder
 	buf    []byte
-	lo, hi int // buf[lo:hi] was read and not yet taken
+	lo, hi int // buf[lo:hi] was read and not taken yet
 	part   framing.Part
-	// keep is asked once for each frame that does not fit buf whether its payload is worth holding.
+	// keep is called once for each frame that does not fit buf. It reports whether to hold the
+	// payload.
 	keep func(framing.Header) bool
 }
 
@@ -26,17 +28,18 @@ func newReader(conn io.Reader) *reader {
 	return &reader{conn: conn, dec: framing.Decoder{Window: readBuffer}, buf: make([]byte, readBuffer)}
 }
 
-// frame is a frame as reader hands it out.
+// frame is a frame from the reader.
 type frame struct {
 	framing.Header
-	// Payload is nil if it was not worth keeping.
+	// Payload is nil if keep said no.
 	Payload []byte
-	// Owned says that Payload is a slice of its own; otherwise it lies in the reader's buffer, and is good until the next call.
+	// Owned says that Payload has memory of its own. Otherwise it is in the reader's buffer, and is
+	// valid until the next call.
 	Owned bool
 }
 
-// next returns the next frame. At the end it is io.EOF between two frames and io.ErrUnexpectedEOF within one; a length
-// that is out of range is a *ProtocolError.
+// next returns the next frame. At the end the error is io.EOF between two frames, and
+// io.ErrUnexpectedEOF within one. A length out of range is a *ProtocolError.
 func (r *reader) next() (frame, error) {
 	var f frame
 	for {
@@ -70,7 +73,7 @@ func (r *reader) next() (frame, error) {
 	}
 }
 
-// fill reads once behind what the buffer holds.
+// fill reads once into the free part of the buffer.
 func (r *reader) fill() error {
 	if r.lo > 0 {
 		r.hi = copy(r.buf, r.buf[r.lo:r.hi])
@@ -79,7 +82,7 @@ func (r *reader) fill() error {
 	n, err := r.conn.Read(r.buf[r.hi:])
 	r.hi += n
 	if n > 0 || err == nil {
-		return nil // an error comes again
+		return nil // a persistent error comes again
 	}
 	if err == io.EOF && (r.hi > 0 || r.dec.Mid()) {
 		return io.ErrUnexpectedEOF
@@ -87,14 +90,14 @@ func (r *reader) fill() error {
 	return err
 }
 
-// turnedAway returns what the guest says right behind its ready if that speaks of the connection as a whole, as a *RemoteError: it has too many
-// of them, and has closed this one. The guest sends both at once.
+// turnedAway returns an error about the connection that the guest sent right after ready, as a
+// *RemoteError: the guest has too many connections and has closed this one. It sends both at once.
 func (r *reader) turnedAway() error {
 	dec := framing.Decoder{Window: readBuffer}
 	var p framing.Part
 	n, err := dec.Next(r.buf[r.lo:r.hi], &p)
 	if n == 0 || err != nil || p.Type != framing.TypeError || p.Seq != 0 || !p.Last() {
-		return nil //nolint:nilerr // the reading goroutine sees it too, and reports it
+		return nil //nolint:nilerr // the reading goroutine handles it
 	}
 	message, err := framing.ParseError(p.Data)
 	if err != nil {
@@ -103,7 +106,7 @@ func (r *reader) turnedAway() error {
 	return &RemoteError{Message: string(message)}
 }
 
-// greet waits for the guest's ready on conn and makes a client of it. It closes conn if there is none to be had.
+// greet waits for the guest's ready on conn and returns a client of it. On error it closes conn.
 func greet(ctx context.Context, conn net.Conn, o options) (*Client, error) {
 	r := newReader(conn)
 	done := interruptible(ctx, conn.SetReadDeadline)

@@ -8,12 +8,13 @@ import (
 	"syscall"
 )
 
-// maxLinks is how many symbolic links a path may lead through, as in Linux.
+// maxLinks is how many symbolic links a path may contain, as in Linux.
 const maxLinks = 40
 
-// RealPath is an absolute path without symbolic links to the same place; what of it does not exist is taken as it is written. A path that is
-// relative begins at the agent's working directory, which the guest's /proc tells. It is as of this moment: who cares uses the result with [Safe],
-// which then fails if it has changed.
+// RealPath returns the absolute path of name without symbolic links. Elements that do not exist are
+// kept as written. A relative path begins at the agent's working directory, which it reads from the
+// guest's /proc. The tree may change after the call: use the result with [Safe], which fails if a
+// link has appeared.
 func (c *Client) RealPath(ctx context.Context, name string) (string, error) {
 	done, todo := "/", name
 	if !path.IsAbs(name) {

@@ -9,28 +9,31 @@ import (
 	"wick/framing"
 )
 
-// attachError is an attach that failed. With EINVAL held is where stdout begins as far as the guest holds it, with ERANGE where stderr does.
+// attachError is a failed attach. held is the offset from which the guest holds an output: stdout
+// with EINVAL, stderr with ERANGE.
 type attachError struct {
 	OpError
 	held uint64
 }
 
-// Unwrap makes it an OpError.
+// Unwrap returns the OpError.
 func (e *attachError) Unwrap() error { return &e.OpError }
 
-// lostInputError is a guest that asks for stdin which is not there any more.
+// lostInputError is a guest that asks for stdin which is no longer held.
 type lostInputError struct{ taken uint64 }
 
-// Error says how far the guest has come.
+// Error says how much the guest has taken.
 func (e *lostInputError) Error() string {
 	return "the guest has taken " + strconv.FormatUint(e.taken, 10) + " bytes of stdin, which is not what this side has sent"
 }
 
-// Reattach continues a process on another connection, after the one it was started on has ended, or in its place. Streams go on where they stopped, without
-// loss or repetition, in both directions; pipes that were handed out stay as they are. Then Wait can be called again.
+// Reattach continues a process on another connection, after or instead of the one on which it was
+// started. Streams continue in both directions without loss or repetition, and pipes stay valid.
+// Then Wait can be called again.
 //
-// The error is an [*OpError] with ESRCH if the guest does not know the process: it was not started, or its Keep has passed. Otherwise it is as for
-// Start. After an error it may be tried again.
+// The error is an [*OpError] with ESRCH if the guest does not know the process: it was not started,
+// or its Keep has passed. Otherwise it is as for Start. After an error Reattach may be called
+// again.
 func (cmd *Cmd) Reattach(ctx context.Context, c *Client) error {
 	p := cmd.p
 	if p == nil {
@@ -43,7 +46,8 @@ func (cmd *Cmd) Reattach(ctx context.Context, c *Client) error {
 	old := p.current()
 	old.lost(fmt.Errorf("continued on another connection"))
 	old.c.closeChannel(old.seq)
-	// The copies of the old connection hand on what has come; those of the new go on behind it.
+	// The copies of the old connection finish what has arrived; those of the new one continue after
+	// it.
 	select {
 	case <-old.idle():
 	case <-ctx.Done():
@@ -69,7 +73,7 @@ func (cmd *Cmd) Reattach(ctx context.Context, c *Client) error {
 	return nil
 }
 
-// attach opens the channel of l and waits for its begin.
+// attach opens the channel of l and waits for the answer.
 func (p *process) attach(ctx context.Context, c *Client, l *link) error {
 	a := framing.Attach{ID: p.id}
 	err := c.openChannel(ctx, l, 128, func(r remote) {
@@ -93,13 +97,14 @@ func (p *process) attach(ctx context.Context, c *Client, l *link) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l.ran {
-		return nil // what has come since is for Wait
+		return nil // Wait returns a later error
 	}
 	return l.err
 }
 
-// Detach tells the guest what was handed on of the output of a process with Keep, so that whoever attaches next goes on behind it. It is for the moment
-// before the connection is closed: until it is the process goes on as it was.
+// Detach tells the guest how much of the output was handed on, of a process with Keep. The next
+// attach continues there. Call it before the connection is closed; until then the process is
+// unaffected.
 func (cmd *Cmd) Detach(ctx context.Context) {
 	if cmd.p == nil {
 		return
@@ -110,18 +115,19 @@ func (cmd *Cmd) Detach(ctx context.Context) {
 	cmd.p.current().c.flush(ctx)
 }
 
-// AttachOptions is what [Client.Attach] has to know of a process beside its id.
+// AttachOptions are the options of [Client.Attach].
 type AttachOptions struct {
-	// Stdout and Stderr are how many bytes of each were received before. If the guest does not hold them any more, output goes on with the first
-	// byte that it does hold.
+	// Stdout and Stderr are how many bytes of each were received before. If the guest does not hold
+	// the next byte any more, output continues with the first that it holds.
 	Stdout, Stderr uint64
-	// Prepare, if not nil, sets the streams of the Cmd before it is attached: Stdin, Stdout, Stderr, or pipes. Without Stdin nothing is sent, and the process's
-	// stdin stays open.
+	// Prepare, if not nil, sets the streams of the Cmd before it is attached: Stdin, Stdout,
+	// Stderr, or pipes. Without Stdin nothing is sent, and the process's stdin stays open.
 	Prepare func(*Cmd)
 }
 
-// Attach takes over a kept process that was started on another connection, perhaps by another program. The one that had it gets an error. The Cmd is
-// as after Start: if ctx ends while the process runs it is cancelled.
+// Attach takes over a kept process that was started on another connection, perhaps by another
+// program. The previous owner gets an error. The Cmd is as after Start: if ctx ends while the
+// process runs it is cancelled.
 //
 // The error is as for [Cmd.Reattach].
 func (c *Client) Attach(ctx context.Context, id uint64, o AttachOptions) (*Cmd, error) {
@@ -157,7 +163,8 @@ func (c *Client) Attach(ctx context.Context, id uint64, o AttachOptions) (*Cmd, 
 	}
 }
 
-// skip goes on to the first byte that the guest holds of an output, if it says which, and reports whether there is hope in that.
+// skip continues an output at the first byte that the guest holds, if the error says which. It
+// reports whether to try again.
 func (p *process) skip(refused *attachError) bool {
 	b := p.out
 	switch refused.Errno {

@@ -19,7 +19,8 @@ import (
 	"wick/framing"
 )
 
-// A cutter stands between a client and the agent, and cuts the connection after so many bytes in either direction: anywhere in a frame.
+// A cutter stands between a client and the agent, and cuts the connection after so many bytes in
+// either direction, anywhere in a frame.
 type cutter struct {
 	t     testing.TB
 	agent string
@@ -28,7 +29,7 @@ type cutter struct {
 	limit func() (toAgent, toClient int64)
 }
 
-// cut makes a cutter before an agent, and returns it and its address.
+// cut returns a cutter before an agent, and its address.
 func cut(t testing.TB, a *agentProcess, limit func() (int64, int64)) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "cut")
@@ -71,7 +72,8 @@ func (c *cutter) serve() {
 	}
 }
 
-// reattached runs cmd to its end over connections to addr that are cut again and again, and returns how often they were.
+// reattached runs cmd to its end over connections to addr that are cut again and again. It returns
+// the receipt and how often they were cut.
 func reattached(t testing.TB, cmd *Cmd, addr string) (r *Receipt, cuts int, err error) {
 	t.Helper()
 	ctx := testContext(t)
@@ -93,7 +95,8 @@ func reattached(t testing.TB, cmd *Cmd, addr string) (r *Receipt, cuts int, err 
 	}
 }
 
-// TestReattach loses and repeats nothing, wherever the connection is cut, in either direction.
+// TestReattach checks that nothing is lost or repeated, wherever the connection is cut, in either
+// direction.
 func TestReattach(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t)
@@ -111,7 +114,7 @@ func TestReattach(t *testing.T) {
 			want := sha256.New()
 			io.Copy(want, io.LimitReader(&pattern{}, size))
 			got := sha256.New()
-			// The first connection stands until the process has started.
+			// The first connection lasts until the process has started.
 			cmd := a.dial().ShellCommand("tee /dev/stderr")
 			cmd.Keep = time.Minute
 			cmd.Stdin, cmd.Stdout = io.LimitReader(&pattern{}, size), got
@@ -158,7 +161,7 @@ func TestReattach(t *testing.T) {
 	}
 }
 
-// TestAttach from another program, that knows the id alone.
+// TestAttach attaches from another program that knows only the id.
 func TestAttach(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t)
@@ -209,7 +212,7 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-// TestReattachAfterTheEnd gets what was written and the receipt.
+// TestReattachAfterTheEnd gets the output and the receipt.
 func TestReattachAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t)
@@ -261,7 +264,7 @@ func exited(t testing.TB, c *Client, id uint64) bool {
 	return false
 }
 
-// TestCancelAcrossConnections is made up for on the next connection.
+// TestCancelAcrossConnections cancels a process on the next connection.
 func TestCancelAcrossConnections(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t)

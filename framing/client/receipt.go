@@ -8,28 +8,33 @@ import (
 	"wick/framing"
 )
 
-// Receipt is how a process ended, and what it took.
+// Receipt says how a process ended, and what it used.
 type Receipt struct {
-	// Reason is in short how it ended.
+	// Reason is the kind of end.
 	Reason framing.ExitReason
-	// Code is as a shell has it: the exit status, 128+N after signal N, 124 after a timeout, 126 or 127 if it was not started.
+	// Code is what a shell would report: the exit status, 128+N after signal N, 124 after a
+	// timeout, 126 or 127 if it was not started.
 	Code int
-	// Signal is what ended it, or 0; Core says that it dumped core.
+	// Signal is the signal that ended it, or 0. Core says that it dumped core.
 	Signal syscall.Signal
 	Core   bool
 	// User and System are processor time, Elapsed is time from start to end.
 	User, System, Elapsed time.Duration
-	// Peak is the most memory, in bytes: of all of Tree together, or of its largest process.
+	// Peak is the most memory in bytes: with Tree of all processes together, otherwise of the
+	// largest.
 	Peak uint64
-	// Tree says that the figures are of all that it became, which takes Linux 6.12 in the guest.
-	// Otherwise they are of the process and what it waited for. It is one or the other for all
+	// Tree says that the figures include all descendants, which takes Linux 6.12 in the guest.
+	// Otherwise they are of the process and the children it waited for. Tree is the same for all
 	// commands of a guest.
 	Tree bool
-	// Stdout and Stderr are what it wrote, in bytes, of which the others were beyond the cap and dropped.
+	// Stdout and Stderr are how many bytes it wrote. StdoutDropped and StderrDropped are how many
+	// of them were beyond Cap and dropped.
 	Stdout, Stderr, StdoutDropped, StderrDropped uint64
-	// Left is how many processes it left running, Killed how many of it were killed for want of memory.
+	// Left is how many processes it left running, Killed how many of its processes were killed for
+	// lack of memory.
 	Left, Killed int
-	// Held says that other processes still held its output when that was no longer waited for; see [Cmd.WaitOutput].
+	// Held says that other processes still held its output when the wait for it ended; see
+	// [Cmd.WaitOutput].
 	Held bool
 }
 
@@ -66,7 +71,7 @@ func (r *Receipt) String() string {
 	return fmt.Sprintf("ended (reason %d, code %d)", r.Reason, r.Code)
 }
 
-// err is nil if the process did well.
+// err returns nil if the exit status is 0, and otherwise an error.
 func (r *Receipt) err() error {
 	if r.Reason == framing.ReasonExited && r.Code == 0 {
 		return nil
@@ -77,15 +82,17 @@ func (r *Receipt) err() error {
 // An ExitError is a process that did not end with exit status 0.
 type ExitError struct {
 	*Receipt
-	// Stderr is the beginning of what it wrote there, at most 32 KiB, if [Cmd.Output] was called and nobody else had it.
+	// Stderr is the beginning of its stderr, at most 32 KiB, if [Cmd.Output] was called and Stderr
+	// was not set.
 	Stderr []byte
-	// Streams is the first error of Stdin or of a writer, or nil. It may be why the process ended as it did.
+	// Streams is the first error of Stdin or of a writer, or nil. It may be why the process ended
+	// as it did.
 	Streams error
-	// Cause is the error of the context that ended and had it cancelled, or nil.
+	// Cause is the error of the context whose end cancelled it, or nil.
 	Cause error
 }
 
-// Error is that of the receipt.
+// Error returns the text of the receipt.
 func (e *ExitError) Error() string {
 	if e.Cause != nil {
 		return e.String() + ": " + e.Cause.Error()
@@ -98,9 +105,9 @@ func (e *ExitError) Unwrap() error { return e.Cause }
 
 // A StartError is a process that the guest could not start.
 type StartError struct {
-	// Name is what was to be started.
+	// Name is the program.
 	Name string
-	// Stage is how far the start came, and Errno why it came no further; errors.Is compares with it.
+	// Stage is where the start failed, and Errno why; errors.Is finds it.
 	Stage framing.StartStage
 	Errno syscall.Errno
 	// Message is the guest's text, and may be empty.

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// TestRelative paths are below the agent's working directory, whatever is done with them.
+// TestRelative checks that relative paths begin at the agent's working directory for every
+// operation.
 func TestRelative(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t)
@@ -21,8 +22,8 @@ func TestRelative(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(in(name+"/sub"), 0o700), os.WriteFile(in(name+"/sub/f"), []byte("f"), 0o600), os.Symlink(name, in("link"))); err != nil {
 		t.Fatal(err)
 	}
-	if real, err := c.RealPath(ctx, "link/sub/../new"); err != nil || real != in(name+"/new") {
-		t.Errorf("real path %s, %v", real, err)
+	if resolved, err := c.RealPath(ctx, "link/sub/../new"); err != nil || resolved != in(name+"/new") {
+		t.Errorf("real path %s, %v", resolved, err)
 	}
 	var archive bytes.Buffer
 	if err := c.TarFrom(ctx, name+"/sub", &archive, TarOptions{}); err != nil {

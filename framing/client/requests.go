@@ -12,30 +12,33 @@ import (
 
 // Exec is a command for [Client.Exec] and [Client.Spawn].
 type Exec struct {
-	// Command is for the guest's sh -c. It is bytes, not text: any but NUL.
+	// Command is a line for the guest's sh -c: any bytes but NUL.
 	Command string
-	// Timeout counts in the guest from the start of the command; when it runs out the command and all that it started are killed.
-	// It is rounded up to milliseconds. 0 means no limit; the most is 2^32-1 ms, about 49 days.
+	// Timeout is measured in the guest from the start of the command. When it expires the command
+	// and everything it started are killed. It is rounded up to milliseconds. 0 means no limit; the
+	// most is 2^32-1 ms, about 49 days.
 	Timeout time.Duration
-	// Root runs the command as root: through sudo -n, unless the agent is root anyway.
+	// Root runs the command as root: through sudo -n, unless the agent is root.
 	Root bool
-	// Env is added to the agent's own environment, as NAME=VALUE; of entries with the same name the last wins.
+	// Env is added to the agent's own environment, as NAME=VALUE. If a name occurs twice the last
+	// value counts.
 	Env []string
-	// Stream has stdout sent as it comes, to the function of [WithOnStdout], and not with the exit. A host that is slow, or away, makes the command
-	// wait. Only for [Client.Spawn].
+	// Stream sends stdout as it is written, to the function of [WithOnStdout], and not with the
+	// exit. The command waits while the host is slow or absent. It is only for [Client.Spawn].
 	Stream bool
-	// Log is the path of a file in the guest that stdout is appended to; it is then streamed too. The file is created, its directory
-	// must exist. If it cannot be written, Stderr ends with a line that says so. Only for [Client.Spawn].
+	// Log is the path of a file in the guest to which stdout is appended; it is then streamed too.
+	// The file is created, but its directory must exist. If it cannot be written, Stderr ends with
+	// a line that says so. It is only for [Client.Spawn].
 	Log string
 }
 
-// Result is how a command ended.
+// Result says how a command ended.
 type Result struct {
-	// ExitCode is the exit status, 128+N if signal N killed the command, 124 if it ran out of time, 126 or 127 with a reason in
-	// Stderr if the shell could not be started.
+	// ExitCode is the exit status, 128+N if signal N killed the command, or 124 after a timeout. It
+	// is 126 or 127, with a reason in Stderr, if the shell could not be started.
 	ExitCode int
-	// Stdout and Stderr are what the command wrote, together at most 16 MiB. Where the guest left something out, Stderr
-	// ends with a line that says so.
+	// Stdout and Stderr are the command's output, together at most 16 MiB. If the guest left
+	// something out, Stderr ends with a line that says so.
 	Stdout, Stderr []byte
 }
 
@@ -58,8 +61,8 @@ func encodePing(dst []byte, seq uint32) []byte {
 	return framing.AppendFrame(dst, framing.TypePing, seq, nil)
 }
 
-// Shutdown has the guest sync every file system and returns when it has. The guest runs on: to end the machine is for
-// another to do.
+// Shutdown makes the guest sync every file system and returns when it has. The guest keeps running,
+// and the host ends the machine.
 //
 // The error wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
 func (c *Client) Shutdown(ctx context.Context) error {
@@ -73,17 +76,19 @@ func encodeShutdown(dst []byte, seq uint32) []byte {
 	return framing.AppendFrame(dst, framing.TypeShutdown, seq, nil)
 }
 
-// ask makes a request without a payload, whose reply has none either.
+// ask makes a request without a payload whose reply has no payload either.
 func (c *Client) ask(ctx context.Context, want framing.Type, encode func([]byte, uint32) []byte) error {
 	call := newCall(want)
 	defer call.release()
 	return c.roundTrip(ctx, call, framing.HeaderSize, encode)
 }
 
-// Exec runs a command and returns its result. That a command fails is no error: see Result.ExitCode. If ctx ends first the command
-// runs on in the guest, to its end or its Timeout, and its result is dropped.
+// Exec runs a command and returns its result. The error is nil even if the command fails: see
+// Result.ExitCode. If ctx ends first the command keeps running in the guest, to its end or its
+// Timeout, and its result is dropped.
 //
-// The error wraps a [*RequestError], the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+// The error wraps a [*RequestError], the context's, [ErrClosed], a [*ConnError], or a
+// [*RemoteError].
 func (c *Client) Exec(ctx context.Context, e Exec) (*Result, error) {
 	call := newCall(framing.TypeExecResult)
 	defer call.release()
@@ -94,10 +99,11 @@ func (c *Client) Exec(ctx context.Context, e Exec) (*Result, error) {
 	return &r, nil
 }
 
-// Spawn starts a command and returns the pid of its shell, without waiting for it to end; [Client.WaitExit] does. If ctx
-// ends first the command may have been started.
+// Spawn starts a command and returns the pid of its shell. It does not wait for the end;
+// [Client.WaitExit] does. If ctx ends first the command may have been started.
 //
-// The error wraps a [*RequestError], the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
+// The error wraps a [*RequestError], the context's, [ErrClosed], a [*ConnError], or a
+// [*RemoteError].
 func (c *Client) Spawn(ctx context.Context, e Exec) (pid uint32, err error) {
 	call := newCall(framing.TypeSpawnResult)
 	defer call.release()
@@ -107,7 +113,7 @@ func (c *Client) Spawn(ctx context.Context, e Exec) (pid uint32, err error) {
 	return call.pid, nil
 }
 
-// command makes an exec or a spawn_watch.
+// command sends an exec or a spawn_watch.
 func (c *Client) command(ctx context.Context, t framing.Type, e *Exec, call *call) error {
 	w, err := e.wire(t)
 	if err != nil {
@@ -122,8 +128,8 @@ func (c *Client) command(ctx context.Context, t framing.Type, e *Exec, call *cal
 	return nil
 }
 
-// wire returns e as it goes into a frame of type t. Its error is a *RequestError. What only the guest need judge, like
-// a NUL in the command, is left to the guest.
+// wire returns e as the payload of a frame of type t. Its error is a *RequestError. The guest
+// checks the rest, such as a NUL in the command.
 func (e *Exec) wire(t framing.Type) (*framing.Exec, error) {
 	refuse := func(format string, args ...any) (*framing.Exec, error) {
 		return nil, &RequestError{Op: t.String(), Reason: fmt.Sprintf(format, args...)}

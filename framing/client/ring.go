@@ -1,13 +1,13 @@
 package client
 
-// ring is a queue of bytes. It grows to what it has to hold and never shrinks; who puts into it sees to the bound.
+// ring is a queue of bytes. It grows as needed and never shrinks; its user limits its size.
 type ring struct {
 	b     []byte
 	start int
 	n     int
 }
 
-// ringMin is the least that a ring takes, in bytes.
+// ringMin is the least size of a ring, in bytes.
 const ringMin = 4 << 10
 
 // put appends a copy of p.
@@ -24,7 +24,7 @@ func (r *ring) put(p []byte) {
 	r.n += len(p)
 }
 
-// grow makes room for n bytes. What at has handed out stays as it is, in the old place.
+// grow makes room for n bytes. Slices that at has returned stay valid, in the old memory.
 func (r *ring) grow(n int) {
 	size := max(len(r.b), ringMin)
 	for size < n {
@@ -36,7 +36,8 @@ func (r *ring) grow(n int) {
 	r.b, r.start = b, 0
 }
 
-// at is what lies in one piece from offset on: all, up to where the ring turns. It is good until it is dropped.
+// at returns the contiguous part from offset on, up to where the ring wraps. It is valid until it
+// is dropped.
 func (r *ring) at(offset int) []byte {
 	if offset >= r.n {
 		return nil
@@ -48,7 +49,7 @@ func (r *ring) at(offset int) []byte {
 	return r.b[from:min(to, len(r.b))]
 }
 
-// drop takes n bytes off the front.
+// drop removes n bytes from the front.
 func (r *ring) drop(n int) {
 	r.start += n
 	if r.start >= len(r.b) {

@@ -7,21 +7,22 @@ import (
 	"wick/framing"
 )
 
-// SignalScope says to what a signal goes: a process group, one process, or all that it has become.
+// SignalScope is the target of a signal: a process group, one process, or a process with its
+// descendants.
 type SignalScope = framing.SignalScope
 
-// Signal sends a signal to the process's group; on a terminal to the group in the foreground. The error is an [*OpError] with ESRCH if it has ended,
-// or as for [Cmd.Start].
+// Signal sends a signal to the process's group; on a terminal to the foreground group. The error is
+// an [*OpError] with ESRCH if the process has ended, or as for [Cmd.Start].
 func (cmd *Cmd) Signal(ctx context.Context, sig syscall.Signal) error {
 	return cmd.signal(ctx, sig, framing.ScopeGroup)
 }
 
-// SignalTree sends a signal to the process and to all that it has become.
+// SignalTree sends a signal to the process and its descendants.
 func (cmd *Cmd) SignalTree(ctx context.Context, sig syscall.Signal) error {
 	return cmd.signal(ctx, sig, framing.ScopeTree)
 }
 
-// Cancel kills the process and all that it has become, and returns when that was done. The receipt says so.
+// Cancel kills the process and its descendants, and returns when that is done. The receipt says so.
 func (cmd *Cmd) Cancel(ctx context.Context) error {
 	return cmd.signal(ctx, syscall.SIGKILL, framing.ScopeTree)
 }
@@ -34,14 +35,15 @@ func (cmd *Cmd) signal(ctx context.Context, sig syscall.Signal, scope SignalScop
 	return p.current().c.SignalID(ctx, p.id, sig, scope)
 }
 
-// current is the link that the process has, or had last.
+// current returns the link of the process, or its last one.
 func (p *process) current() *link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.link
 }
 
-// Resize tells the process's terminal its size, and the process with it (SIGWINCH). It waits for nothing; where there is no terminal nothing happens.
+// Resize sets the size of the process's terminal, which sends it SIGWINCH. It does not wait, and
+// does nothing without a terminal.
 func (cmd *Cmd) Resize(rows, cols uint16) {
 	if cmd.p == nil {
 		return
@@ -50,15 +52,16 @@ func (cmd *Cmd) Resize(rows, cols uint16) {
 	l.c.postNow(func(dst []byte) []byte { return framing.AppendResize(dst, l.seq, rows, cols) })
 }
 
-// SignalID sends a signal to the process that was started with that id, on this connection or another.
+// SignalID sends a signal to the process with that id, started on this connection or another.
 //
-// The error is an [*OpError] with ESRCH if it is not known or has ended, an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError], or a
+// The error is an [*OpError] with ESRCH if the process is not known or has ended, or an
+// [*UnsupportedError]. Otherwise it wraps the context's, [ErrClosed], a [*ConnError], or a
 // [*RemoteError].
 func (c *Client) SignalID(ctx context.Context, id uint64, sig syscall.Signal, scope SignalScope) error {
 	return c.signal(ctx, framing.Signal{ID: id, Signal: uint8(sig), Scope: scope})
 }
 
-// SignalPID is SignalID for what [Client.Exec] or [Client.Spawn] started.
+// SignalPID is SignalID for a process that [Client.Exec] or [Client.Spawn] started.
 func (c *Client) SignalPID(ctx context.Context, pid uint32, sig syscall.Signal, scope SignalScope) error {
 	return c.signal(ctx, framing.Signal{PID: pid, Signal: uint8(sig), Scope: scope})
 }

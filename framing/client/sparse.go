@@ -18,13 +18,14 @@ import (
 // Extent is a part of a file that holds data. The rest of the file is holes, which read as zeros.
 type Extent = framing.Extent
 
-// maxExtents is how many parts of a file are held. One that has more is taken for one without holes.
+// maxExtents is how many extents of a file are held. A file with more is treated as one without
+// holes.
 const maxExtents = 1 << 16
 
-// Extents tells which parts of a file of the guest's hold data, in their order. The file is one of a size that the caller knows: what has been
-// added since is left out.
+// Extents returns which parts of a file of the guest hold data, in order. size is the file's size
+// as the caller knows it: later additions are left out.
 //
-// The error is as for [Client.Stat]; it is an [*UnsupportedError] if the guest cannot tell.
+// The error is as for [Client.Stat]. It is an [*UnsupportedError] if the guest cannot tell.
 func (c *Client) Extents(ctx context.Context, name string, size int64, flags ...FileFlags) ([]Extent, error) {
 	if err := c.need(ctx, framing.FeatureCopies); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -53,7 +54,7 @@ func (c *Client) Extents(ctx context.Context, name string, size int64, flags ...
 		}
 		e, _, _ := framing.CutExtent(b[:])
 		if e.Offset < end || e.Length == 0 || e.Length > uint64(size) || e.Offset > uint64(size)-e.Length {
-			return nil, c.broken(errors.New("parts of a file that are none"))
+			return nil, c.broken(errors.New("read: extents are not valid"))
 		}
 		if end = e.Offset + e.Length; len(list) == maxExtents {
 			return []Extent{{Offset: 0, Length: uint64(size)}}, nil
@@ -67,7 +68,7 @@ func full(list []Extent, size int64) bool {
 	return size == 0 || len(list) == 1 && list[0].Offset == 0 && list[0].Length == uint64(size)
 }
 
-// Skip leaves a hole of n bytes. A guest that has no word for it is sent zeros.
+// Skip writes a hole of n bytes. A guest that does not support holes gets zeros.
 func (w *FileWriter) Skip(n int64) error {
 	if w.c.need(w.ctx, framing.FeatureCopies) != nil {
 		_, err := io.CopyN(struct{ io.Writer }{w}, zeroes{}, n)
@@ -85,10 +86,12 @@ func (w *FileWriter) Skip(n int64) error {
 	return err
 }
 
-// sparseBlock is the least run of zeros that is made a hole, in bytes: the block of most file systems.
+// sparseBlock is the shortest run of zeros that becomes a hole, in bytes: the block size of most
+// file systems.
 const sparseBlock = 4 << 10
 
-// CopySparse copies r to w, in which blocks of zeros become holes: write is called for what is none, and skip for what is.
+// CopySparse reads r to its end. It calls skip for blocks of zeros, which become holes, and write
+// for all other content.
 func CopySparse(r io.Reader, write func([]byte) error, skip func(n int64) error) error {
 	buf := make([]byte, 64<<10)
 	hole := int64(0)
@@ -132,15 +135,16 @@ var zeroBlock [sparseBlock]byte
 
 func isZero(b []byte) bool { return bytes.Equal(b, zeroBlock[:len(b)]) }
 
-// WriteSparse writes an entry with holes to a tar that is written by out to w, in GNU's format for pax, version 1.0. content writes
-// what is in the extents, one after the other, to its argument. What it writes too little is zeros.
+// WriteSparse writes an entry with holes to a tar, in GNU's pax format 1.0. out writes the tar to
+// w. content writes the data of the extents, one after the other, to its argument; missing data
+// becomes zeros.
 func WriteSparse(out *tar.Writer, w io.Writer, h *tar.Header, extents []Extent, content func(io.Writer) error) error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
 	size, list := h.Size, extents
 	if n := len(list); n == 0 || list[n-1].Offset+list[n-1].Length < uint64(size) {
-		list = append(list[:n:n], Extent{Offset: uint64(size)}) // where the last hole ends
+		list = append(list[:n:n], Extent{Offset: uint64(size)}) // the end of the last hole
 	}
 	m := strconv.AppendInt(nil, int64(len(list)), 10)
 	data := int64(0)
@@ -152,7 +156,8 @@ func WriteSparse(out *tar.Writer, w io.Writer, h *tar.Header, extents []Extent, 
 	m = append(m, '\n')
 	m = append(m, make([]byte, -len(m)&511)...)
 
-	// Package tar writes no records of sparse files, so it is given others of the same length.
+	// Package tar refuses the records of sparse files, so it gets others of the same length, which
+	// are then renamed.
 	head := *h
 	head.Name, head.Size, head.Format = path.Join(path.Dir(h.Name), "GNUSparseFile.0", path.Base(h.Name)), int64(len(m))+data, tar.FormatPAX
 	head.PAXRecords = map[string]string{}
@@ -186,7 +191,7 @@ func WriteSparse(out *tar.Writer, w io.Writer, h *tar.Header, extents []Extent, 
 	return err
 }
 
-// limitedWriter writes n bytes and no more.
+// limitedWriter writes at most n bytes.
 type limitedWriter struct {
 	w io.Writer
 	n int64

@@ -9,12 +9,13 @@ import (
 	"wick/framing"
 )
 
-// Start starts the process and returns when it runs. If ctx ends while it runs it is killed, and all that it became, as os/exec does it; so a
-// process that is to outlive the call needs a context that does. Streams and Wait then end with the context's error, after 5 s at the latest.
+// Start starts the process and returns when it runs. If ctx ends while it runs, the process and its
+// descendants are killed, as in os/exec. A process that must outlive the call needs a context that
+// does. Streams and Wait then end with the context's error, within 5 s.
 //
-// A process that could not be started is a [*StartError]. Otherwise the error is a [*RequestError], an [*UnsupportedError], or wraps the
-// context's, [ErrClosed], a [*ConnError] or a [*RemoteError]. After a [*ConnError] a process with Keep may have been started: [Cmd.Reattach]
-// finds out.
+// A process that could not be started is a [*StartError]. Otherwise the error is a [*RequestError],
+// an [*UnsupportedError], or wraps the context's, [ErrClosed], a [*ConnError] or a [*RemoteError].
+// After a [*ConnError] a process with Keep may have been started: [Cmd.Reattach] finds out.
 func (cmd *Cmd) Start(ctx context.Context) error {
 	if cmd.p != nil {
 		return &RequestError{Op: "start", Reason: "started already"}
@@ -33,10 +34,10 @@ func (cmd *Cmd) Start(ctx context.Context) error {
 		}
 	}
 	p := &process{id: id, name: cmd.name(), kept: cmd.Keep > 0, out: newInbox(framing.StreamOutput, cmd.window())}
-	p.out.cap = cmd.Cap
+	p.out.limit = cmd.Cap
 	if !s.Merge && !s.Terminal {
 		p.errs = newInbox(framing.StreamErrors, cmd.window())
-		p.errs.cap = cmd.Cap
+		p.errs.limit = cmd.Cap
 	}
 	if s.Stdin {
 		p.in = newOutbox()
@@ -62,7 +63,7 @@ func (cmd *Cmd) Start(ctx context.Context) error {
 	return nil
 }
 
-// name is the program's, for errors.
+// name returns the program's name, for errors.
 func (cmd *Cmd) name() string {
 	if cmd.Shell {
 		return "sh"
@@ -83,7 +84,7 @@ func (cmd *Cmd) awaitStart(ctx context.Context, l *link) error {
 	failed, err, ran := l.failed, l.err, l.ran
 	p.mu.Unlock()
 	switch {
-	case ran: // what has come since is for Wait
+	case ran: // Wait returns a later error
 	case failed != nil:
 		return failed
 	case err != nil:
@@ -92,14 +93,14 @@ func (cmd *Cmd) awaitStart(ctx context.Context, l *link) error {
 	return nil
 }
 
-// giveUp is the end of a link that never was.
+// giveUp ends a link that was never opened.
 func (p *process) giveUp(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.link.finish(err)
 }
 
-// attend has the streams copied, and the process killed when ctx ends.
+// attend starts copying the streams, and kills the process when ctx ends.
 func (cmd *Cmd) attend() {
 	p := cmd.p
 	p.mu.Lock()
@@ -113,11 +114,12 @@ func (cmd *Cmd) attend() {
 	if p.errs != nil && cmd.Stderr == nil && cmd.errPipe == nil {
 		p.errs.drain(false)
 	}
-	cmd.copy()
+	cmd.copyStreams()
 }
 
-// copy has those streams copied that have a reader or a writer. It ends with the connection, and is called again for the next.
-func (cmd *Cmd) copy() {
+// copyStreams starts copying the streams that have a reader or a writer. The copies end with the
+// connection, and it is called again for the next.
+func (cmd *Cmd) copyStreams() {
 	p := cmd.p
 	l := p.current()
 	if cmd.Stdout != nil && cmd.outPipe == nil {
@@ -136,7 +138,7 @@ func (cmd *Cmd) copy() {
 	}
 }
 
-// copyOut hands output to w.
+// copyOut copies an output to w.
 func (p *process) copyOut(b *inbox, w io.Writer) {
 	failing := &noting{w: w}
 	b.WriteTo(failing)
@@ -146,7 +148,7 @@ func (p *process) copyOut(b *inbox, w io.Writer) {
 	}
 }
 
-// noting notes the first error of a writer, to tell it from the reader's.
+// noting records the first error of a writer, to distinguish it from the reader's.
 type noting struct {
 	w   io.Writer
 	err error
@@ -161,7 +163,7 @@ func (n *noting) Write(p []byte) (int, error) {
 	return k, err
 }
 
-// copyFailed keeps the first error of a copy.
+// copyFailed records the first error of a copy.
 func (p *process) copyFailed(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,7 +172,8 @@ func (p *process) copyFailed(err error) {
 	}
 }
 
-// copyIn hands r to the process, until its end. What could not be sent because the connection ended is kept for the next.
+// copyIn copies r to the process until its end. If the connection ends it keeps what could not be
+// sent for the next.
 func (p *process) copyIn(r io.Reader) {
 	buf := make([]byte, inputFrameMax)
 	p.mu.Lock()
@@ -179,8 +182,8 @@ func (p *process) copyIn(r io.Reader) {
 	p.mu.Unlock()
 	for {
 		n, err := p.in.write(data)
-		if err == syscall.EPIPE { // and not a connection that was lost by one
-			return // it reads no more
+		if err == syscall.EPIPE { // not a connection that was lost with EPIPE
+			return // the process reads no more
 		}
 		if err != nil {
 			data = data[n:]
@@ -192,7 +195,7 @@ func (p *process) copyIn(r io.Reader) {
 		n, err = r.Read(buf)
 		data = buf[:n]
 		if n > 0 || err == nil {
-			continue // an error comes again
+			continue // a persistent error comes again
 		}
 		if err != io.EOF {
 			p.copyFailed(err)

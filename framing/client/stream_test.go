@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestRing against the queue that it is.
+// TestRing compares a ring with a slice.
 func TestRing(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -62,7 +62,7 @@ func TestOutboxHoldsWhatWasNotTaken(t *testing.T) {
 	if n, err := b.write([]byte("x")); n != 0 || err != lost {
 		t.Errorf("wrote %d, %v", n, err)
 	}
-	// The guest has taken two more than it had said.
+	// The guest has taken two more than it had reported.
 	if b.resume(remote{c, 2}, 3, 5) || b.resume(remote{c, 2}, 17, 5) {
 		t.Error("it goes on with what it has not")
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// snapshot is what a tree is: names, modes, owners, times, contents and targets.
+// snapshot describes a tree: names, modes, owners, times, contents and targets.
 func snapshot(t testing.TB, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -50,7 +50,7 @@ func snapshot(t testing.TB, dir string) string {
 	return b.String()
 }
 
-// TestTar takes a tree out of a guest and puts it in again.
+// TestTar copies a tree out of a guest and in again.
 func TestTar(t *testing.T) {
 	t.Parallel()
 	c, dir := agentClient(t), tree(t, 3<<20+7)
@@ -67,7 +67,7 @@ func TestTar(t *testing.T) {
 		if err := os.Lchown(filepath.Join(dir, "hello"), 12, 34); err != nil {
 			t.Fatal(err)
 		}
-		os.Chmod(filepath.Join(dir, "hello"), fs.ModeSetuid|0o755) // which the new owner took away
+		os.Chmod(filepath.Join(dir, "hello"), fs.ModeSetuid|0o755) // chown cleared it
 		os.Chtimes(filepath.Join(dir, "hello"), time.Time{}, time.Unix(1e9, 123456789))
 	}
 	want := snapshot(t, dir)
@@ -94,7 +94,7 @@ func TestTar(t *testing.T) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	}
-	// A file alone, under another name.
+	// It copies a single file under another name.
 	archive.Reset()
 	if err := c.TarFrom(testContext(t), filepath.Join(dir, "link"), &archive, TarOptions{Prefix: "other"}); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestTar(t *testing.T) {
 	}
 }
 
-// TestTarStaysInside whatever is in the archive.
+// TestTarStaysInside checks that no archive writes outside the directory.
 func TestTarStaysInside(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -154,7 +154,7 @@ func TestTarStaysInside(t *testing.T) {
 	}
 }
 
-// TestTarWriterFails and the files that were read ahead are given up.
+// TestTarWriterFails checks that the files read ahead are closed when the writer fails.
 func TestTarWriterFails(t *testing.T) {
 	t.Parallel()
 	c, dir := agentClient(t), tree(t, 3<<20+7)
@@ -172,7 +172,7 @@ func TestTarWriterFails(t *testing.T) {
 	}
 }
 
-// failingWriter takes so many bytes.
+// failingWriter accepts so many bytes.
 type failingWriter struct {
 	left int
 	err  error

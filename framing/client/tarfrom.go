@@ -14,24 +14,28 @@ import (
 	"wick/framing"
 )
 
-// TarOptions are the choices of [Client.TarFrom] and [Client.TarTo].
+// TarOptions are the options of [Client.TarFrom] and [Client.TarTo].
 type TarOptions struct {
-	// Follow follows symbolic links that lead to directories below the given one. Without it none is, which keeps what is done within the directory, whatever is
-	// in the archive or becomes of the guest's tree meanwhile.
+	// Follow follows symbolic links to directories below the given one. By default no link is
+	// followed, which keeps the operation within the directory. Neither the archive nor a change of
+	// the guest's tree can lead it out.
 	Follow bool
-	// Prefix stands before the names in the archive in place of ".", with a slash between.
+	// Prefix replaces the leading "." of the names in the archive.
 	Prefix string
-	// NoOwner leaves owners out: what is unpacked then belongs to who unpacks it. So it leaves out the set-user-ID and set-group-ID bits of files too, by
-	// which that one's rights would be anybody's.
+	// NoOwner leaves owners out, so that what is unpacked belongs to the user who unpacks it. It
+	// clears the set-user-ID and set-group-ID bits of files too, because they would lend that
+	// user's rights to others.
 	NoOwner bool
-	// Owner, if not nil, is whose all is that is made.
+	// Owner, if not nil, is the owner of everything that is made.
 	Owner *Owner
-	// Attributes has extended attributes copied, if the guest can tell them: with owners all, and without only those of users (user.*), for others, such as
-	// capabilities, are rights.
+	// Attributes copies extended attributes, if the guest can report them. With NoOwner only user.*
+	// is copied, because others, such as capabilities, are rights.
 	Attributes bool
-	// Note, if not nil, is told what is left out or lost, and why: "left out: it is a socket". Without it TarTo fails at what cannot be made, and TarFrom leaves it out.
+	// Note, if not nil, is called with what is left out or lost, and why: "left out: it is a
+	// socket". Without it TarTo fails at what cannot be made, and TarFrom leaves it out.
 	Note func(name, reason string)
-	// Progress, if not nil, is called for each entry as it begins, and with its bytes as they go, from one goroutine at a time.
+	// Progress, if not nil, is called for each entry as it begins, and with the number of its bytes
+	// as they are copied. Calls do not overlap.
 	Progress func(name string, bytes int64)
 }
 
@@ -60,7 +64,7 @@ func (o *TarOptions) keeps(attribute string) bool {
 	return !o.NoOwner || strings.HasPrefix(attribute, "user.")
 }
 
-// mode is the mode of what is copied.
+// mode returns the mode of a copy.
 func (o *TarOptions) mode(mode fs.FileMode) fs.FileMode {
 	if o.NoOwner && mode.IsRegular() {
 		mode &^= fs.ModeSetuid | fs.ModeSetgid
@@ -68,29 +72,33 @@ func (o *TarOptions) mode(mode fs.FileMode) fs.FileMode {
 	return mode
 }
 
-// maxLinked is how many files are held that may have further names.
+// maxLinked is how many files with several names are remembered.
 const maxLinked = 1 << 18
 
-// tarWindow is the credit of each of the files that are read ahead, in bytes. Most files are smaller.
+// tarWindow is the credit of each file that is read ahead, in bytes. Most files are smaller.
 const tarWindow = 64 << 10
 
-// TarFrom writes what is at root in the guest to w as a tar: a directory with all that is in it, under ".", or a file under its name. Modes, numeric owners, times, symbolic
-// and hard links and devices are in it; sockets are not. A file with holes is in GNU's format for those. Small files are read several at a time.
+// TarFrom writes what is at root in the guest to w as a tar: a directory with its content, under
+// ".", or a file under its name. It has modes, numeric owners, times, symbolic and hard links, and
+// devices, and leaves sockets out. A file with holes is in GNU's sparse format. Small files are
+// read several at a time.
 //
-// Where two names are of one file by its number, its size and its times, that is a hard link; behind the first 262144 such files it is a copy. A file
-// that shrinks as it is read is filled up with zeros, and the error is an [*fs.PathError] with io.ErrUnexpectedEOF, after all else was written. Otherwise the error is w's, or as for [Client.Stat].
+// Two names with the same inode number, size and times are a hard link; after the first 262144 such
+// files they are copies. If a file shrinks while it is read it is padded with zeros. Then the error
+// is an [*fs.PathError] with io.ErrUnexpectedEOF, after everything else was written. Otherwise the
+// error is w's, or as for [Client.Stat].
 func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOptions) error {
-	real, err := c.RealPath(ctx, root)
+	resolved, err := c.RealPath(ctx, root)
 	if err != nil {
 		return err
 	}
-	info, err := c.Lstat(ctx, real, o.flags()...)
+	info, err := c.Lstat(ctx, resolved, o.flags()...)
 	if err != nil {
 		return renamed(err, "stat", root)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &tarReader{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}, w: w, root: real}
+	t := &tarPacker{c: c, o: &o, ctx: ctx, items: make(chan tarItem, inFlight), links: map[fileID]string{}, w: w, root: resolved}
 	name := o.Prefix
 	if name == "" {
 		name = "."
@@ -101,7 +109,7 @@ func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOpt
 	var walked error
 	go func() {
 		defer close(t.items)
-		walked = t.walk(real, name, info, maxHeld)
+		walked = t.walk(resolved, name, info, maxHeld)
 	}()
 	out := tar.NewWriter(w)
 	err = t.write(out)
@@ -124,34 +132,34 @@ func (c *Client) TarFrom(ctx context.Context, root string, w io.Writer, o TarOpt
 	return t.shrunk
 }
 
-// A tarReader is one TarFrom.
-type tarReader struct {
+// tarPacker writes the tar of one TarFrom.
+type tarPacker struct {
 	c     *Client
 	o     *TarOptions
 	ctx   context.Context
 	items chan tarItem
-	links map[fileID]string // the names of files that have several
+	links map[fileID]string // the first name of each file that has several
 	w     io.Writer
-	root  string // whose entry no list has marked
-	// shrunk is the first file that was shorter than it had said.
+	root  string // the entry that no list has marked
+	// shrunk is the error of the first file that shrank.
 	shrunk error
 }
 
-// fileID tells files apart as far as the guest's word goes.
+// fileID identifies a file, if the guest is honest.
 type fileID struct {
 	inode, size uint64
 	mtime       int64
 }
 
-// tarItem is an entry, whose content is on its way.
+// tarItem is an entry whose content is being read ahead.
 type tarItem struct {
 	head    *tar.Header
 	path    string
-	content *download // nil if there is none
-	sparse  bool      // extents are its parts, and content is nil
+	content *download // nil if it has no content
+	sparse  bool      // extents has its data, and content is nil
 	extents []Extent
-	shrunk  bool      // and the copy was filled up
-	attrs   *download // nil if they are not asked for
+	shrunk  bool      // the copy was padded
+	attrs   *download // nil if not wanted
 }
 
 func (i *tarItem) close() {
@@ -162,8 +170,8 @@ func (i *tarItem) close() {
 	}
 }
 
-// walk hands out what is at a path and below it. There is room for so many entries.
-func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
+// walk sends the entries at full and below it. room is how many entries it may hold.
+func (t *tarPacker) walk(full, name string, info *FileInfo, room int) error {
 	item := tarItem{head: t.header(name, info), path: full}
 	if item.head == nil {
 		t.o.note(full, "left out: it is a socket")
@@ -175,7 +183,7 @@ func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 	if !item.sparse && item.head.Typeflag == tar.TypeReg && item.head.Size > 0 {
 		window := int(min(item.head.Size, tarWindow))
 		if item.head.Size > inFlight*tarWindow {
-			window = readWindow // it would be slow by small pieces
+			window = readWindow // small pieces would be slow
 		}
 		var err error
 		if item.content, err = t.c.openRead(t.ctx, full, 0, item.head.Size, window, t.o.flags()...); err != nil {
@@ -207,18 +215,18 @@ func (t *tarReader) walk(full, name string, info *FileInfo, room int) error {
 	return nil
 }
 
-// sparseFile is how large a file must be that may have holes worth telling, in bytes.
+// sparseFile is how large a file must be for its holes to be examined, in bytes.
 const sparseFile = 64 << 10
 
-// examine finds the holes of a file, and asks for its extended attributes.
-func (t *tarReader) examine(item *tarItem, info *FileInfo) (err error) {
+// examine finds the holes of a file, and requests its extended attributes.
+func (t *tarPacker) examine(item *tarItem, info *FileInfo) (err error) {
 	if t.c.need(t.ctx, framing.FeatureCopies) != nil {
 		return nil //nolint:nilerr // an older guest tells neither, and the copy goes on without
 	}
 	if h := item.head; h.Typeflag == tar.TypeReg && h.Size >= sparseFile {
 		item.extents, err = t.c.Extents(t.ctx, item.path, h.Size, t.o.flags()...)
 		if _, failed := errors.AsType[*fs.PathError](err); failed {
-			err = nil // reading will tell
+			err = nil // reading reports the error
 		} else if err != nil {
 			return err
 		} else {
@@ -232,7 +240,7 @@ func (t *tarReader) examine(item *tarItem, info *FileInfo) (err error) {
 }
 
 // attributes puts the extended attributes into the header.
-func (t *tarReader) attributes(item *tarItem) error {
+func (t *tarPacker) attributes(item *tarItem) error {
 	if item.attrs == nil {
 		return nil
 	}
@@ -243,7 +251,7 @@ func (t *tarReader) attributes(item *tarItem) error {
 	}
 	for name, value := range all {
 		if name == "security.selinux" {
-			continue // a label of the guest's, which each machine makes for itself
+			continue // each machine sets its own labels
 		}
 		if !t.o.keeps(name) {
 			t.o.note(item.path, "its attribute "+name+" is left out")
@@ -257,8 +265,8 @@ func (t *tarReader) attributes(item *tarItem) error {
 	return err
 }
 
-// header is the entry's, or nil for what no tar can hold.
-func (t *tarReader) header(name string, info *FileInfo) *tar.Header {
+// header returns the entry's header, or nil for what a tar cannot hold.
+func (t *tarPacker) header(name string, info *FileInfo) *tar.Header {
 	h := &tar.Header{Name: name, Mode: int64(unixMode(t.o.mode(info.Mode()))), ModTime: info.ModTime(), Format: tar.FormatPAX}
 	if !t.o.NoOwner {
 		h.Uid, h.Gid = int(info.UID()), int(info.GID())
@@ -297,8 +305,8 @@ func (t *tarReader) header(name string, info *FileInfo) *tar.Header {
 	return h
 }
 
-// write writes what walk hands out.
-func (t *tarReader) write(out *tar.Writer) error {
+// write writes the entries that walk sends.
+func (t *tarPacker) write(out *tar.Writer) error {
 	for item := range t.items {
 		err := t.writeItem(out, &item)
 		item.close()
@@ -309,7 +317,7 @@ func (t *tarReader) write(out *tar.Writer) error {
 	return nil
 }
 
-func (t *tarReader) writeItem(out *tar.Writer, item *tarItem) error {
+func (t *tarPacker) writeItem(out *tar.Writer, item *tarItem) error {
 	shown := strings.TrimPrefix(item.head.Name, "./")
 	t.o.progress(shown, 0)
 	if err := t.attributes(item); err != nil {
@@ -342,8 +350,9 @@ func (t *tarReader) writeItem(out *tar.Writer, item *tarItem) error {
 	return t.filled(out, item, item.head.Size, n, err)
 }
 
-// filled fills up what came of a file with zeros: it has gone or shrunk since it was listed, but its size is written.
-func (t *tarReader) filled(out io.Writer, item *tarItem, size, n int64, err error) error {
+// filled pads with zeros what was read of a file that is gone or has shrunk since its header was
+// written.
+func (t *tarPacker) filled(out io.Writer, item *tarItem, size, n int64, err error) error {
 	if errors.Is(err, syscall.ENOENT) || err == nil && n < size {
 		if !item.shrunk {
 			item.shrunk = true
@@ -357,7 +366,7 @@ func (t *tarReader) filled(out io.Writer, item *tarItem, size, n int64, err erro
 	return err
 }
 
-// counting counts what goes to a writer.
+// counting counts the bytes written to w.
 type counting struct {
 	w     io.Writer
 	count func(int)
@@ -369,7 +378,7 @@ func (c *counting) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// zeroes is content without end.
+// zeroes reads as zeros without end.
 type zeroes struct{}
 
 func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }

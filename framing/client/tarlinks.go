@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// within calls f with the path of an entry. If there is a symbolic link or a file in the way it calls f again, with where the links above the name lead to
-// within the directory, which it returns.
-func (t *tarWriter) within(ctx context.Context, h *tar.Header, name string, f func(name string) error) (string, error) {
+// within calls f with the path of an entry. If a symbolic link or a file is in the way, it resolves
+// the links within the directory and calls f again. It returns the path of the last call.
+func (t *tarUnpacker) within(ctx context.Context, h *tar.Header, name string, f func(name string) error) (string, error) {
 	err := f(name)
 	if t.o.Follow || !errors.Is(err, syscall.ELOOP) && !errors.Is(err, syscall.ENOTDIR) {
 		return name, err
@@ -28,8 +28,9 @@ func (t *tarWriter) within(ctx context.Context, h *tar.Header, name string, f fu
 	return at, f(at)
 }
 
-// awaitDirs waits for the directories above a name that entries before have: they may take the place of what is in the way.
-func (t *tarWriter) awaitDirs(ctx context.Context, name string) {
+// awaitDirs waits for the directories above name that earlier entries make: they may replace what
+// is in the way.
+func (t *tarUnpacker) awaitDirs(ctx context.Context, name string) {
 	for above := path.Dir(name); len(above) > len(t.dir); above = path.Dir(above) {
 		t.linking.Lock()
 		done := t.made[above]
@@ -44,8 +45,9 @@ func (t *tarWriter) awaitDirs(ctx context.Context, name string) {
 	}
 }
 
-// resolve follows the symbolic links in a path below the directory. What is missing at its end stays as it is.
-func (t *tarWriter) resolve(ctx context.Context, h *tar.Header, name string) (string, error) {
+// resolve follows the symbolic links in a path below the directory. It keeps missing elements at
+// the end as they are.
+func (t *tarUnpacker) resolve(ctx context.Context, h *tar.Header, name string) (string, error) {
 	out := func(link string) error {
 		return &TarError{Name: h.Name, Reason: fmt.Sprintf("the symbolic link %s leads out of the directory %s", link, t.dir), Err: syscall.ELOOP}
 	}
@@ -93,8 +95,9 @@ func (t *tarWriter) resolve(ctx context.Context, h *tar.Header, name string) (st
 	return at, nil
 }
 
-// makeDir makes a directory, unless there is one, or a link to one below the directory. Anything else gives way to it.
-func (t *tarWriter) makeDir(ctx context.Context, h *tar.Header, entry string) error {
+// makeDir makes a directory, unless there is one, or a link to one below the directory. It replaces
+// anything else.
+func (t *tarUnpacker) makeDir(ctx context.Context, h *tar.Header, entry string) error {
 	_, err := t.within(ctx, h, entry, func(name string) error {
 		err := t.c.MkdirAll(ctx, name, 0o755, t.flags...)
 		if !errors.Is(err, fs.ErrExist) {
@@ -122,8 +125,8 @@ func (t *tarWriter) makeDir(ctx context.Context, h *tar.Header, entry string) er
 	return err
 }
 
-// write writes a file. A link or an empty directory that has its name gives way to it.
-func (t *tarWriter) write(ctx context.Context, name string, r io.Reader, sparse bool, o WriteFileOptions) error {
+// write writes a file. It replaces a link or an empty directory of that name.
+func (t *tarUnpacker) write(ctx context.Context, name string, r io.Reader, sparse bool, o WriteOptions) error {
 	w, err := t.c.Create(ctx, name, o)
 	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.EINVAL) {
 		if t.c.Remove(ctx, name, t.flags...) == nil {
@@ -146,7 +149,7 @@ func (t *tarWriter) write(ctx context.Context, name string, r io.Reader, sparse 
 }
 
 // link makes a hard link.
-func (t *tarWriter) link(ctx context.Context, h *tar.Header, old, name string) error {
+func (t *tarUnpacker) link(ctx context.Context, h *tar.Header, old, name string) error {
 	_, err := t.within(ctx, h, old, func(old string) error {
 		_, err := t.within(ctx, h, name, func(name string) error {
 			return t.replace(ctx, name, func() error { return t.c.Link(ctx, old, name, t.flags...) })
@@ -157,7 +160,7 @@ func (t *tarWriter) link(ctx context.Context, h *tar.Header, old, name string) e
 }
 
 // node makes a device or a FIFO, if the guest's agent can.
-func (t *tarWriter) node(ctx context.Context, h *tar.Header, name string) error {
+func (t *tarUnpacker) node(ctx context.Context, h *tar.Header, name string) error {
 	kinds := map[byte]fs.FileMode{tar.TypeChar: fs.ModeDevice | fs.ModeCharDevice, tar.TypeBlock: fs.ModeDevice, tar.TypeFifo: fs.ModeNamedPipe}
 	mode := h.FileInfo().Mode()&(fs.ModePerm|fs.ModeSticky) | kinds[h.Typeflag]
 	at, err := t.within(ctx, h, name, func(name string) error {
@@ -180,7 +183,7 @@ func (t *tarWriter) node(ctx context.Context, h *tar.Header, name string) error 
 	return t.meta(ctx, h, at, err)
 }
 
-// cause is an error without what it is about.
+// cause returns the text of an error without its operation and path.
 func cause(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err.Error()
@@ -191,8 +194,8 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// owner is whose an entry is, nil if it belongs to who makes it.
-func (t *tarWriter) owner(h *tar.Header) *Owner {
+// owner returns the owner of an entry, nil for the user who makes it.
+func (t *tarUnpacker) owner(h *tar.Header) *Owner {
 	switch {
 	case t.o.Owner != nil:
 		return t.o.Owner
@@ -202,8 +205,8 @@ func (t *tarWriter) owner(h *tar.Header) *Owner {
 	return &Owner{uint32(h.Uid), uint32(h.Gid)}
 }
 
-// attributes gives a file the extended attributes of the entry, and tells what is lost of them.
-func (t *tarWriter) attributes(ctx context.Context, h *tar.Header, name string) {
+// attributes sets the extended attributes of the entry, and notes those that are lost.
+func (t *tarUnpacker) attributes(ctx context.Context, h *tar.Header, name string) {
 	if !t.o.Attributes || h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir {
 		return
 	}

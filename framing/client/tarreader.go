@@ -10,14 +10,15 @@ import (
 	"strings"
 )
 
-// A TarReader reads the entries of a tar that a file system can hold, in any of the formats of tar: old, ustar, GNU and pax.
+// A TarReader reads the entries of a tar that a file system can hold, in any format of tar: old,
+// ustar, GNU and pax.
 //
 //	type                                       what Next makes of it
 //	regular, contiguous (7), sparse (S)        a regular file
 //	directory, GNU's listed directory (D)      a directory
 //	link, symbolic link, device, FIFO          itself
-//	pax and GNU extended headers (x, L, K)     what they say is in the next entry
-//	global header (g)                          passed over; a note, unless it is a comment alone
+//	pax and GNU extended headers (x, L, K)     applied to the next entry
+//	global header (g)                          passed over; with a note unless it is only a comment
 //	label (V), old long name (N)               passed over, with a note
 //	Solaris's and star's metadata (A, E, I, X) passed over, with a note
 //	a part of a file of another volume (M)     a TarError
@@ -42,7 +43,8 @@ func (c *byteCount) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// NewTarReader makes one. note, if not nil, is told what is passed over.
+// NewTarReader returns a reader of the tar that r gives. note, if not nil, is told what is passed
+// over.
 func NewTarReader(r io.Reader, note func(name, reason string)) *TarReader {
 	t := &TarReader{note: note}
 	if t.note == nil {
@@ -53,8 +55,9 @@ func NewTarReader(r io.Reader, note func(name, reason string)) *TarReader {
 	return t
 }
 
-// Next returns the next entry, whose Typeflag is one of tar.TypeReg, TypeDir, TypeLink, TypeSymlink, TypeChar, TypeBlock and TypeFifo. At the end it
-// is io.EOF. What is no archive is a *TarError without a name, and so is nothing at all: the least archive has a block.
+// Next returns the next entry, whose Typeflag is one of tar.TypeReg, TypeDir, TypeLink,
+// TypeSymlink, TypeChar, TypeBlock and TypeFifo. At the end the error is io.EOF. Input that is
+// empty or not an archive is a *TarError without a name.
 func (t *TarReader) Next() (*tar.Header, error) {
 	for {
 		h, err := t.in.Next()
@@ -64,7 +67,7 @@ func (t *TarReader) Next() (*tar.Header, error) {
 		case err == io.EOF:
 			return nil, err
 		case !t.begun && (errors.Is(err, tar.ErrHeader) || err == io.ErrUnexpectedEOF):
-			return nil, &TarError{Reason: "the input is no tar archive", Err: err}
+			return nil, &TarError{Reason: "the input is not a tar archive", Err: err}
 		case err != nil:
 			return nil, fmt.Errorf("tar: %w", err)
 		}
@@ -102,17 +105,18 @@ func (t *TarReader) Next() (*tar.Header, error) {
 	}
 }
 
-// Read reads the content of a regular file, whose holes are zeros.
+// Read reads the content of a regular file. Holes read as zeros.
 func (t *TarReader) Read(p []byte) (int, error) { return t.in.Read(p) }
 
-// Sparse reports whether the regular file may have holes. Each is a run of zeros; not each run of zeros is one.
+// Sparse reports whether the regular file may have holes. Each hole is a run of zeros, but a run of
+// zeros need not be a hole.
 func (t *TarReader) Sparse() bool { return t.sparse }
 
 // xattrRecord begins the pax records of extended attributes, in GNU tar and star.
 const xattrRecord = "SCHILY.xattr."
 
-// TarAttributes are the extended attributes of an entry, by their names. lost are the records of such things that are in no form that
-// is understood: ACLs and security labels as text.
+// TarAttributes returns the extended attributes of an entry by name. lost are the records of
+// attributes in a form that is not supported: ACLs and security labels as text.
 func TarAttributes(h *tar.Header) (attributes map[string]string, lost []string) {
 	set := func(name, value string) {
 		if attributes == nil {

@@ -15,23 +15,25 @@ import (
 	"syscall"
 )
 
-// smallFile is how large a file of an archive may be that is held in memory, to be sent beside others, in bytes.
+// smallFile is the size up to which a file of an archive is held in memory, to be sent beside
+// others, in bytes.
 const smallFile = 64 << 10
 
 // A TarError is an entry of an archive that cannot be unpacked.
 type TarError struct {
-	// Name is the entry's.
+	// Name is the name of the entry.
 	Name string
 	// Reason is lower case.
 	Reason string
-	// Err is the cause, or nil: [tar.ErrHeader] of what is no archive, ELOOP of a symbolic link that leads out of the directory.
+	// Err is the cause, or nil: [tar.ErrHeader] if the input is not an archive, ELOOP for a
+	// symbolic link that leads out of the directory.
 	Err error
 }
 
 // Unwrap returns Err.
 func (e *TarError) Unwrap() error { return e.Err }
 
-// Error reads "tar: NAME: REASON", or "tar: REASON" where no entry is to blame.
+// Error reads "tar: NAME: REASON", or "tar: REASON" without a name.
 func (e *TarError) Error() string {
 	if e.Name == "" {
 		return "tar: " + e.Reason
@@ -39,22 +41,26 @@ func (e *TarError) Error() string {
 	return fmt.Sprintf("tar: %s: %s", e.Name, e.Reason)
 }
 
-// TarTo unpacks the tar that r gives into dir in the guest, which is made if it is missing: directories, files, symbolic and hard links, devices and FIFOs, with
-// modes, numeric owners, times and, if asked for, extended attributes. [TarReader] says which types of entries there are. Files replace those that are there, in one
-// step each; holes stay holes. Small files are sent several at a time.
+// TarTo unpacks the tar that r gives into dir in the guest, and makes dir if it is missing. It
+// makes directories, files, symbolic and hard links, devices and FIFOs, with modes, numeric owners
+// and times. It sets extended attributes if the options say so. [TarReader] says which types of
+// entries there are. Files replace existing ones in one step each; holes stay holes. Small files
+// are sent several at a time.
 //
-// A symbolic link to a directory below dir is followed, be it in the archive or there before: a directory in the archive that meets one is what it leads to. Names
-// and links that lead out of dir are a [*TarError], unless [TarOptions] says to follow them. What the guest's agent cannot make is told to Note, and without that a
-// [*TarError]. Otherwise the error is r's, or as for [Client.Stat]. What was unpacked before an error stays.
+// A symbolic link to a directory below dir is followed, whether the archive made it or it was
+// there: a directory in the archive that meets one is its target. Names and links that lead out of
+// dir are a [*TarError], unless [TarOptions] has Follow. An entry that the guest's agent cannot
+// make is passed to Note, or else a [*TarError]. Otherwise the error is r's, or as for
+// [Client.Stat]. Entries unpacked before an error stay.
 func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOptions) error {
-	real, err := c.RealPath(ctx, dir)
+	resolved, err := c.RealPath(ctx, dir)
 	if err != nil {
 		return err
 	}
-	if err := c.MkdirAll(ctx, real, 0o755); err != nil {
+	if err := c.MkdirAll(ctx, resolved, 0o755); err != nil {
 		return err
 	}
-	t := &tarWriter{c: c, o: &o, dir: real, flags: o.flags(), work: newPipeline(ctx), had: map[string]bool{}, linked: map[string]bool{}, made: map[string]chan struct{}{}}
+	t := &tarUnpacker{c: c, o: &o, dir: resolved, flags: o.flags(), work: newPipeline(ctx), had: map[string]bool{}, linked: map[string]bool{}, made: map[string]chan struct{}{}}
 	in := NewTarReader(r, t.note)
 	for {
 		h, err := in.Next()
@@ -73,38 +79,40 @@ func (c *Client) TarTo(ctx context.Context, r io.Reader, dir string, o TarOption
 	return t.work.wait()
 }
 
-// A tarWriter is one TarTo.
-type tarWriter struct {
+// tarUnpacker unpacks the tar of one TarTo.
+type tarUnpacker struct {
 	c     *Client
 	o     *TarOptions
 	dir   string
 	flags []FileFlags
 	work  *pipeline
-	dirs  []*tar.Header // whose modes and times are set when all is in them
-	// had are the paths that entries had so far, with all above them; true is what is no directory.
+	dirs  []*tar.Header // modes and times are set when their content is complete
+	// had has the paths of the entries so far and all paths above them; true for what is not a
+	// directory.
 	had map[string]bool
 
 	telling sync.Mutex
 	linking sync.Mutex
-	linked  map[string]bool          // the directories in the archive that are links in the guest, which keep what they have
-	made    map[string]chan struct{} // closed when an entry's directory is made
+	// directories in the archive that are links in the guest, and keep their attributes
+	linked map[string]bool
+	made   map[string]chan struct{} // closed when the directory of an entry is made
 }
 
-// note tells what is left out.
-func (t *tarWriter) note(name, reason string) {
+// note reports what is left out.
+func (t *tarUnpacker) note(name, reason string) {
 	t.telling.Lock()
 	defer t.telling.Unlock()
 	t.o.note(name, reason)
 }
 
-func (t *tarWriter) progress(name string, n int64) {
+func (t *tarUnpacker) progress(name string, n int64) {
 	t.telling.Lock()
 	defer t.telling.Unlock()
 	t.o.progress(name, n)
 }
 
-// path is the guest's path of a name in the archive.
-func (t *tarWriter) path(h *tar.Header, name string) (string, error) {
+// path returns the guest's path of a name in the archive.
+func (t *tarUnpacker) path(h *tar.Header, name string) (string, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
 			return "", &TarError{Name: h.Name, Reason: fmt.Sprintf("%q leads out of the directory", name)}
@@ -113,8 +121,8 @@ func (t *tarWriter) path(h *tar.Header, name string) (string, error) {
 	return path.Join(t.dir, path.Join("/", name)), nil
 }
 
-// entry unpacks one, or has it unpacked.
-func (t *tarWriter) entry(h *tar.Header, content *TarReader) error {
+// entry unpacks an entry, or starts to.
+func (t *tarUnpacker) entry(h *tar.Header, content *TarReader) error {
 	name, err := t.path(h, h.Name)
 	if err != nil {
 		return err
@@ -128,7 +136,7 @@ func (t *tarWriter) entry(h *tar.Header, content *TarReader) error {
 	switch h.Typeflag {
 	case tar.TypeDir:
 		t.dirs = append(t.dirs, h)
-		// What is in it may come first, and makes it.
+		// Its content may come first, and makes it.
 		done := make(chan struct{})
 		t.linking.Lock()
 		t.made[name] = done
@@ -151,7 +159,7 @@ func (t *tarWriter) entry(h *tar.Header, content *TarReader) error {
 		if err != nil {
 			return err
 		}
-		if err := t.work.drained(); err != nil { // the file must be there
+		if err := t.work.drained(); err != nil { // the file must exist
 			return err
 		}
 		t.work.do(func(ctx context.Context) error {
@@ -163,22 +171,22 @@ func (t *tarWriter) entry(h *tar.Header, content *TarReader) error {
 	return context.Cause(t.work.ctx)
 }
 
-// depends reports whether what an entry makes depends on what an earlier one does, so that it cannot be made beside it: they have the same path, or one
-// is above the other and no directory.
-func (t *tarWriter) depends(name string, leaf bool) bool {
+// depends reports whether an entry depends on an earlier one, so that it cannot be made
+// concurrently. They have the same path, or one is above the other and is not a directory.
+func (t *tarUnpacker) depends(name string, leaf bool) bool {
 	had, there := t.had[name]
 	again := there && (leaf || had)
 	t.had[name] = leaf
 	for above := path.Dir(name); len(above) > len(t.dir); above = path.Dir(above) {
 		again = again || t.had[above]
-		t.had[above] = false // it is one now, or there is an error
+		t.had[above] = false // it is a directory by then, or there is an error
 	}
 	return again
 }
 
 // file sends a file: a small one beside others, a large one at once.
-func (t *tarWriter) file(h *tar.Header, name string, content *TarReader) error {
-	options := WriteFileOptions{Mode: t.o.mode(h.FileInfo().Mode()), Parents: true, Safe: !t.o.Follow}
+func (t *tarUnpacker) file(h *tar.Header, name string, content *TarReader) error {
+	options := WriteOptions{Mode: t.o.mode(h.FileInfo().Mode()), Parents: true, Safe: !t.o.Follow}
 	options.Owner = t.owner(h)
 	sparse := content.Sparse()
 	send := func(ctx context.Context, r io.Reader) error {
@@ -208,8 +216,8 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// replace makes something where perhaps something is.
-func (t *tarWriter) replace(ctx context.Context, name string, create func() error) error {
+// replace makes something where something may exist.
+func (t *tarUnpacker) replace(ctx context.Context, name string, create func() error) error {
 	err := create()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -225,8 +233,8 @@ func (t *tarWriter) replace(ctx context.Context, name string, create func() erro
 	return create()
 }
 
-// meta sets what making a thing has not, unless err says that there is none.
-func (t *tarWriter) meta(ctx context.Context, h *tar.Header, name string, err error) error {
+// meta sets what making an entry has not set, unless err is an error.
+func (t *tarUnpacker) meta(ctx context.Context, h *tar.Header, name string, err error) error {
 	if err != nil {
 		return err
 	}
@@ -238,7 +246,7 @@ func (t *tarWriter) meta(ctx context.Context, h *tar.Header, name string, err er
 	}
 	t.attributes(ctx, h, name)
 	mode := t.o.mode(h.FileInfo().Mode())
-	if h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeReg && mode == 0 { // behind the owner, which takes setgid away
+	if h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeReg && mode == 0 { // after the owner, because chown clears setgid
 		if err := t.c.Chmod(ctx, name, mode, t.flags...); err != nil {
 			return err
 		}
@@ -248,13 +256,14 @@ func (t *tarWriter) meta(ctx context.Context, h *tar.Header, name string, err er
 	}
 	err = t.c.Chtimes(ctx, name, h.ModTime, flags...)
 	if h.Typeflag == tar.TypeSymlink && errors.Is(err, syscall.EOPNOTSUPP) {
-		return nil // a file system whose links have no time of their own
+		return nil // a file system whose links have no times
 	}
 	return err
 }
 
-// finishDirs sets the modes, owners and times of directories, the deepest first: one may be closed to the agent then.
-func (t *tarWriter) finishDirs() {
+// finishDirs sets the modes, owners and times of directories, the deepest first, because the agent
+// may not be able to enter them afterwards.
+func (t *tarUnpacker) finishDirs() {
 	depth := func(h *tar.Header) int { return strings.Count(path.Clean(h.Name), "/") }
 	slices.SortStableFunc(t.dirs, func(a, b *tar.Header) int { return depth(b) - depth(a) })
 	for i, h := range t.dirs {
@@ -270,7 +279,7 @@ func (t *tarWriter) finishDirs() {
 			}
 			at, err := t.within(ctx, h, name, func(name string) error { return t.meta(ctx, h, name, nil) })
 			if errors.Is(err, syscall.ELOOP) && at == name {
-				return nil // a link has taken its place since
+				return nil // a link has replaced it
 			}
 			return err
 		})

@@ -12,33 +12,34 @@ import (
 	"wick/framing"
 )
 
-// Owner is whose a file is, by numbers.
+// Owner is the owner of a file, by numbers.
 type Owner struct{ UID, GID uint32 }
 
-// WriteFileOptions are the choices of [Client.Create] and [Client.WriteStream]. The zero value replaces the file in one step and keeps the mode and
-// owner of one that was there.
-type WriteFileOptions struct {
-	// Mode is the file's, if it is not 0.
+// WriteOptions are the options of [Client.Create] and [Client.WriteStream]. The zero value replaces
+// the file in one step, and keeps the mode and owner of an existing one.
+type WriteOptions struct {
+	// Mode sets the mode, if it is not 0.
 	Mode fs.FileMode
-	// Owner is the file's, if it is not nil.
+	// Owner sets the owner, if it is not nil.
 	Owner *Owner
-	// Parents has missing directories made, with mode 0755.
+	// Parents makes missing directories, with mode 0755.
 	Parents bool
-	// Exclusive fails with EEXIST if there is a file.
+	// Exclusive fails with EEXIST if the file exists.
 	Exclusive bool
-	// Sync has the content on the disk before it is done.
+	// Sync writes the content to the disk before Close returns.
 	Sync bool
-	// Safe has no symbolic link followed anywhere in the path.
+	// Safe fails with ELOOP at a symbolic link anywhere in the path.
 	Safe bool
-	// InPlace changes the file that is there, which then is not as it was if the writing breaks off; one that is missing is made. The other three are
-	// for it alone: content goes to Offset, or with Append to the end, and with Truncate the file ends where the content does.
+	// InPlace changes the existing file, which is then incomplete if writing is interrupted; a
+	// missing file is made. The other three need it: content goes to Offset, or with Append to the
+	// end. With Truncate the file ends where the content ends.
 	InPlace          bool
 	Offset           int64
 	Append, Truncate bool
 }
 
-// wire returns o as it goes into a frame.
-func (o *WriteFileOptions) wire(path string) *framing.Write {
+// wire returns o as the payload of a write.
+func (o *WriteOptions) wire(path string) *framing.Write {
 	w := &framing.Write{Mode: unixMode(o.Mode), Offset: uint64(o.Offset), Path: []byte(path)}
 	if o.Owner != nil {
 		w.UID, w.GID = o.Owner.UID, o.Owner.GID
@@ -58,7 +59,7 @@ func (o *WriteFileOptions) wire(path string) *framing.Write {
 	return w
 }
 
-// A FileWriter writes a file of the guest's. It is for one goroutine at a time.
+// A FileWriter writes a file of the guest. It is for one goroutine at a time.
 type FileWriter struct {
 	remote
 	ctx    context.Context
@@ -67,17 +68,18 @@ type FileWriter struct {
 
 	mu      sync.Mutex
 	changed sync.Cond
-	// What mu guards:
+	// mu guards the fields from here on.
 	open   bool  // the guest has opened the file
-	credit int64 // what may be sent
+	credit int64 // how much may be sent
 	sent   int64
-	over   bool // done has come, or err is set
+	over   bool // done has arrived, or err is set
 	err    error
 }
 
-// Create opens a file of the guest's for writing. What is written is there after Close; after [FileWriter.Abort], or if ctx ends or the connection is lost
-// before, the file is as it was, unless it is written in place.
-func (c *Client) Create(ctx context.Context, path string, o WriteFileOptions) (*FileWriter, error) {
+// Create opens a file of the guest for writing. Its content is complete after Close. After
+// [FileWriter.Abort], or if ctx or the connection ends before Close, the file is unchanged, unless
+// InPlace is set.
+func (c *Client) Create(ctx context.Context, path string, o WriteOptions) (*FileWriter, error) {
 	if err := checkPath("write", path); err != nil {
 		return nil, err
 	}
@@ -132,7 +134,7 @@ func (w *FileWriter) receive(f *frame) (last bool, err error) {
 		}
 		err = pathError("write", w.path, &d)
 		if err == nil && d.Value != uint64(w.sent) {
-			err = &fs.PathError{Op: "write", Path: w.path, Err: io.ErrShortWrite} // it was done before all had come
+			err = &fs.PathError{Op: "write", Path: w.path, Err: io.ErrShortWrite} // done came before all content was sent
 		}
 		w.finish(err)
 		return true, nil
@@ -147,7 +149,7 @@ func (w *FileWriter) receive(f *frame) (last bool, err error) {
 	return false, protocolErrorf("%v on the channel of a write", f.Type)
 }
 
-// finish is the end of it. w.mu is held.
+// finish records the end of the write. w.mu is held.
 func (w *FileWriter) finish(err error) {
 	if !w.over {
 		w.over, w.err = true, err
@@ -162,7 +164,7 @@ func (w *FileWriter) lost(err error) {
 	w.changed.Broadcast()
 }
 
-// giveUp has the guest leave the file as it was.
+// giveUp makes the guest leave the file unchanged.
 func (w *FileWriter) giveUp(cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,7 +177,7 @@ func (w *FileWriter) giveUp(cause error) {
 	w.changed.Broadcast()
 }
 
-// Write sends p, as fast as the guest writes it.
+// Write sends p as fast as the guest writes it.
 func (w *FileWriter) Write(p []byte) (n int, err error) {
 	for n < len(p) {
 		k, err := w.await(len(p) - n)
@@ -188,7 +190,7 @@ func (w *FileWriter) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// await waits for credit, and takes at most want of it.
+// await waits for credit, and takes at most want bytes of it.
 func (w *FileWriter) await(want int) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -208,8 +210,8 @@ func (w *FileWriter) await(want int) (int, error) {
 	}
 }
 
-// Close ends the content, and returns when the file is there. After an error the file is as it was, but if the context ended, or the connection was
-// lost, while it waited: then it may be there.
+// Close ends the content, and returns when the file is complete. After an error the file is
+// unchanged. Only if the context or the connection ended during Close may the file be complete.
 func (w *FileWriter) Close() error {
 	defer w.unlink()
 	if err := w.ctx.Err(); err != nil {
@@ -226,15 +228,15 @@ func (w *FileWriter) Close() error {
 	return w.err
 }
 
-// Abort gives the file up, and does not wait. After Close it does nothing.
+// Abort abandons the file, and does not wait. After Close it does nothing.
 func (w *FileWriter) Abort() {
 	w.unlink()
 	w.giveUp(errAborted)
 }
 
-var errAborted = errors.New("given up by this side")
+var errAborted = errors.New("aborted by this side")
 
-// ReadFrom implements io.ReaderFrom: it reads no more than may be sent.
+// ReadFrom implements io.ReaderFrom. It reads no more than may be sent.
 func (w *FileWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	buf := contentBuffers.Get().(*[contentBuffer]byte)
 	defer contentBuffers.Put(buf)
@@ -256,9 +258,9 @@ func (w *FileWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
-// WriteStream makes the guest's file at path from all of r, of any length, and returns how many bytes that were. If r fails the file is as it was, unless
-// it is written in place.
-func (c *Client) WriteStream(ctx context.Context, path string, r io.Reader, o WriteFileOptions) (int64, error) {
+// WriteStream writes all of r, of any length, to the guest's file at path, and returns the number
+// of bytes. If r fails the file is unchanged, unless InPlace is set.
+func (c *Client) WriteStream(ctx context.Context, path string, r io.Reader, o WriteOptions) (int64, error) {
 	w, err := c.Create(ctx, path, o)
 	if err != nil {
 		return 0, err

@@ -22,7 +22,7 @@ func TestWriteStream(t *testing.T) {
 	for _, size := range []int64{0, 1, inputFrameMax, inputFrameMax + 1, 20 << 20} {
 		sum := sha256.New()
 		r := io.TeeReader(io.LimitReader(&pattern{}, size), sum)
-		n, err := c.WriteStream(testContext(t), name, r, WriteFileOptions{Parents: true, Mode: 0o751, Sync: true})
+		n, err := c.WriteStream(testContext(t), name, r, WriteOptions{Parents: true, Mode: 0o751, Sync: true})
 		if err != nil || n != size {
 			t.Fatalf("%d bytes: %d, %v", size, n, err)
 		}
@@ -55,14 +55,14 @@ func TestWriteInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
-		o    WriteFileOptions
+		o    WriteOptions
 		want string
 	}{
-		{WriteFileOptions{InPlace: true, Offset: 3}, "012abc6789"},
-		{WriteFileOptions{InPlace: true, Append: true}, "012abc6789abc"},
-		{WriteFileOptions{InPlace: true, Offset: 1, Truncate: true}, "0abc"},
-		{WriteFileOptions{InPlace: true, Offset: 6}, "0abc\x00\x00abc"},
-		{WriteFileOptions{}, "abc"},
+		{WriteOptions{InPlace: true, Offset: 3}, "012abc6789"},
+		{WriteOptions{InPlace: true, Append: true}, "012abc6789abc"},
+		{WriteOptions{InPlace: true, Offset: 1, Truncate: true}, "0abc"},
+		{WriteOptions{InPlace: true, Offset: 6}, "0abc\x00\x00abc"},
+		{WriteOptions{}, "abc"},
 	} {
 		if _, err := c.WriteStream(testContext(t), name, strings.NewReader("abc"), test.o); err != nil {
 			t.Fatalf("%+v: %v", test.o, err)
@@ -73,7 +73,7 @@ func TestWriteInPlace(t *testing.T) {
 	}
 }
 
-// TestWriteGivenUp leaves the old file, whoever gives it up.
+// TestWriteGivenUp leaves the old file, whichever side ends the write.
 func TestWriteGivenUp(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -83,11 +83,11 @@ func TestWriteGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	boom := errors.New("boom")
-	if _, err := c.WriteStream(testContext(t), name, io.MultiReader(io.LimitReader(&pattern{}, 1<<20), iotest.ErrReader(boom)), WriteFileOptions{}); err != boom {
+	if _, err := c.WriteStream(testContext(t), name, io.MultiReader(io.LimitReader(&pattern{}, 1<<20), iotest.ErrReader(boom)), WriteOptions{}); err != boom {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(testContext(t))
-	w, err := c.Create(ctx, name, WriteFileOptions{})
+	w, err := c.Create(ctx, name, WriteOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestWriteGivenUp(t *testing.T) {
 	if err := w.Close(); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	w, err = c.Create(testContext(t), name, WriteFileOptions{})
+	w, err = c.Create(testContext(t), name, WriteOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestWriteGivenUp(t *testing.T) {
 	if _, err := w.Write([]byte("new")); err == nil {
 		t.Error("written behind Abort")
 	}
-	// The guest has forgotten them all once it answers what comes behind.
+	// The guest has forgotten them all once it answers a later request.
 	if _, err := c.Ping(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestWriteGivenUp(t *testing.T) {
 	}
 }
 
-// TestDownloadGivenUp costs the connection nothing.
+// TestDownloadGivenUp checks that an unfinished download does not cost the connection.
 func TestDownloadGivenUp(t *testing.T) {
 	t.Parallel()
 	c := agentClient(t)
@@ -160,7 +160,7 @@ func TestDownloadGivenUp(t *testing.T) {
 	}
 }
 
-// noChannels holds that every channel is closed. What came before the pong has been dealt with when that has.
+// noChannels checks that every channel is closed. Frames before a pong are handled before it.
 func noChannels(t *testing.T, c *Client) {
 	t.Helper()
 	if _, err := c.Ping(testContext(t)); err != nil {

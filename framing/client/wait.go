@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// runLimit is how long Run waits once ctx has ended, though a writer that blocks may still have what came.
+// runLimit is how long Run waits after ctx has ended, while a blocking writer still holds output.
 const runLimit = cancelLimit + time.Second
 
-// Wait waits until the process has ended and all that it wrote was handed on, and returns its receipt. If ctx ends first the process runs on, and Wait can
-// be called again.
+// Wait waits until the process has ended and all its output was handed on, and returns its receipt.
+// If ctx ends first the process keeps running, and Wait can be called again.
 //
-// A process that did not end with exit status 0 is an [*ExitError]; the receipt comes with it. An error of Stdin or of a writer is in that error, or
-// is returned if there is no other. If the connection ended the error is a [*ConnError], or a [*RemoteError] if another connection attached; a process with Keep can
-// then be had again by [Cmd.Reattach], and waited for.
+// A process that did not end with exit status 0 is an [*ExitError], returned with its receipt. An
+// error of Stdin or of a writer is in that error, or is returned if there is no other. If the
+// connection ended the error is a [*ConnError], or a [*RemoteError] if another connection attached.
+// [Cmd.Reattach] continues a process with Keep, and Wait can then be called again.
 func (cmd *Cmd) Wait(ctx context.Context) (*Receipt, error) {
 	p := cmd.p
 	if p == nil {
@@ -29,7 +30,7 @@ func (cmd *Cmd) Wait(ctx context.Context) (*Receipt, error) {
 		return nil, fmt.Errorf("wait for %s: %w", p.name, ctx.Err())
 	}
 	if p.done() {
-		l.c.flush(ctx) // the guest is to know, whatever becomes of the connection
+		l.c.flush(ctx) // tell the guest, whatever happens to the connection
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -47,7 +48,7 @@ func (cmd *Cmd) Wait(ctx context.Context) (*Receipt, error) {
 	return p.receipt, nil
 }
 
-// done ends what belongs to a process that has ended, and reports whether the guest was told of that.
+// done releases what belongs to a process that has ended, and reports whether the guest was told.
 func (p *process) done() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +63,8 @@ func (cmd *Cmd) Run(ctx context.Context) (*Receipt, error) {
 	if err := cmd.Start(ctx); err != nil {
 		return nil, err
 	}
-	// The receipt of what ctx ended is still worth a moment, and writers are not left while they write.
+	// The receipt of a cancelled process is worth a short wait, and a writer must not be in use
+	// after the return.
 	wait, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() {
@@ -76,7 +78,8 @@ func (cmd *Cmd) Run(ctx context.Context) (*Receipt, error) {
 	return r, err
 }
 
-// Output is Run, and returns what the process wrote to stdout, all of it or as much as Cap allows. If nobody else has its stderr, the beginning of that is in the error.
+// Output is Run, and returns the process's stdout, all of it or as much as Cap allows. If Stderr is
+// not set, the error has the beginning of the process's stderr.
 func (cmd *Cmd) Output(ctx context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	errs := &prefix{}
@@ -91,7 +94,8 @@ func (cmd *Cmd) Output(ctx context.Context) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// CombinedOutput is Run, and returns what the process wrote to stdout and stderr, in the order it was written.
+// CombinedOutput is Run, and returns the process's stdout and stderr, in the order they were
+// written.
 func (cmd *Cmd) CombinedOutput(ctx context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Merge = &out, nil, true
@@ -102,7 +106,7 @@ func (cmd *Cmd) CombinedOutput(ctx context.Context) ([]byte, error) {
 // prefix keeps the first bytes that are written to it.
 type prefix struct{ b []byte }
 
-// prefixLimit is how many, as in os/exec.
+// prefixLimit is how many bytes prefix keeps, as in os/exec.
 const prefixLimit = 32 << 10
 
 func (p *prefix) Write(b []byte) (int, error) {

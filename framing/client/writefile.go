@@ -10,38 +10,43 @@ import (
 	"wick/framing"
 )
 
-// contentBuffer is the size of the pieces that content is sent in, in bytes. A write_file that fits one is sent like any
-// other request.
+// contentBuffer is the size of the pieces in which content is sent, in bytes. A write_file that
+// fits one is sent like any other request.
 const contentBuffer = 64 << 10
 
 var contentBuffers = sync.Pool{New: func() any { return new([contentBuffer]byte) }}
 
-// WriteOptions are the choices of [Client.WriteFile].
-type WriteOptions struct {
-	// Sudo writes as root: through sudo -n tee, unless the agent is root anyway.
-	Sudo bool
-	// Append adds the content at the end of the file, in place, once all of it has come. A missing file is created. A file of any length can
-	// so be sent in pieces, the first of them without Append; [Client.WriteStream] sends it in one, and replaces the old one in one step.
+// WriteFileOptions are the options of [Client.WriteFile].
+type WriteFileOptions struct {
+	// Root writes as root: through sudo -n tee, unless the agent is root.
+	Root bool
+	// Append appends the content to the file, in place, once all of it has arrived. A missing file
+	// is created. With it a file of any length can be sent in pieces, the first of them without
+	// Append. [Client.WriteStream] sends it at once, and replaces the old file in one step.
 	Append bool
 }
 
-// MaxContent is the most bytes that [Client.WriteFile] can send to path: what its frame of 16 MiB leaves room for.
+// MaxContent returns how many bytes [Client.WriteFile] can send to path: what a frame of 16 MiB has
+// room for.
 func MaxContent(path string) int64 {
 	head := framing.WriteFile{Path: []byte(path)}
 	return int64(framing.MaxPayload - head.PayloadSize())
 }
 
-// WriteFile makes the guest's file at path hold the next size bytes of content, and returns when it does. The guest makes missing
-// directories, and replaces the file in one step: after an error it is as it was. More than [MaxContent] bytes are a [*RequestError].
+// WriteFile writes the next size bytes of content to the guest's file at path, and returns when
+// they are written. The guest makes missing directories, and replaces the file in one step; after
+// an error the file is unchanged. More than [MaxContent] bytes are a [*RequestError].
 //
-// The content is sent as it is read, in one frame, and never held in memory. Other requests wait while the frame is being
-// sent; so content that comes slowly is better gathered first. A frame cannot be taken back once it has begun: if then content
-// ends early or fails, or ctx ends, the connection is closed and the error is a [*ContentError] with Closed set. Content that fits 64 KiB
-// with its path, and the first 64 KiB of any other, are read before anything is sent, and cost the connection nothing. A Read
-// that blocks is not interrupted.
+// The content is sent in one frame while it is read, and never held in memory. Other requests wait
+// meanwhile, so gather content that comes slowly first. A frame cannot be taken back once it has
+// begun. If content then ends early or fails, or ctx ends, the connection is closed and the error
+// is a [*ContentError] with Closed set. Content that fits 64 KiB with its path, and the first 64
+// KiB of any other, are read before anything is sent: an error there does not cost the connection.
+// A Read that blocks is not interrupted.
 //
-// Otherwise the error is a [*WriteFileError], or wraps the context's, [ErrClosed], a [*ConnError], or a [*RemoteError].
-func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, size int64, o WriteOptions) error {
+// Otherwise the error is a [*WriteFileError], or wraps the context's, [ErrClosed], a [*ConnError],
+// or a [*RemoteError].
+func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, size int64, o WriteFileOptions) error {
 	switch limit := MaxContent(path); {
 	case len(path) > framing.MaxText:
 		return &RequestError{Op: "write_file", Reason: fmt.Sprintf("path has %d bytes, a frame holds %d", len(path), framing.MaxText)}
@@ -52,9 +57,9 @@ func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, 
 	}
 	call := newCall(framing.TypeWriteFileResult)
 	defer call.release()
-	w := &fileWriter{
+	w := &writeFileSender{
 		c: c, call: call, path: path, content: content, size: size,
-		head: framing.WriteFile{Path: []byte(path), Sudo: o.Sudo, Append: o.Append, Size: int(size)},
+		head: framing.WriteFile{Path: []byte(path), Sudo: o.Root, Append: o.Append, Size: int(size)},
 	}
 	if err := w.send(ctx); err != nil {
 		if _, ok := err.(*ContentError); ok {
@@ -68,8 +73,8 @@ func (c *Client) WriteFile(ctx context.Context, path string, content io.Reader, 
 	return nil
 }
 
-// A fileWriter sends one write_file.
-type fileWriter struct {
+// writeFileSender sends the frame of one WriteFile.
+type writeFileSender struct {
 	c       *Client
 	call    *call
 	path    string
@@ -80,7 +85,7 @@ type fileWriter struct {
 }
 
 // send sends the frame and waits for its reply.
-func (w *fileWriter) send(ctx context.Context) error {
+func (w *writeFileSender) send(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -103,8 +108,8 @@ func (w *fileWriter) send(ctx context.Context) error {
 	return w.c.wait(ctx, w.call)
 }
 
-// stream writes the frame, whose content begins with first (which lies in buf), in a turn of its own.
-func (w *fileWriter) stream(ctx context.Context, buf *[contentBuffer]byte, first []byte) error {
+// stream writes the frame in a turn of its own. Its content begins with first, which is in buf.
+func (w *writeFileSender) stream(ctx context.Context, buf *[contentBuffer]byte, first []byte) error {
 	c := w.c
 	select {
 	case c.turn <- struct{}{}:
@@ -125,7 +130,8 @@ func (w *fileWriter) stream(ctx context.Context, buf *[contentBuffer]byte, first
 	c.register(w.call)
 	c.mu.Unlock()
 
-	// From here the frame is finished or the connection closed; a Write that the guest does not take ends by the latter.
+	// From here on the frame is completed or the connection closed. Closing it also ends a Write
+	// that the guest does not take.
 	gaveUp := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { gaveUp <- w.breakOff(ctx.Err()) })
 	err := w.writePieces(buf, append(framing.AppendWriteFileHead(nil, w.call.seq, &w.head), first...))
@@ -135,11 +141,13 @@ func (w *fileWriter) stream(ctx context.Context, buf *[contentBuffer]byte, first
 	return err
 }
 
-// writePieces writes a piece and then the rest of the content, through buf. Its error is a *ContentError if the content broke off.
-func (w *fileWriter) writePieces(buf *[contentBuffer]byte, piece []byte) error {
+// writePieces writes piece and then the rest of the content, through buf. Its error is a
+// *ContentError if the content failed.
+func (w *writeFileSender) writePieces(buf *[contentBuffer]byte, piece []byte) error {
 	for {
 		if _, err := w.c.conn.Write(piece); err != nil {
-			// The guest may have refused the file before it left; if not, the end of the connection, which follows, is the reply.
+			// The guest may have refused the file before it left. If not, the end of the connection
+			// follows and is the reply.
 			w.c.writeFailed(err)
 			return nil
 		}
@@ -154,15 +162,15 @@ func (w *fileWriter) writePieces(buf *[contentBuffer]byte, piece []byte) error {
 	}
 }
 
-// breakOff closes the connection in the middle of the frame, and returns why.
-func (w *fileWriter) breakOff(err error) error {
+// breakOff closes the connection within the frame, and returns why.
+func (w *writeFileSender) breakOff(err error) error {
 	err = w.brokenOff(err, true)
 	w.c.end(&ConnError{Err: err})
 	return err
 }
 
 // fill reads all of p from the content.
-func (w *fileWriter) fill(p []byte) error {
+func (w *writeFileSender) fill(p []byte) error {
 	n, err := io.ReadFull(w.content, p)
 	w.read.Add(int64(n))
 	if err == io.EOF {
@@ -171,6 +179,6 @@ func (w *fileWriter) fill(p []byte) error {
 	return err
 }
 
-func (w *fileWriter) brokenOff(err error, closed bool) error {
+func (w *writeFileSender) brokenOff(err error, closed bool) error {
 	return &ContentError{Path: w.path, Size: w.size, Read: w.read.Load(), Err: err, Closed: closed}
 }

@@ -18,9 +18,9 @@ func TestWriteFile(t *testing.T) {
 	c, g := dialed(t)
 	for _, size := range []int{0, 1, contentBuffer - 30, contentBuffer, contentBuffer + 1, 1 << 20, int(MaxContent("/a/file"))} {
 		content := bytes.Repeat([]byte("0123456789abcdef!"), size/17+1)
-		// What follows in the reader is left there.
+		// The rest of the reader is left there.
 		r := bytes.NewReader(content)
-		if err := c.WriteFile(testContext(t), "/a/file", r, int64(size), WriteOptions{}); err != nil {
+		if err := c.WriteFile(testContext(t), "/a/file", r, int64(size), WriteFileOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if r.Len() != len(content)-size {
@@ -36,7 +36,7 @@ func TestWriteFile(t *testing.T) {
 func TestWriteFileHead(t *testing.T) {
 	c, p := pair(t)
 	w := background(func() (int, error) {
-		return 0, c.WriteFile(testContext(t), "/x", strings.NewReader("abc"), 3, WriteOptions{Sudo: true, Append: true})
+		return 0, c.WriteFile(testContext(t), "/x", strings.NewReader("abc"), 3, WriteFileOptions{Root: true, Append: true})
 	})
 	seq, payload := p.expect(framing.TypeWriteFile)
 	var head framing.WriteFile
@@ -55,9 +55,9 @@ func TestWriteFileTooLarge(t *testing.T) {
 	c, p := pair(t)
 	ctx := testContext(t)
 	for _, err := range []error{
-		c.WriteFile(ctx, "/f", zeros{}, MaxContent("/f")+1, WriteOptions{}),
-		c.WriteFile(ctx, "/f", zeros{}, -1, WriteOptions{}),
-		c.WriteFile(ctx, strings.Repeat("x", framing.MaxText+1), zeros{}, 1, WriteOptions{}),
+		c.WriteFile(ctx, "/f", zeros{}, MaxContent("/f")+1, WriteFileOptions{}),
+		c.WriteFile(ctx, "/f", zeros{}, -1, WriteFileOptions{}),
+		c.WriteFile(ctx, strings.Repeat("x", framing.MaxText+1), zeros{}, 1, WriteFileOptions{}),
 	} {
 		if !isType[*RequestError](err) {
 			t.Errorf("got %v", err)
@@ -69,7 +69,7 @@ func TestWriteFileTooLarge(t *testing.T) {
 	}
 }
 
-// TestShortContent that shows before anything was sent costs only the call.
+// TestShortContent checks that short content found before anything was sent costs only the call.
 func TestShortContent(t *testing.T) {
 	c, g := dialed(t)
 	boom := errors.New("boom")
@@ -84,7 +84,7 @@ func TestShortContent(t *testing.T) {
 		{strings.NewReader("abc"), 1 << 20, io.ErrUnexpectedEOF, 3},
 		{io.MultiReader(strings.NewReader("abc"), failing{boom}), 1 << 20, boom, 3},
 	} {
-		err := c.WriteFile(testContext(t), "/f", test.content, test.size, WriteOptions{})
+		err := c.WriteFile(testContext(t), "/f", test.content, test.size, WriteFileOptions{})
 		e, ok := errors.AsType[*ContentError](err)
 		if !ok || e.Err != test.want || e.Read != test.read || e.Size != test.size || e.Closed {
 			t.Errorf("got %v", err)
@@ -98,7 +98,7 @@ func TestShortContent(t *testing.T) {
 	}
 }
 
-// TestContentBreaksOff in the middle of a frame, which costs the connection.
+// TestContentBreaksOff checks that content that fails within a frame costs the connection.
 func TestContentBreaksOff(t *testing.T) {
 	boom := errors.New("boom")
 	for want, content := range map[error]io.Reader{
@@ -109,7 +109,7 @@ func TestContentBreaksOff(t *testing.T) {
 		exec := background(func() (*Result, error) { return c.Exec(testContext(t), Exec{}) })
 		p.expect(framing.TypeExec)
 		n := background(func() (int, error) { return p.expectEnd(), nil })
-		err := c.WriteFile(testContext(t), "/f", content, 1<<20, WriteOptions{})
+		err := c.WriteFile(testContext(t), "/f", content, 1<<20, WriteFileOptions{})
 		e, ok := err.(*ContentError)
 		if !ok || e.Err != want || e.Read != 100<<10 || !e.Closed {
 			t.Errorf("got %v", err)
@@ -123,18 +123,18 @@ func TestContentBreaksOff(t *testing.T) {
 	}
 }
 
-// TestWriteFileInterrupted by its context while the guest does not read.
+// TestWriteFileInterrupted ends by its context while the guest does not read.
 func TestWriteFileInterrupted(t *testing.T) {
 	c, p := pair(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	w := background(func() (int, error) { return 0, c.WriteFile(ctx, "/f", zeros{}, 8<<20, WriteOptions{}) })
-	// Another waits for its turn meanwhile, and can be called off without harm.
+	w := background(func() (int, error) { return 0, c.WriteFile(ctx, "/f", zeros{}, 8<<20, WriteFileOptions{}) })
+	// Another call waits for its turn meanwhile, and can be cancelled without harm.
 	if _, err := p.in.Peek(1); err != nil {
 		t.Fatal(err)
 	}
 	short, stop := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer stop()
-	if err := c.WriteFile(short, "/g", zeros{}, 8<<20, WriteOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := c.WriteFile(short, "/g", zeros{}, 8<<20, WriteFileOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the one that waits: %v", err)
 	}
 	if c.Err() != nil {
@@ -153,11 +153,11 @@ func TestWriteFileInterrupted(t *testing.T) {
 	}
 }
 
-// TestRequestsDuringWriteFile wait for the frame to end, and are whole.
+// TestRequestsDuringWriteFile checks that requests wait for the frame to end, and are whole.
 func TestRequestsDuringWriteFile(t *testing.T) {
 	c, p := pair(t)
 	r, feed := io.Pipe()
-	w := background(func() (int, error) { return 0, c.WriteFile(testContext(t), "/f", r, 1<<20, WriteOptions{}) })
+	w := background(func() (int, error) { return 0, c.WriteFile(testContext(t), "/f", r, 1<<20, WriteFileOptions{}) })
 	if _, err := feed.Write(make([]byte, contentBuffer)); err != nil {
 		t.Fatal(err)
 	}

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// Agent is the real agent, as a process of this machine: for tests of what a [Guest] does not do, or not with care.
+// Agent is the real agent, as a process of this machine.
 type Agent struct {
 	cmd  *exec.Cmd
 	log  bytes.Buffer
-	end  chan struct{} // closed when it has ended, so
+	end  chan struct{} // closed when the agent has ended
 	err  error
 	stop sync.Once
 }
 
-// agentDir is where the agent was built, "" if it was not.
+// agentDir is the directory in which the agent was built, or "".
 var agentDir string
 
 var agentBinary = sync.OnceValues(func() (string, error) {
@@ -41,15 +41,16 @@ var agentBinary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// RemoveAgent removes what [StartAgent] has built. It is for a TestMain, when all tests have run.
+// RemoveAgent removes what [StartAgent] built. A TestMain calls it after all tests have run.
 func RemoveAgent() {
 	if agentDir != "" {
 		os.RemoveAll(agentDir)
 	}
 }
 
-// StartAgent starts the agent with these options, in the directory of the Unix socket at path, and returns when it listens there. The first
-// call in a process builds it with the go command; $WICK_AGENT names another one to be started instead. [Agent.Stop] ends it.
+// StartAgent starts the agent with these options and returns when it listens at the Unix socket at
+// path. The agent's working directory is that of the socket. The first call in a process builds it
+// with the go command, unless $WICK_AGENT names one. [Agent.Stop] ends it.
 func StartAgent(path string, options ...string) (*Agent, error) {
 	binary, err := agentBinary()
 	if err != nil {
@@ -57,8 +58,10 @@ func StartAgent(path string, options ...string) (*Agent, error) {
 	}
 	a := &Agent{cmd: exec.Command(binary, append([]string{"--unix-socket", path}, options...)...), end: make(chan struct{})}
 	a.cmd.Dir, a.cmd.Stdout, a.cmd.Stderr = filepath.Dir(path), &a.log, &a.log
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's ^C is for the test
-	a.cmd.WaitDelay = 5 * time.Second                       // what it leaves running may have its stderr
+	// keeps Ctrl-C of a terminal from the agent
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// processes that it leaves may hold its stderr
+	a.cmd.WaitDelay = 5 * time.Second
 	if err := a.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -81,8 +84,8 @@ func StartAgent(path string, options ...string) (*Agent, error) {
 // Signal sends the agent a signal.
 func (a *Agent) Signal(sig syscall.Signal) { a.cmd.Process.Signal(sig) }
 
-// Stop ends the agent by SIGTERM, or if that does not in 20 s by SIGKILL, and returns what it has logged. That it ended with anything
-// but 0 is an error. Only the first call does something; others wait and return the same.
+// Stop ends the agent with SIGTERM, and after 20 s with SIGKILL. It returns the agent's log, and an
+// error if the exit code is not 0. Further calls wait and return the same.
 func (a *Agent) Stop() (log string, err error) {
 	a.stop.Do(func() { a.cmd.Process.Signal(syscall.SIGTERM) })
 	select {

@@ -1,7 +1,10 @@
-// Package clienttest has guests without a machine, for tests of what talks to guests: a [Guest] of its own, and the real agent ([Agent]).
+// Package clienttest has guests for tests of hosts, without a machine. Agent is the real agent.
+// Guest is a small one that can misbehave.
 //
-// It answers every message of the wire, runs commands with the local sh, and writes files below a directory of the test's. What
-// it does not have is the real agent's care: it holds frames in memory, kills only the shell's process group, and trusts its host.
+// A [Guest] speaks the base protocol: it runs commands with the local sh, and writes files below a
+// directory of the test's. It can stay mute, refuse to boot, and play the part of Firecracker. It
+// lacks the care of the real agent: it holds frames in memory, kills only the shell's process
+// group, and trusts its host.
 package clienttest
 
 import (
@@ -17,15 +20,15 @@ import (
 	"wick/framing"
 )
 
-// Guest is a guest. Set the fields, then call one of the methods that serve; Close ends it.
+// Guest is a small guest. Set the fields, then call a method that serves; Close ends it.
 type Guest struct {
 	// Dir is the directory that stands for the guest's root in write_file.
 	Dir string
-	// BootError, if not empty, is sent in place of ready, as by a machine that could not boot.
+	// BootError, if not empty, is sent instead of ready, as by a machine that could not boot.
 	BootError string
-	// Mute has pings left unanswered.
+	// Mute leaves pings unanswered.
 	Mute bool
-	// OnFrame, if not nil, is called for every frame as it comes, before it is answered.
+	// OnFrame, if not nil, is called for every frame before it is answered.
 	OnFrame func(framing.Header)
 
 	mu     sync.Mutex
@@ -34,14 +37,14 @@ type Guest struct {
 	work   sync.WaitGroup
 }
 
-// Listen serves the hosts that connect to the Unix socket at path.
+// Listen serves hosts that connect to the Unix socket at path.
 func (g *Guest) Listen(path string) error { return g.listen(path, g.Serve) }
 
-// ListenFirecracker serves the hosts that connect to the Unix socket at path as Firecracker does it: a host asks
-// for a port, and is let through if it is the guest's.
+// ListenFirecracker serves hosts that connect to the Unix socket at path, as Firecracker does: a
+// host names a port, and is connected if it is the guest's.
 func (g *Guest) ListenFirecracker(path, port string) error {
 	return g.listen(path, func(conn net.Conn) {
-		// The line is taken a byte at a time: a host may send frames right behind it, though ours does not.
+		// The line is read byte by byte, because a host may send frames right behind it.
 		var line []byte
 		for b := make([]byte, 1); len(line) == 0 || line[len(line)-1] != '\n'; line = append(line, b...) {
 			if _, err := io.ReadFull(conn, b); err != nil {
@@ -77,13 +80,14 @@ func (g *Guest) listen(path string, serve func(net.Conn)) error {
 	return nil
 }
 
-// Connect serves the host that listens at path, as soon as there is one, and the next after it, until Close.
+// Connect serves the host that listens at path as soon as there is one, and then the next, until
+// Close.
 func (g *Guest) Connect(path string) {
 	g.work.Go(func() {
 		for !g.isClosed() {
 			conn, err := net.Dial("unix", path)
 			if err != nil {
-				time.Sleep(5 * time.Millisecond) // the back-off of the real one
+				time.Sleep(5 * time.Millisecond) // the real agent backs off too
 				continue
 			}
 			g.Serve(conn)
@@ -91,7 +95,7 @@ func (g *Guest) Connect(path string) {
 	})
 }
 
-// Close drops all connections, kills what runs, and waits for both.
+// Close drops all connections, kills all commands, and waits for both.
 func (g *Guest) Close() {
 	g.mu.Lock()
 	g.closed = true
@@ -108,7 +112,7 @@ func (g *Guest) isClosed() bool {
 	return g.closed
 }
 
-// add notes what Close has to close. After Close it closes it itself and returns false.
+// add registers c for Close. After Close it closes c and returns false.
 func (g *Guest) add(c io.Closer) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -166,7 +170,7 @@ func ReadFrame(r io.Reader) (framing.Header, []byte, error) {
 	if _, err := io.ReadFull(r, buf); err != nil {
 		return framing.Header{}, nil, err
 	}
-	// A window of a bare header makes the decoder check it and hand out nothing of a payload.
+	// A window of a bare header makes the decoder check the header and return no payload.
 	d := framing.Decoder{Window: framing.HeaderSize}
 	var p framing.Part
 	if n, err := d.Next(buf, &p); err != nil {
@@ -174,7 +178,7 @@ func ReadFrame(r io.Reader) (framing.Header, []byte, error) {
 	} else if n > 0 {
 		return p.Header, nil, nil
 	}
-	// With one byte of the payload it hands out the header.
+	// With one byte of the payload the decoder returns the header.
 	buf = append(buf, 0)
 	if _, err := io.ReadFull(r, buf[framing.HeaderSize:]); err != nil {
 		return framing.Header{}, nil, err
@@ -188,7 +192,7 @@ func ReadFrame(r io.Reader) (framing.Header, []byte, error) {
 	return p.Header, payload, err
 }
 
-// put writes a file of the guest's.
+// put writes a file below Dir.
 func (g *Guest) put(path string, content []byte) error {
 	if path == "" || os.IsPathSeparator(path[len(path)-1]) {
 		return &os.PathError{Op: "open", Path: path, Err: errors.New("is a directory")}

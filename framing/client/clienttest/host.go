@@ -26,7 +26,7 @@ type host struct {
 	running map[int]bool // process groups
 }
 
-// send sends whole frames. That the host has gone shows in reading.
+// send sends whole frames. It ignores errors: if the host has gone, reading fails.
 func (h *host) send(frames []byte) {
 	h.writing.Lock()
 	defer h.writing.Unlock()
@@ -113,7 +113,7 @@ func (h *host) run(head framing.Header, e *framing.Exec) {
 	})
 }
 
-// exitCode is what a shell makes of the end of a command.
+// exitCode returns the exit code that a shell gives for the end of a command.
 func exitCode(err error) int32 {
 	failed, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
@@ -143,7 +143,7 @@ func (h *host) ended(pgid int) {
 	delete(h.running, pgid)
 }
 
-// killAll ends what runs for a host that has gone; a test leaves nothing behind.
+// killAll kills the commands of a host that has gone, so that a test leaves none behind.
 func (h *host) killAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -63,6 +63,10 @@ func expect(t *testing.T, image string, want map[string]string) {
 		if strings.HasPrefix(what, "d") {
 			got[name] = strings.Join(strings.Fields(got[name] + " ")[:min(2, len(strings.Fields(got[name])))], " ")
 		}
+		if name == "" && os.Getuid() != 0 { // squashfs-tools 4.5 gives it to the user that runs it
+			what, _, _ = strings.Cut(what, " ")
+			got[name], _, _ = strings.Cut(got[name], " ")
+		}
 		if got[name] != what {
 			t.Errorf("%s is %q, want %q", name, got[name], what)
 		}

@@ -46,6 +46,7 @@ func built(t *testing.T, dir string) Root {
 func unpacked(t *testing.T, image string) string {
 	t.Helper()
 	needs(t, "unsquashfs")
+	needRoot(t) // it makes the image's devices
 	dir := filepath.Join(t.TempDir(), "root")
 	if out, err := exec.Command("unsquashfs", "-quiet", "-no-progress", "-d", dir, image).CombinedOutput(); err != nil {
 		t.Fatalf("unsquashfs: %v\n%s", err, out)

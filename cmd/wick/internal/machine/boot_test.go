@@ -19,9 +19,9 @@ import (
 func bootable(t *testing.T, script string) (vmm.Spec, vmm.Choice) {
 	t.Helper()
 	machinetest.Boots(t)
-	lab, err := machinetest.New(testContext(t), runtime.GOARCH, []byte("#!/bin/sh\n"+script+"\n"), Trial)
+	fixture, err := machinetest.New(testContext(t), runtime.GOARCH, []byte("#!/bin/sh\n"+script+"\n"), Trial)
 	machinetest.Need(t, err)
-	return lab.Spec(""), lab.Choice
+	return fixture.Spec(""), fixture.Choice
 }
 
 // boot boots the machine and waits for its end.

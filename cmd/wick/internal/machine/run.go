@@ -219,7 +219,7 @@ func put(ctx context.Context, c *client.Client, p Put) error {
 	if err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
-	o := client.WriteFileOptions{Parents: true}
+	o := client.WriteOptions{Parents: true}
 	if run := info.Mode() & 0o111; run != 0 {
 		o.Mode = 0o644 | run
 	}
@@ -235,7 +235,7 @@ func put(ctx context.Context, c *client.Client, p Put) error {
 
 // putOld is put for an agent that lacks this request.
 func putOld(ctx context.Context, c *client.Client, p Put, f *os.File, info os.FileInfo) error {
-	if err := c.WriteFile(ctx, p.Guest, f, info.Size(), client.WriteOptions{}); err != nil {
+	if err := c.WriteFile(ctx, p.Guest, f, info.Size(), client.WriteFileOptions{}); err != nil {
 		return fmt.Errorf("put %s: %w", p.Local, err)
 	}
 	if info.Mode()&0o111 == 0 {

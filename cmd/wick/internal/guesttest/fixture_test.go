@@ -1,0 +1,86 @@
+package guesttest
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"wick/cmd/wick/internal/kernel"
+	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/machinetest"
+	"wick/reactor/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// fixture is what machines are made from.
+type fixture struct {
+	*machinetest.Fixture
+	// In stay vm-init is in the initramfs itself, started once the modules are loaded; bare has vm-init and no module at all is loaded.
+	stay, bare string
+	// loopback loads the loopback of vsock too, by which processes of the guest reach the agent's
+	// port.
+	loopback string
+	// peer and attack are the programs of that name, agent is vsock-agent, and init vm-init.
+	peer, attack, agent, init []byte
+}
+
+const initPath = "/sbin/vm-init"
+
+// makeFixture makes a fixture, once, for the first test that needs it.
+func makeFixture(arch string) func() (*fixture, error) {
+	return sync.OnceValues(func() (l *fixture, err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		init, err := machinetest.Program(ctx, arch, "wick/cmd/vm-init")
+		if err != nil {
+			return nil, err
+		}
+		l = &fixture{init: init}
+		if l.Fixture, err = machinetest.New(ctx, arch, init, machine.Trial); err != nil {
+			return nil, err
+		}
+		for pkg, program := range map[string]*[]byte{
+			"wick/cmd/wick/internal/guesttest/peer": &l.peer, "wick/cmd/wick/internal/guesttest/attack": &l.attack, "wick/cmd/vsock-agent": &l.agent,
+		} {
+			if *program, err = machinetest.Program(ctx, arch, pkg); err != nil {
+				return nil, err
+			}
+		}
+		looped := kernel.Initramfs{Init: l.Root.Init, Extra: []string{"vsock_loopback"}}
+		if l.loopback, err = l.Kernel.Initramfs(ctx, l.Store, looped); err != nil {
+			return nil, err
+		}
+		own := kernel.Initramfs{Init: initPath, Stay: true, Files: map[string][]byte{initPath: init}}
+		if l.stay, err = l.Kernel.Initramfs(ctx, l.Store, own); err != nil {
+			return nil, err
+		}
+		noModules := kernel.Kernel{Arch: arch, Image: l.Kernel.Image}
+		l.bare, err = noModules.Initramfs(ctx, l.Store, own)
+		return l, err
+	})
+}
+
+// stays has the machine boot with vm-init in the initramfs.
+func (l *fixture) stays(c *config) { c.Initramfs, c.Init = l.stay, "" }
+
+var (
+	hostFixture  = makeFixture(runtime.GOARCH)
+	arm64Fixture = makeFixture("arm64")
+)
+
+// needFixture skips or fails if no machine can be booted here.
+func needFixture(t *testing.T) *fixture {
+	t.Helper()
+	return need(t, hostFixture)
+}
+
+func need(t *testing.T, made func() (*fixture, error)) *fixture {
+	t.Helper()
+	machinetest.Boots(t)
+	l, err := made()
+	machinetest.Need(t, err)
+	return l
+}

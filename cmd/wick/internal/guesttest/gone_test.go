@@ -1,0 +1,77 @@
+package guesttest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// testGone has hosts go away while commands of theirs run, whose results would be due some day. The guest does not keep their connections
+// till then, neither one that the host made nor its own, for it would not come again.
+func testGone(t *testing.T, s *served) {
+	const command = "echo >>/run/left; while [ -e /run/left ]; do sleep 0.1; done"
+	before := s.connections(t)
+	r := dialRaw(t, s.UDS(), "1000")
+	r.want(framing.TypeReady, 0, "")
+	r.write(commandFrame(command))
+	r.ask(framing.TypePing, 2, "")
+	r.want(framing.TypePong, 2, "")
+	r.conn.Close()
+	s.awaitConnections(t, before)
+
+	var asked sync.WaitGroup
+	asked.Go(func() { s.conn.Exec(deadline(t, stepLimit), client.Exec{Command: command}) })
+	until(t, s.dial(t), `[ "$(wc -l </run/left)" = 2 ]`)
+	s.conn.Close()
+	asked.Wait()
+	s.accept(t)
+	run(t, s.conn, "rm /run/left")
+}
+
+// connections is how many the guest has, the one that asks among them.
+func (s *served) connections(t *testing.T) uint64 {
+	t.Helper()
+	r := s.extended(t)
+	defer r.conn.Close()
+	r.ask(framing.TypeStats, 1, "")
+	return r.figures(1)["agent.connections"]
+}
+
+// awaitConnections waits until there are no more than so many.
+func (s *served) awaitConnections(t *testing.T, most uint64) {
+	t.Helper()
+	for limit := time.Now().Add(stepLimit); s.connections(t) > most; {
+		if time.Now().After(limit) {
+			t.Fatalf("%d connections, %d at first", s.connections(t), most)
+		}
+	}
+}
+
+// testLoopback runs package reactor's tests of vsock, which on few hosts find a loopback, and ends of connections that
+// Firecracker's vsock does not know: it has no half-close.
+func testLoopback(t *testing.T, s *served) {
+	s.needLoopback(t)
+	program := filepath.Join(t.TempDir(), "reactor.test")
+	build := exec.CommandContext(deadline(t, stepLimit), "go", "test", "-c", "-o", program, "-ldflags=-s -w", "wick/reactor")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+runtime.GOARCH)
+	if said, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go test -c: %v\n%s", err, said)
+	}
+	content, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s.conn, "/root/reactor.test", content)
+	said := run(t, s.conn, "chmod +x /root/reactor.test; /root/reactor.test -test.v -test.run '^TestVsock' 2>&1; echo status $?; rm /root/reactor.test")
+	if !strings.HasSuffix(said, "PASS\nstatus 0\n") || strings.Contains(said, "--- SKIP") || !strings.Contains(said, "--- PASS: TestVsockHalfClosedThenGone") {
+		t.Errorf("in the guest:\n%s", said)
+	}
+}

@@ -1,0 +1,213 @@
+package modeltest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// maxChannels is the agent's limit of channels of a connection.
+const maxChannels = 512
+
+// dialGreeted makes a connection that has the extension.
+func (m *model) dialGreeted() (*raw, error) {
+	c, err := m.dialRaw()
+	if err != nil {
+		return nil, err
+	}
+	if _, err = c.Write(frameOf(tHello, 1, u16(nil, 1))); err == nil {
+		_, err = c.want(tHelloResult, 1)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// want takes the next frame, which must be of that type and with that seq.
+func (c *raw) want(typ byte, seq uint32) (payload []byte, err error) {
+	got, gotSeq, payload, err := c.frame()
+	if err == nil && (got != typ || gotSeq != seq) {
+		err = fmt.Errorf("type 0x%02X seq %d %s, want type 0x%02X seq %d", got, gotSeq, brief(payload), typ, seq)
+	}
+	return payload, err
+}
+
+// abuser is a process that a host abuses.
+func abuser(keep int, command string) *proc {
+	p := &proc{id: lastProc.Add(1)<<8 | 0x5e, flags: fShell, keep: keep}
+	p.shell(command)
+	return p
+}
+
+// keptMany starts as many processes as can be kept, all of which write more than can be held, and one more, which is told so. When the
+// connection has ended they are kept no longer.
+func keptMany(m *model, _ *rand.Rand) error {
+	c, err := m.dialGreeted()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for seq := range uint32(maxKept + 1) {
+		if _, err := c.Write(frameOf(tStart, seq, abuser(1, "exec yes").startPayload([2]int{}))); err != nil {
+			return err
+		}
+		if seq < maxKept {
+			if _, err = c.want(tStarted, seq); err != nil {
+				return err
+			}
+			continue
+		}
+		payload, err := c.want(tError, seq)
+		if err != nil {
+			return err
+		}
+		if err := wantError(fmt.Sprintf("too many kept processes (limit %d)", maxKept))(tError, payload); err != nil {
+			return err
+		}
+	}
+	return m.rings(maxKept)
+}
+
+// rings waits until as many processes have filled what holds their output, for which they then wait.
+func (m *model) rings(n int) error {
+	return until(func() error {
+		r, err := m.run(fmt.Sprintf("cat /proc/[0-9]*/stat 2>/dev/null | grep -c '(yes) S %s '; true", m.target.pid()))
+		if got := strings.TrimSpace(string(r.stdout)); err == nil && got != fmt.Sprint(n) {
+			err = fmt.Errorf("%s processes wait, want %d", got, n)
+		}
+		return err
+	})
+}
+
+// channelsMany opens as many channels as a connection can have, and one more, which is told so.
+func channelsMany(m *model, _ *rand.Rand) error {
+	c, err := m.dialGreeted()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for seq := range uint32(maxChannels + 1) {
+		if _, err := c.Write(frameOf(tRead, seq, readPayload(0, 0, 0, 0, m.stillPath(1)))); err != nil {
+			return err
+		}
+	}
+	payload, err := c.want(tError, maxChannels)
+	if err != nil {
+		return err
+	}
+	if err := wantError(fmt.Sprintf("too many channels (limit %d)", maxChannels))(tError, payload); err != nil {
+		return err
+	}
+	// The first is none the worse.
+	if _, err := c.Write(creditFrame(0, 1, m.stillSize(1))); err != nil {
+		return err
+	}
+	content, err := c.want(tOutput, 0)
+	if err == nil && (len(content) != 1+m.stillSize(1) || !yesText("", stillWord+"1", m.stillSize(1)).has(0, content[1:])) {
+		err = fmt.Errorf("the file has %s", brief(content))
+	}
+	return err
+}
+
+// creditForMuch grants a process that floods all that can be granted, several times, and reads nothing. Nobody else waits for that.
+func creditForMuch(m *model, _ *rand.Rand) error {
+	c, err := m.dialGreeted()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	const much = 1<<32 - 1
+	frames := frameOf(tStart, 1, abuser(0, "exec yes").startPayload([2]int{much, much}))
+	for range 1000 {
+		frames = append(frames, creditFrame(1, 1, much)...)
+	}
+	if _, err := c.Write(frames); err != nil {
+		return err
+	}
+	if _, err := c.want(tStarted, 1); err != nil {
+		return err
+	}
+	for range 300 {
+		if err := m.barrier(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tugOfWar has two connections attach to one process in turn. Each time the one that had it is told so, and its output goes on where it was.
+func tugOfWar(m *model, _ *rand.Rand) error {
+	const step, turns = 1000, 500
+	var conns [2]*raw
+	for i := range conns {
+		c, err := m.dialGreeted()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		conns[i] = c
+	}
+	p := abuser(60_000, "exec yes tug")
+	content := yesText("", "tug", (turns+1)*step)
+	if _, err := conns[0].Write(frameOf(tStart, 100, p.startPayload([2]int{step, 0}))); err != nil {
+		return err
+	}
+	if _, err := conns[0].want(tStarted, 100); err != nil {
+		return err
+	}
+	at := 0
+	for turn := range uint32(turns) {
+		has, wants := conns[turn%2], conns[1-turn%2]
+		for end := at + step; at < end; {
+			b, err := has.want(tOutput, 100+turn)
+			if err != nil {
+				return err
+			}
+			if !content.has(at, b[1:]) {
+				return fmt.Errorf("turn %d: %s at %d", turn, brief(b), at)
+			}
+			at += len(b) - 1
+		}
+		if _, err := wants.Write(frameOf(tAttach, 101+turn, attachPayload(p.id, [2]int{at, 0}, [2]int{step, 0}))); err != nil {
+			return err
+		}
+		if _, err := has.want(tError, 100+turn); err != nil {
+			return err
+		}
+		if _, err := wants.want(tStarted, 101+turn); err != nil {
+			return err
+		}
+	}
+	// Whoever has it may end it, from whatever connection.
+	if _, err := conns[1].Write(frameOf(tSignal, 99, signalPayload(p.id, 0, 9, 2))); err != nil {
+		return err
+	}
+	answers := []byte{}
+	for len(answers) == 0 || answers[len(answers)-1] != tDone {
+		typ, _, _, err := conns[1].frame()
+		if err != nil {
+			return err
+		}
+		answers = append(answers, typ)
+	}
+	last := conns[turns%2]
+	if _, err := last.Write(slices.Concat(closeFrame(100+turns, 1), closeFrame(100+turns, 2))); err != nil {
+		return err
+	}
+	for {
+		typ, seq, _, err := last.frame()
+		switch {
+		case err != nil:
+			return err
+		case seq != 100+turns:
+			return errors.New("a frame of another channel")
+		case typ == tExited:
+			_, err := last.Write(frameOf(tRelease, seq, nil))
+			return err
+		}
+	}
+}

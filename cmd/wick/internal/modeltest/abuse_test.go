@@ -1,0 +1,359 @@
+package modeltest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// garbageFrames are about as many as come in an hour from a host that is busy: 55 a second.
+	garbageFrames = 200_000
+	garbageConns  = 8
+	// maxConns is the agent's limit of connections.
+	maxConns = 64
+	// maxGrowthkB is how far the agent's peak of memory may rise, whatever hosts do. Code that is run for the first time does not count, nor
+	// do the two buffers of each connection that is busy.
+	maxGrowthkB   = 1024
+	connBufferskB = 2 * 64
+)
+
+// TestAbuse has hosts do what no host should, beside one that behaves: all its pings are answered. In the end the agent holds what it held
+// before, and its memory has not grown.
+func TestAbuse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("abuses an agent for half a minute: run without -short")
+	}
+	for _, test := range []struct {
+		name string
+		do   func(m *model, r *rand.Rand) error
+		busy int // connections whose buffers are in use
+	}{
+		{"garbage in frames", garbageInFrames(1), 0},
+		{"garbage in frames of many", garbageInFrames(garbageConns), garbageConns},
+		{"garbage", garbage, 0},
+		{"a thousand connections", thousandConnections, 0},
+		{"16 MiB claimed and none sent", claims, 0},
+		{"output read one byte at a time", readBytewise, 0},
+		{"a file written one byte at a time", writeBytewise, 0},
+		{"more kept processes than there may be", keptMany, 1 + maxKept/2}, // a buffer each, for their output
+		{"more channels than there may be", channelsMany, 1},
+		{"credit for all there is, and nothing read", creditForMuch, 1},
+		{"two connections after one process", tugOfWar, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := here
+			s.hosts = 0
+			seed := seeds(1)[0]
+			a := startAgent(t, false)
+			m := newModel(t, a, a.dir+"/files", s, seed)
+			stop := m.ping()
+			err := test.do(m, newRand(seed, 1<<34))
+			pings := stop()
+			m.must(err)
+			f, err := m.rest()
+			m.must(err)
+			if f.hwm-m.first.hwm-(f.file-m.first.file) > maxGrowthkB+test.busy*connBufferskB {
+				t.Errorf("the peak of memory rose from %d kB to %d kB, code from %d to %d", m.first.hwm, f.hwm, m.first.file, f.file)
+			}
+			t.Logf("%d pings, the slowest %v; %v", pings, m.worst(), f)
+		})
+	}
+}
+
+// ping has the model's own connection ping without a pause, and returns what ends that and counts.
+func (m *model) ping() (stop func() int) {
+	done, over, n := make(chan struct{}), make(chan struct{}), 0
+	go func() {
+		defer close(over)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if err := m.barrier(); err != nil {
+				m.fail("the host that behaves: %v", err)
+				return
+			}
+			n++
+		}
+	}()
+	return func() int {
+		close(done)
+		<-over
+		return n
+	}
+}
+
+// raw is a connection of a host that does not behave.
+type raw struct {
+	*net.UnixConn
+	in *bufio.Reader
+}
+
+// dialRaw makes one, and takes its ready.
+func (m *model) dialRaw() (*raw, error) {
+	c, err := m.target.dial()
+	if err != nil {
+		return nil, err
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	r := &raw{c, bufio.NewReader(c)}
+	typ, seq, _, err := r.frame()
+	if err == nil && (typ != tReady || seq != 0) {
+		err = fmt.Errorf("type 0x%02X seq %d, want ready", typ, seq)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// frame reads one. At the orderly end it is io.EOF.
+func (c *raw) frame() (typ byte, seq uint32, payload []byte, err error) {
+	var head [headerSize]byte
+	if _, err := io.ReadFull(c.in, head[:]); err != nil {
+		return 0, 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n < 5 || n > maxLength {
+		return 0, 0, nil, fmt.Errorf("a frame of length %d", n)
+	}
+	payload = make([]byte, n-5)
+	_, err = io.ReadFull(c.in, payload)
+	return head[4], binary.BigEndian.Uint32(head[5:]), payload, err
+}
+
+// garbageFrame makes a frame that asks for nothing, and the type of what answers it, or 0. Some are nearly a request: if one were taken for it,
+// a file would tell.
+func garbageFrame(m *model, r *rand.Rand, seq uint32) (frame []byte, answer byte) {
+	typ := byte(r.IntN(256))
+	if typ == tShutdown || typ == tHello {
+		typ++ // the one is a request whatever it carries, the other if that is two bytes
+	}
+	payload := noise(r, r.IntN(200))
+	switch typ = []byte{typ, tExec, tSpawn, tWriteFile}[r.IntN(4)]; typ {
+	case tExec, tSpawn:
+		if r.IntN(2) == 0 {
+			payload = execPayload(0, "touch "+m.dir+"/evil", r.IntN(2) == 0, nil)
+			if payload = payload[:r.IntN(len(payload))]; len(payload) == 8 {
+				payload = payload[:7] // eight zeros are a whole one, of an empty command
+			}
+		}
+	case tWriteFile:
+		if r.IntN(2) == 0 {
+			payload = append(short(nil, m.dir+"/evil"), 0, 0, 0, 0, 1)
+		}
+	case tPing:
+		return frameOf(typ, seq, payload), tPong
+	case tError:
+		return frameOf(typ, seq, payload), 0
+	}
+	return frameOf(typ, seq, payload), tError
+}
+
+// garbageInFrames is garbageFrames of them, on so many connections at once. Each is wanted answered in its turn.
+func garbageInFrames(conns int) func(m *model, r *rand.Rand) error {
+	return func(m *model, r *rand.Rand) error {
+		var all sync.WaitGroup
+		errs := make(chan error, 2*conns)
+		for range conns {
+			c, err := m.dialRaw()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			seed, frames := r.Uint64(), uint32(garbageFrames/conns)
+			all.Go(func() { errs <- c.sendGarbage(m, newRand(seed, 0), frames) })
+			all.Go(func() { errs <- c.readAnswers(m, newRand(seed, 0), frames) })
+		}
+		all.Wait()
+		close(errs)
+		for err := range errs {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func (c *raw) sendGarbage(m *model, r *rand.Rand, frames uint32) error {
+	out := bufio.NewWriter(c)
+	for seq := range frames {
+		frame, _ := garbageFrame(m, r, seq)
+		if _, err := out.Write(frame); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+// readAnswers makes the same frames again, to know what answers each.
+func (c *raw) readAnswers(m *model, r *rand.Rand, frames uint32) error {
+	for seq := range frames {
+		frame, answer := garbageFrame(m, r, seq)
+		if answer == 0 {
+			continue
+		}
+		typ, got, payload, err := c.frame()
+		if err != nil || typ != answer || got != seq {
+			c.Close()
+			return fmt.Errorf("frame %d, %s: type 0x%02X seq %d %s, %v, want type 0x%02X", seq, brief(frame), typ, got, brief(payload), err, answer)
+		}
+	}
+	return nil
+}
+
+// garbage sends what is no frame, on one connection after the other. Most of it claims a length that cannot be, which is an
+// error and the end; the rest is waited for in vain.
+func garbage(m *model, r *rand.Rand) error {
+	for range 2000 {
+		c, err := m.dialRaw()
+		if err != nil {
+			return err
+		}
+		_, err = c.Write(noise(r, 1+r.IntN(4000)))
+		c.CloseWrite()
+		for err == nil {
+			var typ byte
+			var seq uint32
+			if typ, seq, _, err = c.frame(); err == nil && (typ != tError || seq != 0) {
+				err = fmt.Errorf("type 0x%02X seq %d, want an error", typ, seq)
+			}
+		}
+		c.Close()
+		if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+			return err
+		}
+	}
+	return nil
+}
+
+// thousandConnections are as many as there may be and many more, which are told so. Those that are served are none the worse.
+func thousandConnections(m *model, _ *rand.Rand) error {
+	var served []*raw
+	for i := range 1000 {
+		c, err := m.dialRaw()
+		if err != nil {
+			return fmt.Errorf("connection %d: %w", i, err)
+		}
+		defer c.Close()
+		if len(served) < maxConns-1 { // one is the model's
+			served = append(served, c)
+			continue
+		}
+		typ, seq, payload, err := c.frame()
+		if err == nil {
+			if text, _ := parseText(payload); typ != tError || seq != 0 || text != "too many connections (limit 64)" {
+				err = fmt.Errorf("type 0x%02X seq %d %s", typ, seq, brief(payload))
+			} else if _, _, _, err = c.frame(); err == io.EOF {
+				continue
+			}
+		}
+		return fmt.Errorf("connection %d: %v, want to be told that there are too many, and the end", i, err)
+	}
+	for i, c := range served {
+		if _, err := c.Write(frameOf(tPing, 7, nil)); err != nil {
+			return err
+		}
+		if typ, seq, _, err := c.frame(); err != nil || typ != tPong || seq != 7 {
+			return fmt.Errorf("served connection %d: type 0x%02X seq %d, %v, want a pong", i, typ, seq, err)
+		}
+	}
+	return nil
+}
+
+// claims has every connection there may be claim 16 MiB, of each kind of frame, send the least of it, and wait.
+func claims(m *model, _ *rand.Rand) error {
+	types := []byte{tPing, tExec, tSpawn, tWriteFile, 0x42}
+	for i := range maxConns - 1 {
+		c, err := m.dialRaw()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		head := append(u32(nil, maxLength), types[i%len(types)], 0, 0, 0, 1)
+		if _, err := c.Write(append(head, 0, 0)); err != nil {
+			return err
+		}
+	}
+	return m.barrier()
+}
+
+// readBytewise has a result taken a byte at a time, with pings answered in between, and the rest of it at once.
+func readBytewise(m *model, _ *rand.Rand) error {
+	const size = 1 << 20
+	c, err := m.dialRaw()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write(frameOf(tExec, 1, execPayload(0, fmt.Sprintf("yes x | head -c %d", size), false, nil))); err != nil {
+		return err
+	}
+	var got bytes.Buffer
+	var one [1]byte
+	for i := range 20_000 {
+		if _, err := c.Read(one[:]); err != nil { // past the reader's buffer, which is empty
+			return err
+		}
+		got.Write(one[:])
+		if i%1000 == 0 {
+			if err := m.barrier(); err != nil {
+				return err
+			}
+		}
+	}
+	c.in = bufio.NewReader(io.MultiReader(&got, c))
+	typ, _, payload, err := c.frame()
+	if err != nil {
+		return err
+	}
+	r, err := parseResult(typ, payload)
+	if err == nil && (r.code != 0 || !bytes.Equal(r.stdout, yes("x", size))) {
+		err = fmt.Errorf("%v, want %d bytes", r, size)
+	}
+	return err
+}
+
+// writeBytewise sends a request a byte at a time, with a ping answered after each.
+func writeBytewise(m *model, _ *rand.Rand) error {
+	c, err := m.dialRaw()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	content := yes("y", 1000)
+	payload := long(append(short(nil, m.dir+"/slow"), 0), string(content))
+	for _, b := range frameOf(tWriteFile, 1, payload) {
+		if _, err := c.Write([]byte{b}); err != nil {
+			return err
+		}
+		if err := m.barrier(); err != nil {
+			return err
+		}
+	}
+	typ, seq, result, err := c.frame()
+	if err != nil || typ != tWriteFileResult || seq != 1 || len(result) == 0 || result[0] != 1 {
+		return fmt.Errorf("type 0x%02X seq %d %s, %v, want a success", typ, seq, brief(result), err)
+	}
+	r, err := m.run("cat " + m.dir + "/slow")
+	if err == nil && !bytes.Equal(r.stdout, content) {
+		err = fmt.Errorf("the file has %s", brief(r.stdout))
+	}
+	return err
+}

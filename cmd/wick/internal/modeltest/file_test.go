@@ -1,0 +1,240 @@
+package modeltest
+
+import (
+	"bytes"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+)
+
+// file is a path that hosts write. A reader may find what was last acknowledged, or what was sent and neither acknowledged nor
+// ruled out, and nothing else: never a mixture, never a part.
+type file struct {
+	path   string // as hosts name it
+	onDisk string // what it is a link to, or path
+	shared bool   // by all hosts
+
+	// m.mu guards what follows.
+	acked uint64              // hash of the content, or absent
+	sent  map[uint64][]writer // contents that may be there now or later
+	ever  map[uint64][]writer // contents that were sent since the model last rested
+}
+
+// writer says where a content was sent.
+type writer struct {
+	conn  *conn
+	order int // among the requests of all connections
+}
+
+func (w writer) String() string { return fmt.Sprintf("%d on %s", w.order, w.conn.name) }
+
+const absent = 0
+
+var hashSeed = maphash.MakeSeed()
+
+func hashOf(content []byte) uint64 { return maphash.Bytes(hashSeed, content) }
+
+func newFile(path, onDisk string, shared bool) *file {
+	return &file{path: path, onDisk: onDisk, shared: shared, sent: map[uint64][]writer{}, ever: map[uint64][]writer{}}
+}
+
+// posted: a frame with that content is about to be sent.
+func (f *file) posted(by writer, content uint64) {
+	f.sent[content] = append(f.sent[content], by)
+	f.ever[content] = append(f.ever[content], by)
+}
+
+// stored: the agent said that it has it. What the same connection sent before is ruled out, if nobody else writes there; what another
+// connection that has ended had sent is not, for the agent may still find it there.
+func (f *file) stored(by writer, content uint64) {
+	f.acked = content
+	if f.shared {
+		return
+	}
+	for other, writers := range f.sent {
+		f.sent[other] = slices.DeleteFunc(writers, func(w writer) bool { return w.conn == by.conn && w.order <= by.order })
+	}
+}
+
+// may reports whether a content may be there when nothing is under way.
+func (f *file) may(content uint64) bool { return content == f.acked || len(f.sent[content]) > 0 }
+
+// view is what a reader of a file may see from a moment on.
+type view struct {
+	f     *file
+	conn  *conn
+	last  int // order of what the connection has sent last
+	acked uint64
+}
+
+func (f *file) view(c *conn) view {
+	v := view{f: f, conn: c, acked: f.acked}
+	for _, writers := range f.ever {
+		for _, by := range writers {
+			if by.conn == c {
+				v.last = max(v.last, by.order)
+			}
+		}
+	}
+	return v
+}
+
+// may reports whether a content was there at some time since then. What the connection had sent before took effect before the next
+// frame was looked at.
+func (v view) may(content uint64) bool {
+	if content == v.acked && (v.last == 0 || v.f.shared) {
+		return true
+	}
+	for _, by := range v.f.ever[content] {
+		if v.f.shared || by.conn == v.conn && by.order >= v.last || slices.Contains(v.f.sent[content], by) {
+			return true
+		}
+	}
+	return false
+}
+
+// write makes a write_file to a file of the host's, or one that all share, or one that must fail.
+func (h *host) write(c *conn) *request {
+	m := h.m
+	if h.r.IntN(4) == 0 {
+		return h.wrongWrite()
+	}
+	f := h.files[h.r.IntN(len(h.files))]
+	if h.r.IntN(3) == 0 {
+		f = m.shared[h.r.IntN(len(m.shared))]
+	}
+	size := someSize(h.r, m.scale.file)
+	if m.scale.huge && h.r.IntN(60) == 0 {
+		size = maxLength - 1000 - h.r.IntN(3) // so that a reply has room for it too
+	}
+	content := noise(h.r, size)
+	if size > 16 {
+		copy(content, m.token()) // no two are the same
+	}
+	sum := hashOf(content)
+	seq := h.seq()
+	by := writer{c, int(seq)}
+	m.mu.Lock()
+	f.posted(by, sum)
+	m.mu.Unlock()
+	return &request{
+		what: "write_file of " + f.path, seq: seq, frame: frameOf(tWriteFile, seq, filePayload(f.path, content)), prompt: true,
+		check: func(typ byte, payload []byte) error {
+			if err := wantWritten(typ, payload, true); err != nil {
+				return err
+			}
+			m.mu.Lock()
+			f.stored(by, sum)
+			m.mu.Unlock()
+			return nil
+		},
+	}
+}
+
+func wantWritten(typ byte, payload []byte, want bool) error {
+	in := reading{rest: payload}
+	ok, reason := in.number(1), in.take(in.number(2))
+	if err := in.end(); err != nil || typ != tWriteFileResult {
+		return fmt.Errorf("type 0x%02X %s, want a write_file_result", typ, brief(payload))
+	}
+	if ok > 1 || (ok == 1) != want || want == (len(reason) > 0) {
+		return fmt.Errorf("success %d, reason %q, want success %v", ok, reason, want)
+	}
+	return nil
+}
+
+// wrongWrite makes a write_file that cannot be carried out, or that leaves no file.
+func (h *host) wrongWrite() *request {
+	seq, dir := h.seq(), h.m.dir
+	wrong := []string{
+		"", dir, dir + "/", dir + "/new/", dir + "/plain/below", dir + "/" + strings.Repeat("n", 256), "/dev/full",
+		dir + "/hold/below", dir + "/loop", dir + "/nobody", "/" + strings.Repeat("long/", 1000) + "path", "/dev/null",
+	}
+	path := wrong[h.r.IntN(len(wrong))]
+	size := 1 + someSize(h.r, h.m.scale.file)
+	if h.m.scale.huge && h.r.IntN(60) == 0 {
+		path = "/dev/null"
+		size = maxLength - 5 - 7 - len(path) // the longest frame there is
+	}
+	return &request{
+		what: "write_file of " + brief([]byte(path)), seq: seq, frame: frameOf(tWriteFile, seq, filePayload(path, noise(h.r, size))),
+		prompt: true, check: func(typ byte, payload []byte) error { return wantWritten(typ, payload, path == "/dev/null") },
+	}
+}
+
+// read makes an exec that shows a file, and holds what it shows against what may be there, or was since the request was made.
+func (h *host) read(c *conn) *request {
+	m := h.m
+	f := h.files[h.r.IntN(len(h.files))]
+	if h.r.IntN(2) == 0 {
+		f = m.shared[h.r.IntN(len(m.shared))]
+	}
+	seq := h.seq()
+	m.mu.Lock()
+	v := f.view(c)
+	m.mu.Unlock()
+	command := "cat " + f.path + " || echo none"
+	return &request{
+		what: "exec of " + command, seq: seq, frame: frameOf(tExec, seq, execPayload(0, command, false, nil)), lost: m.ranOn,
+		check: func(typ byte, payload []byte) error {
+			if typ == tError && m.crowded(payload) {
+				return nil
+			}
+			r, err := parseResult(typ, payload)
+			if err != nil || typ != tExecResult || r.code != 0 {
+				return fmt.Errorf("type 0x%02X %s, want an exec_result", typ, brief(payload))
+			}
+			content := hashOf(r.stdout)
+			if len(r.stderr) > 0 && bytes.Equal(r.stdout, []byte("none\n")) {
+				content = absent
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if v.may(content) {
+				return nil
+			}
+			return fmt.Errorf("%s has what it cannot have: %s (%d bytes), which %s; what this connection sent last is %d of now %v; before it was acknowledged as %x",
+				f.path, brief(r.stdout), len(r.stdout), m.origin(content), v.last, f.ever, v.acked)
+		},
+	}
+}
+
+// origin says where a content was sent since the model last rested; m.mu is held.
+func (m *model) origin(content uint64) string {
+	text := fmt.Sprintf("is %x", content)
+	for _, f := range m.allFiles() {
+		for _, by := range f.ever[content] {
+			text += fmt.Sprintf(", was sent as %d to %s on %s", by.order, f.path, by.conn.name)
+		}
+	}
+	return text
+}
+
+// rested holds a file against what may be there once nothing is under way, and begins anew from that. content is nil if there is none.
+func (f *file) rested(content []byte) error {
+	sum := uint64(absent)
+	if content != nil {
+		sum = hashOf(content)
+	}
+	if !f.may(sum) {
+		was := "that was sent before"
+		if f.ever[sum] == nil {
+			was = "that was never sent, or not as a whole"
+		}
+		return fmt.Errorf("%s has at rest a content %s: %d bytes %s, of %d possible", f.onDisk, was, len(content), brief(content), len(f.sent)+1)
+	}
+	f.acked = sum
+	clear(f.sent)
+	clear(f.ever)
+	return nil
+}
+
+// allFiles are those of all hosts, and the shared ones.
+func (m *model) allFiles() []*file {
+	all := slices.Clone(m.shared)
+	for _, h := range m.hosts {
+		all = append(all, h.files...)
+	}
+	return all
+}

@@ -1,0 +1,97 @@
+package modeltest
+
+import (
+	"errors"
+	"fmt"
+)
+
+// flooded is a channel that gets more than it granted, and never comes to its end.
+type flooded struct{ seq uint32 }
+
+func (f flooded) String() string           { return fmt.Sprintf("seq %d, flooded", f.seq) }
+func (f flooded) next() ([]byte, progress) { return nil, rests }
+func (f flooded) lost()                    {}
+
+func (f flooded) take(typ byte, payload []byte) (over bool, err error) {
+	if typ != tStarted && typ != tCredit {
+		err = fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+	}
+	return false, err
+}
+
+// flood makes a request that opens a channel, and more input than that granted, at which the agent says so and ends the connection. Nothing is
+// left of what it was for.
+func (h *host) flood(c *conn) (frames []byte, err error) {
+	seq := h.seq()
+	if err := c.owe(&request{what: "flood", seq: seq, channel: flooded{seq}}); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.refusal = fmt.Sprintf("more input than credit, seq %d", seq)
+	c.mu.Unlock()
+	if h.r.IntN(2) == 0 || h.m.running.Load() > 50 {
+		// One frame, since in the middle of one nothing is granted anew.
+		frames = frameOf(tWrite, seq, writePayload(0, 0, 0, h.m.dir+"/evil"))
+		return append(frames, frameOf(tInput, seq, noise(h.r, writeWindow+1+h.r.IntN(1000)))...), nil
+	}
+	p := &proc{id: lastProc.Add(1)<<8 | 0x5e, flags: fShell | fStdin}
+	p.shell("exec sleep 1000")
+	frames = frameOf(tStart, seq, p.startPayload([2]int{}))
+	// A pipe takes 64 KiB, and as much is granted anew.
+	for left := 64<<10 + 2*inputWindow; left > 0; {
+		n := 1 + h.r.IntN(left+1000)
+		frames = append(frames, frameOf(tInput, seq, noise(h.r, n))...)
+		left -= n
+	}
+	return frames, nil
+}
+
+// steal makes a second connection of the host's and attaches there to a process that the first has, which is told so.
+func (h *host) steal(c *conn) error {
+	other, err := h.m.dial(fmt.Sprintf("connection %d of host %d, a second", h.m.connNumber.Add(1), h.n))
+	if err != nil {
+		return err
+	}
+	var t *binding
+	if err = other.opened(); err == nil {
+		t = c.someBinding()
+	}
+	if t != nil {
+		hello := h.hello(other)
+		attach := h.bind(other, t.stolen, true)
+		c.mu.Lock()
+		t.by = attach.channel.(*binding)
+		c.mu.Unlock()
+		err = other.owe(hello, attach)
+		if err == nil {
+			err = h.send(other, append(hello.frame, attach.frame...))
+		}
+		if err == nil {
+			err = h.tend(other, h.r.IntN(20))
+		}
+	}
+	if err == nil {
+		err = h.leave(other, h.someEnd(), false)
+	}
+	if err = h.orderly(other, err); errors.Is(err, errEnded) {
+		return nil
+	}
+	return err
+}
+
+// someBinding is that of a kept process, or nil. From now on somebody else has the process: what still comes is held against a copy, and
+// nothing is said about it any more.
+func (c *conn) someBinding() (t *binding) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range c.channels {
+		if own, ok := ch.(*binding); ok && own.opened && !own.asked && own.stolen == nil && own.p.keep != 0 && (t == nil || own.seq < t.seq) {
+			t = own
+		}
+	}
+	if t != nil {
+		rest := *t.p
+		t.p, t.stolen = &rest, t.p
+	}
+	return t
+}

@@ -1,0 +1,214 @@
+package modeltest
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// hello asks for the extension. What is asked on the same connection after it is of the extension too.
+func (h *host) hello(c *conn) *request {
+	c.greeted = true
+	seq := h.seq()
+	version := 1 + h.r.IntN(3)
+	return &request{what: "hello", seq: seq, frame: frameOf(tHello, seq, u16(nil, version)), prompt: true, check: func(typ byte, payload []byte) error {
+		const always = 1<<0 | 1<<1 | 1<<2 | 1<<3 // processes, terminals, files, stats
+		in := reading{rest: payload}
+		spoken, features, epoch := in.number(2), in.number(4), in.number(8)
+		facts := map[string]string{}
+		n := in.number(2)
+		for range n {
+			name := string(in.take(in.number(1)))
+			facts[name] = string(in.take(in.number(2)))
+		}
+		if err := in.end(); err != nil || typ != tHelloResult || spoken != 1 || features&always != always {
+			return fmt.Errorf("type 0x%02X, version %d, features %b, epoch %d, %d facts", typ, spoken, features, epoch, n)
+		}
+		if facts["pid"] != h.m.target.pid() || facts["limit.kept"] != fmt.Sprint(maxKept) {
+			return fmt.Errorf("facts %q", facts)
+		}
+		c.note(func() { c.features = features })
+		return nil
+	}}
+}
+
+// extended makes a random request of the extension.
+func (h *host) extended(c *conn) *request {
+	switch n := h.r.IntN(100); {
+	case n < 40:
+		return h.bind(c, h.proc(), false)
+	case n < 55:
+		if p := h.m.adopt(h.n, h.r.IntN(100)); p != nil {
+			return h.bind(c, p, true)
+		}
+		return h.bind(c, h.proc(), false)
+	case n < 65:
+		return h.readFile(c)
+	case n < 70:
+		return h.list(c)
+	case n < 78:
+		return h.writeFile(c)
+	case n < 83:
+		return h.script(c)
+	case n < 86:
+		return h.processes(&listed{})
+	case n < 89:
+		return h.stats()
+	case n < 90:
+		return h.hello(c)
+	case n < 92:
+		return h.pressure(c)
+	case n < 94:
+		return h.refused()
+	case n < 97:
+		return h.toNobody()
+	default:
+		return h.malformedExtension()
+	}
+}
+
+func (h *host) stats() *request {
+	seq := h.seq()
+	return &request{what: "stats", seq: seq, frame: frameOf(tStats, seq, nil), check: func(typ byte, payload []byte) error {
+		in := reading{rest: payload}
+		figures := map[string]int{}
+		for range in.number(2) {
+			name := string(in.take(in.number(1)))
+			figures[name] = in.number(8)
+		}
+		if err := in.end(); err != nil || typ != tFigures {
+			return fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+		}
+		kept, conns := figures["agent.kept"], figures["agent.connections"]
+		if figures["memory.total"] == 0 || figures["agent.rss"] == 0 || kept < 0 || kept > maxKept || conns < 1 || conns > maxConns {
+			return fmt.Errorf("figures %v", figures)
+		}
+		return nil
+	}}
+}
+
+// refused makes a request of one reply that is understood and cannot be carried out.
+func (h *host) refused() *request {
+	dir := h.m.dir
+	type refusal struct {
+		typ     byte
+		payload []byte
+		errno   unix.Errno
+	}
+	all := []refusal{
+		{tSignal, signalPayload(1<<60, 0, 15, 0), unix.ESRCH},
+		{tSignal, signalPayload(0, 1<<30, 15, 1), unix.ESRCH},
+		{tSignal, signalPayload(1<<60, 0, 65, 0), unix.EINVAL},
+		{tSignal, signalPayload(1<<60, 0, 15, 3), unix.EINVAL},
+		{tAttach, attachPayload(1<<60, [2]int{h.r.IntN(9), 0}, [2]int{1, 1}), unix.ESRCH},
+		{tRead, readPayload(0, 0, 0, 100, dir), unix.EISDIR},
+		{tRead, readPayload(0, 0, 0, 100, dir+"/hold"), unix.EINVAL},
+		{tRead, readPayload(0, 0, 0, 100, dir+"/none"), unix.ENOENT},
+		{tRead, readPayload(0, 0, 0, 100, ""), unix.ENOENT},
+		{tRead, readPayload(0, 0, 0, 100, dir+"/loop"), unix.ELOOP},
+		{tRead, readPayload(1, 0, 0, 100, dir+"/loop"), unix.ELOOP},
+		{tRead, readPayload(0, 0, 0, 100, dir+"/plain/below"), unix.ENOTDIR},
+		{tList, listPayload(0, 100, dir+"/plain"), unix.ENOTDIR},
+		{tList, listPayload(0, 100, dir+"/none"), unix.ENOENT},
+		{tStat, statPayload(0, dir+"/none"), unix.ENOENT},
+		{tStat, statPayload(1, dir+"/loop"), unix.ELOOP},
+		{tStat, statPayload(0, ""), unix.ENOENT},
+		{tWrite, writePayload(0, 0, 7, dir+"/evil"), unix.EINVAL},
+		{tWrite, writePayload(wAppend, 0, 0, dir+"/evil"), unix.EINVAL},
+		{tWrite, writePayload(wInPlace|wAppend|wTruncate, 0, 0, dir+"/evil"), unix.EINVAL},
+		{tWrite, writePayload(wExclusive, 0, 0, dir+"/plain"), unix.EEXIST},
+		{tWrite, writePayload(0, 0, 0, dir+"/none/evil"), unix.ENOENT},
+		{tWrite, writePayload(0, 0, 0, dir+"/hold"), unix.EINVAL},
+		{tWrite, writePayload(wInPlace, 0, 0, dir), unix.EISDIR},
+		{tChange, changePayload(99, 0, 0, dir+"/evil", ""), unix.EINVAL},
+		{tChange, changePayload(opMkdir, 0, 0o755, dir+"/plain", ""), unix.EEXIST},
+		{tChange, changePayload(opMkdir, 0, 0o755, dir+"/none/evil", ""), unix.ENOENT},
+		{tChange, changePayload(opRemove, 0, 0, dir+"/none", ""), unix.ENOENT},
+		{tChange, changePayload(opRename, 1<<3, 0, dir+"/plain", dir+"/hold"), unix.EEXIST},
+		{tChange, changePayload(opSymlink, 0, 0, dir+"/plain", "x"), unix.EEXIST},
+		{tPressure, u32(u32([]byte{3}, 1000), 1_000_000), unix.EINVAL},
+	}
+	if h.m.target.pid() == "1" {
+		all = append(all, refusal{tThaw, nil, unix.EINVAL})
+	} else {
+		all = append(all, refusal{tThaw, nil, unix.EOPNOTSUPP}, refusal{tPower, u32([]byte{1}, 0), unix.EPERM})
+	}
+	q := all[h.r.IntN(len(all))]
+	seq := h.seq()
+	return &request{what: fmt.Sprintf("frame of type 0x%02X %s", q.typ, brief(q.payload)), seq: seq, frame: frameOf(q.typ, seq, q.payload), prompt: true, check: wantDone(q.errno)}
+}
+
+// toNobody makes a frame about a channel that is none, which nobody answers.
+func (h *host) toNobody() *request {
+	seq := h.seq()
+	frames := [][]byte{
+		frameOf(tInput, seq, noise(h.r, someSize(h.r, 200<<10))), creditFrame(seq, byte(h.r.IntN(3)), 1<<20), closeFrame(seq, byte(h.r.IntN(3))),
+		frameOf(tResize, seq, u32(nil, h.r.IntN(1<<20))), frameOf(tRelease, seq, nil),
+	}
+	return &request{what: "frame about no channel", seq: seq, frame: frames[h.r.IntN(len(frames))], silent: true}
+}
+
+// malformedExtension makes a frame of the extension that does not add up. Were it carried out, a file would tell.
+func (h *host) malformedExtension() *request {
+	seq, r := h.seq(), h.r
+	evil := h.m.dir + "/evil"
+	p := &proc{id: 1 << 59, flags: fShell, args: []string{"echo evil >" + evil}, env: []string{"NAME", "value"}, limits: [][3]uint64{{7, 10, 10}}}
+	all := []struct {
+		typ     byte
+		payload []byte
+		flags   int // where they are, or -1
+		path    int // where a text is, or -1
+	}{
+		{tStart, p.startPayload([2]int{9, 9}), 8, 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + 2 + 4 + 4},
+		{tAttach, attachPayload(1, [2]int{}, [2]int{}), -1, -1},
+		{tClose, []byte{1}, -1, -1},
+		{tCredit, u32([]byte{1}, 9), -1, -1},
+		{tResize, u32(nil, 9), -1, -1},
+		{tSignal, signalPayload(1, 1, 1, 1), -1, -1},
+		{tRead, readPayload(0, 0, 0, 9, evil), 0, 1 + 8 + 8 + 4 + 2},
+		{tWrite, writePayload(0, 0, 0, evil), 0, 2 + 4 + 4 + 4 + 8 + 2},
+		{tStat, statPayload(0, evil), 0, 1 + 2},
+		{tList, listPayload(0, 9, evil), 0, 1 + 4 + 2},
+		{tChange, changePayload(opMkdir, 0, 0o700, evil, "x"), 1, 1 + 1 + 4 + 4 + 4 + 8 + 2},
+		{tPressure, u32(u32([]byte{0}, 1), 1), -1, -1},
+		{tFreeze, u32(nil, 1), -1, -1},
+		{tPower, u32([]byte{0}, 1), -1, -1},
+	}
+	m := all[r.IntN(len(all))]
+	b := m.payload
+	switch kind := r.IntN(4); {
+	case kind == 0 && m.flags >= 0:
+		bit := 5 + r.IntN(3)
+		if m.typ == tList {
+			bit = 7 // the only one without a meaning
+		}
+		b[m.flags] |= 1 << bit
+	case kind == 1 && m.path >= 0:
+		b[m.path+r.IntN(len(evil))] = 0
+	case kind == 2:
+		b = append(b, make([]byte, 1+r.IntN(3))...)
+		if r.IntN(4) == 0 {
+			b = append(b, make([]byte, 300<<10)...)
+			if m.typ == tStart {
+				b = b[:m.path] // the longest are not looked at
+			}
+		}
+	default:
+		b = b[:r.IntN(len(b))]
+	}
+	if m.typ == tStart && r.IntN(4) == 0 {
+		p.limits = nil
+		switch r.IntN(4) {
+		case 0:
+			p.id = 0
+		case 1:
+			p.args = nil
+		case 2:
+			p.args = append(p.args, "more")
+		case 3:
+			p.env = []string{[]string{"", "A=B", "A\x00"}[r.IntN(3)], "value"}
+		}
+		b = p.startPayload([2]int{9, 9})
+	}
+	return &request{what: fmt.Sprintf("malformed frame of type 0x%02X %s", m.typ, brief(b)), seq: seq, frame: frameOf(m.typ, seq, b), prompt: true, check: wantError("")}
+}

@@ -1,0 +1,191 @@
+package modeltest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// What does not change is read in ranges, and listed.
+const (
+	stillWord  = "still"
+	stillFiles = 3
+	listedSize = 40 // entries of the directory that is listed
+)
+
+// stillSize is the size of a file that does not change.
+func (m *model) stillSize(k int) int { return []int{0, 10_000, m.scale.file}[k] }
+
+func (m *model) stillPath(k int) string { return fmt.Sprintf("%s/still-%d", m.dir, k) }
+
+// listedNames are the entries of the directory that is listed; what is a link leads to its own name.
+func listedNames() map[string]bool {
+	names := map[string]bool{}
+	for i := range listedSize {
+		names[fmt.Sprintf("%s-%d", string(yes("n", 2+i*4)[:1+i]), i)] = i%3 == 0
+	}
+	for name := range names {
+		if len(name) > 0 && name[0] == '\n' {
+			panic("no name of a file")
+		}
+	}
+	return names
+}
+
+// stillSetup makes them.
+func (m *model) stillSetup() (script string) {
+	for k := range stillFiles {
+		script += fmt.Sprintf("; yes %s%d | head -c %d >%s", stillWord, k, m.stillSize(k), m.stillPath(k))
+	}
+	script += "; mkdir listed; cd listed"
+	for _, name := range slices.Sorted(maps.Keys(listedNames())) {
+		if listedNames()[name] {
+			script += fmt.Sprintf("; ln -s '%s' '%[1]s'", name)
+		} else {
+			script += fmt.Sprintf("; >'%s'", name)
+		}
+	}
+	return script + "; cd .."
+}
+
+// reader is the channel of a read or a list.
+type reader struct {
+	what   string
+	seq    uint32
+	out    grants
+	stopAt int  // bytes after which the host wants no more; 0 for never
+	asked  bool // that it ends
+	// content judges what came, and ended all of it: the value of done, and how many bytes came.
+	content func(b []byte) error
+	ended   func(value int) error
+	// free is told that it is over, or lost.
+	free func()
+}
+
+func (r *reader) String() string {
+	return fmt.Sprintf("%s: %d of %d bytes granted came", r.what, r.out.came, r.out.granted)
+}
+
+func (r *reader) lost() { r.free() }
+
+// take implements [channel].
+func (r *reader) take(typ byte, payload []byte) (over bool, err error) {
+	if typ == tOutput {
+		in := reading{rest: payload}
+		switch stream := in.number(1); {
+		case in.bad || stream != 1 || len(in.rest) == 0 || len(in.rest) > maxOutput:
+			return false, fmt.Errorf("output of %d bytes of stream %d", len(in.rest), stream)
+		case !r.out.arrived(len(in.rest)):
+			return false, fmt.Errorf("output beyond the credit, by %d", r.out.came-r.out.granted)
+		}
+		return false, r.content(in.rest)
+	}
+	d, err := parseDone(typ, payload)
+	r.free()
+	switch {
+	case err != nil:
+		return false, err
+	case d.errno == unix.ECANCELED && r.asked:
+		return true, nil
+	case d.errno != 0:
+		return false, fmt.Errorf("errno %d (%v)", d.errno, d.errno)
+	}
+	return true, r.ended(d.value)
+}
+
+// next implements [channel].
+func (r *reader) next() ([]byte, progress) {
+	if r.stopAt > 0 && r.out.came >= r.stopAt && !r.asked {
+		r.asked = true
+		return closeFrame(r.seq, 1), awaits
+	}
+	if n := r.out.next(); n > 0 && !r.asked {
+		return creditFrame(r.seq, 1, n), awaits
+	}
+	return nil, awaits
+}
+
+// reader makes one.
+func (h *host) reader(what string, least int) *reader {
+	r := newRand(h.r.Uint64(), 1)
+	q := &reader{what: what, seq: h.seq(), out: grants{r: r, least: least}, free: func() {}}
+	if h.r.IntN(6) == 0 {
+		q.stopAt = 1 + someSize(h.r, 100<<10)
+	}
+	return q
+}
+
+// readFile makes a read of a part of a file.
+func (h *host) readFile(c *conn) *request {
+	if h.r.IntN(3) == 0 {
+		return h.readChanged()
+	}
+	k := h.r.IntN(stillFiles)
+	size := h.m.stillSize(k)
+	content := yesText("", fmt.Sprint(stillWord, k), size)
+	offset, length := h.someRange(size)
+	r := h.reader(fmt.Sprintf("read of %s, %d bytes at %d", h.m.stillPath(k), length, offset), 0)
+	due := max(0, size-offset)
+	if length > 0 {
+		due = min(due, length)
+	}
+	at := 0
+	r.content = func(b []byte) error {
+		if at+len(b) > due || !content.has(offset+at, b) {
+			return fmt.Errorf("%s at %d", brief(b), offset+at)
+		}
+		at += len(b)
+		return nil
+	}
+	r.ended = func(value int) error {
+		if at != due || value != due {
+			return fmt.Errorf("%d bytes came, value %d, want %d", at, value, due)
+		}
+		return nil
+	}
+	return &request{what: r.what, seq: r.seq, channel: r, frame: frameOf(tRead, r.seq, readPayload(0, offset, length, r.out.begin(), h.m.stillPath(k)))}
+}
+
+// someRange is a part of a file, or all of it, or what is beyond.
+func (h *host) someRange(size int) (offset, length int) {
+	if h.r.IntN(3) > 0 {
+		offset = h.r.IntN(size + 10)
+	}
+	if h.r.IntN(2) == 0 {
+		length = 1 + someSize(h.r, size)
+	}
+	return offset, length
+}
+
+// list makes a list.
+func (h *host) list(c *conn) *request {
+	const all = 4400 // of the longest entry there can be
+	r := h.reader("list", all)
+	names := listedNames()
+	n := len(names)
+	r.content = func(b []byte) error {
+		for in := (reading{rest: b}); len(in.rest) > 0; {
+			i := in.info()
+			link, is := names[i.name]
+			switch {
+			case in.bad:
+				return fmt.Errorf("entries %s", brief(b))
+			case !is:
+				return fmt.Errorf("entry %q, twice or none", i.name)
+			case link != (i.mode&unix.S_IFMT == unix.S_IFLNK), link && i.target != i.name, !link && i.target != "":
+				return fmt.Errorf("entry %+v", i)
+			}
+			delete(names, i.name)
+		}
+		return nil
+	}
+	r.ended = func(value int) error {
+		if len(names) > 0 || value != n {
+			return fmt.Errorf("value %d, and %d of %d entries did not come", value, len(names), n)
+		}
+		return nil
+	}
+	return &request{what: r.what, seq: r.seq, channel: r, frame: frameOf(tList, r.seq, listPayload(byte(h.r.IntN(2)), r.out.begin(), h.m.dir+"/listed"))}
+}

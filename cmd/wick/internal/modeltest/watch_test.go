@@ -1,0 +1,152 @@
+package modeltest
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// watch is a spawn_watch: exactly one process_exit is owed for it, on whatever connection.
+type watch struct {
+	command command
+	token   string
+	conn    *conn
+	pid     int // 0 until the reply has come
+
+	// unsure: the connection ended before the reply, so it may never have been started.
+	unsure bool
+	// doubt: a connection ended with bytes unread while it may have exited, so its process_exit may have been among them.
+	doubt bool
+	// exit is its process_exit, once that has come.
+	exit string
+}
+
+// spawn makes a spawn_watch of a random command.
+func (h *host) spawn(c *conn) *request {
+	seq := h.seq()
+	m := h.m
+	s := &watch{token: m.token(), conn: c}
+	s.command = h.command(s.token, true)
+	if !s.command.refused {
+		m.mu.Lock()
+		m.watches[s.token] = s
+		m.mu.Unlock()
+	}
+	return &request{
+		what: "spawn_watch", seq: seq, frame: frameOf(tSpawn, seq, s.command.payload()), prompt: true,
+		check: func(typ byte, payload []byte) error {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if typ == tError && (s.command.refused || m.crowded(payload)) {
+				delete(m.watches, s.token)
+				return nil
+			}
+			in := reading{rest: payload}
+			pid := in.number(4)
+			if err := in.end(); err != nil || typ != tSpawnResult || s.command.refused || pid == 0 {
+				return fmt.Errorf("type 0x%02X %s in reply to spawn_watch of %s", typ, brief(payload), brief([]byte(s.command.text)))
+			}
+			s.pid = pid
+			if exit, ok := m.silents[pid]; ok {
+				s.exit = exit
+				delete(m.silents, pid)
+			}
+			return nil
+		},
+		lost: func() {
+			m.ranOn()
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			s.unsure = true
+		},
+	}
+}
+
+// exited takes a process_exit that came on c.
+func (m *model) exited(c *conn, payload []byte) error {
+	r, err := parseResult(tExit, payload)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	line, _, _ := bytes.Cut(r.stdout, []byte("\n"))
+	s := m.watches[string(line)]
+	if s == nil {
+		if s, err = m.silent(c, r); s == nil {
+			return err
+		}
+	}
+	switch {
+	case s.exit != "":
+		return fmt.Errorf("process_exit of %d a second time: %v; the first was %s", r.pid, r, s.exit)
+	case s.pid == 0 && !s.unsure && s.conn == c:
+		return fmt.Errorf("process_exit of %d came before the reply to its spawn_watch", r.pid)
+	case s.pid != 0 && s.pid != r.pid:
+		return fmt.Errorf("process_exit of %d with the output of %d: %v", r.pid, s.pid, r)
+	case s.conn != c && !s.conn.ending():
+		return fmt.Errorf("process_exit of %d came on %s while %s, which spawned it, is open", r.pid, c.name, s.conn.name)
+	}
+	s.exit = fmt.Sprintf("on %s: %v", c.name, r)
+	m.count.exits++
+	return s.command.check(r, m.releasing.Load())
+}
+
+// silent finds the watch of a process that was ended before it said anything; m.mu is held. If the reply to its spawn_watch was lost too, it
+// may be any of those of which that is so, and no watch is returned: nothing is owed for them, and there must be no more exits of that kind
+// than such watches.
+func (m *model) silent(c *conn, r result) (*watch, error) {
+	var candidates int
+	for _, s := range m.watches {
+		switch {
+		case !s.command.cut || len(r.stdout) > 0 || r.code != 124:
+		case s.pid == r.pid:
+			return s, nil
+		case s.pid == 0 && s.conn != c && s.exit == "":
+			candidates++
+		}
+	}
+	if first := m.silents[r.pid]; first != "" || candidates <= len(m.silents) {
+		return nil, fmt.Errorf("process_exit of %d, which nobody waits for: %v; the first was %q", r.pid, r, first)
+	}
+	m.silents[r.pid] = fmt.Sprintf("on %s: %v", c.name, r)
+	m.count.exits++
+	return nil, nil
+}
+
+// doubtExits notes that a connection ended with bytes unread, which may have been those of any process_exit.
+func (m *model) doubtExits() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.watches {
+		if !s.command.held {
+			s.doubt = true
+		}
+	}
+}
+
+// owed is how many process_exits must still come.
+func (m *model) owed() (n int, example string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.watches {
+		if !s.unsure && !s.doubt && s.exit == "" {
+			n++
+			example = fmt.Sprintf("%d: %s", s.pid, brief([]byte(s.command.text)))
+		}
+	}
+	return n, example
+}
+
+// forgetExits begins anew, at a moment when no process_exit is under way, and returns how many were lost with a connection.
+func (m *model) forgetExits() (lost int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.watches {
+		if s.doubt && s.pid != 0 && s.exit == "" {
+			lost++
+		}
+	}
+	clear(m.watches)
+	clear(m.silents)
+	return lost
+}

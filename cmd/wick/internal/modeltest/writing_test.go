@@ -1,0 +1,241 @@
+package modeltest
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// changed is a file that one host replaces by writes of the extension, and reads. Its connection's next frame does not wait for a write, so it is
+// not one of those of write_file.
+type changed struct {
+	path string
+
+	mu sync.Mutex
+	// may are the contents that it may have, nil for none. One that was sent on a connection that has ended may still come, until the model
+	// rests; what was there when a write was done on the same connection is gone.
+	may  []version
+	busy int // writes and reads that are under way
+}
+
+type version struct {
+	content []byte
+	write   uint32 // seq
+	lost    bool
+}
+
+// maxVersions is how many contents may be possible at a time, each of which is held here.
+const maxVersions = 10
+
+func (f *changed) has(b []byte, offset, length int) bool {
+	for _, v := range f.may {
+		part := v.content[min(offset, len(v.content)):]
+		if length > 0 {
+			part = part[:min(length, len(part))]
+		}
+		if bytes.Equal(part, b) {
+			return true
+		}
+	}
+	return false
+}
+
+// rested holds it against what there is at rest.
+func (f *changed) rested(content []byte) error {
+	for _, v := range f.may {
+		if (v.content == nil) == (content == nil) && bytes.Equal(v.content, content) {
+			f.may, f.busy = []version{{content: v.content}}, 0
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has at rest what it cannot have: %s (%d bytes), of %d possible", f.path, brief(content), len(content), len(f.may))
+}
+
+// fileWriter is the channel of a write.
+type fileWriter struct {
+	what    string
+	seq     uint32
+	r       *rand.Rand
+	content []byte
+	at      int
+	opened  bool
+	credit  int
+	granted int
+	ended   bool
+	giveUp  int // the byte after which it is given up, or -1
+	gaveUp  bool
+	other   []byte // a frame that asks for a channel of the same seq, which is in use
+	refused bool   // and was told so
+	// over is told how it ended, with c.mu held; gone that nobody knows.
+	over func(written bool)
+	gone func()
+}
+
+func (f *fileWriter) String() string {
+	return fmt.Sprintf("%s: %d of %d bytes sent, credit %d, ended %v, given up %v", f.what, f.at, len(f.content), f.credit, f.ended, f.gaveUp)
+}
+
+func (f *fileWriter) lost() { f.gone() }
+
+// take implements [channel].
+func (f *fileWriter) take(typ byte, payload []byte) (over bool, err error) {
+	in := reading{rest: payload}
+	switch {
+	case typ == tCredit:
+		stream, n := in.number(1), in.number(4)
+		f.credit += n
+		f.granted += n
+		if err := in.end(); err != nil || stream != 0 || n == 0 || !f.opened && n != writeWindow || f.credit > writeWindow {
+			return false, fmt.Errorf("credit %s", brief(payload))
+		}
+		f.opened = true
+		return false, nil
+	case typ == tError && f.other != nil && !f.refused:
+		f.refused = true
+		return false, wantError(fmt.Sprintf("seq %d is in use", f.seq))(typ, payload)
+	}
+	d, err := parseDone(typ, payload)
+	switch {
+	case err != nil:
+		return false, err
+	case d.errno == unix.ECANCELED && f.gaveUp:
+	case f.gaveUp || !f.ended || d.errno != 0 || d.value != len(f.content) || f.other != nil && !f.refused:
+		return false, fmt.Errorf("errno %d (%v), value %d", d.errno, d.errno, d.value)
+	}
+	f.over(!f.gaveUp)
+	return true, nil
+}
+
+// next implements [channel].
+func (f *fileWriter) next() (b []byte, how progress) {
+	if !f.opened || f.ended || f.gaveUp {
+		return nil, awaits
+	}
+	if f.other != nil && f.at == 0 && !f.refused {
+		b = append(b, f.other...)
+	}
+	for f.at < len(f.content) && f.credit > 0 {
+		if f.giveUp >= 0 && f.at >= f.giveUp {
+			f.gaveUp = true
+			return append(b, closeFrame(f.seq, 1)...), awaits
+		}
+		n := min(f.credit, len(f.content)-f.at)
+		if f.r.IntN(2) == 0 {
+			n = 1 + f.r.IntN(n)
+		}
+		b = append(b, frameOf(tInput, f.seq, f.content[f.at:f.at+n])...)
+		f.at += n
+		f.credit -= n
+	}
+	if f.at == len(f.content) {
+		f.ended = true
+		b = append(b, closeFrame(f.seq, 0)...)
+		if f.r.IntN(3) == 0 {
+			b = append(b, frameOf(tInput, f.seq, noise(f.r, f.r.IntN(f.credit+1)))...)
+		}
+	}
+	return b, awaits
+}
+
+// fileWriter makes one, and the request that opens it.
+func (h *host) fileWriter(path string, flags, mode int, content []byte) (*fileWriter, *request) {
+	f := &fileWriter{
+		what: "write of " + path, seq: h.seq(), r: newRand(h.r.Uint64(), 2), content: content, giveUp: -1, over: func(bool) {}, gone: func() {},
+	}
+	return f, &request{what: f.what, seq: f.seq, channel: f, frame: frameOf(tWrite, f.seq, writePayload(flags, mode, 0, path))}
+}
+
+// writeFile makes a write that replaces one of the host's files.
+func (h *host) writeFile(c *conn) *request {
+	f := h.changed[h.r.IntN(len(h.changed))]
+	content := noise(h.r, someSize(h.r, h.m.scale.file))
+	giveUp := -1
+	if h.r.IntN(5) == 0 {
+		giveUp = h.r.IntN(len(content) + 1)
+	}
+	inUse := h.r.IntN(5) == 0
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.busy > 0 || len(f.may) >= maxVersions {
+		return h.ping()
+	}
+	f.busy++
+	fw, q := h.fileWriter(f.path, 0, 0, content)
+	f.may = append(f.may, version{content: content, write: fw.seq})
+	fw.giveUp = giveUp
+	if inUse {
+		fw.other = frameOf([]byte{tRead, tList}[h.r.IntN(2)], fw.seq, readPayload(0, 0, 0, 9, f.path))
+		if fw.other[4] == tList {
+			fw.other = frameOf(tList, fw.seq, listPayload(0, 9, h.m.dir))
+		}
+	}
+	fw.over = func(written bool) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.busy--
+		kept := f.may[:0]
+		for _, v := range f.may {
+			if v.lost || (v.write == fw.seq) == written {
+				kept = append(kept, v)
+			}
+		}
+		f.may = kept
+	}
+	fw.gone = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.busy--
+		for i, v := range f.may {
+			if v.write == fw.seq {
+				f.may[i].lost = true
+			}
+		}
+	}
+	return q
+}
+
+// readChanged makes a read of one of the host's files.
+func (h *host) readChanged() *request {
+	f := h.changed[h.r.IntN(len(h.changed))]
+	offset, length := h.someRange(h.m.scale.file)
+	r := h.reader(fmt.Sprintf("read of %s, %d bytes at %d", f.path, length, offset), 0)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.busy > 0 {
+		return h.ping()
+	}
+	exact := len(f.may) == 1
+	missing := f.may[0].content == nil
+	if missing && exact {
+		return &request{
+			what: r.what, seq: r.seq, frame: frameOf(tRead, r.seq, readPayload(0, offset, length, 1, f.path)), prompt: true, check: wantDone(unix.ENOENT),
+		}
+	}
+	if missing {
+		return h.ping()
+	}
+	// A lost write may come meanwhile, and is one of these.
+	f.busy++
+	var got []byte
+	r.content = func(b []byte) error {
+		got = append(got, b...)
+		return nil
+	}
+	r.free = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.busy--
+	}
+	r.ended = func(value int) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if value != len(got) || !f.has(got, offset, length) {
+			return fmt.Errorf("value %d, and what came it cannot have: %s (%d bytes), of %d possible", value, brief(got), len(got), len(f.may))
+		}
+		return nil
+	}
+	return &request{what: r.what, seq: r.seq, channel: r, frame: frameOf(tRead, r.seq, readPayload(0, offset, length, r.out.begin(), f.path))}
+}
