@@ -10,20 +10,20 @@ import (
 	"wick/framing/client"
 )
 
-// attachCommand is "wick attach".
+// attachCommand returns wick attach.
 func (t *tool) attachCommand() *cobra.Command {
 	var noStdin bool
 	cmd := &cobra.Command{
 		Use:   "attach [--no-stdin] ID",
 		Short: "Take over a command that is kept in the guest",
-		Long: `Take over a command that was started with --keep or --detach, be it that its connection
-was lost or that another has it, which then loses it. Output goes on behind what is known to have
-arrived, up to 64 KiB of it, and the exit code is the command's, even if it has ended
-meanwhile.
+		Long: `Take over a command that was started with --keep or --detach. It may have lost its
+connection. If another connection has it, that one loses it. Output continues after the
+last byte that is known to have arrived; the guest keeps up to 64 KiB of it. The exit code
+is the command's, even if it has ended meanwhile.
 
-ID is as wick exec --detach printed it and wick ps shows it, or as much of its beginning as
-is needed. A command on a terminal is left running again by Ctrl-P Ctrl-Q; any other by an
-end of wick that is no signal's: signals are passed on, as by wick exec.`,
+ID is the one that wick exec --detach printed and wick ps shows, or an unambiguous
+beginning of it. Ctrl-P Ctrl-Q leaves a command on a terminal running. Signals are passed
+on, as by wick exec; if wick ends for another reason, the command goes on running.`,
 		Example: `  id=$(wick exec -d -- make -C /src)
   wick attach "$id"`,
 		Args:              needs("ID"),
@@ -40,7 +40,7 @@ end of wick that is no signal's: signals are passed on, as by wick exec.`,
 	return cmd
 }
 
-// attach takes over a process.
+// attach takes over p and runs it to its end.
 func (t *tool) attach(ctx context.Context, c *client.Client, p *client.Process, stdin bool) error {
 	s := &session{t: t, stdin: stdin, tty: p.Terminal, left: make(chan struct{})}
 	s.start = func(ctx context.Context) error {
@@ -56,7 +56,7 @@ func (t *tool) attach(ctx context.Context, c *client.Client, p *client.Process, 
 	return s.run(ctx)
 }
 
-// findProcess finds a process by the beginning of its id.
+// findProcess finds a kept process in the guest by the beginning of its id.
 func findProcess(ctx context.Context, c *client.Client, id string) (*client.Process, error) {
 	list, err := c.Processes(ctx)
 	if err != nil {
@@ -65,7 +65,7 @@ func findProcess(ctx context.Context, c *client.Client, id string) (*client.Proc
 	return findIn(list, id)
 }
 
-// findIn is findProcess in a list.
+// findIn finds a kept process in list by the beginning of its id.
 func findIn(list []client.Process, id string) (*client.Process, error) {
 	var found *client.Process
 	for i, p := range list {
@@ -82,7 +82,7 @@ func findIn(list []client.Process, id string) (*client.Process, error) {
 		found = &list[i]
 	}
 	if found == nil {
-		return nil, fmt.Errorf("the guest knows no command with the id %s (wick ps lists them)", id)
+		return nil, fmt.Errorf("no command with the id %s in the guest; wick ps lists them", id)
 	}
 	return found, nil
 }

@@ -10,25 +10,25 @@ import (
 
 const (
 	barWidth = 30
-	// barPause is the time between two drawings. The first comes as late too, so that what is quick shows no bar.
+	// barPause is the time before the first drawing and between two, so that a quick copy shows no
+	// bar.
 	barPause = 100 * time.Millisecond
 )
 
-// A bar shows on a terminal how far a file has gone, or a tree. Where there is no terminal it shows nothing.
-//
-// Both halves of a copy may show on it at the same time.
+// A bar shows the progress of copying a file or a tree. It shows nothing if its output is not a
+// terminal. Several goroutines may use it at the same time.
 type bar struct {
 	w io.Writer // nil: nothing is shown
 
 	mu    sync.Mutex
 	name  string
-	size  int64 // in bytes, or less than 0 if it is not known
+	size  int64 // in bytes, negative if unknown
 	done  int64
 	drawn time.Time
 	shown bool
 }
 
-// newBar makes a bar on w, if that is a terminal.
+// newBar returns a bar that draws on w if w is a terminal.
 func newBar(w io.Writer, name string, size int64) *bar {
 	b := &bar{name: name, size: size, drawn: time.Now()}
 	if isTerminal(w) {
@@ -37,7 +37,7 @@ func newBar(w io.Writer, name string, size int64) *bar {
 	return b
 }
 
-// reader returns r with what is read from it counted.
+// reader returns a reader of r that adds the bytes read to the bar.
 func (b *bar) reader(r io.Reader) io.Reader {
 	if b.w == nil {
 		return r
@@ -56,7 +56,7 @@ func (r *barReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// add counts n bytes more, and draws if it is time.
+// add adds n bytes, and draws the bar if barPause has passed.
 func (b *bar) add(n int, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,7 +67,7 @@ func (b *bar) add(n int, now time.Time) {
 	}
 }
 
-// count counts bytes of a file of the tree.
+// count adds n bytes of the file called name.
 func (b *bar) count(name string, n int64) {
 	if b.w != nil {
 		b.mu.Lock()
@@ -77,7 +77,7 @@ func (b *bar) count(name string, n int64) {
 	}
 }
 
-// line is the bar as it stands.
+// line returns the current text of the bar.
 func (b *bar) line() string {
 	if b.size < 0 {
 		return fmt.Sprintf("%.1f MiB %s", float64(b.done)/(1<<20), b.shortName())
@@ -92,7 +92,7 @@ func (b *bar) line() string {
 		strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), percent, float64(b.size)/(1<<20))
 }
 
-// shortName is the end of the name, so that the bar fits in a line, without what a terminal would take for more than a name.
+// shortName returns the end of the name in printable characters, short enough for one line.
 func (b *bar) shortName() string {
 	name := []rune(printable(b.name))
 	if len(name) > barWidth {
@@ -101,7 +101,7 @@ func (b *bar) shortName() string {
 	return string(name)
 }
 
-// clear takes the bar off the terminal.
+// clear erases the bar from the terminal.
 func (b *bar) clear() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,14 +9,14 @@ import (
 	"wick/framing/client"
 )
 
-// catCommand is "wick cat".
+// catCommand returns wick cat.
 func (t *tool) catCommand() *cobra.Command {
 	var offset, length int64
 	cmd := &cobra.Command{
 		Use:   "cat [--offset N] [--length N] PATH...",
-		Short: "Write files of the guest's to stdout",
-		Long: `Write files of the guest's to stdout, of any size, from the offset on and no more than the
-length of each. No program is needed in the guest.`,
+		Short: "Print files from the guest",
+		Long: `Print files from the guest to stdout. They may be of any size. Each is printed from the
+offset, and up to the length. No program is needed in the guest.`,
 		Example: `  wick cat /proc/meminfo
   wick cat --offset 0 --length 512 /dev/vda | xxd`,
 		Args:              needs("PATH..."),
@@ -30,8 +30,8 @@ length of each. No program is needed in the guest.`,
 			return nil
 		}),
 	}
-	cmd.Flags().Int64Var(&offset, "offset", 0, "begin with this byte")
-	cmd.Flags().Int64Var(&length, "length", 0, "end after so many bytes; 0 is the file's end")
+	cmd.Flags().Int64Var(&offset, "offset", 0, "start at this byte")
+	cmd.Flags().Int64Var(&length, "length", 0, "print at most this many bytes; 0 for all")
 	return cmd
 }
 

@@ -11,7 +11,7 @@ import (
 	"wick/framing/client"
 )
 
-// commandFlags are the flags of what runs a command in the guest.
+// commandFlags has the flags common to all that run a command in the guest.
 type commandFlags struct {
 	timeout time.Duration
 	env     []string
@@ -21,22 +21,22 @@ type commandFlags struct {
 func (f *commandFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	// What follows the first argument is the command's, so that "exec ls -l" needs no "--".
+	// Flags after the first argument belong to the command, so that "exec ls -l" needs no "--".
 	flags.SetInterspersed(false)
-	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time; 0 is never")
+	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time; 0 for never")
 	flags.StringArrayVar(&f.env, "env", nil, "add `NAME=VALUE` to the command's environment; may be repeated")
 	flags.BoolVar(&f.root, "root", false, "run as root, through sudo -n unless the agent is root")
 	cmd.RegisterFlagCompletionFunc("timeout", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("env", cobra.NoFileCompletions)
 }
 
-// exec makes the request of the flags and the arguments.
+// exec returns the request for the flags and the arguments.
 func (f *commandFlags) exec(args []string) client.Exec {
 	return client.Exec{Command: shellCommand(args), Timeout: f.timeout, Env: f.env, Root: f.root}
 }
 
-// shellCommand makes the guest's command line of the arguments. One alone is a shell's command line as it is; several are
-// a program and its arguments, which keep their meaning whatever is in them.
+// shellCommand returns the guest's command line for the arguments. A single one is a shell command
+// line already. Several are a program and its arguments, which are quoted.
 func shellCommand(args []string) string {
 	if len(args) == 1 {
 		return args[0]
@@ -48,11 +48,11 @@ func shellCommand(args []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// plain are the bytes, besides letters and digits, that mean nothing to a shell wherever they stand. "=" is not among
-// them: before the first word it makes an assignment.
+// plain has the bytes, besides letters and digits, that need no quotes anywhere in a shell command
+// line. "=" is not among them, because it makes an assignment of the first word.
 const plain = "%+,-./:@_"
 
-// shellQuote quotes s for sh, if it has to be.
+// shellQuote quotes s for sh if it needs that.
 func shellQuote(s string) string {
 	quote := s == ""
 	for i := range len(s) {
@@ -66,7 +66,7 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// pass writes what a command wrote to where it would have gone.
+// pass writes the output of a command to the tool's stdout and stderr.
 func (t *tool) pass(r *client.Result) error {
 	for _, out := range []struct {
 		name string
@@ -77,7 +77,7 @@ func (t *tool) pass(r *client.Result) error {
 			continue
 		}
 		if _, err := out.w.Write(out.data); err != nil {
-			return &exitError{code: exitTransport, err: fmt.Errorf("pass on the command's %s: %w", out.name, err)}
+			return &exitError{code: exitTransport, err: fmt.Errorf("write the command's %s: %w", out.name, err)}
 		}
 	}
 	return nil

@@ -10,10 +10,10 @@ import (
 	"wick/framing/client"
 )
 
-// connect reaches the guest that the command line names.
+// connect connects to the guest that --to names.
 func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	if t.to == "" {
-		return nil, &exitError{code: exitUsage, err: errors.New("which guest? give --to ADDRESS, or set WICK_TO")}
+		return nil, &exitError{code: exitUsage, err: errors.New("no guest named; give --to ADDRESS, or set WICK_TO")}
 	}
 	if t.connectTimeout < 0 {
 		return nil, usageError(errors.New("--connect-timeout cannot be negative"))
@@ -39,7 +39,7 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	return nil, &exitError{code: exitTransport, err: err}
 }
 
-// inGuest is what a command runs that does all of it over one connection to the guest.
+// inGuest returns the RunE of a command that works over one connection to the guest.
 func (t *tool) inGuest(do func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		c, err := t.connect(cmd.Context())

@@ -19,29 +19,29 @@ import (
 	"wick/framing/client"
 )
 
-// cpCommand is "wick cp".
+// cpCommand returns wick cp.
 func (t *tool) cpCommand() *cobra.Command {
 	cp := copier{t: t}
 	cmd := &cobra.Command{
 		Use:   "cp [-a | --chown OWNER] SOURCE TARGET",
 		Short: "Copy files and directories into the guest, or out of it",
-		Long: `Copy a file, or a directory with all that is in it, into the guest or out of it. A path in
-the guest is written with a colon before it; a local one that begins with a colon needs ./
-before that.
+		Long: `Copy a file, or a directory with everything in it, into the guest or out of it. A path in
+the guest begins with a colon. Write ./ before a local path that begins with one.
 
-If TARGET is a directory that is there, the copy is made in it; else TARGET is the copy's
-own name. A SOURCE that ends in /. is copied without itself: what is in it goes into
-TARGET. Modes, times, symbolic and hard links, holes and extended attributes are kept,
-and with -a owners, by their numbers; without it the copy belongs to who writes it, and
-a file loses its set-user-ID and set-group-ID bits and its capabilities. --chown gives
-everything to another, by the names of the side that is written. A file is replaced in
-one step. wick says what is left out, such as sockets.
+If TARGET is an existing directory, the copy is made in it. Otherwise TARGET is the name
+of the copy. If SOURCE ends in /. only the contents of the directory are copied, into
+TARGET. The copy keeps modes, times, symbolic and hard links, holes and extended
+attributes. With -a it keeps owners, by number. Without -a the copy belongs to the user
+that writes it, and a file loses its set-user-ID and set-group-ID bits and its
+capabilities. --chown gives the copy to another user, named as on the side that is
+written. A file is replaced in one step. wick reports what it leaves out, such as sockets.
 
-SOURCE may be - for a tar on stdin, which is unpacked into TARGET, and TARGET - for a tar of
-SOURCE on stdout, in which files with holes are as GNU tar has them. A tar that is
-compressed by gzip, zstd, xz or bzip2 is unpacked too. In the guest nothing is needed
-for it. Symbolic links to directories in TARGET are followed as long as they stay inside
-it; what leads out is an error.`,
+If SOURCE is - a tar is read from stdin and unpacked into TARGET. It may be compressed by
+gzip, zstd, xz or bzip2. If TARGET is - a tar of SOURCE is written to stdout, with holes in
+GNU tar's format. No program is needed in the guest.
+
+Symbolic links to directories in TARGET are followed if they stay inside it. A link that
+leads out is an error.`,
 		Example: `  wick cp app.conf :/etc/app.conf
   wick cp ./src :/srv
   wick cp :/var/log/. ./logs
@@ -55,17 +55,17 @@ it; what leads out is an error.`,
 			return cp.copy(cmd.Context(), args[0], args[1])
 		},
 	}
-	cmd.Flags().BoolVarP(&cp.owners, "archive", "a", false, "keep owners, by their numbers, and what depends on them")
-	cmd.Flags().StringVar(&cp.chown, "chown", "", "give the copy to this `OWNER`: a user, by name or number, with :GROUP or not")
+	cmd.Flags().BoolVarP(&cp.owners, "archive", "a", false, "keep owners, by number, set-ID bits and all attributes")
+	cmd.Flags().StringVar(&cp.chown, "chown", "", "give the copy to this `OWNER`: USER[:GROUP], each a name or a number")
 	return cmd
 }
 
-// A copier is one wick cp.
+// A copier copies for one wick cp.
 type copier struct {
 	t      *tool
 	owners bool
 	chown  string
-	owner  *client.Owner // that chown is
+	owner  *client.Owner // the ids of chown, or nil
 	c      *client.Client
 	bar    *bar
 }
@@ -75,15 +75,15 @@ func (cp *copier) copy(ctx context.Context, source, target string) error {
 	to, in := strings.CutPrefix(target, ":")
 	switch {
 	case in == out:
-		return usageError(errors.New("cp: one of SOURCE and TARGET is in the guest, and has a colon before it"))
+		return usageError(errors.New("cp: either SOURCE or TARGET must be in the guest and begin with a colon"))
 	case cp.owners && cp.chown != "":
-		return usageError(errors.New("cp: -a keeps owners and --chown gives another; leave one of them out"))
+		return usageError(errors.New("cp: -a keeps owners and --chown changes them; leave one of them out"))
 	case cp.chown != "" && to == "-":
-		return usageError(errors.New("cp: --chown is for a copy, and not for a tar on stdout"))
+		return usageError(errors.New("cp: --chown cannot be used with a tar on stdout"))
 	case from == "" || to == "":
 		return usageError(errors.New("cp: a path is empty"))
 	}
-	// What is wrong here shows before the guest is asked.
+	// A missing SOURCE is reported without a guest.
 	if in && from != "-" {
 		if _, err := os.Stat(from); err != nil {
 			return err
@@ -106,7 +106,7 @@ func (cp *copier) copy(ctx context.Context, source, target string) error {
 	return cp.outOf(ctx, from, to)
 }
 
-// tarOptions are those of a tree.
+// tarOptions returns the options for the guest's side of a tree.
 func (cp *copier) tarOptions() client.TarOptions {
 	return client.TarOptions{
 		NoOwner: !cp.owners, Attributes: true,
@@ -115,7 +115,8 @@ func (cp *copier) tarOptions() client.TarOptions {
 	}
 }
 
-// fileMode is the mode of a copy that belongs to who writes it, or to the same owner as what is copied: only then its set-ID bits mean the same.
+// fileMode returns the mode of a copy. Set-ID bits are kept only with the owner, because with another
+// they would give other rights.
 func (cp *copier) fileMode(info fs.FileInfo) fs.FileMode {
 	mode := info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
 	if !cp.owners {
@@ -124,12 +125,13 @@ func (cp *copier) fileMode(info fs.FileInfo) fs.FileMode {
 	return mode
 }
 
-// treeOptions are those of this side's half of it.
+// treeOptions returns the options for the local side of a tree.
 func (cp *copier) treeOptions(source string) treeOptions {
 	return treeOptions{owners: cp.owners, owner: cp.owner, contents: contents(source), note: cp.note}
 }
 
-// place is where a copy of source goes: into target if that is a directory that is there, unless it is the contents that are copied.
+// place returns the path of a copy of source. It is in target if that is an existing directory,
+// unless only the contents are copied.
 func place(source, target string, isDir bool) string {
 	if base := path.Base(source); isDir && !contents(source) && base != "/" {
 		return path.Join(target, base)
@@ -137,12 +139,12 @@ func place(source, target string, isDir bool) string {
 	return target
 }
 
-// contents reports whether a source is copied without itself.
+// contents reports whether only the contents of the directory source are copied.
 func contents(source string) bool {
 	return source == "." || strings.HasSuffix(source, "/.")
 }
 
-// into copies into the guest.
+// into copies source into the guest.
 func (cp *copier) into(ctx context.Context, source, target string) error {
 	if source == "-" {
 		cp.bar.name = "stdin"
@@ -168,7 +170,7 @@ func (cp *copier) into(ctx context.Context, source, target string) error {
 	name := source
 	if !contents(source) {
 		if full, err := filepath.Abs(source); err == nil {
-			name = filepath.ToSlash(full) // whose last part is no ..
+			name = filepath.ToSlash(full) // its last part is not ..
 		}
 	}
 	target = place(name, target, isDir)
@@ -196,7 +198,7 @@ func (cp *copier) fileInto(ctx context.Context, source, target string, info fs.F
 	if err := cp.send(ctx, f, info, target, o); err != nil {
 		return err
 	}
-	if o.Mode == 0 { // which in the options is none
+	if o.Mode == 0 { // in the options 0 is the default mode
 		if err := cp.c.Chmod(ctx, target, o.Mode); err != nil {
 			return err
 		}
@@ -210,7 +212,7 @@ func (cp *copier) fileInto(ctx context.Context, source, target string, info fs.F
 	return cp.c.Chtimes(ctx, target, info.ModTime())
 }
 
-// outOf copies out of the guest.
+// outOf copies source out of the guest.
 func (cp *copier) outOf(ctx context.Context, source, target string) error {
 	info, err := cp.c.Stat(ctx, source)
 	if err != nil {
@@ -230,7 +232,7 @@ func (cp *copier) outOf(ctx context.Context, source, target string) error {
 		return &fs.PathError{Op: "cp", Path: target, Err: errors.New("there is no such directory")}
 	}
 	name := source
-	if path.Base(name) == ".." { // which is no name for a copy
+	if path.Base(name) == ".." { // not a name for a copy
 		if name, err = cp.c.RealPath(ctx, source); err != nil {
 			return err
 		}
@@ -243,8 +245,8 @@ func (cp *copier) outOf(ctx context.Context, source, target string) error {
 		func(_ context.Context, r io.Reader) error { return unpackTree(r, target, cp.treeOptions(source)) })
 }
 
-// fileOutOf copies a file out of the guest. It takes the place of one that is there in one step, but what is no regular file, as a device or a
-// pipe, is written to.
+// fileOutOf copies a file out of the guest. It replaces an existing regular file in one step. It
+// writes to anything else, such as a device or a pipe.
 func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *client.FileInfo) error {
 	r, err := cp.c.OpenRead(ctx, source, 0, 0)
 	if err != nil {
@@ -262,8 +264,8 @@ func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *cl
 		_, err = io.Copy(f, cp.bar.reader(r))
 		return errors.Join(err, f.Close())
 	}
-	if real, err := filepath.EvalSymlinks(target); err == nil {
-		target = real // what a link leads to is replaced, and not the link
+	if resolved, err := filepath.EvalSymlinks(target); err == nil {
+		target = resolved // replaces the target of a link, not the link
 	}
 	f, err := os.CreateTemp(filepath.Dir(target), ".wick-*")
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
@@ -291,7 +293,7 @@ func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *cl
 	return errors.Join(os.Chtimes(f.Name(), time.Time{}, info.ModTime()), os.Rename(f.Name(), target))
 }
 
-// putTree copies a local directory into the guest, where it has that name.
+// putTree copies a local directory to a path in the guest.
 func (t *tool) putTree(ctx context.Context, c *client.Client, p machine.Put) error {
 	cp := copier{t: t, c: c, bar: newBar(t.stderr, p.Local, -1)}
 	defer cp.bar.clear()
@@ -305,13 +307,13 @@ func (cp *copier) treeInto(ctx context.Context, source, target string) error {
 		func(ctx context.Context, r io.Reader) error { return cp.c.TarTo(ctx, r, target, cp.intoOptions()) })
 }
 
-// note says what is left out of a copy.
+// note reports something that the copy leaves out.
 func (cp *copier) note(text string) {
 	cp.bar.clear()
 	fmt.Fprintf(cp.t.stderr, "wick: cp: %s\n", printable(text))
 }
 
-// treeSize is the size of all files of a tree, as far as it can be told, if somebody looks at the bar.
+// treeSize returns the size of all readable files of a tree in bytes, or -1 if no bar is shown.
 func (cp *copier) treeSize(dir string) (size int64) {
 	if cp.bar.w == nil {
 		return -1
@@ -327,7 +329,8 @@ func (cp *copier) treeSize(dir string) (size int64) {
 	return size
 }
 
-// through has what write writes read by read. The error is that of the one that failed first, and ends the other.
+// through connects write to read by a pipe, and runs both. It returns the error of the first that
+// fails, which ends the other.
 func through(ctx context.Context, write func(context.Context, io.Writer) error, read func(context.Context, io.Reader) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -341,7 +344,7 @@ func through(ctx context.Context, write func(context.Context, io.Writer) error, 
 	err := read(ctx, r)
 	r.CloseWithError(err)
 	if err != nil {
-		cancel() // it may wait for a guest, and not to write
+		cancel() // write may be waiting for the guest, not for the pipe
 	}
 	if werr := <-done; err == nil {
 		return werr

@@ -17,14 +17,15 @@ import (
 	"wick/framing/client"
 )
 
-// intoOptions are those of a tree that goes into the guest.
+// intoOptions returns the options for a tree that is copied into the guest.
 func (cp *copier) intoOptions() client.TarOptions {
 	o := cp.tarOptions()
 	o.Owner = cp.owner
 	return o
 }
 
-// findOwner finds whom --chown names: a user of the guest's if the copy goes there, else one of this machine's. Without a group it is the user's own.
+// findOwner looks up the owner that --chown names, in the guest if the copy goes there, else on this
+// machine. Without a group it takes the user's own.
 func (cp *copier) findOwner(ctx context.Context, in bool) error {
 	if cp.chown == "" {
 		return nil
@@ -58,7 +59,7 @@ func (cp *copier) findOwner(ctx context.Context, in bool) error {
 		if gid, err := strconv.ParseUint(main, 10, 32); err == nil {
 			owner.GID = uint32(gid)
 		} else {
-			owner.GID = owner.UID // of a number alone
+			owner.GID = owner.UID // a number without a passwd entry
 		}
 	}
 	if grouped && group != "" {
@@ -73,7 +74,8 @@ func (cp *copier) findOwner(ctx context.Context, in bool) error {
 	return nil
 }
 
-// lookUpHere is the number of a user or a group of this machine's, and the user's own group; or the name itself.
+// lookUpHere returns the id of a user or group of this machine, and the user's own group. It returns
+// an unknown name itself.
 func lookUpHere(name string, group bool) (id, main string) {
 	if group {
 		if g, err := user.LookupGroup(name); err == nil {
@@ -129,9 +131,9 @@ func (cp *copier) pour(w *client.FileWriter, f *os.File, info fs.FileInfo) error
 	return nil
 }
 
-// receive writes a file of the guest's to a local one that is empty, with its holes. r has all of it.
+// receive writes a file from the guest to the empty local file f, with its holes. r reads all of it.
 func (cp *copier) receive(ctx context.Context, f *os.File, r io.ReadCloser, source string, info *client.FileInfo) error {
-	const worth = 64 << 10 // bytes that may have holes worth a question
+	const worth = 64 << 10 // the smallest size in bytes for which to ask for holes
 	if info.Mode().IsRegular() && info.Size() >= worth {
 		extents, err := cp.c.Extents(ctx, source, info.Size())
 		if err == nil && (len(extents) != 1 || extents[0].Length != uint64(info.Size())) {
@@ -161,18 +163,19 @@ func (cp *copier) receiveExtents(ctx context.Context, f *os.File, source string,
 	return f.Truncate(size)
 }
 
-// attributesInto gives the guest's file the extended attributes of a local one, and notes what is lost of them.
+// attributesInto copies the extended attributes of a local file to one in the guest. It notes those
+// that are lost.
 func (cp *copier) attributesInto(ctx context.Context, source, target string) error {
 	o := cp.treeOptions(source)
-	path, err := cp.c.RealPath(ctx, target) // for what leads there is followed
+	path, err := cp.c.RealPath(ctx, target) // SetAttribute follows no link
 	if err != nil {
 		return err
 	}
-	real, err := filepath.EvalSymlinks(source)
+	resolved, err := filepath.EvalSymlinks(source)
 	if err != nil {
 		return err
 	}
-	all, err := localAttributes(real)
+	all, err := localAttributes(resolved)
 	if err != nil {
 		cp.note(fmt.Sprintf("%s: its extended attributes are lost: %v", source, err))
 	}
@@ -192,7 +195,8 @@ func (cp *copier) attributesInto(ctx context.Context, source, target string) err
 	return nil
 }
 
-// attributesOutOf gives a local file the extended attributes of one of the guest's, and notes what is lost of them.
+// attributesOutOf copies the extended attributes of a file in the guest to a local one. It notes
+// those that are lost.
 func (cp *copier) attributesOutOf(ctx context.Context, source string, f *os.File) {
 	o := cp.treeOptions(source)
 	path, err := cp.c.RealPath(ctx, source)

@@ -17,7 +17,7 @@ import (
 	"wick/framing/client"
 )
 
-// ownerOf is whose a local file is.
+// ownerOf returns the owner of a local file.
 func ownerOf(info fs.FileInfo) (uid, gid uint32, ok bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -26,24 +26,25 @@ func ownerOf(info fs.FileInfo) (uid, gid uint32, ok bool) {
 	return stat.Uid, stat.Gid, true
 }
 
-// treeOptions say how a tree is copied.
+// treeOptions has the options of copying a tree.
 type treeOptions struct {
-	// owners are kept.
+	// owners says that owners are kept.
 	owners bool
-	// owner, if not nil, is whose all is that is made.
+	// owner, if not nil, is the owner of the copy.
 	owner *client.Owner
-	// contents alone are copied, so that the directory which they go into stays as it is.
+	// contents says that only the contents are copied, and the target directory stays as it is.
 	contents bool
-	// note is told what is left out.
+	// note is called for everything that is left out.
 	note func(string)
 }
 
-// keeps reports whether an extended attribute is copied: without owners, those that give rights are not.
+// keeps reports whether an extended attribute is copied. Without owners, only user attributes are,
+// because the others may give rights.
 func (o *treeOptions) keeps(attribute string) bool {
 	return o.owners || strings.HasPrefix(attribute, "user.")
 }
 
-// noteOn notes something on an entry.
+// noteOn calls note for an entry of a tar.
 func (o treeOptions) noteOn(name, reason string) {
 	if why, ok := strings.CutPrefix(reason, "left out: "); ok {
 		o.note("left out " + name + ": " + why)
@@ -52,20 +53,21 @@ func (o treeOptions) noteOn(name, reason string) {
 	o.note(name + ": " + reason)
 }
 
-// A packer is one packTree.
+// A packer packs the tree of one packTree.
 type packer struct {
 	treeOptions
 	w     io.Writer
 	out   *tar.Writer
 	dir   string
-	links map[fileID]string // the names of files that have several
-	// changed is the first file that was not what it had been; the rest is copied all the same.
+	links map[fileID]string // the first names of files with several
+	// changed is the error of the first file that changed while it was read. The rest is copied.
 	changed error
 }
 
 type fileID struct{ dev, ino uint64 }
 
-// packTree writes a local directory as a tar, under ".". What no guest can be given is left out, and noted.
+// packTree writes a local directory as a tar, under ".". It leaves out sockets and the like, and
+// notes them.
 func packTree(w io.Writer, dir string, o treeOptions) error {
 	p := packer{treeOptions: o, w: w, out: tar.NewWriter(w), dir: filepath.Clean(dir) + string(filepath.Separator), links: map[fileID]string{}}
 	err := filepath.WalkDir(p.dir, func(name string, d fs.DirEntry, err error) error {
@@ -73,7 +75,7 @@ func packTree(w io.Writer, dir string, o treeOptions) error {
 			err = p.entry(name, d)
 		}
 		if errors.Is(err, fs.ErrNotExist) && name != p.dir {
-			p.note(name + " went away while it was read")
+			p.note(name + " was removed while it was read")
 			p.change(err)
 			return nil
 		}
@@ -111,7 +113,7 @@ func (p *packer) entry(name string, d fs.DirEntry) error {
 		return nil
 	default:
 		if !p.owners {
-			p.note(fmt.Sprintf("left out %s: it is a device, which is copied with -a alone", name))
+			p.note(fmt.Sprintf("left out %s: it is a device (-a copies it)", name))
 			return nil
 		}
 	}
@@ -142,7 +144,7 @@ func (p *packer) entry(name string, d fs.DirEntry) error {
 		p.attributes(h, name)
 		return p.out.WriteHeader(h)
 	}
-	// Before its header is written, for it may be gone.
+	// The file is opened before its header is written, because it may have been removed.
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -152,7 +154,7 @@ func (p *packer) entry(name string, d fs.DirEntry) error {
 	return p.content(h, f, info)
 }
 
-// attributes puts the extended attributes of a file or a directory into its header.
+// attributes adds the extended attributes of a file or directory to its header.
 func (p *packer) attributes(h *tar.Header, name string) {
 	if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir {
 		return
@@ -173,7 +175,7 @@ func (p *packer) attributes(h *tar.Header, name string) {
 	}
 }
 
-// content writes a regular file. One that has become shorter is filled up with zeros.
+// content writes a regular file. If the file has shrunk it is padded with zeros.
 func (p *packer) content(h *tar.Header, f *os.File, info fs.FileInfo) error {
 	missing := int64(0)
 	if extents, holes := localExtents(f, info); holes {
@@ -215,12 +217,12 @@ func (p *packer) content(h *tar.Header, f *os.File, info fs.FileInfo) error {
 	return nil
 }
 
-// zeros is content without end.
+// zeros is an endless reader of zeros.
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// localExtents are the parts of a local file that hold data, and whether it has holes.
+// localExtents returns the parts of a local file that hold data, and whether it has holes.
 func localExtents(f *os.File, info fs.FileInfo) (list []client.Extent, holes bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() || stat.Blocks*512 >= info.Size() {
@@ -247,7 +249,8 @@ func localExtents(f *os.File, info fs.FileInfo) (list []client.Extent, holes boo
 	return list, len(list) != 1 || list[0].Offset != 0 || list[0].Length != uint64(info.Size())
 }
 
-// localAttributes are the extended attributes of a local file, by their names. A file system without any has none.
+// localAttributes returns the extended attributes of a local file by name. There are none on a file
+// system that does not support them.
 func localAttributes(name string) (map[string]string, error) {
 	names := make([]byte, 64<<10) // XATTR_LIST_MAX
 	n, err := unix.Llistxattr(name, names)
@@ -261,7 +264,7 @@ func localAttributes(name string) (map[string]string, error) {
 	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
 	for attribute := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
 		if attribute == "security.selinux" {
-			continue // a label of this machine, which each makes for itself
+			continue // each machine labels its own files
 		}
 		n, err := unix.Lgetxattr(name, attribute, value)
 		if err != nil {

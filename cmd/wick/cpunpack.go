@@ -17,15 +17,16 @@ import (
 	"wick/framing/client"
 )
 
-// unpackTree unpacks a tar into a local directory, which is made if it is missing. Nothing is written outside of it, whatever the guest has put into names
-// and links: a link to a directory is followed as long as it stays inside.
+// unpackTree unpacks a tar into the local directory dir, which it makes if necessary. It writes
+// nothing outside of dir, even if the guest sends hostile names and links. It follows a link to a
+// directory if that stays inside.
 func unpackTree(r io.Reader, dir string, o treeOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	real, err := filepath.EvalSymlinks(dir)
+	resolved, err := filepath.EvalSymlinks(dir)
 	if err == nil {
-		real, err = filepath.Abs(real)
+		resolved, err = filepath.Abs(resolved)
 	}
 	if err != nil {
 		return err
@@ -35,7 +36,7 @@ func unpackTree(r io.Reader, dir string, o treeOptions) error {
 		return err
 	}
 	defer root.Close()
-	u := unpacker{treeOptions: o, root: root, dir: real}
+	u := unpacker{treeOptions: o, root: root, dir: resolved}
 	in := client.NewTarReader(r, o.noteOn)
 	for {
 		h, err := in.Next()
@@ -51,31 +52,32 @@ func unpackTree(r io.Reader, dir string, o treeOptions) error {
 	}
 }
 
-// maxDirs is how many directories are held whose modes and times are set at the end.
+// maxDirs limits the directories whose modes and times are remembered until the end.
 const maxDirs = 1 << 20
 
-// An unpacker is one unpackTree.
+// An unpacker unpacks the tar of one unpackTree.
 type unpacker struct {
 	treeOptions
 	root *os.Root
-	dir  string // what root is, without links
+	dir  string // the path of root, without links
 	dirs []madeDir
 }
 
-// madeDir is a directory of the archive's, whose mode and time are set at the end.
+// madeDir is a directory of the tar. Its mode and time are set at the end.
 type madeDir struct {
 	head *tar.Header
 	name string
 }
 
-// outsideError is a name that leads out of the directory.
+// outsideError reports an entry that leads out of the directory.
 type outsideError struct{ entry, by string }
 
 func (e *outsideError) Error() string {
 	return fmt.Sprintf("the guest sent %q, which leads out of the directory (by %q)", e.entry, e.by)
 }
 
-// resolve is the local path of a name in the archive, in which the links above the name are followed, and with all that at its end too.
+// resolve returns the local path of a name in the tar. It follows links above the last part of the
+// name, and with all also at the last part.
 func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error) {
 	name = path.Clean(strings.TrimPrefix(name, "/"))
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
@@ -143,8 +145,8 @@ func (u *unpacker) entry(h *tar.Header, content *client.TarReader) error {
 		return err
 	}
 	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
-		// It would open this machine's hardware to whoever may open the copy.
-		u.note(fmt.Sprintf("left out %s: it is a device of the guest's, which is not made here", h.Name))
+		// A copy of the device would open this machine's hardware to its readers.
+		u.note(fmt.Sprintf("left out %s: it is a device, and copying it would open this machine's", h.Name))
 		return nil
 	}
 	if err := u.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -188,7 +190,7 @@ func (u *unpacker) entry(h *tar.Header, content *client.TarReader) error {
 	return u.meta(h, name)
 }
 
-// sparsely writes content to a file that is empty, in which blocks of zeros become holes.
+// sparsely writes content to the empty file f. Blocks of zeros become holes.
 func sparsely(f *os.File, content io.Reader) error {
 	size := int64(0)
 	write := func(b []byte) error {
@@ -202,7 +204,8 @@ func sparsely(f *os.File, content io.Reader) error {
 	return f.Truncate(size)
 }
 
-// mkdir makes a directory, unless there is one, or a link to one that stays inside. Anything else gives way to it.
+// mkdir makes a directory, unless there is one, or a link to one that stays inside. It replaces
+// anything else.
 func (u *unpacker) mkdir(h *tar.Header, name string) error {
 	if name == "." && u.contents {
 		return nil
@@ -214,7 +217,7 @@ func (u *unpacker) mkdir(h *tar.Header, name string) error {
 			return err
 		}
 		if there, err := u.root.Lstat(at); err == nil && there.IsDir() {
-			return nil // which keeps what it has
+			return nil // it keeps its mode and owner
 		}
 	}
 	if u.dirs = append(u.dirs, madeDir{h, name}); len(u.dirs) > maxDirs {
@@ -231,7 +234,7 @@ func (u *unpacker) mkdir(h *tar.Header, name string) error {
 	if err := u.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	return u.root.Mkdir(name, 0o700) // writable until all is in it
+	return u.root.Mkdir(name, 0o700) // writable until it is complete
 }
 
 func (u *unpacker) own(h *tar.Header, name string) error {
@@ -244,7 +247,7 @@ func (u *unpacker) own(h *tar.Header, name string) error {
 	return nil
 }
 
-// inDir calls f with a name and the directory that it is in, for what a root has no way for.
+// inDir calls f with the directory and the base of name, for operations that os.Root does not have.
 func (u *unpacker) inDir(name, op string, f func(dir int, base string) error) error {
 	dir, err := u.root.Open(filepath.Dir(name))
 	if err != nil {
@@ -265,7 +268,7 @@ func (u *unpacker) linkTime(h *tar.Header, name string) error {
 	})
 }
 
-// attributes gives a file the extended attributes of its entry, and notes what is lost of them.
+// attributes sets the extended attributes of an entry on its file, and notes those that are lost.
 func (u *unpacker) attributes(h *tar.Header, f *os.File) {
 	all, lost := client.TarAttributes(h)
 	for _, record := range lost {
@@ -276,7 +279,7 @@ func (u *unpacker) attributes(h *tar.Header, f *os.File) {
 			u.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", h.Name, attribute))
 			continue
 		}
-		// The owner comes later, and takes capabilities away.
+		// A later change of the owner would clear capabilities.
 		if attribute == "security.capability" && (u.owners || u.owner != nil) {
 			continue
 		}
@@ -286,7 +289,7 @@ func (u *unpacker) attributes(h *tar.Header, f *os.File) {
 	}
 }
 
-// meta sets owner, mode and time.
+// meta sets owner, mode, capabilities and time.
 func (u *unpacker) meta(h *tar.Header, name string) error {
 	err := errors.Join(u.own(h, name), u.root.Chmod(name, h.FileInfo().Mode()))
 	if value, ok := h.PAXRecords["SCHILY.xattr.security.capability"]; ok && u.owners {
@@ -300,7 +303,8 @@ func (u *unpacker) meta(h *tar.Header, name string) error {
 	return errors.Join(err, u.root.Chtimes(name, time.Time{}, h.ModTime))
 }
 
-// finishDirs sets what the content of directories would have changed, those below others first.
+// finishDirs sets attributes, modes and times of the directories, the deepest first. Unpacking their
+// contents would have changed these.
 func (u *unpacker) finishDirs() error {
 	for i := len(u.dirs) - 1; i >= 0; i-- {
 		d := u.dirs[i]

@@ -9,18 +9,18 @@ import (
 	"wick/cmd/wick/internal/vhostvsock"
 )
 
-// deviceCommand is "wick device".
+// deviceCommand returns wick device.
 func (t *tool) deviceCommand() *cobra.Command {
 	config := vhostvsock.Config{GuestCID: 3}
 	cmd := &cobra.Command{
 		Use:   "device --vhost SOCKET --uds SOCKET",
-		Short: "Be the vsock device of a QEMU that you start yourself",
-		Long: `Be the vsock device of one QEMU, on a host without /dev/vhost-vsock or a user without rights
-to it. QEMU connects to the socket of --vhost, and gives the guest a vsock device; the host
-reaches the guest through the socket of --uds, as it would behind Firecracker.
+		Short: "Serve the vsock device of a QEMU that you start yourself",
+		Long: `Serve the vsock device of one QEMU, on a host without /dev/vhost-vsock or for a user without
+access to it. QEMU connects to the socket of --vhost and gives the guest a vsock device.
+The host reaches the guest through the socket of --uds, as with Firecracker.
 
-Both sockets are there when the command says so on stderr, and are removed when it ends. It
-serves until QEMU leaves.`,
+Both sockets exist once wick logs "waiting for QEMU" to stderr, and are removed when it
+ends. It serves until QEMU disconnects.`,
 		Example: `  wick device --vhost vhost.sock --uds v.sock &
   qemu-system-x86_64 ... -object memory-backend-memfd,id=mem,share=on,size=128M \
       -chardev socket,id=vsock,path=vhost.sock -device vhost-user-vsock-device,chardev=vsock
@@ -29,7 +29,7 @@ serves until QEMU leaves.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config.VhostSocket == "" || config.UDS == "" {
-				return &exitError{code: exitUsage, err: errors.New("device: --vhost and --uds are both needed")}
+				return &exitError{code: exitUsage, err: errors.New("device: --vhost and --uds are required")}
 			}
 			config.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
 			device, err := vhostvsock.New(config)
@@ -44,6 +44,6 @@ serves until QEMU leaves.`,
 	flags := cmd.Flags()
 	flags.StringVar(&config.VhostSocket, "vhost", "", "`socket` that QEMU connects to")
 	flags.StringVar(&config.UDS, "uds", "", "`socket` for the host's programs, with Firecracker's conventions")
-	flags.Uint64Var(&config.GuestCID, "cid", config.GuestCID, "the guest's address")
+	flags.Uint64Var(&config.GuestCID, "cid", config.GuestCID, "the guest's CID")
 	return cmd
 }

@@ -10,41 +10,41 @@ import (
 	"wick/framing/client"
 )
 
-// execCommand is "wick exec".
+// execCommand returns wick exec.
 func (t *tool) execCommand() *cobra.Command {
 	var flags sessionFlags
 	cmd := &cobra.Command{
 		Use:   "exec [flags] -- COMMAND [ARG]...",
 		Short: "Run a command in the guest and pass on its output and exit code",
-		Long: `Run a command in the guest, wait for it, and pass on its stdout and its stderr as they
-come, and its exit code.
+		Long: `Run a command in the guest and wait for it. Its stdout and stderr are passed on as they
+arrive, then its exit code.
 
-One COMMAND alone is a line for the guest's shell. With arguments it is a program, and
-every argument reaches it as it is given. A line, an argument and a NAME=VALUE have at
-most 131071 bytes, and all of them 256 KiB; what is longer goes by stdin or a file. Stdin is /dev/null, or with -i what comes to
-wick. With -t the command has a terminal, whose size follows that of ours; every key
-goes to it, Ctrl-C too.
+A single COMMAND is a line for the guest's shell. With arguments it is a program, and each
+argument reaches it unchanged. A line, an argument and a NAME=VALUE have at most 131071
+bytes each, and 256 KiB together; use stdin or a file for more.
 
-The exit code is the command's: 124 if it ran out of time, also where the guest does not
-answer any more by then; 128+N if signal N killed it; 125 if the guest could not be
-reached or would not run it. SIGINT, SIGTERM and SIGHUP are passed on to the command; if
-it has not ended 5 s later, or at a second signal, it is killed, with all that it became.
-SIGQUIT is only passed on.
+Stdin is /dev/null, or with -i that of wick. With -t the command has a terminal, with the
+modes and the size of yours. All keys go to it, including Ctrl-C.
 
-If the connection is lost the command is killed too. With --keep it outlives its
-connection for that time: wick attaches to it again by itself, and wick attach does from
-elsewhere. The keys Ctrl-P Ctrl-Q then leave it running. While wick attaches again, what
-is typed waits for the command, and Ctrl-C twice gives up. With --detach it is left at
-once; -i and -t then are for those that attach.
+The exit code is the command's. It is 124 if the command ran out of time, or if the guest
+stopped answering by then; 128+N if signal N killed it; 125 if the guest could not be
+reached or did not run it. SIGINT, SIGTERM and SIGHUP are passed on to the command. If it
+still runs 5 s later, or at a second signal, it is killed with all its descendants. SIGQUIT
+is only passed on.
 
-Where stdout and stderr are one file here, as after 2>&1, they are one in the guest too,
-so that what the command writes keeps its order. When the command has exited, processes
-that it left may still hold its output: that is waited for 100 ms, or as long as
---wait-output says, and then wick says how many there are. With -t the terminal has the
-modes of ours.
+If the connection is lost, the command is killed too. With --keep it outlives the
+connection for that time. wick attaches to it again by itself, and wick attach does from
+elsewhere. Ctrl-P Ctrl-Q then leaves it running. While wick is attaching, typed keys wait
+for the command, and Ctrl-C twice gives up. With --detach wick leaves it at once, and -i
+and -t apply to a later wick attach.
 
-An agent that is too old for that runs the command all the same, without the flags: its
-output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
+If stdout and stderr are one file here, as after 2>&1, they are one in the guest too, so
+that the output keeps its order. When the command exits, processes that it left may still
+hold its output. wick waits 100 ms for them, or for --wait-output, and then reports how
+many there are.
+
+An older agent runs the command too, but without these flags. Its output arrives at the
+end, up to 16 MiB, and an interrupted command goes on running.`,
 		Example: `  wick exec -- uname -a
   wick exec 'dmesg | tail -n 3'
   wick exec --timeout 30s --env LANG=C -- make -C /src test
@@ -52,7 +52,7 @@ output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
   wick exec -it --user postgres -- psql
   wick --to vsock:3:1000 exec --root -- mount -o remount,ro /data`,
 		Args:              needs("COMMAND..."),
-		ValidArgsFunction: cobra.NoFileCompletions, // the files here are not the guest's
+		ValidArgsFunction: cobra.NoFileCompletions, // local files are not those of the guest
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			return t.exec(ctx, c, &flags, args)
 		}),
@@ -62,7 +62,7 @@ output comes when it has ended, up to 16 MiB, and what is interrupted runs on.`,
 	return cmd
 }
 
-// exec runs the command of the flags and the arguments.
+// exec runs the command of the flags and the arguments, and keeps its timeout.
 func (t *tool) exec(ctx context.Context, c *client.Client, flags *sessionFlags, args []string) error {
 	return t.within(ctx, c, flags.timeout, func(ctx context.Context) error {
 		return t.execWithin(ctx, c, flags, args)
@@ -95,12 +95,12 @@ func (t *tool) execWithin(
 
 var errNoKeyboard = errors.New("-i with -t needs a terminal as stdin; leave one of them out")
 
-// execOld runs it by an agent that can do no more than that.
+// execOld runs the command with the base protocol, for an agent without the extension.
 func (t *tool) execOld(ctx context.Context, c *client.Client, flags *sessionFlags, args []string) error {
 	if flag := flags.wanted(); flag != "" {
 		_, err := c.Hello(ctx)
 		if err == nil {
-			err = &client.UnsupportedError{Feature: "processes that can be talked to"}
+			err = &client.UnsupportedError{Feature: "interactive processes"}
 		}
 		return &exitError{code: exitTransport, err: fmt.Errorf("%s: %w", flag, err)}
 	}

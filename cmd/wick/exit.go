@@ -6,15 +6,15 @@ import (
 	"wick/framing/client"
 )
 
-// The exit codes that are not a command's own.
+// Exit codes of the tool itself.
 const (
-	exitFailed    = 1   // the guest could not do what was asked
+	exitFailed    = 1   // the guest could not do it
 	exitUsage     = 2   // the command line is wrong
 	exitTimedOut  = 124 // the command ran out of time
-	exitTransport = 125 // the guest could not be reached, or was lost, or would not run a command
+	exitTransport = 125 // the guest could not be reached, was lost, or did not run a command
 )
 
-// An exitError ends the tool with a code of its own. Without an err it says nothing.
+// An exitError ends the tool with an exit code. It prints nothing if err is nil.
 type exitError struct {
 	code int
 	err  error
@@ -29,8 +29,7 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// commandExit is the end of a guest's command with the given code, which becomes the tool's. One that does not fit the 8 bits of an exit
-// code becomes 255, lest a failure look like a success.
+// commandExit returns the error that ends the tool with a command's exit code, nil for 0.
 func commandExit(code int) error {
 	if code == 0 {
 		return nil
@@ -38,7 +37,8 @@ func commandExit(code int) error {
 	return &exitError{code: failure(code)}
 }
 
-// failure is the tool's exit code for a guest's code of something that failed, whatever the guest says of it.
+// failure returns the tool's exit code for a failure with the guest's code. A code outside 1 to 255
+// becomes 255, so that no failure looks like a success.
 func failure(code int) int {
 	if code < 1 || code > 255 {
 		return 255
@@ -46,7 +46,7 @@ func failure(code int) int {
 	return code
 }
 
-// exitCode returns the exit code for what a command returned, and whether there is nothing to say about it.
+// exitCode returns the exit code for err, and whether err is not to be printed.
 func (t *tool) exitCode(err error) (code int, silent bool) {
 	if err == nil {
 		return 0, true
@@ -58,7 +58,7 @@ func (t *tool) exitCode(err error) (code int, silent bool) {
 		return exitUsage, false
 	}
 	if _, ok := errors.AsType[*client.RequestError](err); ok {
-		return exitUsage, false // a timeout or an environment that makes no sense
+		return exitUsage, false // such as an invalid timeout or environment
 	}
 	if _, ok := errors.AsType[*client.ConnError](err); ok {
 		return exitTransport, false
@@ -66,7 +66,8 @@ func (t *tool) exitCode(err error) (code int, silent bool) {
 	return exitFailed, false
 }
 
-// commandFailed is an error of running a command, as opposed to the command's: any low code may be the command's own.
+// commandFailed returns the error of a command that could not be run. It has exit code 125, because
+// the command could have exited with any low code itself.
 func commandFailed(err error) error {
 	if _, ok := errors.AsType[*client.RequestError](err); ok || err == nil {
 		return err

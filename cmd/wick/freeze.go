@@ -9,17 +9,18 @@ import (
 	"wick/framing/client"
 )
 
-// freezeCommand is "wick freeze".
+// freezeCommand returns wick freeze.
 func (t *tool) freezeCommand() *cobra.Command {
 	var after time.Duration
 	cmd := &cobra.Command{
 		Use:   "freeze [--thaw-after TIME]",
-		Short: "Hold the guest's file system still for a snapshot of its disk",
-		Long: `Write everything to the guest's disk and hold its writable file system still, and return
-when it is. What would write waits, or fails with "device or resource busy".
+		Short: "Freeze the guest's file system for a snapshot of its disk",
+		Long: `Write everything to the guest's disk, freeze its writable file system, and return. A write
+then waits, or fails with "device or resource busy".
 
-It thaws by wick thaw, or by itself after the time, 1 ms to 1 min, whatever becomes of the host.
-A machine that is restored from a snapshot made meanwhile is frozen too: wick restore thaws it.`,
+wick thaw thaws it. Otherwise it thaws by itself after the time, 1 ms to 1 min, even if the
+host is gone. A machine restored from a snapshot taken meanwhile is frozen too; wick
+restore thaws it.`,
 		Example:           `  wick freeze && cp disk.img snapshot.img; wick thaw`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -27,17 +28,17 @@ A machine that is restored from a snapshot made meanwhile is frozen too: wick re
 			return c.Freeze(ctx, after)
 		}),
 	}
-	cmd.Flags().DurationVar(&after, "thaw-after", 10*time.Second, "when it thaws by itself")
+	cmd.Flags().DurationVar(&after, "thaw-after", 10*time.Second, "thaw after this time")
 	return cmd
 }
 
-// thawCommand is "wick thaw".
+// thawCommand returns wick thaw.
 func (t *tool) thawCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "thaw",
-		Short: "Let the guest's file system go on after wick freeze",
-		Long: `Let the guest's file system go on after wick freeze. That it is not frozen is an error: its time had
-passed, so a snapshot that was taken may not be whole.`,
+		Short: "Thaw the guest's file system after wick freeze",
+		Long: `Thaw the guest's file system after wick freeze. It is an error if it is not frozen: its time
+has passed, and a snapshot that was taken may be inconsistent.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {

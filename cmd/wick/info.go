@@ -12,15 +12,15 @@ import (
 	"wick/framing/client"
 )
 
-// infoCommand is "wick info".
+// infoCommand returns wick info.
 func (t *tool) infoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "info [NAME]...",
-		Short: "Show what the guest says of itself",
-		Long: `Show what the guest says of itself: the extension's version and features, how often its
-machine was restored, and its facts, such as the kernel, the mounts, how the boot went, and what
-it has to do without. All, or those that are named, whole or by the beginning of their
-names, as mount. for all mounts.`,
+		Short: "Show the guest's version, features and facts",
+		Long: `Show the version and features of the guest's extension, how often its machine was restored,
+and its facts: the kernel, the mounts, the times of the boot, and what is degraded. With
+NAME show only those. A NAME that ends in a dot stands for all that begin with it, such as
+mount. for all mounts.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			h, err := c.Hello(ctx)
@@ -45,12 +45,12 @@ func (t *tool) info(h *client.Hello, names []string) error {
 		}
 	}
 	if shown == 0 {
-		return fmt.Errorf("the guest says nothing of %s", strings.Join(names, ", "))
+		return fmt.Errorf("the guest has no facts named %s", strings.Join(names, ", "))
 	}
 	return w.Flush()
 }
 
-// featureList is the features in words.
+// featureList returns the names of the features.
 func featureList(f client.Features) string {
 	var all []string
 	for _, known := range []struct {

@@ -10,17 +10,17 @@ import (
 	"wick/cmd/wick/internal/kernel"
 )
 
-// guestInit is where the images have vm-init.
+// guestInit is the path of vm-init in the images.
 const guestInit = "/sbin/vm-init"
 
-// kernelCommand is "wick kernel".
+// kernelCommand returns wick kernel.
 func (t *tool) kernelCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "kernel",
-		Short: "Fetch the kernel that wick run uses, and say where it is",
-		Long: `Fetch Debian's cloud kernel, and make the initramfs that loads the modules which a microVM
-needs and goes on to /sbin/vm-init. Both stay in the cache. Their paths are printed, a line
-each, the kernel first.`,
+		Short: "Fetch the kernel that wick run uses, and print its path",
+		Long: `Fetch Debian's cloud kernel, and make the initramfs that loads the modules a microVM needs
+and starts /sbin/vm-init. Both stay in the cache. Their paths are printed on two lines, the
+kernel first.`,
 		Example:           `  wick kernel | { read -r kernel; read -r initrd; qemu-system-x86_64 -kernel "$kernel" -initrd "$initrd" ...; }`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,

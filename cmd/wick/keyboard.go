@@ -5,29 +5,29 @@ import (
 	"sync"
 )
 
-// keysKept is how many bytes of typed keys wait for the guest. More is not read, or while there is no
-// connection dropped.
+// keysKept limits the typed bytes that wait for the guest. At the limit no more are read. Without a
+// connection more are read and dropped.
 const keysKept = 64 << 10
 
-// interruptKey is Ctrl-C, which a terminal in raw mode passes on.
+// interruptKey is Ctrl-C, which a terminal in raw mode delivers as a byte.
 const interruptKey = 'C' - '@'
 
-// A keyboard reads keys as they are typed, also while a command has no connection: so they wait for
-// the guest, and none is left for the shell that the terminal goes back to.
+// A keyboard reads keys as they are typed, also while a command has no connection. They wait for the
+// guest, so that none is left for the shell that uses the terminal next.
 type keyboard struct {
 	mu      sync.Mutex
 	changed sync.Cond
-	// What mu guards:
+	// mu guards these:
 	keys       []byte
 	err        error // of reading, after the keys
 	away       bool  // there is no connection
-	interrupts int   // Ctrl-C since away
+	interrupts int   // presses of Ctrl-C since away
 
-	// givenUp is closed when Ctrl-C was pressed twice while there was no connection.
+	// givenUp is closed at the second Ctrl-C without a connection.
 	givenUp chan struct{}
 }
 
-// newKeyboard reads from r until its end.
+// newKeyboard returns a keyboard that reads r until its end.
 func newKeyboard(r io.Reader) *keyboard {
 	k := &keyboard{givenUp: make(chan struct{})}
 	k.changed.L = &k.mu
@@ -58,7 +58,7 @@ func (k *keyboard) pump(r io.Reader) {
 	}
 }
 
-// count looks for Ctrl-C among keys that were typed while there is no connection. k.mu is held.
+// count counts presses of Ctrl-C among keys typed without a connection. k.mu is held.
 func (k *keyboard) count(keys []byte) {
 	for _, key := range keys {
 		if key != interruptKey {
@@ -70,7 +70,7 @@ func (k *keyboard) count(keys []byte) {
 	}
 }
 
-// setAway says whether there is no connection. It may be called on nil.
+// setAway sets whether there is no connection. It may be called on nil.
 func (k *keyboard) setAway(away bool) {
 	if k == nil {
 		return

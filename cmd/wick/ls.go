@@ -14,15 +14,15 @@ import (
 	"wick/framing/client"
 )
 
-// lsCommand is "wick ls".
+// lsCommand returns wick ls.
 func (t *tool) lsCommand() *cobra.Command {
 	var long, all bool
 	cmd := &cobra.Command{
 		Use:   "ls [-l] [-a] [PATH]...",
-		Short: "List a directory of the guest's",
-		Long: `List directories of the guest's, / if none is named, or files. With -l a line has mode, links, owner,
-size, time and name. Names that begin with a dot are shown with -a. No program is needed in the
-guest.`,
+		Short: "List a directory in the guest",
+		Long: `List directories or files in the guest, by default /. With -l a line has mode, links, owner,
+size, time and name. With -a names that begin with a dot are shown. No program is needed
+in the guest.`,
 		Example:           `  wick ls -l /var/log`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
@@ -33,7 +33,7 @@ guest.`,
 			for i, name := range args {
 				info, err := c.Stat(ctx, name)
 				if errors.Is(err, fs.ErrNotExist) {
-					info, err = c.Lstat(ctx, name) // a link that leads nowhere
+					info, err = c.Lstat(ctx, name) // a dangling link
 				}
 				list := []*client.FileInfo{info}
 				if err == nil && info.IsDir() {
@@ -61,9 +61,9 @@ guest.`,
 	return cmd
 }
 
-// ls writes a list of files.
+// ls prints a list of files.
 func (t *tool) ls(list []*client.FileInfo, long, all bool) error {
-	var rows [][]string // of columns to the right, and the name
+	var rows [][]string // right-aligned columns, then the name
 	var widths []int
 	for _, i := range list {
 		name := i.Name()
@@ -98,7 +98,7 @@ func (t *tool) ls(list []*client.FileInfo, long, all bool) error {
 	return err
 }
 
-// longColumns are what stands before the name.
+// longColumns returns the columns before the name.
 func longColumns(i *client.FileInfo) []string {
 	size := fmt.Sprint(i.Size())
 	if i.Mode()&fs.ModeDevice != 0 {
@@ -108,7 +108,7 @@ func longColumns(i *client.FileInfo) []string {
 	return []string{modeString(i.Mode()), fmt.Sprint(i.Links()), fmt.Sprint(i.UID()), fmt.Sprint(i.GID()), size, i.ModTime().Format(time.DateTime)}
 }
 
-// modeString is a mode as ls has it.
+// modeString returns a mode as ls(1) prints it.
 func modeString(mode fs.FileMode) string {
 	kinds := []struct {
 		bit  fs.FileMode

@@ -1,9 +1,14 @@
-// Command wick boots microVMs and talks to the agent in them: it runs commands and shells there, copies files both ways, shows what the
-// machine is doing, and has it frozen, restored or powered off.
+// Command wick boots microVMs and talks to the agent in them. It runs commands and shells there,
+// copies files in both directions, shows figures of the machine, and freezes, restores or powers it
+// off. Run wick --help for its commands.
 //
-// Run wick --help for what it can do. Exit codes: that of the command for exec, shell, attach and run; else 0, or 1 if the guest could not do what was
-// asked; 2 for a wrong command line; 124 for a command that ran out of time; 125 if the guest could not be reached, or was lost, or
-// would not run the command; 128+N after signal N.
+// The exit code of exec, shell, attach and run is that of the command. Otherwise it is:
+//
+//   - 0 for success, and 1 if the guest could not do it
+//   - 2 for an error in the command line
+//   - 124 if the command ran out of time
+//   - 125 if the guest could not be reached, was lost, or did not run the command
+//   - 128+N after signal N
 package main
 
 import (
@@ -16,15 +21,14 @@ import (
 	"time"
 )
 
-// version is stamped by -ldflags "-X main.version=...".
+// version is set by -ldflags "-X main.version=...".
 var version = "dev"
 
-// unwindLimit is how long a signal waits for sockets to be removed. A call that still blocks then, a
-// read from a terminal say, would block for ever. Tests change it.
+// unwindLimit limits the wait for sockets to be removed after a signal. A call that still blocks
+// then, such as a read from a terminal, would block for ever. Tests change it.
 var unwindLimit = time.Second
 
-// signalGrace is how long a command has to end after a signal of ours that was passed on to it,
-// until it is killed.
+// signalGrace is the time between a signal that was passed on to a command and its kill.
 const signalGrace = 5 * time.Second
 
 func main() { os.Exit(mainCode()) }
@@ -40,7 +44,7 @@ func mainCode() int {
 	defer cancel()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	done := make(chan int, 1)
@@ -51,10 +55,10 @@ func mainCode() int {
 	return t.await(ctx, cancel, signals, done)
 }
 
-// await waits for the end of a command line, and returns the exit code. A signal is passed on to
-// the command that runs in the guest. SIGQUIT is the command's alone, as Ctrl-\ typed in ssh is;
-// after any other the command has a grace to end by itself. A second signal ends that, and without
-// a command in the guest the first does.
+// await waits for the end of the command line and returns the exit code. A signal is passed on to the
+// command that runs in the guest. SIGQUIT is only passed on, like a Ctrl-\ typed in ssh. After any
+// other signal the command has signalGrace to end by itself. A second signal ends it at once. Without
+// a command in the guest the first signal ends wick.
 func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signal, done <-chan int) int {
 	var last syscall.Signal
 	var grace <-chan time.Time
@@ -73,7 +77,7 @@ func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signa
 				grace = time.After(signalGrace)
 			}
 			go func() {
-				// If it has ended already its exit code is on the way.
+				// ESRCH: the command has ended, and its exit code is on the way.
 				if err := (*pass)(ctx, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 					failed <- struct{}{}
 				}
@@ -82,32 +86,32 @@ func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signa
 			leaving = true
 		case <-grace:
 			if leaving = t.running.Load() != nil; !leaving {
-				grace = time.After(t.unwindTime()) // it has ended, and what wick has made for it is being undone
+				grace = time.After(t.unwindTime()) // it has ended, and wick is cleaning up
 			}
 		}
 	}
 	cancel()
 	select {
 	case <-done:
-	case <-signals: // somebody is in a hurry
+	case <-signals: // another one: do not wait
 	case <-time.After(t.unwindTime()):
 	}
 	return 128 + int(last)
 }
 
-// unwindTime is how long a signal waits for what is to be undone.
+// unwindTime returns how long to wait after a signal for the command to clean up.
 func (t *tool) unwindTime() time.Duration { return max(unwindLimit, time.Duration(t.unwind.Load())) }
 
-// main runs one command line and returns the exit code. If ctx ends it says nothing: whoever ended it knows.
+// main runs one command line and returns the exit code. It prints no error if ctx ends.
 func (t *tool) main(ctx context.Context, args []string) int {
 	root := t.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	code, silent := t.exitCode(err)
 	if err != nil && !silent && ctx.Err() == nil {
-		fmt.Fprintf(t.stderr, "wick: %s\n", printableLines(err.Error())) // much of which is the guest's
+		fmt.Fprintf(t.stderr, "wick: %s\n", printableLines(err.Error())) // it may have text of the guest
 		if code == exitUsage {
-			fmt.Fprintln(t.stderr, "Try 'wick --help', or --help behind a command.")
+			fmt.Fprintln(t.stderr, "Try 'wick --help', or --help after a command.")
 		}
 	}
 	return code

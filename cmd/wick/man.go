@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// manCommand is "wick man", which is for those who make packages.
+// manCommand returns wick man, which is for packagers.
 func (t *tool) manCommand() *cobra.Command {
 	date := ""
 	cmd := &cobra.Command{
@@ -31,7 +31,7 @@ func (t *tool) manCommand() *cobra.Command {
 	return cmd
 }
 
-// writeManual writes the pages of a command and of those below it. A page says what --help says.
+// writeManual writes the pages of a command and its subcommands. A page has the text of --help.
 func writeManual(dir string, cmd *cobra.Command, day time.Time) error {
 	cmd.InitDefaultHelpFlag()
 	cmd.InitDefaultVersionFlag()
@@ -50,7 +50,8 @@ func writeManual(dir string, cmd *cobra.Command, day time.Time) error {
 	return nil
 }
 
-// roff is text in which nothing is a command to roff: no backslash, no leading dot or quote, and hyphens that can be copied.
+// roff returns text with backslashes, leading dots and quotes escaped, and with hyphens that can be
+// copied.
 func roff(text string) string {
 	lines := strings.Split(strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text), "\n")
 	for i, line := range lines {
@@ -64,7 +65,7 @@ func roff(text string) string {
 func manPage(cmd *cobra.Command, name string, day time.Time) string {
 	var b strings.Builder
 	section := func(title string) { fmt.Fprintf(&b, ".SH %s\n", title) }
-	// literal keeps the lines as they are: the texts are laid out for a terminal already.
+	// literal keeps the line breaks, because the texts are laid out for a terminal.
 	literal := func(text string) { fmt.Fprintf(&b, ".nf\n%s\n.fi\n", roff(strings.Trim(text, "\n"))) }
 	fmt.Fprintf(&b, ".TH %s 1 %s \"wick %s\" \"User Commands\"\n", strings.ToUpper(roff(name)), day.Format(time.DateOnly), roff(version))
 	section("NAME")

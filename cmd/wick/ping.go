@@ -10,13 +10,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// pingCommand is "wick ping".
+// pingCommand returns wick ping.
 func (t *tool) pingCommand() *cobra.Command {
 	var p pinger
 	cmd := &cobra.Command{
 		Use:   "ping [-c COUNT] [-i INTERVAL]",
-		Short: "Measure how quick the agent answers",
-		Long: `Ping the agent, one line for each, and sum up at the end: after COUNT pings, or when
+		Short: "Measure how fast the agent answers",
+		Long: `Ping the agent and print a line for each answer. Print a summary after COUNT pings, or when
 interrupted. The exit code is 1 if no ping was answered.`,
 		Example: `  wick ping -c 3
   wick ping -c 1000 -i 0 --to unix:/run/agent.sock`,
@@ -24,20 +24,20 @@ interrupted. The exit code is 1 if no ping was answered.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if p.count < 0 || p.interval < 0 || p.patience <= 0 {
-				return &exitError{code: exitUsage, err: errors.New("ping: the count, the interval and the wait cannot be negative, nor the wait 0")}
+				return &exitError{code: exitUsage, err: errors.New("ping: --count and --interval cannot be negative, and --wait must be above 0")}
 			}
 			return t.ping(cmd.Context(), &p)
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.IntVarP(&p.count, "count", "c", 0, "end after this many pings; 0 is never")
-	flags.DurationVarP(&p.interval, "interval", "i", time.Second, "time from one ping to the next; one waits for the other in any case")
+	flags.IntVarP(&p.count, "count", "c", 0, "stop after this many pings; 0 for never")
+	flags.DurationVarP(&p.interval, "interval", "i", time.Second, "time from one ping to the next, at least until its answer")
 	flags.DurationVarP(&p.patience, "wait", "W", time.Second, "how long to wait for each answer")
 	return cmd
 }
 
-// pinger is what is asked of ping, and what came of it.
+// pinger has the options and the results of ping.
 type pinger struct {
 	count              int
 	interval, patience time.Duration
@@ -46,7 +46,7 @@ type pinger struct {
 	rtts []time.Duration
 }
 
-// ping pings until there were enough, the connection is lost, or ctx ends.
+// ping pings until the count is reached, the connection is lost, or ctx ends.
 func (t *tool) ping(ctx context.Context, p *pinger) error {
 	c, err := t.connect(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func (t *tool) ping(ctx context.Context, p *pinger) error {
 		rtt, err = c.Ping(limited)
 		cancel()
 		if ctx.Err() != nil && err != nil {
-			break // it was not given the time to answer
+			break // interrupted before its time was over
 		}
 		p.sent++
 		switch {
@@ -105,7 +105,7 @@ func (p *pinger) sumUp(t *tool) {
 	}
 }
 
-// median is the middle of a sorted list that is not empty, or the mean of the two in its middle.
+// median returns the median of a sorted list, which must not be empty.
 func median(sorted []time.Duration) time.Duration {
 	n := len(sorted)
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2

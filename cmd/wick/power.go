@@ -9,22 +9,22 @@ import (
 	"wick/framing/client"
 )
 
-// poweroffCommand is "wick poweroff".
+// poweroffCommand returns wick poweroff.
 func (t *tool) poweroffCommand() *cobra.Command {
-	return t.powerCommand("poweroff", "Power the machine off in order", `Have the guest end its processes, write its disks and power the machine off, and return when
-that was done, right before the machine ends. What was not clean is an error.
+	return t.powerCommand("poweroff", "Power the machine off in order", `Make the guest end its processes, sync its disks and power the machine off. wick returns
+right before the machine ends. It reports an error if the end was not clean.
 
-A machine that has nothing to power it off, as Firecracker's on x86, is reset instead.
-Firecracker ends with that.`, (*client.Client).PowerOff)
+A machine without a power-off, such as Firecracker's on x86, is reset instead, which ends
+Firecracker.`, (*client.Client).PowerOff)
 }
 
-// rebootCommand is "wick reboot".
+// rebootCommand returns wick reboot.
 func (t *tool) rebootCommand() *cobra.Command {
-	return t.powerCommand("reboot", "Reset the machine in order", `Have the guest end its processes, write its disks and reset the machine, and return when that
-was done, right before the reset. What was not clean is an error. Firecracker ends with it.`, (*client.Client).Reboot)
+	return t.powerCommand("reboot", "Reset the machine in order", `Make the guest end its processes, sync its disks and reset the machine. wick returns right
+before the reset. It reports an error if the end was not clean. The reset ends Firecracker.`, (*client.Client).Reboot)
 }
 
-// powerCommand is one of them.
+// powerCommand returns a command that ends the machine by do.
 func (t *tool) powerCommand(name, short, long string, do func(*client.Client, context.Context, time.Duration) error) *cobra.Command {
 	var grace time.Duration
 	cmd := &cobra.Command{
@@ -37,6 +37,6 @@ func (t *tool) powerCommand(name, short, long string, do func(*client.Client, co
 			return do(c, ctx, grace)
 		}),
 	}
-	cmd.Flags().DurationVar(&grace, "grace", 0, "how long processes may take to end before they are killed (default 5s)")
+	cmd.Flags().DurationVar(&grace, "grace", 0, "time for processes to end before they are killed (default 5s)")
 	return cmd
 }

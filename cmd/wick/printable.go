@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// printable is a line of the guest's text that does nothing to a terminal: what moves, colours or hides something there is a question mark.
+// printable returns a line of the guest's text that is safe to print on a terminal. Characters that
+// are not printable become question marks.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -17,7 +18,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// printableLines is printable for text of several lines.
+// printableLines returns text of several lines with each made printable. Tabs stay.
 func printableLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
@@ -30,11 +31,11 @@ func printableLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// printableWriter passes lines of a guest on so that they do nothing to a terminal, as
-// [printableLines] does. It is for one writer at a time.
+// printableWriter writes lines of a guest to w as [printableLines] returns them. It must not be used
+// concurrently.
 type printableWriter struct {
 	w io.Writer
-	// held is the beginning of what the next Write completes: a character, or the end of a line.
+	// held is an incomplete character or end of line, which the next Write completes.
 	held []byte
 	out  []byte
 }
@@ -49,7 +50,7 @@ func (p *printableWriter) Write(b []byte) (int, error) {
 			break
 		}
 		switch {
-		case r == '\r' && (in[1] == '\n' || in[1] == '\r'): // a serial port's end of line, or two of them
+		case r == '\r' && (in[1] == '\n' || in[1] == '\r'): // the end of line of a serial port, or two
 		case r == '\n', r == '\t', unicode.IsPrint(r) && (r != utf8.RuneError || size > 1):
 			p.out = append(p.out, in[:size]...)
 		default:

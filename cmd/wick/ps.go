@@ -13,17 +13,17 @@ import (
 	"wick/framing/client"
 )
 
-// psCommand is "wick ps".
+// psCommand returns wick ps.
 func (t *tool) psCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ps",
-		Short: "List the commands that the agent has started and that run, or are kept",
-		Long: `List the commands that the agent has started, for whoever it was, and that still run, or have
-ended and are kept until somebody attaches.
+		Short: "List the commands in the guest that run or are kept",
+		Long: `List the commands that the agent has started for any host and that still run, or that have
+ended and are kept until a host attaches.
 
-STATE is attached, where a connection has the command, alone where none has, or ended; a
-t behind it is for a terminal. TIME, MEM and PROCS are of all that the command has become, and of
-nothing else; a dash is a figure that the guest cannot tell.`,
+STATE is attached if a connection has the command, alone if none has it, or ended. A t
+after it means that the command has a terminal. TIME, MEM and PROCS are those of the
+command and its descendants. A dash means that the guest does not know the figure.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
@@ -40,7 +40,7 @@ func (t *tool) ps(ctx context.Context, c *client.Client, to io.Writer) error {
 	return processTable(to, list)
 }
 
-// processTable writes a list of processes.
+// processTable prints a list of processes.
 func processTable(to io.Writer, list []client.Process) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tPID\tSTATE\tAGE\tTIME\tMEM\tPROCS\tCOMMAND")
@@ -70,7 +70,7 @@ func processState(p *client.Process) string {
 	return state
 }
 
-// known is text, or a dash for a value that the guest could not tell.
+// known returns text, or a dash if value is 0, which stands for unknown.
 func known(value uint64, text string) string {
 	if value == 0 {
 		return "-"
@@ -78,7 +78,7 @@ func known(value uint64, text string) string {
 	return text
 }
 
-// shortTime is d as one looks at it: 4s, 3m12s, 5h02m, 12d.
+// shortTime returns d in the form 4s, 3m12s, 5h02m or 12d.
 func shortTime(d time.Duration) string {
 	switch s := int64(d / time.Second); {
 	case s < 60:
@@ -92,7 +92,7 @@ func shortTime(d time.Duration) string {
 	}
 }
 
-// shortBytes is n with three digits or so.
+// shortBytes returns n bytes in about three digits, with a unit of 1024.
 func shortBytes(n uint64) string {
 	v, units := float64(n), "BKMGTPE"
 	i := 0

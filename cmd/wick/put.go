@@ -12,19 +12,20 @@ import (
 	"wick/framing/client"
 )
 
-// putCommand is "wick put".
+// putCommand returns wick put.
 func (t *tool) putCommand() *cobra.Command {
 	var o client.WriteFileOptions
 	cmd := &cobra.Command{
 		Use:   "put LOCAL GUEST",
 		Short: "Write a file in the guest",
-		Long: `Write the file LOCAL to the path GUEST in the guest. LOCAL may be - for stdin, which is read to
-its end first. A file has at most 16 MiB, less a few bytes and the length of its path.
+		Long: `Write the file LOCAL to the path GUEST in the guest. LOCAL may be - for stdin, which is read
+to its end first. A file may have 16 MiB, less a few bytes and the length of its path; wick
+cp copies files of any size.
 
 Missing directories are made. The file is replaced in one step: if wick fails or is
-interrupted, the old one is still there whole. One that existed keeps its mode and owner.
+interrupted, the old file is unchanged. The new one keeps its mode and owner.
 
-With --append the content is added at the end of the file, once all of it has come.`,
+With --append the content is added at the end of the file, once it has arrived in full.`,
 		Example: `  wick put app.conf /etc/app.conf
   tar -c src | wick put - /tmp/src.tar
   wick put --sudo hosts /etc/hosts
@@ -47,7 +48,7 @@ With --append the content is added at the end of the file, once all of it has co
 
 // put writes the local file to the guest's path.
 func (t *tool) put(ctx context.Context, local, path string, o client.WriteFileOptions) error {
-	// The file comes first: the guest need not be woken for one that is not there.
+	// A missing file is reported without a guest.
 	file, err := t.openLocal(ctx, local, client.MaxContent(path))
 	if err != nil {
 		return err
@@ -64,14 +65,14 @@ func (t *tool) put(ctx context.Context, local, path string, o client.WriteFileOp
 	return err
 }
 
-// localFile is what is to be sent.
+// localFile is the content to send.
 type localFile struct {
 	content io.ReadCloser
 	size    int64
 }
 
-// openLocal opens what is to be sent, which may have limit bytes at most. It does not wait for a terminal or a pipe any longer
-// than ctx lives.
+// openLocal opens the content to send, which may have limit bytes at most. It stops waiting for a
+// terminal or a pipe when ctx ends.
 func (t *tool) openLocal(ctx context.Context, name string, limit int64) (*localFile, error) {
 	type opened struct {
 		file *localFile
@@ -95,7 +96,7 @@ func (t *tool) openLocal(ctx context.Context, name string, limit int64) (*localF
 	}
 }
 
-// openFile opens the file of the given name.
+// openFile opens the local file name, which may have limit bytes at most.
 func openFile(name string, limit int64) (*localFile, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -105,9 +106,9 @@ func openFile(name string, limit int64) (*localFile, error) {
 	switch {
 	case err != nil:
 	case info.IsDir():
-		err = fmt.Errorf("%s is a directory; put sends one file", name)
+		err = fmt.Errorf("%s is a directory; wick cp copies it", name)
 	case !info.Mode().IsRegular():
-		// A pipe or a device does not know its size.
+		// The size of a pipe or a device is unknown.
 		defer f.Close()
 		return gather(name, f, limit)
 	case info.Size() > limit:
@@ -119,7 +120,7 @@ func openFile(name string, limit int64) (*localFile, error) {
 	return nil, err
 }
 
-// gather reads all of r, to know its size.
+// gather reads all of r, because its size must be known.
 func gather(name string, r io.Reader, limit int64) (*localFile, error) {
 	all, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
@@ -132,5 +133,5 @@ func gather(name string, r io.Reader, limit int64) (*localFile, error) {
 }
 
 func tooLarge(name string, limit int64) error {
-	return fmt.Errorf("%s is too large: %d bytes is the most that fits a frame with this path (wick cp sends files of any size)", name, limit)
+	return fmt.Errorf("%s is too large: a frame with this path holds %d bytes; wick cp sends files of any size", name, limit)
 }

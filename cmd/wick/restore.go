@@ -11,18 +11,19 @@ import (
 	"wick/framing/client"
 )
 
-// restoreEntropy is how much entropy a restored guest gets, in bytes: what the kernel's generator has as its state.
+// restoreEntropy is the entropy that a restored guest gets, in bytes. The state of the kernel's
+// generator has this size.
 const restoreEntropy = 64
 
-// restoreCommand is "wick restore".
+// restoreCommand returns wick restore.
 func (t *tool) restoreCommand() *cobra.Command {
 	var keepClock bool
 	cmd := &cobra.Command{
 		Use:   "restore [--keep-clock]",
 		Short: "Set the clock and the entropy of a guest that was restored from a snapshot",
 		Long: `Tell a guest that its machine was restored from a snapshot. Its clock is set to the host's.
-Its kernel gets fresh entropy, because all machines that were restored from one snapshot would
-have the same random numbers. Its file system is thawed if the snapshot was made after
+Its kernel gets fresh entropy, because otherwise all machines restored from one snapshot
+have the same random numbers. Its file system is thawed if the snapshot was taken after
 wick freeze. The guest's new epoch is printed.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -15,27 +15,27 @@ import (
 	"wick/framing/client"
 )
 
-// tool is one run of the command line: the streams, and the flags that every command has.
+// tool is one run of the command line. It has the streams, and the flags of every command.
 type tool struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	to             string
 	connectTimeout time.Duration
-	// unwind is how long a signal waits for the command to undo what it did, if it takes longer than usual.
+	// unwind is the time to clean up after a signal, if longer than unwindLimit.
 	unwind atomic.Int64
-	// guest is the connection to the guest of a command, the newest.
+	// guest is the newest connection to the guest of a command.
 	guest atomic.Pointer[client.Client]
-	// running passes a signal on to the command that runs in the guest; nil while there is none
-	// that can be told.
+	// running passes a signal on to the command in the guest. It is nil while there is no command
+	// that can get one.
 	running atomic.Pointer[func(context.Context, syscall.Signal) error]
-	// terminal is our own while it is in raw mode, for the ways out that the command does not see.
+	// terminal is the user's terminal in raw mode. Exits that bypass the command restore it.
 	terminal atomic.Pointer[terminal]
-	// parsed is set once the command line was found to be right, so that an error before it is one of usage.
+	// parsed is set once the command line is valid. An error before that is one of usage.
 	parsed bool
 }
 
-// commands makes the commands, in the order of the help text.
+// commands has the commands in the order of the help text.
 var commands = []func(*tool) *cobra.Command{
 	(*tool).runCommand,
 	(*tool).execCommand,
@@ -64,25 +64,25 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).manCommand,
 }
 
-// root makes the command line's tree.
+// root returns the tree of commands.
 func (t *tool) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "wick",
 		Short: "Run microVMs, and talk to the agent in them",
-		Long: `wick boots a microVM and runs a command in it, with wick run; and it talks to the
-agent in one that runs: it runs commands and shells there, copies files both ways, shows
-what the machine is doing, and has it frozen, restored or powered off.
+		Long: `wick run boots a microVM and runs a command in it. The other commands talk to the agent in
+a running microVM. They run commands and shells there, copy files in both directions, show
+figures of the machine, and freeze, restore or power it off.
 
-For all but wick run the guest is named by --to or by $WICK_TO:
+All commands but wick run need the guest's address, as --to or $WICK_TO:
 
   unix:PATH                      connect to an agent that listens on a Unix socket
-  unix-listen:PATH               listen there, and take the agent that connects
+  unix-listen:PATH               listen on PATH until the agent connects
   firecracker:UDS[:PORT]         connect through Firecracker's vsock socket
-  firecracker-listen:UDS[:PORT]  listen on UDS_PORT, and take the guest that connects
+  firecracker-listen:UDS[:PORT]  listen on UDS_PORT until the guest connects
   vsock:CID[:PORT]               connect over AF_VSOCK (QEMU, cloud-hypervisor with vhost)
 
-PORT is 1000 unless it is given. A guest that is not there yet is waited for, up to
---connect-timeout.`,
+PORT is 1000 by default. wick waits up to --connect-timeout for a guest that is not ready
+yet.`,
 		Example: `  export WICK_TO=firecracker:/run/vm7/v.sock
   wick exec -- uname -r
   wick shell
@@ -101,8 +101,8 @@ PORT is 1000 unless it is given. A guest that is not there yet is waited for, up
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
 	flags.StringVar(&t.to, "to", os.Getenv("WICK_TO"), "`address` of the guest ($WICK_TO)")
-	flags.Lookup("to").DefValue = "" // whose value is for the environment to say, not for the help text
-	flags.DurationVar(&t.connectTimeout, "connect-timeout", 10*time.Second, "how long to wait for the guest; 0 is for ever")
+	flags.Lookup("to").DefValue = "" // the help text does not depend on the environment
+	flags.DurationVar(&t.connectTimeout, "connect-timeout", 10*time.Second, "how long to wait for the guest; 0 for ever")
 	root.RegisterFlagCompletionFunc("to", completeAddress)
 	for _, command := range commands {
 		root.AddCommand(command(t))
@@ -110,7 +110,7 @@ PORT is 1000 unless it is given. A guest that is not there yet is waited for, up
 	return root
 }
 
-// completeAddress offers the forms of an address; the shell knows nothing of what follows.
+// completeAddress completes the forms of an address.
 func completeAddress(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	var forms []string
 	for _, form := range client.Forms {
@@ -120,7 +120,7 @@ func completeAddress(*cobra.Command, []string, string) ([]string, cobra.ShellCom
 	return forms, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
-// needs refuses any other number of arguments than the named ones; of the last there may be more if its name ends in dots.
+// needs requires exactly the named arguments. The last may be repeated if its name ends in dots.
 func needs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		for i, name := range names {

@@ -23,10 +23,11 @@ import (
 	"wick/framing/client"
 )
 
-// powerOffLimit is how long a signal waits for a machine to be powered off: longer than the guest is given.
+// powerOffLimit limits the wait for a power-off after a signal. It is longer than the guest's time
+// for it.
 const powerOffLimit = 15 * time.Second
 
-// runCommand is "wick run".
+// runCommand returns wick run.
 func (t *tool) runCommand() *cobra.Command {
 	var flags sessionFlags
 	var o machine.Options
@@ -38,20 +39,20 @@ func (t *tool) runCommand() *cobra.Command {
 		Long: `Boot a microVM, run a command in it, pass on its output and its exit code, and power
 the microVM off.
 
-The root image is made from --rootfs (a directory, a tar, or a squashfs) with vm-init
-put in as /sbin/vm-init; without it there is a small system made of busybox. An archive of
-docker save or an OCI layout is no root: give what docker export writes. File systems
-mounted inside a directory are left out. Nothing is written to the image: what the guest writes
-goes to an overlay disk of its own. The kernel is Debian's cloud kernel unless --kernel
-names one with everything built in. Images are kept in the cache for the next run.
+The root image is made from --rootfs (a directory, a tar, or a squashfs), and vm-init is
+added as /sbin/vm-init. Without --rootfs it is a small busybox system. A docker save
+archive or an OCI layout is not a root; use the output of docker export. File systems
+mounted inside a directory are left out. The image is never written to: the guest writes
+to an overlay disk of its own. The kernel is Debian's cloud kernel, unless --kernel names
+one with everything built in. Images are cached for the next run.
 
-It runs on Firecracker where that is installed and KVM works, else on QEMU, with KVM if
-it works and emulated if not. A machine of another architecture (--arch) is always
-emulated, and needs a vm-init for it.
+The machine runs on Firecracker if it is installed and KVM works, otherwise on QEMU, with
+KVM or emulated. A machine of another architecture (--arch) is always emulated, and needs
+a vm-init of that architecture.
 
-COMMAND is taken as by wick exec, and -i and -t are as there: wick run -it -- sh is a shell
-in a machine of its own. The exit code is the command's; 125 if the machine could not be
-built, booted or reached.`,
+COMMAND, -i and -t are as for wick exec: wick run -it -- sh is a shell in a new machine.
+The exit code is the command's, or 125 if the machine could not be built, booted or
+reached.`,
 		Example: `  wick run -- uname -a
   wick run -it -- sh
   wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
@@ -74,14 +75,14 @@ built, booted or reached.`,
 				return usageError(err)
 			}
 			t.unwind.Store(int64(powerOffLimit))
-			// Somebody who looks no longer at what is shown is no reason for a machine to end without order. The programs that are run for it are
-			// to know nothing of that, so the signal is caught and not ignored.
+			// A closed stdout or stderr must not end the machine without order. SIGPIPE is caught
+			// rather than ignored, because child processes would inherit that it is ignored.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			if flags.stdin && flags.tty && !flags.detach && t.keyboard() == nil {
 				return usageError(errNoKeyboard)
 			}
 			if _, err := flags.command(nil, args); err != nil {
-				return err // before a machine is booted in vain
+				return err // before booting a machine
 			}
 			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && console == ""}
 			switch console {
@@ -102,7 +103,7 @@ built, booted or reached.`,
 				ui.end()
 				ended = t.exec(ctx, c, &flags, args)
 				if _, lost := errors.AsType[*client.ConnError](ended); lost || errors.Is(ended, machine.ErrUnresponsive) {
-					return ended // of which the machine may know the reason
+					return ended // the machine may know the reason
 				}
 				return nil
 			}
@@ -122,32 +123,32 @@ built, booted or reached.`,
 	f.StringVar(&o.Rootfs, "rootfs", "", "root image: a `DIR`, a tar, or a squashfs")
 	f.StringVar(&o.Arch, "arch", "", "`ARCH` of the machine, amd64 or arm64 (default: the host's)")
 	f.StringVar(&o.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
-	f.StringArrayVar(&o.Modules, "module", nil, "load another kernel `MODULE` of Debian's, as vsock_loopback; may be repeated")
+	f.StringArrayVar(&o.Modules, "module", nil, "load another `MODULE` of Debian's kernel, such as vsock_loopback; may be repeated")
 	f.IntVar(&o.MemoryMiB, "mem", 128, "memory in `MiB`")
 	f.IntVar(&o.CPUs, "cpus", 1, "processors")
-	f.StringVar(&o.Overlay, "overlay", "", "overlay disk to use and to leave: a `FILE` with an ext4")
+	f.StringVar(&o.Overlay, "overlay", "", "use and keep this overlay disk: a `FILE` with an ext4")
 	f.IntVar(&o.OverlayMiB, "overlay-size", 0, "size in `MiB` of the overlay disk made for this run (default 512)")
-	f.BoolVar(&o.Tmpfs, "tmpfs", false, "keep what the guest writes in its memory")
+	f.BoolVar(&o.Tmpfs, "tmpfs", false, "use the guest's memory instead of an overlay disk")
 	f.StringArrayVar(&puts, "put", nil, "copy a file or a directory into the guest first: `LOCAL:GUEST`; may be repeated")
-	f.BoolVar(&o.Keep, "keep", false, "leave the overlay disk and the console's log, and say where")
-	f.StringVar(&console, "console", "", "show the guest's console on stderr, with ? for what would act on a terminal; =raw: as it is")
+	f.BoolVar(&o.Keep, "keep", false, "keep the overlay disk and the console's log, and print where")
+	f.StringVar(&console, "console", "", "show the guest's console on stderr, with ? for terminal controls; =raw: unfiltered")
 	f.Lookup("console").NoOptDefVal = consoleText
 	f.StringVar(&o.VMM, "vmm", "", "force `NAME`: firecracker, qemu-vhost or qemu")
-	f.DurationVar(&o.BootLimit, "boot-timeout", 60*time.Second, "how long the guest may take to be ready")
+	f.DurationVar(&o.BootLimit, "boot-timeout", 60*time.Second, "how long to wait until the guest is ready")
 	f.StringVar(&o.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH)")
-	f.StringArrayVar(&o.InitArgs, "init-arg", nil, "`ARG` for vm-init, as --log-level=debug; may be repeated")
+	f.StringArrayVar(&o.InitArgs, "init-arg", nil, "`ARG` for vm-init, such as --log-level=debug; may be repeated")
 	cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions(vmm.Archs(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// The ways to show a console.
+// The values of --console.
 const (
 	consoleText = "text"
 	consoleRaw  = "raw"
 )
 
-// checkMachine refuses what no machine can be, or what would be passed over in silence.
+// checkMachine refuses impossible options, and those that would have no effect.
 func checkMachine(o *machine.Options) error {
 	switch {
 	case o.MemoryMiB < 1:
@@ -157,23 +158,24 @@ func checkMachine(o *machine.Options) error {
 	case o.OverlayMiB < 0:
 		return fmt.Errorf("--overlay-size %d: want a number of MiB above 0", o.OverlayMiB)
 	case o.Kernel != "" && len(o.Modules) > 0:
-		return errors.New("--module is for Debian's kernel; one given with --kernel has everything built in")
+		return errors.New("--module needs Debian's kernel; a --kernel has everything built in")
 	case o.BootLimit <= 0:
 		return fmt.Errorf("--boot-timeout %v: want a time above 0", o.BootLimit)
 	case o.Tmpfs && (o.Overlay != "" || o.OverlayMiB != 0):
-		return errors.New("--tmpfs is in the place of an overlay disk; leave --overlay and --overlay-size out")
+		return errors.New("--tmpfs replaces the overlay disk; leave --overlay and --overlay-size out")
 	case o.Overlay != "" && o.OverlayMiB != 0:
-		return errors.New("--overlay-size is for a disk that is made for this run, and --overlay one that is there")
+		return errors.New("--overlay-size is for a new disk, and --overlay names an existing one; leave one of them out")
 	}
 	for _, arg := range o.InitArgs {
 		if strings.ContainsFunc(arg, unicode.IsSpace) {
-			return fmt.Errorf("--init-arg %q: it goes by the kernel's command line, and there a blank ends an argument", arg)
+			return fmt.Errorf("--init-arg %q: arguments travel on the kernel command line and cannot contain spaces", arg)
 		}
 	}
 	return nil
 }
 
-// runFailed words what kept the command from running: a boot that failed with what the machine said last.
+// runFailed returns the error of a machine that did not run the command. It prints the last lines of
+// the console if the machine failed to boot or ended.
 func (t *tool) runFailed(ctx context.Context, err error, shown bool) error {
 	if ctx.Err() != nil {
 		return err
@@ -188,14 +190,15 @@ func (t *tool) runFailed(ctx context.Context, err error, shown bool) error {
 	return &exitError{code: exitTransport, err: err}
 }
 
-// lastWords shows the last lines of a machine's console, which the user has been shown all along or not.
+// lastWords prints the last lines of a machine's console. shown says that --console has shown them
+// before.
 func (t *tool) lastWords(lines []string, shown bool) {
 	switch {
 	case len(lines) == 0 && shown:
 		fmt.Fprintln(t.stderr, "--- the console is empty")
 		return
 	case len(lines) == 0:
-		fmt.Fprintln(t.stderr, "--- the console is empty; --console has the kernel say all that it does")
+		fmt.Fprintln(t.stderr, "--- the console is empty; --console makes the kernel print everything")
 		return
 	}
 	fmt.Fprintln(t.stderr, "--- the console's last lines")
@@ -205,7 +208,8 @@ func (t *tool) lastWords(lines []string, shown bool) {
 	fmt.Fprintln(t.stderr, "---")
 }
 
-// runUI shows on a terminal how far a run has come, in one line that goes when the command's output comes.
+// runUI shows the progress of a run on a terminal, in one line that is erased before the command's
+// output.
 type runUI struct {
 	w io.Writer
 
@@ -213,7 +217,7 @@ type runUI struct {
 	live bool
 }
 
-// say shows what stays to be read. u.mu is held.
+// say prints a line that stays. u.mu is held.
 func (u *runUI) say(text string) {
 	u.erase()
 	end := "\n"
@@ -235,7 +239,7 @@ func (u *runUI) Event(e machine.Event) {
 		u.say("--rootfs: " + e.Detail)
 		return
 	case machine.Killed:
-		u.say("the machine did not go down in order: " + e.Detail)
+		u.say("the machine did not shut down cleanly: " + e.Detail)
 		return
 	case machine.Notice:
 		u.say(e.Detail)
@@ -258,7 +262,7 @@ func (u *runUI) Event(e machine.Event) {
 	fmt.Fprintf(u.w, "\r\x1b[K%s ...", text)
 }
 
-// end takes the line away for good: the terminal is the command's now.
+// end erases the line for good, because the command uses the terminal from now on.
 func (u *runUI) end() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -266,7 +270,7 @@ func (u *runUI) end() {
 	u.live = false
 }
 
-// erase takes the line away. u.mu is held.
+// erase erases the line. u.mu is held.
 func (u *runUI) erase() {
 	if u.live {
 		io.WriteString(u.w, "\r\x1b[K")

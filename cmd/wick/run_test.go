@@ -80,7 +80,7 @@ func TestRunSaysWhy(t *testing.T) {
 		want         []string
 	}{
 		{"mute and crowded", "exec sleep 60", []string{"--cpus", "999"}, []string{
-			"999 processors are emulated by this host's", "--- the console is empty; --console has", "did not answer within 1s",
+			"999 processors are emulated by this host's", "--- the console is empty; --console makes", "did not answer within 1s",
 		}},
 		{"it said something", "printf 'first\\r\\nlast \\033[2Jwords\\r\\n'; exec sleep 60", nil, []string{
 			"--- the console's last lines\nfirst\nlast ?[2Jwords\n---\n", "did not answer within 1s",

@@ -18,10 +18,10 @@ import (
 	"wick/framing/client"
 )
 
-// defaultSize is that of a guest's terminal where we have none.
+// defaultSize is the size of a guest's terminal if wick has no terminal.
 var defaultSize = client.Size{Rows: 24, Cols: 80}
 
-// A session is a command in the guest with the tool's own streams.
+// A session is a command in the guest that uses the tool's streams.
 type session struct {
 	t     *tool
 	cmd   *client.Cmd
@@ -29,15 +29,15 @@ type session struct {
 	tty   bool // the command has a terminal
 	start func(context.Context) error
 	term  *terminal
-	modes *client.Modes  // of our own terminal before it was raw, or nil
-	conn  *client.Client // that was made on the way, the last one
-	since time.Time      // when it was
+	modes *client.Modes  // of the tool's terminal before it was raw, or nil
+	conn  *client.Client // the last connection that again made, or nil
+	since time.Time      // when conn was made
 	keys  *keyboard      // of a kept command, or nil
-	// left is closed when the user has left the command with the keys for it.
+	// left is closed when the user types the detach keys.
 	left chan struct{}
 }
 
-// newSession makes one of a command that was not started.
+// newSession returns a session for a command that has not been started.
 func (t *tool) newSession(cmd *client.Cmd, stdin, tty bool) *session {
 	s := &session{t: t, cmd: cmd, stdin: stdin, tty: tty, left: make(chan struct{})}
 	s.start = func(ctx context.Context) error {
@@ -47,12 +47,12 @@ func (t *tool) newSession(cmd *client.Cmd, stdin, tty bool) *session {
 	return s
 }
 
-// connect gives the command its streams, and its terminal.
+// connect sets the command's streams and terminal.
 func (s *session) connect() {
-	// A closed stdout is an error of writing to it, and no sudden end: the command is told by its own SIGPIPE.
+	// A closed stdout must not kill wick: the command in the guest gets its own SIGPIPE.
 	signal.Ignore(syscall.SIGPIPE)
 	s.cmd.Stdout, s.cmd.Stderr = s.t.stdout, s.t.stderr
-	// Merged in the guest, what the command writes to one file keeps its order.
+	// Output to one file keeps its order only if it is merged in the guest.
 	s.cmd.Merge = sameFile(s.t.stdout, s.t.stderr)
 	if s.stdin {
 		s.cmd.Stdin = s.t.stdin
@@ -78,7 +78,7 @@ func (s *session) connect() {
 	}
 }
 
-// keyboard is stdin if that is a terminal, else nil.
+// keyboard returns stdin if it is a terminal, else nil.
 func (t *tool) keyboard() *os.File {
 	if in, ok := t.stdin.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
 		return in
@@ -86,7 +86,7 @@ func (t *tool) keyboard() *os.File {
 	return nil
 }
 
-// raw takes the terminal, if stdin is one that is to be passed on.
+// raw puts the terminal into raw mode if its keys go to the command.
 func (s *session) raw() (err error) {
 	if in := s.t.keyboard(); in != nil && s.tty && s.stdin {
 		s.term, err = s.t.openTerminal(in)
@@ -94,7 +94,7 @@ func (s *session) raw() (err error) {
 	return err
 }
 
-// run runs the command to its end, and passes on its exit code.
+// run runs the command to its end and returns its exit code as an error.
 func (s *session) run(ctx context.Context) error {
 	defer func() {
 		if s.conn != nil {
@@ -104,7 +104,7 @@ func (s *session) run(ctx context.Context) error {
 	if s.tty {
 		s.modes = s.t.terminalModes()
 	}
-	// Before the command runs: what it says is no sooner there than what is typed is its own.
+	// The terminal is raw before the command runs, so that keys typed at its first output are its own.
 	if err := s.raw(); err != nil {
 		return commandFailed(fmt.Errorf("put the terminal into raw mode: %w", err))
 	}
@@ -129,7 +129,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	if errors.Is(err, errLeft) {
 		last, cancel := context.WithTimeout(ctx, unwindLimit)
-		s.cmd.Detach(last) // as far as the guest can be told
+		s.cmd.Detach(last) // an error is ignored: the guest may be unreachable
 		cancel()
 		fmt.Fprintf(s.t.stderr, "\nwick: left it running: wick attach %016x\n", s.cmd.ID())
 		return nil
@@ -137,13 +137,14 @@ func (s *session) run(ctx context.Context) error {
 	return s.ended(r, err)
 }
 
-// errLeft is the error of waiting for what the user has left.
+// errLeft is the error of wait after the detach keys.
 var errLeft = errors.New("left")
 
-// errGivenUp is the error of attaching again when the user does not want to wait for that.
-var errGivenUp = errors.New("connection lost, and given up")
+// errGivenUp is the error of wait if the user gives up while wick is attaching again.
+var errGivenUp = errors.New("connection lost, given up")
 
-// wait waits for the command's end, across connections if it is kept.
+// wait waits for the command's end. If the command is kept, it attaches again whenever the connection
+// is lost.
 func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -178,7 +179,7 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 		case errors.Is(context.Cause(ctx), machine.ErrUnresponsive):
 			return r, err
 		case ctx.Err() != nil && r == nil:
-			// It was cancelled, which is to arrive before we go.
+			// Wait has cancelled the command. Wait until the guest knows.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
 			defer cancel()
 			return s.cmd.Wait(last)
@@ -187,10 +188,10 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 	}
 }
 
-// againPause is how long a connection must have lasted for the next to be made at once.
+// againPause is the age of a lost connection below which again waits before the next.
 const againPause = 200 * time.Millisecond
 
-// again attaches on a new connection.
+// again attaches to the command on a new connection.
 func (s *session) again(ctx context.Context) error {
 	s.keys.setAway(true)
 	defer s.keys.setAway(false)
@@ -201,7 +202,7 @@ func (s *session) again(ctx context.Context) error {
 	fmt.Fprintf(s.t.stderr, "wick: connection lost, attaching again%s\r\n", how)
 	for {
 		if time.Since(s.since) < againPause {
-			// It did not last, and the next may not either.
+			// The last connection was lost at once, and the next may be too.
 			select {
 			case <-time.After(againPause):
 			case <-ctx.Done():
@@ -229,7 +230,7 @@ func (s *session) again(ctx context.Context) error {
 	}
 }
 
-// ended makes the tool's end of the command's.
+// ended returns the error with which the tool ends after the command.
 func (s *session) ended(r *client.Receipt, err error) error {
 	if r == nil {
 		return commandFailed(err)
@@ -238,20 +239,21 @@ func (s *session) ended(r *client.Receipt, err error) error {
 		fmt.Fprintf(s.t.stderr, "wick: %s\n", heldBy(r.Left))
 	}
 	if own := ownFailure(err); own != nil {
-		return commandFailed(own) // which may be why the command ended as it did
+		return commandFailed(own) // it may be the reason for the command's end
 	}
 	switch {
 	case r.Reason == framing.ReasonTimedOut:
 		return &exitError{code: failure(r.Code), err: fmt.Errorf("the command ran out of time (%v)", s.cmd.Timeout)}
 	case r.Reason == framing.ReasonOutOfMemory:
-		return &exitError{code: failure(r.Code), err: errors.New("the command was killed, for the machine was out of memory")}
+		return &exitError{code: failure(r.Code), err: errors.New("the command was killed because the machine was out of memory")}
 	case r.Code != 0 || err == nil || errors.Is(err, syscall.EPIPE):
 		return commandExit(r.Code)
 	}
-	return commandFailed(err) // a stream of ours
+	return commandFailed(err) // of one of the tool's streams
 }
 
-// ownFailure is the error of one of our streams, nil if there is none. A reader of ours that has gone is none: the command is told by its own SIGPIPE.
+// ownFailure returns the error of one of the tool's streams, or nil. A closed pipe is not an error,
+// because the command in the guest gets its own SIGPIPE.
 func ownFailure(err error) error {
 	if exit, ok := errors.AsType[*client.ExitError](err); ok {
 		err = exit.Streams
@@ -263,19 +265,19 @@ func ownFailure(err error) error {
 	return failed
 }
 
-// heldBy says why output may be missing.
+// heldBy returns a message that says why output may be missing.
 func heldBy(left int) string {
 	who := fmt.Sprintf("%d processes that the command left running hold", left)
 	switch left {
 	case 0:
-		who = "processes beside the command hold"
+		who = "other processes hold"
 	case 1:
 		who = "1 process that the command left running holds"
 	}
-	return who + " its output, and what is written from now on is lost (--wait-output waits for it)"
+	return who + " its output; later output is lost (--wait-output waits for it)"
 }
 
-// startFailed is a command that was not started. The exit code is what a shell would have.
+// startFailed returns the error of a command that was not started. Its exit code is that of a shell.
 func startFailed(err error) error {
 	if failed, ok := errors.AsType[*client.StartError](err); ok {
 		return &exitError{code: failure(failed.Code), err: err}
@@ -283,9 +285,9 @@ func startFailed(err error) error {
 	return commandFailed(err)
 }
 
-// detach starts the command, prints its id and leaves it.
+// detach starts the command, prints its id and leaves it running.
 func (s *session) detach(ctx context.Context) error {
-	// What is written to it is for those that attach to write.
+	// Stdin stays open for a later attach.
 	if s.stdin {
 		if _, err := s.cmd.StdinPipe(); err != nil {
 			return commandFailed(err)
@@ -294,7 +296,7 @@ func (s *session) detach(ctx context.Context) error {
 	if s.tty {
 		s.cmd.Terminal = &defaultSize
 	}
-	// The command is not to end with us.
+	// The command must survive the end of ctx.
 	started := make(chan error, 1)
 	go func() { started <- s.cmd.Start(context.WithoutCancel(ctx)) }()
 	select {
@@ -306,28 +308,28 @@ func (s *session) detach(ctx context.Context) error {
 		return commandFailed(fmt.Errorf("start the command: %w", ctx.Err()))
 	}
 	if _, err := fmt.Fprintf(s.t.stdout, "%016x\n", s.cmd.ID()); err != nil {
-		return commandFailed(fmt.Errorf("print the command's id, which is %016x: %w", s.cmd.ID(), err))
+		return commandFailed(fmt.Errorf("print the command's id %016x: %w", s.cmd.ID(), err))
 	}
 	return nil
 }
 
-// The keys that leave a command running: those that docker has taught people.
+// The keys that leave a command running are those of docker.
 const (
 	detachFirst  = 'P' - '@'
 	detachSecond = 'Q' - '@'
 )
 
-// detachReader passes keys on until the two to leave by come.
+// detachReader passes keys on until it reads the detach keys.
 type detachReader struct {
 	r    io.Reader
 	left chan struct{}
-	held bool // the first of the keys was, and waits for what follows
-	gone bool
+	held bool // detachFirst was read, and waits for the next key
+	gone bool // both keys were read
 }
 
 func (d *detachReader) Read(p []byte) (int, error) {
 	if d.gone {
-		select {} // the end of stdin would be one for the command too
+		select {} // an end of file would close the command's stdin
 	}
 	for {
 		n, err := d.r.Read(p[1:])

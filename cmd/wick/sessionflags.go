@@ -16,7 +16,7 @@ import (
 	"wick/framing/client"
 )
 
-// sessionFlags are the flags of a command in the guest that can be talked to while it runs.
+// sessionFlags has the flags of an interactive command in the guest.
 type sessionFlags struct {
 	commandFlags
 	stdin, tty bool
@@ -32,10 +32,10 @@ func (f *sessionFlags) add(cmd *cobra.Command) {
 	flags.BoolVarP(&f.stdin, "interactive", "i", false, "pass stdin on")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal")
 	f.commandFlags.add(cmd)
-	flags.StringVar(&f.user, "user", "", "run as `USER`: a name or number of the guest's, with :GROUP or not")
-	flags.StringVar(&f.dir, "dir", "", "run in this `DIR` of the guest's")
-	flags.StringArrayVar(&f.limits, "limit", nil, "limit a resource: `NAME=SOFT[:HARD]`, as nofile=1024; may be repeated")
-	flags.StringVar(&f.waitOutput, "wait-output", "", "wait this `TIME` for output that others hold after the command's exit (default 100ms)")
+	flags.StringVar(&f.user, "user", "", "run as this `USER` of the guest: USER[:GROUP], each a name or a number")
+	flags.StringVar(&f.dir, "dir", "", "run in this `DIR` in the guest")
+	flags.StringArrayVar(&f.limits, "limit", nil, "limit a resource: `NAME=SOFT[:HARD]`, such as nofile=1024; may be repeated")
+	flags.StringVar(&f.waitOutput, "wait-output", "", "wait this `TIME` for output that other processes hold after the exit (default 100ms)")
 	flags.Lookup("wait-output").NoOptDefVal = "forever"
 	cmd.RegisterFlagCompletionFunc("wait-output", cobra.FixedCompletions([]string{"1s", "1m", "forever"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
@@ -43,15 +43,15 @@ func (f *sessionFlags) add(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("limit", completeLimit)
 }
 
-// addKeep adds what makes sense only where the machine stays.
+// addKeep adds the flags for a machine that outlives the command.
 func (f *sessionFlags) addKeep(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.keep, "keep", "", "keep the command for this `TIME`, or forever, if the connection is lost")
+	flags.StringVar(&f.keep, "keep", "", "keep the command for this `TIME`, or forever, after its connection is lost")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "print the command's id and leave it running, for wick attach")
 	cmd.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions([]string{"1m", "1h", "forever"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// wanted names a flag that an old agent cannot serve, or is empty.
+// wanted returns a given flag that needs the extension, or "".
 func (f *sessionFlags) wanted() string {
 	for _, flag := range []struct {
 		set  bool
@@ -67,7 +67,7 @@ func (f *sessionFlags) wanted() string {
 	return ""
 }
 
-// command makes the command of the flags and the arguments.
+// command returns the command for the flags and the arguments.
 func (f *sessionFlags) command(c *client.Client, args []string) (*client.Cmd, error) {
 	cmd := c.Command(args[0], args[1:]...)
 	if len(args) == 1 {
@@ -100,7 +100,7 @@ func (f *sessionFlags) command(c *client.Client, args []string) (*client.Cmd, er
 	return cmd, nil
 }
 
-// asRoot has cmd run as root: as it is if the agent is, and else by sudo, which is asked for no password.
+// asRoot makes cmd run as root. If the agent is not root, cmd runs through sudo -n.
 func asRoot(cmd *client.Cmd) {
 	words := append([]string{"sh", "-c", `[ "$(id -u)" = 0 ] && exec "$@"; exec sudo -n -- "$@"`, "sh", "env"}, cmd.Env...)
 	if cmd.Shell {
@@ -111,7 +111,8 @@ func asRoot(cmd *client.Cmd) {
 
 func usageError(err error) error { return &exitError{code: exitUsage, err: err} }
 
-// parseTime parses the time of a flag, which may be forever: then it is client.KeepForEver and client.WaitForEnd.
+// parseTime parses the time of a flag. For "forever" it returns client.KeepForEver, which is equal to
+// client.WaitForEnd.
 func parseTime(flag, s string) (time.Duration, error) {
 	switch s {
 	case "":
@@ -126,7 +127,7 @@ func parseTime(flag, s string) (time.Duration, error) {
 	return d, nil
 }
 
-// limitNames are the resources in the order of their numbers; getrlimit(2).
+// limitNames has the resources of getrlimit(2) in the order of their numbers.
 var limitNames = []string{
 	"cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime",
 }
@@ -153,12 +154,12 @@ func parseLimit(s string) (l client.Limit, err error) {
 				l.Hard, err = parseLimitValue(hard)
 			}
 			if err != nil || l.Soft > l.Hard {
-				return l, fmt.Errorf("--limit: %q is no limit: want NAME=SOFT[:HARD], in numbers or unlimited", s)
+				return l, fmt.Errorf("--limit: %q is not a limit; want NAME=SOFT[:HARD], each a number or unlimited", s)
 			}
 			return l, nil
 		}
 	}
-	return l, fmt.Errorf("--limit: there is no resource %q (there are %s)", name, strings.Join(limitNames, ", "))
+	return l, fmt.Errorf("--limit: there is no resource %q; want one of %s", name, strings.Join(limitNames, ", "))
 }
 
 func parseLimitValue(s string) (uint64, error) {
@@ -168,7 +169,7 @@ func parseLimitValue(s string) (uint64, error) {
 	return strconv.ParseUint(s, 10, 64)
 }
 
-// talks reports whether the guest has commands that can be talked to. An agent that is older than that has none.
+// talks reports whether the agent supports interactive commands. An older agent does not.
 func talks(ctx context.Context, c *client.Client) (bool, error) {
 	h, err := c.Hello(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {

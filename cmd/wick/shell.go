@@ -12,16 +12,17 @@ import (
 	"wick/framing/client"
 )
 
-// shellCommand is "wick shell".
+// shellCommand returns wick shell.
 func (t *tool) shellCommand() *cobra.Command {
 	flags := sessionFlags{stdin: true, tty: true}
 	cmd := &cobra.Command{
 		Use:   "shell [flags]",
 		Short: "Open a login shell in the guest",
-		Long: `Open a login shell in the guest, on a terminal, in the home directory of its user: that
-which the guest's /etc/passwd names, or sh where it names none that can be used.
+		Long: `Open a login shell in the guest, on a terminal, in the home directory of its user. It is
+the shell in the guest's /etc/passwd, or sh if there is no usable one.
 
-All keys go to the guest, and the terminal's size follows. The exit code is the shell's.`,
+All keys go to the guest, and its terminal follows the size of yours. The exit code is the
+shell's.`,
 		Example: `  wick shell
   wick shell --user postgres
   wick shell --keep 1h`,
@@ -59,21 +60,21 @@ All keys go to the guest, and the terminal's size follows. The exit code is the 
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&flags.user, "user", "", "log in as `USER`: a name or number of the guest's")
-	f.StringVar(&flags.keep, "keep", "", "keep the shell for this `TIME`, or forever, if the connection is lost")
+	f.StringVar(&flags.user, "user", "", "log in as this `USER` of the guest: a name or a number")
+	f.StringVar(&flags.keep, "keep", "", "keep the shell for this `TIME`, or forever, after its connection is lost")
 	f.StringArrayVar(&flags.env, "env", nil, "add `NAME=VALUE` to the shell's environment; may be repeated")
 	return cmd
 }
 
-// guestUser is a user of the guest's.
+// guestUser is a user of the guest.
 type guestUser struct{ name, home, shell string }
 
-// lookUpUser finds a user in the guest's /etc/passwd, by name or number; the agent's own if it is empty. Where it says nothing there is a shell
-// all the same.
+// lookUpUser finds a user in the guest's /etc/passwd by name or number, by default the agent's own. The
+// shell is sh if the user has no usable one.
 func lookUpUser(ctx context.Context, c *client.Client, user string) guestUser {
 	user, _, _ = strings.Cut(user, ":")
 	if user == "" {
-		// What the agent is shows in what its own directory of /proc belongs to.
+		// The agent's directory in /proc belongs to the agent's user.
 		self, err := c.Stat(ctx, "/proc/self")
 		if err != nil {
 			return guestUser{shell: "sh"}
@@ -88,15 +89,15 @@ func lookUpUser(ctx context.Context, c *client.Client, user string) guestUser {
 	return found
 }
 
-// maxPasswd is how much of /etc/passwd is looked at, in bytes, whatever the guest sends.
+// maxPasswd limits how much of /etc/passwd is read, in bytes.
 const maxPasswd = 1 << 20
 
-// readPasswd is the guest's /etc/passwd, as far as it can be read.
+// readPasswd returns the guest's /etc/passwd, or "" on an error.
 func readPasswd(ctx context.Context, c *client.Client) string {
 	return readSmall(ctx, c, "/etc/passwd")
 }
 
-// readSmall is the beginning of a file of the guest's, as far as it can be read.
+// readSmall returns the first maxPasswd bytes of a file in the guest, or less on an error.
 func readSmall(ctx context.Context, c *client.Client, name string) string {
 	r, err := c.OpenRead(ctx, name, 0, maxPasswd)
 	if err != nil {
@@ -107,7 +108,7 @@ func readSmall(ctx context.Context, c *client.Client, name string) string {
 	return string(b)
 }
 
-// passwdEntry is that of a user by name or number; passwd(5).
+// passwdEntry returns the entry of a user in a passwd(5) file, by name or number.
 func passwdEntry(passwd, user string) guestUser {
 	for line := range strings.Lines(passwd) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), ":")

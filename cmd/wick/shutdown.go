@@ -8,13 +8,13 @@ import (
 	"wick/framing/client"
 )
 
-// shutdownCommand is "wick shutdown".
+// shutdownCommand returns wick shutdown.
 func (t *tool) shutdownCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "shutdown",
-		Short: "Have the guest sync its file systems, so that the machine can be ended",
-		Long: `Have the guest write everything to its disks, and return when it has. The machine can
-then be ended from the host without loss. It runs on until then, and so do its commands.`,
+		Short: "Sync the guest's file systems, so that the host can end the machine",
+		Long: `Make the guest write everything to its disks, and return when it has. The host can then
+end the machine without loss. The machine and its commands run until then.`,
 		Example:           `  wick shutdown && kill "$FIRECRACKER_PID"`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -15,18 +15,19 @@ import (
 	"wick/framing/client"
 )
 
-// signalCommand is "wick signal".
+// signalCommand returns wick signal.
 func (t *tool) signalCommand() *cobra.Command {
 	var tree, alone bool
 	cmd := &cobra.Command{
 		Use:   "signal [--tree | --process] ID|PID SIGNAL",
 		Short: "Send a signal to a command in the guest",
-		Long: `Send a signal to a command that the agent has started: to its process group, on a terminal to
-the group in the foreground; with --tree to all that it has become, wherever it moved
-to; with --process to it alone. KILL with --tree ends it for good.
+		Long: `Send a signal to a command that the agent has started. By default it goes to the command's
+process group, on a terminal to the foreground group. With --tree it goes to the command
+and all its descendants, even in other groups and sessions. With --process it goes to the
+first process only.
 
-A command is named by its ID, or its PID, as wick ps shows them. SIGNAL is a name, with or
-without SIG, or a number.`,
+wick ps shows the ID and the PID of each command. SIGNAL is a name, with or without SIG, or
+a number.`,
 		Example: `  wick signal 8141 HUP
   wick signal --tree 5f3a KILL`,
 		Args:              needs("ID|PID", "SIGNAL"),
@@ -35,7 +36,7 @@ without SIG, or a number.`,
 			scope := framing.ScopeGroup
 			switch {
 			case tree && alone:
-				return usageError(errors.New("signal: --tree and --process are two things"))
+				return usageError(errors.New("signal: --tree and --process exclude each other"))
 			case tree:
 				scope = framing.ScopeTree
 			case alone:
@@ -53,12 +54,13 @@ without SIG, or a number.`,
 			return signalProcess(cmd.Context(), c, args[0], sig, scope)
 		},
 	}
-	cmd.Flags().BoolVar(&tree, "tree", false, "send it to all that the command has become")
-	cmd.Flags().BoolVar(&alone, "process", false, "send it to the command's first process alone")
+	cmd.Flags().BoolVar(&tree, "tree", false, "signal the command and all its descendants")
+	cmd.Flags().BoolVar(&alone, "process", false, "signal only the command's first process")
 	return cmd
 }
 
-// signalProcess sends a signal to the one command that name is the pid or the id of. A number may be either: a pid goes first.
+// signalProcess sends a signal to the command whose pid or id is name. A number that is both is taken
+// as a pid.
 func signalProcess(ctx context.Context, c *client.Client, name string, sig syscall.Signal, scope client.SignalScope) error {
 	list, err := c.Processes(ctx)
 	if err != nil {

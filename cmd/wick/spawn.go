@@ -11,7 +11,7 @@ import (
 	"wick/framing/client"
 )
 
-// spawnCommand is "wick spawn".
+// spawnCommand returns wick spawn.
 func (t *tool) spawnCommand() *cobra.Command {
 	var flags commandFlags
 	var wait bool
@@ -21,9 +21,9 @@ func (t *tool) spawnCommand() *cobra.Command {
 		Long: `Start a command in the guest and print its pid, without waiting for it to end. COMMAND
 and its arguments are as for exec.
 
-With --wait the pid is the first line of stdout; when the command has ended its output
-follows, and its exit code is passed on. Signals to wick go to the command as by wick exec, but
-one that does not end by them is left running.`,
+With --wait the pid is the first line of stdout. The command's output follows when it has
+ended, and its exit code is passed on. Signals are passed on as by wick exec, but a command
+that does not end is left running.`,
 		Example: `  wick spawn -- /srv/server --port 8080
   wick spawn --wait --timeout 5m 'make && make install'`,
 		Args:              needs("COMMAND..."),
@@ -39,7 +39,7 @@ one that does not end by them is left running.`,
 	return cmd
 }
 
-// spawn starts a command, prints its pid, and waits for its end if it is to.
+// spawn starts a command and prints its pid. With wait it waits for the command's end.
 func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec, wait bool) error {
 	told := false
 	if wait {
@@ -56,7 +56,7 @@ func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec,
 		t.passTo(c, pid)
 	}
 	if _, err := fmt.Fprintln(t.stdout, pid); err != nil {
-		return commandFailed(fmt.Errorf("print the command's pid, which is %d: %w", pid, err))
+		return commandFailed(fmt.Errorf("print the command's pid %d: %w", pid, err))
 	}
 	if !wait {
 		return nil
@@ -72,7 +72,7 @@ func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec,
 	return commandExit(exit.ExitCode)
 }
 
-// passTo has signals passed on to a command that was spawned.
+// passTo makes the tool pass signals on to a spawned command.
 func (t *tool) passTo(c *client.Client, pid uint32) {
 	pass := func(ctx context.Context, sig syscall.Signal) error {
 		return c.SignalPID(ctx, pid, sig, framing.ScopeGroup)

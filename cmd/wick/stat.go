@@ -11,14 +11,14 @@ import (
 	"wick/framing/client"
 )
 
-// statCommand is "wick stat".
+// statCommand returns wick stat.
 func (t *tool) statCommand() *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "stat [-L] PATH...",
-		Short: "Show what the guest says of files",
-		Long: `Show what the guest says of files: type and mode, owner, size, links, inode and time. A symbolic
-link is shown itself, and what it says; with -L what it leads to.`,
+		Short: "Show mode, owner, size and times of files in the guest",
+		Long: `Show type and mode, owner, size, links, inode and time of files in the guest. For a
+symbolic link they are its own, with its target. With -L they are those of its target.`,
 		Args:              needs("PATH..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {

@@ -13,25 +13,24 @@ import (
 	"wick/framing/client"
 )
 
-// statsCommand is "wick stats".
+// statsCommand returns wick stats.
 func (t *tool) statsCommand() *cobra.Command {
 	var watch bool
 	var interval time.Duration
 	cmd := &cobra.Command{
 		Use:   "stats [--watch] [NAME]...",
 		Short: "Show the machine's figures",
-		Long: `Show the figures of the machine and of its agent: all, or those that are named, whole
-or by the beginning of their names, as memory. for all of memory.
+		Long: `Show the figures of the machine and of its agent. With NAME show only those. A NAME that
+ends in a dot stands for all that begin with it, such as memory. for all of memory.
 
-Names and numbers are as the guest has them: memory and disk in bytes, times in
-microseconds, load in thousandths. With --watch they come again and again, a blank line
-between.`,
+Memory and disk are in bytes, times in microseconds, load in thousandths. With --watch the
+figures are shown repeatedly, with a blank line between.`,
 		Example: `  wick stats memory. load.1
   wick stats --watch --interval 5s agent.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if interval <= 0 {
-				return usageError(errors.New("stats: the interval cannot be 0"))
+				return usageError(errors.New("stats: --interval must be above 0"))
 			}
 			c, err := t.connect(cmd.Context())
 			if err != nil {
@@ -45,7 +44,7 @@ between.`,
 			return t.stats(cmd.Context(), c, args, interval, count)
 		},
 	}
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them again and again")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them repeatedly")
 	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "time from one to the next")
 	return cmd
 }
@@ -76,7 +75,8 @@ func (t *tool) stats(ctx context.Context, c *client.Client, names []string, inte
 	})
 }
 
-// named reports whether a name is one of those, or begins with one that ends in a dot. All are if there are none.
+// named reports whether name is among names, or begins with one of them that ends in a dot. With no
+// names every name is.
 func named(name string, names []string) bool {
 	for _, n := range names {
 		if name == n || strings.HasSuffix(n, ".") && strings.HasPrefix(name, n) {

@@ -13,22 +13,22 @@ import (
 	"wick/framing/client"
 )
 
-// A terminal is the tool's own, in raw mode: every key goes to the guest, Ctrl-C too, and the guest's terminal does all that ours
-// would do.
+// A terminal is the tool's terminal in raw mode. Every key goes to the guest, including Ctrl-C, and the
+// guest's terminal does what this one otherwise would.
 type terminal struct {
 	file *os.File
-	size func(rows, cols uint16) // told of each size
+	size func(rows, cols uint16) // called with each new size
 
 	mu      sync.Mutex
-	state   *term.State // what restore goes back to; nil if there is nothing to restore
+	state   *term.State // the state to restore; nil if the terminal is not raw
 	signals chan os.Signal
 	done    chan struct{}
 }
 
-// openTerminal puts the terminal behind f into raw mode. restore must be called, on every way out.
+// openTerminal puts the terminal f into raw mode. The caller must call restore on every path.
 func (t *tool) openTerminal(f *os.File) (*terminal, error) {
 	r := &terminal{file: f, signals: make(chan os.Signal, 8), done: make(chan struct{})}
-	t.terminal.Store(r) // for main, whatever ends the command
+	t.terminal.Store(r) // mainCode restores it on every exit
 	signal.Notify(r.signals, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT)
 	if err := r.raw(); err != nil {
 		r.restore()
@@ -38,7 +38,7 @@ func (t *tool) openTerminal(f *os.File) (*terminal, error) {
 	return r, nil
 }
 
-// raw puts the terminal into raw mode, unless it is.
+// raw puts the terminal into raw mode, if it is not yet.
 func (r *terminal) raw() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,7 +52,7 @@ func (r *terminal) raw() error {
 	return err
 }
 
-// cook puts the terminal back into the mode that it was in.
+// cook restores the terminal's mode from before raw.
 func (r *terminal) cook() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,7 +62,7 @@ func (r *terminal) cook() {
 	}
 }
 
-// restore is cook for good. It may be called on nil, and again.
+// restore restores the terminal's mode for good. It may be called on nil, and repeatedly.
 func (r *terminal) restore() {
 	if r == nil {
 		return
@@ -80,8 +80,8 @@ func (r *terminal) restore() {
 	r.cook()
 }
 
-// drop forgets the keys that were typed and not read: they were for the guest, and not for what reads
-// the terminal next. It may be called on nil, and does nothing after restore.
+// drop discards typed keys that were not read. They were for the guest, not for the program that reads
+// the terminal next. drop may be called on nil, and does nothing after restore.
 func (r *terminal) drop() {
 	if r == nil {
 		return
@@ -93,7 +93,7 @@ func (r *terminal) drop() {
 	}
 }
 
-// follow tells the guest's terminal the size of ours, now and whenever it changes.
+// follow calls resize with the terminal's size now and whenever it changes.
 func (r *terminal) follow(resize func(rows, cols uint16)) {
 	r.mu.Lock()
 	r.size = resize
@@ -110,7 +110,7 @@ func (r *terminal) resized() {
 	}
 }
 
-// watch sees to signals that others send: the keys for them go to the guest.
+// watch handles signals that other processes send. The keys for them go to the guest.
 func (r *terminal) watch() {
 	for {
 		select {
@@ -127,7 +127,8 @@ func (r *terminal) handle(sig os.Signal) {
 	case syscall.SIGWINCH:
 		r.resized()
 	case syscall.SIGTSTP:
-		// The shell gets its terminal as it was, and we ours when we go on; the stop need not have come when Kill returns.
+		// The shell gets its terminal back, and SIGCONT makes it raw again. The process may not have
+		// stopped yet when Kill returns.
 		r.cook()
 		syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
 	case syscall.SIGCONT:
@@ -136,7 +137,7 @@ func (r *terminal) handle(sig os.Signal) {
 	}
 }
 
-// terminalModes are the modes of our own terminal, nil if there is none.
+// terminalModes returns the modes of the tool's terminal, or nil if it has none.
 func (t *tool) terminalModes() *client.Modes {
 	for _, stream := range []any{t.stdin, t.stdout} {
 		if f, ok := stream.(*os.File); ok {
@@ -148,7 +149,7 @@ func (t *tool) terminalModes() *client.Modes {
 	return nil
 }
 
-// sameFile reports whether two streams lead to one file, as after 2>&1.
+// sameFile reports whether two streams are the same file, as after 2>&1.
 func sameFile(a, b io.Writer) bool {
 	f, ok := a.(*os.File)
 	g, ok2 := b.(*os.File)
@@ -160,7 +161,8 @@ func sameFile(a, b io.Writer) bool {
 	return err == nil && err2 == nil && os.SameFile(one, two)
 }
 
-// terminalSize is the size of the terminal behind f, nil if there is none, or if it does not know its size: a serial line says 0.
+// terminalSize returns the size of the terminal f. It returns nil if f is not a terminal or does not
+// know its size, such as a serial line.
 func terminalSize(f *os.File) *client.Size {
 	cols, rows, err := term.GetSize(int(f.Fd()))
 	if err != nil || cols <= 0 || rows <= 0 {

@@ -13,20 +13,20 @@ import (
 	"wick/framing/client"
 )
 
-// topCommand is "wick top".
+// topCommand returns wick top.
 func (t *tool) topCommand() *cobra.Command {
 	var interval time.Duration
 	var count int
 	cmd := &cobra.Command{
 		Use:   "top [-n COUNT] [-i INTERVAL]",
-		Short: "Show what the machine and its commands take, again and again",
-		Long: `Show the machine's load and memory and the commands of wick ps, those that take the most
-processor time at the moment first, until interrupted or COUNT times.`,
+		Short: "Show load, memory and commands of the machine repeatedly",
+		Long: `Show the machine's load and memory, and the commands of wick ps by their current use of
+processor time. Repeat COUNT times, or until interrupted.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if count < 0 || interval <= 0 {
-				return usageError(errors.New("top: the count cannot be negative, nor the interval 0"))
+				return usageError(errors.New("top: --count cannot be negative, and --interval must be above 0"))
 			}
 			c, err := t.connect(cmd.Context())
 			if err != nil {
@@ -38,7 +38,7 @@ processor time at the moment first, until interrupted or COUNT times.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.IntVarP(&count, "count", "n", 0, "end after showing this often; 0 is never")
+	flags.IntVarP(&count, "count", "n", 0, "stop after this many times; 0 for never")
 	flags.DurationVarP(&interval, "interval", "i", 2*time.Second, "time from one to the next")
 	return cmd
 }
@@ -56,7 +56,7 @@ func (t *tool) top(ctx context.Context, c *client.Client, interval time.Duration
 		}
 		took := func(p client.Process) time.Duration {
 			last, ok := before[p.PID]
-			if !ok || last.ID != p.ID || last.Age > p.Age { // or another has its pid
+			if !ok || last.ID != p.ID || last.Age > p.Age { // another command may have its pid
 				return p.CPU
 			}
 			return p.CPU - last.CPU
@@ -83,7 +83,7 @@ func (t *tool) top(ctx context.Context, c *client.Client, interval time.Duration
 	})
 }
 
-// repeat calls f at once and then at each interval, count times or until ctx ends, which is no error.
+// repeat calls f now and at each interval, count times or until ctx ends. It returns nil if ctx ends.
 func repeat(ctx context.Context, interval time.Duration, count int, f func() error) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -11,21 +11,20 @@ import (
 )
 
 const (
-	// timeoutGrace is how long after a command's timeout its end is waited for before the guest is asked
-	// whether it is still there. The timeout counts in the guest, which may have been stopped.
+	// timeoutGrace is the time between a command's timeout and the first ping. The guest keeps the
+	// timeout, and may have been stopped meanwhile.
 	timeoutGrace = time.Second
-	// aliveLimit is how long the guest may take to answer that.
+	// aliveLimit limits the wait for an answer to the ping.
 	aliveLimit = 2 * time.Second
-	// alivePause is how long a lost connection may take to be made again, before the next look.
+	// alivePause is the time between pings while the connection is being made again.
 	alivePause = 50 * time.Millisecond
 )
 
-// within runs a command that the guest is to kill after a timeout, if that is not 0. A guest that can
-// keep no timeout, because it does not answer, is given up then: the context ends, and the error is
-// one of exit code 124.
+// within calls do, which runs a command with a timeout that the guest keeps; 0 is none. If the guest
+// does not answer after the timeout, within ends the context of do and returns an error of exit code
+// 124.
 //
-// A guest that answers is left to it: it has killed the command, whose output this side may be slow
-// to take.
+// A guest that answers has killed the command, and do may still be reading its output.
 func (t *tool) within(
 	ctx context.Context, c *client.Client, timeout time.Duration, do func(context.Context) error,
 ) error {
@@ -44,7 +43,7 @@ func (t *tool) within(
 	return err
 }
 
-// watchGuest ends the context once the timeout is over and the guest does not answer.
+// watchGuest calls cancel if the guest does not answer after the timeout.
 func (t *tool) watchGuest(ctx context.Context, timeout time.Duration, cancel context.CancelCauseFunc) {
 	for pause := timeout + timeoutGrace; sleep(ctx, pause); pause = aliveLimit {
 		limit, stop := context.WithTimeout(ctx, aliveLimit)
@@ -57,7 +56,7 @@ func (t *tool) watchGuest(ctx context.Context, timeout time.Duration, cancel con
 	}
 }
 
-// answers reports whether the guest answers before ctx ends, on the connection there is by then.
+// answers reports whether the guest answers a ping before ctx ends. It uses the newest connection.
 func (t *tool) answers(ctx context.Context) bool {
 	for {
 		if _, err := t.guest.Load().Ping(ctx); err == nil {
@@ -69,7 +68,7 @@ func (t *tool) answers(ctx context.Context) bool {
 	}
 }
 
-// sleep waits, and reports false if ctx ends first.
+// sleep waits for d. It reports false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -61,9 +61,9 @@ type UnsupportedError struct {
 // Error says whether a feature or the whole extension is missing.
 func (e *UnsupportedError) Error() string {
 	if e.Feature == "" {
-		return "the guest's agent is older than the extension: it can exec, spawn and write files, and no more"
+		return "the guest's agent is older than the extension; it can only exec, spawn and write files"
 	}
-	return "the guest's agent has no " + e.Feature
+	return "the guest's agent does not support " + e.Feature
 }
 
 // Unwrap returns errors.ErrUnsupported.
@@ -71,16 +71,16 @@ func (e *UnsupportedError) Unwrap() error { return errors.ErrUnsupported }
 
 // featureNames has the features in words.
 var featureNames = map[Features]string{
-	framing.FeatureProcesses: "processes that can be talked to",
+	framing.FeatureProcesses: "interactive processes",
 	framing.FeatureTerminals: "terminals",
 	framing.FeatureFiles:     "files beyond write_file",
 	framing.FeatureStats:     "figures",
 	framing.FeaturePressure:  "pressure events",
-	framing.FeatureRestore:   "way to set its clock and entropy",
-	framing.FeatureFreeze:    "way to freeze its file system",
-	framing.FeaturePower:     "way to end its machine",
-	framing.FeatureCopies:    "word for holes, nodes and extended attributes",
-	framing.FeatureManners:   "way to wait for output that others hold",
+	framing.FeatureRestore:   "setting its clock and entropy",
+	framing.FeatureFreeze:    "freezing its file system",
+	framing.FeaturePower:     "ending its machine",
+	framing.FeatureCopies:    "holes, nodes and extended attributes",
+	framing.FeatureManners:   "waiting for output that other processes hold",
 }
 
 // Hello asks the guest what it is and can do, and returns the current answer. All other calls of
