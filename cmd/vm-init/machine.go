@@ -13,19 +13,20 @@ import (
 	"wick/sysinit"
 )
 
-// machine is the life of process 1: signals, arguments, the way up, serving, the way down. Whatever goes wrong on the way, the end
-// of it is the way down and never an exit, which the kernel answers with a panic.
+// machine is the life of process 1: signals, arguments, boot, serving, shutdown. Every failure ends
+// in the shutdown, never in an exit, because the kernel panics if process 1 exits.
 type machine struct {
 	cfg     sysinit.Config
 	agent   agent.Options
 	mode    sysinit.Mode
 	log     *agent.Log
 	root    *sysinit.Root
-	settled bool   // the disks were brought to their end
-	problem string // why it ends, if not because it was told to
+	settled bool   // the disks are synced and unmounted
+	problem string // the cause of the shutdown, or "" if it was requested
 }
 
-// claimSignals comes first: until then SIGTERM and SIGINT are the end of a Go program, even of process 1.
+// claimSignals catches signals. It is called first, because SIGTERM and SIGINT end a Go program,
+// even as process 1.
 func (m *machine) claimSignals() {
 	m.log = agent.NewLog(2, agent.LevelInfo)
 	cfg := agent.Config{Init: true}
@@ -34,7 +35,8 @@ func (m *machine) claimSignals() {
 	}
 }
 
-// parse reads the arguments. All that is right in them holds even if something is wrong, so that the host can be told.
+// parse reads the arguments. The valid ones take effect even if others are not, so that the host
+// can be told.
 func (m *machine) parse(args []string) {
 	m.cfg = sysinit.Default()
 	ignored, err := sysinit.Parse(args, m.cfg.Options(), m.options())
@@ -47,7 +49,7 @@ func (m *machine) parse(args []string) {
 	}
 }
 
-// up builds the root, and reports whether there is one to serve from.
+// up builds the root. It reports whether that worked.
 func (m *machine) up() bool {
 	if m.problem == "" {
 		var err error
@@ -63,7 +65,7 @@ func (m *machine) up() bool {
 	return true
 }
 
-// report logs a step. What was required and failed is said with the last words.
+// report logs a step. The failure of a required step becomes the cause of the shutdown.
 func (m *machine) report(step sysinit.Step, took time.Duration, err error) {
 	switch {
 	case err == nil:
@@ -75,7 +77,7 @@ func (m *machine) report(step sysinit.Step, took time.Duration, err error) {
 	}
 }
 
-// timeline logs when each step began, counted from the kernel's own start.
+// timeline logs the start of each step, counted from the kernel's start.
 func (m *machine) timeline() {
 	marks := m.root.Timeline()
 	if len(marks) == 0 {
@@ -93,7 +95,7 @@ func (m *machine) timeline() {
 //go:noinline
 func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) + "us" }
 
-// config is the agent's configuration in this machine.
+// config returns the agent's configuration.
 func (m *machine) config() agent.Config {
 	cfg := m.agent.Config()
 	cfg.Signals, cfg.Init = true, true
@@ -103,7 +105,8 @@ func (m *machine) config() agent.Config {
 	return cfg
 }
 
-// serve serves the host until the machine is to go down. A fault that ends the agent ends the machine, in order.
+// serve serves the host until the machine must shut down. A fault that ends the agent shuts the
+// machine down.
 func (m *machine) serve() {
 	cfg := m.config()
 	cfg.Facts = m.facts()
@@ -127,12 +130,13 @@ func (m *machine) serve() {
 	}
 }
 
-// powers are the ends that a host can ask for.
+// powers has the ways of ending the machine that a host can request.
 var powers = map[agent.Power]sysinit.Power{
 	agent.PowerRestart: sysinit.Restart, agent.PowerOff: sysinit.PowerOff, agent.PowerHalt: sysinit.Halt,
 }
 
-// facts tell a host how the boot went: when each step began, counted from the kernel's start, and what failed.
+// facts returns the facts of the boot for the host: the start of each step, counted from the
+// kernel's start, and the failures.
 func (m *machine) facts() (facts [][2]string) {
 	for _, mark := range m.root.Timeline() {
 		facts = append(facts, [2]string{"boot." + mark.Step, micros(mark.Start) + " took " + micros(mark.Took)})
@@ -143,22 +147,22 @@ func (m *machine) facts() (facts [][2]string) {
 	return facts
 }
 
-// settle brings the disks to their end, with nothing left that uses them.
+// settle ends all processes, and syncs and unmounts the disks.
 func (m *machine) settle() error {
 	err := m.root.Settle(sysinit.SettleLimit, m.downStep)
 	m.settled = true
 	return err
 }
 
-// downStep logs a step down that failed.
+// downStep logs a step of the shutdown that failed.
 func (m *machine) downStep(step sysinit.Step, _ time.Duration, err error) {
 	if err != nil {
 		m.log.Error("going down", "step", step.Name, "error", err.Error())
 	}
 }
 
-// tell says why a machine cannot serve: on the console, in the kernel's log, and to the host if it
-// can be reached.
+// tell reports why the machine cannot serve: on the console, in the kernel's log, and to the host
+// if it can be reached.
 func (m *machine) tell() {
 	m.say()
 	cfg := m.config()
@@ -172,7 +176,7 @@ func (m *machine) tell() {
 	}
 }
 
-// say writes the problem where somebody may look for it.
+// say writes the problem to the console and the kernel's log.
 func (m *machine) say() {
 	m.log.Error(m.problem)
 	fd, err := unix.Open("/dev/kmsg", unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
@@ -183,7 +187,7 @@ func (m *machine) say() {
 	unix.Close(fd)
 }
 
-// end takes the machine down. It is deferred, so that a panic leads here too.
+// end shuts the machine down. It is deferred, so that it runs after a panic too.
 func (m *machine) end() {
 	if value := recover(); value != nil {
 		m.problem = "vm-init: panic"
@@ -197,13 +201,13 @@ func (m *machine) end() {
 		m.log.Error("panic", "in", "init", "stack", string(stack[:runtime.Stack(stack, false)]))
 	}
 	m.log.Info("going down")
-	m.mode.Discard = m.settled // once is enough
+	m.mode.Discard = m.settled // not twice
 	err := m.root.Down(m.mode, m.downStep)
 	m.log.Error("machine does not go down", "error", err.Error())
 	if e, ok := err.(*sysinit.StepError); ok && e.Errno == unix.EPERM {
-		syscall.Exit(1) // it is a container, which ends so: the process 1 of a machine may
+		syscall.Exit(1) // a container ends with its process 1; only a machine cannot be left
 	}
 	for {
-		unix.Pause() // there is nothing left to do, and to exit would be a panic of the kernel
+		unix.Pause() // nothing is left to do, and the kernel panics if process 1 exits
 	}
 }

@@ -1,6 +1,6 @@
-// Command vm-init is process 1 of a machine: it builds the root from a read-only image and a writable disk, serves the host as
-// vsock-agent does, reaps what is orphaned, and takes the machine down in order. See packages wick/sysinit and
-// wick/reactor/agent.
+// Command vm-init is process 1 of a machine. It builds the root from a read-only image and a
+// writable disk, serves the host like vsock-agent, reaps orphans, and shuts the machine down. See
+// packages wick/sysinit and wick/reactor/agent.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// aside is the program where it is not process 1 of anything: it only speaks of itself.
+// aside runs the program if it is not process 1. It only prints its usage or version.
 func aside(args []string) {
 	text, fd, code := usage(), 2, 2
 	if len(args) == 1 && args[0] == "--version" {

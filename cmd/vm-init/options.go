@@ -8,18 +8,18 @@ import (
 	"wick/sysinit"
 )
 
-// endings are the values of --end.
+// endings has the values of --end.
 var endings = map[string]sysinit.Power{"restart": sysinit.Restart, "poweroff": sysinit.PowerOff, "halt": sysinit.Halt}
 
-// options are init's own rows of the table of arguments, and the agent's. A Unix socket is none of them: the root that a
-// path would be of is not there yet.
+// options returns the options of vm-init and of the agent. There is no option for a Unix socket,
+// because the root of its path is not mounted yet.
 func (m *machine) options() []sysinit.Option {
 	forAgent := func(name string) func(string) error {
 		return func(value string) error {
 			_, err := m.agent.Set(name, value)
 			if err != nil {
 				_, reason, _ := strings.Cut(err.Error(), ": ")
-				return errors.New(reason) // the table says which option it was
+				return errors.New(reason) // the caller adds the name of the option
 			}
 			return nil
 		}

@@ -1,5 +1,5 @@
-// Command vsock-agent serves a host from within a machine. It runs commands and writes files for the
-// host, over vsock or a Unix socket. Package wick/reactor/agent is the agent, and package
+// Command vsock-agent serves a host from within a machine. It runs commands and writes files for
+// the host, over vsock or a Unix socket. Package wick/reactor/agent is the agent, and package
 // wick/framing has the protocol.
 //
 // # Command line
@@ -10,16 +10,16 @@
 //   - [cli.equals] --name=value is the same as --name value.
 //   - [cli.limits] Options set the limits of connections, commands, processes, spooled output and
 //     kept process_exits.
-//   - [cli.log] Log lines go to stderr in the form "level message key=value". The default level logs
-//     nothing per message. A command, an environment and a file's content are never logged.
+//   - [cli.log] Log lines go to stderr in the form "level message key=value". The default level
+//     logs nothing per message. A command, an environment and a file's content are never logged.
 //
 // # Signals
 //
-//   - [signals.end] SIGTERM and SIGINT end the agent. It sends SIGTERM and SIGCONT to the groups of the
-//     running commands, removes its own socket and exits with code 0 within 1 s.
+//   - [signals.end] SIGTERM and SIGINT end the agent. It sends SIGTERM and SIGCONT to the groups of
+//     the running commands, removes its own socket and exits with code 0 within 1 s.
 //   - [signals.reap] As process 1 of a container, or as a child subreaper, the agent reaps orphans.
-//   - [signals.forward] SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH and SIGQUIT go to the groups of the running
-//     commands. They do not end the agent.
+//   - [signals.forward] SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH and SIGQUIT go to the groups of the
+//     running commands. They do not end the agent.
 //
 // # Faults
 //
@@ -47,7 +47,7 @@ var version = "devel"
 
 const head = `usage: vsock-agent [options]
 
-Serves the host of this machine: runs its commands and writes its files. Without
+Serves the host of this machine: runs commands and writes files for it. Without
 options it both connects to vsock 2:1000 and listens on vsock port 1000.
 
 `
@@ -87,7 +87,8 @@ func main() {
 	}
 }
 
-// parse reads the options, as --name value or --name=value. done is what to print instead of running.
+// parse reads the options, as --name value or --name=value. If done is not empty it is to be
+// printed instead of running.
 func parse(o *agent.Options, args []string) (done string, err error) {
 	for len(args) > 0 {
 		name, value := args[0], ""
@@ -113,13 +114,13 @@ func parse(o *agent.Options, args []string) (done string, err error) {
 			return "", err
 		}
 		if !known {
-			return "", errors.New("unknown option " + name + " (--help lists them)")
+			return "", errors.New("unknown option " + name + "; --help lists them")
 		}
 	}
 	return "", nil
 }
 
-// fail says why in one line and ends the program.
+// fail prints err in one line and ends the program.
 func fail(code int, err error) {
 	agent.NewLog(2, agent.LevelError).Error("vsock-agent: " + err.Error())
 	syscall.Exit(code)

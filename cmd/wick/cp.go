@@ -115,8 +115,8 @@ func (cp *copier) tarOptions() client.TarOptions {
 	}
 }
 
-// fileMode returns the mode of a copy. Set-ID bits are kept only with the owner, because with another
-// they would give other rights.
+// fileMode returns the mode of a copy. Set-ID bits are kept only with the owner, because with
+// another they would give other rights.
 func (cp *copier) fileMode(info fs.FileInfo) fs.FileMode {
 	mode := info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
 	if !cp.owners {

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestCopyLendsNobody the rights of who copies: a file of the guest's that is set-user-ID is not so for another owner.
+// TestCopyLendsNobody checks that a set-user-ID file of the guest loses the bit if the copy has
+// another owner.
 func TestCopyLendsNobody(t *testing.T) {
 	socket, _ := agentSocket(t)
 	addr, dir := "unix:"+socket, t.TempDir()

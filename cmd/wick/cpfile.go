@@ -24,8 +24,8 @@ func (cp *copier) intoOptions() client.TarOptions {
 	return o
 }
 
-// findOwner looks up the owner that --chown names, in the guest if the copy goes there, else on this
-// machine. Without a group it takes the user's own.
+// findOwner looks up the owner that --chown names, in the guest if the copy goes there, else on
+// this machine. Without a group it takes the user's own.
 func (cp *copier) findOwner(ctx context.Context, in bool) error {
 	if cp.chown == "" {
 		return nil
@@ -74,8 +74,8 @@ func (cp *copier) findOwner(ctx context.Context, in bool) error {
 	return nil
 }
 
-// lookUpHere returns the id of a user or group of this machine, and the user's own group. It returns
-// an unknown name itself.
+// lookUpHere returns the id of a user or group of this machine, and the user's own group. It
+// returns an unknown name itself.
 func lookUpHere(name string, group bool) (id, main string) {
 	if group {
 		if g, err := user.LookupGroup(name); err == nil {
@@ -131,7 +131,8 @@ func (cp *copier) pour(w *client.FileWriter, f *os.File, info fs.FileInfo) error
 	return nil
 }
 
-// receive writes a file from the guest to the empty local file f, with its holes. r reads all of it.
+// receive writes a file from the guest to the empty local file f, with its holes. r reads all of
+// it.
 func (cp *copier) receive(ctx context.Context, f *os.File, r io.ReadCloser, source string, info *client.FileInfo) error {
 	const worth = 64 << 10 // the smallest size in bytes for which to ask for holes
 	if info.Mode().IsRegular() && info.Size() >= worth {

@@ -249,8 +249,8 @@ func localExtents(f *os.File, info fs.FileInfo) (list []client.Extent, holes boo
 	return list, len(list) != 1 || list[0].Offset != 0 || list[0].Length != uint64(info.Size())
 }
 
-// localAttributes returns the extended attributes of a local file by name. There are none on a file
-// system that does not support them.
+// localAttributes returns the extended attributes of a local file by name. The map is
+// empty on a file system that does not support them.
 func localAttributes(name string) (map[string]string, error) {
 	names := make([]byte, 64<<10) // XATTR_LIST_MAX
 	n, err := unix.Llistxattr(name, names)

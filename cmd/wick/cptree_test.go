@@ -36,7 +36,8 @@ func tarOf(t *testing.T, entries ...tar.Header) *bytes.Buffer {
 	return b
 }
 
-// TestUnpackMerges a tree into one with links: those that stay inside are followed, and what leads out is refused.
+// TestUnpackMerges unpacks a tree into one with links. Links that stay inside are followed, and
+// those that lead out are refused.
 func TestUnpackMerges(t *testing.T) {
 	reg := func(name, content string) tar.Header {
 		return tar.Header{Typeflag: tar.TypeReg, Name: name, Linkname: content, Mode: 0o644}
@@ -100,7 +101,8 @@ func TestUnpackDevices(t *testing.T) {
 	}
 }
 
-// TestUnpackOfClosedDirectories has the modes of directories set from the deepest up: whoever is not root can then reach none below a closed one.
+// TestUnpackOfClosedDirectories checks that modes of directories are set from the deepest up.
+// Without root nothing below a closed directory can be reached.
 func TestUnpackOfClosedDirectories(t *testing.T) {
 	if dir := os.Getenv("WICK_UNPACK"); dir != "" {
 		err := unpackTree(tarOf(t, tar.Header{Typeflag: tar.TypeDir, Name: "a/"}, tar.Header{Typeflag: tar.TypeDir, Name: "a/b/", Mode: 0o700},
@@ -187,7 +189,8 @@ func TestPackOfWhatShrinks(t *testing.T) {
 	}
 }
 
-// TestPutTree is what wick run --put does with a directory: it has the given name, and what was there stays.
+// TestPutTree checks that wick run --put copies a directory to the given path and keeps other files
+// there.
 func TestPutTree(t *testing.T) {
 	socket, _ := agentSocket(t)
 	c, err := client.Dial(t.Context(), "unix:"+socket)

@@ -303,8 +303,8 @@ func (u *unpacker) meta(h *tar.Header, name string) error {
 	return errors.Join(err, u.root.Chtimes(name, time.Time{}, h.ModTime))
 }
 
-// finishDirs sets attributes, modes and times of the directories, the deepest first. Unpacking their
-// contents would have changed these.
+// finishDirs sets attributes, modes and times of the directories, the deepest first. Unpacking
+// their contents would have changed these.
 func (u *unpacker) finishDirs() error {
 	for i := len(u.dirs) - 1; i >= 0; i-- {
 		d := u.dirs[i]

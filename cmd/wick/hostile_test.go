@@ -18,7 +18,8 @@ import (
 // escape is what a guest would have a terminal do.
 const escape = "\x1b]0;owned\a\x1b[2Jred\u202e"
 
-// lying starts a guest that has all features and answers whatever comes by answer, and returns its address.
+// lying starts a guest that has all features and answers every message by answer. It returns its
+// address.
 func lying(t *testing.T, answer func(framing.Header, []byte) []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")

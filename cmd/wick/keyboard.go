@@ -12,8 +12,8 @@ const keysKept = 64 << 10
 // interruptKey is Ctrl-C, which a terminal in raw mode delivers as a byte.
 const interruptKey = 'C' - '@'
 
-// A keyboard reads keys as they are typed, also while a command has no connection. They wait for the
-// guest, so that none is left for the shell that uses the terminal next.
+// A keyboard reads keys as they are typed, also while a command has no connection. They wait for
+// the guest, so that none is left for the shell that uses the terminal next.
 type keyboard struct {
 	mu      sync.Mutex
 	changed sync.Cond

@@ -55,10 +55,10 @@ func mainCode() int {
 	return t.await(ctx, cancel, signals, done)
 }
 
-// await waits for the end of the command line and returns the exit code. A signal is passed on to the
-// command that runs in the guest. SIGQUIT is only passed on, like a Ctrl-\ typed in ssh. After any
-// other signal the command has signalGrace to end by itself. A second signal ends it at once. Without
-// a command in the guest the first signal ends wick.
+// await waits for the end of the command line and returns the exit code. A signal is passed on to
+// the command that runs in the guest. SIGQUIT is only passed on, like a Ctrl-\ typed in ssh. After
+// any other signal the command has signalGrace to end by itself. A second signal ends it at once.
+// Without a command in the guest the first signal ends wick.
 func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signal, done <-chan int) int {
 	var last syscall.Signal
 	var grace <-chan time.Time

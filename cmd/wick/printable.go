@@ -31,8 +31,8 @@ func printableLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// printableWriter writes lines of a guest to w as [printableLines] returns them. It must not be used
-// concurrently.
+// printableWriter writes lines of a guest to w as [printableLines] returns them. It must not be
+// used concurrently.
 type printableWriter struct {
 	w io.Writer
 	// held is an incomplete character or end of line, which the next Write completes.

@@ -47,7 +47,7 @@ func typingWith(t *testing.T, socket string, change func(*unix.Termios), args ..
 
 func typingOn(t *testing.T, socket string, rows, cols uint16, change func(*unix.Termios), args ...string) *typist {
 	t.Helper()
-	// Not blocking, so that it can be closed while somebody reads.
+	// A non-blocking descriptor can be closed during a read.
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func agentSocket(t *testing.T) (socket string, stop func()) {
 	return socket, stop
 }
 
-// TestTerminal is what somebody does who sits before it.
+// TestTerminal types at a terminal like a user.
 func TestTerminal(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 33, 77, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
@@ -199,7 +199,8 @@ func TestTerminal(t *testing.T) {
 	p.expectEnd(7)
 }
 
-// TestTerminalModes of ours are those of the guest's: what erases a character erases all bytes of it, and the keys are the same.
+// TestTerminalModes checks that the guest's terminal has the modes of the local one: the same keys,
+// and erasing a character erases all its bytes.
 func TestTerminalModes(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 24, 80, "exec", "-it", "--", "stty -a; stty -echo; echo ready; exec head -n 1")
@@ -233,7 +234,7 @@ func TestTerminalWithoutSize(t *testing.T) {
 	p.expectEnd(0)
 }
 
-// TestTerminalWaysOut all leave the terminal as it was.
+// TestTerminalWaysOut checks that every exit leaves the terminal as it was.
 func TestTerminalWaysOut(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits out limits of seconds: run without -short")
@@ -254,7 +255,7 @@ func TestTerminalWaysOut(t *testing.T) {
 			socket, stop := agentSocket(t)
 			p := typing(t, socket, 24, 80, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
 			p.until("guest> ")
-			go func() { // nobody shall wait for somebody to read
+			go func() { // keeps the writer from blocking
 				for buf := make([]byte, 4096); ; {
 					if _, err := p.master.Read(buf); err != nil {
 						return
@@ -346,7 +347,8 @@ func between(t *testing.T, agent string) (socket string, cut func()) {
 	return socket, cut
 }
 
-// TestDetachKeysWhileLost leave what cannot be reached at once, and say how to have it again; so does giving up.
+// TestDetachKeysWhileLost checks that the detach keys and giving up leave an unreachable command at
+// once, and print how to attach.
 func TestDetachKeysWhileLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits out limits of seconds: run without -short")
@@ -382,7 +384,7 @@ func TestDetachKeysWhileLost(t *testing.T) {
 	}
 }
 
-// TestKeysWhileLost types while there is no connection: the command gets all of it, in its order, once
+// TestKeysWhileLost types while there is no connection. The command gets all keys in order when
 // there is one again.
 func TestKeysWhileLost(t *testing.T) {
 	agent, _ := agentSocket(t)

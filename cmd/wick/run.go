@@ -174,8 +174,8 @@ func checkMachine(o *machine.Options) error {
 	return nil
 }
 
-// runFailed returns the error of a machine that did not run the command. It prints the last lines of
-// the console if the machine failed to boot or ended.
+// runFailed returns the error of a machine that did not run the command. It prints the last lines
+// of the console if the machine failed to boot or ended.
 func (t *tool) runFailed(ctx context.Context, err error, shown bool) error {
 	if ctx.Err() != nil {
 		return err

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// monitored is a wick run whose monitor, QEMU, is a shell script, and the directory for its machines.
+// monitored returns a wick run whose monitor, QEMU, is a shell script, and the directory for its
+// machines.
 func monitored(t *testing.T, script string, args ...string) (cmd *exec.Cmd, temp string) {
 	t.Helper()
 	if runtime.GOARCH != "amd64" {
@@ -25,7 +26,7 @@ func monitored(t *testing.T, script string, args ...string) (cmd *exec.Cmd, temp
 	in := func(name string) string { return filepath.Join(dir, name) }
 	elf := append([]byte("\x7fELF"), make([]byte, 60)...)
 	binary.LittleEndian.PutUint16(elf[18:], 62) // EM_X86_64
-	// What is tried with KVM has no drive.
+	// The trial of KVM has no drive.
 	monitor := "#!/bin/sh\ncase \"$*\" in *-drive*) ;; *) exit 1 ;; esac\n" + script + "\n"
 	if err := errors.Join(os.Mkdir(in("bin"), 0o700), os.Mkdir(in("tmp"), 0o700), os.Mkdir(in("root"), 0o700),
 		os.WriteFile(in("init"), elf, 0o755), os.WriteFile(in("kernel"), elf, 0o600),
@@ -38,7 +39,8 @@ func monitored(t *testing.T, script string, args ...string) (cmd *exec.Cmd, temp
 	return cmd, in("tmp")
 }
 
-// TestRunWithoutReader of the console goes on, and leaves nothing behind. The machine's monitor is a script that never gets anywhere.
+// TestRunWithoutReader closes the reader of the console. The run must continue and leave nothing
+// behind. Its monitor is a script that never boots.
 func TestRunWithoutReader(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits out limits of seconds: run without -short")

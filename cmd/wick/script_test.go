@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// unwindEnv has wick wait longer for its unwinding, so that a command which does not unwind by itself
-// is known by that, on however slow a machine.
+// unwindEnv makes wick wait longer for a command to clean up. A command that does not clean up is
+// then noticed on the slowest machine.
 const unwindEnv = "WICK_TEST_UNWIND"
 
 // interruptLimit is how long an interrupted command may take. A good one takes milliseconds.
@@ -43,16 +43,17 @@ func (t tests) Run() int {
 	return t.m.Run()
 }
 
-// TestScripts runs the golden transcripts. What they have besides testscript's own commands:
+// TestScripts runs the golden transcripts. They have these commands besides testscript's own:
 //
-//	guest KIND PATH    start a guest at $WORK/PATH that can be reached as KIND says, by an agent that is older than the extension
+//	guest KIND PATH    start a guest at $WORK/PATH, reachable as KIND says, with an agent that is
+//	                   older than the extension
 //	agent PATH [OPTION...]
 //	                   start the real agent at $WORK/PATH
 //	code N CMD...      run CMD, which must exit with N
 //	interrupt WHEN CMD...
 //	                   run CMD, send it SIGINT, and expect exit code 130 soon; WHEN is got:MESSAGE (a
-//	                   guest got one), or the path of a socket (it is there) or of a FIFO (CMD opens it)
-//	fifo PATH [DATA]   make a FIFO, that gives DATA to who reads it
+//	                   guest got one), or the path of a socket (it exists) or FIFO (CMD opens it)
+//	fifo PATH [DATA]   make a FIFO that gives DATA to its reader
 //	size PATH N        make a file of N zeros
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -150,7 +151,8 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// await waits for what interrupt calls WHEN. What it returns is to be closed when the command has ended.
+// await waits for the event WHEN of interrupt. The caller must close the result when the command
+// has ended.
 func await(when, path string, frames <-chan framing.Header) io.Closer {
 	if message, ok := strings.CutPrefix(when, "got:"); ok {
 		for (<-frames).Type.String() != message {
@@ -162,7 +164,7 @@ func await(when, path string, frames <-chan framing.Header) io.Closer {
 		time.Sleep(time.Millisecond)
 	}
 	if info.Mode().Type() == os.ModeNamedPipe {
-		// This waits for somebody to open the other end. An error shows in how the command ends.
+		// This waits until the other end is opened. An error shows in the end of the command.
 		f, _ := os.OpenFile(path, os.O_WRONLY, 0)
 		return f
 	}

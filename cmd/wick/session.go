@@ -104,7 +104,8 @@ func (s *session) run(ctx context.Context) error {
 	if s.tty {
 		s.modes = s.t.terminalModes()
 	}
-	// The terminal is raw before the command runs, so that keys typed at its first output are its own.
+	// The terminal is raw before the command runs, so that keys typed at its first output are its
+	// own.
 	if err := s.raw(); err != nil {
 		return commandFailed(fmt.Errorf("put the terminal into raw mode: %w", err))
 	}
@@ -143,8 +144,8 @@ var errLeft = errors.New("left")
 // errGivenUp is the error of wait if the user gives up while wick is attaching again.
 var errGivenUp = errors.New("connection lost, given up")
 
-// wait waits for the command's end. If the command is kept, it attaches again whenever the connection
-// is lost.
+// wait waits for the command's end. If the command is kept, it attaches again whenever the
+// connection is lost.
 func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -277,7 +278,8 @@ func heldBy(left int) string {
 	return who + " its output; later output is lost (--wait-output waits for it)"
 }
 
-// startFailed returns the error of a command that was not started. Its exit code is that of a shell.
+// startFailed returns the error of a command that was not started. Its exit code is that of a
+// shell.
 func startFailed(err error) error {
 	if failed, ok := errors.AsType[*client.StartError](err); ok {
 		return &exitError{code: failure(failed.Code), err: err}

@@ -111,8 +111,8 @@ func asRoot(cmd *client.Cmd) {
 
 func usageError(err error) error { return &exitError{code: exitUsage, err: err} }
 
-// parseTime parses the time of a flag. For "forever" it returns client.KeepForEver, which is equal to
-// client.WaitForEnd.
+// parseTime parses the time of a flag. For "forever" it returns client.KeepForEver, which is equal
+// to client.WaitForEnd.
 func parseTime(flag, s string) (time.Duration, error) {
 	switch s {
 	case "":

@@ -69,8 +69,8 @@ shell's.`,
 // guestUser is a user of the guest.
 type guestUser struct{ name, home, shell string }
 
-// lookUpUser finds a user in the guest's /etc/passwd by name or number, by default the agent's own. The
-// shell is sh if the user has no usable one.
+// lookUpUser finds a user in the guest's /etc/passwd by name or number, by default the agent's own.
+// The shell is sh if the user has no usable one.
 func lookUpUser(ctx context.Context, c *client.Client, user string) guestUser {
 	user, _, _ = strings.Cut(user, ":")
 	if user == "" {

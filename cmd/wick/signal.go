@@ -59,8 +59,8 @@ a number.`,
 	return cmd
 }
 
-// signalProcess sends a signal to the command whose pid or id is name. A number that is both is taken
-// as a pid.
+// signalProcess sends a signal to the command whose pid or id is name. A number that is both is
+// taken as a pid.
 func signalProcess(ctx context.Context, c *client.Client, name string, sig syscall.Signal, scope client.SignalScope) error {
 	list, err := c.Processes(ctx)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"wick/framing/client"
 )
 
-// A terminal is the tool's terminal in raw mode. Every key goes to the guest, including Ctrl-C, and the
-// guest's terminal does what this one otherwise would.
+// A terminal is the tool's terminal in raw mode. Every key goes to the guest, including Ctrl-C, and
+// the guest's terminal does what this one otherwise would.
 type terminal struct {
 	file *os.File
 	size func(rows, cols uint16) // called with each new size
@@ -80,8 +80,8 @@ func (r *terminal) restore() {
 	r.cook()
 }
 
-// drop discards typed keys that were not read. They were for the guest, not for the program that reads
-// the terminal next. drop may be called on nil, and does nothing after restore.
+// drop discards typed keys that were not read. They were for the guest, not for the program that
+// reads the terminal next. drop may be called on nil, and does nothing after restore.
 func (r *terminal) drop() {
 	if r == nil {
 		return
@@ -127,8 +127,8 @@ func (r *terminal) handle(sig os.Signal) {
 	case syscall.SIGWINCH:
 		r.resized()
 	case syscall.SIGTSTP:
-		// The shell gets its terminal back, and SIGCONT makes it raw again. The process may not have
-		// stopped yet when Kill returns.
+		// The shell gets its terminal back, and SIGCONT makes it raw again. The process may not
+		// have stopped yet when Kill returns.
 		r.cook()
 		syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
 	case syscall.SIGCONT:
@@ -161,8 +161,8 @@ func sameFile(a, b io.Writer) bool {
 	return err == nil && err2 == nil && os.SameFile(one, two)
 }
 
-// terminalSize returns the size of the terminal f. It returns nil if f is not a terminal or does not
-// know its size, such as a serial line.
+// terminalSize returns the size of the terminal f. It returns nil if f is not a terminal or does
+// not know its size, such as a serial line.
 func terminalSize(f *os.File) *client.Size {
 	cols, rows, err := term.GetSize(int(f.Fd()))
 	if err != nil || cols <= 0 || rows <= 0 {

@@ -83,7 +83,8 @@ func (t *tool) top(ctx context.Context, c *client.Client, interval time.Duration
 	})
 }
 
-// repeat calls f now and at each interval, count times or until ctx ends. It returns nil if ctx ends.
+// repeat calls f now and at each interval, count times or until ctx ends. It returns nil if ctx
+// ends.
 func repeat(ctx context.Context, interval time.Duration, count int, f func() error) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -20,9 +20,9 @@ const (
 	alivePause = 50 * time.Millisecond
 )
 
-// within calls do, which runs a command with a timeout that the guest keeps; 0 is none. If the guest
-// does not answer after the timeout, within ends the context of do and returns an error of exit code
-// 124.
+// within calls do, which runs a command with a timeout that the guest keeps; 0 is no limit. If the
+// guest does not answer after the timeout, within ends the context of do and returns an error of
+// exit code 124.
 //
 // A guest that answers has killed the command, and do may still be reading its output.
 func (t *tool) within(

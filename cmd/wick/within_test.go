@@ -16,7 +16,8 @@ import (
 	"wick/framing/client/clienttest"
 )
 
-// stoppable starts an agent that commands can stop, and returns its address. At the test's end it goes on.
+// stoppable starts an agent that commands can stop, and returns its address. The agent is continued
+// at the test's end.
 func stoppable(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "wick") // a test's own may be too long for a socket
@@ -38,8 +39,8 @@ func stoppable(t *testing.T) string {
 // stopAgent is a command that stops the agent, which then keeps no timeout, and runs on.
 const stopAgent = "kill -STOP $PPID; exec sleep 1000"
 
-// TestTimeoutIsKeptHere has the guest stop while a command runs that it was to kill, or before it is
-// started: wick ends all the same, with the code of a command that ran out of time.
+// TestTimeoutIsKeptHere stops the guest before a command starts or while it runs. wick must still
+// end, with the exit code of a command that ran out of time.
 func TestTimeoutIsKeptHere(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -108,8 +109,8 @@ func timesOut(t *testing.T, args []string) {
 	}
 }
 
-// TestSlowReaderIsNoTimeout takes a command's output long after its timeout: it had ended in time, and
-// its guest answers.
+// TestSlowReaderIsNoTimeout reads a command's output long after its timeout. The command had ended
+// in time, and its guest answers.
 func TestSlowReaderIsNoTimeout(t *testing.T) {
 	t.Parallel()
 	const size = 200_000 // more than a pipe holds, and less than pipe and windows
@@ -121,7 +122,8 @@ func TestSlowReaderIsNoTimeout(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500*time.Millisecond + timeoutGrace + aliveLimit + time.Second) // the reader's time, and no wait for something
+	// the reader's time, and no wait for something
+	time.Sleep(500*time.Millisecond + timeoutGrace + aliveLimit + time.Second)
 	n, err := io.Copy(io.Discard, out)
 	if err != nil || n != size {
 		t.Errorf("read %d bytes, %v, want %d", n, err, size)

@@ -1,4 +1,4 @@
-// Package archive finds out what an archive is, by its first bytes, and takes its compression off.
+// Package archive recognises the compression of an archive by its first bytes, and removes it.
 package archive
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// formats are the compressions, each with what it begins with.
+// formats has the compressions, each with its first bytes.
 var formats = []struct {
 	name  string
 	magic []byte
@@ -26,18 +26,20 @@ var formats = []struct {
 	{"bzip2", []byte("BZh"), func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }},
 }
 
-// headSize is how many bytes tell a compression, at most.
+// headSize is the number of bytes that Compression needs.
 const headSize = 6
 
-// maxZstdWindow is the most memory that a zstd stream may ask for, in bytes: what zstd --ultra --long=27 does.
+// maxZstdWindow limits the memory that a zstd stream may need, in bytes. zstd --ultra --long=27
+// needs this much.
 const maxZstdWindow = 128 << 20
 
-// openZstd decodes in the caller's goroutine, so that nothing is left behind by a reader that is given up.
+// openZstd decodes in the caller's goroutine, so that an abandoned reader leaves none behind.
 func openZstd(r io.Reader) (io.Reader, error) {
 	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
 }
 
-// Compression names the compression of what begins with head: gzip, zstd, xz, bzip2; or it is empty.
+// Compression returns the compression of content that begins with head: gzip, zstd, xz, bzip2 or
+// "".
 func Compression(head []byte) string {
 	for _, f := range formats {
 		if bytes.HasPrefix(head, f.magic) {
@@ -47,8 +49,8 @@ func Compression(head []byte) string {
 	return ""
 }
 
-// Decompress returns the content of r without its compression, if it has one that Compression knows. Its errors are r's, and those of
-// what is not whole.
+// Decompress returns a reader of the decompressed content of r. Content without a compression that
+// Compression knows is returned unchanged. Errors are those of r and of damaged content.
 func Decompress(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReaderSize(r, 64<<10)
 	head, err := b.Peek(headSize)
@@ -67,7 +69,7 @@ func Decompress(r io.Reader) (io.Reader, error) {
 	return b, nil
 }
 
-// named says in errors what a stream is.
+// named adds the name of the compression to errors of a stream.
 type named struct {
 	name string
 	r    io.Reader

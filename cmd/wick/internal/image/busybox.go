@@ -16,7 +16,8 @@ import (
 	"wick/cmd/wick/internal/debian"
 )
 
-// Busybox returns the path of a statically linked busybox for an architecture: the host's, or that of Debian's busybox-static.
+// Busybox returns the path of a statically linked busybox for an architecture. It is the host's, or
+// the one of Debian's busybox-static.
 func Busybox(ctx context.Context, dir cache.Dir, arch string) (string, error) {
 	for _, path := range []string{"/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox"} {
 		if arch == runtime.GOARCH && static(path) {
@@ -32,7 +33,7 @@ func Busybox(ctx context.Context, dir cache.Dir, arch string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("find a static busybox: %s has none", unpacked)
+	return "", fmt.Errorf("find a static busybox: %s does not contain one", unpacked)
 }
 
 // static reports whether path is a program that needs no other file.
@@ -45,8 +46,8 @@ func static(path string) bool {
 	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
-// applets returns the names of all that a busybox is, as paths. One for another architecture cannot say; Debian builds it with the
-// same applets for all of them, so the one for the host can.
+// applets returns the paths of a busybox's applets. The host's busybox prints them, because one of
+// another architecture may not run. Debian builds all of them with the same applets.
 func applets(ctx context.Context, dir cache.Dir) ([]byte, error) {
 	busybox, err := Busybox(ctx, dir, runtime.GOARCH)
 	if err != nil {
@@ -59,7 +60,8 @@ func applets(ctx context.Context, dir cache.Dir) ([]byte, error) {
 	return list, nil
 }
 
-// defaultSystem is a small system for when none is given: busybox, the list of its applets, and the few files that programs ask for.
+// defaultSystem writes the system for a machine without --rootfs: busybox, its applets, and the few
+// files that programs read.
 func defaultSystem(s *stream, busybox string, list []byte) error {
 	dirs := []struct {
 		name string
@@ -87,7 +89,7 @@ func defaultSystem(s *stream, busybox string, list []byte) error {
 		{"etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n", 0o644},
 		{"etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n", 0o644},
 		{"etc/shadow", "root:*:19000::::::\nnobody:*:19000::::::\n", 0o600},
-		// No etc/hosts: vm-init makes it, with the machine's own name.
+		// There is no etc/hosts, because vm-init makes it with the machine's name.
 		{"etc/hostname", "wick\n", 0o644},
 		{"etc/os-release", "ID=wick\nNAME=wick\nPRETTY_NAME=\"wick's default root image (busybox)\"\n", 0o644},
 	}
@@ -102,7 +104,7 @@ func defaultSystem(s *stream, busybox string, list []byte) error {
 		if name == "" || s.seen[name] {
 			continue
 		}
-		// A busybox that was built with other places lists directories that the table above does not have.
+		// A busybox may have applets in directories that the table above lacks.
 		for _, up := range parents(name)[:strings.Count(name, "/")] {
 			if err := s.dir(up, 0o755); err != nil {
 				return err

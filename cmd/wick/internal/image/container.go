@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// Containers are often kept in a form that is no root: an archive of docker save, an OCI layout, or
-// a single layer. A machine booted from one has no program in it. The first entries tell such a
-// form, so nothing is packed in vain.
+// Container images often come in a form that is not a root: an archive of docker save, an OCI
+// layout, or a single layer. A machine booted from one would have no program. The first entries
+// show the form, so it is refused before anything is packed.
 
-// exportIt is how a root file system is made of a container image.
+// exportIt is the command that makes a root file system from a container image.
 const exportIt = `docker export "$(docker create IMAGE)" > root.tar (podman has the same commands)`
 
 const (
@@ -21,14 +21,14 @@ const (
 	layerOf     = "one layer of a container image, not a root file system (it deletes a file of the layers below: "
 )
 
-// foreign returns why an entry cannot be one of a root file system, or "".
+// foreign returns the reason why an entry cannot be part of a root file system, or "".
 func foreign(name string, h *tar.Header) string {
 	dir, base := path.Split(name)
 	first, rest, _ := strings.Cut(name, "/")
 	switch {
 	case strings.HasPrefix(base, ".wh."):
 		return layerOf + "/" + name + "); " + exportIt
-	case h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0: // overlayfs's way to say it
+	case h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0: // overlayfs marks a deleted file so
 		return layerOf + "/" + name + "); " + exportIt
 	case name == "oci-layout" && h.Typeflag == tar.TypeReg:
 		return layoutImage
@@ -50,11 +50,11 @@ func isHex(name string) bool {
 	return len(name) >= 64 && strings.Trim(name, "0123456789abcdef") == ""
 }
 
-// manifestMost bounds how much of a manifest is looked at.
+// manifestMost limits how much of a manifest is read, in bytes.
 const manifestMost = 1 << 20
 
-// isManifest reports whether a file at the top is the list of a saved image's layers. It returns a
-// reader of the whole content, because it has read the beginning.
+// isManifest reports whether a file at the top is the list of layers of a saved image. It returns a
+// reader of the whole content, because it reads the beginning itself.
 func isManifest(name string, content io.Reader) (bool, io.Reader, error) {
 	if name != "manifest.json" || content == nil {
 		return false, content, nil
@@ -64,7 +64,7 @@ func isManifest(name string, content io.Reader) (bool, io.Reader, error) {
 	return found, io.MultiReader(bytes.NewReader(head), content), err
 }
 
-// others lists kinds of files that are given for a root and are none, by their first bytes.
+// others lists kinds of files that are sometimes given as a root, by their first bytes.
 var others = []struct {
 	offset       int
 	magic, words string
@@ -79,7 +79,7 @@ var others = []struct {
 	{32769, "CD001", "a CD image; mount it, and give the directory"},
 }
 
-// otherKind returns what a file is that is no root, or "".
+// otherKind returns the kind of a file in others, or "".
 func otherKind(head []byte) string {
 	for _, o := range others {
 		if len(head) >= o.offset && bytes.HasPrefix(head[o.offset:], []byte(o.magic)) {

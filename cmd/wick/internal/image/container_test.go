@@ -18,8 +18,8 @@ import (
 
 var someHash = strings.Repeat("0123456789abcdef", 4)
 
-// containers are the forms in which a container is kept that is no root: names and contents of
-// their files, in order.
+// containers has the forms of container images that are not roots, with the names and contents of
+// their files in order.
 var containers = map[string]struct {
 	files [][2]string
 	want  string
@@ -39,8 +39,8 @@ var containers = map[string]struct {
 	"opaque directory": {[][2]string{{"bin/sh", "sh"}, {"var/lib/.wh..wh..opq", ""}}, "one layer of a container image"},
 }
 
-// TestContainersRefused: each is refused as a directory, a tar and a compressed one, with what it
-// is and what to do.
+// TestContainersRefused checks that each form is refused as a directory, a tar and a compressed
+// tar, with its kind and a remedy.
 func TestContainersRefused(t *testing.T) {
 	needs(t, "mksquashfs")
 	for name, c := range containers {
@@ -87,7 +87,8 @@ func refused(t *testing.T, source string, words ...string) {
 	}
 }
 
-// TestOverlayLayerRefused: overlayfs deletes by device nodes.
+// TestOverlayLayerRefused checks that a layer of overlayfs is refused, which marks deleted files by
+// device nodes.
 func TestOverlayLayerRefused(t *testing.T) {
 	needs(t, "mksquashfs")
 	needRoot(t)
@@ -97,7 +98,7 @@ func TestOverlayLayerRefused(t *testing.T) {
 	refused(t, dir, "one layer of a container image", "/etc/passwd")
 }
 
-// TestNoContainer: names that remind of a container's are no reason to refuse a root.
+// TestNoContainer checks that a root is not refused for names like those of a container image.
 func TestNoContainer(t *testing.T) {
 	needs(t, "mksquashfs")
 	dir := t.TempDir()
@@ -114,7 +115,7 @@ func TestNoContainer(t *testing.T) {
 	}
 }
 
-// TestOtherSources: a file of another kind is refused by its name, with what helps.
+// TestOtherSources checks that a file of another kind is refused with its kind and a remedy.
 func TestOtherSources(t *testing.T) {
 	ext4 := make([]byte, 4096)
 	copy(ext4[1080:], "\x53\xef")

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holes reads a file and makes up the zeros of its holes itself. The kernel would fill its cache
-// with them. A file system without SEEK_HOLE has no holes.
+// holes reads a file and supplies the zeros of its holes itself, because the kernel would fill its
+// cache with them. A file system without SEEK_HOLE has no holes.
 type holes struct {
 	f *os.File
-	// at is where the next byte is read, and from at the earliest data is up to end.
+	// at is the offset of the next byte. data and end are the bounds of the next data.
 	at, data, end int64
 	size          int64
 }
@@ -38,18 +38,18 @@ func (h *holes) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if errors.Is(err, io.EOF) {
-		h.data, h.end = h.size, h.size // it was cut: the rest is zeros
+		h.data, h.end = h.size, h.size // it was truncated: the rest is zeros
 		return 0, nil
 	}
 	return 0, err
 }
 
-// seek finds the next data, at h.at or behind it.
+// seek finds the next data, at h.at or after it.
 func (h *holes) seek() {
 	data, err := unix.Seek(int(h.f.Fd()), h.at, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):
-		data = h.size // nothing but a hole is left
+		data = h.size // only a hole is left
 	case err != nil:
 		h.data, h.end = h.at, h.size
 		return

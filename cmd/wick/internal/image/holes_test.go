@@ -9,8 +9,8 @@ import (
 	"testing/iotest"
 )
 
-// TestHoles: a file reads as it is, wherever its holes are, and one that is cut or grows meanwhile
-// keeps its size.
+// TestHoles checks that holes reads the content of a file wherever its holes are. A file that is
+// truncated or grows meanwhile keeps its size.
 func TestHoles(t *testing.T) {
 	const block = 64 << 10
 	for name, at := range map[string][]int64{
@@ -33,7 +33,7 @@ func TestHoles(t *testing.T) {
 		if err := iotest.TestReader(newHoles(f, int64(len(want))), want); err != nil {
 			t.Errorf("holes %s: %v", name, err)
 		}
-		// Nothing beyond the given size is read, and zeros make up for a cut.
+		// The given size is read: no byte after it, and zeros for bytes that are gone.
 		for _, size := range []int64{3*block + 1, 12 * block} {
 			got, err := io.ReadAll(newHoles(f, size))
 			if err != nil || int64(len(got)) != size || !bytes.Equal(got[:min(size, int64(len(want)))], want[:min(size, int64(len(want)))]) {

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// needs skips if a tool is missing.
+// needs skips the test if a tool is missing.
 func needs(t *testing.T, name string) {
 	t.Helper()
 	if _, err := tool(t.Context(), name); err != nil {
@@ -31,7 +31,8 @@ func needs(t *testing.T, name string) {
 	}
 }
 
-// list is what unsquashfs -lln says of an image: mode, numbers of owner and group, size or device, name and target, by name.
+// list returns the entries of an image as unsquashfs -lln prints them, by name. An entry has its
+// mode, the ids of owner and group, the size or device, the name and the target.
 func list(t *testing.T, image string) map[string]string {
 	t.Helper()
 	cmd, err := tool(t.Context(), "unsquashfs", "-lln", image)
@@ -59,11 +60,11 @@ func expect(t *testing.T, image string, want map[string]string) {
 	t.Helper()
 	got := list(t, image)
 	for name, what := range want {
-		// Directories have the size of their listing.
+		// The size of a directory is that of its listing.
 		if strings.HasPrefix(what, "d") {
 			got[name] = strings.Join(strings.Fields(got[name] + " ")[:min(2, len(strings.Fields(got[name])))], " ")
 		}
-		if name == "" && os.Getuid() != 0 { // squashfs-tools 4.5 gives it to the user that runs it
+		if name == "" && os.Getuid() != 0 { // squashfs-tools 4.5 gives it to their own user
 			what, _, _ = strings.Cut(what, " ")
 			got[name], _, _ = strings.Cut(got[name], " ")
 		}
@@ -83,7 +84,7 @@ func write(t *testing.T, path, content string, mode os.FileMode) {
 	}
 }
 
-// initFile is a vm-init of 4 bytes.
+// initFile makes a vm-init of 4 bytes.
 func initFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "vm-init")
@@ -140,7 +141,8 @@ func treeKey(t *testing.T, dir string) string {
 	return k.Name("tree", "")
 }
 
-// exported is what an export of a container looks like: numbers of owners, device nodes, names with a leading dot.
+// exported returns a tar like the export of a container: owners by number, device nodes, and names
+// with a leading dot.
 func exported(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -178,7 +180,7 @@ func TestTar(t *testing.T) {
 	if err := errors.Join(err, zst.Close()); err != nil {
 		t.Fatal(err)
 	}
-	// Types that no file system has, and one that it has otherwise.
+	// Add types that no file system has, and one that it has in another form.
 	var odd bytes.Buffer
 	w := tar.NewWriter(&odd)
 	w.WriteHeader(&tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "0123"}})
@@ -222,7 +224,7 @@ func TestTar(t *testing.T) {
 	})
 }
 
-// TestTarWithHoles makes a root of one, in which they are zeros.
+// TestTarWithHoles makes a root from a tar with holes, which become zeros.
 func TestTarWithHoles(t *testing.T) {
 	needs(t, "mksquashfs")
 	var b bytes.Buffer
@@ -268,7 +270,7 @@ func TestSquashfs(t *testing.T) {
 	if left, err := os.ReadDir(string(store)); err != nil || len(left) != 1 {
 		t.Errorf("the cache holds %v, %v, want the image alone", left, err)
 	}
-	// One that has a vm-init is taken as it is.
+	// A squashfs with a vm-init is used unchanged.
 	if again, err := Build(t.Context(), store, runtime.GOARCH, root.Path, initFile(t)); err != nil || again != root {
 		t.Errorf("root %v, %v, want the given %v", again, err, root)
 	}
@@ -361,8 +363,8 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// TestSaveFollowsNoLink plants links beside the output: a file that they lead to stays as it is, and
-// what is at the output is replaced.
+// TestSaveFollowsNoLink puts links at and beside the output. Their target must stay as it is, and
+// the output is replaced.
 func TestSaveFollowsNoLink(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -6,16 +6,19 @@ import (
 	"os"
 )
 
-// DefaultOverlay is the overlay image's size, in MiB. The file is sparse: it takes what the guest writes.
+// DefaultOverlay is the size of the overlay image in MiB. The file is sparse, so it uses only what
+// the guest writes.
 const DefaultOverlay = 512
 
-// overlayUUID is every overlay's: with it and a fixed hash seed, images of one size are alike. No two are ever mounted together.
+// overlayUUID is the UUID of every overlay. With it and a fixed hash seed, images of one size are
+// equal. No machine mounts two of them.
 const overlayUUID = "77696b6b-6f76-4572-a461-790000000000"
 
-// Overlay makes an empty ext4 of so many MiB at path, which must not exist.
+// Overlay makes an empty ext4 of mib MiB at path, which must not exist.
 //
-// The file is all zeros before, and saying so (assume_storage_prezeroed) leaves nothing to be zeroed in the guest's background; an
-// older mkfs does not know that and writes the zeros now. A share for root (-m) makes no sense where all are root.
+// assume_storage_prezeroed says that the new file is all zeros, so that the guest need not zero it
+// in the background. An older mkfs does not know it and writes the zeros itself. No blocks are
+// reserved for root (-m), because most programs in a guest run as root.
 func Overlay(ctx context.Context, path string, mib int) error {
 	fail := func(err error) error {
 		os.Remove(path)
@@ -38,7 +41,7 @@ func Overlay(ctx context.Context, path string, mib int) error {
 		if toolErr != nil {
 			return fail(toolErr)
 		}
-		// Without a fixed clock the superblock would hold the time of its making.
+		// A fixed clock makes the times in the superblock equal.
 		cmd.Env = append(cmd.Env, "E2FSPROGS_FAKE_TIME=1")
 		if _, err = run(cmd); err == nil {
 			return nil

@@ -14,20 +14,20 @@ import (
 	"wick/cmd/wick/internal/cache"
 )
 
-// recipe counts up when the same source must give another image.
+// recipe is the version of the images. It is raised when the same source must give another image.
 const recipe = 3
 
 // A Root is a root image.
 type Root struct {
 	// Path is the squashfs.
 	Path string
-	// Init is where in it vm-init is.
+	// Init is the path of vm-init in it.
 	Init string
-	// Notes are sentences, a line each, of what it does not have of its source.
+	// Notes says what it lacks of its source, a sentence a line.
 	Notes string
 }
 
-// A SourceError is a source that no image can be made from.
+// A SourceError reports a source from which no image can be made.
 type SourceError struct {
 	Source string
 	Reason string
@@ -35,8 +35,9 @@ type SourceError struct {
 
 func (e *SourceError) Error() string { return "make a root image of " + e.Source + ": " + e.Reason }
 
-// Build makes the root image, or finds it in the cache. The source is a directory, a tar (compressed too), a squashfs, or empty for
-// the default system, which is then made for the architecture. The init is the path of the vm-init to put in.
+// Build makes a root image, or finds it in the cache. The source is a directory, a tar (also
+// compressed), a squashfs, or "" for the default system of the architecture. init is the path of
+// the vm-init to add.
 func Build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root, error) {
 	root, err := build(ctx, dir, arch, source, init)
 	if err == nil {
@@ -90,7 +91,7 @@ func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 	}
 	var env []string
 	if kind == isDefault {
-		env = []string{"SOURCE_DATE_EPOCH=0"} // the same image from the same busybox, wherever
+		env = []string{"SOURCE_DATE_EPOCH=0"} // the same image from the same busybox on every host
 	}
 	path, err := dir.Get(ctx, key.Name("root", ".squashfs"), func(ctx context.Context, tmp string) error {
 		return squash(ctx, tmp, env, func(w io.Writer) error {
@@ -104,7 +105,7 @@ func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 	return Root{path, "/sbin/vm-init", notes}, err
 }
 
-// fillDefault adds to the key what the default system is made of, and returns what makes it.
+// fillDefault adds the parts of the default system to the key, and returns its filler.
 func fillDefault(ctx context.Context, dir cache.Dir, arch string, key *cache.Key) (filler, error) {
 	busybox, err := Busybox(ctx, dir, arch)
 	if err != nil {
@@ -121,10 +122,10 @@ func fillDefault(ctx context.Context, dir cache.Dir, arch string, key *cache.Key
 	return func(s *stream, _ string) error { return defaultSystem(s, busybox, list) }, nil
 }
 
-// A filler writes all of a source into the stream.
+// A filler writes a whole source into the stream.
 type filler func(s *stream, source string) error
 
-// kind is what a source is.
+// kind is the kind of a source.
 type kind struct {
 	name string
 	fill filler
@@ -132,13 +133,13 @@ type kind struct {
 
 var (
 	isDefault  = &kind{"default", nil}
-	isDir      = &kind{"dir", nil} // whose tree has the filler
+	isDir      = &kind{"dir", nil} // the filler is that of its tree
 	isTar      = &kind{"tar", fromTar}
 	isZipped   = &kind{"zipped", fromTar}
 	isSquashfs = &kind{"squashfs", nil}
 )
 
-// classify tells sources apart by what is in them, not by their names.
+// classify returns the kind of a source by its content, not its name.
 func classify(source string) (*kind, error) {
 	if source == "" {
 		return isDefault, nil

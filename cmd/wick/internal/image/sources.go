@@ -17,7 +17,8 @@ import (
 	"wick/framing/client"
 )
 
-// fromTar copies an archive, compressed or not. What a root cannot have of it is left out: labels and other metadata.
+// fromTar copies an archive, compressed or not. It leaves out labels and other metadata that a root
+// cannot have.
 func fromTar(s *stream, source string) error {
 	f, err := os.Open(source)
 	if err != nil {
@@ -42,12 +43,12 @@ func fromTar(s *stream, source string) error {
 	}
 }
 
-// fill copies the directory tree. Sockets are left out, because no program listens there in the
-// guest. So is an entry that has gone or was closed since lookAt. A file that is cut meanwhile is
-// filled up with zeros.
+// fill copies the directory tree. It leaves out sockets, because no program listens there in the
+// guest, and entries that were removed or became unreadable since lookAt. A file that is truncated
+// meanwhile is padded with zeros.
 func (t *tree) fill(s *stream, _ string) error {
 	type inode struct{ dev, ino uint64 }
-	names := map[inode]string{} // of files with several names, the first that came
+	names := map[inode]string{} // the first names of files with several
 	return walk(t.top, func(path string, info fs.FileInfo, mounted bool) error {
 		if info == nil || info.Mode().Type() == fs.ModeSocket {
 			return nil
@@ -102,7 +103,7 @@ func (t *tree) fill(s *stream, _ string) error {
 	})
 }
 
-// absent is nil for an error that only says that a file is not there or is closed.
+// absent returns nil for an error that means that a file is missing or unreadable, else err.
 func absent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil
@@ -110,7 +111,8 @@ func absent(err error) error {
 	return err
 }
 
-// xattrs are a file's extended attributes (capabilities above all) as records of the archive. A file system without any has none.
+// xattrs returns the extended attributes of a file, such as capabilities, as records of the tar. A
+// file system that does not support them has none.
 func xattrs(path string) (map[string]string, error) {
 	names := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(path, names)
@@ -123,13 +125,13 @@ func xattrs(path string) (map[string]string, error) {
 	var records map[string]string
 	value := make([]byte, 64<<10)
 	for name := range strings.SplitSeq(strings.TrimRight(string(names[:n]), "\x00"), "\x00") {
-		// What other than these a squashfs cannot hold; system.posix_acl_access is among it.
+		// A squashfs cannot hold others, such as system.posix_acl_access.
 		if !strings.HasPrefix(name, "security.") && !strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "trusted.") {
 			continue
 		}
 		n, err := unix.Lgetxattr(path, name, value)
 		if errors.Is(err, unix.ENODATA) || errors.Is(err, fs.ErrPermission) {
-			continue // it has gone, or is not for us to read
+			continue // it was removed, or cannot be read
 		}
 		if err != nil {
 			return nil, &os.PathError{Op: "getxattr " + name, Path: path, Err: err}

@@ -12,14 +12,15 @@ import (
 	"strings"
 )
 
-// appendedInit is where vm-init is in a squashfs that it was appended to. mksquashfs adds to the top directory only.
+// appendedInit is the path of vm-init in a squashfs that it was appended to. mksquashfs appends to
+// the top directory only.
 const appendedInit = "vm-init"
 
-// A ToolError is a program that could not do its part.
+// A ToolError reports a program that failed.
 type ToolError struct {
 	Tool   string
 	Remedy string // what helps if the tool is missing, or ""
-	Output string // what it printed
+	Output string // its output
 	Err    error
 }
 
@@ -36,12 +37,12 @@ func (e *ToolError) Error() string {
 
 func (e *ToolError) Unwrap() error { return e.Err }
 
-// packages are the Debian packages of the tools.
+// packages has the Debian packages of the tools.
 var packages = map[string]string{
 	"mksquashfs": "squashfs-tools", "unsquashfs": "squashfs-tools", "mkfs.ext4": "e2fsprogs",
 }
 
-// tool prepares a program. Those of root's are often not in the PATH of others.
+// tool prepares a program. It looks in root's directories too, which are often not in the PATH.
 func tool(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
 	path, err := exec.LookPath(name)
 	for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
@@ -57,7 +58,7 @@ func tool(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// run runs it and returns what it printed.
+// run runs cmd and returns its output.
 func run(cmd *exec.Cmd) (string, error) {
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
@@ -73,8 +74,9 @@ func toolError(cmd *exec.Cmd, output string, err error) error {
 
 // squash makes the squashfs at out from the tar that fill writes.
 //
-// Compression is gzip: it is the one that every kernel with squashfs has. mksquashfs takes nothing about the top directory from a tar,
-// so its mode is always 0755 and its time that of the making, unless the environment (SOURCE_DATE_EPOCH) bounds all times.
+// Compression is gzip, because every kernel with squashfs supports it. mksquashfs ignores the top
+// directory of a tar. Its mode is always 0755, and its time is the current one, unless
+// SOURCE_DATE_EPOCH in the environment limits all times.
 func squash(ctx context.Context, out string, env []string, fill func(io.Writer) error) error {
 	cmd, err := tool(ctx, "mksquashfs", "-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-comp", "gzip",
 		"-root-mode", "755", "-root-uid", "0", "-root-gid", "0")
@@ -96,7 +98,7 @@ func squash(ctx context.Context, out string, env []string, fill func(io.Writer) 
 	}
 	filled := fill(w)
 	if filled != nil {
-		// It would take the end of the stream for the end of the archive, and be content.
+		// mksquashfs would take the end of the stream for the end of the archive, and succeed.
 		cmd.Process.Kill()
 	}
 	w.Close()
@@ -108,7 +110,7 @@ func squash(ctx context.Context, out string, env []string, fill func(io.Writer) 
 	case refused:
 		return filled
 	case err != nil && said.Len() > 0:
-		return toolError(cmd, said.String(), err) // and filled, if at all, for a broken pipe
+		return toolError(cmd, said.String(), err) // fill can only have failed by a broken pipe
 	case filled != nil:
 		return filled
 	case err != nil:
@@ -141,7 +143,7 @@ func appendInit(ctx context.Context, out, image, init string) error {
 	if err := copyFile(out, image, 0o600); err != nil {
 		return fmt.Errorf("copy the image: %w", err)
 	}
-	// The appended file takes its name and mode from a file, and the given one may have any.
+	// The appended file has the name and mode of the file on disk, so a copy gets the right ones.
 	stage, err := os.MkdirTemp(filepath.Dir(out), "stage-")
 	if err != nil {
 		return fmt.Errorf("append vm-init: %w", err)
@@ -158,7 +160,7 @@ func appendInit(ctx context.Context, out, image, init string) error {
 	return err
 }
 
-// copyFile makes the file to, which must not exist.
+// copyFile copies a file to the new file to, which must not exist.
 func copyFile(to, from string, mode os.FileMode) error {
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -180,8 +182,8 @@ func fillFile(out *os.File, from string, mode os.FileMode) error {
 	return errors.Join(err, out.Close())
 }
 
-// Save copies an image out of the cache. It replaces the file at out in one step, once the copy is
-// whole. Until then the copy has a name beside it that no other program can know beforehand.
+// Save copies an image out of the cache. It replaces the file at out in one step when the copy is
+// complete. Until then the copy has an unpredictable name beside it.
 func Save(image, out string) error {
 	tmp, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".*")
 	if err == nil {

@@ -11,25 +11,28 @@ import (
 	"time"
 )
 
-// stream is the tar that mksquashfs reads. What the guest needs replaces what the source has in its place.
+// stream is the tar that mksquashfs reads. Entries that the guest needs replace those of the
+// source.
 type stream struct {
-	w     io.Writer // what tar writes to
+	w     io.Writer // the output of tar
 	tar   *tar.Writer
 	seen  map[string]bool
-	links map[string]string // symbolic links and where they lead
+	links map[string]string // targets of symbolic links by name
 }
 
-// ours are the names that finish writes and that no source can. A container's export has an empty file for /dev/console.
+// ours has the names that only finish writes. The export of a container has an empty file for
+// /dev/console.
 var ours = map[string]bool{"sbin/vm-init": true, "usr/sbin/vm-init": true, "dev/null": true, "dev/console": true}
 
-// mountPoints are the directories that vm-init mounts on. It manages without them.
+// mountPoints has the directories that vm-init mounts on. It works without them too.
 var mountPoints = []string{"dev", "proc", "sys", "run", "tmp"}
 
 func newStream(w io.Writer) *stream {
 	return &stream{w, tar.NewWriter(w), map[string]bool{}, map[string]string{}}
 }
 
-// clean is a name as the stream has it: no leading slash or dot, no trailing slash. The root is ".".
+// clean returns a name in the stream's form: no leading slash or dot, no trailing slash. The root
+// is ".".
 func clean(name string) string {
 	if c := strings.TrimPrefix(path.Clean("/"+name), "/"); c != "" {
 		return c
@@ -37,7 +40,7 @@ func clean(name string) string {
 	return "."
 }
 
-// add writes one entry, content being nil for all but regular files.
+// add writes one entry. content is nil unless it is a regular file.
 func (s *stream) add(h *tar.Header, content io.Reader) error {
 	name := clean(h.Name)
 	reason := foreign(name, h)
@@ -52,7 +55,7 @@ func (s *stream) add(h *tar.Header, content io.Reader) error {
 		return &SourceError{Reason: reason}
 	}
 	if name == "." || ours[name] || s.seen[name] && h.Typeflag == tar.TypeDir {
-		return nil // mksquashfs makes the top directory itself, and complains of another
+		return nil // mksquashfs makes the top directory itself, and warns of another
 	}
 	s.seen[name] = true
 	h.Name = name
@@ -64,8 +67,7 @@ func (s *stream) add(h *tar.Header, content io.Reader) error {
 	case tar.TypeLink:
 		h.Linkname = clean(h.Linkname)
 	}
-	// Names of users mean nothing here, and a time before 1970, after 2106 or below a second needs
-	// more than a squashfs has.
+	// A squashfs has no user names, and its times are whole seconds from 1970 to 2106.
 	h.Uname, h.Gname, h.Format = "", "", tar.FormatUnknown
 	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
 	h.ModTime = time.Unix(min(max(h.ModTime.Unix(), 0), math.MaxUint32), 0)
@@ -92,7 +94,7 @@ func (s *stream) add(h *tar.Header, content io.Reader) error {
 	return nil
 }
 
-// plainTarget reports whether a symbolic link's target fits a header as it is.
+// plainTarget reports whether the target of a symbolic link fits a header unchanged.
 func plainTarget(target string) bool {
 	for i := range len(target) {
 		if target[i] >= 0x80 {
@@ -102,8 +104,8 @@ func plainTarget(target string) bool {
 	return len(target) <= 100
 }
 
-// longTarget writes the target of the link that comes next as GNU tar does, in an entry of its own.
-// A pax record is no way to say it: mksquashfs 4.5 takes "/", "./" and "../" off its beginning.
+// longTarget writes the target of the next link in an entry of its own, like GNU tar. A pax record
+// does not work, because mksquashfs 4.5 strips "/", "./" and "../" from its beginning.
 func (s *stream) longTarget(target string) error {
 	if err := s.tar.Flush(); err != nil {
 		return err
@@ -124,7 +126,7 @@ func (s *stream) longTarget(target string) error {
 	return err
 }
 
-// dir adds a directory, if it is not there in some form.
+// dir adds a directory, unless there is an entry of that name.
 func (s *stream) dir(name string, mode int64) error {
 	if s.seen[name] {
 		return nil
@@ -132,7 +134,8 @@ func (s *stream) dir(name string, mode int64) error {
 	return s.add(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: mode}, nil)
 }
 
-// finish adds vm-init, the nodes that a program needs before anything is mounted, and the mount points.
+// finish adds vm-init, the device nodes that a program needs before the mounts, and the mount
+// points.
 func (s *stream) finish(init string) error {
 	for _, name := range mountPoints {
 		mode := int64(0o755)
@@ -181,7 +184,8 @@ func (s *stream) finish(init string) error {
 	return s.tar.Close()
 }
 
-// resolve follows the symbolic links in a name, as the guest's kernel would: /sbin is a link to usr/sbin in most systems.
+// resolve follows the symbolic links in a name, like the guest's kernel. In most systems /sbin is a
+// link to usr/sbin.
 func (s *stream) resolve(name string) (string, error) {
 	done := "."
 	rest := strings.Split(name, "/")
@@ -199,14 +203,14 @@ func (s *stream) resolve(name string) (string, error) {
 		if !strings.HasPrefix(target, "/") {
 			target = path.Join(done, target)
 		}
-		// Above the root is the root again, and clean sees to that.
+		// The parent of the root is the root; clean handles that.
 		rest = append(strings.Split(clean(target), "/"), rest...)
 		done = "."
 	}
 	return clean(done), nil
 }
 
-// parents are the directories on the way to a name, and the name itself, the outermost first.
+// parents returns the directories above a name, and the name itself, the outermost first.
 func parents(name string) (dirs []string) {
 	for i := range len(name) {
 		if name[i] == '/' {

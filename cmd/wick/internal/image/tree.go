@@ -13,10 +13,9 @@ import (
 	"wick/cmd/wick/internal/cache"
 )
 
-// walk calls visit for all that is in a directory and may be looked at, the directory itself first.
-// It stays out of what is mounted there, on whatever file system: of a mount there is the entry
-// alone, as an empty directory or file. A directory that is closed to us is visited and not
-// entered. Info is nil for an entry that nothing can be said of.
+// walk calls visit for each entry of a directory tree, the top first. A mount is visited as an
+// empty directory or file, and its content is not. A directory that cannot be read is visited but
+// not entered. info is nil if an entry's metadata cannot be read.
 func walk(top string, visit func(path string, info fs.FileInfo, mounted bool) error) error {
 	return filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -27,7 +26,7 @@ func walk(top string, visit func(path string, info fs.FileInfo, mounted bool) er
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err
 		case err != nil:
-			return nil //nolint:nilerr // the entry has gone meanwhile
+			return nil //nolint:nilerr // the entry was removed meanwhile
 		}
 		info, err := d.Info()
 		if errors.Is(err, fs.ErrNotExist) {
@@ -50,25 +49,27 @@ func walk(top string, visit func(path string, info fs.FileInfo, mounted bool) er
 	})
 }
 
-// isMount reports whether something is mounted at path. Device numbers do not tell: a bind mount
-// has that of its directory, a subvolume of btrfs one of its own. A kernel before 5.8 does not say.
+// isMount reports whether path is a mount point. Device numbers do not show it: a bind mount has
+// that of its directory, and a subvolume of btrfs its own. Kernels before 5.8 cannot tell, and it
+// is false.
 func isMount(path string) bool {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &st)
 	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
-// tree is what is to be known of a directory before it is packed.
+// tree has the facts about a directory that are needed before it is packed.
 type tree struct {
 	top string
-	// owner and group become root's: those of the top of a tree that was made without root. They
-	// are 0 if something in the tree is root's, for then all owners are what they were meant to be.
+	// owner and group are replaced by root's. They are those of the top of a tree that was made
+	// without root. They are 0 if root owns anything in the tree, because then all owners are
+	// meant.
 	owner, group uint32
-	// notes are sentences, a line each, of what an image cannot have of it.
+	// notes says what an image lacks of it, a sentence a line.
 	notes string
 }
 
-// lookAt walks a directory once: for the cache's key, and for what is to be known.
+// lookAt walks a directory once, for the cache's key and for the facts of tree.
 func lookAt(source string, key *cache.Key) (*tree, error) {
 	abs, err := filepath.Abs(source)
 	if err != nil {
@@ -132,7 +133,7 @@ func lookAt(source string, key *cache.Key) (*tree, error) {
 	return t, nil
 }
 
-// readable reports whether the content may be read: by the rights in effect, not by the mode.
+// readable reports whether the content can be read, by the effective rights rather than the mode.
 func readable(path string, kind fs.FileMode) bool {
 	mode := uint32(unix.R_OK)
 	if kind == fs.ModeDir {
@@ -151,7 +152,7 @@ func hasList(path string) bool {
 	return false
 }
 
-// names are some of many names.
+// names has the first of many names.
 type names struct {
 	first []string
 	count int

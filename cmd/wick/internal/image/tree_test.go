@@ -16,7 +16,7 @@ import (
 	"wick/cmd/wick/internal/cache"
 )
 
-// needRoot skips what only root can make.
+// needRoot skips a test that needs root.
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -32,7 +32,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// built makes an image of a directory.
+// built makes an image from a directory.
 func built(t *testing.T, dir string) Root {
 	t.Helper()
 	root, err := Build(t.Context(), cache.Dir(t.TempDir()), runtime.GOARCH, dir, initFile(t))
@@ -42,7 +42,7 @@ func built(t *testing.T, dir string) Root {
 	return root
 }
 
-// unpacked is what is in an image.
+// unpacked unpacks an image and returns the directory.
 func unpacked(t *testing.T, image string) string {
 	t.Helper()
 	needs(t, "unsquashfs")
@@ -54,7 +54,7 @@ func unpacked(t *testing.T, image string) string {
 	return dir
 }
 
-// said fails the test unless the notes are these lines.
+// said fails the test unless the notes of root are these lines.
 func said(t *testing.T, root Root, want ...string) {
 	t.Helper()
 	text := ""
@@ -66,7 +66,7 @@ func said(t *testing.T, root Root, want ...string) {
 	}
 }
 
-// state is all that can be told of an entry: mode, owner, device, links, size, time, attributes.
+// state describes an entry: mode, owner, device, links, size, time, attributes.
 func state(t *testing.T, path string) string {
 	t.Helper()
 	info, err := os.Lstat(path)
@@ -88,8 +88,8 @@ func state(t *testing.T, path string) string {
 	return s
 }
 
-// TestDirectoryAsItIs: owners, modes, devices, links, attributes, holes and odd names are in the
-// image.
+// TestDirectoryAsItIs checks that owners, modes, devices, links, attributes, holes and odd names
+// are in the image.
 func TestDirectoryAsItIs(t *testing.T) {
 	needs(t, "mksquashfs")
 	needRoot(t)
@@ -145,7 +145,7 @@ func TestDirectoryAsItIs(t *testing.T) {
 	}
 }
 
-// TestOwners: the owner of a tree becomes root only if the tree was made without root.
+// TestOwners checks that the owner of a tree becomes root only if the tree was made without root.
 func TestOwners(t *testing.T) {
 	needs(t, "mksquashfs")
 	needRoot(t)
@@ -166,7 +166,7 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// TestMountsInDirectory: of what is mounted in a directory the image has the place and no content.
+// TestMountsInDirectory checks that the image has the mount points of a directory, without content.
 func TestMountsInDirectory(t *testing.T) {
 	needs(t, "mksquashfs")
 	needRoot(t)
@@ -210,7 +210,7 @@ func TestMountsInDirectory(t *testing.T) {
 	}
 }
 
-// TestNotes: what an image cannot have is said, each time.
+// TestNotes checks that Notes has what the image lacks, also for a cached image.
 func TestNotes(t *testing.T) {
 	needs(t, "mksquashfs")
 	needRoot(t)
@@ -230,7 +230,7 @@ func TestNotes(t *testing.T) {
 		"the image cannot hold access control lists, and drops those of: /listed")
 }
 
-// TestUnreadable: without root, what may not be read is left out and said; the rest makes an image.
+// TestUnreadable checks that without root an image lacks what cannot be read, and says so.
 func TestUnreadable(t *testing.T) {
 	needs(t, "mksquashfs")
 	needRoot(t)
@@ -243,7 +243,7 @@ func TestUnreadable(t *testing.T) {
 	store, init := t.TempDir(), initFile(t)
 	must(t, os.Chown(store, 65534, 65534), os.Chmod(init, 0o644))
 	for _, path := range []string{dir, store, init} {
-		must(t, os.Chmod(filepath.Dir(path), 0o755)) // the test's own directory is root's alone
+		must(t, os.Chmod(filepath.Dir(path), 0o755)) // only root may enter the test's own directory
 	}
 	var root Root
 	var err error
@@ -260,14 +260,15 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// asNobody calls f with the rights of another user on files.
+// asNobody calls f with another user's rights on files.
 func asNobody(t *testing.T, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		// The effective user of this thread alone. The kernel takes root's capabilities with it.
+		// This sets the effective user of this thread only. The kernel drops root's capabilities
+		// too.
 		keep := ^uintptr(0)
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, 65534, keep); errno != 0 {
 			t.Error(errno)

@@ -41,8 +41,8 @@ type Trial func(ctx context.Context, dir cache.Dir, kernel string) vmm.Trial
 // scripts/guest-kernel builds one.
 const kernelEnv = "WICK_KERNEL"
 
-// New makes a fixture around an init. It takes QEMU, and Debian's kernel or the one that $WICK_KERNEL
-// names, which is for machines of this host's architecture. If the host lacks something, [Need]
+// New makes a fixture around an init. It uses QEMU, and Debian's kernel or, for machines of this
+// host's architecture, the one that $WICK_KERNEL names. If the host lacks something, [Need]
 // recognises the error.
 func New(ctx context.Context, arch string, init []byte, try Trial) (*Fixture, error) {
 	store, err := cache.Default()

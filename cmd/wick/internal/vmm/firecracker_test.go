@@ -70,8 +70,8 @@ func TestFirecrackerPage(t *testing.T) {
 			t.Errorf("the page's table does not explain %q, which is in firecracker.json", word)
 		}
 	}
-	// An ACPI kernel loses Ctrl-Alt-Del with the first. With the second and --enable-pci it finds no
-	// device.
+	// An ACPI kernel loses Ctrl-Alt-Del with the first. With the second and --enable-pci it finds
+	// no device.
 	for _, word := range []string{"i8042.nopnp", "pci=off"} {
 		if slices.Contains(inExample, word) || slices.Contains(inMade, word) {
 			t.Errorf("%q is on the kernel's command line", word)

@@ -1,4 +1,4 @@
-// Command mkroot makes a root image and writes it where it is told to. It is the program behind scripts/build-rootfs.
+// Command mkroot makes a root image and writes it to a file. scripts/build-rootfs runs it.
 package main
 
 import (
