@@ -37,7 +37,6 @@ var discouraged = []struct {
 var pending = []string{
 	"bench",
 	"cmd/vsock-agent",
-	"cmd/wick/internal/guesttest",
 	"cmd/wick/internal/modeltest",
 	"framing/naive_extension_test.go",
 	"framing/naive_test.go",

@@ -13,8 +13,9 @@ import (
 	"wick/framing"
 )
 
-// testAbandoned has hosts go away that were owed a long reply and had sent more than was read: the kernel then has bytes of both
-// directions, and says neither that it can be written to nor that the far end is gone.
+// testAbandoned has hosts leave that were owed a long reply and had sent more than was read. The
+// kernel then has bytes in both directions, and reports neither that the connection is writable nor
+// that the peer is gone.
 func testAbandoned(t *testing.T, s *served) {
 	before := s.connections(t)
 	for range 4 {
@@ -23,7 +24,7 @@ func testAbandoned(t *testing.T, s *served) {
 		r.write(commandFrame("head -c 2000000 /dev/zero"))
 		awaitStall(t, r.conn)
 		pings := []byte(strings.Repeat(string(framing.AppendFrame(nil, framing.TypePing, 2, nil)), 5000))
-		for { // until nobody takes any more
+		for { // until no more is taken
 			r.conn.SetWriteDeadline(time.Now().Add(time.Second))
 			if _, err := r.conn.Write(pings); errors.Is(err, os.ErrDeadlineExceeded) {
 				break
@@ -36,7 +37,7 @@ func testAbandoned(t *testing.T, s *served) {
 	s.awaitConnections(t, before)
 }
 
-// awaitStall waits until what has come on a connection that nobody reads grows no more.
+// awaitStall waits until the bytes that have arrived on an unread connection grow no more.
 func awaitStall(t *testing.T, conn net.Conn) {
 	t.Helper()
 	raw, err := conn.(*net.UnixConn).SyscallConn()

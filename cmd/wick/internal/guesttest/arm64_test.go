@@ -7,7 +7,8 @@ import (
 
 var allOfARM64 = flag.Bool("guesttest.arm64", false, "TestARM64 does what takes minutes as well")
 
-// TestARM64 has a machine of the other architecture say and do what the host's own does. On an arm64 it is one test twice.
+// TestARM64 runs the tests of the host's architecture on a machine of the other. On an arm64 host
+// it repeats them.
 func TestARM64(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, need(t, arm64Fixture), func(l *fixture, c *config) { c.Initramfs = l.loopback })

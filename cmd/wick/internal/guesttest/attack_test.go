@@ -10,8 +10,8 @@ import (
 	"wick/framing/client"
 )
 
-// TestAttack has processes without rights attack the agent, on one processor and on two, and pings
-// beside them.
+// TestAttack has unprivileged processes attack the agent, on one processor and on two, while a host
+// pings.
 func TestAttack(t *testing.T) {
 	t.Parallel()
 	for _, cpus := range []int{1, 2} {
@@ -31,8 +31,8 @@ func TestAttack(t *testing.T) {
 	}
 }
 
-// attacks runs so many processes without rights that do something, and what is given beside them.
-// It returns when they are gone.
+// attacks runs unprivileged processes that attack, and beside while they do. It returns when they
+// have ended.
 func (s *served) attacks(t *testing.T, processes int, what string, beside func()) {
 	t.Helper()
 	command := fmt.Sprintf("for i in $(seq %d); do /root/attack %s & done; wait", processes, what)
@@ -44,8 +44,8 @@ func (s *served) attacks(t *testing.T, processes int, what string, beside func()
 	}
 }
 
-// measure has a host ping, and connect and ping, again and again for some time, and logs the
-// slowest of both.
+// measure pings, and connects and pings, repeatedly for some time. It logs and returns the slowest
+// of both.
 func (s *served) measure(t *testing.T, what string) (ping, dial time.Duration) {
 	t.Helper()
 	n := 0
@@ -64,16 +64,15 @@ func (s *served) measure(t *testing.T, what string) (ping, dial time.Duration) {
 	return ping, dial
 }
 
-// attackers is how many processes attack at a time.
+// attackers is the number of processes that attack at a time.
 const attackers = 4
 
-// within fails a test in which a ping took more than 200 ms, or a new connection more than 500,
-// longer than beside processes that only want the processor: an emulator's pace is no fault of the
-// agent's.
+// within fails a test if a ping takes 200 ms, or a new connection 500 ms, longer than beside
+// processes that only use the processor. The comparison excludes the pace of an emulator.
 func (s *served) within(t *testing.T, what string) {
 	t.Helper()
 	var ping, dial time.Duration
-	for range 3 { // what is the agent's own fault is so every time
+	for range 3 { // a fault of the agent's own occurs every time
 		if ping, dial = s.measure(t, what); ping <= s.busyPing+200*time.Millisecond && dial <= s.busyDial+500*time.Millisecond {
 			return
 		}
@@ -81,7 +80,7 @@ func (s *served) within(t *testing.T, what string) {
 	t.Errorf("%s: ping %v, new connection %v; beside busy processes %v and %v", what, ping, dial, s.busyPing, s.busyDial)
 }
 
-// testBusy measures beside processes that only want the processor.
+// testBusy measures beside processes that only use the processor.
 func testBusy(t *testing.T, s *served) {
 	busy := spawn(t, s.conn, fmt.Sprintf("for i in $(seq %d); do while :; do :; done & done; wait", attackers))
 	s.busyPing, s.busyDial = s.measure(t, "busy")
@@ -89,8 +88,8 @@ func testBusy(t *testing.T, s *served) {
 	exit(t, s.conn, busy)
 }
 
-// testConnections has processes connect to the agent's port by the loopback as fast as they can,
-// and a host connect and ping beside them.
+// testConnections has processes connect to the agent's port through the loopback as fast as they
+// can, while a host connects and pings.
 func testConnections(t *testing.T, s *served) {
 	for _, at := range []string{"1:1000", "3:1000"} {
 		before := s.console.count("connections rejected")
@@ -99,11 +98,11 @@ func testConnections(t *testing.T, s *served) {
 			s.within(t, "connections to "+at)
 		})
 	}
-	// The same to a port of the host's where nothing listens.
+	// The host does not listen on this port.
 	s.attacks(t, attackers, "connect 2:4000", func() { s.within(t, "connections to the host") })
 }
 
-// attack starts one process without rights, and returns when its attack is on.
+// attack starts one unprivileged process, and returns when its attack has begun.
 func (s *served) attack(t *testing.T, what string) (end func()) {
 	t.Helper()
 	run(t, s.conn, "rm -f /run/on; mkfifo /run/on")
@@ -118,8 +117,8 @@ func (s *served) attack(t *testing.T, what string) (end func()) {
 	}
 }
 
-// testHeldFiles has the host do all that it can with files that a process without rights holds in
-// every way there is. Whether that succeeds or not it is answered at once, and so is a ping.
+// testHeldFiles has the host use files that an unprivileged process holds in every possible way.
+// Each request and a ping are answered at once, with success or failure.
 func testHeldFiles(t *testing.T, s *served) {
 	run(t, s.conn, "echo 1 >/proc/sys/fs/leases-enable; mkdir -m 1777 /open")
 	for _, what := range []string{"lease", "lock", "fifo", "watch"} {
@@ -163,7 +162,7 @@ func testHeldFiles(t *testing.T, s *served) {
 	}
 }
 
-// testNames takes names beforehand that the agent once used for a moment.
+// testNames occupies names that the agent once used for a moment.
 func testNames(t *testing.T, s *served) {
 	end := s.attack(t, "names /tmp")
 	put(t, s.conn, "/tmp/written", []byte("content"))
@@ -177,8 +176,8 @@ func testNames(t *testing.T, s *served) {
 	run(t, s.conn, "rm -f /tmp/.wick-1-*")
 }
 
-// testFaults has a process write to its stdout what is in memory that never comes: without rights
-// the kernel tells it so (EFAULT).
+// testFaults has a process write to its stdout from memory that never arrives. The kernel refuses
+// that to an unprivileged process (EFAULT).
 func testFaults(t *testing.T, s *served) {
 	pid := spawn(t, s.conn, "exec /root/attack fault 65536")
 	s.within(t, "writes of memory that is not there")
@@ -188,8 +187,8 @@ func testFaults(t *testing.T, s *served) {
 	}
 }
 
-// testLinked has a process without rights try to link a set-user-ID program to a name of its own,
-// and a host write to one that it has linked.
+// testLinked has an unprivileged process link a set-user-ID program to a name of its own. A host
+// writes to a name that the process has linked.
 func testLinked(t *testing.T, s *served) {
 	run(t, s.conn, "mkdir -m 1777 /links; cp /bin/busybox /tool; chmod 4755 /tool")
 	if r := result(t, s.conn, client.Exec{Command: "start-stop-daemon -S -c 65534:65534 -x /bin/ln -- /tool /links/f"}); r.ExitCode == 0 {
@@ -202,7 +201,7 @@ func testLinked(t *testing.T, s *served) {
 	}
 }
 
-// howLong returns how long something took, which must succeed.
+// howLong returns how long f took. f must succeed.
 func howLong(t *testing.T, f func(context.Context) error) time.Duration {
 	t.Helper()
 	began := time.Now()

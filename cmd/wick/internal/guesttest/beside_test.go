@@ -21,14 +21,15 @@ import (
 
 var rounds = flag.Int("guesttest.rounds", 0, "rounds in which to measure agents beside each other in a machine")
 
-// beside are the agents that listen in the machine, with their vsock ports.
+// beside has the agents that listen in the machine, with their vsock ports.
 var beside = []struct {
 	name string
 	port int
 }{{"floor", 2000}, {"wick", 1000}, {"naive", 2001}}
 
-// TestFiguresBeside measures what package bench does over vsock, in a machine: the agent beside the floor and the naive one of that package,
-// which run in the same machine. It prints the lines of go test's benchmarks, for scripts/bench; without -guesttest.rounds it does nothing.
+// TestFiguresBeside measures what package bench measures, over vsock in a machine: the agent beside
+// the floor and the naive agent of that package. It prints lines like go test's benchmarks, for
+// scripts/bench. Without -guesttest.rounds it does nothing.
 func TestFiguresBeside(t *testing.T) {
 	if *rounds == 0 {
 		t.Skip("measures for a minute: scripts/bench gives it -guesttest.rounds")
@@ -38,7 +39,8 @@ func TestFiguresBeside(t *testing.T) {
 		reportBoot(t, l)
 	}
 	c := usual(t, l)
-	c.MemoryMiB = 512 // the floor and the naive agent hold whole files and outputs in memory, several times
+	// The floor and the naive agent hold several copies of files and outputs in memory.
+	c.MemoryMiB = 512
 	v, conn := boot(t, l, c)
 	for _, a := range beside {
 		if a.port != 1000 {
@@ -59,7 +61,8 @@ func printLine(name, agent string, figure float64, unit string) {
 	fmt.Printf("BenchmarkGuest%s/agent=%s 1 %g %s\n", name, agent, figure, unit)
 }
 
-// reportBoot boots a machine with 128 MiB and tells of the way up by the guest's own clock, and of what process 1 is then.
+// reportBoot boots a machine with 128 MiB. It reports the times of the boot by the guest's clock,
+// and the size of process 1 then.
 func reportBoot(t *testing.T, l *fixture) {
 	c := usual(t, l)
 	c.MemoryMiB = 128
@@ -86,7 +89,7 @@ func reportBoot(t *testing.T, l *fixture) {
 	}
 }
 
-// micros reads the number that a text begins with.
+// micros returns the number at the beginning of a text.
 func micros(t *testing.T, text string) float64 {
 	t.Helper()
 	n, err := strconv.Atoi(regexp.MustCompile(`^\d*`).FindString(text))
@@ -96,7 +99,7 @@ func micros(t *testing.T, text string) float64 {
 	return float64(n)
 }
 
-// install builds an agent of package bench, puts it into the machine and has it listen.
+// install builds an agent of package bench, puts it into the machine and starts it.
 func install(t *testing.T, v *vm, conn *client.Client, name string, port int) {
 	t.Helper()
 	var content []byte
@@ -129,7 +132,7 @@ func install(t *testing.T, v *vm, conn *client.Client, name string, port int) {
 	}
 }
 
-// dialBeside connects to the agent at a port, up to its ready.
+// dialBeside connects to the agent at a port and reads its ready.
 func dialBeside(t *testing.T, v *vm, port int) *raw {
 	t.Helper()
 	r := dialRaw(t, v.UDS(), strconv.Itoa(port))
@@ -222,20 +225,22 @@ func commandFrame(command string) []byte {
 	return framing.AppendExec(nil, framing.TypeExec, 1, &framing.Exec{Command: []byte(command)})
 }
 
-// besideFile writes into memory: the disk of an emulated machine is not what is measured.
+// besideFile makes a write_file to memory, because the disk of an emulated machine is not to be
+// measured.
 func besideFile(size int) []byte {
 	w := framing.WriteFile{Path: []byte("/tmp/beside"), Size: size}
 	return append(framing.AppendWriteFileHead(nil, 1, &w), make([]byte, size)...)
 }
 
-// elapsed is how long f takes, in seconds.
+// elapsed returns how long f takes, in seconds.
 func elapsed(f func()) float64 {
 	at := time.Now()
 	f()
 	return time.Since(at).Seconds()
 }
 
-// median is that of n calls, in nanoseconds. The first ones, for which an emulator translates the code, are not among them.
+// median returns the median time of n calls of f, in nanoseconds. It leaves out the first calls,
+// for which an emulator translates the code.
 func median(n int, f func()) float64 {
 	for range n / 3 {
 		f()

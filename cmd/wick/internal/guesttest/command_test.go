@@ -10,7 +10,7 @@ import (
 	"wick/framing/client"
 )
 
-// run runs a command in the guest and returns its output. It must end with 0.
+// run runs a command in the guest and returns its output. The command must exit with 0.
 func run(t *testing.T, c *client.Client, command string) string {
 	t.Helper()
 	r := result(t, c, client.Exec{Command: command})
@@ -20,7 +20,7 @@ func run(t *testing.T, c *client.Client, command string) string {
 	return string(r.Stdout)
 }
 
-// result runs a command, however it ends.
+// result runs a command and returns its result.
 func result(t *testing.T, c *client.Client, e client.Exec) *client.Result {
 	t.Helper()
 	r, err := c.Exec(deadline(t, 2*stepLimit), e)
@@ -40,7 +40,7 @@ func spawn(t *testing.T, c *client.Client, command string) uint32 {
 	return pid
 }
 
-// exit waits for the end of what was spawned.
+// exit waits for the end of a spawned command.
 func exit(t *testing.T, c *client.Client, pid uint32) *client.Exit {
 	t.Helper()
 	e, err := c.WaitExit(deadline(t, stepLimit), pid)
@@ -58,7 +58,7 @@ func put(t *testing.T, c *client.Client, path string, content []byte) {
 	}
 }
 
-// until runs a command over and over until it ends with 0: for states that nothing tells of.
+// until runs a command repeatedly until it exits with 0, for states without an event.
 func until(t *testing.T, c *client.Client, command string) {
 	t.Helper()
 	limit := time.Now().Add(stepLimit)
@@ -73,7 +73,7 @@ func until(t *testing.T, c *client.Client, command string) {
 	}
 }
 
-// status is a figure of process 1, in kB where it is a size.
+// status returns a figure of process 1, sizes in kB.
 func status(t *testing.T, c *client.Client, name string) int {
 	t.Helper()
 	return figure(t, run(t, c, "cat /proc/1/status"), name)
@@ -95,5 +95,5 @@ func figure(t *testing.T, text, name string) int {
 	return 0
 }
 
-// clip is the part of an output that a message has room for.
+// clip returns the beginning of an output, for a message.
 func clip(b []byte) []byte { return b[:min(len(b), 400)] }

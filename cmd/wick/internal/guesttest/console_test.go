@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// console keeps all that a machine says, and lets texts be waited for.
+// console keeps the output of a machine, and can wait for texts in it.
 type console struct {
 	mu    sync.Mutex
 	text  []byte
@@ -26,20 +26,20 @@ func (c *console) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// look returns what is there, and what tells of more.
+// look returns the text, and a channel that is closed when it grows.
 func (c *console) look() (string, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return string(c.text), c.grown
 }
 
-// count is how often a text stands there.
+// count returns how often a text occurs.
 func (c *console) count(text string) int {
 	all, _ := c.look()
 	return strings.Count(all, text)
 }
 
-// await waits until a text stands there n times, and returns the rest of the line from its first.
+// await waits until a text has occurred n times. It returns the rest of the line after the first.
 func (c *console) await(t *testing.T, text string, n int) string {
 	t.Helper()
 	limit := time.After(stepLimit)

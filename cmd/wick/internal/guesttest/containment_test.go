@@ -8,7 +8,8 @@ import (
 	"wick/framing/client"
 )
 
-// testDaemon times out a command that has left a daemon in a session of its own. It goes with the command.
+// testDaemon times out a command that has left a daemon in a session of its own. The daemon must be
+// killed too.
 func testDaemon(t *testing.T, s *served) {
 	const command = `
 mkfifo /run/up
@@ -25,13 +26,16 @@ sleep 1000`
 	}
 }
 
-// bomb is the fork bomb, with a function name that busybox takes. By itself its command ends at once and leaves the bomb behind.
+// bomb is a fork bomb, with a function name that busybox accepts. Alone, its command ends at once
+// and leaves the bomb running.
 const bomb = "b(){ b|b& };b"
 
-// inTime keeps the bomb's command for its timeout: with no fork, which would fail, and no death for want of memory.
+// inTime makes the bomb's command last until its timeout, without a fork, which would fail, and
+// exempt from the OOM killer.
 const inTime = "\necho -1000 >/proc/self/oom_score_adj; exec sleep 1000"
 
-// testForkBomb has the agent answer while a bomb goes off, and be rid of it by the command's timeout.
+// testForkBomb runs a fork bomb. The agent must answer meanwhile, and the command's timeout must
+// kill the bomb.
 func testForkBomb(t *testing.T, s *served) {
 	ctx := deadline(t, 2*stepLimit)
 	pid, err := s.conn.Spawn(ctx, client.Exec{Command: bomb + inTime, Timeout: 5 * time.Second})
@@ -41,17 +45,17 @@ func testForkBomb(t *testing.T, s *served) {
 	if e := pingsUntilExit(t, s, pid); e.ExitCode != 124 {
 		t.Errorf("exit code %d, stderr %q, want a timeout", e.ExitCode, clip(e.Stderr))
 	}
-	// All were killed at once, but to die takes a processor too, and then process 1.
+	// All were killed at once, but each needs a processor to exit, and process 1 to reap it.
 	until(t, s.conn, "[ $(cat /sys/fs/cgroup/wick-1/*/pids.current | sort -n | tail -n 1) -lt 10 ]")
-	// Half of what the kernel allows the machine, which is one for each 128 KiB of it.
+	// The limit is half of what the kernel allows the machine, one for each 128 KiB of memory.
 	most := atoi(t, run(t, s.conn, "cat /proc/sys/kernel/threads-max"))
 	if got := atoi(t, run(t, s.conn, "cat /sys/fs/cgroup/wick-1/*/pids.max | sort -u")); got < most/3 || got > most*2/3 {
 		t.Errorf("a command may have %d processes, and the machine %d", got, most)
 	}
 }
 
-// pingsUntilExit pings for as long as a spawned process runs. The longest it may take is what is promised of a machine under
-// pressure, one second, and as much again for the emulation.
+// pingsUntilExit pings until a spawned process exits. A machine under pressure promises an answer
+// within one second, and the emulation may take another.
 func pingsUntilExit(t *testing.T, s *served, pid uint32) *client.Exit {
 	t.Helper()
 	ctx := deadline(t, 2*stepLimit)
@@ -83,10 +87,10 @@ func pingsUntilExit(t *testing.T, s *served, pid uint32) *client.Exit {
 	}
 }
 
-// testOutOfMemory has commands eat all memory, little by little, and two at once. Each dies of it soon, and says so, and
-// the agent answers as if nothing were.
+// testOutOfMemory has commands fill the memory slowly, and two at once. Each must be killed soon
+// and report the reason, and the agent must answer meanwhile.
 func testOutOfMemory(t *testing.T, s *served) {
-	// The second time it is after a fork, for the moment of which the agent's is a command's.
+	// The second time follows a fork, during which the agent's memory is charged to a command.
 	for range 2 {
 		if got := run(t, s.conn, "cat /proc/1/oom_score_adj /proc/self/oom_score_adj"); got != "-1000\n0\n" {
 			t.Errorf("oom_score_adj of the agent and of a command: %q", got)
@@ -105,12 +109,13 @@ func testOutOfMemory(t *testing.T, s *served) {
 			t.Errorf("%s: exit code %d, stderr %q, want 137 and why", command, e.ExitCode, clip(e.Stderr))
 		}
 	}
-	// The programs themselves are of that memory, and once they are all that can be thrown out the kernel may do nothing else, for ever.
+	// The programs' own pages are of that memory. Once only they can be evicted, the kernel may do
+	// nothing else, without end.
 	r := result(t, s.conn, client.Exec{Command: "for i in 1 2 3; do tail /dev/zero; done; exit 4"})
 	if r.ExitCode != 4 || !bytes.Contains(r.Stderr, []byte("[out of memory: 3 processes killed]")) {
 		t.Errorf("exit code %d, stderr %q, want three killed", r.ExitCode, clip(r.Stderr))
 	}
-	// What is no failure is none of the next command's either, which runs in the same cgroup.
+	// A kill that was not a failure is not reported by the next command in the same cgroup either.
 	r = result(t, s.conn, client.Exec{Command: "tail /dev/zero; true"})
 	if r.ExitCode != 0 || bytes.Contains(r.Stderr, []byte("[out of memory: ")) {
 		t.Errorf("exit code %d, stderr %q", r.ExitCode, clip(r.Stderr))

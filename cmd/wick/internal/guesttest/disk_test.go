@@ -23,7 +23,8 @@ func newOverlay(t *testing.T, mib int) string {
 	return path
 }
 
-// e2fs runs a program of e2fsprogs. They are often not in the PATH of others than root.
+// e2fs runs a program of e2fsprogs. It looks in root's directories too, which are often not in the
+// PATH.
 func e2fs(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -43,7 +44,8 @@ func e2fs(t *testing.T, name string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// wantClean has the whole file system checked. It must be as it is after an orderly unmount: nothing to replay, nothing to mend.
+// wantClean checks the whole file system. It must be as after an orderly unmount, with no journal
+// to replay and no errors.
 func wantClean(t *testing.T, image string) {
 	t.Helper()
 	if out, err := e2fs(t, "e2fsck", "-f", "-n", image); err != nil || strings.Contains(out, "Fix?") || strings.Contains(out, "recovery") {
@@ -60,7 +62,7 @@ func wantClean(t *testing.T, image string) {
 	}
 }
 
-// onDisk reads a file of the guest from its overlay image.
+// onDisk returns a file of the guest from its overlay image.
 func onDisk(t *testing.T, image, name string) string {
 	t.Helper()
 	out, err := e2fs(t, "debugfs", "-R", "cat /upper"+name, image)
@@ -70,7 +72,7 @@ func onDisk(t *testing.T, image, name string) string {
 	return out
 }
 
-// sum is a file's hash.
+// sum returns the hash of a file.
 func sum(t *testing.T, path string) string {
 	t.Helper()
 	f, err := os.Open(path)

@@ -1,14 +1,19 @@
-// Package guesttest holds tests of vm-init and its agent where they are meant to run: as process 1 of a real kernel, in a machine that
-// was booted for it. There is nothing in it to import.
+// Package guesttest tests vm-init and its agent in place: as process 1 of a real kernel, in a
+// machine booted for the test. It exports nothing.
 //
-// The machines are QEMU's, with the vsock device of package vhostvsock, so that the host's side is what it is behind Firecracker. They
-// are emulated where KVM is not to be had, and the tests therefore measure no time but the guest's own; all their deadlines are there to
-// end a run that hangs, not to judge one. What the tests need is QEMU, squashfs-tools, e2fsprogs, a static busybox and Debian's
-// cloud kernel, the last two fetched if need be. They skip where something is missing and say what helps; with CI set in the
-// environment they fail instead, since a run there must not pass by skipping.
+// The machines are QEMU's, with the vsock device of package vhostvsock, so the host's side is the
+// same as with Firecracker. Without KVM they are emulated. The tests therefore measure only the
+// guest's own time, and their deadlines only end a run that hangs.
 //
-// With WICK_KERNEL=FILE in the environment they run on that kernel, which has everything built in and is booted without an
-// initramfs: WICK_KERNEL=$(scripts/guest-kernel) is one with Firecracker's own configuration.
+// The tests need QEMU, squashfs-tools, e2fsprogs, a static busybox and Debian's cloud kernel. The
+// last two are fetched if necessary. A test that lacks something skips, and its message has the
+// remedy. If CI is set in the environment it fails instead, so that such a run cannot pass by
+// skipping.
 //
-// A boot takes seconds, so tests share machines as far as they do not disturb one another, and two machines run at a time.
+// With WICK_KERNEL=FILE in the environment they use that kernel. It must have everything built in,
+// and is booted without an initramfs. WICK_KERNEL=$(scripts/guest-kernel) is a kernel with
+// Firecracker's own configuration.
+//
+// A boot takes seconds, so tests share machines if they do not disturb each other. Two machines run
+// at a time.
 package guesttest

@@ -6,8 +6,8 @@ import (
 	"wick/framing/client"
 )
 
-// testShutdown ends the machine as a host does that wants nothing lost: shutdown, its acknowledgement, power off. A host without a way to
-// press keys uses SIGTERM for that.
+// testShutdown ends the machine without loss: shutdown, its acknowledgement, power off. A host that
+// cannot press keys sends SIGTERM for the last.
 func testShutdown(t *testing.T, s *served) {
 	run(t, s.conn, "echo before shutdown >/root/last")
 	if err := s.conn.Shutdown(deadline(t, stepLimit)); err != nil {
@@ -24,14 +24,15 @@ func testShutdown(t *testing.T, s *served) {
 	}
 }
 
-// signal sends process 1 a signal that ends the machine, and with it this very command.
+// signal sends process 1 a signal that ends the machine, and with it this command.
 func signal(t *testing.T, c *client.Client, name string) {
 	t.Helper()
-	// How the command ends is a race, and when the answer comes as well: the connection may end before it.
+	// The end of the command is a race. The connection may also end before its answer.
 	c.Exec(deadline(t, stepLimit), client.Exec{Command: "kill -" + name + " 1"})
 }
 
-// terminated runs a command that the end of the machine ends, and returns a function that wants its result.
+// terminated runs a command that the end of the machine kills. It returns a function that checks
+// its result.
 func terminated(t *testing.T, c *client.Client, command string, code int) (want func()) {
 	t.Helper()
 	run(t, c, "mkfifo /run/up")
@@ -54,8 +55,8 @@ func terminated(t *testing.T, c *client.Client, command string, code int) (want 
 	}
 }
 
-// TestStubborn takes a machine down in which commands ignore SIGTERM: they are killed after five seconds, and the disk is as
-// clean as if they had not held files open on it.
+// TestStubborn shuts a machine down in which commands ignore SIGTERM. They must be killed after
+// five seconds, and the disk must be clean although they held files open on it.
 func TestStubborn(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)

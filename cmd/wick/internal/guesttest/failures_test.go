@@ -17,8 +17,8 @@ import (
 	"wick/framing/client"
 )
 
-// TestBootFails boots machines that cannot come up. Each tells its host which step failed, and on what, in one error frame, says so
-// on the console, and goes down by itself.
+// TestBootFails boots machines that cannot come up. Each must report the failed step and its object
+// to the host, in one error frame, and on the console. Then it must shut down by itself.
 func TestBootFails(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -70,7 +70,7 @@ func TestBootFails(t *testing.T) {
 	}
 }
 
-// fails boots a machine and wants that it does not come up, for the reason given.
+// fails boots a machine that must not come up, for the given reason.
 func fails(t *testing.T, l *fixture, c *config, want string) {
 	t.Helper()
 	var host *net.UnixListener
@@ -90,7 +90,7 @@ func fails(t *testing.T, l *fixture, c *config, want string) {
 	}
 }
 
-// TestBootFailsForDialer has a host that connects to the guest learn the same.
+// TestBootFailsForDialer checks that a host that connects to the guest gets the reason too.
 func TestBootFailsForDialer(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -108,13 +108,13 @@ func TestBootFailsForDialer(t *testing.T) {
 	v.gone()
 }
 
-// fullOverlay makes an overlay image that has no block left, for a directory neither.
+// fullOverlay makes an overlay image without a free block, not even for a directory.
 func fullOverlay(t *testing.T) string {
 	t.Helper()
 	path := newOverlay(t, 8)
-	// What does not fit is left out, and debugfs says so.
+	// debugfs leaves out what does not fit, and says so.
 	e2fs(t, "debugfs", "-w", "-R", "write "+file(t, bytes.Repeat([]byte{'x'}, 8<<20))+" full", path)
-	// The file system is made consistent again, and must be found full then.
+	// e2fsck makes the file system consistent again, and leaves it full.
 	e2fs(t, "e2fsck", "-f", "-y", path)
 	if out, err := e2fs(t, "dumpe2fs", "-h", path); err != nil || figure(t, strings.ReplaceAll(out, "Free blocks:", "free:"), "free") != 0 {
 		t.Fatalf("the file system could not be filled: %v\n%s", err, out)
@@ -122,7 +122,7 @@ func fullOverlay(t *testing.T) string {
 	return path
 }
 
-// copied is a copy of a file, for a drive that is written to.
+// copied returns a copy of a file, for a writable drive.
 func copied(t *testing.T, path string) string {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -132,8 +132,8 @@ func copied(t *testing.T, path string) string {
 	return file(t, content)
 }
 
-// TestNoDevices boots vm-init as the very first program, with no driver for anything: there is no disk, and no vsock to tell the host by.
-// The console tells, and the machine goes down.
+// TestNoDevices boots vm-init as the first program, without any driver: no disk, and no vsock to
+// reach the host. The console must have the reason, and the machine must shut down.
 func TestNoDevices(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -148,7 +148,8 @@ func TestNoDevices(t *testing.T) {
 	v.console.await(t, "error vm-init: base: find /dev/vda: no such file or directory: the device did not appear within 0 s", 1)
 }
 
-// TestContainer starts vm-init as process 1 of a container, which no kernel takes down for it: it ends.
+// TestContainer starts vm-init as process 1 of a container. It must exit, because no kernel ends
+// the container for it.
 func TestContainer(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"unshare", "setpriv"} {

@@ -6,8 +6,8 @@ import (
 	"wick/bench/budget"
 )
 
-// Between the two readings nothing comes from the host, and what the command does is between it and its own children. What it
-// found it prints in the end, for output would wake process 1.
+// Between the two readings nothing arrives from the host, and the command deals only with its own
+// children. It prints its findings at the end, because output would wake process 1.
 const idle = `
 switches() { cat /proc/1/task/*/status | sed -n 's/.*ctxt_switches:[[:space:]]*//p' | tr '\n' ' '; }
 sleep 1

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// firecrackerDefaults are the words with which Firecracker boots a kernel if it is given none (DEFAULT_KERNEL_CMDLINE of its
-// src/vmm/src/vmm_config/boot_source.rs, at v1.16.1), and pci=off, which it adds.
+// firecrackerDefaults has the words with which Firecracker v1.16.1 boots a kernel by default, and
+// pci=off, which it adds. They are DEFAULT_KERNEL_CMDLINE in src/vmm/src/vmm_config/boot_source.rs.
 const firecrackerDefaults = "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce pci=off"
 
-// TestFirecrackerDefaults boots a kernel with everything built in by Firecracker's own words: there is no console, and the
-// machine goes down by Ctrl-Alt-Del and a reset through the keyboard controller.
+// TestFirecrackerDefaults boots a kernel with everything built in by Firecracker's own words. There
+// is no console. Ctrl-Alt-Del and a reset by the keyboard controller end the machine.
 func TestFirecrackerDefaults(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)

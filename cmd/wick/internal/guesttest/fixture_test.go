@@ -15,21 +15,22 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// fixture is what machines are made from.
+// fixture has the parts of machines.
 type fixture struct {
 	*machinetest.Fixture
-	// In stay vm-init is in the initramfs itself, started once the modules are loaded; bare has vm-init and no module at all is loaded.
+	// stay has vm-init in the initramfs itself, started once the modules are loaded. bare has
+	// vm-init and loads no module.
 	stay, bare string
-	// loopback loads the loopback of vsock too, by which processes of the guest reach the agent's
-	// port.
+	// loopback also loads the loopback of vsock, through which processes of the guest reach the
+	// agent's port.
 	loopback string
-	// peer and attack are the programs of that name, agent is vsock-agent, and init vm-init.
+	// peer and attack are the programs of these names. agent is vsock-agent, and init vm-init.
 	peer, attack, agent, init []byte
 }
 
 const initPath = "/sbin/vm-init"
 
-// makeFixture makes a fixture, once, for the first test that needs it.
+// makeFixture returns a function that makes a fixture once, for the first test that needs it.
 func makeFixture(arch string) func() (*fixture, error) {
 	return sync.OnceValues(func() (l *fixture, err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
@@ -63,7 +64,7 @@ func makeFixture(arch string) func() (*fixture, error) {
 	})
 }
 
-// stays has the machine boot with vm-init in the initramfs.
+// stays makes the machine boot with vm-init in the initramfs.
 func (l *fixture) stays(c *config) { c.Initramfs, c.Init = l.stay, "" }
 
 var (
@@ -71,7 +72,7 @@ var (
 	arm64Fixture = makeFixture("arm64")
 )
 
-// needFixture skips or fails if no machine can be booted here.
+// needFixture skips or fails the test if no machine can be booted here.
 func needFixture(t *testing.T) *fixture {
 	t.Helper()
 	return need(t, hostFixture)

@@ -8,7 +8,7 @@ import (
 	"wick/framing"
 )
 
-// testFrames says every message over raw connections of both kinds.
+// testFrames sends every message over raw connections of both kinds.
 func testFrames(t *testing.T, s *served) {
 	for _, way := range []struct {
 		name    string
@@ -16,7 +16,7 @@ func testFrames(t *testing.T, s *served) {
 	}{
 		{"host connects", func(t *testing.T) *raw { return dialRaw(t, s.UDS(), "1000") }},
 		{"guest connects", func(t *testing.T) *raw {
-			// The guest has one connection of its own at a time, so ours has to go for it.
+			// The guest makes only one connection at a time, so the client's must be closed first.
 			s.listen.Close()
 			s.conn.Close()
 			l := listenAt(t, s.UDS(), "1000")
@@ -34,7 +34,8 @@ func testFrames(t *testing.T, s *served) {
 	s.relisten(t)
 }
 
-// exchange has every message in it, and every way to say it wrong that keeps the connection; the last one does not.
+// exchange sends every message, and every malformed one that keeps the connection. The last one
+// ends it.
 func exchange(t *testing.T, r *raw) {
 	ask := func(kind framing.Type, seq uint32, payload string) {
 		t.Helper()
@@ -48,7 +49,7 @@ func exchange(t *testing.T, r *raw) {
 	ask(framing.TypePing, 0xFFFFFFFF, "whatever")
 	r.want(framing.TypePong, 0xFFFFFFFF, "")
 
-	// A byte at a time, and many frames in one write.
+	// Send a byte at a time, then many frames in one write.
 	for _, b := range framing.AppendFrame(nil, framing.TypePing, 2, nil) {
 		r.write([]byte{b})
 	}
@@ -77,7 +78,7 @@ func exchange(t *testing.T, r *raw) {
 	file := func(content string) string { return text(path) + "\x00" + u32(len(content)) + content }
 	ask(framing.TypeWriteFile, 7, file("content"))
 	r.want(framing.TypeWriteFileResult, 7, "\x01\x00\x00")
-	// It takes effect before the next frame is looked at.
+	// The request takes effect before the next frame is read.
 	r.write(append(framing.AppendFrame(nil, framing.TypeWriteFile, 8, []byte(file("other"))),
 		framing.AppendFrame(nil, framing.TypeExec, 9, []byte(exec(0, "cat "+path+"; rm -r /root/made")))...))
 	r.want(framing.TypeWriteFileResult, 8, "\x01\x00\x00")
@@ -99,7 +100,7 @@ func exchange(t *testing.T, r *raw) {
 	ask(framing.TypePing, 13, "")
 	r.want(framing.TypePong, 13, "")
 
-	// What is wrong costs an answer and nothing else.
+	// An error costs an answer and nothing else.
 	ask(0x42, 14, "")
 	r.want(framing.TypeError, 14, text("unknown message type 0x42"))
 	ask(framing.TypePong, 15, "")
@@ -116,7 +117,7 @@ func exchange(t *testing.T, r *raw) {
 	ask(framing.TypePing, 18, "")
 	r.want(framing.TypePong, 18, "")
 
-	// A length that is none is the end, behind the replies that are due.
+	// An invalid length ends the connection, after the replies that are due.
 	r.write(append(framing.AppendFrame(nil, framing.TypePing, 19, nil), bytes.Repeat([]byte{0xFF}, 4)...))
 	r.want(framing.TypePong, 19, "")
 	if f := r.next(); f.kind != framing.TypeError || f.seq != 0 {

@@ -14,8 +14,8 @@ import (
 	"wick/framing/client"
 )
 
-// testGone has hosts go away while commands of theirs run, whose results would be due some day. The guest does not keep their connections
-// till then, neither one that the host made nor its own, for it would not come again.
+// testGone has hosts leave while their commands run, whose results are due later. The guest must
+// close both a connection that a host made and its own, which it would otherwise not make again.
 func testGone(t *testing.T, s *served) {
 	const command = "echo >>/run/left; while [ -e /run/left ]; do sleep 0.1; done"
 	before := s.connections(t)
@@ -36,7 +36,7 @@ func testGone(t *testing.T, s *served) {
 	run(t, s.conn, "rm /run/left")
 }
 
-// connections is how many the guest has, the one that asks among them.
+// connections returns the number of connections that the guest has, including the one that asks.
 func (s *served) connections(t *testing.T) uint64 {
 	t.Helper()
 	r := s.extended(t)
@@ -45,7 +45,7 @@ func (s *served) connections(t *testing.T) uint64 {
 	return r.figures(1)["agent.connections"]
 }
 
-// awaitConnections waits until there are no more than so many.
+// awaitConnections waits until there are at most that many.
 func (s *served) awaitConnections(t *testing.T, most uint64) {
 	t.Helper()
 	for limit := time.Now().Add(stepLimit); s.connections(t) > most; {
@@ -55,8 +55,8 @@ func (s *served) awaitConnections(t *testing.T, most uint64) {
 	}
 }
 
-// testLoopback runs package reactor's tests of vsock, which on few hosts find a loopback, and ends of connections that
-// Firecracker's vsock does not know: it has no half-close.
+// testLoopback runs package reactor's tests of vsock, because few hosts have a loopback. It also
+// ends connections in ways that Firecracker's vsock lacks, such as half-close.
 func testLoopback(t *testing.T, s *served) {
 	s.needLoopback(t)
 	program := filepath.Join(t.TempDir(), "reactor.test")

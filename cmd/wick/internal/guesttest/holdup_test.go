@@ -12,7 +12,8 @@ import (
 	"wick/framing/client"
 )
 
-// TestHoldUp has processes hold up the start of others, on one processor and on two, with pings beside them.
+// TestHoldUp has processes hold up the start of others, on one processor and on two, while a host
+// pings.
 func TestHoldUp(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -28,7 +29,7 @@ func TestHoldUp(t *testing.T) {
 			s := &served{vm: v, conn: conn}
 			put(t, conn, "/root/holdup", program)
 			run(t, conn, "chmod 755 /root /root/holdup")
-			// What an emulator's pace makes of a ping beside what wants the processor.
+			// This is the pace of a ping in an emulator with a busy processor.
 			busy := spawn(t, conn, "while :; do :; done")
 			s.busyPing = s.pingsBeside(t, func() { time.Sleep(3 * time.Second) })
 			run(t, conn, fmt.Sprintf("kill -9 %d", busy))
@@ -45,7 +46,7 @@ func TestHoldUp(t *testing.T) {
 	}
 }
 
-// pingsBeside pings on a connection of its own while f runs, and returns the slowest.
+// pingsBeside pings on a connection of its own while f runs, and returns the slowest ping.
 func (s *served) pingsBeside(t *testing.T, f func()) (worst time.Duration) {
 	t.Helper()
 	c := s.dial(t)
@@ -75,19 +76,20 @@ func (s *served) pingsBeside(t *testing.T, f func()) (worst time.Duration) {
 	return worst
 }
 
-// pingsWithin is pingsBeside with the promise that no ping takes long.
+// pingsWithin calls pingsBeside and fails if a ping takes too long.
 func (s *served) pingsWithin(t *testing.T, f func()) {
 	t.Helper()
 	worst := s.pingsBeside(t, f)
 	t.Logf("the slowest ping took %v; beside a busy process %v", worst, s.busyPing)
-	// What it is on a processor of its own is in the log. An emulator beside others takes several times as long; what is tested here took 45 s or
-	// for ever.
+	// The log has the time on a processor of its own. An emulator beside others takes several times
+	// as long. The fault tested here took 45 s or did not end.
 	if worst > s.busyPing+time.Second {
 		t.Errorf("a ping took %v, beside a busy process %v", worst, s.busyPing)
 	}
 }
 
-// holdup starts the program as a user, and returns once it is at work, with what ends it.
+// holdup starts the program as a user. It returns when the program is at work, with a function that
+// ends it.
 func (s *served) holdup(t *testing.T, user string, args ...string) (end func()) {
 	t.Helper()
 	cmd := s.conn.Command("/root/holdup", args...)
@@ -112,14 +114,14 @@ func (s *served) holdup(t *testing.T, user string, args ...string) (end func()) 
 	}
 }
 
-// testStopped has a process stop all others of its user while they start, again and again.
+// testStopped has a process stop all others of its user repeatedly while they start.
 func testStopped(t *testing.T, s *served, user string) {
 	end := s.holdup(t, user, "stop")
 	s.pingsWithin(t, func() {
 		for range 40 {
 			cmd := s.conn.Command("true")
 			cmd.User, cmd.Timeout = user, 100*time.Millisecond
-			cmd.Run(deadline(t, stepLimit)) // which may be stopped, and is killed then
+			cmd.Run(deadline(t, stepLimit)) // it may be stopped, and is then killed
 		}
 	})
 	end()
@@ -134,7 +136,7 @@ func testLease(t *testing.T, s *served) {
 	if got := run(t, s.conn, "cat "+setting); got != "0\n" {
 		t.Errorf("%s is %q, want that there are no leases", setting, got)
 	}
-	run(t, s.conn, "echo 1 >"+setting) // what matters is that a lease does no harm
+	run(t, s.conn, "echo 1 >"+setting) // a lease must do no harm
 	defer run(t, s.conn, "echo 0 >"+setting)
 	end := s.holdup(t, "65534", "lease", "/tmp/leased")
 	s.pingsWithin(t, func() {
@@ -159,7 +161,7 @@ func testLease(t *testing.T, s *served) {
 // testFrozenCgroup has root freeze the cgroup that all commands are in.
 func testFrozenCgroup(t *testing.T, s *served) {
 	const file = "/sys/fs/cgroup/wick-1"
-	s.holdup(t, "", "freeze", file) // it is up before it freezes itself
+	s.holdup(t, "", "freeze", file) // it has started before it freezes itself
 	for frozen := false; !frozen; {
 		b, err := s.conn.ReadFile(deadline(t, stepLimit), file+"/cgroup.freeze")
 		if err != nil {
@@ -173,7 +175,7 @@ func testFrozenCgroup(t *testing.T, s *served) {
 				t.Errorf("exit code %d, want 124", r.ExitCode)
 			}
 		}
-		pid := spawn(t, s.conn, "exit 7") // known before it runs
+		pid := spawn(t, s.conn, "exit 7") // its pid is known before it runs
 		put(t, s.conn, file+"/cgroup.freeze", []byte("0\n"))
 		if e := exit(t, s.conn, pid); e.ExitCode != 7 {
 			t.Errorf("exit code %d, want 7", e.ExitCode)
@@ -181,7 +183,8 @@ func testFrozenCgroup(t *testing.T, s *served) {
 	})
 }
 
-// testSessions starts a thousand processes of one user, on terminals and without, with a huge environment.
+// testSessions starts a thousand processes of one user, on terminals and without, with a huge
+// environment.
 func testSessions(t *testing.T, s *served) {
 	huge := fmt.Sprintf("HUGE=%0100000d", 1)
 	s.pingsWithin(t, func() {
@@ -213,8 +216,8 @@ func testCorePipe(t *testing.T, s *served) {
 	run(t, s.conn, "killall sleep; true")
 }
 
-// testTerminalAttack has a user's process change the modes of its terminal, write to it and read from it, all the time, while a host types and
-// resizes.
+// testTerminalAttack has a user's process constantly change the modes of its terminal, write and
+// read, while a host types and resizes.
 func testTerminalAttack(t *testing.T, s *served) {
 	cmd := s.conn.ShellCommand("while :; do stty raw; stty sane; done & cat /dev/zero & cat >/dev/null & wait")
 	cmd.User, cmd.Timeout = "65534", 5*time.Second

@@ -7,9 +7,10 @@ import (
 	"wick/framing/client"
 )
 
-// TestInitramfs boots a machine whose vm-init is in the initramfs: the kernel's first root, which cannot be swapped, but stays,
-// empty, under the overlay. In the end a fork bomb goes off that no timeout ends, and the keys take the machine down all the same: a command
-// that would do it may have to wait long for its share of the processor.
+// TestInitramfs boots a machine with vm-init in the initramfs. This is the kernel's first root,
+// which cannot be replaced and stays, empty, under the overlay. At the end a fork bomb without a
+// timeout runs. Ctrl-Alt-Del must end the machine, because a command may wait long for its share of
+// the processor.
 func TestInitramfs(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -17,7 +18,7 @@ func TestInitramfs(t *testing.T) {
 	l.stays(c)
 	c.Keyboard = true
 	c.CPUs = 2
-	c.MemoryMiB = 256 // where 512 processes are no shortage of memory besides
+	c.MemoryMiB = 256 // enough for 512 processes
 	c.InitArgs = []string{"--hostname=stays", "--log-level=debug"}
 	v, conn := boot(t, l, c)
 	if got := run(t, conn, "grep -c ^processor /proc/cpuinfo"); got != "2\n" {
@@ -27,7 +28,8 @@ func TestInitramfs(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	v.console.await(t, "debug boot at=", 1)
-	// One mount at /, seen from inside. Who breaks out of the chroot finds the old root empty.
+	// There is one mount at /, seen from inside. A process that breaks out of the chroot finds the
+	// old root empty.
 	if got := run(t, conn, "grep -c ' / / ' /proc/self/mountinfo; grep ' / ' /proc/mounts"); !strings.HasPrefix(got, "1\noverlay / overlay ") {
 		t.Errorf("mounts of the root: %q", got)
 	}

@@ -11,11 +11,11 @@ import (
 	"wick/framing/client"
 )
 
-// large is nearly as much as a frame takes.
+// large is nearly the maximum size of a frame.
 const large = 15 << 20
 
-// testLarge sends and fetches what is large, and looks at what that has cost process 1 at its peak. By now it has done everything
-// once in small: the pages of its own program that came in with that are no cost of size.
+// testLarge sends and reads large content, and checks the peak memory of process 1. Small versions
+// of everything have run by now, so the pages of the program itself are already loaded.
 func testLarge(t *testing.T, s *served) {
 	for _, way := range []struct {
 		name string

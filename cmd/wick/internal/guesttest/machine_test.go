@@ -17,7 +17,7 @@ import (
 	"wick/framing/client"
 )
 
-// TestMachine has a host ask about the machine and rule over it.
+// TestMachine has a host query and control the machine.
 func TestMachine(t *testing.T) {
 	t.Parallel()
 	s := serve(t, needFixture(t))
@@ -42,7 +42,7 @@ func (s *served) extended(t *testing.T) *raw {
 	return r
 }
 
-// be are numbers as they are on the wire.
+// be returns numbers in the byte order of the wire.
 func be(numbers ...any) string {
 	var b []byte
 	for _, n := range numbers {
@@ -90,7 +90,7 @@ func (r *raw) done(seq uint32) (errno unix.Errno, value uint64, reason string) {
 	return unix.Errno(binary.BigEndian.Uint32(f.payload)), binary.BigEndian.Uint64(f.payload[4:]), string(f.payload[14:])
 }
 
-// wantDone reads a done that says that errno.
+// wantDone reads a done with that errno.
 func (r *raw) wantDone(seq uint32, want unix.Errno) (value uint64) {
 	r.t.Helper()
 	errno, value, reason := r.done(seq)
@@ -151,7 +151,7 @@ func testFacts(t *testing.T, s *served) {
 	t.Logf("%d facts, %v", len(facts), f)
 }
 
-// testRestore has a host set the clock, to years from now. Time that is running does not mind.
+// testRestore has a host set the clock to years from now. Running timeouts must not change.
 func testRestore(t *testing.T, s *served) {
 	r := s.extended(t)
 	_, before, _ := r.hello()
@@ -179,7 +179,7 @@ func testRestore(t *testing.T, s *served) {
 	if err != nil || got < now || got > now+year {
 		t.Errorf("the guest's clock says %d, was set to %d: %v", got, now, err)
 	}
-	// Back again, or checks of the disk would find it to be of the future.
+	// Set it back, or checks of the disk would find it to be from the future.
 	r.ask(framing.TypeRestore, 2, be(uint64(time.Now().UnixNano()))+text(""))
 	r.wantDone(2, 0)
 	r.ask(framing.TypeRestore, 3, be(uint64(0))+text(strings.Repeat("x", 513)))
@@ -189,8 +189,9 @@ func testRestore(t *testing.T, s *served) {
 	s.console.await(t, "restored from a snapshot", 1)
 }
 
-// resetDevice takes the vsock device away from its driver, and gives it back. To the agent that is what the restore of a snapshot is: the kernel
-// ends every connection with ECONNRESET, by the very function that it calls then.
+// resetDevice unbinds the vsock device from its driver and binds it again. To the agent this is
+// like the restore of a snapshot: the kernel ends every connection with ECONNRESET, in the same
+// function.
 const resetDevice = `
 d=/sys/bus/virtio/drivers/vmw_vsock_virtio_transport
 v=$(basename $d/virtio*)
@@ -198,7 +199,8 @@ echo $v >$d/unbind
 %s
 echo $v >$d/bind`
 
-// testRestoreSeen has the agent see a restore by itself, and none in what is like one by half.
+// testRestoreSeen checks that the agent notices a restore by itself, and does not take similar
+// events for one.
 func testRestoreSeen(t *testing.T, s *served) {
 	epoch := func() uint64 {
 		t.Helper()
@@ -214,7 +216,7 @@ func testRestoreSeen(t *testing.T, s *served) {
 		}
 		before += more
 	}
-	// The command ends with its connection, and its result with that.
+	// The command ends with its connection, and its result is lost.
 	reset := func(meanwhile string) {
 		t.Helper()
 		old := s.conn
@@ -225,7 +227,7 @@ func testRestoreSeen(t *testing.T, s *served) {
 	want("the device was reset, and the clock set", 1)
 	s.console.await(t, `restored from a snapshot by="resets and clock" clock=left`, 1)
 	r := s.extended(t)
-	for n := range uint64(2) { // the one that was seen, and one more
+	for n := range uint64(2) { // the restore that was noticed, and one more
 		r.ask(framing.TypeRestore, 1, be(uint64(time.Now().UnixNano()))+text(""))
 		if got := r.wantDone(1, 0); got != before+n {
 			t.Errorf("the host tells of restore %d: epoch %d, want %d", n, got, before+n)
@@ -246,7 +248,8 @@ func testRestoreSeen(t *testing.T, s *served) {
 	want("the host has ended all connections, and the clock was set", 0)
 }
 
-// testFreeze freezes the overlay disk. What reads goes on, what writes waits, and the disk is as after an unmount.
+// testFreeze freezes the overlay disk. Reads continue, writes wait, and the disk is as after an
+// unmount.
 func testFreeze(t *testing.T, s *served) {
 	r := s.extended(t)
 	writer := func(name string) uint32 {
@@ -270,7 +273,8 @@ func testFreeze(t *testing.T, s *served) {
 	r.ask(framing.TypeFreeze, 3, be(uint32(60_000)))
 	r.wantDone(3, unix.EBUSY)
 	waits := writer("one")
-	// (To read the directory in which a file waits to be made would wait too: the kernel has it locked.)
+	// Reading the directory in which a file waits to be made would wait too, because the kernel
+	// holds its lock.
 	run(t, s.conn, "echo >/run/gate; ls -l / /etc; tail -n 1 /etc/hosts; seq 10000 | tail -n 1; cat /proc/loadavg")
 	if e := exit(t, s.conn, unlinked); len(e.Stdout) < 50000 {
 		t.Errorf("%d bytes of a command's output that was on the disk", len(e.Stdout))
@@ -280,7 +284,7 @@ func testFreeze(t *testing.T, s *served) {
 	content := be(uint32(1)) + "x"
 	r.ask(framing.TypeWriteFile, 5, text("/root/refused")+"\x00"+content)
 	r.want(framing.TypeWriteFileResult, 5, "\x00"+text("file system is frozen"))
-	// All that there is to be written is written.
+	// All data is written to the disk.
 	r.ask(framing.TypeShutdown, 6, "")
 	r.want(framing.TypeShutdownAck, 6, "")
 
@@ -292,7 +296,8 @@ func testFreeze(t *testing.T, s *served) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Nothing is to be replayed. Files that were open without a name are to be cleared away, as at any mount: the output of a command is one.
+	// There is no journal to replay. As at any mount, files that were open without a name are
+	// cleared, such as the output of a command.
 	if out, err := e2fs(t, "e2fsck", "-f", "-p", snapshot); err != nil && err.Error() != "exit status 1" || strings.Contains(out, "recovering") {
 		t.Errorf("e2fsck -fp: %v\n%s", err, out)
 	}
@@ -311,7 +316,7 @@ func testFreeze(t *testing.T, s *served) {
 		t.Error("what was written while it was frozen is on the disk")
 	}
 
-	// Nobody thaws it: the watchdog does, and the same if the host is gone.
+	// No host thaws it. The watchdog does, and also if the host is gone.
 	r.ask(framing.TypeFreeze, 8, be(uint32(500)))
 	r.wantDone(8, 0)
 	written(writer("two"))
@@ -321,7 +326,7 @@ func testFreeze(t *testing.T, s *served) {
 	r.conn.Close()
 	written(writer("three"))
 
-	// A copy of a frozen machine is frozen, until it is told that it is one.
+	// A copy of a frozen machine stays frozen until it is told of its restore.
 	r = s.extended(t)
 	r.ask(framing.TypeFreeze, 10, be(uint32(60_000)))
 	r.wantDone(10, 0)
@@ -335,7 +340,7 @@ func testFreeze(t *testing.T, s *served) {
 	run(t, s.conn, "rm /run/gate /root/before /root/one /root/two /root/three /root/four")
 }
 
-// testPressure watches the one processor of a machine that has too much to do.
+// testPressure watches the one processor of an overloaded machine.
 func testPressure(t *testing.T, s *served) {
 	r := s.extended(t)
 	r.ask(framing.TypePressure, 1, be(uint8(1), uint32(50_000), uint32(500_000)))
@@ -351,19 +356,20 @@ func testPressure(t *testing.T, s *served) {
 	exit(t, s.conn, busy)
 }
 
-// testPowerOff is the machine's end, with a file system that is frozen, a writer that waits for that and a process that does not end by itself.
+// testPowerOff ends the machine while its file system is frozen, a writer waits for it, and a
+// process ignores signals.
 func testPowerOff(t *testing.T, s *served) {
 	r := s.extended(t)
 	run(t, s.conn, "echo kept >/root/last; (setsid sh -c \"trap '' TERM; while :; do sleep 1000; done\" &)")
 	r.ask(framing.TypeFreeze, 1, be(uint32(60_000)))
 	r.wantDone(1, 0)
 	spawn(t, s.conn, "trap '' TERM; echo late >/root/late")
-	// A host that gives processes an hour, and goes away: the next need not wait for that.
+	// This host gives processes an hour, and leaves. The next request must not wait for that.
 	early := s.extended(t)
 	early.ask(framing.TypePower, 1, be(uint8(framing.PowerRestart), uint32(3600_000)))
 	s.console.await(t, "info ending conn=", 1)
 	early.conn.Close()
-	s.extended(t) // by the answer to this that is known
+	s.extended(t) // its answer shows that the host has left
 	r.ask(framing.TypePower, 2, be(uint8(3), uint32(0)))
 	r.wantDone(2, unix.EINVAL)
 	r.ask(framing.TypePower, 3, be(uint8(framing.PowerOff), uint32(300)))
@@ -378,7 +384,7 @@ func testPowerOff(t *testing.T, s *served) {
 	}
 }
 
-// TestRestart ends machines by a reset. What a host is told of the disk is so.
+// TestRestart ends machines by a reset. The report on the disk to the host must be true.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -388,7 +394,7 @@ func TestRestart(t *testing.T) {
 		reason       string
 	}{
 		{"clean", "seq 100000 >/root/last", 0, ""},
-		// The kernel itself has a file open for writing until the end.
+		// The kernel itself keeps a file open for writing until the end.
 		{"busy", `seq 100000 >/root/last; cd /proc/1/fd; for f in *; do if [ -d $f/upper/root ]; then
 			dd if=/dev/zero of=$f/upper/swap bs=1024k count=4 && mkswap $f/upper/swap && swapon $f/upper/swap; fi; done; grep swap /proc/swaps`, 0, ""},
 		{"the file system has met an error", "seq 100000 >/root/last; echo for a test >/sys/fs/ext4/vdb/trigger_fs_error",
@@ -402,7 +408,7 @@ func TestRestart(t *testing.T) {
 			v, conn := boot(t, l, c)
 			s := &served{vm: v, conn: conn, overlay: c.overlay}
 			r := s.extended(t)
-			// A file that is not whole by then, and one that is written in place.
+			// One file is incomplete by then, and one is written in place.
 			for seq, flags := range []framing.WriteFlags{0, framing.WriteInPlace} {
 				name := fmt.Sprint("/root/unfinished", seq)
 				r.ask(framing.TypeWrite, uint32(10+seq), be(uint16(flags), uint32(0), uint32(0), uint32(0), uint64(0))+text(name))

@@ -14,8 +14,8 @@ import (
 // memoryMax is the limit on all commands together.
 const memoryMax = "/sys/fs/cgroup/wick-1/memory.max"
 
-// testMemoryLimit lowers the limit on commands and has the agent compute it again: on a uevent of a
-// block of memory, on a restore, and when commands wait for memory.
+// testMemoryLimit lowers the limit on commands and makes the agent compute it again: by a uevent of
+// a memory block, a restore, and commands that wait for memory.
 func testMemoryLimit(t *testing.T, s *served) {
 	limit := func() int {
 		t.Helper()
@@ -45,8 +45,8 @@ func testMemoryLimit(t *testing.T, s *served) {
 	}
 }
 
-// TestBalloon has the host take memory away from a machine and give it back. Commands may have what is
-// left, and the agent answers.
+// TestBalloon has the host take memory from a machine and give it back. Commands may have the rest,
+// and the agent answers.
 func TestBalloon(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -66,7 +66,7 @@ func TestBalloon(t *testing.T) {
 		if err := v.QMP().Do(deadline(t, stepLimit), "balloon", target, nil); err != nil {
 			t.Fatal(err)
 		}
-		// The command that finds the balloon so is the one for which the limit is computed again.
+		// The limit is computed again for the command that finds the balloon in this state.
 		compare := map[bool]string{true: "lt", false: "gt"}[size < was]
 		until(t, conn, fmt.Sprintf("[ $(awk '/MemTotal/ { print $2 }' /proc/meminfo) -%s %d ]", compare, 152<<10))
 		was = size
@@ -89,8 +89,8 @@ func attackNamed(name string) *attack {
 	return &attacks[slices.IndexFunc(attacks, func(a attack) bool { return a.name == name })]
 }
 
-// TestDegraded boots kernels that lack something that the agent uses. It says so once in its log, and
-// to each host that asks.
+// TestDegraded boots kernels that lack something that the agent uses. The agent must report it once
+// in its log, and to each host that asks.
 func TestDegraded(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// testMounts looks at what a process of the guest sees of how its root is made.
+// testMounts checks the view that a process of the guest has of its root.
 func testMounts(t *testing.T, s *served) {
 	seen := map[string]string{}
 	for line := range strings.Lines(run(t, s.conn, "cat /proc/self/mounts")) {

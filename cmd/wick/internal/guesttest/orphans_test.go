@@ -11,8 +11,8 @@ import (
 	"wick/framing/client"
 )
 
-// orphans makes 2000 of them, in ten batches since a command may have 512 processes. All of a batch live when their parent ends, and
-// end at the same time: each takes a line from a pipe.
+// orphans makes 2000 orphans, in batches because a command may have 512 processes. All of a batch
+// live when their parent ends, and end together: each reads a line from a pipe.
 const orphans = `
 mkfifo /run/hold
 exec 9<>/run/hold
@@ -21,8 +21,8 @@ for batch in 0 1 2 3 4 5 6 7 8 9; do
 	head -c 200 /dev/zero | tr '\0' '\n' >&9
 done`
 
-// testOrphans leaves 2000 processes to process 1, and meanwhile looks whether commands still get their own exit codes, which a
-// reaper that takes any child could take from them.
+// testOrphans leaves 2000 orphans to process 1. Meanwhile commands must get their own exit codes,
+// which a reaper of any child could steal.
 func testOrphans(t *testing.T, s *served) {
 	ctx := deadline(t, 2*stepLimit)
 	during, stop := context.WithCancel(ctx)
@@ -45,7 +45,7 @@ func testOrphans(t *testing.T, s *served) {
 	stop()
 	work.Wait()
 	t.Logf("2000 orphans took %v; %d commands ran meanwhile", took, ran)
-	// Nothing tells when the last of them has ended, but once they have no zombie may stay.
+	// There is no event for the end of the last. Once all have ended, no zombie may stay.
 	until(t, c, "! grep -l '[r]un/hold' /proc/[0-9]*/cmdline")
 	if got := zombies(t, c); got != "" {
 		t.Errorf("zombies are left:\n%s", got)
@@ -53,7 +53,7 @@ func testOrphans(t *testing.T, s *served) {
 	run(t, c, "rm /run/hold")
 }
 
-// zombies lists the processes that nobody reaped.
+// zombies lists the processes that were not reaped.
 func zombies(t *testing.T, c *client.Client) string {
 	t.Helper()
 	return strings.TrimSpace(run(t, c, "grep -l '^State:[[:space:]]*Z' /proc/[0-9]*/status 2>/dev/null; true"))

@@ -7,8 +7,8 @@ import (
 	"wick/framing/client"
 )
 
-// change does to the root what programs do to theirs: files are made, deleted, changed in content and in mode; a directory
-// of the image is renamed, and one is deleted and made anew.
+// change changes the root like programs do. It makes and deletes files, changes content and modes,
+// renames a directory of the image, and deletes and makes another again.
 const change = `
 set -e
 mkdir /srv /srv/deep; echo new >/srv/deep/file
@@ -22,7 +22,7 @@ rm -r /home; mkdir /home; touch /home/only
 mknod /srv/null c 1 3
 touch /srv/deleted; rm /srv/deleted`
 
-// changed prints what there is to be seen of it.
+// changed prints the results of change.
 const changed = `
 cat /srv/deep/file /srv/symlink; stat -c '%n %h' /srv/link; tail -n 1 /srv/large
 ls /etc/hostname 2>&1; cat /etc/hosts; stat -c '%n %a' /etc/os-release; head -c 7 /etc/os-release; echo
@@ -57,8 +57,8 @@ symlink
 /srv/null character special file 1,3
 `
 
-// TestOverlay changes the root, boots again with the same disk, and finds it changed; the image stays what it is. The first
-// boot is ended by the keys and the second by the power supply.
+// TestOverlay changes the root, boots again with the same disk, and must find the changes. The
+// image must not change. Ctrl-Alt-Del ends the first boot, and a power cut the second.
 func TestOverlay(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -75,7 +75,7 @@ func TestOverlay(t *testing.T) {
 	v, conn := boot(t, l, c)
 	run(t, conn, change)
 	look(conn)
-	// SIGTERM is all that it gets, so that the trap runs.
+	// The command gets SIGTERM only, so that its trap runs.
 	ends := terminated(t, conn, "trap 'exit 7' TERM; trap 'exit 8' INT; while :; do sleep 0.1; done", 7)
 	stopped := terminated(t, conn, "trap 'exit 7' TERM; kill -STOP $$; while :; do sleep 0.1; done", 7)
 	run(t, conn, "echo one >/root/last")
@@ -90,7 +90,7 @@ func TestOverlay(t *testing.T) {
 	if got := onDisk(t, c.overlay, "/root/last"); got != "one\n" {
 		t.Errorf("on the disk there is %q", got)
 	}
-	// Of a directory that was renamed the disk has the new name and where it was, and not the files.
+	// The disk has the new name of a renamed directory and its old place, but not its files.
 	if out, err := e2fs(t, "debugfs", "-R", "ls -p /upper/var.moved", c.overlay); err != nil || strings.Contains(out, "/log/") {
 		t.Errorf("the renamed directory was copied: %v\n%s", err, out)
 	}

@@ -6,7 +6,8 @@ import (
 	"wick/framing/client"
 )
 
-// testPeer has a process of the guest connect to the agent's port: by the loopback's context, and by the machine's own.
+// testPeer has a process of the guest connect to the agent's port, by the CID of the loopback and
+// by the machine's own.
 func testPeer(t *testing.T, s *served) {
 	s.needLoopback(t)
 	put(t, s.conn, "/root/peer", s.fixture.peer)
@@ -19,7 +20,7 @@ func testPeer(t *testing.T, s *served) {
 		}
 		s.console.await(t, rejected, before+i+1)
 	}
-	// Many at a time keep the host from nothing.
+	// Many connections at a time must not hinder the host.
 	flood := spawn(t, s.conn, "n=0; while [ $n -lt 50 ]; do /root/peer 1 1000 & n=$((n+1)); done; wait")
 	var late *client.Client
 	for range 5 {
@@ -34,8 +35,8 @@ func testPeer(t *testing.T, s *served) {
 	run(t, late, "rm /root/peer")
 }
 
-// needLoopback skips where the guest's kernel has no vsock loopback, as Firecracker's has none: no process of the guest reaches
-// the agent's port there, nor another's.
+// needLoopback skips the test if the guest's kernel has no vsock loopback, like Firecracker's.
+// Processes of the guest then cannot reach each other's ports or the agent's.
 func (s *served) needLoopback(t *testing.T) {
 	t.Helper()
 	if s.fixture.Kernel.Modules == "" && run(t, s.conn, "grep -c vsock_loopback /proc/kallsyms || :") == "0\n" {

@@ -14,16 +14,17 @@ import (
 	"wick/framing/client"
 )
 
-// pressedEnv asks for the long form of TestPressed: sizes in MiB, rounds, and attacks if not all:
+// pressedEnv selects the long form of TestPressed: sizes in MiB, rounds, and attacks (default all):
 //
-//	WICK_PRESSED=96,128,256:10:bomb go test -v -timeout 1h -run TestPressed ./cmd/wick/internal/guesttest
+//	WICK_PRESSED=96,128,256:10:bomb go test -v -timeout 1h -run TestPressed \
+//		./cmd/wick/internal/guesttest
 //
 // Each attack then has a machine of its own, and each round a line. WICK_PRESSED_KERNEL names a
 // kernel that needs no initramfs, such as one with Firecracker's configuration.
 const pressedEnv = "WICK_PRESSED"
 
-// attack is a command that does something to memory until its timeout. The commands before and after
-// it prepare it and clean up.
+// attack is a command that uses memory until its timeout. The commands before and after it prepare
+// it and clean up.
 type attack struct {
 	name, before, command, after string
 }
@@ -46,15 +47,16 @@ var attacks = []attack{
 }
 
 const (
-	// attackTime is how long an attack goes on.
+	// attackTime is the duration of an attack.
 	attackTime = 3 * time.Second
-	// mayStall is how often the machine may have no free page to give in an attack. Without a
-	// reserve that is thousands of times.
+	// mayStall limits how often the machine may lack a free page in an attack. Without a reserve
+	// this happens thousands of times.
 	mayStall = 100
 )
 
-// TestPressed has commands do to memory whatever they can. The agent answers meanwhile and the result
-// comes when the time is up. The machine itself is never short of memory: a ping would wait for that.
+// TestPressed has commands use memory in every way they can. The agent must answer meanwhile, and
+// the result must come at the timeout. The machine itself must never lack memory, because a ping
+// would wait for it.
 func TestPressed(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -93,7 +95,7 @@ func TestPressed(t *testing.T) {
 	}
 }
 
-// press has one attack go on, with pings on a connection beside it.
+// press runs one attack, and pings on a connection meanwhile.
 func (s *served) press(t *testing.T, a *attack, round int) {
 	t.Helper()
 	if a.before != "" {
@@ -115,8 +117,8 @@ func (s *served) press(t *testing.T, a *attack, round int) {
 	if r.ExitCode != 124 && r.ExitCode != 137 {
 		t.Errorf("%s: exit code %d, stderr %q, want a timeout", a.name, r.ExitCode, clip(r.Stderr))
 	}
-	// Both are a fraction of that in a machine that has a processor. Without a reserve they are half
-	// a minute.
+	// Both are much shorter in a machine that gets a processor. Without a reserve they are half a
+	// minute.
 	if worst > 2*time.Second || late > 10*time.Second {
 		t.Errorf("%s: a ping took %v, the result was %v late", a.name, worst, late)
 	}
@@ -129,7 +131,8 @@ func (s *served) press(t *testing.T, a *attack, round int) {
 	}
 }
 
-// full starts commands when files of a tmpfs have taken all their memory. They end, and say why.
+// full starts commands when files in a tmpfs have used all their memory. They must end and report
+// the reason.
 func (s *served) full(t *testing.T) {
 	result(t, s.conn, client.Exec{Command: attackNamed("tmpfs").command, Timeout: attackTime})
 	r := result(t, s.conn, client.Exec{Command: "awk 'BEGIN { while (n < 1000000) n++ }'; find /proc >/dev/null; exit 3"})
@@ -140,7 +143,8 @@ func (s *served) full(t *testing.T) {
 	run(t, s.conn, "true")
 }
 
-// empty removes the files that fill a tmpfs. A command that did it would need memory that they have.
+// empty removes the files that fill a tmpfs. A command could not, because the files hold the memory
+// that it needs.
 func (s *served) empty(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"/dev/shm/full", "/run/full"} {
@@ -151,7 +155,7 @@ func (s *served) empty(t *testing.T) {
 	}
 }
 
-// pings pings while f runs, and returns the longest.
+// pings pings while f runs, and returns the slowest ping.
 func pings(t *testing.T, c *client.Client, f func()) (worst time.Duration) {
 	t.Helper()
 	done := make(chan struct{})
@@ -173,8 +177,8 @@ func pings(t *testing.T, c *client.Client, f func()) (worst time.Duration) {
 	}
 }
 
-// guestTime returns the guest's own time. When an emulated machine does not get a processor, that stands
-// still, for up to ten seconds in three.
+// guestTime returns the guest's own time. It stops while an emulated machine gets no processor, for
+// up to ten seconds in three.
 func guestTime(t *testing.T, c *client.Client) time.Duration {
 	t.Helper()
 	text, err := c.ReadFile(deadline(t, stepLimit), "/proc/uptime")
@@ -189,8 +193,8 @@ func guestTime(t *testing.T, c *client.Client) time.Duration {
 	return up
 }
 
-// stallCount returns how often a task had to reclaim memory because the machine was short of it, and
-// not because its cgroup was at its limit.
+// stallCount returns how often a task had to reclaim memory because the machine, rather than its
+// cgroup, was short of it.
 func stallCount(t *testing.T, c *client.Client) int {
 	t.Helper()
 	all, err := c.ReadFile(deadline(t, stepLimit), "/proc/vmstat")

@@ -14,14 +14,15 @@ import (
 	"wick/framing"
 )
 
-// raw is a connection on which a test writes and reads bytes itself.
+// raw is a connection on which a test writes and reads bytes directly.
 type raw struct {
 	t    *testing.T
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-// dialRaw connects to the guest as Firecracker has it, up to the answer to CONNECT.
+// dialRaw connects to the guest through a socket with Firecracker's conventions, and reads the
+// answer to CONNECT.
 func dialRaw(t *testing.T, uds, port string) *raw {
 	t.Helper()
 	conn, err := net.Dial("unix", uds)
@@ -37,7 +38,7 @@ func dialRaw(t *testing.T, uds, port string) *raw {
 	return r
 }
 
-// acceptRaw takes a connection of the guest's.
+// acceptRaw accepts a connection of the guest.
 func acceptRaw(t *testing.T, l *net.UnixListener) *raw {
 	t.Helper()
 	conn, err := l.Accept()
@@ -60,14 +61,14 @@ func (r *raw) write(b []byte) {
 	}
 }
 
-// frame is a whole frame as it came.
+// frame is a frame as it arrived.
 type frame struct {
 	kind    framing.Type
 	seq     uint32
 	payload []byte
 }
 
-// String says what it is, with the payload of those that are short.
+// String returns the type, and the payload of a short frame.
 func (f frame) String() string {
 	if len(f.payload) > 200 {
 		return fmt.Sprintf("%v seq %d (%d bytes)", f.kind, f.seq, len(f.payload))
@@ -75,7 +76,8 @@ func (f frame) String() string {
 	return fmt.Sprintf("%v seq %d %q", f.kind, f.seq, f.payload)
 }
 
-// read reads a frame with nothing of package framing but its constants: who made a mistake there shall not meet it here again.
+// read reads a frame. It uses only the constants of package framing, so that it does not repeat a
+// mistake made there.
 func (r *raw) read() (frame, error) {
 	var head [framing.HeaderSize]byte
 	if _, err := io.ReadFull(r.in, head[:]); err != nil {
@@ -91,7 +93,7 @@ func (r *raw) read() (frame, error) {
 	return f, err
 }
 
-// want reads a frame, which must be just that.
+// want reads a frame, which must be equal to the given one.
 func (r *raw) want(kind framing.Type, seq uint32, payload string) {
 	r.t.Helper()
 	f := r.next()
@@ -109,7 +111,7 @@ func (r *raw) next() frame {
 	return f
 }
 
-// wantEnd wants the guest to have closed.
+// wantEnd checks that the guest has closed the connection.
 func (r *raw) wantEnd() {
 	r.t.Helper()
 	if f, err := r.read(); !errors.Is(err, io.EOF) && !strings.Contains(fmt.Sprint(err), "reset") {
@@ -117,10 +119,10 @@ func (r *raw) wantEnd() {
 	}
 }
 
-// text is a text as an error has it, with a count of 16 bits.
+// text returns the form of a text in an error, with a length of 16 bits.
 func text(s string) string { return string(binary.BigEndian.AppendUint16(nil, uint16(len(s)))) + s }
 
-// output is exit code, stdout and stderr as a result has them.
+// output returns the form of exit code, stdout and stderr in a result.
 func output(code int32, stdout, stderr string) string {
 	b := binary.BigEndian.AppendUint32(nil, uint32(code))
 	for _, s := range []string{stdout, stderr} {

@@ -9,7 +9,8 @@ import (
 	"wick/framing/client"
 )
 
-// testReceipts has commands use memory, and more than there is, where a controller counts it: what their receipts say is so.
+// testReceipts has commands use memory, and more than there is, where a controller counts it. Their
+// receipts must be true.
 func testReceipts(t *testing.T, s *served) {
 	const mib = 1 << 20
 	const eat = "a=$(head -c 100000 /dev/zero | tr '\\0' a); while :; do a=$a$a; done"
@@ -24,7 +25,7 @@ func testReceipts(t *testing.T, s *served) {
 	}{
 		{"little", s.conn.Command("true"), framing.ReasonExited, 0, 0, 0, 0},
 		{"some", s.conn.ShellCommand("head -c 4194304 /dev/zero | tail -c 4194304 | wc -c; true"), framing.ReasonExited, 0, 0, 0, 4 * mib},
-		// A cgroup that was used begins anew.
+		// A reused cgroup starts from zero.
 		{"little after some", s.conn.Command("true"), framing.ReasonExited, 0, 0, 0, 0},
 		{"all that there is", s.conn.ShellCommand(eat), framing.ReasonOutOfMemory, 128 + 9, syscall.SIGKILL, 1, 32 * mib},
 		{"a child of it", s.conn.Command("sh", "-c", `sh -c "$1"; exit 5`, "sh", eat), framing.ReasonExited, 5, 0, 1, 32 * mib},
@@ -52,9 +53,9 @@ func testReceipts(t *testing.T, s *served) {
 	}
 }
 
-// testFiguresAlone has a command use processor time and leave file cache behind, and looks at the
-// next one, in the same cgroup: a list says what it alone uses, and the receipts of one program mean
-// the same before and after.
+// testFiguresAlone has a command use processor time and leave file cache behind, then runs the next
+// one in the same cgroup. A list must show what this one alone uses. The receipts of one program
+// must be the same before and after.
 func testFiguresAlone(t *testing.T, s *served) {
 	const mib = 1 << 20
 	ctx := deadline(t, 4*stepLimit)
@@ -70,7 +71,7 @@ func testFiguresAlone(t *testing.T, s *served) {
 		}
 		return r
 	}
-	// With all idle cgroups in use, the next command gets one that is new.
+	// With all idle cgroups in use, the next command gets a new one.
 	var sleepers []*client.Cmd
 	for range 12 {
 		cmd := s.conn.Command("sleep", "1000")

@@ -11,7 +11,7 @@ import (
 	"wick/framing/client"
 )
 
-// relisten goes back to the guest's own connection after a test had it.
+// relisten accepts the guest's own connection again after a test.
 func (s *served) relisten(t *testing.T) {
 	t.Helper()
 	var err error
@@ -21,7 +21,7 @@ func (s *served) relisten(t *testing.T) {
 	s.accept(t)
 }
 
-// testRequests has the client say every message, connected either way.
+// testRequests has the client send every message, connected either way.
 func testRequests(t *testing.T, s *served) {
 	t.Run("guest connects", func(t *testing.T) { requests(t, s.conn) })
 	t.Run("host connects", func(t *testing.T) { requests(t, s.dial(t)) })
@@ -55,7 +55,7 @@ func requests(t *testing.T, c *client.Client) {
 	}
 }
 
-// testBothWays serves several hosts at a time, and answers pings while commands run.
+// testBothWays has several hosts at a time. Pings must be answered while commands run.
 func testBothWays(t *testing.T, s *served) {
 	conns := []*client.Client{s.conn, s.dial(t), s.dial(t)}
 	ctx := deadline(t, 2*stepLimit)
@@ -82,7 +82,7 @@ func testBothWays(t *testing.T, s *served) {
 	}
 	work.Wait()
 
-	// A command that does not end holds up nothing.
+	// A command that does not end must not hold up anything.
 	run(t, s.conn, "mkfifo /run/gate")
 	slow := spawn(t, s.conn, "read x </run/gate; echo $x")
 	for _, c := range conns {
@@ -96,7 +96,7 @@ func testBothWays(t *testing.T, s *served) {
 	}
 }
 
-// ownResult runs a command whose result is like no other's.
+// ownResult runs a command with a unique result.
 func ownResult(ctx context.Context, c *client.Client, i, j, k int) error {
 	want := fmt.Sprintf("%d.%d.%d", i, j, k)
 	r, err := c.Exec(ctx, client.Exec{Command: "echo " + want + "; exit " + fmt.Sprint(i+j+k)})

@@ -8,13 +8,13 @@ import (
 	"wick/framing/client"
 )
 
-// exitLog counts the exits that came, on whatever connection.
+// exitLog counts the exits that arrive on any connection.
 type exitLog struct {
 	mu   sync.Mutex
 	seen map[uint32]int
 }
 
-// note is for client.WithOnExit.
+// note is a function for client.WithOnExit.
 func (l *exitLog) note(e *client.Exit) (taken bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -31,15 +31,17 @@ func (l *exitLog) count(pid uint32) int {
 	return l.seen[pid]
 }
 
-// backLimit is how long a guest may take to be reachable after a reset: a second is what is promised, and five times as much is
-// what a busy host may make of it.
+// backLimit limits the time in which a guest must be reachable after a reset. The promise is a
+// second; a busy host may take five.
 const backLimit = 5 * time.Second
 
-// witnessPort is where a process of the guest connects to the host, to end with its connection.
+// witnessPort is the host's port to which a process of the guest connects. It ends with its
+// connection.
 const witnessPort = "1001"
 
-// testResets resets all connections over and over while they are in use. What was spawned reports its exit once: be it that it
-// ended while there was no connection, for the reset was what ended it, or after there was one again.
+// testResets resets all connections repeatedly while they are in use. Each spawned command must
+// report its exit once. It may have ended because of the reset, while there was no connection, or
+// after it.
 func testResets(t *testing.T, s *served) {
 	ctx := deadline(t, 3*stepLimit)
 	worst := time.Duration(0)
@@ -75,7 +77,7 @@ func testResets(t *testing.T, s *served) {
 				t.Errorf("round %d: exit code %d, want %d", round, e.ExitCode, code)
 			}
 		}
-		// Whatever would come twice has come before the answer to a ping.
+		// A second copy of an exit would come before the answer to a ping.
 		if _, err := s.conn.Ping(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -90,8 +92,8 @@ func testResets(t *testing.T, s *served) {
 	run(t, s.conn, "rm /run/gate /root/peer")
 }
 
-// load has requests of all sizes under way on connections of both kinds, and returns once they are; what it returns waits for their
-// ends, which the reset is.
+// load starts requests of all sizes on connections of both kinds, and returns when they run. The
+// returned function waits for their end by the reset.
 func (s *served) load(t *testing.T) (wait func()) {
 	var work sync.WaitGroup
 	ctx := deadline(t, stepLimit)

@@ -10,8 +10,8 @@ import (
 	"wick/cmd/wick/internal/machinetest"
 )
 
-// exported is a root as docker export writes it: files of a container runtime's are empty, and
-// daemons count on what is in /run.
+// exported returns a root as docker export writes it. Files that a container runtime provides are
+// empty, and daemons depend on the contents of /run.
 func exported(t *testing.T, l *fixture) string {
 	t.Helper()
 	busybox, err := image.Busybox(deadline(t, stepLimit), l.Store, l.Kernel.Arch)
@@ -53,8 +53,8 @@ func exported(t *testing.T, l *fixture) string {
 	return file(t, b.Bytes())
 }
 
-// TestExportedRoot boots what docker export writes, without a name for the machine: names are
-// found, and a daemon's user can do what the daemon does at its start.
+// TestExportedRoot boots the output of docker export without a host name. Names must resolve, and a
+// daemon's user must be able to do what the daemon does at its start.
 func TestExportedRoot(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)

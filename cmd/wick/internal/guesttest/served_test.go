@@ -7,23 +7,23 @@ import (
 	"wick/framing/client"
 )
 
-// served is a machine that is up and serves, shared by tests that leave it as they found it.
+// served is a running machine, shared by tests that restore its state.
 type served struct {
 	*vm
 	overlay string
-	idleHWM int // VmHWM of process 1 before it did anything, in kB
-	// busyPing and busyDial are the slowest ping and the slowest new connection beside processes
-	// that want the processor.
+	idleHWM int // VmHWM of process 1 when idle after boot, in kB
+	// busyPing and busyDial are the slowest ping and new connection beside processes that only use
+	// the processor.
 	busyPing, busyDial time.Duration
-	// exits gets the exits of all connections from listen.
+	// exits counts the exits of all connections from listen.
 	exits exitLog
-	// listen takes the guest's connections, and conn is the newest.
+	// listen accepts the guest's connections, and conn is the newest.
 	listen *client.Listener
 	conn   *client.Client
 }
 
-// TestServed has one machine say and do all that a host can ask for. The order matters in two places: the figures are those of a
-// machine that has done nothing yet, and shutdown is its end.
+// TestServed has one machine do everything that a host can ask for. The order matters twice: the
+// figures are those of an idle machine, and shutdown ends it.
 func TestServed(t *testing.T) {
 	t.Parallel()
 	s := serve(t, needFixture(t))
@@ -38,7 +38,7 @@ func TestServed(t *testing.T) {
 	})
 }
 
-// TestTrouble has another one live through what processes and hosts do to it.
+// TestTrouble exposes another machine to trouble from processes and hosts.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, needFixture(t), func(l *fixture, c *config) { c.Initramfs = l.loopback })
@@ -63,13 +63,13 @@ func TestTrouble(t *testing.T) {
 	})
 }
 
-// serve boots the machine, with 128 MiB.
+// serve boots a machine with 128 MiB.
 func serve(t *testing.T, l *fixture) *served {
 	t.Helper()
 	return serveWith(t, l, func(*fixture, *config) {})
 }
 
-// serveWith is serve for a machine that is changed first.
+// serveWith boots a machine that change has configured.
 func serveWith(t *testing.T, l *fixture, change func(*fixture, *config)) *served {
 	t.Helper()
 	c := usual(t, l)
@@ -92,7 +92,7 @@ type servedTest struct {
 	run  func(*testing.T, *served)
 }
 
-// all runs tests in order, as long as there is a machine.
+// all runs tests in order, until the machine ends.
 func (s *served) all(t *testing.T, tests []servedTest) {
 	for _, test := range tests {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, s) }) && s.ended() {
@@ -101,7 +101,7 @@ func (s *served) all(t *testing.T, tests []servedTest) {
 	}
 }
 
-// accept takes the guest's next connection.
+// accept accepts the guest's next connection.
 func (s *served) accept(t *testing.T) {
 	t.Helper()
 	c, err := s.listen.Accept(deadline(t, bootLimit))
@@ -111,7 +111,7 @@ func (s *served) accept(t *testing.T) {
 	s.conn = c
 }
 
-// ended reports whether the machine is no more.
+// ended reports whether the machine has ended.
 func (v *vm) ended() bool {
 	select {
 	case <-v.Done():

@@ -10,11 +10,11 @@ import (
 	"wick/framing/client"
 )
 
-// refused wants a command not to be started, for that reason and as a shell would say it, while all else is answered. Nothing may be
-// learned of the machine by commands meanwhile, and nothing set right: files must do.
+// refused checks that a command cannot be started for that reason, with a shell's exit code, while
+// everything else is answered. Meanwhile tests must use files instead of commands.
 func refused(t *testing.T, c *client.Client, code int, reason string) {
 	t.Helper()
-	for range 50 { // some that leave the collector something to do
+	for range 50 { // leaves garbage for the collector
 		r := result(t, c, client.Exec{Command: "true"})
 		if r.ExitCode != code || len(r.Stdout) > 0 || string(r.Stderr) != reason {
 			t.Fatalf("exit code %d, stdout %q, stderr %q, want %d and %q", r.ExitCode, r.Stdout, r.Stderr, code, reason)
@@ -28,11 +28,11 @@ func refused(t *testing.T, c *client.Client, code int, reason string) {
 	}
 }
 
-// testNoShell takes the machine its shell, as an image without one has none.
+// testNoShell removes the machine's shell, like in an image without one.
 func testNoShell(t *testing.T, s *served) {
 	run(t, s.conn, "mkfifo /run/away /run/back")
 	mover := spawn(t, s.conn, "exec 3<>/run/back; mv /bin/sh /bin/away; echo >/run/away; read x <&3; mv /bin/away /bin/sh")
-	run(t, s.conn, "exec 3</run/away; read x <&3") // which begins before and ends after
+	run(t, s.conn, "exec 3</run/away; read x <&3") // it begins before the removal and ends after it
 	refused(t, s.conn, 127, "exec /bin/sh: no such file or directory")
 	put(t, s.conn, "/root/file", []byte("written without a shell"))
 	if _, err := s.dial(t).Ping(deadline(t, stepLimit)); err != nil {
@@ -47,12 +47,12 @@ func testNoShell(t *testing.T, s *served) {
 	}
 }
 
-// testOutOfProcesses has the kernel make no process and no thread any more, for whoever asks. The Go runtime would end process 1, and
-// with it the machine, if it wanted a thread.
+// testOutOfProcesses makes the kernel refuse every new process and thread. The Go runtime would end
+// process 1, and with it the machine, if it needed a thread.
 func testOutOfProcesses(t *testing.T, s *served) {
 	const file = "/proc/sys/kernel/threads-max"
 	was := run(t, s.conn, "cat "+file)
-	put(t, s.conn, file, []byte("20\n")) // the least it can be; the kernel's own are more
+	put(t, s.conn, file, []byte("20\n")) // the minimum; the kernel has more threads of its own
 	refused(t, s.conn, 126, "exec /bin/sh: resource temporarily unavailable")
 	if _, err := s.dial(t).Ping(deadline(t, stepLimit)); err != nil {
 		t.Error(err)
@@ -63,8 +63,8 @@ func testOutOfProcesses(t *testing.T, s *served) {
 	}
 }
 
-// testOutOfFiles has the kernel open no file any more but for root. Process 1 goes on as before, and an agent that is not root refuses
-// what takes a file, and goes on too.
+// testOutOfFiles makes the kernel open files for root only. Process 1 continues as before. An agent
+// that is not root refuses requests that need a file, and continues too.
 func testOutOfFiles(t *testing.T, s *served) {
 	const file = "/proc/sys/fs/file-max"
 	put(t, s.conn, "/agent", s.fixture.agent)
@@ -87,7 +87,7 @@ func testOutOfFiles(t *testing.T, s *served) {
 		t.Errorf("write_file: %v, want that there are too many open files", err)
 	}
 	run(t, s.conn, "true")
-	// A connection that comes now is served later.
+	// A new connection is served later.
 	late := dialRaw(t, s.UDS(), "2000")
 	if _, err := c.Ping(deadline(t, stepLimit)); err != nil {
 		t.Error(err)

@@ -7,15 +7,16 @@ import (
 	"wick/framing/client"
 )
 
-// catcher tells when it is ready, counts the signals that it gets until it got each of them, and prints their names.
+// catcher reports when it is ready, counts its signals until it has got each of them, and prints
+// their names.
 const catcher = `
 for s in HUP QUIT WINCH; do trap "got_$s=1" $s; done
 echo >/run/ready
 until [ "$got_HUP$got_QUIT$got_WINCH" = 111 ]; do sleep 0.1; done
 echo all`
 
-// storm sends process 1 each signal 200 times, and those by which the kernel tells of faults. It is a command too, and is to live through what
-// it does.
+// storm sends process 1 each signal 200 times, including those with which the kernel reports
+// faults. It is itself a command, and must survive its own signals.
 const storm = `
 trap '' HUP QUIT WINCH
 n=0
@@ -24,7 +25,8 @@ while [ $n -lt 200 ]; do
 	n=$((n+1))
 done`
 
-// testSignals lets a storm of signals loose on process 1. It passes them on to the groups of the commands that run, and lives.
+// testSignals sends a storm of signals to process 1. It must survive and pass them on to the groups
+// of running commands.
 func testSignals(t *testing.T, s *served) {
 	run(t, s.conn, "mkfifo /run/ready")
 	other := s.dial(t)
@@ -36,7 +38,7 @@ func testSignals(t *testing.T, s *served) {
 			t.Errorf("catcher %d: exit code %d, stdout %q, stderr %q", i, e.ExitCode, e.Stdout, clip(e.Stderr))
 		}
 	}
-	// It is the first process still, and a command that takes no care ends by the signal.
+	// vm-init is still process 1, and a command without handlers ends by the signal.
 	if got := run(t, s.conn, "cat /proc/1/comm"); strings.TrimSpace(got) != "vm-init" {
 		t.Errorf("process 1 is %q", got)
 	}
@@ -45,13 +47,15 @@ func testSignals(t *testing.T, s *served) {
 	}
 }
 
-// initctl is what sysvinit's tools write for a run level, and systemd's where systemd does not run.
+// initctl returns the bytes that sysvinit's tools write for a run level, and systemd's if systemd
+// does not run.
 func initctl(level string) string {
 	return `{ printf '\151\031\011\003\001\000\000\000` + level + `'; head -c 375 /dev/zero; } | dd bs=384 count=1 iflag=fullblock of=/run/initctl`
 }
 
-// TestPowerCommands ends machines by what is typed in them, and by what systemd's tools do.
-// Commands are terminated, the disk is clean, and a machine that can be switched off is.
+// TestPowerCommands ends machines by commands typed in them, and by the requests of systemd's
+// tools. Commands are terminated, the disk is clean, and a machine with a power-off is switched
+// off.
 func TestPowerCommands(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)

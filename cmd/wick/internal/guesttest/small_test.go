@@ -7,18 +7,19 @@ import (
 	"wick/framing"
 )
 
-// leastMiB is a little more than the least memory with which Debian's kernel and the initramfs come up: 74 MiB.
+// leastMiB is a little more than the 74 MiB with which Debian's kernel and the initramfs come up.
 const leastMiB = 80
 
-// TestPowerCut boots a machine without a console, takes its power away right after a shutdown was acknowledged, and boots another
-// one on the disk as it was left: with a journal to replay, and with the least memory.
+// TestPowerCut boots a machine without a console and cuts its power right after a shutdown was
+// acknowledged. It boots another on the same disk, with a journal to replay, and with the least
+// memory.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
 	c := usual(t, l)
 	c.NoConsole = true
 	v, conn := boot(t, l, c)
-	// Where there is no console /dev/null (1:3) has to do for it.
+	// Without a console the streams are /dev/null (1:3).
 	if got := run(t, conn, "stat -L -c '%F %t:%T' /proc/1/fd/0 /proc/1/fd/1 /proc/1/fd/2"); got != strings.Repeat("character special file 1:3\n", 3) {
 		t.Errorf("descriptors 0 to 2 of process 1 are\n%s", got)
 	}
@@ -45,7 +46,7 @@ func TestPowerCut(t *testing.T) {
 	if got := run(t, conn, "cat /root/last"); got != "kept\n" {
 		t.Errorf("the file from before the power cut is %q", got)
 	}
-	// It is no less of a machine for that.
+	// The machine works in full.
 	if got := run(t, conn, "seq 100000 >/root/seq && sync && tail -n 1 /root/seq"); got != "100000\n" {
 		t.Errorf("got %q", got)
 	}

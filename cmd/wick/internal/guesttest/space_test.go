@@ -9,8 +9,9 @@ import (
 	"wick/framing/client"
 )
 
-// TestFullDisk fills the overlay disk to the last block. What needs room fails and says so, nothing else does; the machine goes down
-// with a clean disk, and comes up with it again, so that room can be made.
+// TestFullDisk fills the overlay disk to the last block. Requests that need space fail with that
+// error, and no others do. The machine shuts down with a clean disk and boots with it again, so
+// that space can be made.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -27,7 +28,7 @@ func TestFullDisk(t *testing.T) {
 	if got := run(t, conn, "cat /root/old; ls -A /root"); got != "oldfill\nfill2\nold\n" {
 		t.Errorf("a write that failed has left %q", got)
 	}
-	// There is no room for a spool file either.
+	// There is no space for a spool file either.
 	r := result(t, conn, client.Exec{Command: "head -c 3000000 /dev/zero; exit 3"})
 	if r.ExitCode != 3 || len(r.Stdout) == 0 || !strings.Contains(string(r.Stderr), "[output truncated: ") {
 		t.Errorf("exit code %d, %d bytes of stdout, stderr %q", r.ExitCode, len(r.Stdout), clip(r.Stderr))
@@ -47,8 +48,9 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestMemoryOverlay boots a machine to be thrown away, with no disk for what it writes. Its command line has words that are not for
-// vm-init: one for the environment, and one for nobody. In the end it is switched off instead of reset.
+// TestMemoryOverlay boots a machine without a disk for its writes. Its command line has words that
+// are not for vm-init: one for the environment, and one without a meaning. At the end it is
+// switched off instead of reset.
 func TestMemoryOverlay(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)

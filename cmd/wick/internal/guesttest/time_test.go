@@ -15,13 +15,13 @@ import (
 var pauseFor = flag.Duration("guesttest.pause", 3*time.Second, "how long the pause test stops its machine")
 
 const (
-	// commandTime is what the timed commands have.
+	// commandTime is the timeout of the timed commands.
 	commandTime = 3 * time.Second
-	// timeSlack is by how much a timeout may come late, by the machine's own clock, on a host that is busy with much else.
+	// timeSlack limits how late a timeout may be by the machine's own clock, on a busy host.
 	timeSlack = 30 * time.Second
 )
 
-// uptime is how long the machine has been up, by a clock that cannot be set.
+// uptime returns the machine's uptime by a clock that cannot be set.
 func uptime(t *testing.T, c *client.Client) time.Duration {
 	t.Helper()
 	text, _, _ := strings.Cut(run(t, c, "cat /proc/uptime"), " ")
@@ -32,8 +32,8 @@ func uptime(t *testing.T, c *client.Client) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// timed runs what happens while two commands are under way: one whose time is up before long, and one that has plenty. The first must end by
-// its timeout, neither early nor never, and the second by itself.
+// timed runs what while two commands run: one with a short timeout, and one with a long one. The
+// first must end by its timeout, neither early nor never, and the second by itself.
 func timed(t *testing.T, s *served, what func()) {
 	t.Helper()
 	run(t, s.conn, "mkfifo /run/gate")
@@ -63,7 +63,8 @@ func timed(t *testing.T, s *served, what func()) {
 	t.Logf("timed out %v after the command before it, of %v", took, commandTime)
 }
 
-// testClock steps the machine's clock a year forward, two back and one forward. What it says afterwards shows that it was set.
+// testClock sets the machine's clock a year forward, two back and one forward. The date must show
+// that.
 func testClock(t *testing.T, s *served) {
 	const year = 365 * 24 * 3600
 	for _, step := range []int{year, -2 * year, year} {
@@ -76,8 +77,8 @@ func testClock(t *testing.T, s *served) {
 	}
 }
 
-// testPause stops the machine for a while, as for a snapshot. What a host asks for meanwhile it does when it goes on, its own time has stood
-// still, and connections are what they were.
+// testPause stops the machine for a while, like a snapshot does. Requests from that time are served
+// when it continues. Its own time has stopped, and its connections are intact.
 func testPause(t *testing.T, s *served) {
 	other := s.dial(t)
 	timed(t, s, func() {
@@ -98,7 +99,7 @@ func testPause(t *testing.T, s *served) {
 		select {
 		case err := <-answers:
 			t.Fatalf("a machine that is stopped has answered: %v", err)
-		case <-time.After(*pauseFor): // not a wait for something: it is the pause
+		case <-time.After(*pauseFor): // the pause itself, not a wait for an event
 		}
 		began := time.Now()
 		if err := s.QMP().Do(ctx, "cont", nil, nil); err != nil {

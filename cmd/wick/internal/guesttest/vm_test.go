@@ -15,15 +15,16 @@ import (
 	"wick/framing/client"
 )
 
-// Deadlines, for hosts that are busy with much else.
+// These deadlines suit busy hosts.
 const (
 	bootLimit = 2 * time.Minute
 	stepLimit = time.Minute
-	// downLimit is for a machine that was told to go down: the 6 s that its processes may take, and an emulator's pace.
+	// downLimit limits a shutdown: the 6 s that its processes may take, and the pace of an
+	// emulator.
 	downLimit = time.Minute
 )
 
-// slots bounds how many machines run at a time.
+// slots limits the machines that run at a time.
 var slots = make(chan struct{}, 2)
 
 // vm is a machine under test.
@@ -32,20 +33,21 @@ type vm struct {
 	t       *testing.T
 	fixture *fixture
 	console *console
-	// free gives the machine's slot back.
+	// free releases the machine's slot.
 	free func()
 }
 
-// config is a machine to boot: the usual one, as changed.
+// config is the configuration of a machine to boot.
 type config struct {
 	vmm.Spec
-	// overlay is the overlay disk's image, or "" for none.
+	// overlay is the image of the overlay disk, or "" for none.
 	overlay string
-	// before, if not nil, is called before the machine starts, with the path of its vsock device's socket.
+	// before, if not nil, is called before the machine starts, with the path of the socket of its
+	// vsock device.
 	before func(uds string)
 }
 
-// usual is a machine with the root image and a new overlay disk.
+// usual returns the configuration with the root image and a new overlay disk.
 func usual(t *testing.T, l *fixture) *config {
 	return &config{
 		Spec:    l.Spec(""),
@@ -53,7 +55,8 @@ func usual(t *testing.T, l *fixture) *config {
 	}
 }
 
-// start boots a machine and returns before it is up. It is killed, and its console shown if the test has failed, when the test ends.
+// start boots a machine and returns before it is up. At the test's end the machine is killed, and
+// its console shown if the test has failed.
 func start(t *testing.T, l *fixture, c *config) *vm {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "guest-") // short enough for a socket's path
@@ -96,13 +99,13 @@ func boot(t *testing.T, l *fixture, c *config) (*vm, *client.Client) {
 	return v, conn
 }
 
-// gone waits for the machine to go down by itself, and gives its slot back.
+// gone waits until the machine has ended by itself, and releases its slot.
 func (v *vm) gone() {
 	v.t.Helper()
 	v.goneBy("guest-reset")
 }
 
-// goneBy is gone for another way to end than a reset, by QEMU's name for it.
+// goneBy is like gone, for another end than a reset, by QEMU's name for it.
 func (v *vm) goneBy(want string) {
 	v.t.Helper()
 	exit, err := v.Wait(deadline(v.t, downLimit))
@@ -118,7 +121,7 @@ func (v *vm) goneBy(want string) {
 	v.free()
 }
 
-// listenAt listens where the guest's connections to a port of the host are brought.
+// listenAt listens for the guest's connections to a port of the host.
 func listenAt(t *testing.T, uds, port string) *net.UnixListener {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: uds + "_" + port, Net: "unix"})
@@ -130,14 +133,14 @@ func listenAt(t *testing.T, uds, port string) *net.UnixListener {
 	return l
 }
 
-// deadline is a context for something that must not take longer.
+// deadline returns a context with a limit.
 func deadline(t testing.TB, limit time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// file writes a file of the test's own.
+// file writes content to a temporary file and returns its path.
 func file(t *testing.T, content []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")

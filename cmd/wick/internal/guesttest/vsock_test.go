@@ -12,7 +12,7 @@ import (
 )
 
 // TestVsockTests runs the vsock tests of other packages in a guest. They need a vsock loopback,
-// which few hosts have, and are skipped without one. In the guest a skip is a failure.
+// which few hosts have, and skip without one. In the guest a skip is a failure.
 func TestVsockTests(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)

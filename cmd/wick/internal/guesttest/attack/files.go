@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// own makes a file that is this process's own, and opens it.
+// own makes and opens a file that belongs to this process.
 func own(path string) (int, error) {
 	if err := os.WriteFile(path, []byte("mine"), 0o666); err != nil {
 		return -1, err
@@ -18,7 +18,7 @@ func own(path string) (int, error) {
 	return unix.Open(path, unix.O_RDWR, 0)
 }
 
-// hold says that the attack is on, and waits.
+// hold reports that the attack has begun, and waits.
 func hold() error {
 	fmt.Println("on")
 	for {
@@ -26,8 +26,8 @@ func hold() error {
 	}
 }
 
-// lease takes a lease on a file, and never gives it up: whoever opens the file waits for that, up
-// to fs.lease-break-time.
+// lease takes a lease on a file and keeps it. Opening the file then waits up to
+// fs.lease-break-time.
 func lease(path string) error {
 	signal.Ignore(syscall.SIGIO)
 	fd, err := own(path)
@@ -63,7 +63,7 @@ func fifo(path string) error {
 	return hold()
 }
 
-// watch watches everything in a directory, and reads nothing of it.
+// watch watches everything in a directory, and reads no event.
 func watch(dir string) error {
 	for range 50 {
 		fd, err := unix.InotifyInit1(0)
@@ -77,7 +77,7 @@ func watch(dir string) error {
 	return hold()
 }
 
-// names takes names in a directory that the agent might use for a moment.
+// names occupies names in a directory that the agent might use for a moment.
 func names(dir string) error {
 	for n := range 300 {
 		name := fmt.Sprintf("%s/.wick-1-%d", dir, n)
@@ -88,8 +88,7 @@ func names(dir string) error {
 	return hold()
 }
 
-// fault writes to stdout, a pipe, what is in memory that is there only when this process says so,
-// and it never does.
+// fault writes to stdout, a pipe, from memory that only this process could supply, and never does.
 func fault(bytes string) error {
 	var n int
 	if _, err := fmt.Sscan(bytes, &n); err != nil {

@@ -1,5 +1,5 @@
-// Command attack is a process of the guest without any rights that does what may hold up its agent.
-// The tests put it into the machine. It goes on until it is killed.
+// Command attack is an unprivileged process of the guest that does what may hold up its agent. The
+// tests put it into the machine. It runs until it is killed.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// drop gives up all rights.
+// drop drops all privileges.
 func drop() error {
 	const nobody = 65534
 	if err := syscall.Setgroups(nil); err != nil {
@@ -43,9 +43,9 @@ func drop() error {
 	return nil
 }
 
-// connect connects to a vsock port over and over, CID:PORT, with a hundred connections under way at
-// a time. It waits for each to come about or to be refused: without that the kernel queues packets
-// until memory runs out, which is another attack.
+// connect connects to the vsock port CID:PORT repeatedly, with a hundred connections under way at a
+// time. It waits until each is made or refused. Otherwise the kernel queues packets until memory
+// runs out, which is another attack.
 func connect(to string) error {
 	var at unix.SockaddrVM
 	if _, err := fmt.Sscanf(to, "%d:%d", &at.CID, &at.Port); err != nil {

@@ -1,6 +1,7 @@
-// Command holdup is a process of the guest that tries to hold up the start of other processes. The tests put it into the machine.
+// Command holdup is a process of the guest that tries to hold up the start of other processes. The
+// tests put it into the machine.
 //
-//	holdup stop         stop every process that may be stopped, again and again
+//	holdup stop         stop every process that it may stop, repeatedly
 //	holdup lease FILE   write a program, and hold a lease on it
 //	holdup freeze DIR   freeze a cgroup, with itself in it
 package main
@@ -37,12 +38,13 @@ func main() {
 	}
 }
 
-// lease writes a program whose every opening waits until the lease on it is given up, and never gives it up.
+// lease writes a program and takes a lease on it, for which each opening waits. It never gives the
+// lease up.
 func lease(path string) error {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 9\n"), 0o755); err != nil {
 		return err
 	}
-	signal.Ignore(unix.SIGIO) // by which the kernel asks for it
+	signal.Ignore(unix.SIGIO) // with it the kernel asks for the lease
 	fd, err := unix.Open(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Command peer is a process of the guest that tries to be its host: it connects over vsock to the port that the agent listens on,
-// asks for a pong, and prints what comes of it. The tests put it into the machine.
+// Command peer is a process of the guest that poses as its host. It connects over vsock to the
+// agent's port, sends a ping, and prints the result. The tests put it into the machine.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// ask connects, pings, and says how many bytes came until the other side closed.
+// ask connects, pings, and prints how many bytes arrived until the other side closed.
 func ask(cid, port uint32) error {
 	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -39,7 +39,7 @@ func ask(cid, port uint32) error {
 	if err := unix.Connect(fd, &unix.SockaddrVM{CID: cid, Port: port}); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	// That this fails means that it was closed already, which reading tells as well.
+	// An error means that the connection was closed already, and reading shows that too.
 	unix.SendmsgN(fd, framing.AppendFrame(nil, framing.TypePing, 1, nil), nil, nil, unix.MSG_NOSIGNAL)
 	got := 0
 	for buf := make([]byte, 4096); ; {
