@@ -62,7 +62,7 @@ func (c *Client) deliverReply(f *frame) error {
 	if f.Type == call.want || f.Type == framing.TypeDone && call.want > framing.TypeHello {
 		err = c.parseReply(f, call)
 	} else {
-		err = protocolErrorf("%v in answer to what asks for %v", f.Type, call.want)
+		err = protocolErrorf("%v in answer to a request for %v", f.Type, call.want)
 	}
 	if err != nil {
 		// The error ends the connection, and this call with all others.
@@ -96,7 +96,7 @@ func (c *Client) parseReply(f *frame, call *call) error {
 		call.isDone = true
 		call.reply.done, err = framing.ParseDone(f.own())
 		if err == nil && call.reply.done.Errno == 0 && call.want != framing.TypeDone {
-			return protocolErrorf("a done without an error in answer to what asks for %v", call.want)
+			return protocolErrorf("a done without an error in answer to a request for %v", call.want)
 		}
 	default:
 		call.payload = f.own()

@@ -111,8 +111,8 @@ type ProtocolError struct {
 	Err error
 }
 
-// Error reads "guest breaks the protocol: " and what it sent.
-func (e *ProtocolError) Error() string { return "guest breaks the protocol: " + e.Err.Error() }
+// Error reads "guest broke the protocol: " and what it sent.
+func (e *ProtocolError) Error() string { return "guest broke the protocol: " + e.Err.Error() }
 
 // Unwrap returns Err.
 func (e *ProtocolError) Unwrap() error { return e.Err }

@@ -70,10 +70,10 @@ func (b *inbox) receive(data []byte) error {
 		return protocolErrorf("output of %d bytes, credit is %d", len(data), b.credit)
 	}
 	if b.ended {
-		return protocolErrorf("output behind the end of its stream")
+		return protocolErrorf("output after the end of its stream")
 	}
 	if b.limit > 0 && b.received+uint64(len(data)) > b.limit {
-		return protocolErrorf("output of more than %d bytes, and no more was asked for", b.limit)
+		return protocolErrorf("output of more than the %d bytes requested", b.limit)
 	}
 	b.credit -= len(data)
 	b.received += uint64(len(data))

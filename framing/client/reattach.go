@@ -24,7 +24,7 @@ type lostInputError struct{ taken uint64 }
 
 // Error says how much the guest has taken.
 func (e *lostInputError) Error() string {
-	return "the guest has taken " + strconv.FormatUint(e.taken, 10) + " bytes of stdin, which is not what this side has sent"
+	return "the guest has taken " + strconv.FormatUint(e.taken, 10) + " bytes of stdin, which does not match what this side has sent"
 }
 
 // Reattach continues a process on another connection, after or instead of the one on which it was

@@ -102,8 +102,8 @@ func classify(head []byte) (arch string, bzImage bool) {
 	return "", false
 }
 
-// unpacked returns the vmlinux inside a bzImage. One that is packed in an unknown way stays as it
-// is, because QEMU boots it too. Other kernels are not packed.
+// unpacked returns the vmlinux inside a bzImage. With an unknown compression it returns
+// path, because QEMU boots a bzImage too. Other kernels are not packed.
 func unpacked(ctx context.Context, dir cache.Dir, arch, path string) (string, error) {
 	head, err := readHead(path, headSize)
 	if err != nil {

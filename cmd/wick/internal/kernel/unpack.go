@@ -14,7 +14,7 @@ import (
 )
 
 // errPacking reports a bzImage whose packing is unknown.
-var errPacking = errors.New("packed in an unknown way")
+var errPacking = errors.New("unknown compression")
 
 // packings lists the known ways of packing a kernel, by the first bytes of its payload.
 var packings = []struct {

@@ -75,7 +75,7 @@ type Put struct{ Local, Guest string }
 func ParsePut(s string) (Put, error) {
 	local, guest, ok := strings.Cut(s, ":")
 	if !ok || local == "" || !strings.HasPrefix(guest, "/") {
-		return Put{}, fmt.Errorf("put %q: want LOCAL:GUEST, GUEST being an absolute path", s)
+		return Put{}, fmt.Errorf("put %q: want LOCAL:GUEST with an absolute path GUEST", s)
 	}
 	if strings.HasSuffix(guest, "/") {
 		guest += filepath.Base(local)
@@ -100,11 +100,11 @@ func findInit(arch string) (string, error) {
 		}
 	}
 	if foreign {
-		return "", fmt.Errorf("find vm-init: none for %s in ../%s beside this program; build one (GOARCH=%[1]s CGO_ENABLED=0 go build ./cmd/vm-init) and give it with --init", arch, arch)
+		return "", fmt.Errorf("find vm-init: there is none for %s in ../%s beside this program; build one (GOARCH=%[1]s CGO_ENABLED=0 go build ./cmd/vm-init) and give it with --init", arch, arch)
 	}
 	path, err := exec.LookPath("vm-init")
 	if err != nil {
-		return "", errors.New("find vm-init: neither beside this program nor in the PATH (go build it: CGO_ENABLED=0 go build ./cmd/vm-init)")
+		return "", errors.New("find vm-init: not found beside this program or in the PATH; build it (CGO_ENABLED=0 go build ./cmd/vm-init)")
 	}
 	return path, nil
 }
@@ -137,7 +137,7 @@ func (o *Options) complete() (err error) {
 	}
 	if o.Overlay != "" && !o.Tmpfs {
 		if _, err := os.Stat(o.Overlay); err != nil {
-			return fmt.Errorf("find the overlay disk: %w (make one: truncate -s 512M FILE && mkfs.ext4 FILE)", err)
+			return fmt.Errorf("find the overlay disk: %w; make one with truncate -s 512M FILE && mkfs.ext4 FILE", err)
 		}
 	}
 	if o.Cache == "" {

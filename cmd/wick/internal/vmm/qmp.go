@@ -113,7 +113,7 @@ func (q *QMP) Do(ctx context.Context, command string, arguments, result any) err
 		}
 		return nil
 	case <-q.done:
-		return fmt.Errorf("qmp %s: %w", command, errors.New("QEMU has left"))
+		return fmt.Errorf("qmp %s: %w", command, errors.New("QEMU closed the connection"))
 	case <-ctx.Done():
 		return fmt.Errorf("qmp %s: %w", command, ctx.Err())
 	}
