@@ -418,6 +418,9 @@ func TestShell(t *testing.T) {
 	if err != nil {
 		t.Skip("the user of the tests must be in /etc/passwd")
 	}
+	if _, err := os.Stat(me.HomeDir); err != nil {
+		t.Skipf("the user of the tests must have a home directory: %v", err)
+	}
 	p := typing(t, socket, 24, 80, "shell", "--env", "MARK=here")
 	p.until(" ") // its prompt, whatever that is
 	p.keys("echo \"<$MARK $PWD>\"\r")
