@@ -91,6 +91,7 @@ func testBusy(t *testing.T, s *served) {
 // testConnections has processes connect to the agent's port through the loopback as fast as they
 // can, while a host connects and pings.
 func testConnections(t *testing.T, s *served) {
+	s.needLoopback(t)
 	for _, at := range []string{"1:1000", "3:1000"} {
 		before := s.console.count("connections rejected")
 		s.attacks(t, attackers, "connect "+at, func() {

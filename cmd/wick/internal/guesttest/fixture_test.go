@@ -50,8 +50,7 @@ func makeFixture(arch string) func() (*fixture, error) {
 				return nil, err
 			}
 		}
-		looped := kernel.Initramfs{Init: l.Root.Init, Extra: []string{"vsock_loopback"}}
-		if l.loopback, err = l.Kernel.Initramfs(ctx, l.Store, looped); err != nil {
+		if l.loopback, err = l.InitramfsWith(ctx, "vsock_loopback"); err != nil {
 			return nil, err
 		}
 		own := kernel.Initramfs{Init: initPath, Stay: true, Files: map[string][]byte{initPath: init}}

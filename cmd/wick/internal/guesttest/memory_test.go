@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"wick/cmd/wick/internal/kernel"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -54,8 +53,7 @@ func TestBalloon(t *testing.T) {
 	c := usual(t, l)
 	c.MemoryMiB, c.Balloon = 256, true
 	var err error
-	what := kernel.Initramfs{Init: l.Root.Init, Extra: []string{"virtio_balloon"}}
-	if c.Initramfs, err = l.Kernel.Initramfs(deadline(t, bootLimit), l.Store, what); err != nil {
+	if c.Initramfs, err = l.InitramfsWith(deadline(t, bootLimit), "virtio_balloon"); err != nil {
 		t.Fatal(err)
 	}
 	v, conn := boot(t, l, c)

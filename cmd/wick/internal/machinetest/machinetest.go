@@ -109,6 +109,15 @@ func (l *Fixture) Spec(overlay string) vmm.Spec {
 	return spec
 }
 
+// InitramfsWith returns the path of an initramfs that loads more modules than the usual one. It is
+// empty for a kernel without modules, which has its drivers built in or lacks them.
+func (l *Fixture) InitramfsWith(ctx context.Context, modules ...string) (string, error) {
+	if l.Initramfs == "" {
+		return "", nil
+	}
+	return l.Kernel.Initramfs(ctx, l.Store, kernel.Initramfs{Init: l.Root.Init, Extra: modules})
+}
+
 // Program builds a program of the module for a guest, like the shipped ones but without the
 // revision. The same source must give the same images. It returns the content and leaves no file.
 func Program(ctx context.Context, arch, pkg string) ([]byte, error) {
