@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // account is whom a process runs as.
@@ -31,21 +32,21 @@ func (a *Agent) findAccount(text string) (acc account, err error) {
 		return acc, nil
 	}
 	acc.asked = true
-	user, group, grouped := cut(text, ':')
-	uid, isNumber := parseNumber(user)
+	user, group, grouped := sys.Cut(text, ':')
+	uid, isNumber := sys.ParseNumber(user)
 	u := &reactor.User{UID: uid, GID: uid}
 	if err := findUser(user, isNumber, &acc, u); err != nil {
 		return acc, err
 	}
 	if !acc.named && (!isNumber || uid == 1<<32-1) {
-		return acc, opError("user", text, unix.ENOENT)
+		return acc, sys.NewError("user", text, unix.ENOENT)
 	}
 	if err := findGroups(group, grouped, acc.name, u); err != nil {
 		return acc, err
 	}
 	if !a.root {
 		if u.UID != uint32(unix.Geteuid()) || grouped && u.GID != uint32(unix.Getegid()) {
-			return acc, opError("user", text, unix.EPERM)
+			return acc, sys.NewError("user", text, unix.EPERM)
 		}
 		return acc, nil // it is the agent's own, and its groups are as they are
 	}
@@ -58,7 +59,7 @@ func findUser(name string, isNumber bool, acc *account, u *reactor.User) error {
 	number := u.UID
 	var r tableReader
 	if err := r.open(passwdFile); err != nil {
-		if isErrno(err, unix.ENOENT) {
+		if sys.IsErrno(err, unix.ENOENT) {
 			return nil
 		}
 		return err
@@ -68,8 +69,8 @@ func findUser(name string, isNumber bool, acc *account, u *reactor.User) error {
 		// name:password:uid:gid:comment:home:shell; passwd(5)
 		entry := r.text()
 		r.skip()
-		uid, ok := parseNumber(r.text())
-		gid, ok2 := parseNumber(r.text())
+		uid, ok := sys.ParseNumber(r.text())
+		gid, ok2 := sys.ParseNumber(r.text())
 		if !ok || !ok2 || entry == "" || entry != name && (acc.named || !isNumber || uid != number) {
 			r.endLine()
 			continue
@@ -88,7 +89,7 @@ func findUser(name string, isNumber bool, acc *account, u *reactor.User) error {
 // findGroups sets the group that is asked for, if one is, and the groups that name is a member of.
 func findGroups(group string, grouped bool, name string, u *reactor.User) error {
 	found := !grouped
-	if gid, ok := parseNumber(group); ok && gid != 1<<32-1 {
+	if gid, ok := sys.ParseNumber(group); ok && gid != 1<<32-1 {
 		u.GID, found = gid, true
 	}
 	if found && name == "" {
@@ -102,7 +103,7 @@ func findGroups(group string, grouped bool, name string, u *reactor.User) error 
 			// name:password:gid:member,member; group(5)
 			entry := r.text()
 			r.skip()
-			gid, ok := parseNumber(r.text())
+			gid, ok := sys.ParseNumber(r.text())
 			if ok && !found && entry != "" && entry == group {
 				u.GID, found = gid, true
 			}
@@ -114,11 +115,11 @@ func findGroups(group string, grouped bool, name string, u *reactor.User) error 
 			r.endLine()
 		}
 		err = r.err
-	} else if isErrno(err, unix.ENOENT) {
+	} else if sys.IsErrno(err, unix.ENOENT) {
 		err = nil
 	}
 	if err == nil && !found {
-		err = opError("group", group, unix.ENOENT)
+		err = sys.NewError("group", group, unix.ENOENT)
 	}
 	return err
 }
@@ -159,12 +160,12 @@ func (r *tableReader) open(name string) error {
 		fd, err = unix.Openat2(unix.AT_FDCWD, name, &how)
 	}
 	if err != nil {
-		return opError("open", name, err)
+		return sys.NewError("open", name, err)
 	}
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
 		unix.Close(fd)
-		return opError("open", name, unix.EINVAL)
+		return sys.NewError("open", name, unix.EINVAL)
 	}
 	r.fd, r.name = fd, name
 	return nil
@@ -217,7 +218,7 @@ func (r *tableReader) more() bool {
 		}
 		r.at, r.end, r.finished = 0, max(n, 0), n <= 0
 		if err != nil {
-			r.err = opError("read", r.name, err)
+			r.err = sys.NewError("read", r.name, err)
 		}
 	}
 	return !r.finished

@@ -9,6 +9,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // Config says how an agent is reached and what it is to its process. The zero Config is reached by nobody.
@@ -77,9 +78,9 @@ type Agent struct {
 	running  []*process // in the order of their start
 	commands []*command // those that run, or whose result is not decided
 	sessions []*session // those that a host may ask for
-	garbage  int        // bytes, since it was last collected
-	exits    []*result  // process_exits without a connection
-	commits  []*upload  // whole, and being put in place
+	garbage  sys.Garbage
+	exits    []*result // process_exits without a connection
+	commits  []*upload // whole, and being put in place
 	syncs    syncer
 	fsyncs   fileSyncer
 	spare    *upload // for the next write_file
@@ -176,7 +177,7 @@ func (a *Agent) open() (err error) {
 	}
 	if a.cfg.Signals { // the process is the agent's alone
 		// Last: what comes before it need not stay in memory.
-		if err := pinCode(a.loop.Scratch()); err != nil {
+		if err := sys.PinCode(a.loop.Scratch(), reactor.LeaveOut); err != nil {
 			a.unpinned = err.Error()
 			a.log.Info("code not pinned", "error", a.unpinned)
 		}
@@ -291,24 +292,10 @@ func openNull() (int, error) {
 	}
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return -1, opError("pipe", "stdin", err)
+		return -1, sys.NewError("pipe", "stdin", err)
 	}
 	unix.Close(p[1])
 	return p[0], nil
-}
-
-// opError words a failed system call as package reactor does. It is called in so many places that inlining it costs several kB.
-//
-//go:noinline
-func opError(op, object string, err error) error {
-	errno, _ := err.(unix.Errno)
-	return &reactor.Error{Op: op, Object: object, Errno: errno}
-}
-
-// isErrno reports whether err is that errno, wrapped as opError does.
-func isErrno(err error, errno unix.Errno) bool {
-	e, ok := err.(*reactor.Error)
-	return ok && e.Errno == errno
 }
 
 // remove takes what out of a list, in which it is at most once, and keeps the order of the others.
@@ -327,15 +314,15 @@ func remove[T comparable](list []T, what T) []T {
 
 // accept begins to serve a connected socket, which the agent owns from now on.
 func (a *Agent) accept(fd int, by link, peer string) *conn {
-	a.collect(connGarbage)
+	a.garbage.Collect(connGarbage)
 	if len(a.conns) >= int(a.cfg.Limits.Conns) && !a.makeRoom() {
 		if !a.full {
 			a.full = true // hosts that wait for a free one try again and again
-			a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
+			a.log.Warn("too many connections", "peer", peer, "limit", sys.Num(a.cfg.Limits.Conns))
 		}
 		// Nothing was written yet, so there is room for it.
 		words := framing.AppendFrame(nil, framing.TypeReady, 0, nil)
-		unix.Write(fd, framing.AppendError(words, 0, "too many connections (limit "+num(a.cfg.Limits.Conns)+")"))
+		unix.Write(fd, framing.AppendError(words, 0, "too many connections (limit "+sys.Num(a.cfg.Limits.Conns)+")"))
 		unix.Close(fd)
 		return nil
 	}
@@ -359,7 +346,7 @@ func (a *Agent) makeRoom() bool {
 			break // those behind it are newer
 		}
 		if _, dialed := c.link.(*vsockDial); !dialed && !c.useful && c.due == 0 {
-			a.log.Warn("connection closed to make room, it never said anything", "conn", num(c.id))
+			a.log.Warn("connection closed to make room, it never said anything", "conn", sys.Num(c.id))
 			c.close()
 			return true
 		}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // containment is a cgroup for each running command, so that all of it can be killed at once, whatever groups and sessions
@@ -33,9 +34,9 @@ type containment struct {
 	reason, noMemory, noPids string
 
 	loop   *reactor.Loop
-	shrink reactor.Timer    // until idle cgroups are removed
-	unseen int              // of those in left, that the timer has still to look at
-	buf    [kernelFile]byte // for reading
+	shrink reactor.Timer        // until idle cgroups are removed
+	unseen int                  // of those in left, that the timer has still to look at
+	buf    [sys.KernelFile]byte // for reading
 }
 
 // cgroup is one of them.
@@ -87,13 +88,13 @@ func (t *containment) open(loop *reactor.Loop, log *Log, maxPids uint32) {
 		return
 	}
 	t.allow(base, "+cpu")
-	writeFile(t.path+"/cpu.weight", commandsWeight)
+	sys.WriteFile(t.path+"/cpu.weight", commandsWeight)
 	processes := "unlimited"
 	if err := t.allow(base, "+pids"); err != nil {
 		t.noPids = err.Error()
 		log.Warn("processes of commands are not limited", "error", t.noPids)
 	} else {
-		t.maxPids = num(maxPids)
+		t.maxPids = sys.Num(maxPids)
 		processes = t.maxPids
 	}
 	if err := t.allow(base, "+memory"); err != nil {
@@ -109,8 +110,8 @@ func (t *containment) open(loop *reactor.Loop, log *Log, maxPids uint32) {
 // allow has a controller work in the cgroups of commands. The kernel refuses where the agent's cgroup is not the root and has processes
 // of its own: the agent.
 func (t *containment) allow(base, controller string) error {
-	writeFile(base+"/cgroup.subtree_control", controller)
-	return writeFile(t.path+"/cgroup.subtree_control", controller)
+	sys.WriteFile(base+"/cgroup.subtree_control", controller)
+	return sys.WriteFile(t.path+"/cgroup.subtree_control", controller)
 }
 
 // ownCgroup is the directory of the cgroup that this process is in. A cgroup2 file system is mounted alone, or beside the first version.
@@ -120,13 +121,13 @@ func ownCgroup(buf []byte) (string, error) {
 		if unix.Stat(mount+"/cgroup.controllers", &st) != nil { // which the first version does not have
 			continue
 		}
-		n, err := readFile("/proc/self/cgroup", buf)
+		n, err := sys.ReadFile("/proc/self/cgroup", buf)
 		if err != nil {
 			return "", err
 		}
 		for lines := string(buf[:n]); lines != ""; {
 			var line string
-			line, lines, _ = cut(lines, '\n')
+			line, lines, _ = sys.Cut(lines, '\n')
 			if len(line) > 3 && line[:3] == "0::" {
 				if line == "0::/" {
 					return mount, nil
@@ -135,7 +136,7 @@ func ownCgroup(buf []byte) (string, error) {
 			}
 		}
 	}
-	return "", opError("stat", "cgroup2", unix.ENOENT)
+	return "", sys.NewError("stat", "cgroup2", unix.ENOENT)
 }
 
 // take gives a cgroup without processes; nil where there are none, or none can be made.
@@ -170,18 +171,18 @@ func (t *containment) take(log *Log) *cgroup {
 }
 
 func (t *containment) make() (*cgroup, error) {
-	g := &cgroup{name: t.path + "/" + num(t.made), before: usage{known: true}}
+	g := &cgroup{name: t.path + "/" + sys.Num(t.made), before: usage{known: true}}
 	if err := unix.Mkdir(g.name, 0o755); err != nil {
-		return nil, opError("mkdir", g.name, err)
+		return nil, sys.NewError("mkdir", g.name, err)
 	}
 	t.made++
 	var err error
-	if g.dir, err = openDir(g.name); err != nil {
+	if g.dir, err = sys.OpenDir(g.name); err != nil {
 		unix.Rmdir(g.name)
 		return nil, err
 	}
 	if t.maxPids != "" {
-		writeFile(g.name+"/pids.max", t.maxPids)
+		sys.WriteFile(g.name+"/pids.max", t.maxPids)
 	}
 	return g, nil
 }
@@ -290,18 +291,18 @@ func (t *containment) fail(log *Log, err error) {
 // kill kills every process in the cgroup, those included that are being forked; cgroup.kill, since Linux 5.14.
 func (g *cgroup) kill() error {
 	g.spoiled = true
-	return writeFile(g.name+"/cgroup.kill", "1")
+	return sys.WriteFile(g.name+"/cgroup.kill", "1")
 }
 
 // populated reports whether a process is in the cgroup. Zombies are not counted.
 func (g *cgroup) populated() bool {
 	var buf [256]byte
 	populated := false
-	err := readFigures(g.dir, "cgroup.events", buf[:], func(name string, value uint64) {
+	err := sys.ReadFigures(g.dir, "cgroup.events", buf[:], func(name string, value uint64) {
 		populated = populated || name == "populated" && value != 0
 		g.spoiled = g.spoiled || name == "frozen" && value != 0
 	})
-	if isErrno(err, unix.ENOENT) || isErrno(err, unix.ENODEV) {
+	if sys.IsErrno(err, unix.ENOENT) || sys.IsErrno(err, unix.ENODEV) {
 		g.spoiled = true // somebody removed it, which takes that nothing was in it
 		return false
 	}
@@ -317,7 +318,7 @@ func (g *cgroup) outOfMemory() uint32 {
 	kills := g.starved
 	g.starved = 0
 	var buf [256]byte
-	if total := uint32(readFigure(g.dir, "memory.events", "oom_kill", buf[:])); total > g.oomKills { // or it cannot be read any more
+	if total := uint32(sys.ReadFigure(g.dir, "memory.events", "oom_kill", buf[:])); total > g.oomKills { // or it cannot be read any more
 		kills += total - g.oomKills
 		g.oomKills = total
 	}

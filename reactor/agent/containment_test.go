@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // TestCgroupRemoved has somebody remove the cgroups that wait for a command. One command runs without, and the next has one again.
@@ -65,7 +66,7 @@ func TestCgroupRefused(t *testing.T) {
 			if !usable || a.contain.path == "" {
 				return
 			}
-			dir, err := openDir(b.work) // which is no cgroup
+			dir, err := sys.OpenDir(b.work) // which is no cgroup
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,10 @@
 package agent
 
-import "wick/framing"
+import (
+	"wick/framing"
+
+	"wick/reactor/agent/internal/sys"
+)
 
 // environ gathers the environment of a command, KEY=value each, of which the last of a name counts. A host may send as many
 // as fit in its message, so a name is found by its hash.
@@ -14,7 +18,7 @@ func (a *Agent) childEnv(added framing.Env) []string {
 	if added.Len() == 0 {
 		return nil
 	}
-	a.garbage += envGarbage
+	a.garbage.Add(envGarbage)
 	return mergeEnv(a.env, nil, added)
 }
 
@@ -26,10 +30,10 @@ func (a *Agent) startEnv(who *account, req *framing.Start) []string {
 	case !who.asked:
 		return a.childEnv(req.Env)
 	}
-	a.garbage += envGarbage
+	a.garbage.Add(envGarbage)
 	base := make([]string, 0, len(a.env))
 	for _, entry := range a.env {
-		switch name, _, _ := cut(entry, '='); name {
+		switch name, _, _ := sys.Cut(entry, '='); name {
 		case "HOME", "USER", "LOGNAME", "SHELL", "MAIL":
 			continue // the agent's own
 		}
@@ -48,7 +52,7 @@ func mergeEnv(base, own []string, added framing.Env) []string {
 	e := environ{make([]string, 0, most), make([]int32, size)}
 	for _, list := range [...][]string{base, own} {
 		for _, entry := range list {
-			name, _, _ := cut(entry, '=')
+			name, _, _ := sys.Cut(entry, '=')
 			e.set(entry, len(name))
 		}
 	}
@@ -93,7 +97,7 @@ func (a *Agent) lookup(name string) string {
 // lookupIn is the value of a name in an environment.
 func lookupIn(env []string, name string) (value string, ok bool) {
 	for _, entry := range env {
-		if key, value, ok := cut(entry, '='); ok && key == name {
+		if key, value, ok := sys.Cut(entry, '='); ok && key == name {
 			return value, true
 		}
 	}

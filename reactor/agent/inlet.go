@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 const (
@@ -88,7 +89,7 @@ func (in *inlet) write(b []byte) int {
 	if !in.pipe.Open() || len(b) == 0 {
 		return 0
 	}
-	n, err := write(in.pipe.FD(), b)
+	n, err := sys.Write(in.pipe.FD(), b)
 	switch err {
 	case nil:
 		return n

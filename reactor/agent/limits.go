@@ -145,3 +145,15 @@ const (
 	// staleAfter is how long a Unix socket must have refused before it counts as left behind: a host may be between bind and listen.
 	staleAfter = 300 * time.Millisecond
 )
+
+// What leaves garbage, and how much, in bytes; what does not stand here makes none worth mentioning.
+const (
+	commandGarbage = 1 << 10 // and a few copies of its payload
+	sessionGarbage = 2 << 10 // more, of a started process
+	envGarbage     = 4 << 10 // an environment of its own
+	connGarbage    = 2 << 10
+	fileGarbage    = 512
+	errorGarbage   = 256
+	factsGarbage   = 24 << 10
+	statsGarbage   = 10 << 10
+)

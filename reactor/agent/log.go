@@ -1,6 +1,10 @@
 package agent
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/sys"
+)
 
 // Level says how much is logged.
 type Level uint8
@@ -45,7 +49,7 @@ func (l *Log) separate() {
 	if _, err := unix.IoctlGetTermios(l.fd, unix.TCGETS); err != nil {
 		return
 	}
-	if fd, err := unix.Open(throughProc(l.fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
+	if fd, err := unix.Open(sys.FDPath(l.fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
 		l.fd = fd
 	}
 }
@@ -87,7 +91,7 @@ func (l *Log) write(level Level, message string, pairs []string) {
 	b = add(b, message)
 	if l.dropped > 0 {
 		b = add(b, " dropped=")
-		b = add(b, num(l.dropped))
+		b = add(b, sys.Num(l.dropped))
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		b = add(b, " ")
@@ -124,7 +128,7 @@ func appendValue(b []byte, v string) []byte {
 	}
 	for i := range len(v) {
 		if c := v[i]; c <= ' ' || c == '"' || c == '=' || c >= 0x7f {
-			return appendQuoted(b, v)
+			return sys.AppendQuoted(b, v)
 		}
 	}
 	return add(b, v)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // facts says hello and returns what the guest says of itself.
@@ -61,8 +62,8 @@ func TestFacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"kernel": strings.TrimSpace(string(release)), "agent": "1.2.3", "pid": num(os.Getpid()),
-		"limit.commands": "17", "limit.pids": num(defaultPids()), "boot.overlay disk": "1us took 2us", "degraded./sys": strings.Repeat("x", maxFact),
+		"kernel": strings.TrimSpace(string(release)), "agent": "1.2.3", "pid": sys.Num(os.Getpid()),
+		"limit.commands": "17", "limit.pids": sys.Num(defaultPids()), "boot.overlay disk": "1us took 2us", "degraded./sys": strings.Repeat("x", maxFact),
 		"degraded.pinned": "for another", "degraded.pids": "for a test", "degraded.memory": "for a third", "degraded.psi": "for a fourth",
 	} {
 		if facts[name] != want {

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // The limit on the memory of all commands together follows the machine.
@@ -49,9 +50,9 @@ func (t *containment) limitMemory() {
 	}
 	t.total = totalMemory()
 	// This is read first: memory that commands take meanwhile must not count as theirs and as free.
-	current := readNumber(unix.AT_FDCWD, t.path+"/memory.current")
+	current := sys.ReadNumber(unix.AT_FDCWD, t.path+"/memory.current")
 	var free, files, own uint64
-	readFigures(unix.AT_FDCWD, "/proc/meminfo", t.buf[:], func(name string, kib uint64) {
+	sys.ReadFigures(unix.AT_FDCWD, "/proc/meminfo", t.buf[:], func(name string, kib uint64) {
 		switch name {
 		case "MemFree":
 			free = kib << 10
@@ -60,7 +61,7 @@ func (t *containment) limitMemory() {
 		}
 	})
 	stat := t.path + "/memory.stat"
-	readFigures(unix.AT_FDCWD, stat, t.buf[:], func(name string, bytes uint64) {
+	sys.ReadFigures(unix.AT_FDCWD, stat, t.buf[:], func(name string, bytes uint64) {
 		if name == "active_file" || name == "inactive_file" {
 			own += bytes
 		}
@@ -77,7 +78,7 @@ func (t *containment) limitMemory() {
 		return // it is what it was
 	}
 	t.limit = limit
-	writeFile(t.path+"/memory.max", num(int64(limit)))
+	sys.WriteFile(t.path+"/memory.max", sys.Num(int64(limit)))
 }
 
 // followMemory computes the limit again if a balloon or hot-plugged memory has changed the size of
@@ -111,7 +112,7 @@ func defaultPids() uint32 {
 
 // limitMemory computes the limit on all commands again.
 func (a *Agent) limitMemory() {
-	a.collect(statsGarbage)
+	a.garbage.Collect(statsGarbage)
 	a.contain.limitMemory()
 }
 
@@ -158,7 +159,7 @@ func (m *memoryEvents) Ready(ev reactor.Events) {
 	changed := false
 	var head [64]byte // the kernel drops the rest of the datagram
 	for range ueventBatch {
-		n, err := read(m.FD(), head[:])
+		n, err := sys.Read(m.FD(), head[:])
 		if err == unix.ENOBUFS {
 			changed = true // it may have been among those that were lost
 			continue

@@ -1,6 +1,10 @@
 package agent
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/sys"
+)
 
 // oomScore is this process's oom_score_adj (proc(5)): -1000, so that the kernel never takes the agent for what
 // its commands ate, and 0 in every child. A child has what its parent had when it was forked, and may fork itself at once, so the
@@ -33,7 +37,7 @@ func (o *oomScore) lower(log *Log) {
 }
 
 func (o *oomScore) set(score string) bool {
-	_, err := pwrite(o.fd, []byte(score), 0)
+	_, err := sys.Pwrite(o.fd, []byte(score), 0)
 	return err == nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // process is what a host has run, whatever message asked for it: a child in a cgroup of its own, with all that it becomes. It is part
@@ -97,7 +98,7 @@ func (p *process) fork(spec *reactor.Command) error {
 		a.contain.strikes = 0
 		return err
 	}
-	if exhausted(err) {
+	if sys.Exhausted(err) {
 		return err // which is not the cgroup's fault, and the next try might be luckier
 	}
 	p.leaveCgroup()

@@ -3,6 +3,7 @@ package agent
 import (
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // processList is a process_list, made while it is sent: which processes are in it is settled when it is asked for, since the
@@ -83,7 +84,7 @@ func (p *process) measure(r *framing.Process) {
 			// The rest of earlier commands is file cache that may have been freed meanwhile, which
 			// would hide as much memory of this one. Its anonymous memory is its own in any case.
 			var buf [64]byte // it is the first line
-			r.Memory = max(r.Memory, readFigure(g.dir, "memory.stat", "anon", buf[:]))
+			r.Memory = max(r.Memory, sys.ReadFigure(g.dir, "memory.stat", "anon", buf[:]))
 		}
 	}
 	r.Processes = g.count()

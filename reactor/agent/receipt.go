@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // makeReceipt fills in what exited says.
@@ -89,17 +90,17 @@ type usage struct {
 // controllers are; memory says whether the one for memory is.
 func (g *cgroup) total(memory bool) (u usage) {
 	var buf [256]byte // what counts are the first three lines
-	n, err := readFileAt(g.dir, "cpu.stat", buf[:])
+	n, err := sys.ReadFileAt(g.dir, "cpu.stat", buf[:])
 	u.known = err == nil
-	for text := alias(buf[:max(n, 0)]); text != ""; {
+	for text := sys.Alias(buf[:max(n, 0)]); text != ""; {
 		var line string
-		line, text, _ = cut(text, '\n')
-		name, value, _ := cut(line, ' ')
+		line, text, _ = sys.Cut(text, '\n')
+		name, value, _ := sys.Cut(line, ' ')
 		switch name {
 		case "user_usec":
-			u.user, _, _ = takeNumber(value)
+			u.user, _, _ = sys.TakeNumber(value)
 		case "system_usec":
-			u.system, _, _ = takeNumber(value)
+			u.system, _, _ = sys.TakeNumber(value)
 		}
 	}
 	if memory {
@@ -149,7 +150,7 @@ func (m *peakMeter) read() (peak uint64, ok bool) {
 	}
 	var buf [32]byte
 	n, _ := unix.Pread(int(*m), buf[:], 0)
-	peak, _, ok = takeNumber(string(buf[:max(n, 0)]))
+	peak, _, ok = sys.TakeNumber(string(buf[:max(n, 0)]))
 	return peak, ok
 }
 
@@ -162,7 +163,7 @@ func (m *peakMeter) close() {
 }
 
 // number reads a file of the cgroup that holds one; 0 if there is none.
-func (g *cgroup) number(file string) uint64 { return readNumber(g.dir, file) }
+func (g *cgroup) number(file string) uint64 { return sys.ReadNumber(g.dir, file) }
 
 // count is how many processes are in it.
 func (g *cgroup) count() (n uint32) {

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // rendezvous is a path of the file system where agent and host meet. The first to come listens, and the other connects.
@@ -55,7 +56,7 @@ func (r *rendezvous) open() error {
 		return &PathError{r.path, "an abstract socket is none with a path (a file of that name is ./" + r.path + ")"}
 	}
 	if len(r.path) > sunPathMax {
-		return &PathError{r.path, "path is " + num(len(r.path)) + " bytes long, and " + num(sunPathMax) + " is the most"}
+		return &PathError{r.path, "path is " + sys.Num(len(r.path)) + " bytes long, and " + sys.Num(sunPathMax) + " is the most"}
 	}
 	if !dirExists(dirOf(r.path)) {
 		return &PathError{r.path, "directory " + dirOf(r.path) + " does not exist"}
@@ -77,7 +78,7 @@ func (r *rendezvous) look() {
 	case err == unix.ENOENT && !dirExists(dirOf(r.path)):
 		// A host may make the directory anew, and bind in it.
 		r.seen, r.deleted = true, 0
-		r.again(opError("lstat", dirOf(r.path), err))
+		r.again(sys.NewError("lstat", dirOf(r.path), err))
 	case err == unix.ENOENT:
 		if r.leaveDeleted() {
 			r.agent.loop.Start(&r.wait.timer, deletedLook, r)
@@ -85,7 +86,7 @@ func (r *rendezvous) look() {
 			r.listen()
 		}
 	case err != nil:
-		r.again(opError("lstat", r.path, err))
+		r.again(sys.NewError("lstat", r.path, err))
 	case !id.socket:
 		r.again(&PathError{r.path, "something is there that is no socket"})
 	default:
@@ -138,11 +139,11 @@ func (r *rendezvous) Connected(fd int) {
 
 // DialFailed implements [reactor.DialHandler].
 func (r *rendezvous) DialFailed(err error) {
-	if isErrno(err, unix.EPROTOTYPE) {
+	if sys.IsErrno(err, unix.EPROTOTYPE) {
 		r.again(&PathError{r.path, "the socket there is no stream socket"})
 		return
 	}
-	if isErrno(err, unix.ECONNREFUSED) {
+	if sys.IsErrno(err, unix.ECONNREFUSED) {
 		id, changed, err := inodeOf(r.path)
 		switch {
 		case err != nil || id != r.refuser || changed != r.changed:
@@ -197,7 +198,7 @@ func (r *rendezvous) listen() {
 	}
 	if err != nil {
 		unix.Close(fd)
-		r.again(opError("link", r.path, err))
+		r.again(sys.NewError("link", r.path, err))
 		return
 	}
 	r.own = id
@@ -215,7 +216,7 @@ func (r *rendezvous) listen() {
 }
 
 // beside makes a name for a moment, in the directory of the path.
-func (r *rendezvous) beside() string { return dirOf(r.path) + "/" + tempName() }
+func (r *rendezvous) beside() string { return dirOf(r.path) + "/" + sys.TempName() }
 
 // bind listens at a path that may be longer than a socket's address can be.
 func (r *rendezvous) bind(path string) (fd int, err error) {
@@ -224,10 +225,10 @@ func (r *rendezvous) bind(path string) (fd int, err error) {
 	}
 	dir, err := unix.Open(dirOf(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, opError("open", dirOf(path), err)
+		return -1, sys.NewError("open", dirOf(path), err)
 	}
 	defer unix.Close(dir)
-	return reactor.ListenUnix("/proc/self/fd/" + num(dir) + path[len(dirOf(path)):])
+	return reactor.ListenUnix("/proc/self/fd/" + sys.Num(dir) + path[len(dirOf(path)):])
 }
 
 // check is called when something happened to the socket at the path.
@@ -325,7 +326,7 @@ func dirExists(path string) bool {
 //
 //go:noinline
 func dirOf(path string) string {
-	slash := lastSlash(path)
+	slash := sys.LastSlash(path)
 	if slash < 0 {
 		return "."
 	}

@@ -21,8 +21,3 @@ func (r *reserve) open() {
 		*r = reserve{}
 	}
 }
-
-// exhausted reports whether an error says that the process, the user or the machine is out of something.
-func exhausted(err error) bool {
-	return isErrno(err, unix.EAGAIN) || isErrno(err, unix.ENOMEM) || isErrno(err, unix.EMFILE) || isErrno(err, unix.ENFILE)
-}

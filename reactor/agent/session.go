@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // session is one start, from the fork to the moment when its exited has gone out, and for one that is kept, when the host has released it
@@ -305,7 +306,7 @@ func (s *session) decide() {
 	s.out[0].finish()
 	s.out[1].finish()
 	if a := s.agent; a.log.Enabled(LevelDebug) {
-		a.log.Debug("process ended", "pid", num(s.pid), "code", num(s.receipt.Code))
+		a.log.Debug("process ended", "pid", sys.Num(s.pid), "code", sys.Num(s.receipt.Code))
 	}
 	s.push()
 	s.agent.stepDown()

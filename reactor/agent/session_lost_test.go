@@ -13,6 +13,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // TestSessionsLost ends a connection in every state of a process: nothing of it is left, whichever way its processes are known.
@@ -160,7 +161,7 @@ func TestTables(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := new(tableReader).open(fifo); !isErrno(err, unix.EINVAL) {
+	if err := new(tableReader).open(fifo); !sys.IsErrno(err, unix.EINVAL) {
 		t.Errorf("open of a FIFO: %v, want %v", err, unix.EINVAL)
 	}
 	for path, want := range map[string]bool{"/proc/self/status": true, "/": false} {

@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // syncer carries out shutdown requests: every file system is synced, then they are acknowledged. A sync takes as long
@@ -25,7 +26,7 @@ type syncRequest struct {
 func (s *syncer) request(c *conn, seq uint32) {
 	s.agent = c.agent
 	if len(s.next) == maxSyncs {
-		c.replyError(seq, "too many shutdowns under way (limit "+num(maxSyncs)+")")
+		c.replyError(seq, "too many shutdowns under way (limit "+sys.Num(maxSyncs)+")")
 		return
 	}
 	c.due++

@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // startFailure is why a process was not started, and how far it came.
@@ -16,13 +17,7 @@ type startFailure struct {
 }
 
 // errno is the errno that it wraps, or 0.
-func (f *startFailure) errno() unix.Errno {
-	e, ok := f.err.(*reactor.Error)
-	if !ok {
-		return 0
-	}
-	return e.Errno
-}
+func (f *startFailure) errno() unix.Errno { return sys.ErrnoOf(f.err) }
 
 // code is the exit code that a shell has for it.
 func (f *startFailure) code() int32 {
@@ -48,10 +43,10 @@ func (c *conn) start(seq uint32, payload []byte) {
 		return
 	}
 	if limit := a.cfg.Limits.Kept; req.KeepMS != 0 && a.keptSessions() >= int(limit) {
-		c.replyError(seq, "too many kept processes (limit "+num(limit)+")")
+		c.replyError(seq, "too many kept processes (limit "+sys.Num(limit)+")")
 		return
 	}
-	a.collect(commandGarbage + sessionGarbage + 4*len(payload))
+	a.garbage.Collect(commandGarbage + sessionGarbage + 4*len(payload))
 	c.heavy++
 	s := &session{process: process{agent: a, kind: framing.KindStart}, id: req.ID, keep: req.KeepMS, cap: req.Cap, terminal: req.Terminal}
 	if s.tellHeld = req.More; s.tellHeld {
@@ -61,12 +56,12 @@ func (c *conn) start(seq uint32, payload []byte) {
 		}
 	}
 	if failure := s.begin(&req); failure != nil {
-		a.log.Warn("process not started", "conn", num(c.id), "seq", num(seq), "error", failure.err.Error())
+		a.log.Warn("process not started", "conn", sys.Num(c.id), "seq", sys.Num(seq), "error", failure.err.Error())
 		c.reply(framing.AppendExited(c.stream.Space(exitedRoom), seq, failure.exited()))
 		return
 	}
 	if a.log.Enabled(LevelDebug) {
-		a.log.Debug("process started", "conn", num(c.id), "seq", num(seq), "pid", num(s.pid))
+		a.log.Debug("process started", "conn", sys.Num(c.id), "seq", sys.Num(seq), "pid", sys.Num(s.pid))
 	}
 	s.have(c, seq)
 	s.push()
@@ -88,7 +83,7 @@ func (f *startFailure) exited() *framing.Exited {
 	if errno := f.errno(); errno != 0 {
 		r.Errno = uint32(errno)
 	}
-	r.Message = []byte(clip(whyNotStarted(f.err), maxText))
+	r.Message = []byte(sys.Clip(whyNotStarted(f.err), maxText))
 	return &r
 }
 
@@ -171,7 +166,7 @@ func (s *session) started() {
 
 // notStarted implements [processOwner]: exited is all that its connection hears of it.
 func (s *session) notStarted(f *startFailure) {
-	s.agent.log.Warn("process not started", "seq", num(s.seq), "error", f.err.Error())
+	s.agent.log.Warn("process not started", "seq", sys.Num(s.seq), "error", f.err.Error())
 	if c := s.conn; c != nil {
 		c.closeChannel(s)
 		c.replyLater(framing.AppendExited(nil, s.seq, f.exited()))
@@ -252,7 +247,7 @@ func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.U
 // openPipe makes a pipe, which is the user's: its process may open /dev/stdout and the like.
 func openPipe(p *[2]int, user *reactor.User) *startFailure {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return &startFailure{framing.StageResources, opError("pipe", "process", err)}
+		return &startFailure{framing.StageResources, sys.NewError("pipe", "process", err)}
 	}
 	if user == nil {
 		return nil
@@ -260,7 +255,7 @@ func openPipe(p *[2]int, user *reactor.User) *startFailure {
 	if err := unix.Fchown(p[0], int(user.UID), int(user.GID)); err != nil {
 		unix.Close(p[0])
 		unix.Close(p[1])
-		return &startFailure{framing.StageResources, opError("fchown", "pipe", err)}
+		return &startFailure{framing.StageResources, sys.NewError("fchown", "pipe", err)}
 	}
 	return nil
 }
@@ -277,14 +272,14 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 	s.out[0].open(master)
 	if user != nil {
 		if err := unix.Fchown(slave, int(user.UID), -1); err != nil {
-			return &startFailure{framing.StageTerminal, opError("fchown", "terminal", err)}
+			return &startFailure{framing.StageTerminal, sys.NewError("fchown", "terminal", err)}
 		}
 	}
 	if req.Stdin {
 		// Another descriptor of the same, for a loop waits for one thing at a time on each.
 		fd, err := unix.FcntlInt(uintptr(master), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			return &startFailure{framing.StageResources, opError("dup", "terminal", err)}
+			return &startFailure{framing.StageResources, sys.NewError("dup", "terminal", err)}
 		}
 		s.in.asked = true
 		s.in.open(fd)
@@ -335,6 +330,6 @@ func (c *conn) tooLong(seq uint32, errno unix.Errno, stage framing.StartStage) {
 	if !c.mayOpen(seq) {
 		return
 	}
-	f := startFailure{stage, opError("exec", "process", errno)}
+	f := startFailure{stage, sys.NewError("exec", "process", errno)}
 	c.reply(framing.AppendExited(c.stream.Space(exitedRoom), seq, f.exited()))
 }

@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // stalls hears from the kernel of tasks that wait for memory, if the kernel was built to tell it
@@ -42,13 +43,13 @@ func (s *stalls) open(a *Agent) {
 			err = starving
 		}
 	} else {
-		err = wrapOp("find", machine, unix.Access(machine, unix.F_OK))
+		err = sys.Wrap("find", machine, unix.Access(machine, unix.F_OK))
 	}
 	if err == nil {
 		return
 	}
 	s.reason = err.Error()
-	if isErrno(err, unix.ENOENT) || isErrno(err, unix.EOPNOTSUPP) {
+	if sys.IsErrno(err, unix.ENOENT) || sys.IsErrno(err, unix.EOPNOTSUPP) {
 		s.reason += "; a kernel with CONFIG_PSI may need psi=1 on its command line"
 	}
 	a.log.Warn("not told when commands wait for memory", "error", s.reason)
@@ -101,7 +102,7 @@ type stallWatch struct {
 }
 
 func (w *stallWatch) open(a *Agent, path, trigger string, act func(*Agent)) error {
-	fd, err := openTrigger(path, trigger)
+	fd, err := sys.OpenTrigger(path, trigger)
 	if err != nil {
 		return err
 	}
@@ -140,8 +141,8 @@ func (a *Agent) killStarving() {
 	a.limitMemory()
 	a.reserve.open()
 	defer a.reserve.fill()
-	limit := readNumber(unix.AT_FDCWD, a.contain.path+"/memory.max")
-	if readNumber(unix.AT_FDCWD, a.contain.path+"/memory.current") < limit-limit/8 {
+	limit := sys.ReadNumber(unix.AT_FDCWD, a.contain.path+"/memory.max")
+	if sys.ReadNumber(unix.AT_FDCWD, a.contain.path+"/memory.current") < limit-limit/8 {
 		return
 	}
 	var largest *cgroup
@@ -166,8 +167,8 @@ func (a *Agent) killStarving() {
 	victim, pages := 0, uint64(0)
 	largest.each(func(pid int) {
 		var buf [128]byte
-		_, rest, _ := takeNumber(readText("/proc/"+num(pid)+"/statm", buf[:])) // the size; the second is what of it is in memory
-		if n, _, _ := takeNumber(rest); n > pages {
+		_, rest, _ := sys.TakeNumber(sys.ReadText("/proc/"+sys.Num(pid)+"/statm", buf[:])) // the size; the second is what of it is in memory
+		if n, _, _ := sys.TakeNumber(rest); n > pages {
 			victim, pages = pid, n
 		}
 	})
@@ -175,5 +176,5 @@ func (a *Agent) killStarving() {
 		return
 	}
 	largest.starved++
-	a.log.Warn("process killed, because commands stood still for want of memory", "pid", num(victim))
+	a.log.Warn("process killed, because commands stood still for want of memory", "pid", sys.Num(victim))
 }

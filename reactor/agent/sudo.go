@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // sudoWrite puts a staged content in place as root, for an agent that is not root: sudo -n mkdir -p if the directory is
@@ -31,7 +32,7 @@ func (w *sudoWrite) begin(u *upload) {
 		return
 	}
 	var st unix.Stat_t
-	if slash := lastSlash(path); slash > 0 && unix.Stat(path[:slash], &st) != nil {
+	if slash := sys.LastSlash(path); slash > 0 && unix.Stat(path[:slash], &st) != nil {
 		w.run("mkdir", "-p", "--", path[:slash])
 		return
 	}
@@ -105,7 +106,7 @@ func (w *sudoWrite) Expired(*reactor.Timer) {
 		w.upload.conn.agent.loop.Start(&w.timer, killGrace, w)
 	default:
 		// Who is not root may not kill what is.
-		w.end(opError("sudo", w.upload.target.path, unix.ETIMEDOUT))
+		w.end(sys.NewError("sudo", w.upload.target.path, unix.ETIMEDOUT))
 	}
 }
 
@@ -121,13 +122,13 @@ func (w *sudoWrite) done() {
 	w.release()
 	switch {
 	case w.killed:
-		w.end(opError("sudo", w.upload.target.path, unix.ETIMEDOUT))
+		w.end(sys.NewError("sudo", w.upload.target.path, unix.ETIMEDOUT))
 	case w.code != 0:
 		for len(text) > 0 && text[len(text)-1] <= ' ' {
 			text = text[:len(text)-1]
 		}
 		if len(text) == 0 {
-			text = []byte("exit status " + num(w.code))
+			text = []byte("exit status " + sys.Num(w.code))
 		}
 		w.end(errors.New("sudo: " + string(text)))
 	case !w.tee:

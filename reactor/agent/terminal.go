@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // openTerminal makes a terminal. The agent's side of it does not wait, and the process's side does; pty(7).
@@ -11,7 +12,7 @@ func openTerminal(rows, columns uint16) (master, slave int, err error) {
 	const name = "/dev/ptmx"
 	master, err = unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, -1, opError("open", name, err)
+		return -1, -1, sys.NewError("open", name, err)
 	}
 	if err = unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err == nil {
 		// By a path it might be one of another mount namespace.
@@ -24,7 +25,7 @@ func openTerminal(rows, columns uint16) (master, slave int, err error) {
 	}
 	if err != nil {
 		unix.Close(master)
-		return -1, -1, opError("open", "terminal", err)
+		return -1, -1, sys.NewError("open", "terminal", err)
 	}
 	resizeTerminal(master, rows, columns)
 	return master, slave, nil

@@ -1,6 +1,10 @@
 package agent
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/sys"
+)
 
 // stopRounds bounds how often the tree of a command is looked through for processes that still run.
 const stopRounds = 8
@@ -70,13 +74,13 @@ func contains(tree []procStat, pid int) bool {
 
 // processes reads /proc; none if it is not mounted.
 func processes() (procs []procStat) {
-	dir, err := openDir("/proc")
+	dir, err := sys.OpenDir("/proc")
 	if err != nil {
 		return nil
 	}
 	defer unix.Close(dir)
-	eachEntry(dir, make([]byte, kernelFile), func(name string) {
-		if pid, ok := parseNumber(name); ok {
+	sys.EachEntry(dir, make([]byte, sys.KernelFile), func(name string) {
+		if pid, ok := sys.ParseNumber(name); ok {
 			if p, ok := readStat(dir, name); ok {
 				p.pid = int(pid)
 				procs = append(procs, p)
@@ -103,14 +107,14 @@ func readStat(proc int, pid string) (p procStat, ok bool) {
 	for name > 0 && buf[name-1] != ')' {
 		name--
 	}
-	_, rest, _ := cut(string(buf[name:n]), ' ')
-	state, rest, _ := cut(rest, ' ')
+	_, rest, _ := sys.Cut(string(buf[name:n]), ' ')
+	state, rest, _ := sys.Cut(rest, ' ')
 	p.dead = state == "Z" || state == "X"
 	p.halted = p.dead || state == "T" || state == "t"
 	for _, field := range [...]*int{&p.parent, &p.group, &p.session} {
 		var text string
-		text, rest, _ = cut(rest, ' ')
-		n, ok := parseNumber(text)
+		text, rest, _ = sys.Cut(rest, ' ')
+		n, ok := sys.ParseNumber(text)
 		if !ok {
 			return p, false
 		}

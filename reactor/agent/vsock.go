@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // vsockDial is the way by which the guest connects to the host: one connection, made again whenever it ends. A host where nobody
@@ -37,8 +38,8 @@ func (v *vsockDial) Connected(fd int) {
 
 // DialFailed implements [reactor.DialHandler]. Only a new reason is worth a line.
 func (v *vsockDial) DialFailed(err error) {
-	if e, ok := err.(*reactor.Error); ok && e.Errno != v.said {
-		v.said = e.Errno
+	if errno := sys.ErrnoOf(err); errno != v.said {
+		v.said = errno
 		v.agent.log.Info("host not reached, trying on", "error", err.Error())
 	}
 	v.wait.start(v.agent.loop, v)
@@ -106,7 +107,7 @@ func (v *vsockListen) Refuse(peer reactor.Peer) bool {
 	now := reactor.Now()
 	if now-v.refusedSince >= refusalPeriod {
 		if more := v.refused - refusalLines; more > 0 {
-			v.agent.log.Warn("connections rejected, not the host's", "number", num(more))
+			v.agent.log.Warn("connections rejected, not the host's", "number", sys.Num(more))
 		}
 		v.refusedSince, v.refused = now, 0
 	}

@@ -11,6 +11,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // TestSecondGrace asks for the end again during the grace of processes. The grace becomes shorter,
@@ -99,7 +100,7 @@ func TestRestoreToldTwice(t *testing.T) {
 		a.restores.opened(a)
 		c.link = &vsockListen{agent: a}
 		a.restores.wall -= time.Hour
-		c.End(opError("read", "", unix.ECONNRESET))
+		c.End(sys.NewError("read", "", unix.ECONNRESET))
 	})
 	h := b.dial()
 	h.extend()
@@ -193,7 +194,7 @@ func TestUselessHost(t *testing.T) {
 func TestStaleSocketMadeAnew(t *testing.T) {
 	t.Parallel()
 	b := startBox(t)
-	refusal := opError("connect", b.path(), unix.ECONNREFUSED)
+	refusal := sys.NewError("connect", b.path(), unix.ECONNREFUSED)
 	b.do(func(a *Agent) {
 		r := a.links[0].(*rendezvous)
 		r.removeOwn()

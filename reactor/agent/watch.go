@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // watch tells when a path may no longer be the file that it was, by inotify(7) on the file itself, and on its directory itself: a file of no
@@ -18,7 +19,7 @@ type watch struct {
 func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
-		return opError("inotify_init", path, err)
+		return sys.NewError("inotify_init", path, err)
 	}
 	// A file that is deleted or renamed over while it is open reports its lower link count, as IN_ATTRIB.
 	_, err = unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_DONT_FOLLOW)
@@ -27,7 +28,7 @@ func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return opError("inotify_add_watch", path, err)
+		return sys.NewError("inotify_add_watch", path, err)
 	}
 	w.loop, w.changed = l, changed
 	l.Attach(&w.Descriptor, fd, w)

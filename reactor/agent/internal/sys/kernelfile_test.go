@@ -1,4 +1,4 @@
-package agent
+package sys
 
 import (
 	"os"
@@ -17,7 +17,7 @@ func TestReadFigures(t *testing.T) {
 	}
 	want := map[string]uint64{"MemTotal": 130864, "oom_kill": 3, "populated": 0, "VmRSS": 2048, "last": 1<<64 - 1}
 	found := 0
-	err := readFigures(unix.AT_FDCWD, path, make([]byte, 4096), func(name string, value uint64) {
+	err := ReadFigures(unix.AT_FDCWD, path, make([]byte, 4096), func(name string, value uint64) {
 		found++
 		if v, ok := want[name]; !ok || v != value {
 			t.Errorf("%s %d", name, value)
@@ -26,10 +26,10 @@ func TestReadFigures(t *testing.T) {
 	if err != nil || found != len(want) {
 		t.Errorf("%d figures of %d, %v", found, len(want), err)
 	}
-	if n := readFigure(unix.AT_FDCWD, path, "oom_kill", make([]byte, 4096)); n != 3 {
+	if n := ReadFigure(unix.AT_FDCWD, path, "oom_kill", make([]byte, 4096)); n != 3 {
 		t.Errorf("oom_kill is %d", n)
 	}
-	if err := readFigures(unix.AT_FDCWD, path+"-", nil, nil); err == nil {
+	if err := ReadFigures(unix.AT_FDCWD, path+"-", nil, nil); err == nil {
 		t.Error("no error for a file that is not there")
 	}
 }
@@ -49,7 +49,7 @@ func TestTakeHundredths(t *testing.T) {
 		"":            {0, "", false},
 		".50":         {0, ".50", false},
 	} {
-		if n, rest, ok := takeHundredths(text); n != want.n || rest != want.rest || ok != want.ok {
+		if n, rest, ok := TakeHundredths(text); n != want.n || rest != want.rest || ok != want.ok {
 			t.Errorf("%q: %d, %q, %v", text, n, rest, ok)
 		}
 	}

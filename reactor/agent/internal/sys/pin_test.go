@@ -1,4 +1,4 @@
-package agent
+package sys
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 
 // TestPinCode pins this test's own code, and runs on.
 func TestPinCode(t *testing.T) {
-	if err := pinCode(make([]byte, 4096)); err != nil {
+	if err := PinCode(make([]byte, 4096), func(uintptr, uintptr) {}); err != nil {
 		t.Fatal(err)
 	}
 	status, err := os.ReadFile("/proc/self/status")
@@ -17,7 +17,7 @@ func TestPinCode(t *testing.T) {
 	}
 	_, locked, _ := bytes.Cut(status, []byte("VmLck:"))
 	locked, _, _ = bytes.Cut(locked, []byte("kB"))
-	if n, ok := parseNumber(string(bytes.TrimSpace(locked))); !ok || n == 0 {
+	if n, ok := ParseNumber(string(bytes.TrimSpace(locked))); !ok || n == 0 {
 		t.Errorf("%q kB are locked", locked)
 	}
 }

@@ -1,34 +1,33 @@
-package agent
+package sys
 
 import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"wick/reactor"
 )
 
-// maxEntropy is the most entropy of a restore, in bytes.
-const maxEntropy = 512
+// MaxEntropy is the most entropy that AddEntropy takes, in bytes.
+const MaxEntropy = 512
 
-// addEntropy gives the kernel's generator bytes to be trusted, and has it take a new seed at once; random(4). It takes CAP_SYS_ADMIN.
-func addEntropy(b []byte) error {
+// AddEntropy credits the kernel's random number generator with bytes, and has it reseed at once;
+// random(4). It requires CAP_SYS_ADMIN.
+func AddEntropy(b []byte) error {
 	const path = "/dev/urandom"
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return opError("open", path, err)
+		return NewError("open", path, err)
 	}
 	defer unix.Close(fd)
 	var pool struct { // rand_pool_info
 		bits, size int32
-		bytes      [maxEntropy]byte
+		bytes      [MaxEntropy]byte
 	}
 	pool.size = int32(copy(pool.bytes[:], b))
 	pool.bits = 8 * pool.size
 	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&pool))); errno != 0 {
-		return opError("RNDADDENTROPY", path, errno)
+		return NewError("RNDADDENTROPY", path, errno)
 	}
-	return wrapOp("RNDRESEEDCRNG", path, unix.IoctlSetInt(fd, unix.RNDRESEEDCRNG, 0))
+	return Wrap("RNDRESEEDCRNG", path, unix.IoctlSetInt(fd, unix.RNDRESEEDCRNG, 0))
 }
 
 // random returns 64 bits that cannot be guessed. It never waits: a machine that has no entropy yet,
@@ -41,5 +40,7 @@ func random() uint64 {
 			return n
 		}
 	}
-	return uint64(reactor.Now())
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+	return uint64(t.Nano())
 }

@@ -1,4 +1,4 @@
-package agent
+package sys
 
 import (
 	"unsafe"
@@ -6,10 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls that a list makes for every entry, with the name as the kernel gave it, NUL and all: package unix would copy it each time.
+// A list makes these calls for every entry. They take the name as getdents(2) returned it, with its
+// NUL, because package unix would copy it each time.
 
-// statxAt is statx(2).
-func statxAt(dir int, name []byte, flags int, st *unix.Statx_t) error {
+// StatxAt is statx(2) for the basic attributes.
+func StatxAt(dir int, name []byte, flags int, st *unix.Statx_t) error {
 	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(name))), uintptr(flags),
 		unix.STATX_BASIC_STATS, uintptr(unsafe.Pointer(st)), 0)
 	if errno != 0 {
@@ -18,8 +19,8 @@ func statxAt(dir int, name []byte, flags int, st *unix.Statx_t) error {
 	return nil
 }
 
-// readlinkAt is readlinkat(2).
-func readlinkAt(dir int, name, target []byte) (int, error) {
+// ReadlinkAt is readlinkat(2).
+func ReadlinkAt(dir int, name, target []byte) (int, error) {
 	n, _, errno := unix.Syscall6(unix.SYS_READLINKAT, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(name))),
 		uintptr(unsafe.Pointer(unsafe.SliceData(target))), uintptr(len(target)), 0, 0)
 	if errno != 0 {

@@ -1,34 +1,35 @@
-package agent
+package sys
 
 import (
 	"bytes"
 
 	"golang.org/x/sys/unix"
-
-	"wick/reactor"
 )
 
-// pinCode keeps the pages of the program's own file that are in use from being evicted. A command that eats all memory first drives out
-// the page cache, and with it the code of everything that runs: without this the agent would read itself from
-// the disk again for each instruction, until the kernel at last kills somebody. What is not backed by a file stays anyway, where
-// there is no swap. Pages are locked as they come into use, so this costs no memory that the program does not have already.
+// PinCode locks the pages of the program's own file in memory as they come into use. A command that
+// eats all memory first evicts the page cache, and with it the code of every program. An agent that
+// is not pinned reads its own code from the disk again and again until the OOM killer fires. Pages
+// without a file stay in memory anyway, if there is no swap. Locking costs no memory beyond what the
+// program already uses.
 //
-// What can be written to is left out of children: no command is started with a copy of the agent's memory, and to fork takes less time.
+// leaveOut is called for each mapping that can be written to, if the program has no C library. A
+// mapping that it keeps out of children makes forks faster, and no command starts with a copy of it.
 // buf is for reading.
-func pinCode(buf []byte) error {
-	n, err := readFile("/proc/self/maps", buf)
+func PinCode(buf []byte, leaveOut func(from, size uintptr)) error {
+	n, err := ReadFile("/proc/self/maps", buf)
 	if err != nil {
 		return err
 	}
-	// The program's own mappings come first: "00400000-004b6000 r-xp 00000000 fe:00 1234   /sbin/vm-init".
+	// The program's own mappings come first:
+	// "00400000-004b6000 r-xp 00000000 fe:00 1234   /sbin/vm-init".
 	program, pinning := "", true
 	var own [][2]uintptr
 	for text := buf[:n]; ; {
 		end := bytes.IndexByte(text, '\n')
 		if end < 0 {
-			// Not with the C library, which has the kernel write to its memory in every thread, a child's too: rseq(2).
+			// A C library has the kernel write to its memory in every thread, of children too: rseq(2).
 			for _, m := range own {
-				reactor.LeaveOut(m[0], m[1])
+				leaveOut(m[0], m[1])
 			}
 			return nil
 		}
@@ -38,11 +39,11 @@ func pinCode(buf []byte) error {
 		if !ok {
 			return nil
 		}
-		_, rest, _ := cut(line, ' ')
-		rights, _, _ := cut(rest, ' ')
-		_, name, found := cut(line, '/')
+		_, rest, _ := Cut(line, ' ')
+		rights, _, _ := Cut(rest, ' ')
+		_, name, found := Cut(line, '/')
 		if found && program != "" && name != program {
-			return nil // a program with libraries: see below
+			return nil // a program with libraries, see above
 		}
 		if rights == "rw-p" || rights == "---p" {
 			own = append(own, [2]uintptr{from, to - from})
@@ -52,7 +53,7 @@ func pinCode(buf []byte) error {
 		}
 		program = name
 		if rights == "r-xp" || rights == "r--p" {
-			// What was needed to start and is not any more need not stay: a quarter of what the process has.
+			// A quarter of the program is code that only its start needed.
 			dropPages(from, to-from)
 		}
 		if err := lockOnFault(from, to-from); err != nil {
@@ -61,7 +62,7 @@ func pinCode(buf []byte) error {
 	}
 }
 
-// parseRange reads "00400000-004b6000 ".
+// parseRange parses a range of addresses, "00400000-004b6000 ".
 func parseRange(line string) (from, to uintptr, ok bool) {
 	v := &from
 	for i := range len(line) {
@@ -81,7 +82,7 @@ func parseRange(line string) (from, to uintptr, ok bool) {
 	return 0, 0, false
 }
 
-// dropPages is madvise(2): the pages are read again when they are used again. Only for what nothing has written to.
+// dropPages drops pages that were never written to; madvise(2). They are read again on use.
 func dropPages(from, size uintptr) {
 	unix.RawSyscall(unix.SYS_MADVISE, from, size, unix.MADV_DONTNEED)
 }
@@ -91,7 +92,7 @@ const mlockOnFault = 1 // MLOCK_ONFAULT
 // lockOnFault is mlock2(2).
 func lockOnFault(from, size uintptr) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_MLOCK2, from, size, mlockOnFault); errno != 0 {
-		return opError("mlock2", "", errno)
+		return NewError("mlock2", "", errno)
 	}
 	return nil
 }
