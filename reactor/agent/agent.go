@@ -133,7 +133,7 @@ func New(cfg Config) (*Agent, error) {
 }
 
 func (a *Agent) open() (err error) {
-	a.log.separate()
+	a.log.Separate()
 	if err := a.loop.SetEnv(a.env); err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (o *capture) Expired(*reactor.Timer) { o.pipe.Want(reactor.Read) }
 
 // Failed implements [reactor.Failer].
 func (o *capture) Failed(value any, stack []byte) {
-	o.agent.logPanic("command output", value, stack)
+	o.agent.log.Panic("command output", value, stack)
 	o.end()
 }
 

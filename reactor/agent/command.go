@@ -193,7 +193,7 @@ func (cmd *command) abandon() {
 
 // Failed implements [reactor.Failer].
 func (cmd *command) Failed(value any, stack []byte) {
-	cmd.agent.logPanic("command", value, stack)
+	cmd.agent.log.Panic("command", value, stack)
 }
 
 // host is the connection for what its host did not ask for: c, which spawned a process, if it is open, else the newest open one, else nil.

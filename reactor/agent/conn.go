@@ -249,7 +249,7 @@ func (c *conn) Expired(t *reactor.Timer) {
 
 // Failed implements [reactor.Failer]: a fault of ours costs no more than the connection.
 func (c *conn) Failed(value any, stack []byte) {
-	c.agent.logPanic("connection", value, stack)
+	c.agent.log.Panic("connection", value, stack)
 	c.close()
 }
 

@@ -155,7 +155,7 @@ func (w *copying) takeBack() {
 
 // Failed implements [reactor.Failer].
 func (w *copying) Failed(value any, stack []byte) {
-	w.upload.conn.agent.logPanic("write_file", value, stack)
+	w.upload.conn.agent.log.Panic("write_file", value, stack)
 	w.end("write", unix.EIO)
 }
 

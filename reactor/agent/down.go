@@ -224,6 +224,6 @@ func (d *downTimer) Expired(*reactor.Timer) {
 // Failed implements [reactor.Failer]: whatever is wrong with it, the end is not where this stops.
 func (d *downTimer) Failed(value any, stack []byte) {
 	a := (*Agent)(d)
-	a.logPanic("end", value, stack)
+	a.log.Panic("end", value, stack)
 	a.Stop()
 }

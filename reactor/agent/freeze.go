@@ -294,7 +294,7 @@ func (f *freezer) forget(c *conn) {
 }
 
 // Failed implements [reactor.Failer].
-func (f *freezer) Failed(value any, stack []byte) { f.agent.logPanic("freeze", value, stack) }
+func (f *freezer) Failed(value any, stack []byte) { f.agent.log.Panic("freeze", value, stack) }
 
 // isFrozen reports whether a write may wait for a thaw, or for ever, as on a disk that is settled.
 func (a *Agent) isFrozen() bool { return a.freezer.state != thawed || a.down == downSettled }

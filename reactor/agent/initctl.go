@@ -59,4 +59,4 @@ func (c *initctl) Ready(ev reactor.Events) {
 }
 
 // Failed implements [reactor.Failer].
-func (c *initctl) Failed(value any, stack []byte) { c.agent.logPanic("initctl", value, stack) }
+func (c *initctl) Failed(value any, stack []byte) { c.agent.log.Panic("initctl", value, stack) }

@@ -47,7 +47,7 @@ func RunJob() {
 // startJob starts a child that does a job, with an argument, stdin and stdout as the job wants them.
 func (a *Agent) startJob(child *reactor.Child, job, argument string, stdin, stdout int, h reactor.ChildHandler) error {
 	args := append(a.cfg.JobCommand[:len(a.cfg.JobCommand):len(a.cfg.JobCommand)], job, argument)
-	return a.loop.Spawn(child, &reactor.Command{Path: args[0], Args: args, Files: [3]int{stdin, stdout, a.log.fd}}, h)
+	return a.loop.Spawn(child, &reactor.Command{Path: args[0], Args: args, Files: [3]int{stdin, stdout, a.log.FD()}}, h)
 }
 
 // jobErrno is how a job ended.

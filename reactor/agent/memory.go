@@ -179,7 +179,7 @@ func (m *memoryEvents) Ready(ev reactor.Events) {
 func (m *memoryEvents) Expired(*reactor.Timer) { m.Want(reactor.Read) }
 
 // Failed implements [reactor.Failer]: the watch goes on.
-func (m *memoryEvents) Failed(value any, stack []byte) { m.agent.logPanic("uevent", value, stack) }
+func (m *memoryEvents) Failed(value any, stack []byte) { m.agent.log.Panic("uevent", value, stack) }
 
 func (m *memoryEvents) close() {
 	m.retry.Stop()

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wick/reactor/agent/internal/log"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -52,7 +53,7 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 			o.listen = value
 		}
 	case "--log-level":
-		level, ok := ParseLevel(value)
+		level, ok := log.ParseLevel(value)
 		if !ok {
 			return true, errors.New("--log-level: unknown level " + sys.Quote(value))
 		}

@@ -80,7 +80,7 @@ func (w *pressure) Expired(*reactor.Timer) { w.Want(reactor.Exception) }
 
 // Failed implements [reactor.Failer].
 func (w *pressure) Failed(value any, stack []byte) {
-	w.conn.agent.logPanic("pressure", value, stack)
+	w.conn.agent.log.Panic("pressure", value, stack)
 	w.over()
 }
 

@@ -158,7 +158,7 @@ func (r *rendezvous) DialFailed(err error) {
 
 // Failed implements [reactor.Failer].
 func (r *rendezvous) Failed(value any, stack []byte) {
-	r.agent.logPanic("rendezvous", value, stack)
+	r.agent.log.Panic("rendezvous", value, stack)
 	if !r.closed && !r.dial.Open() && !r.listener.Open() {
 		r.wait.start(r.agent.loop, r)
 	}

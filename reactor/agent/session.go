@@ -340,7 +340,7 @@ func (s *session) forget() {
 
 // Failed implements [reactor.Failer]: a fault of ours costs no more than the session.
 func (s *session) Failed(value any, stack []byte) {
-	s.agent.logPanic("process", value, stack)
+	s.agent.log.Panic("process", value, stack)
 	s.producing = false
 	c, seq := s.leaveConn()
 	s.forget()

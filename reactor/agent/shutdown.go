@@ -40,7 +40,7 @@ func (s *syncer) begin() {
 	s.current, s.next = s.next, nil
 	a := s.agent
 	if len(a.cfg.JobCommand) > 0 {
-		err := a.startJob(&s.child, jobSync, "", a.null, a.log.fd, s)
+		err := a.startJob(&s.child, jobSync, "", a.null, a.log.FD(), s)
 		if err == nil {
 			return
 		}
@@ -84,4 +84,4 @@ func (s *syncer) forget(c *conn) {
 }
 
 // Failed implements [reactor.Failer].
-func (s *syncer) Failed(value any, stack []byte) { s.agent.logPanic("shutdown", value, stack) }
+func (s *syncer) Failed(value any, stack []byte) { s.agent.log.Panic("shutdown", value, stack) }

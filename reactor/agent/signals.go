@@ -129,18 +129,4 @@ func (a *Agent) forward(sig unix.Signal) {
 }
 
 // Failed implements [reactor.Failer].
-func (a *Agent) Failed(value any, stack []byte) { a.logPanic("agent", value, stack) }
-
-// logPanic writes down a fault of the agent's own.
-func (a *Agent) logPanic(where string, value any, stack []byte) {
-	text := "unknown"
-	switch v := value.(type) {
-	case error:
-		text = v.Error()
-	case string:
-		text = v
-	case int:
-		text = sys.Num(v)
-	}
-	a.log.Error("panic", "in", where, "value", text, "stack", string(stack))
-}
+func (a *Agent) Failed(value any, stack []byte) { a.log.Panic("agent", value, stack) }

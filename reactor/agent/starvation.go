@@ -128,7 +128,7 @@ func (w *stallWatch) Ready(ev reactor.Events) {
 func (w *stallWatch) Expired(*reactor.Timer) { w.Want(reactor.Exception) }
 
 // Failed implements [reactor.Failer]: the watch goes on.
-func (w *stallWatch) Failed(value any, stack []byte) { w.agent.logPanic("stall", value, stack) }
+func (w *stallWatch) Failed(value any, stack []byte) { w.agent.log.Panic("stall", value, stack) }
 
 func (w *stallWatch) close() {
 	w.retry.Stop()

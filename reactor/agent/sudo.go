@@ -112,7 +112,7 @@ func (w *sudoWrite) Expired(*reactor.Timer) {
 
 // Failed implements [reactor.Failer].
 func (w *sudoWrite) Failed(value any, stack []byte) {
-	w.upload.conn.agent.logPanic("write_file", value, stack)
+	w.upload.conn.agent.log.Panic("write_file", value, stack)
 }
 
 // done is the end of one command.

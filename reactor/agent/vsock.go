@@ -47,7 +47,7 @@ func (v *vsockDial) DialFailed(err error) {
 
 // Failed implements [reactor.Failer].
 func (v *vsockDial) Failed(value any, stack []byte) {
-	v.agent.logPanic("dial", value, stack)
+	v.agent.log.Panic("dial", value, stack)
 	v.wait.start(v.agent.loop, v)
 }
 
@@ -135,7 +135,7 @@ func (v *vsockListen) AcceptFailed(err error) {
 }
 
 // Failed implements [reactor.Failer].
-func (v *vsockListen) Failed(value any, stack []byte) { v.agent.logPanic("accept", value, stack) }
+func (v *vsockListen) Failed(value any, stack []byte) { v.agent.log.Panic("accept", value, stack) }
 
 func (v *vsockListen) lost(*conn, bool) {}
 
