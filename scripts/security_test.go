@@ -12,6 +12,9 @@ import (
 // Without one it is the page's own.
 var shownIn = map[string]string{
 	"":            "reactor/agent",
+	"log":         "reactor/agent/internal/log",
+	"contain":     "reactor/agent/internal/contain",
+	"files":       "reactor/agent/internal/files",
 	"reactor":     "reactor",
 	"sysinit":     "sysinit",
 	"guest":       "cmd/wick/internal/guesttest",
