@@ -24,6 +24,7 @@ var (
 	guestPackages = []string{
 		"framing", "reactor", "reactor/agent",
 		"reactor/agent/internal/sys", "reactor/agent/internal/log",
+		"reactor/agent/internal/contain",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -190,6 +191,9 @@ var mayImport = map[string][]string{
 	"wick/reactor/agent":              {"wick/framing", "wick/reactor", "wick/reactor/agent/internal/..."},
 	"wick/reactor/agent/internal/sys": {},
 	"wick/reactor/agent/internal/log": {"wick/reactor/agent/internal/sys"},
+	"wick/reactor/agent/internal/contain": {
+		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
+	},
 	"wick/sysinit":                    {},
 	"wick/cmd/vsock-agent":            {"wick/reactor/agent"},
 	"wick/cmd/vm-init":                {"wick/sysinit", "wick/reactor/agent"},

@@ -9,6 +9,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/contain"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -66,11 +67,7 @@ type Agent struct {
 	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin
 	root     bool
-	oom      oomScore
-	reserve  reserve
-	contain  containment
-	stalls   stalls
-	blocks   memoryEvents
+	contain  *contain.Pool
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
@@ -120,7 +117,8 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: cfg.Env, null: -1, root: unix.Geteuid() == 0, oom: oomScore{fd: -1}}
+	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: cfg.Env, null: -1, root: unix.Geteuid() == 0}
+	a.contain = contain.New(loop, a.log, &a.garbage, a.boxes)
 	if a.env == nil {
 		a.env = syscall.Environ()
 	}
@@ -165,11 +163,7 @@ func (a *Agent) open() (err error) {
 		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
 		return nil
 	}
-	a.reserve.fill()
-	a.oom.lower(a.log)
-	a.contain.open(a.loop, a.log, a.cfg.Limits.Pids)
-	a.stalls.open(a)
-	a.blocks.open(a)
+	a.contain.Open(a.cfg.Limits.Pids)
 	if a.cfg.Init {
 		if err := a.initctl.open(a); err != nil {
 			a.log.Warn("tools cannot end the machine by initctl", "error", err.Error())
@@ -230,6 +224,13 @@ func (a *Agent) endSessions() error {
 	return a.loop.Run()
 }
 
+// boxes calls f with the cgroup of each running process; nil if it has none.
+func (a *Agent) boxes(f func(*contain.Box)) {
+	for _, p := range a.running {
+		f(p.cgroup)
+	}
+}
+
 // sessionsRun reports whether any process that was started has not exited.
 func (a *Agent) sessionsRun() bool {
 	for _, p := range a.running {
@@ -266,12 +267,8 @@ func (a *Agent) close() {
 	for len(a.running) > 0 {
 		a.running[0].leave()
 	}
-	a.oom.close()
-	a.reserve.open()
-	a.stalls.close()
-	a.blocks.close()
 	a.initctl.Close()
-	a.contain.close()
+	a.contain.Close()
 	a.loop.Close()
 	if a.null >= 0 {
 		unix.Close(a.null)

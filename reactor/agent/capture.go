@@ -48,7 +48,7 @@ func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err 
 // Ready implements [reactor.Handler]: it takes what is there, at most a buffer.
 func (o *capture) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		o.agent.loop.Start(&o.retry, deafPause, o)
+		o.agent.loop.Start(&o.retry, reactor.DeafPause, o)
 		return
 	}
 	if o.chunks != nil && !o.decided {

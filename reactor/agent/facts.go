@@ -36,21 +36,19 @@ func (a *Agent) addFacts(f *framing.Facts) {
 		f.Add(fact[0], sys.Clip(fact[1], maxFact))
 	}
 	contained := "process group and /proc"
-	if a.contain.path != "" {
+	if a.contain.Contained() {
 		contained = "cgroup"
 	}
 	f.Add("contained", contained)
-	degraded := func(name, reason string, is bool) {
-		if is {
-			f.Add("degraded."+name, sys.Clip(reason, maxFact))
+	missing := &a.contain.Missing
+	for _, m := range [...][2]string{
+		{"cgroup", missing.Cgroup}, {"pids", missing.Pids}, {"memory", missing.Memory},
+		{"psi", missing.PSI}, {"oom", missing.OOM}, {"pinned", a.unpinned},
+	} {
+		if m[1] != "" {
+			f.Add("degraded."+m[0], sys.Clip(m[1], maxFact))
 		}
 	}
-	degraded("cgroup", a.contain.reason, a.contain.path == "")
-	degraded("pids", a.contain.noPids, a.contain.noPids != "")
-	degraded("memory", a.contain.noMemory, a.contain.noMemory != "")
-	degraded("psi", a.stalls.reason, a.stalls.reason != "")
-	degraded("oom", a.oom.reason, !a.oom.lowered)
-	degraded("pinned", a.unpinned, a.unpinned != "")
 }
 
 // addMounts says what is mounted, the first of it; proc_pid_mountinfo(5):

@@ -109,7 +109,7 @@ func (in *inlet) took(n int) {
 // Ready implements [reactor.Handler]: there is room.
 func (in *inlet) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		in.session.agent.loop.Start(&in.retry, deafPause, in)
+		in.session.agent.loop.Start(&in.retry, reactor.DeafPause, in)
 		return
 	}
 	n := in.write(in.buf[in.head:in.tail])

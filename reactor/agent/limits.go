@@ -1,6 +1,10 @@
 package agent
 
-import "time"
+import (
+	"time"
+
+	"wick/reactor/agent/internal/contain"
+)
 
 // Limits are what hosts and commands can make grow, and how far. A field that is 0 has its default.
 type Limits struct {
@@ -54,7 +58,7 @@ func (l *Limits) complete() {
 		}
 	}
 	if l.Pids == 0 {
-		l.Pids = defaultPids()
+		l.Pids = contain.DefaultPids()
 	}
 }
 
@@ -113,8 +117,6 @@ const (
 	// downGrace is how long the way down of a machine waits between SIGTERM and SIGKILL, and killedGrace after it.
 	downGrace   = 5 * time.Second
 	killedGrace = time.Second
-	// deafPause is how long to wait before epoll is asked again to watch what it had no memory for.
-	deafPause = 100 * time.Millisecond
 	// lingerGrace is how long a connection that the agent ends waits for the host to read its last words.
 	lingerGrace = time.Second
 	// commitTimeout bounds what a write_file may wait for once it is whole: a FIFO that is not read, or sudo.

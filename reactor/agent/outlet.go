@@ -70,7 +70,7 @@ func (o *outlet) interest() {
 // Ready implements [reactor.Handler].
 func (o *outlet) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		o.session.agent.loop.Start(&o.retry, deafPause, o)
+		o.session.agent.loop.Start(&o.retry, reactor.DeafPause, o)
 		return
 	}
 	switch {

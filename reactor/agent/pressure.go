@@ -67,7 +67,7 @@ func (a *Agent) openPressure(ask framing.Pressure) (fd int, err error) {
 func (w *pressure) Ready(ev reactor.Events) {
 	switch {
 	case ev&reactor.Deaf != 0:
-		w.conn.agent.loop.Start(&w.retry, deafPause, w)
+		w.conn.agent.loop.Start(&w.retry, reactor.DeafPause, w)
 	case ev&reactor.HungUp != 0:
 		w.over()
 	default:

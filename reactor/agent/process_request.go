@@ -109,11 +109,5 @@ func (a *Agent) target(r *framing.Signal) *process {
 
 // signalTree sends a signal to all that a process has become.
 func (p *process) signalTree(sig unix.Signal) {
-	if p.cgroup != nil {
-		p.cgroup.each(func(pid int) { unix.Kill(pid, sig) })
-		return
-	}
-	for _, member := range descendants(p.pid) {
-		unix.Kill(member.pid, sig)
-	}
+	p.agent.contain.Signal(p.cgroup, p.pid, sig)
 }

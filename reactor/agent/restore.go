@@ -22,8 +22,8 @@ func (c *conn) restore(p *framing.Part) error {
 		c.done(p.Seq, a.restores.epoch, err)
 		return nil
 	}
-	a.limitMemory()   // a balloon may have another size
-	a.restores.step() // the clock's jump is accounted for
+	a.contain.LimitMemory() // a balloon may have another size
+	a.restores.step()       // the clock's jump is accounted for
 	if a.restores.untold {
 		a.restores.untold = false // the one that is counted
 	} else {
@@ -143,7 +143,7 @@ func (r *restores) judge(a *Agent) {
 	r.untold = s.restored()
 	r.suspected = !r.untold
 	if r.untold {
-		a.limitMemory()
+		a.contain.LimitMemory()
 		r.count(a.log, "by", "resets and clock", "clock", adjustClock(host, s.wrong))
 		r.step()
 	}

@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/contain"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -31,8 +32,8 @@ type session struct {
 
 	in   inlet
 	out  [2]outlet
-	turn int       // which output is next
-	peak peakMeter // of its cgroup, since the start
+	turn int               // which output is next
+	peak contain.PeakMeter // of its cgroup, since the start
 
 	receipt   framing.Exited
 	launching bool // it is not known yet if it can be started
@@ -298,7 +299,7 @@ func (s *session) decide() {
 	s.grace.Stop()
 	s.deadline.Stop()
 	s.makeReceipt()
-	s.peak.close()
+	s.peak.Close()
 	if s.exited {
 		s.leaveCgroup()
 	}
@@ -329,7 +330,7 @@ func (s *session) forget() {
 	for i := range s.out {
 		s.out[i].release(!s.exited || s.launching) // a program that was not executed wrote nothing
 	}
-	s.peak.close()
+	s.peak.Close()
 	s.closeLine()
 	if s.exited {
 		s.leaveCgroup()

@@ -139,8 +139,8 @@ func (s *session) begin(req *framing.Start) *startFailure {
 
 // run spawns what is described.
 func (s *session) run(spec *reactor.Command) *startFailure {
-	s.cgroup = s.agent.contain.take(s.agent.log)
-	s.peak.open(s.cgroup)
+	s.cgroup = s.agent.contain.Take()
+	s.peak.Open(s.cgroup)
 	if err := s.spawn(spec); err != nil {
 		f := failedStart(err)
 		switch f.errno() {
@@ -306,7 +306,7 @@ func (s *session) closeStreams(child *[3]int) {
 	s.in.close()
 	s.out[0].release(true)
 	s.out[1].release(true)
-	s.peak.close()
+	s.peak.Close()
 	s.leaveCgroup()
 }
 

@@ -39,7 +39,7 @@ func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
 // Ready implements [reactor.Handler].
 func (w *watch) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		w.loop.Start(&w.retry, deafPause, w)
+		w.loop.Start(&w.retry, reactor.DeafPause, w)
 		return
 	}
 	var buf [1024]byte

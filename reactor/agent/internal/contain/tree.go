@@ -1,4 +1,4 @@
-package agent
+package contain
 
 import (
 	"golang.org/x/sys/unix"
@@ -6,12 +6,13 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// stopRounds bounds how often the tree of a command is looked through for processes that still run.
+// stopRounds bounds how often killTree looks for processes that still run.
 const stopRounds = 8
 
-// killTree kills a command: its process group, what else is in its session, and every descendant, whatever group or session
-// it moved to. They are stopped first, again until nobody runs, so that none forks while it is looked for; killed at once, a
-// process would hand its children to init, and their origin would be lost.
+// killTree kills a command: its process group, the rest of its session, and every descendant, whatever
+// group or session it moved to. It stops them first, again and again until none runs, so that none
+// forks meanwhile. A process that is killed at once hands its children to init, and their origin is
+// lost.
 func killTree(leader int) {
 	unix.Kill(-leader, unix.SIGSTOP)
 	var stopped []int
@@ -38,14 +39,14 @@ func killTree(leader int) {
 	}
 }
 
-// procStat is what /proc says of a process.
+// procStat is an entry of /proc/PID/stat.
 type procStat struct {
 	pid, parent, group, session int
 	halted                      bool // stopped, or dead
 	dead                        bool
 }
 
-// descendants are the processes that belong to the leader, itself among them, according to /proc.
+// descendants returns the processes that belong to the leader according to /proc, with the leader.
 func descendants(leader int) []procStat {
 	procs := processes()
 	tree := 0 // they are moved to the front
@@ -72,7 +73,7 @@ func contains(tree []procStat, pid int) bool {
 	return false
 }
 
-// processes reads /proc; none if it is not mounted.
+// processes returns all processes in /proc; none if it is not mounted.
 func processes() (procs []procStat) {
 	dir, err := sys.OpenDir("/proc")
 	if err != nil {
@@ -121,4 +122,15 @@ func readStat(proc int, pid string) (p procStat, ok bool) {
 		*field = int(n)
 	}
 	return p, true
+}
+
+// LeftBy returns how many processes a command has left: in the group or the session of its leader,
+// which has exited, and their descendants.
+func LeftBy(leader int) (n uint32) {
+	for _, p := range descendants(leader) {
+		if !p.dead && p.pid != leader {
+			n++
+		}
+	}
+	return n
 }

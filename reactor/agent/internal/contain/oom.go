@@ -1,4 +1,4 @@
-package agent
+package contain
 
 import (
 	"golang.org/x/sys/unix"
@@ -6,13 +6,12 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// oomScore is this process's oom_score_adj (proc(5)): -1000, so that the kernel never takes the agent for what
-// its commands ate, and 0 in every child. A child has what its parent had when it was forked, and may fork itself at once, so the
-// agent's own is raised for the moment of the fork.
+// oomScore is this process's oom_score_adj (proc(5)). It is -1000, so that the OOM killer never
+// chooses the agent, and 0 in every child. A child inherits it at the fork and may fork at once, so
+// the agent raises its own for the moment of the fork.
 type oomScore struct {
 	fd      int
 	lowered bool
-	reason  string // why not
 }
 
 const (
@@ -20,17 +19,17 @@ const (
 	oomDefault = "0"
 )
 
-func (o *oomScore) lower(log *Log) {
+func (o *oomScore) lower(t *Pool) {
 	fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		o.fd, o.reason = -1, err.Error()
-		log.Warn("not protected from the OOM killer", "error", o.reason)
+		o.fd, t.Missing.OOM = -1, err.Error()
+		t.log.Warn("not protected from the OOM killer", "error", t.Missing.OOM)
 		return
 	}
 	o.fd = fd
 	if !o.set(oomNever) {
-		o.reason = "it takes CAP_SYS_RESOURCE"
-		log.Info("not protected from the OOM killer", "error", o.reason)
+		t.Missing.OOM = "it takes CAP_SYS_RESOURCE"
+		t.log.Info("not protected from the OOM killer", "error", t.Missing.OOM)
 		return
 	}
 	o.lowered = true
@@ -56,5 +55,6 @@ func (o *oomScore) forSelf() {
 func (o *oomScore) close() {
 	if o.fd >= 0 {
 		unix.Close(o.fd)
+		o.fd = -1
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package contain
 
 import (
 	"bytes"
@@ -43,8 +43,8 @@ func commandMemory(current, outside, was uint64) uint64 {
 	return limit
 }
 
-// limitMemory computes the limit and sets it.
-func (t *containment) limitMemory() {
+// computeLimit computes the limit and sets it.
+func (t *Pool) computeLimit() {
 	if !t.memory {
 		return
 	}
@@ -83,9 +83,9 @@ func (t *containment) limitMemory() {
 
 // followMemory computes the limit again if a balloon or hot-plugged memory has changed the size of
 // the machine. It costs one system call otherwise.
-func (t *containment) followMemory() {
+func (t *Pool) followMemory() {
 	if t.memory && totalMemory() != t.total {
-		t.limitMemory()
+		t.computeLimit()
 	}
 }
 
@@ -104,16 +104,19 @@ func totalMemory() uint64 {
 // have half of them.
 const memoryPerPid = 256 << 10
 
-// defaultPids returns the default limit on the processes and threads of one command.
-func defaultPids() uint32 {
+// DefaultPids returns the default limit on the processes and threads of one command.
+func DefaultPids() uint32 {
 	const least, most = 128, 16 << 10 // half of the kernel's usual pid_max
 	return uint32(min(max(totalMemory()/memoryPerPid, least), most))
 }
 
-// limitMemory computes the limit on all commands again.
-func (a *Agent) limitMemory() {
-	a.garbage.Collect(statsGarbage)
-	a.contain.limitMemory()
+// limitGarbage is what the computation of the limit leaves on the heap, in bytes.
+const limitGarbage = 10 << 10
+
+// LimitMemory computes the limit on the memory of all commands again, and sets it.
+func (t *Pool) LimitMemory() {
+	t.garbage.Collect(limitGarbage)
+	t.computeLimit()
 }
 
 // memoryEvents hears of blocks of memory that are added or removed. The kernel sends a datagram for
@@ -121,7 +124,7 @@ func (a *Agent) limitMemory() {
 // balloon.
 type memoryEvents struct {
 	reactor.Descriptor
-	agent *Agent
+	pool  *Pool
 	retry reactor.Timer
 }
 
@@ -131,8 +134,8 @@ const (
 	ueventBatch = 32
 )
 
-func (m *memoryEvents) open(a *Agent) {
-	if !a.contain.memory {
+func (m *memoryEvents) open(t *Pool) {
+	if !t.memory {
 		return
 	}
 	const kind = unix.SOCK_RAW | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
@@ -145,15 +148,15 @@ func (m *memoryEvents) open(a *Agent) {
 		unix.Close(fd)
 		return
 	}
-	m.agent = a
-	a.loop.Attach(&m.Descriptor, fd, m)
+	m.pool = t
+	t.loop.Attach(&m.Descriptor, fd, m)
 	m.Want(reactor.Read)
 }
 
 // Ready implements [reactor.Handler].
 func (m *memoryEvents) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		m.agent.loop.Start(&m.retry, deafPause, m)
+		m.pool.loop.Start(&m.retry, reactor.DeafPause, m)
 		return
 	}
 	changed := false
@@ -171,7 +174,7 @@ func (m *memoryEvents) Ready(ev reactor.Events) {
 		changed = changed || bytes.HasPrefix(device, []byte(memoryBlocks))
 	}
 	if changed {
-		m.agent.limitMemory()
+		m.pool.LimitMemory()
 	}
 }
 
@@ -179,7 +182,7 @@ func (m *memoryEvents) Ready(ev reactor.Events) {
 func (m *memoryEvents) Expired(*reactor.Timer) { m.Want(reactor.Read) }
 
 // Failed implements [reactor.Failer]: the watch goes on.
-func (m *memoryEvents) Failed(value any, stack []byte) { m.agent.log.Panic("uevent", value, stack) }
+func (m *memoryEvents) Failed(value any, stack []byte) { m.pool.log.Panic("uevent", value, stack) }
 
 func (m *memoryEvents) close() {
 	m.retry.Stop()

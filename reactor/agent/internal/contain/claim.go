@@ -1,4 +1,4 @@
-package agent
+package contain
 
 import (
 	"golang.org/x/sys/unix"
@@ -18,7 +18,7 @@ const (
 )
 
 // claim makes and locks one in base.
-func (t *containment) claim(base string) error {
+func (t *Pool) claim(base string) error {
 	name := base + "/" + groupPrefix + sys.Num(unix.Getpid())
 	path := name
 	for i := 1; ; i++ {

@@ -1,11 +1,10 @@
-package agent
+package contain
 
 import (
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"wick/framing"
 	"wick/reactor"
 	"wick/reactor/agent/internal/sys"
 )
@@ -17,7 +16,6 @@ import (
 // page to evict then, so its OOM killer never fires, and that can go on for ever.
 type stalls struct {
 	short, starved stallWatch
-	reason         string // why not both
 	// spent counts the times in a row that memory was short and commands had spent all of theirs;
 	// the newest of them was at last.
 	spent int
@@ -33,13 +31,13 @@ const starved = "full 6000000 10000000"
 const short = "some 100000 2000000"
 
 // open watches the machine and the cgroup of all commands, if their memory is limited.
-func (s *stalls) open(a *Agent) {
-	machine := pressureFiles[framing.PressureMemory]
+func (s *stalls) open(t *Pool) {
+	const machine = "/proc/pressure/memory"
 	var err error
-	if a.contain.memory {
-		err = s.short.open(a, machine, short, (*Agent).memoryShort)
-		commands := a.contain.path + "/memory.pressure"
-		if starving := s.starved.open(a, commands, starved, (*Agent).killStarving); starving != nil {
+	if t.memory {
+		err = s.short.open(t, machine, short, t.memoryShort)
+		commands := t.path + "/memory.pressure"
+		if starving := s.starved.open(t, commands, starved, t.killStarving); starving != nil {
 			err = starving
 		}
 	} else {
@@ -48,11 +46,11 @@ func (s *stalls) open(a *Agent) {
 	if err == nil {
 		return
 	}
-	s.reason = err.Error()
+	t.Missing.PSI = err.Error()
 	if sys.IsErrno(err, unix.ENOENT) || sys.IsErrno(err, unix.EOPNOTSUPP) {
-		s.reason += "; a kernel with CONFIG_PSI may need psi=1 on its command line"
+		t.Missing.PSI += "; a kernel with CONFIG_PSI may need psi=1 on its command line"
 	}
-	a.log.Warn("not told when commands wait for memory", "error", s.reason)
+	t.log.Warn("not told when commands wait for memory", "error", t.Missing.PSI)
 }
 
 const (
@@ -70,11 +68,11 @@ const (
 // again. If they have filled it with what cannot be evicted, such as files in a tmpfs, then to evict
 // and read again the pages of one small program need not stall them for most of the time, and the
 // trigger for thrashing does not fire, but the program does not get on.
-func (a *Agent) memoryShort() {
-	s, c := &a.stalls, &a.contain
-	a.limitMemory()
+func (t *Pool) memoryShort() {
+	s := &t.stalls
+	t.LimitMemory()
 	now := reactor.Now()
-	if c.used+limitSlack < c.limit || c.files > min(leastFiles, c.limit/filesShare) {
+	if t.used+limitSlack < t.limit || t.files > min(leastFiles, t.limit/filesShare) {
 		s.spent = 0
 		return
 	}
@@ -84,7 +82,7 @@ func (a *Agent) memoryShort() {
 	s.last = now
 	if s.spent++; s.spent == spentLimit {
 		s.spent = 0
-		a.killStarving()
+		t.killStarving()
 	}
 }
 
@@ -96,18 +94,18 @@ func (s *stalls) close() {
 // stallWatch calls a function when a trigger fires that [openTrigger] set.
 type stallWatch struct {
 	reactor.Descriptor
-	agent *Agent
-	act   func(*Agent)
+	pool  *Pool
+	act   func()
 	retry reactor.Timer // to watch it
 }
 
-func (w *stallWatch) open(a *Agent, path, trigger string, act func(*Agent)) error {
+func (w *stallWatch) open(t *Pool, path, trigger string, act func()) error {
 	fd, err := sys.OpenTrigger(path, trigger)
 	if err != nil {
 		return err
 	}
-	w.agent, w.act = a, act
-	a.loop.Attach(&w.Descriptor, fd, w)
+	w.pool, w.act = t, act
+	t.loop.Attach(&w.Descriptor, fd, w)
 	w.Want(reactor.Exception)
 	return nil
 }
@@ -116,11 +114,11 @@ func (w *stallWatch) open(a *Agent, path, trigger string, act func(*Agent)) erro
 func (w *stallWatch) Ready(ev reactor.Events) {
 	switch {
 	case ev&reactor.Deaf != 0:
-		w.agent.loop.Start(&w.retry, deafPause, w)
+		w.pool.loop.Start(&w.retry, reactor.DeafPause, w)
 	case ev&reactor.HungUp != 0: // somebody removed the cgroup
 		w.Close()
 	default:
-		w.act(w.agent)
+		w.act()
 	}
 }
 
@@ -128,7 +126,7 @@ func (w *stallWatch) Ready(ev reactor.Events) {
 func (w *stallWatch) Expired(*reactor.Timer) { w.Want(reactor.Exception) }
 
 // Failed implements [reactor.Failer]: the watch goes on.
-func (w *stallWatch) Failed(value any, stack []byte) { w.agent.log.Panic("stall", value, stack) }
+func (w *stallWatch) Failed(value any, stack []byte) { w.pool.log.Panic("stall", value, stack) }
 
 func (w *stallWatch) close() {
 	w.retry.Stop()
@@ -137,17 +135,17 @@ func (w *stallWatch) close() {
 
 // killStarving kills the process with the most memory, of the command with the most, as the kernel
 // would. It does nothing if commands are not at their limit, because then the kernel was quicker.
-func (a *Agent) killStarving() {
-	a.limitMemory()
-	a.reserve.open()
-	defer a.reserve.fill()
-	limit := sys.ReadNumber(unix.AT_FDCWD, a.contain.path+"/memory.max")
-	if sys.ReadNumber(unix.AT_FDCWD, a.contain.path+"/memory.current") < limit-limit/8 {
+func (t *Pool) killStarving() {
+	t.LimitMemory()
+	t.reserve.open()
+	defer t.reserve.fill()
+	limit := sys.ReadNumber(unix.AT_FDCWD, t.path+"/memory.max")
+	if sys.ReadNumber(unix.AT_FDCWD, t.path+"/memory.current") < limit-limit/8 {
 		return
 	}
-	var largest *cgroup
+	var largest *Box
 	var most uint64
-	consider := func(g *cgroup) {
+	consider := func(g *Box) {
 		if g == nil {
 			return
 		}
@@ -155,10 +153,8 @@ func (a *Agent) killStarving() {
 			largest, most = g, n
 		}
 	}
-	for _, p := range a.running {
-		consider(p.cgroup)
-	}
-	for _, g := range a.contain.left {
+	t.boxes(consider)
+	for _, g := range t.left {
 		consider(g)
 	}
 	if largest == nil {
@@ -176,5 +172,5 @@ func (a *Agent) killStarving() {
 		return
 	}
 	largest.starved++
-	a.log.Warn("process killed, because commands stood still for want of memory", "pid", sys.Num(victim))
+	t.log.Warn("process killed, because commands stood still for want of memory", "pid", sys.Num(victim))
 }
