@@ -194,12 +194,12 @@ var mayImport = map[string][]string{
 	"wick/reactor/agent/internal/contain": {
 		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
 	},
-	"wick/sysinit":                    {},
-	"wick/cmd/vsock-agent":            {"wick/reactor/agent"},
-	"wick/cmd/vm-init":                {"wick/sysinit", "wick/reactor/agent"},
-	"wick/cmd/wick/...":               {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
-	"wick/bench/...":                  {"*", "wick/bench/..."},
-	"wick/scripts":                    {"wick/framing/client/clienttest"},
+	"wick/sysinit":         {},
+	"wick/cmd/vsock-agent": {"wick/reactor/agent"},
+	"wick/cmd/vm-init":     {"wick/sysinit", "wick/reactor/agent"},
+	"wick/cmd/wick/...":    {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
+	"wick/bench/...":       {"*", "wick/bench/..."},
+	"wick/scripts":         {"wick/framing/client/clienttest"},
 }
 
 func matches(pattern, p string) bool {

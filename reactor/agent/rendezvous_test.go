@@ -225,6 +225,7 @@ func TestHostBetween(t *testing.T) {
 			if now, _, err := inodeOf(b.path()); err != nil || now != its {
 				t.Errorf("%v, %v, want %v", now, err, its)
 			}
+			l.Close() // or the agent connects again before quiet looks
 			h.Close()
 			b.quiet(0)
 		})
