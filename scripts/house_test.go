@@ -24,7 +24,7 @@ var (
 	guestPackages = []string{
 		"framing", "reactor", "reactor/agent",
 		"reactor/agent/internal/sys", "reactor/agent/internal/log",
-		"reactor/agent/internal/contain",
+		"reactor/agent/internal/contain", "reactor/agent/internal/link",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -191,6 +191,9 @@ var mayImport = map[string][]string{
 	"wick/reactor/agent":              {"wick/framing", "wick/reactor", "wick/reactor/agent/internal/..."},
 	"wick/reactor/agent/internal/sys": {},
 	"wick/reactor/agent/internal/log": {"wick/reactor/agent/internal/sys"},
+	"wick/reactor/agent/internal/link": {
+		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
+	},
 	"wick/reactor/agent/internal/contain": {
 		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
 	},

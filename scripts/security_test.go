@@ -14,7 +14,7 @@ var shownIn = map[string]string{
 	"":            "reactor/agent",
 	"log":         "reactor/agent/internal/log",
 	"contain":     "reactor/agent/internal/contain",
-	"files":       "reactor/agent/internal/files",
+	"link":        "reactor/agent/internal/link",
 	"reactor":     "reactor",
 	"sysinit":     "sysinit",
 	"guest":       "cmd/wick/internal/guesttest",

@@ -10,8 +10,12 @@ import (
 	"wick/framing"
 	"wick/reactor"
 	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/link"
 	"wick/reactor/agent/internal/sys"
 )
+
+// PathError is a path that cannot be the place of a socket.
+type PathError = link.PathError
 
 // Config says how an agent is reached and what it is to its process. The zero Config is reached by nobody.
 type Config struct {
@@ -82,7 +86,7 @@ type Agent struct {
 	fsyncs   fileSyncer
 	spare    *upload // for the next write_file
 
-	links    []link // the ways to the host
+	links    []link.Link // the ways to the host
 	down     downStep
 	downTime reactor.Timer // of the next step down
 	killAt   time.Duration // reactor.Now, when processes that were asked to end are killed
@@ -92,16 +96,6 @@ type Agent struct {
 	initctl  initctl
 	watched  int    // pressures
 	unpinned string // why the program's code is not pinned
-}
-
-// link is one way in which agent and host find each other.
-type link interface {
-	// open begins. An error means that the way cannot be, and the agent does not start.
-	open() error
-	// lost is told that a connection of this way has ended, and whether it was ever of use.
-	lost(c *conn, useful bool)
-	// close ends it, and removes what it created.
-	close()
 }
 
 // New makes an agent that is ready to Run. The error of a Unix socket path that cannot be used is a *PathError.
@@ -181,18 +175,18 @@ func (a *Agent) open() (err error) {
 
 // openLinks opens the ways that the configuration asks for.
 func (a *Agent) openLinks() error {
-	cfg := &a.cfg
+	cfg, host := &a.cfg, (*linkHost)(a)
 	if cfg.DialPort != 0 {
-		a.links = append(a.links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
+		a.links = append(a.links, link.NewDial(host, a.loop, a.log, cfg.DialCID, cfg.DialPort))
 	}
 	if cfg.ListenPort != 0 {
-		a.links = append(a.links, &vsockListen{agent: a, port: cfg.ListenPort})
+		a.links = append(a.links, link.NewListen(host, a.loop, a.log, cfg.ListenPort))
 	}
 	if cfg.UnixSocket != "" {
-		a.links = append(a.links, &rendezvous{agent: a, path: cfg.UnixSocket})
+		a.links = append(a.links, link.NewPath(host, a.loop, a.log, cfg.UnixSocket))
 	}
 	for _, l := range a.links {
-		if err := l.open(); err != nil {
+		if err := l.Open(); err != nil {
 			return err
 		}
 	}
@@ -246,7 +240,7 @@ func (a *Agent) closeHosts() {
 	links := a.links
 	a.links = nil
 	for _, l := range links {
-		l.close()
+		l.Close()
 	}
 	for len(a.conns) > 0 {
 		a.conns[0].close()
@@ -309,8 +303,20 @@ func remove[T comparable](list []T, what T) []T {
 	return list
 }
 
+// linkHost is the agent as its links see it.
+type linkHost Agent
+
+// Accept implements [link.Host].
+func (h *linkHost) Accept(fd int, peer string, by link.Link) (id uint32, open bool) {
+	c := (*Agent)(h).accept(fd, by, peer)
+	if c == nil {
+		return 0, false
+	}
+	return c.id, c.state != connClosed
+}
+
 // accept begins to serve a connected socket, which the agent owns from now on.
-func (a *Agent) accept(fd int, by link, peer string) *conn {
+func (a *Agent) accept(fd int, by link.Link, peer string) *conn {
 	a.garbage.Collect(connGarbage)
 	if len(a.conns) >= int(a.cfg.Limits.Conns) && !a.makeRoom() {
 		if !a.full {
@@ -342,7 +348,8 @@ func (a *Agent) makeRoom() bool {
 		if reactor.Now()-c.opened < silentGrace {
 			break // those behind it are newer
 		}
-		if _, dialed := c.link.(*vsockDial); !dialed && !c.useful && c.due == 0 {
+		dialed := c.link.Vsock() && c.link.Dialed(c.id)
+		if !dialed && !c.useful && c.due == 0 {
 			a.log.Warn("connection closed to make room, it never said anything", "conn", sys.Num(c.id))
 			c.close()
 			return true

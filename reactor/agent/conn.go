@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/link"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -30,7 +31,7 @@ const (
 // conn is one connection to a host.
 type conn struct {
 	agent   *Agent
-	link    link
+	link    link.Link
 	id      uint32
 	stream  reactor.Stream
 	decoder framing.Decoder
@@ -273,7 +274,7 @@ func (c *conn) close() {
 	if a.cfg.LastWords != "" && told {
 		a.Stop()
 	}
-	c.link.lost(c, c.useful || reactor.Now()-c.opened >= maxBackoff)
+	c.link.Lost(c.id, c.useful || reactor.Now()-c.opened >= link.MaxBackoff, c.guest)
 	a.stepDown()
 }
 

@@ -125,27 +125,11 @@ const (
 	// where there are too many.
 	silentGrace = 2 * time.Second
 
-	// refusalLines is how many connections refused in a refusalPeriod are logged, each by a line.
-	// Others are only counted.
-	refusalLines  = 10
-	refusalPeriod = 10 * time.Second
-
 	// lastWordsGrace is how long a machine that could not boot looks for a host to tell.
 	lastWordsGrace = 5 * time.Second
-	// minBackoff doubles up to maxBackoff between tries to reach the host.
-	minBackoff = 10 * time.Millisecond
-	maxBackoff = time.Second
-	// uselessBackoff bounds the wait after a connection that its host ended without a word.
-	uselessBackoff = 100 * time.Millisecond
-	// deletedGrace is how long a deleted path is left alone: a host may be between unlink and bind. deletedLook is how often it is
-	// looked at meanwhile.
-	deletedGrace = 300 * time.Millisecond
-	deletedLook  = 10 * time.Millisecond
 	// greetGrace is how long after the ready a host that asks nothing is told what nobody asked for. Hosts in the field drop
 	// whatever comes between the ready and their first pong.
 	greetGrace = 100 * time.Millisecond
-	// staleAfter is how long a Unix socket must have refused before it counts as left behind: a host may be between bind and listen.
-	staleAfter = 300 * time.Millisecond
 )
 
 // What leaves garbage, and how much, in bytes; what does not stand here makes none worth mentioning.

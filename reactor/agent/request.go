@@ -47,7 +47,7 @@ func (c *conn) meetGuest(p *framing.Part) {
 	if !c.answered && p.Seq == 0 && p.Size == 0 {
 		c.guest = true
 		c.greeting.Stop()
-		if r, ok := c.link.(*rendezvous); ok && r.served == c {
+		if !c.link.Vsock() && c.link.Dialed(c.id) {
 			c.close()
 			return
 		}

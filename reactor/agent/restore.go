@@ -180,7 +180,4 @@ func (r *restores) step() time.Duration {
 }
 
 // vsock reports whether the connection leads to the machine's host.
-func (c *conn) vsock() bool {
-	_, path := c.link.(*rendezvous)
-	return !path
-}
+func (c *conn) vsock() bool { return c.link.Vsock() }

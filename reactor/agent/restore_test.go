@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/link"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -178,7 +179,7 @@ func TestRestoresSeen(t *testing.T) {
 			for _, c := range a.conns {
 				if !c.vsock() {
 					a.restores.opened(a)
-					c.link = &vsockListen{agent: a}
+					c.link = link.NewListen((*linkHost)(a), a.loop, a.log, 0)
 				}
 			}
 		})

@@ -1,4 +1,4 @@
-package agent
+package link
 
 import (
 	"time"
@@ -6,23 +6,25 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/log"
 	"wick/reactor/agent/internal/sys"
 )
 
-// rendezvous is a path of the file system where agent and host meet. The first to come listens, and the other connects.
+// Path is a path of the file system where agent and host meet. The first to come listens, and the
+// other connects.
 //
 //	look ──nothing there──▶ listen ──path deleted or replaced──▶ look
 //	  ├─no longer there─▶ look every 10 ms, and once it has been deleted for 300 ms listen
 //	  ├─a socket─▶ dial ──connected──▶ served ──connection ends──▶ look
 //	  │             └─refused──▶ look, and once it has refused for 300 ms the socket is stale: removed
 //	  └─no socket─▶ error
-type rendezvous struct {
-	agent *Agent
-	path  string
+type Path struct {
+	base
+	path string
 
 	wait   backoff
 	dial   reactor.Dial
-	served *conn // the connection that was dialled
+	served uint32 // the connection that was dialled; 0 if there is none
 
 	listener reactor.Listener
 	own      inode // of the socket listened on
@@ -38,19 +40,35 @@ type rendezvous struct {
 	closed  bool
 }
 
+// NewPath returns a link that is not open yet.
+func NewPath(host Host, loop *reactor.Loop, log *log.Log, path string) *Path {
+	return &Path{base: base{host, loop, log}, path: path}
+}
+
 // PathError is a path that cannot be the place of a socket.
 type PathError struct {
 	// Path is as it was given, Reason lower case.
 	Path, Reason string
 }
 
+// Error returns the path and the reason.
 func (e *PathError) Error() string { return "unix socket " + e.Path + ": " + e.Reason }
+
+const (
+	// deletedGrace is how long a deleted path is left alone: a host may be between unlink and bind. deletedLook is how often it is
+	// looked at meanwhile.
+	deletedGrace = 300 * time.Millisecond
+	deletedLook  = 10 * time.Millisecond
+	// staleAfter is how long a Unix socket must have refused before it counts as left behind: a host may be between bind and listen.
+	staleAfter = 300 * time.Millisecond
+)
 
 // sunPathMax is the longest path of a socket, in bytes: sun_path less a NUL; unix(7).
 const sunPathMax = 107
 
-// open refuses a path that cannot be right. What may become right is tried for ever.
-func (r *rendezvous) open() error {
+// Open implements [Link]. Its error is a *PathError if the path cannot be the place of a socket. What
+// may become one is tried for ever.
+func (r *Path) Open() error {
 	if r.path[0] == '@' {
 		// Many programs take that for the name of an abstract socket, and half of the calls made here would.
 		return &PathError{r.path, "an abstract socket is none with a path (a file of that name is ./" + r.path + ")"}
@@ -69,7 +87,7 @@ func (r *rendezvous) open() error {
 }
 
 // look finds out what is at the path and acts on it.
-func (r *rendezvous) look() {
+func (r *Path) look() {
 	id, _, err := inodeOf(r.path)
 	if err == nil {
 		r.seen, r.deleted = true, 0
@@ -81,7 +99,7 @@ func (r *rendezvous) look() {
 		r.again(sys.NewError("lstat", dirOf(r.path), err))
 	case err == unix.ENOENT:
 		if r.leaveDeleted() {
-			r.agent.loop.Start(&r.wait.timer, deletedLook, r)
+			r.loop.Start(&r.wait.timer, deletedLook, r)
 		} else {
 			r.listen()
 		}
@@ -90,13 +108,13 @@ func (r *rendezvous) look() {
 	case !id.socket:
 		r.again(&PathError{r.path, "something is there that is no socket"})
 	default:
-		r.agent.loop.DialUnix(&r.dial, r.path, r)
+		r.loop.DialUnix(&r.dial, r.path, r)
 	}
 }
 
 // leaveDeleted reports whether nothing is at the path because it was deleted a moment ago. A host that unlinks a path is about to
 // bind it, which fails if the agent was faster.
-func (r *rendezvous) leaveDeleted() bool {
+func (r *Path) leaveDeleted() bool {
 	if r.seen {
 		r.seen, r.deleted = false, reactor.Now()
 	}
@@ -108,37 +126,38 @@ func (r *rendezvous) leaveDeleted() bool {
 }
 
 // again looks once more, after a while.
-func (r *rendezvous) again(err error) {
+func (r *Path) again(err error) {
 	if text := err.Error(); text != r.said {
 		r.said = text
-		r.agent.log.Info("host not reached, trying on", "error", text)
+		r.log.Info("host not reached, trying on", "error", text)
 	}
-	r.wait.start(r.agent.loop, r)
+	r.wait.start(r.loop, r)
 }
 
 // Expired implements [reactor.TimerHandler].
-func (r *rendezvous) Expired(*reactor.Timer) {
+func (r *Path) Expired(*reactor.Timer) {
 	if !r.listener.Open() {
 		r.look()
 	} else if r.check(); r.listener.Open() {
-		r.wait.start(r.agent.loop, r)
+		r.wait.start(r.loop, r)
 	}
 }
 
 // Connected implements [reactor.DialHandler].
-func (r *rendezvous) Connected(fd int) {
+func (r *Path) Connected(fd int) {
 	r.refuser = inode{}
-	c := r.agent.accept(fd, r, r.path)
-	if c == nil || c.state == connClosed {
-		// There were too many, or the host was gone before the ready: lost was told of that before it could know the connection.
-		r.wait.start(r.agent.loop, r)
+	id, open := r.host.Accept(fd, r.path, r)
+	if !open {
+		// There were too many, or the host went before the ready: Lost was called before the
+		// connection was known here.
+		r.wait.start(r.loop, r)
 		return
 	}
-	r.served = c
+	r.served = id
 }
 
 // DialFailed implements [reactor.DialHandler].
-func (r *rendezvous) DialFailed(err error) {
+func (r *Path) DialFailed(err error) {
 	if sys.IsErrno(err, unix.EPROTOTYPE) {
 		r.again(&PathError{r.path, "the socket there is no stream socket"})
 		return
@@ -157,16 +176,16 @@ func (r *rendezvous) DialFailed(err error) {
 }
 
 // Failed implements [reactor.Failer].
-func (r *rendezvous) Failed(value any, stack []byte) {
-	r.agent.log.Panic("rendezvous", value, stack)
+func (r *Path) Failed(value any, stack []byte) {
+	r.log.Panic("rendezvous", value, stack)
 	if !r.closed && !r.dial.Open() && !r.listener.Open() {
-		r.wait.start(r.agent.loop, r)
+		r.wait.start(r.loop, r)
 	}
 }
 
 // removeStale removes the socket that nobody listens on. The path is renamed first and looked at then: should another
 // have put a socket there in this moment it is given back.
-func (r *rendezvous) removeStale() {
+func (r *Path) removeStale() {
 	aside := r.beside()
 	if unix.Rename(r.path, aside) != nil {
 		return
@@ -174,7 +193,7 @@ func (r *rendezvous) removeStale() {
 	if id, _, err := inodeOf(aside); err == nil && id != r.refuser {
 		unix.Link(aside, r.path)
 	} else {
-		r.agent.log.Info("stale socket removed", "path", r.path)
+		r.log.Info("stale socket removed", "path", r.path)
 		r.wait.reset()
 		r.seen = false
 	}
@@ -183,7 +202,7 @@ func (r *rendezvous) removeStale() {
 
 // listen takes the path: a socket is bound to a name beside it and linked there, which unlike a rename never replaces what another
 // has put there meanwhile.
-func (r *rendezvous) listen() {
+func (r *Path) listen() {
 	beside := r.beside()
 	fd, err := r.bind(beside)
 	if err != nil {
@@ -204,22 +223,22 @@ func (r *rendezvous) listen() {
 	r.own = id
 	r.said = ""
 	r.wait.reset()
-	r.agent.loop.Listen(&r.listener, fd, r.path, r)
-	r.agent.log.Info("listening", "on", r.path)
-	if err := r.watch.open(r.agent.loop, r.path, r.check); err != nil {
+	r.loop.Listen(&r.listener, fd, r.path, r)
+	r.log.Info("listening", "on", r.path)
+	if err := r.watch.open(r.loop, r.path, r.check); err != nil {
 		// A user may have only so many watches. The longest wait of a back-off is what the path is looked at in.
-		r.agent.log.Warn("path not watched, looking every second", "error", err.Error())
-		r.wait.last = maxBackoff
-		r.wait.start(r.agent.loop, r)
+		r.log.Warn("path not watched, looking every second", "error", err.Error())
+		r.wait.last = MaxBackoff
+		r.wait.start(r.loop, r)
 	}
 	r.check() // it may be gone already
 }
 
 // beside makes a name for a moment, in the directory of the path.
-func (r *rendezvous) beside() string { return dirOf(r.path) + "/" + sys.TempName() }
+func (r *Path) beside() string { return dirOf(r.path) + "/" + sys.TempName() }
 
 // bind listens at a path that may be longer than a socket's address can be.
-func (r *rendezvous) bind(path string) (fd int, err error) {
+func (r *Path) bind(path string) (fd int, err error) {
 	if len(path) <= sunPathMax {
 		return reactor.ListenUnix(path)
 	}
@@ -232,11 +251,11 @@ func (r *rendezvous) bind(path string) (fd int, err error) {
 }
 
 // check is called when something happened to the socket at the path.
-func (r *rendezvous) check() {
+func (r *Path) check() {
 	if id, _, err := inodeOf(r.path); err == nil && id == r.own {
 		return
 	}
-	r.agent.log.Info("socket was replaced or deleted", "path", r.path)
+	r.log.Info("socket was replaced or deleted", "path", r.path)
 	r.stopListening()
 	r.wait.stop()
 	r.wait.reset()
@@ -244,23 +263,23 @@ func (r *rendezvous) check() {
 	r.look()
 }
 
-func (r *rendezvous) stopListening() {
+func (r *Path) stopListening() {
 	r.listener.Close()
 	r.watch.close()
 	r.own = inode{}
 }
 
-// Accepted implements [reactor.ListenHandler]. Whoever may connect is decided by the socket's mode.
-func (r *rendezvous) Accepted(fd int, _ reactor.Peer) {
+// Accepted implements [reactor.ListenHandler]. The socket's mode decides who may connect.
+func (r *Path) Accepted(fd int, _ reactor.Peer) {
 	r.starved = false
-	r.agent.accept(fd, r, r.path)
+	r.host.Accept(fd, r.path, r)
 }
 
 // AcceptFailed implements [reactor.ListenHandler].
-func (r *rendezvous) AcceptFailed(err error) {
+func (r *Path) AcceptFailed(err error) {
 	if !r.starved {
 		r.starved = true
-		r.agent.log.Warn("not accepting for now", "error", err.Error())
+		r.log.Warn("not accepting for now", "error", err.Error())
 	}
 	if !r.listener.Open() {
 		r.removeOwn()
@@ -268,22 +287,36 @@ func (r *rendezvous) AcceptFailed(err error) {
 	}
 }
 
-func (r *rendezvous) lost(c *conn, useful bool) {
-	if r.closed || c != r.served {
+// Lost implements [Link].
+func (r *Path) Lost(id uint32, useful, guest bool) {
+	if r.closed || id != r.served {
 		return
 	}
-	r.served = nil
-	if c.guest {
+	r.served = 0
+	if guest {
 		r.again(&PathError{r.path, "another agent listens there"})
 		return
 	}
 	if useful {
 		r.said = ""
 	}
-	r.wait.lost(useful, r.agent.loop, r)
+	r.wait.lost(useful, r.loop, r)
 }
 
-func (r *rendezvous) close() {
+// Dialed implements [Link].
+func (r *Path) Dialed(id uint32) bool { return r.served == id }
+
+// Vsock implements [Link].
+func (r *Path) Vsock() bool { return false }
+
+// Listening reports whether the link listens at the path.
+func (r *Path) Listening() bool { return r.listener.Open() }
+
+// Waits returns the last wait between tries, and why the link tries again.
+func (r *Path) Waits() (last time.Duration, reason string) { return r.wait.last, r.said }
+
+// Close implements [Link].
+func (r *Path) Close() {
 	r.closed = true
 	r.wait.stop()
 	r.dial.Close()
@@ -291,7 +324,7 @@ func (r *rendezvous) close() {
 }
 
 // removeOwn removes the socket that the agent created, if it is still the one at the path.
-func (r *rendezvous) removeOwn() {
+func (r *Path) removeOwn() {
 	if id, _, err := inodeOf(r.path); err == nil && id == r.own {
 		unix.Unlink(r.path)
 	}
@@ -304,7 +337,7 @@ type inode struct {
 	socket   bool
 }
 
-// inodeOf follows symbolic links. One that leads nowhere is something at the path, and no socket.
+// inodeOf follows symbolic links. One that leads nowhere counts as a file that is no socket.
 func inodeOf(path string) (id inode, changed unix.Timespec, err error) {
 	var st unix.Stat_t
 	err = unix.Stat(path, &st)
@@ -322,7 +355,7 @@ func dirExists(path string) bool {
 	return unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// dirOf is the directory that a path is in.
+// dirOf returns the directory that a path is in.
 //
 //go:noinline
 func dirOf(path string) string {

@@ -1,9 +1,18 @@
-package agent
+package link
 
 import (
 	"time"
 
 	"wick/reactor"
+)
+
+const (
+	// minBackoff is the first wait between tries to reach the host. It doubles up to MaxBackoff.
+	minBackoff = 10 * time.Millisecond
+	// MaxBackoff is the longest wait.
+	MaxBackoff = time.Second
+	// uselessBackoff bounds the wait after a connection that its host ended without a word.
+	uselessBackoff = 100 * time.Millisecond
 )
 
 // backoff is the wait between tries: 10 ms, doubling to 1 s, and from the beginning again after a success. The longest
@@ -16,7 +25,7 @@ type backoff struct {
 // start lets h expire after the next wait.
 //
 //go:noinline
-func (b *backoff) start(l *reactor.Loop, h reactor.TimerHandler) { b.within(maxBackoff, l, h) }
+func (b *backoff) start(l *reactor.Loop, h reactor.TimerHandler) { b.within(MaxBackoff, l, h) }
 
 // lost is start for a connection that has ended, and was useful or not.
 func (b *backoff) lost(useful bool, l *reactor.Loop, h reactor.TimerHandler) {
