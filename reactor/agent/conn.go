@@ -211,7 +211,8 @@ func (c *conn) End(err error) {
 	}
 	if err != nil {
 		// A vsock connection that the device reset, and not the far end, is none any more to the kernel.
-		c.reset = sys.IsErrno(err, unix.ENOTCONN) || sys.IsErrno(err, unix.ECONNRESET)
+		errno := sys.ErrnoOf(err)
+		c.reset = errno == unix.ENOTCONN || errno == unix.ECONNRESET
 		c.agent.log.Debug("connection lost", "conn", sys.Num(c.id), "error", err.Error())
 	}
 	c.close()

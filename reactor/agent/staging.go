@@ -33,7 +33,10 @@ func (s *staging) openFor(a *Agent, t *target) error {
 
 // diskFull reports whether an error says that there is no room. A file is not written in place for want of it: it would be, in part, neither the
 // old one nor the new.
-func diskFull(err error) bool { return sys.IsErrno(err, unix.ENOSPC) || sys.IsErrno(err, unix.EDQUOT) }
+func diskFull(err error) bool {
+	errno := sys.ErrnoOf(err)
+	return errno == unix.ENOSPC || errno == unix.EDQUOT
+}
 
 // openBeside opens a temporary file in the directory of the target, which is made if it is missing and parents says so.
 func (s *staging) openBeside(t *target, parents bool) error {

@@ -80,6 +80,8 @@ func (l *Log) Warn(message string, pairs ...string) { l.write(LevelWarn, message
 func (l *Log) Info(message string, pairs ...string) { l.write(LevelInfo, message, pairs) }
 
 // Debug writes a line at LevelDebug as Error does.
+//
+//go:noinline
 func (l *Log) Debug(message string, pairs ...string) { l.write(LevelDebug, message, pairs) }
 
 // Panic writes down a fault of the agent's own: where it was caught, what was panicked with, and the

@@ -52,6 +52,8 @@ func Wrap(op, object string, err error) error {
 }
 
 // ErrnoOf returns the errno that an error is or wraps, and 0 if there is none.
+//
+//go:noinline
 func ErrnoOf(err error) unix.Errno {
 	for {
 		switch e := err.(type) {
@@ -66,6 +68,8 @@ func ErrnoOf(err error) unix.Errno {
 }
 
 // IsErrno reports whether an error is that errno, or wraps it.
+//
+//go:noinline
 func IsErrno(err error, errno unix.Errno) bool { return ErrnoOf(err) == errno }
 
 // Exhausted reports whether an error says that the process, the user or the machine is out of

@@ -11,6 +11,8 @@ type Garbage struct {
 }
 
 // Add counts bytes that become garbage, but does not collect them.
+//
+//go:noinline
 func (g *Garbage) Add(bytes int) { g.bytes += bytes }
 
 // Collect counts bytes that become garbage, and runs the collector if the count reaches the limit.
