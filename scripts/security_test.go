@@ -14,6 +14,7 @@ var shownIn = map[string]string{
 	"":            "reactor/agent",
 	"log":         "reactor/agent/internal/log",
 	"contain":     "reactor/agent/internal/contain",
+	"launch":      "reactor/agent/internal/launch",
 	"link":        "reactor/agent/internal/link",
 	"reactor":     "reactor",
 	"sysinit":     "sysinit",

@@ -10,6 +10,7 @@ import (
 	"wick/framing"
 	"wick/reactor"
 	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/link"
 	"wick/reactor/agent/internal/sys"
 )
@@ -67,7 +68,7 @@ type Agent struct {
 	captures *reactor.Pool // the first output of commands
 	holds    *reactor.Pool // what waits for processes, and for hosts that are away
 	inputs   int           // buffers of it that are for processes; the others are for hosts
-	env      []string      // what commands inherit
+	env      launch.Env    // what commands inherit
 	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin
 	root     bool
@@ -111,12 +112,14 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: cfg.Env, null: -1, root: unix.Geteuid() == 0}
+	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, null: -1, root: unix.Geteuid() == 0}
 	a.contain = contain.New(loop, a.log, &a.garbage, a.boxes)
-	if a.env == nil {
-		a.env = syscall.Environ()
+	env := cfg.Env
+	if env == nil {
+		env = syscall.Environ()
 	}
-	a.spools = [...]string{a.lookup("TMPDIR"), "/tmp", "/var/tmp"}
+	a.env = launch.NewEnv(env, &a.garbage)
+	a.spools = [...]string{a.env.Lookup("TMPDIR"), "/tmp", "/var/tmp"}
 	if err := a.open(); err != nil {
 		a.close()
 		return nil, err
@@ -126,7 +129,7 @@ func New(cfg Config) (*Agent, error) {
 
 func (a *Agent) open() (err error) {
 	a.log.Separate()
-	if err := a.loop.SetEnv(a.env); err != nil {
+	if err := a.loop.SetEnv(a.env.Entries()); err != nil {
 		return err
 	}
 	if a.cfg.Signals {

@@ -33,7 +33,7 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		cmd.kind = framing.KindSpawnWatch
 	}
 	cmd.call(e.Command)
-	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.childEnv(e.Env), Tell: cmd.watch()}
+	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.env.With(e.Env), Tell: cmd.watch()}
 	if e.Root && !a.root {
 		a.throughSudo(&spec, e.Env)
 	}
@@ -118,6 +118,6 @@ func (a *Agent) throughSudo(spec *reactor.Command, added framing.Env) {
 		args = append(args, string(names[:len(names)-1]))
 	}
 	args = append(args, shell)
-	spec.Path, spec.Search = "sudo", a.sudoPath()
+	spec.Path, spec.Search = "sudo", a.env.SudoPath()
 	spec.Args = append(args, spec.Args[1:]...)
 }

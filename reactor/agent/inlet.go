@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -148,7 +149,7 @@ func (in *inlet) end() {
 	}
 	in.ended = true
 	if in.session.onTerminal() {
-		if eof, lines := terminalEOF(in.pipe.FD()); eof != 0 {
+		if eof, lines := launch.TerminalEOF(in.pipe.FD()); eof != 0 {
 			typed := []byte{eof, eof}
 			if !lines || in.last == '\n' || in.last == '\r' || in.last == eof {
 				typed = typed[:1]

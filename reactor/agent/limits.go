@@ -136,7 +136,6 @@ const (
 const (
 	commandGarbage = 1 << 10 // and a few copies of its payload
 	sessionGarbage = 2 << 10 // more, of a started process
-	envGarbage     = 4 << 10 // an environment of its own
 	connGarbage    = 2 << 10
 	fileGarbage    = 512
 	errorGarbage   = 256

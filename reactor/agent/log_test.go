@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/launch"
 )
 
 // TestLogTerminal has an agent log to a terminal that nobody reads. It serves on, and once somebody reads every line has an end.
 func TestLogTerminal(t *testing.T) {
 	t.Parallel()
-	master, slave, err := openTerminal(24, 80)
+	master, slave, err := launch.OpenTerminal(24, 80)
 	if err != nil {
 		t.Fatal(err)
 	}

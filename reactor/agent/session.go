@@ -8,6 +8,7 @@ import (
 	"wick/framing"
 	"wick/reactor"
 	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -173,7 +174,7 @@ func (s *session) end(stream framing.Stream) {
 // resize implements [channel].
 func (s *session) resize(rows, columns uint16) {
 	if s.terminal && s.out[0].pipe.Open() {
-		resizeTerminal(s.out[0].pipe.FD(), rows, columns)
+		launch.ResizeTerminal(s.out[0].pipe.FD(), rows, columns)
 	}
 }
 
@@ -267,7 +268,7 @@ func (s *session) overdue() {
 // signalGroup implements [processOwner].
 func (s *session) signalGroup(sig unix.Signal) {
 	if s.terminal && s.out[0].pipe.Open() {
-		if group := foreground(s.out[0].pipe.FD()); group > 0 {
+		if group := launch.Foreground(s.out[0].pipe.FD()); group > 0 {
 			unix.Kill(-group, sig)
 			return
 		}

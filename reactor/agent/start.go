@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -100,12 +101,12 @@ func (s *session) begin(req *framing.Start) *startFailure {
 			s.more(word)
 		}
 	}
-	acc, err := a.findAccount(string(req.User))
+	acc, err := launch.FindAccount(string(req.User), a.root)
 	if err != nil {
 		return &startFailure{framing.StageUser, err}
 	}
-	spec := reactor.Command{Dir: string(req.Dir), User: acc.user, Terminal: req.Terminal, Tell: true}
-	spec.Env = a.startEnv(&acc, req)
+	spec := reactor.Command{Dir: string(req.Dir), User: acc.User, Terminal: req.Terminal, Tell: true}
+	spec.Env = a.env.For(&acc, req)
 	for limit := range req.Limits.All {
 		spec.Limits = append(spec.Limits, reactor.Limit{Resource: int(limit.Resource), Soft: limit.Soft, Hard: limit.Hard})
 	}
@@ -118,10 +119,10 @@ func (s *session) begin(req *framing.Start) *startFailure {
 		for word := range req.Args.All {
 			spec.Args = append(spec.Args, string(word))
 		}
-		spec.Path, spec.Search = spec.Args[0], a.searchPath(spec.Env)
+		spec.Path, spec.Search = spec.Args[0], a.env.SearchPath(spec.Env)
 	}
 	var child [3]int
-	if failure := s.openStreams(req, &child, acc.user); failure != nil {
+	if failure := s.openStreams(req, &child, acc.User); failure != nil {
 		s.closeStreams(&child)
 		return failure
 	}
@@ -196,20 +197,6 @@ func failedStart(err error) *startFailure {
 	return f
 }
 
-// defaultPath is where programs are looked for without a PATH; exec(3).
-const defaultPath = "/bin:/usr/bin"
-
-// searchPath is the PATH of an environment; nil is the agent's.
-func (a *Agent) searchPath(env []string) string {
-	if env == nil {
-		env = a.env
-	}
-	if path, ok := lookupIn(env, "PATH"); ok {
-		return path
-	}
-	return defaultPath
-}
-
 // openStreams makes what the process has as its descriptors 0, 1 and 2, which are the caller's, and our ends of them.
 func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.User) *startFailure {
 	*child = [3]int{-1, -1, -1}
@@ -264,13 +251,13 @@ func openPipe(p *[2]int, user *reactor.User) *startFailure {
 
 // openTerminal makes all three of them a terminal, which is the user's.
 func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.User) *startFailure {
-	master, slave, err := openTerminal(req.Rows, req.Columns)
+	master, slave, err := launch.OpenTerminal(req.Rows, req.Columns)
 	if err != nil {
 		return &startFailure{framing.StageTerminal, err}
 	}
 	*child = [3]int{slave, slave, slave}
 	s.line = slave
-	setModes(slave, &req.Modes)
+	launch.SetModes(slave, &req.Modes)
 	s.out[0].open(master)
 	if user != nil {
 		if err := unix.Fchown(slave, int(user.UID), -1); err != nil {
@@ -334,4 +321,13 @@ func (c *conn) tooLong(seq uint32, errno unix.Errno, stage framing.StartStage) {
 	}
 	f := startFailure{stage, sys.NewError("exec", "process", errno)}
 	c.reply(framing.AppendExited(c.stream.Space(exitedRoom), seq, f.exited()))
+}
+
+// closeLine lets go of the process's side of the terminal. Until the process has exited it is not left to those who have it open: one that
+// runs on without any of them may open /dev/tty again, and when our side is closed, which would then be at its end, it gets SIGHUP.
+func (s *session) closeLine() {
+	if s.line != 0 {
+		unix.Close(s.line)
+		s.line = 0
+	}
 }

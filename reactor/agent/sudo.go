@@ -59,7 +59,7 @@ func (w *sudoWrite) run(args ...string) {
 	w.stderr.limit = maxText / 2
 	spec := reactor.Command{
 		Path:   "sudo",
-		Search: a.sudoPath(),
+		Search: a.env.SudoPath(),
 		Args:   append([]string{"sudo", "-n"}, args...),
 		Files:  [3]int{a.null, a.null, stderr},
 	}
@@ -157,12 +157,4 @@ func (w *sudoWrite) release() {
 func (w *sudoWrite) close() {
 	w.closed = true
 	w.release()
-}
-
-// sudoPath is where sudo is looked for.
-func (a *Agent) sudoPath() string {
-	if path := a.lookup("PATH"); path != "" {
-		return path + ":/usr/bin"
-	}
-	return "/usr/bin"
 }

@@ -1,4 +1,4 @@
-package agent
+package launch
 
 import (
 	"golang.org/x/sys/unix"
@@ -7,8 +7,9 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// openTerminal makes a terminal. The agent's side of it does not wait, and the process's side does; pty(7).
-func openTerminal(rows, columns uint16) (master, slave int, err error) {
+// OpenTerminal makes a terminal; pty(7). The agent's side of it, master, does not block, and the
+// process's side does. The caller owns both.
+func OpenTerminal(rows, columns uint16) (master, slave int, err error) {
 	const name = "/dev/ptmx"
 	master, err = unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -27,21 +28,12 @@ func openTerminal(rows, columns uint16) (master, slave int, err error) {
 		unix.Close(master)
 		return -1, -1, sys.NewError("open", "terminal", err)
 	}
-	resizeTerminal(master, rows, columns)
+	ResizeTerminal(master, rows, columns)
 	return master, slave, nil
 }
 
-// closeLine lets go of the process's side of the terminal. Until the process has exited it is not left to those who have it open: one that
-// runs on without any of them may open /dev/tty again, and when our side is closed, which would then be at its end, it gets SIGHUP.
-func (s *session) closeLine() {
-	if s.line != 0 {
-		unix.Close(s.line)
-		s.line = 0
-	}
-}
-
-// setModes gives a new terminal its modes, if there are any. Its speed and the size of its characters stay as they are.
-func setModes(fd int, m *framing.Modes) {
+// SetModes sets the modes of a new terminal, if there are any, but not its speed and character size.
+func SetModes(fd int, m *framing.Modes) {
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if len(m.Chars) == 0 || err != nil {
 		return
@@ -51,14 +43,15 @@ func setModes(fd int, m *framing.Modes) {
 	unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
-// resizeTerminal sets its size, of which the processes in the foreground are told by the kernel, if it is another.
-func resizeTerminal(fd int, rows, columns uint16) {
+// ResizeTerminal sets the size of a terminal. The kernel tells its foreground processes of a new size.
+func ResizeTerminal(fd int, rows, columns uint16) {
 	unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
 }
 
-// terminalEOF is the character that ends a terminal's input, 0 if it has none, and whether it is read by lines. Where it is not, what the
-// character means is for the process to say: a shell that edits its line itself takes it for the end too.
-func terminalEOF(fd int) (char byte, lines bool) {
+// TerminalEOF returns the character that ends a terminal's input, 0 if there is none, and whether it
+// is read by lines. If it is not, the process decides what the character means: a shell that edits
+// its own line takes it for the end too.
+func TerminalEOF(fd int) (char byte, lines bool) {
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return 0, false
@@ -66,8 +59,8 @@ func terminalEOF(fd int) (char byte, lines bool) {
 	return t.Cc[unix.VEOF], t.Lflag&unix.ICANON != 0
 }
 
-// foreground is the process group that has the terminal, or 0.
-func foreground(fd int) int {
+// Foreground returns the process group in the foreground of a terminal, or 0.
+func Foreground(fd int) int {
 	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	if err != nil || group < 0 {
 		return 0

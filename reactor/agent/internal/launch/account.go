@@ -1,4 +1,4 @@
-package agent
+package launch
 
 import (
 	"golang.org/x/sys/unix"
@@ -7,10 +7,10 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// account is whom a process runs as.
-type account struct {
-	user  *reactor.User // nil: as the agent
-	asked bool          // for a user by a name or number
+// Account is the user that a process runs as.
+type Account struct {
+	User  *reactor.User // nil: as the agent
+	asked bool          // a user was asked for
 	named bool          // it has an entry in /etc/passwd, which is where what follows is from
 	name  string
 	home  string
@@ -25,9 +25,10 @@ const (
 	groupFile  = "/etc/group"
 )
 
-// findAccount finds out who "name", "uid", "name:group", "uid:gid" and so on is. An error is ENOENT for one that is not there, EPERM for
-// one that the agent may not be, or what reading the files gives.
-func (a *Agent) findAccount(text string) (acc account, err error) {
+// FindAccount looks up "name", "uid", "name:group", "uid:gid" and so on; the empty text is the agent's
+// own account. root says whether the agent is root. An error is ENOENT for an account that does not
+// exist, EPERM for one that the agent may not take, or comes from reading the files.
+func FindAccount(text string, root bool) (acc Account, err error) {
 	if text == "" {
 		return acc, nil
 	}
@@ -44,18 +45,18 @@ func (a *Agent) findAccount(text string) (acc account, err error) {
 	if err := findGroups(group, grouped, acc.name, u); err != nil {
 		return acc, err
 	}
-	if !a.root {
+	if !root {
 		if u.UID != uint32(unix.Geteuid()) || grouped && u.GID != uint32(unix.Getegid()) {
 			return acc, sys.NewError("user", text, unix.EPERM)
 		}
 		return acc, nil // it is the agent's own, and its groups are as they are
 	}
-	acc.user = u
+	acc.User = u
 	return acc, nil
 }
 
-// findUser looks for the entry of a name, or else of the number that it is.
-func findUser(name string, isNumber bool, acc *account, u *reactor.User) error {
+// findUser looks up the entry of a name, or of the number that the name is.
+func findUser(name string, isNumber bool, acc *Account, u *reactor.User) error {
 	number := u.UID
 	var r tableReader
 	if err := r.open(passwdFile); err != nil {
@@ -86,7 +87,7 @@ func findUser(name string, isNumber bool, acc *account, u *reactor.User) error {
 	return r.err
 }
 
-// findGroups sets the group that is asked for, if one is, and the groups that name is a member of.
+// findGroups sets the group that is asked for, if any, and the groups that name is a member of.
 func findGroups(group string, grouped bool, name string, u *reactor.User) error {
 	found := !grouped
 	if gid, ok := sys.ParseNumber(group); ok && gid != 1<<32-1 {
@@ -124,8 +125,9 @@ func findGroups(group string, grouped bool, name string, u *reactor.User) error 
 	return err
 }
 
-// env is what the environment says of a user. One without an entry has no home, name or shell.
-func (acc *account) env() []string {
+// env returns the entries of the environment that describe the user. A user without an entry in
+// /etc/passwd has no home, name or shell.
+func (acc *Account) env() []string {
 	if !acc.named {
 		return []string{"HOME=/"}
 	}
@@ -171,7 +173,8 @@ func (r *tableReader) open(name string) error {
 	return nil
 }
 
-// served reports whether the file system that a path is on, links aside, may be one that a process or another machine serves.
+// served reports whether a process or another machine may serve the file system that a path is on. It
+// does not follow links.
 func served(path string) bool {
 	var r tableReader
 	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -242,7 +245,8 @@ func (r *tableReader) until(sep byte) {
 	}
 }
 
-// text is the next field of the line, item the next of a list in it. Where the line has ended it is empty.
+// text returns the next field of the line, and item the next of a list in it. Both are empty at the
+// end of the line.
 func (r *tableReader) text() string {
 	r.until(':')
 	return string(r.field)
@@ -253,7 +257,7 @@ func (r *tableReader) item() string {
 	return string(r.field)
 }
 
-// word is what is before a space.
+// word returns what is before the next space.
 func (r *tableReader) word() string {
 	r.field = r.field[:0]
 	for r.more() && !r.atEnd() {
