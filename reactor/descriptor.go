@@ -1,6 +1,10 @@
 package reactor
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // Interest is what a descriptor waits for.
 type Interest uint8
@@ -36,9 +40,12 @@ const (
 	// Exceptional: there is an exceptional condition. Some are reported once and are over with that.
 	Exceptional
 	// Deaf: epoll could not take the descriptor's interest (out of memory, or of watches). No event will come; the handler should
-	// close it.
+	// close it, or state its interest again after DeafPause.
 	Deaf
 )
+
+// DeafPause is how long a handler waits after [Deaf] before it states its interest again.
+const DeafPause = 100 * time.Millisecond
 
 // Handler is who is told of a descriptor's events. Ready does a bounded piece of work and does not block. It may close any
 // descriptor, its own too.

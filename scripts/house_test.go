@@ -21,7 +21,13 @@ import (
 // guestCommands run in a guest; guestPackages are the packages they are made of.
 var (
 	guestCommands = []string{"./cmd/vsock-agent", "./cmd/vm-init"}
-	guestPackages = []string{"framing", "reactor", "reactor/agent", "sysinit", "cmd/vsock-agent", "cmd/vm-init"}
+	guestPackages = []string{
+		"framing", "reactor", "reactor/agent",
+		"reactor/agent/internal/sys", "reactor/agent/internal/log",
+		"reactor/agent/internal/contain", "reactor/agent/internal/link",
+		"reactor/agent/internal/launch",
+		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
+	}
 )
 
 // TestMain runs the tests in the module's root.
@@ -182,13 +188,25 @@ var mayImport = map[string][]string{
 	"wick/framing/client/clienttest": {"wick/framing"},
 	"wick/reactor":                   {},
 	"wick/reactor/leaktest":          {},
-	"wick/reactor/agent":             {"wick/framing", "wick/reactor"},
-	"wick/sysinit":                   {},
-	"wick/cmd/vsock-agent":           {"wick/reactor/agent"},
-	"wick/cmd/vm-init":               {"wick/sysinit", "wick/reactor/agent"},
-	"wick/cmd/wick/...":              {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
-	"wick/bench/...":                 {"*", "wick/bench/..."},
-	"wick/scripts":                   {"wick/framing/client/clienttest"},
+	// The agent puts its rooms together, and each has a line of its own.
+	"wick/reactor/agent":              {"wick/framing", "wick/reactor", "wick/reactor/agent/internal/..."},
+	"wick/reactor/agent/internal/sys": {},
+	"wick/reactor/agent/internal/log": {"wick/reactor/agent/internal/sys"},
+	"wick/reactor/agent/internal/link": {
+		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
+	},
+	"wick/reactor/agent/internal/launch": {
+		"wick/framing", "wick/reactor", "wick/reactor/agent/internal/sys",
+	},
+	"wick/reactor/agent/internal/contain": {
+		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
+	},
+	"wick/sysinit":         {},
+	"wick/cmd/vsock-agent": {"wick/reactor/agent"},
+	"wick/cmd/vm-init":     {"wick/sysinit", "wick/reactor/agent"},
+	"wick/cmd/wick/...":    {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
+	"wick/bench/...":       {"*", "wick/bench/..."},
+	"wick/scripts":         {"wick/framing/client/clienttest"},
 }
 
 func matches(pattern, p string) bool {

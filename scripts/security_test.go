@@ -12,6 +12,10 @@ import (
 // Without one it is the page's own.
 var shownIn = map[string]string{
 	"":            "reactor/agent",
+	"log":         "reactor/agent/internal/log",
+	"contain":     "reactor/agent/internal/contain",
+	"launch":      "reactor/agent/internal/launch",
+	"link":        "reactor/agent/internal/link",
 	"reactor":     "reactor",
 	"sysinit":     "sysinit",
 	"guest":       "cmd/wick/internal/guesttest",

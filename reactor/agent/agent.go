@@ -9,7 +9,14 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/launch"
+	"wick/reactor/agent/internal/link"
+	"wick/reactor/agent/internal/sys"
 )
+
+// PathError is a path that cannot be the place of a socket.
+type PathError = link.PathError
 
 // Config says how an agent is reached and what it is to its process. The zero Config is reached by nobody.
 type Config struct {
@@ -61,15 +68,11 @@ type Agent struct {
 	captures *reactor.Pool // the first output of commands
 	holds    *reactor.Pool // what waits for processes, and for hosts that are away
 	inputs   int           // buffers of it that are for processes; the others are for hosts
-	env      []string      // what commands inherit
+	env      launch.Env    // what commands inherit
 	spools   [3]string     // directories for what is too long to hold; may be empty
 	null     int           // their stdin
 	root     bool
-	oom      oomScore
-	reserve  reserve
-	contain  containment
-	stalls   stalls
-	blocks   memoryEvents
+	contain  *contain.Pool
 
 	conns    []*conn    // in the order of their opening
 	connID   uint32     // of the newest
@@ -77,14 +80,14 @@ type Agent struct {
 	running  []*process // in the order of their start
 	commands []*command // those that run, or whose result is not decided
 	sessions []*session // those that a host may ask for
-	garbage  int        // bytes, since it was last collected
-	exits    []*result  // process_exits without a connection
-	commits  []*upload  // whole, and being put in place
+	garbage  sys.Garbage
+	exits    []*result // process_exits without a connection
+	commits  []*upload // whole, and being put in place
 	syncs    syncer
 	fsyncs   fileSyncer
 	spare    *upload // for the next write_file
 
-	links    []link // the ways to the host
+	links    []link.Link // the ways to the host
 	down     downStep
 	downTime reactor.Timer // of the next step down
 	killAt   time.Duration // reactor.Now, when processes that were asked to end are killed
@@ -94,16 +97,6 @@ type Agent struct {
 	initctl  initctl
 	watched  int    // pressures
 	unpinned string // why the program's code is not pinned
-}
-
-// link is one way in which agent and host find each other.
-type link interface {
-	// open begins. An error means that the way cannot be, and the agent does not start.
-	open() error
-	// lost is told that a connection of this way has ended, and whether it was ever of use.
-	lost(c *conn, useful bool)
-	// close ends it, and removes what it created.
-	close()
 }
 
 // New makes an agent that is ready to Run. The error of a Unix socket path that cannot be used is a *PathError.
@@ -119,11 +112,14 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, env: cfg.Env, null: -1, root: unix.Geteuid() == 0, oom: oomScore{fd: -1}}
-	if a.env == nil {
-		a.env = syscall.Environ()
+	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, null: -1, root: unix.Geteuid() == 0}
+	a.contain = contain.New(loop, a.log, &a.garbage, a.boxes)
+	env := cfg.Env
+	if env == nil {
+		env = syscall.Environ()
 	}
-	a.spools = [...]string{a.lookup("TMPDIR"), "/tmp", "/var/tmp"}
+	a.env = launch.NewEnv(env, &a.garbage)
+	a.spools = [...]string{a.env.Lookup("TMPDIR"), "/tmp", "/var/tmp"}
 	if err := a.open(); err != nil {
 		a.close()
 		return nil, err
@@ -132,8 +128,8 @@ func New(cfg Config) (*Agent, error) {
 }
 
 func (a *Agent) open() (err error) {
-	a.log.separate()
-	if err := a.loop.SetEnv(a.env); err != nil {
+	a.log.Separate()
+	if err := a.loop.SetEnv(a.env.Entries()); err != nil {
 		return err
 	}
 	if a.cfg.Signals {
@@ -164,11 +160,7 @@ func (a *Agent) open() (err error) {
 		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
 		return nil
 	}
-	a.reserve.fill()
-	a.oom.lower(a.log)
-	a.contain.open(a.loop, a.log, a.cfg.Limits.Pids)
-	a.stalls.open(a)
-	a.blocks.open(a)
+	a.contain.Open(a.cfg.Limits.Pids)
 	if a.cfg.Init {
 		if err := a.initctl.open(a); err != nil {
 			a.log.Warn("tools cannot end the machine by initctl", "error", err.Error())
@@ -176,7 +168,7 @@ func (a *Agent) open() (err error) {
 	}
 	if a.cfg.Signals { // the process is the agent's alone
 		// Last: what comes before it need not stay in memory.
-		if err := pinCode(a.loop.Scratch()); err != nil {
+		if err := sys.PinCode(a.loop.Scratch(), reactor.LeaveOut); err != nil {
 			a.unpinned = err.Error()
 			a.log.Info("code not pinned", "error", a.unpinned)
 		}
@@ -186,18 +178,18 @@ func (a *Agent) open() (err error) {
 
 // openLinks opens the ways that the configuration asks for.
 func (a *Agent) openLinks() error {
-	cfg := &a.cfg
+	cfg, host := &a.cfg, (*linkHost)(a)
 	if cfg.DialPort != 0 {
-		a.links = append(a.links, &vsockDial{agent: a, cid: cfg.DialCID, port: cfg.DialPort})
+		a.links = append(a.links, link.NewDial(host, a.loop, a.log, cfg.DialCID, cfg.DialPort))
 	}
 	if cfg.ListenPort != 0 {
-		a.links = append(a.links, &vsockListen{agent: a, port: cfg.ListenPort})
+		a.links = append(a.links, link.NewListen(host, a.loop, a.log, cfg.ListenPort))
 	}
 	if cfg.UnixSocket != "" {
-		a.links = append(a.links, &rendezvous{agent: a, path: cfg.UnixSocket})
+		a.links = append(a.links, link.NewPath(host, a.loop, a.log, cfg.UnixSocket))
 	}
 	for _, l := range a.links {
-		if err := l.open(); err != nil {
+		if err := l.Open(); err != nil {
 			return err
 		}
 	}
@@ -229,6 +221,13 @@ func (a *Agent) endSessions() error {
 	return a.loop.Run()
 }
 
+// boxes calls f with the cgroup of each running process; nil if it has none.
+func (a *Agent) boxes(f func(*contain.Box)) {
+	for _, p := range a.running {
+		f(p.cgroup)
+	}
+}
+
 // sessionsRun reports whether any process that was started has not exited.
 func (a *Agent) sessionsRun() bool {
 	for _, p := range a.running {
@@ -244,7 +243,7 @@ func (a *Agent) closeHosts() {
 	links := a.links
 	a.links = nil
 	for _, l := range links {
-		l.close()
+		l.Close()
 	}
 	for len(a.conns) > 0 {
 		a.conns[0].close()
@@ -265,12 +264,8 @@ func (a *Agent) close() {
 	for len(a.running) > 0 {
 		a.running[0].leave()
 	}
-	a.oom.close()
-	a.reserve.open()
-	a.stalls.close()
-	a.blocks.close()
 	a.initctl.Close()
-	a.contain.close()
+	a.contain.Close()
 	a.loop.Close()
 	if a.null >= 0 {
 		unix.Close(a.null)
@@ -291,24 +286,10 @@ func openNull() (int, error) {
 	}
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return -1, opError("pipe", "stdin", err)
+		return -1, sys.NewError("pipe", "stdin", err)
 	}
 	unix.Close(p[1])
 	return p[0], nil
-}
-
-// opError words a failed system call as package reactor does. It is called in so many places that inlining it costs several kB.
-//
-//go:noinline
-func opError(op, object string, err error) error {
-	errno, _ := err.(unix.Errno)
-	return &reactor.Error{Op: op, Object: object, Errno: errno}
-}
-
-// isErrno reports whether err is that errno, wrapped as opError does.
-func isErrno(err error, errno unix.Errno) bool {
-	e, ok := err.(*reactor.Error)
-	return ok && e.Errno == errno
 }
 
 // remove takes what out of a list, in which it is at most once, and keeps the order of the others.
@@ -325,17 +306,29 @@ func remove[T comparable](list []T, what T) []T {
 	return list
 }
 
+// linkHost is the agent as its links see it.
+type linkHost Agent
+
+// Accept implements [link.Host].
+func (h *linkHost) Accept(fd int, peer string, by link.Link) (id uint32, open bool) {
+	c := (*Agent)(h).accept(fd, by, peer)
+	if c == nil {
+		return 0, false
+	}
+	return c.id, c.state != connClosed
+}
+
 // accept begins to serve a connected socket, which the agent owns from now on.
-func (a *Agent) accept(fd int, by link, peer string) *conn {
-	a.collect(connGarbage)
+func (a *Agent) accept(fd int, by link.Link, peer string) *conn {
+	a.garbage.Collect(connGarbage)
 	if len(a.conns) >= int(a.cfg.Limits.Conns) && !a.makeRoom() {
 		if !a.full {
 			a.full = true // hosts that wait for a free one try again and again
-			a.log.Warn("too many connections", "peer", peer, "limit", num(a.cfg.Limits.Conns))
+			a.log.Warn("too many connections", "peer", peer, "limit", sys.Num(a.cfg.Limits.Conns))
 		}
 		// Nothing was written yet, so there is room for it.
 		words := framing.AppendFrame(nil, framing.TypeReady, 0, nil)
-		unix.Write(fd, framing.AppendError(words, 0, "too many connections (limit "+num(a.cfg.Limits.Conns)+")"))
+		unix.Write(fd, framing.AppendError(words, 0, "too many connections (limit "+sys.Num(a.cfg.Limits.Conns)+")"))
 		unix.Close(fd)
 		return nil
 	}
@@ -358,8 +351,9 @@ func (a *Agent) makeRoom() bool {
 		if reactor.Now()-c.opened < silentGrace {
 			break // those behind it are newer
 		}
-		if _, dialed := c.link.(*vsockDial); !dialed && !c.useful && c.due == 0 {
-			a.log.Warn("connection closed to make room, it never said anything", "conn", num(c.id))
+		dialed := c.link.Vsock() && c.link.Dialed(c.id)
+		if !dialed && !c.useful && c.due == 0 {
+			a.log.Warn("connection closed to make room, it never said anything", "conn", sys.Num(c.id))
 			c.close()
 			return true
 		}

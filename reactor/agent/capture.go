@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // capture reads one output pipe of a command to its end. The first buffer of it is held in memory, the rest in a
@@ -35,10 +36,10 @@ func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err 
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		o.ended = true
-		return -1, opError("pipe", "command", err)
+		return -1, sys.NewError("pipe", "command", err)
 	}
 	// Only our end: a command does not expect an output that is not ready.
-	setNonblock(p[0])
+	sys.SetNonblock(p[0])
 	a.loop.Attach(&o.pipe, p[0], o)
 	o.pipe.Want(reactor.Read)
 	return p[1], nil
@@ -47,7 +48,7 @@ func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err 
 // Ready implements [reactor.Handler]: it takes what is there, at most a buffer.
 func (o *capture) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		o.agent.loop.Start(&o.retry, deafPause, o)
+		o.agent.loop.Start(&o.retry, reactor.DeafPause, o)
 		return
 	}
 	if o.chunks != nil && !o.decided {
@@ -62,7 +63,7 @@ func (o *capture) Ready(ev reactor.Events) {
 			return
 		}
 	}
-	n, err := read(o.pipe.FD(), b)
+	n, err := sys.Read(o.pipe.FD(), b)
 	switch {
 	case err == unix.EAGAIN:
 	case err != nil || n == 0:
@@ -134,7 +135,7 @@ func (o *capture) Expired(*reactor.Timer) { o.pipe.Want(reactor.Read) }
 
 // Failed implements [reactor.Failer].
 func (o *capture) Failed(value any, stack []byte) {
-	o.agent.logPanic("command output", value, stack)
+	o.agent.log.Panic("command output", value, stack)
 	o.end()
 }
 
@@ -185,7 +186,7 @@ func (o *capture) hold(b []byte) int {
 	n, err := writeAt(o.spool, b, o.kept)
 	o.agent.spooled += int64(n)
 	if err != nil {
-		o.agent.log.Warn("output truncated", "pid", num(o.pid), "error", err.Error())
+		o.agent.log.Warn("output truncated", "pid", sys.Num(o.pid), "error", err.Error())
 		o.limit = o.kept + int64(n)
 	}
 	return n
@@ -200,7 +201,7 @@ func (o *capture) toSpool(b []byte) int {
 	fd, err := o.agent.openSpool(held, b)
 	if err != nil {
 		// No directory takes a file. Memory of the kernel's, not of this process, takes a little.
-		o.agent.log.Warn("no directory for output", "pid", num(o.pid), "error", err.Error())
+		o.agent.log.Warn("no directory for output", "pid", sys.Num(o.pid), "error", err.Error())
 		o.limit = min(o.limit, maxUnspooled)
 		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err == nil {
 			err = begin(fd, held, b)
@@ -240,10 +241,10 @@ func (o *capture) read(b []byte, offset int64) {
 		return
 	}
 	for len(b) > 0 {
-		n, err := pread(o.spool, b, offset)
+		n, err := sys.Pread(o.spool, b, offset)
 		if err != nil || n <= 0 {
 			// The frame has promised these bytes, and there is nothing else to send.
-			o.agent.log.Error("output lost", "pid", num(o.pid), "bytes", num(len(b)))
+			o.agent.log.Error("output lost", "pid", sys.Num(o.pid), "bytes", sys.Num(len(b)))
 			clear(b)
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // slow makes every turn of an agent's loop a long one, as a slow disk does.
@@ -27,7 +28,7 @@ func TestLastOutput(t *testing.T) {
 	b := startBox(t)
 	h := b.dial()
 	path, f := b.fifo("go")
-	h.exec(1, "read x < "+path+"; head -c "+num(size)+" /dev/zero")
+	h.exec(1, "read x < "+path+"; head -c "+sys.Num(size)+" /dev/zero")
 	b.until("it runs", func(a *Agent) bool { return len(a.commands) == 1 })
 	var s slow
 	b.do(func(a *Agent) {

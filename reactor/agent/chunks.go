@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // chunks sends the stdout of a spawn_watch as it comes: bytes go from the pipe straight into the buffer of a connection, in that one's
@@ -37,7 +38,7 @@ func newChunks(cmd *command, path string) *chunks {
 	if path != "" {
 		fd, err := openLog(path)
 		if err != nil {
-			s.endLog(opError("open", path, err))
+			s.endLog(sys.NewError("open", path, err))
 		} else {
 			s.log = fd
 		}
@@ -48,12 +49,12 @@ func newChunks(cmd *command, path string) *chunks {
 // openLog opens a file to append to, and creates it with mode 0644 whatever the umask. It waits for no reader of a FIFO.
 func openLog(path string) (int, error) {
 	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	fd, err := openat(unix.AT_FDCWD, path, flags, 0)
+	fd, err := sys.Openat(unix.AT_FDCWD, path, flags, 0)
 	if err != unix.ENOENT {
 		return fd, err
 	}
-	if fd, err = openat(unix.AT_FDCWD, path, flags|unix.O_CREAT, 0o644); err == nil {
-		fchmod(fd, 0o644)
+	if fd, err = sys.Openat(unix.AT_FDCWD, path, flags|unix.O_CREAT, 0o644); err == nil {
+		sys.Fchmod(fd, 0o644)
 	}
 	return fd, err
 }
@@ -62,7 +63,7 @@ func openLog(path string) (int, error) {
 func (s *chunks) endLog(err error) {
 	s.closeLog()
 	s.logErr = err
-	s.command.agent.log.Warn("log incomplete", "pid", num(s.command.pid), "error", err.Error())
+	s.command.agent.log.Warn("log incomplete", "pid", sys.Num(s.command.pid), "error", err.Error())
 }
 
 func (s *chunks) closeLog() {
@@ -108,7 +109,7 @@ func (s *chunks) produce() (more bool) {
 		return false
 	}
 	frame := c.stream.Space(framing.ChunkHeaderSize + maxChunk)[:framing.ChunkHeaderSize+maxChunk]
-	n, err := read(o.pipe.FD(), frame[framing.ChunkHeaderSize:])
+	n, err := sys.Read(o.pipe.FD(), frame[framing.ChunkHeaderSize:])
 	if n <= 0 {
 		s.readable = false
 		if err == unix.EAGAIN {
@@ -128,12 +129,12 @@ func (s *chunks) produce() (more bool) {
 // append adds what was read to the log.
 func (s *chunks) append(b []byte) {
 	for len(b) > 0 && s.log >= 0 {
-		n, err := write(s.log, b)
+		n, err := sys.Write(s.log, b)
 		if err == nil && n == 0 {
 			err = unix.EIO
 		}
 		if err != nil {
-			s.endLog(opError("write", s.path, err))
+			s.endLog(sys.NewError("write", s.path, err))
 			return
 		}
 		b = b[n:]

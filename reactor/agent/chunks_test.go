@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // streamFrame is a spawn_watch whose stdout comes in chunks, and in a log unless that is empty.
@@ -104,7 +105,7 @@ func TestStolenOutput(t *testing.T) {
 	b.until("unheard", func(a *Agent) bool { return a.unheard() == 1 && a.commands[0].stdout.late })
 	b.do(func(a *Agent) {
 		o := &a.commands[0].stdout
-		if n, err := read(o.pipe.FD(), make([]byte, 100)); n != len("stolen\n") || err != nil {
+		if n, err := sys.Read(o.pipe.FD(), make([]byte, 100)); n != len("stolen\n") || err != nil {
 			t.Error(n, err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // command is one exec or spawn_watch, from the spawn to the moment when its result has gone out and its pipes have ended.
@@ -43,8 +44,8 @@ func (cmd *command) start(spec *reactor.Command) error {
 	}
 	spec.Files = [3]int{a.null, ends[0], ends[1]}
 	err := cmd.spawn(spec)
-	shut(ends[0])
-	shut(ends[1])
+	sys.Close(ends[0])
+	sys.Close(ends[1])
 	if err != nil {
 		cmd.release()
 		return err
@@ -81,7 +82,7 @@ func (cmd *command) notStarted(f *startFailure) {
 	if cmd.watch() && !cmd.owed && !cmd.untold {
 		cmd.exit = newResult(cmd)
 		cmd.exit.code = f.code()
-		cmd.exit.line(clip(f.err.Error(), maxText))
+		cmd.exit.line(sys.Clip(f.err.Error(), maxText))
 		cmd.tell()
 		return
 	}
@@ -140,7 +141,7 @@ func (cmd *command) decide() {
 	a := cmd.agent
 	r := newResult(cmd)
 	if a.log.Enabled(LevelDebug) {
-		a.log.Debug("command ended", "pid", num(cmd.pid), "code", num(r.code))
+		a.log.Debug("command ended", "pid", sys.Num(cmd.pid), "code", sys.Num(r.code))
 	}
 	c := cmd.conn
 	switch {
@@ -192,7 +193,7 @@ func (cmd *command) abandon() {
 
 // Failed implements [reactor.Failer].
 func (cmd *command) Failed(value any, stack []byte) {
-	cmd.agent.logPanic("command", value, stack)
+	cmd.agent.log.Panic("command", value, stack)
 }
 
 // host is the connection for what its host did not ask for: c, which spawned a process, if it is open, else the newest open one, else nil.
@@ -242,7 +243,7 @@ func (a *Agent) keepExit(r *result) {
 		oldest := a.exits[0]
 		a.exits = remove(a.exits, oldest)
 		oldest.command.release()
-		a.log.Warn("process_exit dropped", "pid", num(oldest.command.pid), "limit", num(a.cfg.Limits.Exits))
+		a.log.Warn("process_exit dropped", "pid", sys.Num(oldest.command.pid), "limit", sys.Num(a.cfg.Limits.Exits))
 	}
 	a.exits = append(a.exits, r)
 }

@@ -7,6 +7,8 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/link"
+	"wick/reactor/agent/internal/sys"
 )
 
 // connState is where a connection stands.
@@ -29,7 +31,7 @@ const (
 // conn is one connection to a host.
 type conn struct {
 	agent   *Agent
-	link    link
+	link    link.Link
 	id      uint32
 	stream  reactor.Stream
 	decoder framing.Decoder
@@ -61,7 +63,7 @@ func (c *conn) open(fd int, peer string) {
 	c.opened = reactor.Now()
 	c.decoder.Window = reactor.BufferSize
 	c.stream.Open(c.agent.loop, fd, peer, c)
-	c.agent.log.Info("connected", "conn", num(c.id), "peer", peer, "uptime", uptime())
+	c.agent.log.Info("connected", "conn", sys.Num(c.id), "peer", peer, "uptime", sys.Uptime())
 	if words := c.agent.cfg.LastWords; words != "" {
 		c.replyError(0, words)
 		c.state = connRefused
@@ -87,15 +89,6 @@ func (c *conn) greet() {
 		c.answered, c.greeted = true, true
 		c.agent.redirect()
 	}
-}
-
-// uptime is the machine's, for the log: how long it took to be ready, and whether it was asleep since.
-func uptime() string {
-	var t unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
-		return "unknown"
-	}
-	return num(t.Sec*1e6+t.Nsec/1e3) + "us"
 }
 
 // reply queues a small frame that was appended to stream.Space.
@@ -185,7 +178,7 @@ func (c *conn) committing() bool { return c.upload != nil && c.upload.committing
 
 // refuse ends a connection that cannot be read on from.
 func (c *conn) refuse(reason error) {
-	c.agent.log.Warn("connection refused", "conn", num(c.id), "reason", reason.Error())
+	c.agent.log.Warn("connection refused", "conn", sys.Num(c.id), "reason", reason.Error())
 	c.owed.flush()
 	c.replyError(0, reason.Error())
 	c.dropRequest()
@@ -202,8 +195,8 @@ func (c *conn) refused() {
 
 // replyError answers a request that could not be understood.
 func (c *conn) replyError(seq uint32, message string) {
-	c.agent.collect(errorGarbage)
-	message = clip(message, maxText)
+	c.agent.garbage.Collect(errorGarbage)
+	message = sys.Clip(message, maxText)
 	c.reply(framing.AppendError(c.stream.Space(framing.HeaderSize+2+len(message)), seq, message))
 }
 
@@ -218,8 +211,9 @@ func (c *conn) End(err error) {
 	}
 	if err != nil {
 		// A vsock connection that the device reset, and not the far end, is none any more to the kernel.
-		c.reset = isErrno(err, unix.ENOTCONN) || isErrno(err, unix.ECONNRESET)
-		c.agent.log.Debug("connection lost", "conn", num(c.id), "error", err.Error())
+		errno := sys.ErrnoOf(err)
+		c.reset = errno == unix.ENOTCONN || errno == unix.ECONNRESET
+		c.agent.log.Debug("connection lost", "conn", sys.Num(c.id), "error", err.Error())
 	}
 	c.close()
 }
@@ -257,7 +251,7 @@ func (c *conn) Expired(t *reactor.Timer) {
 
 // Failed implements [reactor.Failer]: a fault of ours costs no more than the connection.
 func (c *conn) Failed(value any, stack []byte) {
-	c.agent.logPanic("connection", value, stack)
+	c.agent.log.Panic("connection", value, stack)
 	c.close()
 }
 
@@ -276,12 +270,12 @@ func (c *conn) close() {
 	c.disown()
 	c.loseChannels()
 	c.stream.Close()
-	a.log.Info("disconnected", "conn", num(c.id))
+	a.log.Info("disconnected", "conn", sys.Num(c.id))
 	a.restores.ended(a, c)
 	if a.cfg.LastWords != "" && told {
 		a.Stop()
 	}
-	c.link.lost(c, c.useful || reactor.Now()-c.opened >= maxBackoff)
+	c.link.Lost(c.id, c.useful || reactor.Now()-c.opened >= link.MaxBackoff, c.guest)
 	a.stepDown()
 }
 

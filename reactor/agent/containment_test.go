@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/sys"
 )
 
 // TestCgroupRemoved has somebody remove the cgroups that wait for a command. One command runs without, and the next has one again.
@@ -20,16 +22,14 @@ func TestCgroupRemoved(t *testing.T) {
 	h.result(1)
 	usable := true
 	b.do(func(a *Agent) {
-		if usable = a.contain.path != ""; !usable {
+		if usable = a.contain.Contained(); !usable {
 			return
 		}
-		if len(a.contain.idle) == 0 {
+		if a.contain.Idle() == 0 {
 			t.Error("no cgroup waits")
 		}
-		for _, g := range a.contain.idle {
-			if err := unix.Rmdir(g.name); err != nil {
-				t.Error(err)
-			}
+		if err := unix.Rmdir(a.contain.Next()); err != nil {
+			t.Error(err)
 		}
 	})
 	if !usable {
@@ -43,7 +43,7 @@ func TestCgroupRemoved(t *testing.T) {
 		}
 	}
 	b.do(func(a *Agent) {
-		if a.contain.path == "" || len(a.contain.idle) != 1 || a.contain.strikes != 0 {
+		if !a.contain.Contained() || a.contain.Idle() != 1 || !a.contain.Steady() {
 			t.Errorf("not contained again: %+v", a.contain)
 		}
 	})
@@ -57,19 +57,19 @@ func TestCgroupRefused(t *testing.T) {
 	b := startBox(t)
 	h := b.dial()
 	usable := true
-	for seq := range uint32(maxStrikes + 1) {
+	for seq := range uint32(contain.MaxStrikes + 1) {
 		b.do(func(a *Agent) {
 			if seq == 0 {
-				usable = a.contain.path != ""
+				usable = a.contain.Contained()
 			}
-			if !usable || a.contain.path == "" {
+			if !usable || !a.contain.Contained() {
 				return
 			}
-			dir, err := openDir(b.work) // which is no cgroup
+			dir, err := sys.OpenDir(b.work) // which is no cgroup
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.contain.idle = append(a.contain.idle, &cgroup{name: b.work + "/none", dir: dir})
+			a.contain.Adopt(b.work+"/none", dir)
 		})
 		if !usable {
 			t.Skip("mount cgroup2 at /sys/fs/cgroup, and run as root")
@@ -79,7 +79,7 @@ func TestCgroupRefused(t *testing.T) {
 			t.Fatal(r)
 		}
 		b.do(func(a *Agent) {
-			if contained := a.contain.path != ""; contained != (seq+1 < maxStrikes) {
+			if contained := a.contain.Contained(); contained != (seq+1 < contain.MaxStrikes) {
 				t.Errorf("after %d: contained %v", seq+1, contained)
 			}
 		})
@@ -92,18 +92,18 @@ func TestCgroupsGoAway(t *testing.T) {
 	t.Parallel()
 	b := startBox(t)
 	h := b.dial()
-	const many = 3 * maxIdle
+	const many = 3 * contain.MaxIdle
 	path, f := b.fifo("go")
 	for seq := range uint32(many) {
 		h.exec(seq, "(exec >/dev/null 2>&1; read x <"+path+") & read x <"+path)
 	}
 	usable := true
-	b.until("all run", func(a *Agent) bool { usable = a.contain.path != ""; return len(a.running) == many })
+	b.until("all run", func(a *Agent) bool { usable = a.contain.Contained(); return len(a.running) == many })
 	if usable {
 		b.until("as many again", func(*Agent) bool { return len(b.processes()) == 2*many })
 		b.do(func(a *Agent) {
-			if a.contain.busy != many || len(a.contain.idle) > 0 {
-				t.Errorf("%d in use, %d idle", a.contain.busy, len(a.contain.idle))
+			if a.contain.Busy() != many || a.contain.Idle() > 0 {
+				t.Errorf("%d in use, %d idle", a.contain.Busy(), a.contain.Idle())
 			}
 		})
 	}
@@ -122,9 +122,9 @@ func TestCgroupsGoAway(t *testing.T) {
 		h.result(seq)
 	}
 	b.do(func(a *Agent) {
-		dirs, err := filepath.Glob(a.contain.path + "/[0-9]*")
-		if err != nil || len(dirs) > maxIdle || a.contain.busy != 0 || len(a.contain.left) != 0 {
-			t.Errorf("%d are there, %d in use, %d left to processes, %v", len(dirs), a.contain.busy, len(a.contain.left), err)
+		dirs, err := filepath.Glob(a.contain.Path() + "/[0-9]*")
+		if err != nil || len(dirs) > contain.MaxIdle || a.contain.Busy() != 0 || a.contain.Left() != 0 {
+			t.Errorf("%d are there, %d in use, %d left to processes, %v", len(dirs), a.contain.Busy(), a.contain.Left(), err)
 		}
 	})
 	b.quiet(1)
@@ -140,8 +140,8 @@ func TestCgroupFrozen(t *testing.T) {
 	h.result(1)
 	name := ""
 	b.do(func(a *Agent) {
-		if len(a.contain.idle) > 0 {
-			name = a.contain.idle[0].name
+		if a.contain.Idle() > 0 {
+			name = a.contain.Next()
 		}
 	})
 	if name == "" {
@@ -169,7 +169,7 @@ func TestCgroupFrozen(t *testing.T) {
 // timer that ends.
 func TestCgroupsShrink(t *testing.T) {
 	t.Parallel()
-	const many = 3 * maxIdle
+	const many = 3 * contain.MaxIdle
 	b := startBox(t)
 	h := b.dial()
 	gate := filepath.Join(b.work, "gate")
@@ -181,7 +181,7 @@ func TestCgroupsShrink(t *testing.T) {
 	}
 	b.until("all commands run", func(a *Agent) bool { return len(a.running) == many })
 	usable := true
-	b.do(func(a *Agent) { usable = a.contain.path != "" && a.contain.busy == many })
+	b.do(func(a *Agent) { usable = a.contain.Contained() && a.contain.Busy() == many })
 	if !usable {
 		t.Skip("mount cgroup2 at /sys/fs/cgroup, and run as root")
 	}
@@ -195,32 +195,10 @@ func TestCgroupsShrink(t *testing.T) {
 	}
 	b.quiet(1)
 	b.until("few cgroups are kept, and no timer", func(a *Agent) bool {
-		return len(a.contain.idle) <= maxIdle && len(a.contain.left) == 0 && !a.contain.shrink.Running()
+		return a.contain.Idle() <= contain.MaxIdle && a.contain.Left() == 0 && a.contain.Steady()
 	})
 	h.exec(many, "true")
 	for range many + 1 {
 		h.read()
-	}
-}
-
-// TestCommandMemory computes what commands may have.
-func TestCommandMemory(t *testing.T) {
-	t.Parallel()
-	const mib = 1 << 20
-	for _, tt := range []struct {
-		name                        string
-		current, outside, was, want uint64
-	}{
-		{"a small machine", 0, 16 * mib, 99 * mib, 10 * mib},
-		{"a usual machine", 0, 56 * mib, 40 * mib, 45 * mib},
-		{"the same, in use", 40 * mib, 16 * mib, 50 * mib, 45 * mib},
-		{"a large machine", 0, 4096 * mib, 99 * mib, 4064 * mib},
-		{"hardly any memory", 0, 4 * mib, 99 * mib, 2 * mib},
-		{"memory that was not charged is gone, and commands are at their limit", 45 * mib, 4 * mib, 45 * mib, 45 * mib},
-		{"a balloon took it", 40 * mib, 0, 45 * mib, 41 * mib},
-	} {
-		if got := commandMemory(tt.current, tt.outside, tt.was); got != tt.want {
-			t.Errorf("%s: commandMemory(%d, %d, %d MiB) = %d MiB, want %d", tt.name, tt.current/mib, tt.outside/mib, tt.was/mib, got/mib, tt.want/mib)
-		}
 	}
 }

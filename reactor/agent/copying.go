@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // copying writes a staged content into a target that cannot be replaced: a device, a FIFO, a file of /proc, one that is
@@ -29,7 +30,7 @@ func (w *copying) begin(u *upload) {
 	}
 	fd, err := unix.Open(t.path, flags, 0)
 	if err != nil {
-		u.err = opError("open", t.path, err)
+		u.err = sys.NewError("open", t.path, err)
 		u.reply()
 		return
 	}
@@ -138,7 +139,7 @@ func (w *copying) end(op string, err error) {
 	}
 	w.close()
 	if err != nil {
-		w.upload.err = opError(op, w.upload.target.path, err)
+		w.upload.err = sys.NewError(op, w.upload.target.path, err)
 	}
 	w.upload.reply()
 }
@@ -154,7 +155,7 @@ func (w *copying) takeBack() {
 
 // Failed implements [reactor.Failer].
 func (w *copying) Failed(value any, stack []byte) {
-	w.upload.conn.agent.logPanic("write_file", value, stack)
+	w.upload.conn.agent.log.Panic("write_file", value, stack)
 	w.end("write", unix.EIO)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // downStep is how far the end has come. An agent beside others sends its own commands TERM, and
@@ -48,8 +49,8 @@ type powerRequest struct {
 func (p *powerRequest) open() bool { return p.conn != nil && p.conn.state == connOpen }
 
 var (
-	errGoingDown = &failure{unix.EBUSY, "machine is going down"}
-	errNotInit   = &failure{unix.EPERM, "power: not process 1"}
+	errGoingDown = &sys.Failure{Errno: unix.EBUSY, Words: "machine is going down"}
+	errNotInit   = &sys.Failure{Errno: unix.EPERM, Words: "power: not process 1"}
 )
 
 // powerDown is the request.
@@ -63,7 +64,7 @@ func (c *conn) powerDown(p *framing.Part) error {
 	case !a.cfg.Init:
 		c.done(p.Seq, 0, errNotInit)
 	case how > framing.PowerHalt:
-		c.done(p.Seq, 0, &failure{unix.EINVAL, "power: unknown way " + num(uint32(how))})
+		c.done(p.Seq, 0, &sys.Failure{Errno: unix.EINVAL, Words: "power: unknown way " + sys.Num(uint32(how))})
 	case a.power.open() || a.down >= downFlushed:
 		c.done(p.Seq, 0, errGoingDown)
 	default:
@@ -74,7 +75,7 @@ func (c *conn) powerDown(p *framing.Part) error {
 		if grace == 0 {
 			grace = downGrace
 		}
-		a.log.Info("ending", "conn", num(c.id))
+		a.log.Info("ending", "conn", sys.Num(c.id))
 		a.end(grace)
 		a.stepDown()
 	}
@@ -167,7 +168,7 @@ func (a *Agent) settle() {
 	if a.cfg.Settle != nil {
 		reactor.LeaveIn() // the disks are settled by a fork of this program
 		if err = a.cfg.Settle(); err != nil {
-			err = &failure{unix.EIO, err.Error()}
+			err = &sys.Failure{Errno: unix.EIO, Words: err.Error()}
 		}
 	}
 	a.down = downSettled
@@ -223,6 +224,6 @@ func (d *downTimer) Expired(*reactor.Timer) {
 // Failed implements [reactor.Failer]: whatever is wrong with it, the end is not where this stops.
 func (d *downTimer) Failed(value any, stack []byte) {
 	a := (*Agent)(d)
-	a.logPanic("end", value, stack)
+	a.log.Panic("end", value, stack)
 	a.Stop()
 }

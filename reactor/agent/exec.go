@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // shell runs every command.
@@ -26,13 +27,13 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 		c.replyError(seq, errFrozen.Error())
 		return
 	}
-	a.collect(commandGarbage + 4*len(payload))
+	a.garbage.Collect(commandGarbage + 4*len(payload))
 	cmd := &command{process: process{agent: a, kind: framing.KindExec}, conn: c, seq: seq}
 	if t == framing.TypeSpawnWatch {
 		cmd.kind = framing.KindSpawnWatch
 	}
 	cmd.call(e.Command)
-	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.childEnv(e.Env), Tell: cmd.watch()}
+	spec := reactor.Command{Path: shell, Args: shellArgs(string(e.Command)), Env: a.env.With(e.Env), Tell: cmd.watch()}
 	if e.Root && !a.root {
 		a.throughSudo(&spec, e.Env)
 	}
@@ -46,7 +47,7 @@ func (c *conn) exec(t framing.Type, seq uint32, payload []byte) {
 	cmd.limitTime(e.TimeoutMS)
 	c.heavy++
 	if a.log.Enabled(LevelDebug) {
-		a.log.Debug("command started", "conn", num(c.id), "seq", num(seq), "pid", num(cmd.pid))
+		a.log.Debug("command started", "conn", sys.Num(c.id), "seq", sys.Num(seq), "pid", sys.Num(cmd.pid))
 	}
 }
 
@@ -56,7 +57,7 @@ func (c *conn) mayRun(seq uint32) bool {
 	if len(c.agent.running)+c.agent.unheard() < int(limit) {
 		return true
 	}
-	c.replyError(seq, "too many commands running (limit "+num(limit)+")")
+	c.replyError(seq, "too many commands running (limit "+sys.Num(limit)+")")
 	return false
 }
 
@@ -80,7 +81,7 @@ func shellArgs(command string) []string {
 
 // whyNotStarted is the reason in words. The kernel's for what is too long does not say how long it may be.
 func whyNotStarted(err error) string {
-	if isErrno(err, unix.E2BIG) {
+	if sys.IsErrno(err, unix.E2BIG) {
 		return err.Error() + ": a command, an argument and an environment entry have at most 131071 bytes, and all of them 256 KiB"
 	}
 	return err.Error()
@@ -92,14 +93,14 @@ func (c *conn) notStarted(t framing.Type, seq uint32, err error) {
 }
 
 func (c *conn) appendNotStarted(dst []byte, t framing.Type, seq uint32, err error) []byte {
-	c.agent.log.Warn("command not started", "conn", num(c.id), "seq", num(seq), "error", err.Error())
-	c.agent.collect(errorGarbage)
-	reason := clip(whyNotStarted(err), maxText)
+	c.agent.log.Warn("command not started", "conn", sys.Num(c.id), "seq", sys.Num(seq), "error", err.Error())
+	c.agent.garbage.Collect(errorGarbage)
+	reason := sys.Clip(whyNotStarted(err), maxText)
 	if t == framing.TypeSpawnWatch {
 		return framing.AppendError(dst, seq, reason)
 	}
 	r := framing.ExecResult{ExitCode: 126, Stderr: []byte(reason)}
-	if isErrno(err, unix.ENOENT) {
+	if sys.IsErrno(err, unix.ENOENT) {
 		r.ExitCode = 127
 	}
 	return framing.AppendExecResult(dst, seq, &r)
@@ -117,6 +118,6 @@ func (a *Agent) throughSudo(spec *reactor.Command, added framing.Env) {
 		args = append(args, string(names[:len(names)-1]))
 	}
 	args = append(args, shell)
-	spec.Path, spec.Search = "sudo", a.sudoPath()
+	spec.Path, spec.Search = "sudo", a.env.SudoPath()
 	spec.Args = append(args, spec.Args[1:]...)
 }

@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // extension is a connection's part in the messages that framing/extension.md describes. A connection has none before its hello.
@@ -137,7 +138,7 @@ func (c *conn) aboutChannel(p *framing.Part) {
 // inputError is more input than was granted. Where the rest of it belongs nobody knows, so the connection is of no more use.
 type inputError uint32
 
-func (e inputError) Error() string { return "more input than credit, seq " + num(uint32(e)) }
+func (e inputError) Error() string { return "more input than credit, seq " + sys.Num(uint32(e)) }
 
 // channel is the one with that seq, or nil.
 func (c *conn) channel(seq uint32) channel {
@@ -156,9 +157,9 @@ const maxChannels = 512
 func (c *conn) mayOpen(seq uint32) bool {
 	switch {
 	case c.channel(seq) != nil:
-		c.replyError(seq, "seq "+num(seq)+" is in use")
+		c.replyError(seq, "seq "+sys.Num(seq)+" is in use")
 	case len(c.ext.channels) == maxChannels:
-		c.replyError(seq, "too many channels (limit "+num(maxChannels)+")")
+		c.replyError(seq, "too many channels (limit "+sys.Num(maxChannels)+")")
 	default:
 		return true
 	}
@@ -235,14 +236,9 @@ func appendDone(dst []byte, seq uint32, value uint64, err error) []byte {
 	if err == nil {
 		return framing.AppendDone(dst, seq, 0, value, "")
 	}
-	errno := unix.EINVAL
-	switch e := err.(type) {
-	case *failure:
-		errno = e.errno
-	case *reactor.Error:
-		if e.Errno != 0 {
-			errno = e.Errno
-		}
+	errno := sys.ErrnoOf(err)
+	if errno == 0 {
+		errno = unix.EINVAL
 	}
-	return framing.AppendDone(dst, seq, uint32(errno), value, clip(err.Error(), maxText))
+	return framing.AppendDone(dst, seq, uint32(errno), value, sys.Clip(err.Error(), maxText))
 }

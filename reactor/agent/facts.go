@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 const (
@@ -14,8 +15,8 @@ const (
 
 // addFacts says what the agent and its machine are, a few kB in all.
 func (a *Agent) addFacts(f *framing.Facts) {
-	a.collect(factsGarbage)
-	buf := make([]byte, kernelFile)
+	a.garbage.Collect(factsGarbage)
+	buf := make([]byte, sys.KernelFile)
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		f.Add("kernel", unix.ByteSliceToString(u.Release[:]))
@@ -23,52 +24,50 @@ func (a *Agent) addFacts(f *framing.Facts) {
 		f.Add("machine", unix.ByteSliceToString(u.Machine[:]))
 	}
 	f.Add("agent", a.cfg.Version)
-	f.Add("pid", num(unix.Getpid()))
-	f.Add("uptime", uptime())
-	f.Add("memory.total_kib", decimal(int64(readFigure(unix.AT_FDCWD, "/proc/meminfo", "MemTotal", buf))))
+	f.Add("pid", sys.Num(unix.Getpid()))
+	f.Add("uptime", sys.Uptime())
+	f.Add("memory.total_kib", sys.Decimal(int64(sys.ReadFigure(unix.AT_FDCWD, "/proc/meminfo", "MemTotal", buf))))
 	for i := range LimitOptions {
 		o := &LimitOptions[i]
-		f.Add("limit."+o.Name[len("--max-"):], num(*o.field(&a.cfg.Limits)))
+		f.Add("limit."+o.Name[len("--max-"):], sys.Num(*o.field(&a.cfg.Limits)))
 	}
 	addMounts(f, buf)
 	for _, fact := range a.cfg.Facts {
-		f.Add(fact[0], clip(fact[1], maxFact))
+		f.Add(fact[0], sys.Clip(fact[1], maxFact))
 	}
 	contained := "process group and /proc"
-	if a.contain.path != "" {
+	if a.contain.Contained() {
 		contained = "cgroup"
 	}
 	f.Add("contained", contained)
-	degraded := func(name, reason string, is bool) {
-		if is {
-			f.Add("degraded."+name, clip(reason, maxFact))
+	missing := &a.contain.Missing
+	for _, m := range [...][2]string{
+		{"cgroup", missing.Cgroup}, {"pids", missing.Pids}, {"memory", missing.Memory},
+		{"psi", missing.PSI}, {"oom", missing.OOM}, {"pinned", a.unpinned},
+	} {
+		if m[1] != "" {
+			f.Add("degraded."+m[0], sys.Clip(m[1], maxFact))
 		}
 	}
-	degraded("cgroup", a.contain.reason, a.contain.path == "")
-	degraded("pids", a.contain.noPids, a.contain.noPids != "")
-	degraded("memory", a.contain.noMemory, a.contain.noMemory != "")
-	degraded("psi", a.stalls.reason, a.stalls.reason != "")
-	degraded("oom", a.oom.reason, !a.oom.lowered)
-	degraded("pinned", a.unpinned, a.unpinned != "")
 }
 
 // addMounts says what is mounted, the first of it; proc_pid_mountinfo(5):
 //
 //	36 35 98:0 / /srv rw,noatime shared:1 - ext4 /dev/vdc rw
 func addMounts(f *framing.Facts, buf []byte) {
-	n, _ := readFile("/proc/self/mountinfo", buf)
+	n, _ := sys.ReadFile("/proc/self/mountinfo", buf)
 	for text, left := string(buf[:n]), maxMounts; text != "" && left > 0; left-- {
 		var line, where, options, kind string
-		line, text, _ = cut(text, '\n')
+		line, text, _ = sys.Cut(text, '\n')
 		for range 4 { // ids, device and root
-			_, line, _ = cut(line, ' ')
+			_, line, _ = sys.Cut(line, ' ')
 		}
-		where, line, _ = cut(line, ' ')
-		options, line, _ = cut(line, ' ')
+		where, line, _ = sys.Cut(line, ' ')
+		options, line, _ = sys.Cut(line, ' ')
 		for word := ""; word != "-" && line != ""; {
-			word, line, _ = cut(line, ' ')
+			word, line, _ = sys.Cut(line, ' ')
 		}
-		kind, _, _ = cut(line, ' ')
-		f.Add("mount."+clip(where, maxFact), kind+" "+clip(options, maxFact))
+		kind, _, _ = sys.Cut(line, ' ')
+		f.Add("mount."+sys.Clip(where, maxFact), kind+" "+sys.Clip(options, maxFact))
 	}
 }

@@ -17,8 +17,8 @@ func TestProcessFiguresAreItsOwn(t *testing.T) {
 	spent := burnt.UserUS + burnt.SystemUS
 	name := ""
 	b.do(func(a *Agent) {
-		if len(a.contain.idle) > 0 {
-			name = a.contain.idle[0].name
+		if a.contain.Idle() > 0 {
+			name = a.contain.Next()
 		}
 	})
 	if name == "" {
@@ -31,7 +31,7 @@ func TestProcessFiguresAreItsOwn(t *testing.T) {
 	} {
 		start()
 		b.until("it runs in the same cgroup", func(a *Agent) bool {
-			return len(a.running) == 1 && a.running[0].cgroup != nil && a.running[0].cgroup.name == name
+			return len(a.running) == 1 && a.running[0].cgroup != nil && a.running[0].cgroup.Name() == name
 		})
 		h.send(framing.AppendFrame(nil, framing.TypeProcesses, 10, nil))
 		list, err := framing.ParseProcessList(h.want(framing.TypeProcessList, 10))
@@ -70,14 +70,4 @@ func TestReceiptsMeanTheSame(t *testing.T) {
 		}
 	}
 	b.quiet(1)
-}
-
-// TestUsageWithoutEarlier says that what is less than before, as after a reclaim, is nothing.
-func TestUsageWithoutEarlier(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ a, b, want uint64 }{{5, 3, 2}, {3, 5, 0}, {4, 4, 0}} {
-		if got := above(tt.a, tt.b); got != tt.want {
-			t.Errorf("above(%d, %d) = %d, want %d", tt.a, tt.b, got, tt.want)
-		}
-	}
 }

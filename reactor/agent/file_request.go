@@ -22,7 +22,7 @@ func (c *conn) fileRequest(p *framing.Part) bool {
 		return false
 	}
 	c.heavy++ // a disk may have to be asked
-	c.agent.collect(2*fileGarbage + 4*len(p.Data))
+	c.agent.garbage.Collect(2*fileGarbage + 4*len(p.Data))
 	if err := handle(c, p); err != nil {
 		c.replyError(p.Seq, err.Error())
 	}

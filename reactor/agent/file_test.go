@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // dialExtended connects, and says hello.
@@ -384,7 +385,7 @@ func TestFilesLostAtRandom(t *testing.T) {
 	for seq := range uint32(4) {
 		for i, flags := range []framing.WriteFlags{0, framing.WriteSync, framing.WriteInPlace | framing.WriteSync, framing.WriteSafe | framing.WriteParents} {
 			s := 100*seq + uint32(i)
-			script = append(script, writeFrame(s, flags, path("d/"+num(i)))...)
+			script = append(script, writeFrame(s, flags, path("d/"+sys.Num(i)))...)
 			script = append(script, readFrameOf(s+10, 100_000, path("long"))...)
 			script = append(script, inputFrame(s, half)...)
 			script = append(script, listFrame(s+20, 100, dir)...)

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // attributeList is a list of the extended attributes of a file. The names are read when it begins, and each value when it is its
@@ -25,10 +26,10 @@ func (c *conn) listAttributes(seq uint32, q *framing.List) error {
 		return nil
 	}
 	f.fd = fd
-	size, err := unix.Listxattr(throughProc(fd), nil)
+	size, err := unix.Listxattr(sys.FDPath(fd), nil)
 	names := make([]byte, max(size, 0)+1) // one more: with no room at all only the size is told
 	if err == nil {
-		size, err = unix.Listxattr(throughProc(fd), names)
+		size, err = unix.Listxattr(sys.FDPath(fd), names)
 	}
 	switch err {
 	case nil:
@@ -36,7 +37,7 @@ func (c *conn) listAttributes(seq uint32, q *framing.List) error {
 		size = 0
 	default:
 		unix.Close(fd)
-		c.done(seq, 0, opError("listxattr", f.path, err))
+		c.done(seq, 0, sys.NewError("listxattr", f.path, err))
 		return nil
 	}
 	f.from = &attributeList{string(names[:size])}
@@ -52,17 +53,17 @@ func (l *attributeList) fill(f *fileSend) (more bool) {
 	}
 	b := f.conn.stream.Space(framing.OutputHeaderSize + maxOutput)
 	content := b[framing.OutputHeaderSize:framing.OutputHeaderSize]
-	name, rest, _ := cut(l.names, 0)
+	name, rest, _ := sys.Cut(l.names, 0)
 	head := 1 + len(name) + 2
 	value := content[head : head+maxAttribute]
-	n, err := unix.Getxattr(throughProc(f.fd), name, value)
+	n, err := unix.Getxattr(sys.FDPath(f.fd), name, value)
 	switch err {
 	case nil:
 	case unix.ENODATA: // it is gone since
 		l.names = rest
 		return true
 	default:
-		f.finish(opError(f.call, f.path, err))
+		f.finish(sys.NewError(f.call, f.path, err))
 		return false
 	}
 	if uint64(head+n) > f.granted {
@@ -79,14 +80,14 @@ func (l *attributeList) fill(f *fileSend) (more bool) {
 func setAttribute(path string, other []byte, safe bool) error {
 	name, value, rest, err := framing.CutAttribute(other)
 	if err != nil || len(rest) > 0 {
-		return opError("setxattr", path, unix.EINVAL)
+		return sys.NewError("setxattr", path, unix.EINVAL)
 	}
 	fd, err := openNode("setxattr", path, safe, false)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	return wrapOp("setxattr", path, unix.Setxattr(throughProc(fd), string(name), value, 0))
+	return sys.Wrap("setxattr", path, unix.Setxattr(sys.FDPath(fd), string(name), value, 0))
 }
 
 // makeNode makes a device, a FIFO, a socket or an empty file.
@@ -97,7 +98,7 @@ func makeNode(path string, q *framing.Change, safe bool) error {
 	}
 	defer e.close()
 	defer unix.Umask(unix.Umask(0))
-	return wrapOp("mknod", path, unix.Mknodat(e.dir, e.base, q.Mode, int(unix.Mkdev(q.UID, q.GID))))
+	return sys.Wrap("mknod", path, unix.Mknodat(e.dir, e.base, q.Mode, int(unix.Mkdev(q.UID, q.GID))))
 }
 
 // mark marks an entry of a directory that has extended attributes.
@@ -105,7 +106,7 @@ func mark(i *framing.FileInfo, dir int, name []byte) {
 	if kind := i.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
 		return
 	}
-	if n, err := listxattrSize(throughProc(dir) + "/" + string(name)); err == nil && n > 0 {
+	if n, err := sys.ListxattrSize(sys.FDPath(dir) + "/" + string(name)); err == nil && n > 0 {
 		i.Mode |= framing.ModeMarked
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // changeFile answers a change.
@@ -46,7 +47,7 @@ func change(q *framing.Change) error {
 	case framing.ChangeAttribute:
 		return setAttribute(path, q.Other, safe)
 	}
-	return errors.New("change: unknown op " + num(uint32(q.Op)))
+	return errors.New("change: unknown op " + sys.Num(uint32(q.Op)))
 }
 
 // makeDir makes a directory, and with parents those that lead to it; then one that exists will do.
@@ -56,8 +57,8 @@ func makeDir(path string, mode uint32, safe, parents bool) error {
 	}
 	e, err := openEntry("mkdir", path, safe, parents)
 	if err != nil {
-		if isErrno(err, unix.EINVAL) && isDir(unix.AT_FDCWD, path, safe) {
-			return opError("mkdir", path, unix.EEXIST)
+		if sys.IsErrno(err, unix.EINVAL) && isDir(unix.AT_FDCWD, path, safe) {
+			return sys.NewError("mkdir", path, unix.EEXIST)
 		}
 		return err
 	}
@@ -68,7 +69,7 @@ func makeDir(path string, mode uint32, safe, parents bool) error {
 		return nil // another made it meanwhile
 	}
 	if err != nil {
-		return opError("mkdir", path, err)
+		return sys.NewError("mkdir", path, err)
 	}
 	return giveMode(e, path, mode)
 }
@@ -87,17 +88,17 @@ func isDir(dir int, path string, safe bool) bool {
 func giveMode(e entry, path string, mode uint32) error {
 	fd, err := openAt(e.dir, e.base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, false)
 	if err != nil {
-		return opError("open", path, err)
+		return sys.NewError("open", path, err)
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return opError("fstat", path, err)
+		return sys.NewError("fstat", path, err)
 	}
 	if st.Mode&0o7777 == mode {
 		return nil
 	}
-	return wrapOp("chmod", path, unix.Chmod(throughProc(fd), mode))
+	return sys.Wrap("chmod", path, unix.Chmod(sys.FDPath(fd), mode))
 }
 
 // removeFile removes a file, a link, or an empty directory.
@@ -109,9 +110,9 @@ func removeFile(path string, safe bool) error {
 	defer e.close()
 	err = unix.Unlinkat(e.dir, e.base, 0)
 	if err == unix.EISDIR {
-		return wrapOp("rmdir", path, unix.Unlinkat(e.dir, e.base, unix.AT_REMOVEDIR))
+		return sys.Wrap("rmdir", path, unix.Unlinkat(e.dir, e.base, unix.AT_REMOVEDIR))
 	}
-	return wrapOp("unlink", path, err)
+	return sys.Wrap("unlink", path, err)
 }
 
 func renameFile(from, to string, safe, noReplace bool) error {
@@ -130,7 +131,7 @@ func renameFile(from, to string, safe, noReplace bool) error {
 	} else {
 		err = unix.Renameat(f.dir, f.base, t.dir, t.base)
 	}
-	return wrapOp("rename", from, err)
+	return sys.Wrap("rename", from, err)
 }
 
 func makeSymlink(path, says string, safe bool) error {
@@ -139,7 +140,7 @@ func makeSymlink(path, says string, safe bool) error {
 		return err
 	}
 	defer e.close()
-	return wrapOp("symlink", path, unix.Symlinkat(says, e.dir, e.base))
+	return sys.Wrap("symlink", path, unix.Symlinkat(says, e.dir, e.base))
 }
 
 func makeLink(path, file string, safe bool) error {
@@ -153,7 +154,7 @@ func makeLink(path, file string, safe bool) error {
 		return err
 	}
 	defer e.close()
-	return wrapOp("link", path, unix.Linkat(old.dir, old.base, e.dir, e.base, 0))
+	return sys.Wrap("link", path, unix.Linkat(old.dir, old.base, e.dir, e.base, 0))
 }
 
 // openNode opens a file of any kind, of which something is to be changed. Opening it does nothing to it.
@@ -163,7 +164,7 @@ func openNode(op, path string, safe, follow bool) (int, error) {
 		flags |= unix.O_NOFOLLOW
 	}
 	fd, err := openAt(unix.AT_FDCWD, path, flags, safe)
-	return fd, wrapOp(op, path, err)
+	return fd, sys.Wrap(op, path, err)
 }
 
 func changeMode(path string, mode uint32, safe bool) error {
@@ -172,7 +173,7 @@ func changeMode(path string, mode uint32, safe bool) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return wrapOp("chmod", path, unix.Chmod(throughProc(fd), mode))
+	return sys.Wrap("chmod", path, unix.Chmod(sys.FDPath(fd), mode))
 }
 
 func changeOwner(path string, q *framing.Change, safe bool) error {
@@ -181,7 +182,7 @@ func changeOwner(path string, q *framing.Change, safe bool) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return wrapOp("chown", path, unix.Fchownat(fd, "", int(int32(q.UID)), int(int32(q.GID)), unix.AT_EMPTY_PATH))
+	return sys.Wrap("chown", path, unix.Fchownat(fd, "", int(int32(q.UID)), int(int32(q.GID)), unix.AT_EMPTY_PATH))
 }
 
 // changeTime sets when the content changed; when it was read last stays.
@@ -196,5 +197,5 @@ func changeTime(path string, q *framing.Change, safe bool) error {
 		sec, nsec = sec-1, nsec+1e9
 	}
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: sec, Nsec: nsec}}
-	return wrapOp("utimensat", path, unix.UtimesNanoAt(unix.AT_FDCWD, throughProc(fd), times, 0))
+	return sys.Wrap("utimensat", path, unix.UtimesNanoAt(unix.AT_FDCWD, sys.FDPath(fd), times, 0))
 }

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // statFile answers a stat.
@@ -21,7 +22,7 @@ func (c *conn) statFile(p *framing.Part) error {
 	}
 	fd, err := openAt(unix.AT_FDCWD, path, how, flags&framing.FileSafe != 0)
 	if err != nil {
-		c.done(p.Seq, 0, opError("stat", path, err))
+		c.done(p.Seq, 0, sys.NewError("stat", path, err))
 		return nil
 	}
 	var i framing.FileInfo
@@ -30,7 +31,7 @@ func (c *conn) statFile(p *framing.Part) error {
 	err = readInfo(&i, fd, []byte{0}, b[head:head+unix.PathMax])
 	unix.Close(fd)
 	if err != nil {
-		c.done(p.Seq, 0, opError("stat", path, err))
+		c.done(p.Seq, 0, sys.NewError("stat", path, err))
 		return nil
 	}
 	c.reply(framing.AppendStatResult(b, p.Seq, &i))
@@ -43,7 +44,7 @@ func (c *conn) statFile(p *framing.Part) error {
 func readInfo(i *framing.FileInfo, dir int, name, room []byte) error {
 	for range maxLinks {
 		var st unix.Statx_t
-		if err := statxAt(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_EMPTY_PATH, &st); err != nil {
+		if err := sys.StatxAt(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_EMPTY_PATH, &st); err != nil {
 			return err
 		}
 		*i = framing.FileInfo{
@@ -53,7 +54,7 @@ func readInfo(i *framing.FileInfo, dir int, name, room []byte) error {
 		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return nil
 		}
-		switch n, err := readlinkAt(dir, name, room); err {
+		switch n, err := sys.ReadlinkAt(dir, name, room); err {
 		case unix.EINVAL, unix.ENOENT:
 		case unix.EACCES:
 			return nil

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // listBatch is the most entries that are looked at for one frame.
@@ -31,7 +32,7 @@ func (c *conn) listFiles(p *framing.Part) error {
 	f := &fileSend{from: &fileList{marks: q.Flags&framing.FileMarks != 0}, conn: c, seq: p.Seq, call: "getdents", path: string(q.Path), granted: uint64(q.Credit)}
 	f.fd, err = openAt(unix.AT_FDCWD, f.path, unix.O_DIRECTORY|unix.O_NONBLOCK, q.Flags&framing.FileSafe != 0)
 	if err != nil {
-		c.done(p.Seq, 0, opError("open", f.path, err))
+		c.done(p.Seq, 0, sys.NewError("open", f.path, err))
 		return nil
 	}
 	f.begin()
@@ -64,7 +65,7 @@ func (l *fileList) fill(f *fileSend) (more bool) {
 			continue
 		default:
 			if len(content) == 0 {
-				f.finish(opError("stat", f.path+"/"+string(name[:len(name)-1]), err))
+				f.finish(sys.NewError("stat", f.path+"/"+string(name[:len(name)-1]), err))
 				return false
 			}
 			f.send(b, len(content))
@@ -95,13 +96,13 @@ func (l *fileList) next(f *fileSend) (name []byte, err error) {
 				continue
 			}
 			if err != nil {
-				return nil, opError(f.call, f.path, err)
+				return nil, sys.NewError(f.call, f.path, err)
 			}
 			l.at, l.size = 0, n
 			l.ended = n == 0
 			continue
 		}
-		name = direntName(l.entries[l.at:l.size])
+		name = sys.EntryName(l.entries[l.at:l.size])
 		if string(name) != ".\x00" && string(name) != "..\x00" {
 			return name, nil
 		}
@@ -111,4 +112,4 @@ func (l *fileList) next(f *fileSend) (name []byte, err error) {
 }
 
 // skip goes on to the entry after.
-func (l *fileList) skip() { l.at += direntSize(l.entries[l.at:l.size]) }
+func (l *fileList) skip() { l.at += sys.EntrySize(l.entries[l.at:l.size]) }

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // mapBatch is the most extents that are looked for in one turn.
@@ -23,7 +24,7 @@ func (m *fileMap) fill(f *fileSend) (more bool) {
 		e, err := m.next(f.fd)
 		if err != nil || e.Length == 0 {
 			if len(content) == 0 {
-				f.finish(wrapOp("lseek", f.path, err))
+				f.finish(sys.Wrap("lseek", f.path, err))
 				return false
 			}
 			break // which the next turn comes upon again

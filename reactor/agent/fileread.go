@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // fileRead is a read: a file's content goes straight from the file to the stream's buffer, a frame at a time.
@@ -46,10 +47,10 @@ func (r *fileRead) fill(f *fileSend) (more bool) {
 	may := int(min(maxOutput, r.left, f.granted))
 	room := framing.OutputHeaderSize + max(may, 1)
 	b := f.conn.stream.Space(room)
-	n, err := pread(f.fd, b[framing.OutputHeaderSize:room], int64(r.offset))
+	n, err := sys.Pread(f.fd, b[framing.OutputHeaderSize:room], int64(r.offset))
 	switch {
 	case err != nil:
-		f.finish(opError(f.call, f.path, err))
+		f.finish(sys.NewError(f.call, f.path, err))
 		return false
 	case n == 0:
 		f.finish(nil)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // TestSafeRace has another process, as it were, put a symbolic link in the place of a directory, and of a file, again and again, while everything is
@@ -141,8 +142,8 @@ func TestListRace(t *testing.T) {
 	join := filepath.Join
 	const pairs = 10
 	for i := range pairs {
-		mustWrite(t, join(dir, "file"+num(i)), "")
-		if err := os.Symlink("target", join(dir, "link"+num(i))); err != nil {
+		mustWrite(t, join(dir, "file"+sys.Num(i)), "")
+		if err := os.Symlink("target", join(dir, "link"+sys.Num(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,7 +151,7 @@ func TestListRace(t *testing.T) {
 	go func() {
 		defer close(stopped)
 		for i := 0; ; i = (i + 1) % pairs {
-			unix.Renameat2(unix.AT_FDCWD, join(dir, "file"+num(i)), unix.AT_FDCWD, join(dir, "link"+num(i)), unix.RENAME_EXCHANGE)
+			unix.Renameat2(unix.AT_FDCWD, join(dir, "file"+sys.Num(i)), unix.AT_FDCWD, join(dir, "link"+sys.Num(i)), unix.RENAME_EXCHANGE)
 			select {
 			case <-stop:
 				return

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // fileSend is the channel of a read or a list: it sends what is in a file or a directory, as the host grants credit.
@@ -60,7 +61,7 @@ func (f *fileSend) credit(s framing.Stream, n uint32) {
 // end implements [channel]: no more is wanted.
 func (f *fileSend) end(s framing.Stream) {
 	if s == framing.StreamOutput {
-		f.finish(opError(f.call, f.path, unix.ECANCELED))
+		f.finish(sys.NewError(f.call, f.path, unix.ECANCELED))
 	}
 }
 

@@ -41,7 +41,7 @@ func (s *fileSyncer) next() {
 		a := j.agent
 		err := error(unix.ENOSYS)
 		if len(a.cfg.JobCommand) > 0 {
-			err = a.startJob(&j.child, jobSyncFile, "", j.write.stage.fd, a.log.fd, j)
+			err = a.startJob(&j.child, jobSyncFile, "", j.write.stage.fd, a.log.FD(), j)
 		}
 		if err == nil {
 			s.running++
@@ -75,7 +75,7 @@ func (j *fileSync) inPlace(err error) unix.Errno {
 
 // Failed implements [reactor.Failer]: a fault of ours costs no more than the connection.
 func (j *fileSync) Failed(value any, stack []byte) {
-	j.agent.logPanic("write", value, stack)
+	j.agent.log.Panic("write", value, stack)
 	if j.write != nil {
 		j.write.conn.close()
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // syncWith has a shell do an agent's syncs. What it is to sync is its stdin.
@@ -106,7 +107,7 @@ func TestWriteSyncWaits(t *testing.T) {
 	h := b.dialExtended()
 	const n = maxFileSyncs + 4
 	for seq := range uint32(n) {
-		h.write(seq, framing.WriteSync, filepath.Join(dir, num(seq)), "x")
+		h.write(seq, framing.WriteSync, filepath.Join(dir, sys.Num(seq)), "x")
 		h.send(closeFrame(seq, framing.StreamInput))
 	}
 	h.ping(100)

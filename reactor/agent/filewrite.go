@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // writeWindow is how much content of a write a host may have on its way, in bytes. It goes to the file as it comes, so this is only what fills
@@ -63,11 +64,11 @@ func (w *fileWrite) open(q *framing.Write) error {
 	inPlace, positioned := w.has(framing.WriteInPlace), q.Offset != 0 || w.has(framing.WriteTruncate)
 	switch {
 	case t.path == "":
-		return opError("open", "path", unix.ENOENT)
+		return sys.NewError("open", "path", unix.ENOENT)
 	case len(t.path) >= framing.MaxPath:
-		return opError("open", "path", unix.ENAMETOOLONG)
+		return sys.NewError("open", "path", unix.ENAMETOOLONG)
 	case q.Offset > math.MaxInt64, !inPlace && (positioned || w.has(framing.WriteAppend)), w.has(framing.WriteAppend) && positioned:
-		return opError("write", t.path, unix.EINVAL)
+		return sys.NewError("write", t.path, unix.EINVAL)
 	case inPlace:
 		return w.openInPlace()
 	}
@@ -75,7 +76,7 @@ func (w *fileWrite) open(q *framing.Write) error {
 		return err
 	}
 	if t.exists && !t.regular() {
-		return opError("open", t.path, unix.EINVAL)
+		return sys.NewError("open", t.path, unix.EINVAL)
 	}
 	return w.stage.openBeside(t, w.has(framing.WriteParents))
 }
@@ -104,25 +105,25 @@ func (w *fileWrite) openInPlace() error {
 				w.stage = staging{open: true, fd: fd}
 				return w.ready()
 			}
-			if !isErrno(err, unix.ENOENT) {
+			if !sys.IsErrno(err, unix.ENOENT) {
 				return err
 			}
 		}
-		if err := w.create(flags); t.exclusive || !isErrno(err, unix.EEXIST) {
+		if err := w.create(flags); t.exclusive || !sys.IsErrno(err, unix.EEXIST) {
 			return err
 		}
 	}
-	return opError("create", t.path, unix.EEXIST)
+	return sys.NewError("create", t.path, unix.EEXIST)
 }
 
 // ready readies the file for being written in place. It refuses what has no end that could be set.
 func (w *fileWrite) ready() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(w.stage.fd, &st); err != nil {
-		return opError("fstat", w.target.path, err)
+		return sys.NewError("fstat", w.target.path, err)
 	}
 	if w.has(framing.WriteTruncate) && st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return opError("ftruncate", w.target.path, unix.EINVAL)
+		return sys.NewError("ftruncate", w.target.path, unix.EINVAL)
 	}
 	return dropSetID(w.stage.fd, w.target.path, &st)
 }
@@ -140,13 +141,13 @@ func (w *fileWrite) create(flags int) error {
 	fd, err := unix.Openat(dir, t.base, flags|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		unix.Close(dir)
-		return opError("create", t.path, err)
+		return sys.NewError("create", t.path, err)
 	}
 	w.stage = staging{open: true, fd: fd, dir: dir}
 	if t.given.moded {
 		return nil // it stays the agent's own until it is whole
 	}
-	return wrapOp("fchmod", t.path, unix.Fchmod(fd, 0o644))
+	return sys.Wrap("fchmod", t.path, unix.Fchmod(fd, 0o644))
 }
 
 // input implements [channel].
@@ -167,7 +168,7 @@ func (w *fileWrite) input(b []byte) bool {
 	w.offset += int64(n)
 	w.written += uint64(n)
 	if err != nil {
-		w.finish(opError("write", w.target.path, err))
+		w.finish(sys.NewError("write", w.target.path, err))
 		return true
 	}
 	// Not in the middle of a frame, which would be granted while it comes.
@@ -183,7 +184,7 @@ func (w *fileWrite) skip(n uint64) {
 	switch {
 	case w.whole:
 	case !w.stage.named(), n > uint64(math.MaxInt64-w.offset):
-		w.finish(opError("write", w.target.path, unix.EINVAL))
+		w.finish(sys.NewError("write", w.target.path, unix.EINVAL))
 	default:
 		w.offset += int64(n)
 		w.written += n
@@ -205,7 +206,7 @@ func (w *fileWrite) end(s framing.Stream) {
 		w.whole = true
 		w.commit()
 	case s == framing.StreamOutput && !w.placed:
-		w.finish(opError("write", w.target.path, unix.ECANCELED))
+		w.finish(sys.NewError("write", w.target.path, unix.ECANCELED))
 	}
 }
 
@@ -231,7 +232,7 @@ func (w *fileWrite) dress() error {
 	t := &w.target
 	if w.hole || w.has(framing.WriteTruncate) {
 		if err := unix.Ftruncate(w.stage.fd, w.offset); err != nil {
-			return opError("ftruncate", t.path, err)
+			return sys.NewError("ftruncate", t.path, err)
 		}
 	}
 	if w.stage.named() {
@@ -242,7 +243,7 @@ func (w *fileWrite) dress() error {
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(w.stage.fd, &st); err != nil {
-		return opError("fstat", t.path, err)
+		return sys.NewError("fstat", t.path, err)
 	}
 	return t.given.apply(w.stage.fd, t.path, st.Mode)
 }
@@ -265,7 +266,7 @@ func (w *fileWrite) synced(errno unix.Errno) {
 	switch {
 	case w.placed && errno == unix.EINVAL: // there are file systems whose directories cannot be synced
 	case errno != 0:
-		err = opError("fsync", w.target.path, errno)
+		err = sys.NewError("fsync", w.target.path, errno)
 	case w.placed:
 	case w.conn.agent.isFrozen():
 		err = errFrozen

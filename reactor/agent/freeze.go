@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // freezer holds the writable file system still, for a snapshot of its disk (FIFREEZE and FITHAW of linux/fs.h).
@@ -56,10 +57,10 @@ const (
 const maxFreeze = 60 * time.Second
 
 var (
-	errFrozen    = &failure{unix.EBUSY, "file system is frozen"}
-	errNoFreeze  = &failure{unix.EOPNOTSUPP, "freeze: no disk to freeze"}
-	errNotFrozen = &failure{unix.EINVAL, "thaw: file system is not frozen"}
-	errCalledOff = &failure{unix.ECANCELED, "freeze: called off"}
+	errFrozen    = &sys.Failure{Errno: unix.EBUSY, Words: "file system is frozen"}
+	errNoFreeze  = &sys.Failure{Errno: unix.EOPNOTSUPP, Words: "freeze: no disk to freeze"}
+	errNotFrozen = &sys.Failure{Errno: unix.EINVAL, Words: "thaw: file system is not frozen"}
+	errCalledOff = &sys.Failure{Errno: unix.ECANCELED, Words: "freeze: called off"}
 )
 
 // waiter is a request that is answered later by done, with that value. Its conn is nil when there is no request, or
@@ -105,7 +106,7 @@ func (c *conn) freeze(p *framing.Part) error {
 	case !a.canFreeze():
 		c.done(p.Seq, 0, errNoFreeze)
 	case after == 0 || after > maxFreeze:
-		c.done(p.Seq, 0, &failure{unix.EINVAL, "freeze: not for 1 to " + num(int64(maxFreeze/time.Millisecond)) + " ms"})
+		c.done(p.Seq, 0, &sys.Failure{Errno: unix.EINVAL, Words: "freeze: not for 1 to " + sys.Num(int64(maxFreeze/time.Millisecond)) + " ms"})
 	case f.state != thawed || f.child.Running():
 		c.done(p.Seq, 0, errFrozen)
 	case a.down != downNot:
@@ -158,9 +159,9 @@ func (f *freezer) begin() error {
 	a := f.agent
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return opError("pipe", "freeze", err)
+		return sys.NewError("pipe", "freeze", err)
 	}
-	err := a.startJob(&f.child, jobFreeze, num(f.after.Milliseconds()), a.cfg.FreezeFD, p[1], f)
+	err := a.startJob(&f.child, jobFreeze, sys.Num(f.after.Milliseconds()), a.cfg.FreezeFD, p[1], f)
 	unix.Close(p[1])
 	if err != nil {
 		unix.Close(p[0])
@@ -175,7 +176,7 @@ func (f *freezer) begin() error {
 // freezeJob is what the child does: it writes what is dirty, so that nobody has to wait for that, freezes, says so on stdout, and thaws when so many
 // milliseconds have passed. It is killed if that has been done meanwhile.
 func freezeJob(ms string) error {
-	n, _ := parseNumber(ms)
+	n, _ := sys.ParseNumber(ms)
 	if err := unix.Syncfs(0); err != nil {
 		return err
 	}
@@ -209,7 +210,7 @@ func (f *freezer) Ready(reactor.Events) {
 		}
 		return
 	}
-	f.agent.log.Info("file system frozen", "for", num(f.after.Milliseconds())+"ms")
+	f.agent.log.Info("file system frozen", "for", sys.Num(f.after.Milliseconds())+"ms")
 	f.freeze.answer(nil)
 }
 
@@ -233,7 +234,7 @@ func (f *freezer) Exited(status unix.WaitStatus) {
 		if errno == 0 {
 			errno = unix.ETIMEDOUT
 		}
-		f.freeze.answer(opError("freeze", "", errno))
+		f.freeze.answer(sys.NewError("freeze", "", errno))
 		f.thaw.answer(err)
 	}
 	f.thaw.answer(nil)
@@ -248,7 +249,7 @@ func (f *freezer) undo() error {
 	} else if err != unix.EINVAL { // EINVAL: the child has, or somebody else
 		f.state = frozen
 		a.log.Error("file system not thawed", "error", err.Error())
-		return opError("thaw", "", err)
+		return sys.NewError("thaw", "", err)
 	}
 	f.goOn()
 	if f.child.Running() {
@@ -293,7 +294,7 @@ func (f *freezer) forget(c *conn) {
 }
 
 // Failed implements [reactor.Failer].
-func (f *freezer) Failed(value any, stack []byte) { f.agent.logPanic("freeze", value, stack) }
+func (f *freezer) Failed(value any, stack []byte) { f.agent.log.Panic("freeze", value, stack) }
 
 // isFrozen reports whether a write may wait for a thaw, or for ever, as on a disk that is settled.
 func (a *Agent) isFrozen() bool { return a.freezer.state != thawed || a.down == downSettled }

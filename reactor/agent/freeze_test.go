@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // disk mounts an ext4 of its own and returns its directory and a descriptor of that.
@@ -301,7 +302,7 @@ func TestUndead(t *testing.T) {
 		p := h.start(2, framing.Start{Shell: true, Args: words(command), TimeoutMS: x.timeout, KeepMS: x.keep})
 		p.next()
 		b.until("waits for the disk", func(*Agent) bool {
-			stat, _ := os.ReadFile("/proc/" + num(p.started.PID) + "/stat")
+			stat, _ := os.ReadFile("/proc/" + sys.Num(p.started.PID) + "/stat")
 			return bytes.Contains(stat, []byte(") D "))
 		})
 		if x.timeout == 0 {

@@ -129,7 +129,7 @@ func (b *box) quiet(conns int) {
 	b.until("nothing held", func(a *Agent) bool {
 		return len(a.conns) == conns && len(a.commands) == 0 && len(a.commits) == 0 && len(a.exits) == 0 &&
 			len(a.running) == 0 && a.captures.Free() == captureBuffers &&
-			len(a.sessions) == 0 && heldBuffers(a) == 0 && a.contain.busy == 0
+			len(a.sessions) == 0 && heldBuffers(a) == 0 && a.contain.Busy() == 0
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // initctl is init's FIFO. The poweroff, halt, reboot, shutdown and telinit of sysvinit write to it,
@@ -26,12 +27,12 @@ const (
 func (c *initctl) open(a *Agent) error {
 	c.agent = a
 	if err := unix.Mkfifo(initctlPath, 0o600); err != nil {
-		return opError("mkfifo", initctlPath, err)
+		return sys.NewError("mkfifo", initctlPath, err)
 	}
 	// For writing too, so that it is not at its end whenever no tool has it open.
 	fd, err := unix.Open(initctlPath, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return opError("open", initctlPath, err)
+		return sys.NewError("open", initctlPath, err)
 	}
 	a.loop.Attach(&c.Descriptor, fd, c)
 	c.Want(reactor.Read)
@@ -42,7 +43,7 @@ func (c *initctl) open(a *Agent) error {
 func (c *initctl) Ready(ev reactor.Events) {
 	a := c.agent
 	b := a.loop.Scratch()[:initRequestSize]
-	n, err := read(c.FD(), b)
+	n, err := sys.Read(c.FD(), b)
 	switch {
 	case ev&reactor.Deaf != 0 || err != nil && err != unix.EAGAIN:
 		a.log.Warn("not listening any more", "on", initctlPath)
@@ -58,4 +59,4 @@ func (c *initctl) Ready(ev reactor.Events) {
 }
 
 // Failed implements [reactor.Failer].
-func (c *initctl) Failed(value any, stack []byte) { c.agent.logPanic("initctl", value, stack) }
+func (c *initctl) Failed(value any, stack []byte) { c.agent.log.Panic("initctl", value, stack) }

@@ -4,6 +4,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/launch"
+	"wick/reactor/agent/internal/sys"
 )
 
 const (
@@ -88,7 +90,7 @@ func (in *inlet) write(b []byte) int {
 	if !in.pipe.Open() || len(b) == 0 {
 		return 0
 	}
-	n, err := write(in.pipe.FD(), b)
+	n, err := sys.Write(in.pipe.FD(), b)
 	switch err {
 	case nil:
 		return n
@@ -108,7 +110,7 @@ func (in *inlet) took(n int) {
 // Ready implements [reactor.Handler]: there is room.
 func (in *inlet) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		in.session.agent.loop.Start(&in.retry, deafPause, in)
+		in.session.agent.loop.Start(&in.retry, reactor.DeafPause, in)
 		return
 	}
 	n := in.write(in.buf[in.head:in.tail])
@@ -147,7 +149,7 @@ func (in *inlet) end() {
 	}
 	in.ended = true
 	if in.session.onTerminal() {
-		if eof, lines := terminalEOF(in.pipe.FD()); eof != 0 {
+		if eof, lines := launch.TerminalEOF(in.pipe.FD()); eof != 0 {
 			typed := []byte{eof, eof}
 			if !lines || in.last == '\n' || in.last == '\r' || in.last == eof {
 				typed = typed[:1]

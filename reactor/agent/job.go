@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // jobs are what takes as long as a disk does. A child does them, this very program, so that the agent never waits for a disk.
@@ -30,7 +31,7 @@ const jobArgument = "job"
 
 // RunJob does what JobCommand is for and ends the program, if it was started for that. The exit status is an errno, or 0.
 func RunJob() {
-	args := Args()
+	args := sys.Args()
 	if len(args) != len(JobCommand)+2 || args[1] != jobArgument {
 		return
 	}
@@ -46,13 +47,13 @@ func RunJob() {
 // startJob starts a child that does a job, with an argument, stdin and stdout as the job wants them.
 func (a *Agent) startJob(child *reactor.Child, job, argument string, stdin, stdout int, h reactor.ChildHandler) error {
 	args := append(a.cfg.JobCommand[:len(a.cfg.JobCommand):len(a.cfg.JobCommand)], job, argument)
-	return a.loop.Spawn(child, &reactor.Command{Path: args[0], Args: args, Files: [3]int{stdin, stdout, a.log.fd}}, h)
+	return a.loop.Spawn(child, &reactor.Command{Path: args[0], Args: args, Files: [3]int{stdin, stdout, a.log.FD()}}, h)
 }
 
 // jobErrno is how a job ended.
 func jobErrno(child *reactor.Child, status unix.WaitStatus) unix.Errno {
-	if e, failed := child.Failure().(*reactor.Error); failed {
-		return e.Errno
+	if errno := sys.ErrnoOf(child.Failure()); errno != 0 {
+		return errno
 	}
 	if status.Signaled() {
 		return unix.EINTR

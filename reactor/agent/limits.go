@@ -1,6 +1,10 @@
 package agent
 
-import "time"
+import (
+	"time"
+
+	"wick/reactor/agent/internal/contain"
+)
 
 // Limits are what hosts and commands can make grow, and how far. A field that is 0 has its default.
 type Limits struct {
@@ -54,7 +58,7 @@ func (l *Limits) complete() {
 		}
 	}
 	if l.Pids == 0 {
-		l.Pids = defaultPids()
+		l.Pids = contain.DefaultPids()
 	}
 }
 
@@ -113,8 +117,6 @@ const (
 	// downGrace is how long the way down of a machine waits between SIGTERM and SIGKILL, and killedGrace after it.
 	downGrace   = 5 * time.Second
 	killedGrace = time.Second
-	// deafPause is how long to wait before epoll is asked again to watch what it had no memory for.
-	deafPause = 100 * time.Millisecond
 	// lingerGrace is how long a connection that the agent ends waits for the host to read its last words.
 	lingerGrace = time.Second
 	// commitTimeout bounds what a write_file may wait for once it is whole: a FIFO that is not read, or sudo.
@@ -123,25 +125,20 @@ const (
 	// where there are too many.
 	silentGrace = 2 * time.Second
 
-	// refusalLines is how many connections refused in a refusalPeriod are logged, each by a line.
-	// Others are only counted.
-	refusalLines  = 10
-	refusalPeriod = 10 * time.Second
-
 	// lastWordsGrace is how long a machine that could not boot looks for a host to tell.
 	lastWordsGrace = 5 * time.Second
-	// minBackoff doubles up to maxBackoff between tries to reach the host.
-	minBackoff = 10 * time.Millisecond
-	maxBackoff = time.Second
-	// uselessBackoff bounds the wait after a connection that its host ended without a word.
-	uselessBackoff = 100 * time.Millisecond
-	// deletedGrace is how long a deleted path is left alone: a host may be between unlink and bind. deletedLook is how often it is
-	// looked at meanwhile.
-	deletedGrace = 300 * time.Millisecond
-	deletedLook  = 10 * time.Millisecond
 	// greetGrace is how long after the ready a host that asks nothing is told what nobody asked for. Hosts in the field drop
 	// whatever comes between the ready and their first pong.
 	greetGrace = 100 * time.Millisecond
-	// staleAfter is how long a Unix socket must have refused before it counts as left behind: a host may be between bind and listen.
-	staleAfter = 300 * time.Millisecond
+)
+
+// What leaves garbage, and how much, in bytes; what does not stand here makes none worth mentioning.
+const (
+	commandGarbage = 1 << 10 // and a few copies of its payload
+	sessionGarbage = 2 << 10 // more, of a started process
+	connGarbage    = 2 << 10
+	fileGarbage    = 512
+	errorGarbage   = 256
+	factsGarbage   = 24 << 10
+	statsGarbage   = 10 << 10
 )

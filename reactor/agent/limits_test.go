@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // TestPingAllocs is not parallel, for what others allocate would be counted.
@@ -209,7 +210,7 @@ func TestSpool(t *testing.T) {
 			}
 			notice := ""
 			if kept < size {
-				notice = "[output truncated: " + num(size-kept) + " bytes of stdout, 0 bytes of stderr dropped]"
+				notice = "[output truncated: " + sys.Num(size-kept) + " bytes of stdout, 0 bytes of stderr dropped]"
 			}
 			if string(r.Stderr) != notice {
 				t.Errorf("stderr %q, want %q", r.Stderr, notice)
@@ -245,7 +246,7 @@ func TestSpoolLimits(t *testing.T) {
 		if err := framing.ParseExecResult(payload, &r); err != nil {
 			t.Fatal(err)
 		}
-		if notice := "[output truncated: " + num(3*mib-len(r.Stdout)) + " bytes of stdout, 0 bytes of stderr dropped]"; string(r.Stderr) != notice {
+		if notice := "[output truncated: " + sys.Num(3*mib-len(r.Stdout)) + " bytes of stdout, 0 bytes of stderr dropped]"; string(r.Stderr) != notice {
 			t.Errorf("stderr %q, want %q", r.Stderr, notice)
 		}
 		total += len(r.Stdout)
@@ -265,7 +266,7 @@ func TestSpoolLimits(t *testing.T) {
 func fullDir(t *testing.T, size int) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+num(size)); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+sys.Num(size)); err != nil {
 		t.Skip("run as root, to mount a small tmpfs:", err)
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })

@@ -8,71 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/launch"
 )
-
-func TestLog(t *testing.T) {
-	t.Parallel()
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(p[0])
-	defer unix.Close(p[1])
-	l := NewLog(p[1], LevelInfo)
-	buf := make([]byte, 1<<20)
-	tests := []struct {
-		value, want string
-	}{
-		{"plain", "plain"},
-		{"", `""`},
-		{"two words", `"two words"`},
-		{"a=b", `"a=b"`},
-		{`say "x\y"`, `"say \"x\\y\""`},
-		{"line\nline", `"line\nline"`},
-		{"\x00\x1b\x7f", `"\x00\x1b\x7f"`},
-		{"é", `"é"`},
-	}
-	for _, test := range tests {
-		l.Warn("message", "key", test.value, "n", "1")
-		n, _ := unix.Read(p[0], buf)
-		if got, want := string(buf[:n]), "warn message key="+test.want+" n=1\n"; got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
-	}
-	l.Debug("not at this level")
-	if l.Enabled(LevelDebug) || !l.Enabled(LevelInfo) {
-		t.Error("wrong levels")
-	}
-
-	// Nobody reads: lines are dropped, whole, and counted.
-	for range 3000 {
-		l.Error("x", "filler", strings.Repeat("y", 100))
-	}
-	if l.dropped == 0 {
-		t.Error("nothing was dropped")
-	}
-	for n := 1; n > 0; {
-		p := []unix.PollFd{{Fd: int32(p[0]), Events: unix.POLLIN}}
-		if n, _ = unix.Poll(p, 0); n > 0 {
-			unix.Read(int(p[0].Fd), buf)
-		}
-	}
-	l.Error(strings.Repeat("z", 2*maxLine))
-	n, _ := unix.Read(p[0], buf)
-	if got := string(buf[:n]); n != maxLine || !strings.HasSuffix(got, "\n") || l.dropped != 0 {
-		t.Errorf("a line of %d bytes", n)
-	}
-	l.Error("end")
-	n, _ = unix.Read(p[0], buf)
-	if got := string(buf[:n]); got != "error end\n" {
-		t.Errorf("%q", got)
-	}
-}
 
 // TestLogTerminal has an agent log to a terminal that nobody reads. It serves on, and once somebody reads every line has an end.
 func TestLogTerminal(t *testing.T) {
 	t.Parallel()
-	master, slave, err := openTerminal(24, 80)
+	master, slave, err := launch.OpenTerminal(24, 80)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,14 +23,14 @@ func TestLogTerminal(t *testing.T) {
 	b.start()
 	t.Cleanup(func() {
 		b.stop()
-		for _, fd := range []int{master, slave, b.log.fd} {
+		for _, fd := range []int{master, slave, b.log.FD()} {
 			unix.Close(fd)
 		}
 	})
-	if b.log.fd == slave {
+	if b.log.FD() == slave {
 		t.Fatal("it has no file of its own")
 	}
-	dropped := func() (n int) { b.do(func(*Agent) { n = b.log.dropped }); return n }
+	dropped := func() (n int) { b.do(func(*Agent) { n = b.log.Dropped() }); return n }
 	for dropped() < 100 {
 		h := b.dial()
 		h.send(framing.AppendError(nil, 0, strings.Repeat("\x00", 60+dropped()))) // lines of many lengths
@@ -106,7 +48,7 @@ func TestLogTerminal(t *testing.T) {
 			}
 			text = append(text, buf[:n]...)
 		}
-		if b.log.dropped > 0 {
+		if b.log.Dropped() > 0 {
 			b.log.Info("there is room")
 			return false
 		}
@@ -179,8 +121,8 @@ func TestOptions(t *testing.T) {
 		if test.value == "error" {
 			level = LevelError
 		}
-		if got.Log.level != level {
-			t.Errorf("%s %q: level %d", test.name, test.value, got.Log.level)
+		if !got.Log.Enabled(level) || got.Log.Enabled(level+1) {
+			t.Errorf("%s %q: the level is not %d", test.name, test.value, level)
 		}
 		if got.UnixSocket != test.want.UnixSocket || got.DialCID != test.want.DialCID || got.DialPort != test.want.DialPort || got.ListenPort != test.want.ListenPort {
 			t.Errorf("%s %q: %+v", test.name, test.value, got)

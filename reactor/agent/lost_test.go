@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // TestLost loses a connection in every state that a request can be in. Nothing of it may stay.
@@ -219,7 +220,7 @@ func TestStopAmidst(t *testing.T) {
 	}
 	f.WriteString("x\nx\nx\n") // the commands and the sync run on without the agent
 	left, err := os.ReadFile(filepath.Join(b.dir, "left"))
-	if pid, ok := parseNumber(string(bytes.TrimSpace(left))); err == nil && ok {
+	if pid, ok := sys.ParseNumber(string(bytes.TrimSpace(left))); err == nil && ok {
 		unix.Kill(int(pid), unix.SIGKILL)
 	}
 }

@@ -57,11 +57,3 @@ func (c *conn) machineRequest(p *framing.Part) bool {
 	}
 	return true
 }
-
-// failure is why a request of the extension failed, where the words of a system call would not tell.
-type failure struct {
-	errno unix.Errno
-	words string
-}
-
-func (f *failure) Error() string { return f.words }

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/sys"
 )
 
 // facts says hello and returns what the guest says of itself.
@@ -43,8 +45,8 @@ func TestFacts(t *testing.T) {
 	b.do(func(a *Agent) {
 		a.cfg.Version = "1.2.3"
 		a.cfg.Facts = [][2]string{{"boot.overlay disk", "1us took 2us"}, {"degraded./sys", strings.Repeat("x", 1000)}}
-		a.contain.maxPids, a.contain.noPids = "", "for a test"
-		a.contain.noMemory, a.stalls.reason = "for a third", "for a fourth"
+		m := &a.contain.Missing
+		m.Pids, m.Memory, m.PSI = "for a test", "for a third", "for a fourth"
 		a.unpinned = "for another"
 	})
 	h := b.dial()
@@ -61,8 +63,8 @@ func TestFacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"kernel": strings.TrimSpace(string(release)), "agent": "1.2.3", "pid": num(os.Getpid()),
-		"limit.commands": "17", "limit.pids": num(defaultPids()), "boot.overlay disk": "1us took 2us", "degraded./sys": strings.Repeat("x", maxFact),
+		"kernel": strings.TrimSpace(string(release)), "agent": "1.2.3", "pid": sys.Num(os.Getpid()),
+		"limit.commands": "17", "limit.pids": sys.Num(contain.DefaultPids()), "boot.overlay disk": "1us took 2us", "degraded./sys": strings.Repeat("x", maxFact),
 		"degraded.pinned": "for another", "degraded.pids": "for a test", "degraded.memory": "for a third", "degraded.psi": "for a fourth",
 	} {
 		if facts[name] != want {
@@ -217,7 +219,7 @@ func TestPressure(t *testing.T) {
 	}
 	b.do(func(a *Agent) {
 		for _, cmd := range a.commands {
-			killTree(cmd.pid)
+			a.contain.Kill(nil, cmd.pid)
 		}
 	})
 	load.result(1)

@@ -4,6 +4,9 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/log"
+	"wick/reactor/agent/internal/sys"
 )
 
 // Options are the command line of an agent, as text. Their zero value is the default.
@@ -50,17 +53,17 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 			o.listen = value
 		}
 	case "--log-level":
-		level, ok := ParseLevel(value)
+		level, ok := log.ParseLevel(value)
 		if !ok {
-			return true, errors.New("--log-level: unknown level " + quote(value))
+			return true, errors.New("--log-level: unknown level " + sys.Quote(value))
 		}
 		o.level, o.leveled = level, true
 	default:
 		for i := range LimitOptions {
 			if l := &LimitOptions[i]; l.Name == name {
-				n, ok := parseNumber(value)
+				n, ok := sys.ParseNumber(value)
 				if !ok || n == 0 || n > maxLimit {
-					return true, errors.New(name + ": " + quote(value) + " is not a number from 1 to " + num(maxLimit))
+					return true, errors.New(name + ": " + sys.Quote(value) + " is not a number from 1 to " + sys.Num(maxLimit))
 				}
 				*l.field(&o.limits) = n
 				return true, nil
@@ -107,11 +110,11 @@ func parseDial(s string) (cid, port uint32, err error) {
 	if s == "off" {
 		return 0, 0, nil
 	}
-	c, p, _ := cut(s, ':')
-	cid, ok := parseNumber(c)
-	port, ok2 := parseNumber(p)
+	c, p, _ := sys.Cut(s, ':')
+	cid, ok := sys.ParseNumber(c)
+	port, ok2 := sys.ParseNumber(p)
 	if !ok || !ok2 || cid == unix.VMADDR_CID_ANY || port == 0 || port == unix.VMADDR_PORT_ANY {
-		return 0, 0, errors.New("--vsock-dial: " + quote(s) + " is not CID:PORT or off")
+		return 0, 0, errors.New("--vsock-dial: " + sys.Quote(s) + " is not CID:PORT or off")
 	}
 	return cid, port, nil
 }
@@ -121,9 +124,9 @@ func parseListen(s string) (uint32, error) {
 	if s == "off" {
 		return 0, nil
 	}
-	n, ok := parseNumber(s)
+	n, ok := sys.ParseNumber(s)
 	if !ok || n == 0 || n == unix.VMADDR_PORT_ANY {
-		return 0, errors.New("--vsock-listen: " + quote(s) + " is not a port or off")
+		return 0, errors.New("--vsock-listen: " + sys.Quote(s) + " is not a port or off")
 	}
 	return n, nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // outlet is an output of a session: a pipe, or a terminal. Bytes go from it straight into the connection's buffer, as far as the host granted
@@ -69,7 +70,7 @@ func (o *outlet) interest() {
 // Ready implements [reactor.Handler].
 func (o *outlet) Ready(ev reactor.Events) {
 	if ev&reactor.Deaf != 0 {
-		o.session.agent.loop.Start(&o.retry, deafPause, o)
+		o.session.agent.loop.Start(&o.retry, reactor.DeafPause, o)
 		return
 	}
 	switch {
@@ -92,7 +93,7 @@ func (o *outlet) Failed(value any, stack []byte) { o.session.Failed(value, stack
 
 // read reads from the pipe. It returns 0 if there is nothing, and if this is the end, which it sees to.
 func (o *outlet) read(b []byte) int {
-	n, err := read(o.pipe.FD(), b)
+	n, err := sys.Read(o.pipe.FD(), b)
 	if n > 0 {
 		return n
 	}

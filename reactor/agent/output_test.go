@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 type endedFunc func()
@@ -44,7 +45,7 @@ func TestSpoolRoomReturns(t *testing.T) {
 	if len(r.Stdout) != mib || strings.Trim(string(r.Stdout), "x") != "" {
 		t.Errorf("%d bytes of the second, want the first %d", len(r.Stdout), mib)
 	}
-	want := "[output truncated: " + num(mib+100000) + " bytes of stdout, 0 bytes of stderr dropped]"
+	want := "[output truncated: " + sys.Num(mib+100000) + " bytes of stdout, 0 bytes of stderr dropped]"
 	if string(r.Stderr) != want {
 		t.Errorf("stderr %q, want %q", r.Stderr, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // openAt opens a path, as it is known from an open directory. With safe it is openat2(2) with RESOLVE_NO_SYMLINKS: a path with a symbolic
@@ -11,7 +12,7 @@ import (
 func openAt(dir int, path string, flags int, safe bool) (int, error) {
 	flags |= unix.O_CLOEXEC
 	if !safe {
-		return openat(dir, path, flags, 0)
+		return sys.Openat(dir, path, flags, 0)
 	}
 	return unix.Openat2(dir, path, &unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_SYMLINKS})
 }
@@ -24,7 +25,7 @@ func workDir(dir string, safe, parents bool) (int, error) {
 		return fd, nil
 	}
 	if err != unix.ENOENT || !parents {
-		return -1, opError("open", dir, err)
+		return -1, sys.NewError("open", dir, err)
 	}
 	defer unix.Umask(unix.Umask(0))
 	at := unix.AT_FDCWD
@@ -49,7 +50,7 @@ func workDir(dir string, safe, parents bool) (int, error) {
 			unix.Close(at)
 		}
 		if err != nil {
-			return -1, opError(op, dir[:end], err)
+			return -1, sys.NewError(op, dir[:end], err)
 		}
 		at = next
 	}
@@ -62,7 +63,7 @@ func split(path string) (dir, base string) {
 	for len(path) > 1 && path[len(path)-1] == '/' {
 		path = path[:len(path)-1]
 	}
-	slash := lastSlash(path)
+	slash := sys.LastSlash(path)
 	if dir, base = path[:slash+1], path[slash+1:]; dir == "" {
 		dir = "."
 	}
@@ -83,11 +84,11 @@ func openEntry(op, path string, safe, parents bool) (entry, error) {
 	dir, base := split(path)
 	switch {
 	case path == "":
-		return entry{}, opError(op, "path", unix.ENOENT)
+		return entry{}, sys.NewError(op, "path", unix.ENOENT)
 	case len(path) >= framing.MaxPath:
-		return entry{}, opError(op, "path", unix.ENAMETOOLONG) // of which the kernel would see only a part
+		return entry{}, sys.NewError(op, "path", unix.ENAMETOOLONG) // of which the kernel would see only a part
 	case base == "":
-		return entry{}, opError(op, path, unix.EINVAL)
+		return entry{}, sys.NewError(op, path, unix.EINVAL)
 	}
 	fd, err := workDir(dir, safe, parents)
 	return entry{fd, base}, err
@@ -95,29 +96,25 @@ func openEntry(op, path string, safe, parents bool) (entry, error) {
 
 func (e entry) close() { unix.Close(e.dir) }
 
-// throughProc is another path of an open file. With it a file that was opened only to be looked at, with O_PATH, can be used by calls that
-// take a path, and is the same file still; proc_pid_fd(5).
-func throughProc(fd int) string { return "/proc/self/fd/" + num(fd) }
-
 // openContent opens a file's content: that of a regular file or a block device. All else is refused before it is opened, for that alone
 // can do something: wait for the other end of a FIFO, or rewind a tape.
 func openContent(path string, flags int, safe bool) (int, error) {
 	fd, err := openAt(unix.AT_FDCWD, path, unix.O_PATH, safe)
 	if err != nil {
-		return -1, opError("open", path, err)
+		return -1, sys.NewError("open", path, err)
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return -1, opError("fstat", path, err)
+		return -1, sys.NewError("fstat", path, err)
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFBLK:
 	case unix.S_IFDIR:
-		return -1, opError("open", path, unix.EISDIR)
+		return -1, sys.NewError("open", path, unix.EISDIR)
 	default:
-		return -1, opError("open", path, unix.EINVAL)
+		return -1, sys.NewError("open", path, unix.EINVAL)
 	}
-	content, err := openAt(unix.AT_FDCWD, throughProc(fd), flags|unix.O_NONBLOCK|unix.O_NOCTTY, false)
-	return content, wrapOp("open", path, err)
+	content, err := openAt(unix.AT_FDCWD, sys.FDPath(fd), flags|unix.O_NONBLOCK|unix.O_NOCTTY, false)
+	return content, sys.Wrap("open", path, err)
 }

@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // pressureFiles are where the kernel tells of stalls; Documentation/accounting/psi.rst. A kernel without them, or started with psi=0, has
@@ -55,32 +56,18 @@ func (c *conn) pressure(p *framing.Part) error {
 func (a *Agent) openPressure(ask framing.Pressure) (fd int, err error) {
 	switch {
 	case int(ask.Resource) >= len(pressureFiles):
-		return -1, &failure{unix.EINVAL, "pressure: unknown resource " + num(uint32(ask.Resource))}
+		return -1, &sys.Failure{Errno: unix.EINVAL, Words: "pressure: unknown resource " + sys.Num(uint32(ask.Resource))}
 	case a.watched == maxPressures:
-		return -1, &failure{unix.EMFILE, "too many pressures watched (limit " + num(maxPressures) + ")"}
+		return -1, &sys.Failure{Errno: unix.EMFILE, Words: "too many pressures watched (limit " + sys.Num(maxPressures) + ")"}
 	}
-	return openTrigger(pressureFiles[ask.Resource], "some "+num(ask.StallUS)+" "+num(ask.WindowUS))
-}
-
-// openTrigger opens a file of the kernel's that tells of stalls, to be exceptional as the trigger says.
-func openTrigger(path, trigger string) (fd int, err error) {
-	fd, err = unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, opError("open", path, err)
-	}
-	// The kernel takes the last byte for the end of the text.
-	if _, err := unix.Write(fd, []byte(trigger+"\x00")); err != nil {
-		unix.Close(fd)
-		return -1, opError("write", path, err)
-	}
-	return fd, nil
+	return sys.OpenTrigger(pressureFiles[ask.Resource], "some "+sys.Num(ask.StallUS)+" "+sys.Num(ask.WindowUS))
 }
 
 // Ready implements [reactor.Handler].
 func (w *pressure) Ready(ev reactor.Events) {
 	switch {
 	case ev&reactor.Deaf != 0:
-		w.conn.agent.loop.Start(&w.retry, deafPause, w)
+		w.conn.agent.loop.Start(&w.retry, reactor.DeafPause, w)
 	case ev&reactor.HungUp != 0:
 		w.over()
 	default:
@@ -93,7 +80,7 @@ func (w *pressure) Expired(*reactor.Timer) { w.Want(reactor.Exception) }
 
 // Failed implements [reactor.Failer].
 func (w *pressure) Failed(value any, stack []byte) {
-	w.conn.agent.logPanic("pressure", value, stack)
+	w.conn.agent.log.Panic("pressure", value, stack)
 	w.over()
 }
 
@@ -101,21 +88,21 @@ func (w *pressure) Failed(value any, stack []byte) {
 //
 //	some avg10=0.00 avg60=0.00 avg300=0.00 total=0
 func (w *pressure) produce() (more bool) {
-	w.conn.agent.collect(errorGarbage)
+	w.conn.agent.garbage.Collect(errorGarbage)
 	var buf [256]byte
 	n, err := unix.Pread(w.FD(), buf[:], 0)
 	if err != nil {
 		return false
 	}
 	var f framing.Figures
-	line, _, _ := cut(string(buf[:n]), '\n')
-	for word, rest, _ := cut(line, ' '); word != ""; word, rest, _ = cut(rest, ' ') {
-		switch name, text, _ := cut(word, '='); name {
+	line, _, _ := sys.Cut(string(buf[:n]), '\n')
+	for word, rest, _ := sys.Cut(line, ' '); word != ""; word, rest, _ = sys.Cut(rest, ' ') {
+		switch name, text, _ := sys.Cut(word, '='); name {
 		case "avg10", "avg60":
-			hundredths, _, _ := takeHundredths(text)
+			hundredths, _, _ := sys.TakeHundredths(text)
 			f.Add("pressure."+name, hundredths)
 		case "total":
-			total, _, _ := takeNumber(text)
+			total, _, _ := sys.TakeNumber(text)
 			f.Add("pressure.total", total)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/sys"
 )
 
 // process is what a host has run, whatever message asked for it: a child in a cgroup of its own, with all that it becomes. It is part
@@ -21,7 +23,7 @@ type process struct {
 	began  time.Duration            // reactor.Now
 	took   time.Duration            // from then to the exit
 	child  reactor.Child
-	cgroup *cgroup // what it runs in, or nil
+	cgroup *contain.Box // what it runs in, or nil
 
 	deadline reactor.Timer
 	grace    reactor.Timer
@@ -71,10 +73,10 @@ func (p *process) more(word []byte) {
 func (p *process) spawn(spec *reactor.Command) error {
 	a := p.agent
 	if p.cgroup == nil {
-		p.cgroup = a.contain.take(a.log)
+		p.cgroup = a.contain.Take()
 	}
 	if p.cgroup != nil {
-		spec.Cgroup = p.cgroup.dir
+		spec.Cgroup = p.cgroup.Dir()
 	}
 	p.began = reactor.Now()
 	err := p.fork(spec)
@@ -90,14 +92,14 @@ func (p *process) spawn(spec *reactor.Command) error {
 
 func (p *process) fork(spec *reactor.Command) error {
 	a := p.agent
-	a.oom.forChild()
-	defer a.oom.forSelf()
+	a.contain.BeforeFork()
+	defer a.contain.AfterFork()
 	err := a.loop.Spawn(&p.child, spec, p)
 	if err == nil || p.cgroup == nil {
-		a.contain.strikes = 0
+		a.contain.Works()
 		return err
 	}
-	if exhausted(err) {
+	if sys.Exhausted(err) {
 		return err // which is not the cgroup's fault, and the next try might be luckier
 	}
 	p.leaveCgroup()
@@ -105,7 +107,7 @@ func (p *process) fork(spec *reactor.Command) error {
 	if again := a.loop.Spawn(&p.child, spec, p); again != nil {
 		return again
 	}
-	a.contain.blame(a.log, err)
+	a.contain.Blame(err)
 	return nil
 }
 
@@ -113,7 +115,7 @@ func (p *process) fork(spec *reactor.Command) error {
 //
 //go:noinline
 func (p *process) leaveCgroup() {
-	p.agent.contain.give(p.cgroup)
+	p.agent.contain.Give(p.cgroup)
 	p.cgroup = nil
 }
 
@@ -144,7 +146,7 @@ func (p *process) Exited(status unix.WaitStatus) {
 		return
 	}
 	if status != 0 || p.kind == framing.KindStart {
-		p.oomKills = p.cgroup.outOfMemory()
+		p.oomKills = p.cgroup.OutOfMemory()
 	}
 	switch {
 	case p.decided:
@@ -184,15 +186,10 @@ func (p *process) cancel() { p.kill() }
 
 // kill kills all that it has become.
 func (p *process) kill() {
-	a := p.agent
-	a.reserve.open()
 	if p.cgroup != nil {
 		p.child.Signal(unix.SIGKILL) // first, because its exit is waited for and not theirs
 	}
-	if p.cgroup == nil || p.cgroup.kill() != nil {
-		killTree(p.pid)
-	}
-	a.reserve.fill()
+	p.agent.contain.Kill(p.cgroup, p.pid)
 	p.child.SignalGroup(unix.SIGKILL) // it may have left its cgroup
 }
 

@@ -75,16 +75,6 @@ func (p *process) measure(r *framing.Process) {
 	if g == nil {
 		return
 	}
-	end := g.total(true)
-	if u := end.since(&g.before); u.known {
-		r.CPUUS = u.user + u.system
-		r.Memory = u.memory
-		if g.before.memory > 0 {
-			// The rest of earlier commands is file cache that may have been freed meanwhile, which
-			// would hide as much memory of this one. Its anonymous memory is its own in any case.
-			var buf [64]byte // it is the first line
-			r.Memory = max(r.Memory, readFigure(g.dir, "memory.stat", "anon", buf[:]))
-		}
-	}
-	r.Processes = g.count()
+	r.CPUUS, r.Memory, _ = g.Using()
+	r.Processes = g.Count()
 }

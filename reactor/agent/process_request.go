@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 const processFeatures = framing.FeatureProcesses | framing.FeatureTerminals | framing.FeatureManners
@@ -36,11 +37,11 @@ func (c *conn) attach(p *framing.Part) {
 	s := c.agent.session(a.ID)
 	switch {
 	case s == nil:
-		c.done(p.Seq, 0, opError("attach", "process", unix.ESRCH))
+		c.done(p.Seq, 0, sys.NewError("attach", "process", unix.ESRCH))
 	case !s.out[0].holds(a.Output):
-		c.done(p.Seq, s.out[0].acked, &failure{unix.EINVAL, "attach process: offset of stdout is not held"})
+		c.done(p.Seq, s.out[0].acked, &sys.Failure{Errno: unix.EINVAL, Words: "attach process: offset of stdout is not held"})
 	case !s.out[1].holds(a.Errors):
-		c.done(p.Seq, s.out[1].acked, &failure{unix.ERANGE, "attach process: offset of stderr is not held"})
+		c.done(p.Seq, s.out[1].acked, &sys.Failure{Errno: unix.ERANGE, Words: "attach process: offset of stderr is not held"})
 	case c.mayOpen(p.Seq):
 		s.attach(c, p.Seq, &a)
 	}
@@ -69,11 +70,11 @@ const maxSignal = 64
 func (a *Agent) signal(r *framing.Signal) error {
 	sig := unix.Signal(r.Signal)
 	if r.Signal > maxSignal || r.Scope > framing.ScopeTree {
-		return opError("kill", "process", unix.EINVAL)
+		return sys.NewError("kill", "process", unix.EINVAL)
 	}
 	p := a.target(r)
 	if p == nil {
-		return opError("kill", "process", unix.ESRCH)
+		return sys.NewError("kill", "process", unix.ESRCH)
 	}
 	switch r.Scope {
 	case framing.ScopeGroup:
@@ -108,11 +109,5 @@ func (a *Agent) target(r *framing.Signal) *process {
 
 // signalTree sends a signal to all that a process has become.
 func (p *process) signalTree(sig unix.Signal) {
-	if p.cgroup != nil {
-		p.cgroup.each(func(pid int) { unix.Kill(pid, sig) })
-		return
-	}
-	for _, member := range descendants(p.pid) {
-		unix.Kill(member.pid, sig)
-	}
+	p.agent.contain.Signal(p.cgroup, p.pid, sig)
 }

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/contain"
 )
 
 // makeReceipt fills in what exited says.
@@ -47,150 +48,14 @@ func (s *session) account(r *framing.Exited) {
 	g := s.cgroup
 	if g == nil {
 		if !killed {
-			r.Left = leftOf(s.pid)
+			r.Left = contain.LeftBy(s.pid)
 		}
 		return
 	}
 	if !killed {
-		r.Left = g.count()
+		r.Left = g.Count()
 	}
-	end := g.total(true)
-	if u := end.since(&g.before); u.known {
-		if peak, ok := s.peak.read(); ok {
-			// The rest of earlier commands, as far as it is still there, is not this one's.
-			peak = above(peak, min(g.before.memory, end.memory))
-			r.UserUS, r.SystemUS, r.Tree = u.user, u.system, true
-			r.Peak = max(peak, leastPeak)
-		}
-	}
-}
-
-// leastPeak is the least peak of a tree, in bytes: a process has a stack in the kernel and page tables.
-// The kernel counts in batches of as much as 64 pages, so a small command may show less.
-const leastPeak = 64 << 10
-
-// leftOf is how many processes are still in the group or the session of a process that has exited, or come of those that are.
-func leftOf(leader int) (n uint32) {
-	for _, p := range descendants(leader) {
-		if !p.dead && p.pid != leader {
-			n++
-		}
-	}
-	return n
-}
-
-// usage is what a cgroup has used: processor time in microseconds, memory in bytes at the moment.
-type usage struct {
-	known                bool
-	user, system, memory uint64
-}
-
-// total reads what all commands used that were ever in the cgroup. cpu.stat is there whatever
-// controllers are; memory says whether the one for memory is.
-func (g *cgroup) total(memory bool) (u usage) {
-	var buf [256]byte // what counts are the first three lines
-	n, err := readFileAt(g.dir, "cpu.stat", buf[:])
-	u.known = err == nil
-	for text := alias(buf[:max(n, 0)]); text != ""; {
-		var line string
-		line, text, _ = cut(text, '\n')
-		name, value, _ := cut(line, ' ')
-		switch name {
-		case "user_usec":
-			u.user, _, _ = takeNumber(value)
-		case "system_usec":
-			u.system, _, _ = takeNumber(value)
-		}
-	}
-	if memory {
-		u.memory = g.number("memory.current")
-	}
-	return u
-}
-
-// since returns what was used between before and u.
-func (u *usage) since(before *usage) usage {
-	return usage{
-		known:  u.known && before.known,
-		user:   above(u.user, before.user),
-		system: above(u.system, before.system),
-		memory: above(u.memory, before.memory),
-	}
-}
-
-// above returns a - b, and 0 if b is larger.
-func above(a, b uint64) uint64 { return a - min(a, b) }
-
-// peakMeter is a descriptor of memory.peak, from which Linux 6.12 and later read the peak since the
-// descriptor was written to. 0 is none: an older kernel tells the peak of all commands that were ever
-// in the cgroup, which says nothing about the last.
-type peakMeter int
-
-// open starts the meter. It is called before the first process of a session is in the cgroup.
-func (m *peakMeter) open(g *cgroup) {
-	if g == nil {
-		return
-	}
-	fd, err := unix.Openat(g.dir, "memory.peak", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	if _, err = unix.Write(fd, []byte("0")); err != nil {
-		unix.Close(fd)
-		return
-	}
-	*m = peakMeter(fd)
-}
-
-// read returns the most memory since open, in bytes.
-func (m *peakMeter) read() (peak uint64, ok bool) {
-	if *m == 0 {
-		return 0, false
-	}
-	var buf [32]byte
-	n, _ := unix.Pread(int(*m), buf[:], 0)
-	peak, _, ok = takeNumber(string(buf[:max(n, 0)]))
-	return peak, ok
-}
-
-// close releases the descriptor.
-func (m *peakMeter) close() {
-	if *m != 0 {
-		unix.Close(int(*m))
-		*m = 0
-	}
-}
-
-// number reads a file of the cgroup that holds one; 0 if there is none.
-func (g *cgroup) number(file string) uint64 { return readNumber(g.dir, file) }
-
-// count is how many processes are in it.
-func (g *cgroup) count() (n uint32) {
-	g.each(func(int) { n++ })
-	return n
-}
-
-// each calls f for each process in it, as far as they come within one look.
-func (g *cgroup) each(f func(pid int)) {
-	fd, err := unix.Openat(g.dir, "cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	var buf [1 << 10]byte
-	pid := 0
-	for {
-		n, err := unix.Read(fd, buf[:])
-		if err != nil || n <= 0 {
-			return
-		}
-		for _, c := range buf[:n] {
-			if c == '\n' {
-				f(pid)
-				pid = 0
-			} else {
-				pid = pid*10 + int(c-'0')
-			}
-		}
+	if user, system, peak, ok := g.Spent(&s.peak); ok {
+		r.UserUS, r.SystemUS, r.Peak, r.Tree = user, system, peak, true
 	}
 }

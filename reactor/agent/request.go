@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // frame handles a frame that is whole.
@@ -31,8 +32,8 @@ func (c *conn) other(p *framing.Part) {
 	case framing.TypeError:
 		// Never answered: two agents that answer each other's errors would not stop.
 		text, _ := framing.ParseError(p.Data)
-		c.agent.collect(errorGarbage)
-		c.agent.log.Warn("error from the host", "conn", num(c.id), "seq", num(p.Seq), "message", clip(string(text), maxLogged))
+		c.agent.garbage.Collect(errorGarbage)
+		c.agent.log.Warn("error from the host", "conn", sys.Num(c.id), "seq", sys.Num(p.Seq), "message", sys.Clip(string(text), maxLogged))
 	default:
 		if !c.extended(p) {
 			c.replyError(p.Seq, unknownType(p.Type))
@@ -46,7 +47,7 @@ func (c *conn) meetGuest(p *framing.Part) {
 	if !c.answered && p.Seq == 0 && p.Size == 0 {
 		c.guest = true
 		c.greeting.Stop()
-		if r, ok := c.link.(*rendezvous); ok && r.served == c {
+		if !c.link.Vsock() && c.link.Dialed(c.id) {
 			c.close()
 			return
 		}
@@ -92,14 +93,14 @@ func (c *conn) longExec(p *framing.Part) {
 			c.replyError(p.Seq, err.Error())
 			return
 		}
-		c.notStarted(p.Type, p.Seq, opError("exec", shell, unix.E2BIG))
+		c.notStarted(p.Type, p.Seq, sys.NewError("exec", shell, unix.E2BIG))
 		return
 	}
 	if !c.gather(p) {
 		return
 	}
 	if c.long == nil {
-		c.notStarted(p.Type, p.Seq, opError("mmap", "command", unix.ENOMEM))
+		c.notStarted(p.Type, p.Seq, sys.NewError("mmap", "command", unix.ENOMEM))
 		return
 	}
 	c.exec(p.Type, p.Seq, c.long[:p.Size])

@@ -7,6 +7,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // restore is a host's word that the machine was restored from a snapshot. A snapshot of a frozen guest is of a frozen file
@@ -21,8 +22,8 @@ func (c *conn) restore(p *framing.Part) error {
 		c.done(p.Seq, a.restores.epoch, err)
 		return nil
 	}
-	a.limitMemory()   // a balloon may have another size
-	a.restores.step() // the clock's jump is accounted for
+	a.contain.LimitMemory() // a balloon may have another size
+	a.restores.step()       // the clock's jump is accounted for
 	if a.restores.untold {
 		a.restores.untold = false // the one that is counted
 	} else {
@@ -39,17 +40,17 @@ func (c *conn) restore(p *framing.Part) error {
 // applyRestore makes randomness and time good again, in this order: what reads the right time shall not meet the old randomness.
 func applyRestore(ns uint64, entropy []byte) error {
 	switch {
-	case len(entropy) > maxEntropy:
-		return &failure{unix.EINVAL, "restore: more than " + num(maxEntropy) + " bytes of entropy"}
+	case len(entropy) > sys.MaxEntropy:
+		return &sys.Failure{Errno: unix.EINVAL, Words: "restore: more than " + sys.Num(sys.MaxEntropy) + " bytes of entropy"}
 	case len(entropy) > 0:
-		if err := addEntropy(entropy); err != nil {
+		if err := sys.AddEntropy(entropy); err != nil {
 			return err
 		}
 	}
 	if ns == 0 {
 		return nil
 	}
-	return setClock(ns)
+	return sys.SetClock(ns)
 }
 
 // restores counts how often the machine was restored from a snapshot: as often as a host says so, and as often as the agent
@@ -94,7 +95,7 @@ func (s *sight) restored() bool {
 // count counts one more.
 func (r *restores) count(log *Log, pairs ...string) {
 	r.epoch++
-	log.Warn("restored from a snapshot", append(pairs, "epoch", num(int64(r.epoch)))...)
+	log.Warn("restored from a snapshot", append(pairs, "epoch", sys.Num(int64(r.epoch)))...)
 }
 
 // opened is told of a new connection with the host.
@@ -135,14 +136,14 @@ func (r *restores) judge(a *Agent) {
 		return
 	}
 	s.step = r.step()
-	host := openHostClock()
+	host := sys.OpenHostClock()
 	if host >= 0 {
-		s.wrong, _ = clockError(unix.FdToClockID(host))
+		s.wrong, _ = sys.ClockError(unix.FdToClockID(host))
 	}
 	r.untold = s.restored()
 	r.suspected = !r.untold
 	if r.untold {
-		a.limitMemory()
+		a.contain.LimitMemory()
 		r.count(a.log, "by", "resets and clock", "clock", adjustClock(host, s.wrong))
 		r.step()
 	}
@@ -159,7 +160,7 @@ func adjustClock(host int, wrong time.Duration) string {
 	var t unix.Timespec
 	err := unix.ClockGettime(unix.FdToClockID(host), &t)
 	if err == nil {
-		err = setClock(uint64(t.Nano()))
+		err = sys.SetClock(uint64(t.Nano()))
 	}
 	if err != nil {
 		return err.Error()
@@ -169,7 +170,7 @@ func adjustClock(host int, wrong time.Duration) string {
 
 // step is by how much the clock was set since the last look, which this one is from now on.
 func (r *restores) step() time.Duration {
-	ahead, ok := clockError(unix.CLOCK_MONOTONIC)
+	ahead, ok := sys.ClockError(unix.CLOCK_MONOTONIC)
 	if !ok {
 		return 0
 	}
@@ -179,7 +180,4 @@ func (r *restores) step() time.Duration {
 }
 
 // vsock reports whether the connection leads to the machine's host.
-func (c *conn) vsock() bool {
-	_, path := c.link.(*rendezvous)
-	return !path
-}
+func (c *conn) vsock() bool { return c.link.Vsock() }

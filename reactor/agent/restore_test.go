@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/link"
+	"wick/reactor/agent/internal/sys"
 )
 
 func TestRestored(t *testing.T) {
@@ -39,10 +41,10 @@ func TestRestored(t *testing.T) {
 // nobody has told the kernel.
 func TestClockError(t *testing.T) {
 	t.Parallel()
-	if d, ok := clockError(unix.CLOCK_REALTIME); !ok || d.Abs() > time.Second {
+	if d, ok := sys.ClockError(unix.CLOCK_REALTIME); !ok || d.Abs() > time.Second {
 		t.Errorf("the clock is ahead of itself by %v, %v", d, ok)
 	}
-	if d, ok := clockError(unix.CLOCK_TAI); !ok || (d-d.Round(time.Second)).Abs() > time.Second/4 || d < -time.Second {
+	if d, ok := sys.ClockError(unix.CLOCK_TAI); !ok || (d-d.Round(time.Second)).Abs() > time.Second/4 || d < -time.Second {
 		t.Errorf("atomic time is ahead by %v, %v", d, ok)
 	}
 	var r restores
@@ -56,7 +58,7 @@ func TestClockError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if d, ok := clockError(unix.FdToClockID(int(f.Fd()))); ok {
+	if d, ok := sys.ClockError(unix.FdToClockID(int(f.Fd()))); ok {
 		t.Errorf("/dev/null is ahead by %v", d)
 	}
 }
@@ -74,11 +76,11 @@ func TestRestore(t *testing.T) {
 	if d := ask(1, 0, nil); d.Errno != 0 || d.Value != 1 {
 		t.Errorf("restore: %+v", d)
 	}
-	if d := ask(2, 0, make([]byte, maxEntropy+1)); d.Errno != uint32(unix.EINVAL) {
+	if d := ask(2, 0, make([]byte, sys.MaxEntropy+1)); d.Errno != uint32(unix.EINVAL) {
 		t.Errorf("too much entropy: %+v", d)
 	}
 	want := uint64(1)
-	d := ask(3, 0, make([]byte, maxEntropy))
+	d := ask(3, 0, make([]byte, sys.MaxEntropy))
 	if os.Geteuid() != 0 {
 		if d.Errno != uint32(unix.EPERM) {
 			t.Errorf("entropy of somebody: %+v", d)
@@ -177,13 +179,13 @@ func TestRestoresSeen(t *testing.T) {
 			for _, c := range a.conns {
 				if !c.vsock() {
 					a.restores.opened(a)
-					c.link = &vsockListen{agent: a}
+					c.link = link.NewListen((*linkHost)(a), a.loop, a.log, 0)
 				}
 			}
 		})
 	}
 	reset := func(a *Agent, c *conn) {
-		c.End(opError("read", "", unix.ECONNRESET))
+		c.End(sys.NewError("read", "", unix.ECONNRESET))
 	}
 	jump := func(a *Agent) { a.restores.wall -= time.Hour }
 

@@ -1,6 +1,10 @@
 package agent
 
-import "wick/framing"
+import (
+	"wick/framing"
+
+	"wick/reactor/agent/internal/sys"
+)
 
 // result is the exec_result or process_exit of a command, made while it is sent: head, stdout, count, stderr, and the
 // lines that the agent adds to stderr.
@@ -52,14 +56,14 @@ func (r *result) share(room int64) {
 		cmd.stderr.dropped + cmd.stderr.kept - r.nerr,
 	}
 	if lost != [2]int64{} {
-		r.line("[output truncated: " + num(lost[0]) + " bytes of stdout, " +
-			num(lost[1]) + " bytes of stderr dropped]")
+		r.line("[output truncated: " + sys.Num(lost[0]) + " bytes of stdout, " +
+			sys.Num(lost[1]) + " bytes of stderr dropped]")
 	}
 	if cmd.oomKills > 0 {
-		r.line("[out of memory: " + num(cmd.oomKills) + " processes killed]")
+		r.line("[out of memory: " + sys.Num(cmd.oomKills) + " processes killed]")
 	}
 	if s := cmd.stdout.chunks; s != nil && s.logErr != nil {
-		r.line("[log incomplete: " + clip(s.logErr.Error(), maxLogReason) + "]")
+		r.line("[log incomplete: " + sys.Clip(s.logErr.Error(), maxLogReason) + "]")
 	}
 	if cmd.timedOut {
 		r.line("Timeout")

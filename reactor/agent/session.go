@@ -7,6 +7,9 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/launch"
+	"wick/reactor/agent/internal/sys"
 )
 
 // session is one start, from the fork to the moment when its exited has gone out, and for one that is kept, when the host has released it
@@ -30,8 +33,8 @@ type session struct {
 
 	in   inlet
 	out  [2]outlet
-	turn int       // which output is next
-	peak peakMeter // of its cgroup, since the start
+	turn int               // which output is next
+	peak contain.PeakMeter // of its cgroup, since the start
 
 	receipt   framing.Exited
 	launching bool // it is not known yet if it can be started
@@ -171,7 +174,7 @@ func (s *session) end(stream framing.Stream) {
 // resize implements [channel].
 func (s *session) resize(rows, columns uint16) {
 	if s.terminal && s.out[0].pipe.Open() {
-		resizeTerminal(s.out[0].pipe.FD(), rows, columns)
+		launch.ResizeTerminal(s.out[0].pipe.FD(), rows, columns)
 	}
 }
 
@@ -265,7 +268,7 @@ func (s *session) overdue() {
 // signalGroup implements [processOwner].
 func (s *session) signalGroup(sig unix.Signal) {
 	if s.terminal && s.out[0].pipe.Open() {
-		if group := foreground(s.out[0].pipe.FD()); group > 0 {
+		if group := launch.Foreground(s.out[0].pipe.FD()); group > 0 {
 			unix.Kill(-group, sig)
 			return
 		}
@@ -297,7 +300,7 @@ func (s *session) decide() {
 	s.grace.Stop()
 	s.deadline.Stop()
 	s.makeReceipt()
-	s.peak.close()
+	s.peak.Close()
 	if s.exited {
 		s.leaveCgroup()
 	}
@@ -305,7 +308,7 @@ func (s *session) decide() {
 	s.out[0].finish()
 	s.out[1].finish()
 	if a := s.agent; a.log.Enabled(LevelDebug) {
-		a.log.Debug("process ended", "pid", num(s.pid), "code", num(s.receipt.Code))
+		a.log.Debug("process ended", "pid", sys.Num(s.pid), "code", sys.Num(s.receipt.Code))
 	}
 	s.push()
 	s.agent.stepDown()
@@ -328,7 +331,7 @@ func (s *session) forget() {
 	for i := range s.out {
 		s.out[i].release(!s.exited || s.launching) // a program that was not executed wrote nothing
 	}
-	s.peak.close()
+	s.peak.Close()
 	s.closeLine()
 	if s.exited {
 		s.leaveCgroup()
@@ -339,7 +342,7 @@ func (s *session) forget() {
 
 // Failed implements [reactor.Failer]: a fault of ours costs no more than the session.
 func (s *session) Failed(value any, stack []byte) {
-	s.agent.logPanic("process", value, stack)
+	s.agent.log.Panic("process", value, stack)
 	s.producing = false
 	c, seq := s.leaveConn()
 	s.forget()

@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // syncer carries out shutdown requests: every file system is synced, then they are acknowledged. A sync takes as long
@@ -25,7 +26,7 @@ type syncRequest struct {
 func (s *syncer) request(c *conn, seq uint32) {
 	s.agent = c.agent
 	if len(s.next) == maxSyncs {
-		c.replyError(seq, "too many shutdowns under way (limit "+num(maxSyncs)+")")
+		c.replyError(seq, "too many shutdowns under way (limit "+sys.Num(maxSyncs)+")")
 		return
 	}
 	c.due++
@@ -39,7 +40,7 @@ func (s *syncer) begin() {
 	s.current, s.next = s.next, nil
 	a := s.agent
 	if len(a.cfg.JobCommand) > 0 {
-		err := a.startJob(&s.child, jobSync, "", a.null, a.log.fd, s)
+		err := a.startJob(&s.child, jobSync, "", a.null, a.log.FD(), s)
 		if err == nil {
 			return
 		}
@@ -83,4 +84,4 @@ func (s *syncer) forget(c *conn) {
 }
 
 // Failed implements [reactor.Failer].
-func (s *syncer) Failed(value any, stack []byte) { s.agent.logPanic("shutdown", value, stack) }
+func (s *syncer) Failed(value any, stack []byte) { s.agent.log.Panic("shutdown", value, stack) }

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // forwarded are the signals that go to the process groups of the running commands, and do nothing
@@ -71,7 +72,7 @@ func (c *Config) ClaimSignals() error {
 // reapsOrphans reports whether the kernel makes orphans children of this process: it is process 1,
 // of the machine or of a container, or it was made a child subreaper before it was executed;
 // prctl(2).
-func reapsOrphans() bool { return unix.Getpid() == 1 || childSubreaper() }
+func reapsOrphans() bool { return unix.Getpid() == 1 || sys.ChildSubreaper() }
 
 func (a *Agent) takeSignals() error {
 	if err := a.cfg.ClaimSignals(); err != nil {
@@ -117,7 +118,7 @@ func signalText(sig unix.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name
 	}
-	return num(sig)
+	return sys.Num(sig)
 }
 
 // forward sends a signal to every running command's group.
@@ -128,18 +129,4 @@ func (a *Agent) forward(sig unix.Signal) {
 }
 
 // Failed implements [reactor.Failer].
-func (a *Agent) Failed(value any, stack []byte) { a.logPanic("agent", value, stack) }
-
-// logPanic writes down a fault of the agent's own.
-func (a *Agent) logPanic(where string, value any, stack []byte) {
-	text := "unknown"
-	switch v := value.(type) {
-	case error:
-		text = v.Error()
-	case string:
-		text = v
-	case int:
-		text = num(v)
-	}
-	a.log.Error("panic", "in", where, "value", text, "stack", string(stack))
-}
+func (a *Agent) Failed(value any, stack []byte) { a.log.Panic("agent", value, stack) }

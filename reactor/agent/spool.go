@@ -1,9 +1,9 @@
 package agent
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/sys"
 )
 
 // openSpool opens a file without a name, in the first directory that takes one and what it is to begin with.
@@ -19,7 +19,7 @@ func (a *Agent) openSpool(first, second []byte) (fd int, err error) {
 			}
 		}
 	}
-	return -1, opError("open", "spool file", err)
+	return -1, sys.NewError("open", "spool file", err)
 }
 
 // begin writes the beginning of a file, and closes it if that cannot be: a disk that is full still takes an empty file.
@@ -52,8 +52,8 @@ func unnamed(dir string) (int, error) {
 // are taken by others beforehand.
 func createTemp(dir int, prefix string) (fd int, name string, err error) {
 	for range 8 {
-		name = prefix + tempName()
-		fd, err = openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		name = prefix + sys.TempName()
+		fd, err = sys.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err != unix.EEXIST {
 			break
 		}
@@ -61,14 +61,10 @@ func createTemp(dir int, prefix string) (fd int, name string, err error) {
 	return fd, name, err
 }
 
-// tempName makes a name for what is there for a moment: the prefix by which the agent's are known,
-// and 64 random bits.
-func tempName() string { return ".wick-" + strconv.FormatUint(random(), 16) }
-
 // writeAt writes all of b, unless there is an error before.
 func writeAt(fd int, b []byte, offset int64) (n int, err error) {
 	for n < len(b) {
-		m, err := pwrite(fd, b[n:], offset+int64(n))
+		m, err := sys.Pwrite(fd, b[n:], offset+int64(n))
 		switch {
 		case err != nil:
 			return n, err

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/sys"
 )
 
 // staging is the file that takes the content of a write_file or a write as it arrives: a temporary file beside the target, which becomes it
@@ -31,7 +33,10 @@ func (s *staging) openFor(a *Agent, t *target) error {
 
 // diskFull reports whether an error says that there is no room. A file is not written in place for want of it: it would be, in part, neither the
 // old one nor the new.
-func diskFull(err error) bool { return isErrno(err, unix.ENOSPC) || isErrno(err, unix.EDQUOT) }
+func diskFull(err error) bool {
+	errno := sys.ErrnoOf(err)
+	return errno == unix.ENOSPC || errno == unix.EDQUOT
+}
 
 // openBeside opens a temporary file in the directory of the target, which is made if it is missing and parents says so.
 func (s *staging) openBeside(t *target, parents bool) error {
@@ -48,7 +53,7 @@ func (s *staging) openBeside(t *target, parents bool) error {
 	fd, name, err := createTemp(dir, "")
 	if err != nil {
 		unix.Close(dir)
-		return opError("create", t.path, err)
+		return sys.NewError("create", t.path, err)
 	}
 	*s = staging{open: true, fd: fd, dir: dir, name: name}
 	return nil
@@ -90,7 +95,7 @@ func (s *staging) rename(t *target) (err error) {
 	if t.exclusive {
 		flags = unix.RENAME_NOREPLACE
 	}
-	err = renameIn(s.dir, s.name, t.base, flags)
+	err = sys.RenameIn(s.dir, s.name, t.base, flags)
 	if t.exclusive && err == unix.EINVAL {
 		// A file system that does not know the flag. A link never replaces anything either.
 		if err = unix.Linkat(s.dir, s.name, s.dir, t.base, 0); err == nil {
@@ -98,7 +103,7 @@ func (s *staging) rename(t *target) (err error) {
 		}
 	}
 	if err != nil {
-		return opError("rename", t.path, err)
+		return sys.NewError("rename", t.path, err)
 	}
 	s.name = ""
 	return nil
@@ -108,7 +113,7 @@ func (s *staging) rename(t *target) (err error) {
 func (s *staging) turnToDir(t *target) error {
 	fd, err := openAt(s.dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, false)
 	if err != nil {
-		return opError("open", t.dir, err)
+		return sys.NewError("open", t.dir, err)
 	}
 	unix.Close(s.fd)
 	s.fd = fd
@@ -122,33 +127,33 @@ const setID = unix.S_ISUID | unix.S_ISGID
 // anew, because much may have happened while the content came. What it finds stays open, so that
 // all attributes are those of one file.
 func (s *staging) dress(t *target) error {
-	fd, err := openat(s.dir, t.base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := sys.Openat(s.dir, t.base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
 		t.exists = false
 		return t.given.apply(s.fd, t.path, 0o644)
 	}
 	if err != nil {
-		return opError("open", t.path, err)
+		return sys.NewError("open", t.path, err)
 	}
-	defer shut(fd)
+	defer sys.Close(fd)
 	t.exists = true
 	var old, own unix.Stat_t
-	if err := fstat(fd, &old); err != nil {
-		return opError("fstat", t.path, err)
+	if err := sys.Fstat(fd, &old); err != nil {
+		return sys.NewError("fstat", t.path, err)
 	}
 	t.mode = old.Mode
 	if !t.regular() || t.exclusive {
-		return opError("rename", t.path, unix.EEXIST)
+		return sys.NewError("rename", t.path, unix.EEXIST)
 	}
-	if err := fstat(s.fd, &own); err != nil {
-		return opError("fstat", t.path, err)
+	if err := sys.Fstat(s.fd, &own); err != nil {
+		return sys.NewError("fstat", t.path, err)
 	}
 	if own.Uid != old.Uid || own.Gid != old.Gid {
 		if err := unix.Fchown(s.fd, int(old.Uid), int(old.Gid)); err != nil {
-			return opError("fchown", t.path, err)
+			return sys.NewError("fchown", t.path, err)
 		}
 	}
-	fremovexattr(s.fd, "system.posix_acl_access") // which it may have of the directory
+	sys.Fremovexattr(s.fd, "system.posix_acl_access") // which it may have of the directory
 	if err := s.copyXattrs(fd, &old, t.path); err != nil {
 		return err
 	}
@@ -158,8 +163,8 @@ func (s *staging) dress(t *target) error {
 	}
 	// After the owner, a change of which clears the set-user-ID bit, and after an ACL, without which the mode may say more. Besides, the owner
 	// too may set an attribute only of a file that can be written.
-	if err := fchmod(s.fd, mode); err != nil {
-		return opError("fchmod", t.path, err)
+	if err := sys.Fchmod(s.fd, mode); err != nil {
+		return sys.NewError("fchmod", t.path, err)
 	}
 	if !t.given.moded && !t.given.owned {
 		return nil
@@ -173,7 +178,7 @@ func (s *staging) dress(t *target) error {
 // be the last of such names.
 func (s *staging) trusts(old *unix.Stat_t) bool {
 	var dir unix.Stat_t
-	return old.Nlink == 1 && fstat(s.dir, &dir) == nil && dir.Mode&0o022 == 0 &&
+	return old.Nlink == 1 && sys.Fstat(s.dir, &dir) == nil && dir.Mode&0o022 == 0 &&
 		(dir.Uid == old.Uid || dir.Uid == 0 || dir.Uid == uint32(unix.Geteuid()))
 }
 
@@ -183,7 +188,7 @@ func dropSetID(fd int, path string, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&setID == 0 {
 		return nil
 	}
-	return wrapOp("fchmod", path, fchmod(fd, st.Mode&0o7777&^setID))
+	return sys.Wrap("fchmod", path, sys.Fchmod(fd, st.Mode&0o7777&^setID))
 }
 
 // apply gives a file its owner, if that is given, and its mode, or else the one that it is to have
@@ -191,7 +196,7 @@ func dropSetID(fd int, path string, st *unix.Stat_t) error {
 func (g *attributes) apply(fd int, path string, mode uint32) error {
 	if g.owned {
 		if err := unix.Fchown(fd, int(int32(g.uid)), int(int32(g.gid))); err != nil {
-			return opError("fchown", path, err)
+			return sys.NewError("fchown", path, err)
 		}
 	}
 	switch {
@@ -200,27 +205,27 @@ func (g *attributes) apply(fd int, path string, mode uint32) error {
 	case g.owned:
 		mode &^= setID
 	}
-	return wrapOp("fchmod", path, fchmod(fd, mode&0o7777))
+	return sys.Wrap("fchmod", path, sys.Fchmod(fd, mode&0o7777))
 }
 
 // copyXattrs copies the extended attributes of the open file old, and with them ACLs, capabilities
 // and labels; xattr(7).
 func (s *staging) copyXattrs(fd int, old *unix.Stat_t, name string) error {
-	path := throughProc(fd) // which leads to that file alone; fgetxattr(2) does not take what was opened with O_PATH
-	size, err := listxattrSize(path)
+	path := sys.FDPath(fd) // which leads to that file alone; fgetxattr(2) does not take what was opened with O_PATH
+	size, err := sys.ListxattrSize(path)
 	if err == unix.ENOTSUP || err == nil && size == 0 {
 		return nil
 	}
 	if err != nil {
-		return opError("listxattr", name, err)
+		return sys.NewError("listxattr", name, err)
 	}
 	names := make([]byte, size)
 	if size, err = unix.Listxattr(path, names); err != nil {
-		return opError("listxattr", name, err)
+		return sys.NewError("listxattr", name, err)
 	}
 	for rest := string(names[:size]); rest != ""; {
 		var attr string
-		attr, rest, _ = cut(rest, 0)
+		attr, rest, _ = sys.Cut(rest, 0)
 		if attr == "security.capability" && !s.trusts(old) {
 			continue
 		}
@@ -230,10 +235,10 @@ func (s *staging) copyXattrs(fd int, old *unix.Stat_t, name string) error {
 			size, err = unix.Getxattr(path, attr, value)
 		}
 		if err != nil {
-			return opError("getxattr", name, err)
+			return sys.NewError("getxattr", name, err)
 		}
 		if err := unix.Fsetxattr(s.fd, attr, value[:size], 0); err != nil {
-			return opError("setxattr", name, err)
+			return sys.NewError("setxattr", name, err)
 		}
 	}
 	return nil
@@ -253,16 +258,8 @@ func (s *staging) discard(a *Agent) {
 		unix.Unlinkat(s.dir, s.name, 0)
 	}
 	if s.dir != 0 {
-		shut(s.dir)
+		sys.Close(s.dir)
 	}
-	shut(s.fd)
+	sys.Close(s.fd)
 	*s = staging{}
-}
-
-//go:noinline
-func wrapOp(op, object string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return opError(op, object, err)
 }

@@ -7,6 +7,8 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/launch"
+	"wick/reactor/agent/internal/sys"
 )
 
 // startFailure is why a process was not started, and how far it came.
@@ -16,13 +18,9 @@ type startFailure struct {
 }
 
 // errno is the errno that it wraps, or 0.
-func (f *startFailure) errno() unix.Errno {
-	e, ok := f.err.(*reactor.Error)
-	if !ok {
-		return 0
-	}
-	return e.Errno
-}
+//
+//go:noinline
+func (f *startFailure) errno() unix.Errno { return sys.ErrnoOf(f.err) }
 
 // code is the exit code that a shell has for it.
 func (f *startFailure) code() int32 {
@@ -48,10 +46,10 @@ func (c *conn) start(seq uint32, payload []byte) {
 		return
 	}
 	if limit := a.cfg.Limits.Kept; req.KeepMS != 0 && a.keptSessions() >= int(limit) {
-		c.replyError(seq, "too many kept processes (limit "+num(limit)+")")
+		c.replyError(seq, "too many kept processes (limit "+sys.Num(limit)+")")
 		return
 	}
-	a.collect(commandGarbage + sessionGarbage + 4*len(payload))
+	a.garbage.Collect(commandGarbage + sessionGarbage + 4*len(payload))
 	c.heavy++
 	s := &session{process: process{agent: a, kind: framing.KindStart}, id: req.ID, keep: req.KeepMS, cap: req.Cap, terminal: req.Terminal}
 	if s.tellHeld = req.More; s.tellHeld {
@@ -61,12 +59,12 @@ func (c *conn) start(seq uint32, payload []byte) {
 		}
 	}
 	if failure := s.begin(&req); failure != nil {
-		a.log.Warn("process not started", "conn", num(c.id), "seq", num(seq), "error", failure.err.Error())
+		a.log.Warn("process not started", "conn", sys.Num(c.id), "seq", sys.Num(seq), "error", failure.err.Error())
 		c.reply(framing.AppendExited(c.stream.Space(exitedRoom), seq, failure.exited()))
 		return
 	}
 	if a.log.Enabled(LevelDebug) {
-		a.log.Debug("process started", "conn", num(c.id), "seq", num(seq), "pid", num(s.pid))
+		a.log.Debug("process started", "conn", sys.Num(c.id), "seq", sys.Num(seq), "pid", sys.Num(s.pid))
 	}
 	s.have(c, seq)
 	s.push()
@@ -88,7 +86,7 @@ func (f *startFailure) exited() *framing.Exited {
 	if errno := f.errno(); errno != 0 {
 		r.Errno = uint32(errno)
 	}
-	r.Message = []byte(clip(whyNotStarted(f.err), maxText))
+	r.Message = []byte(sys.Clip(whyNotStarted(f.err), maxText))
 	return &r
 }
 
@@ -103,12 +101,12 @@ func (s *session) begin(req *framing.Start) *startFailure {
 			s.more(word)
 		}
 	}
-	acc, err := a.findAccount(string(req.User))
+	acc, err := launch.FindAccount(string(req.User), a.root)
 	if err != nil {
 		return &startFailure{framing.StageUser, err}
 	}
-	spec := reactor.Command{Dir: string(req.Dir), User: acc.user, Terminal: req.Terminal, Tell: true}
-	spec.Env = a.startEnv(&acc, req)
+	spec := reactor.Command{Dir: string(req.Dir), User: acc.User, Terminal: req.Terminal, Tell: true}
+	spec.Env = a.env.For(&acc, req)
 	for limit := range req.Limits.All {
 		spec.Limits = append(spec.Limits, reactor.Limit{Resource: int(limit.Resource), Soft: limit.Soft, Hard: limit.Hard})
 	}
@@ -121,10 +119,10 @@ func (s *session) begin(req *framing.Start) *startFailure {
 		for word := range req.Args.All {
 			spec.Args = append(spec.Args, string(word))
 		}
-		spec.Path, spec.Search = spec.Args[0], a.searchPath(spec.Env)
+		spec.Path, spec.Search = spec.Args[0], a.env.SearchPath(spec.Env)
 	}
 	var child [3]int
-	if failure := s.openStreams(req, &child, acc.user); failure != nil {
+	if failure := s.openStreams(req, &child, acc.User); failure != nil {
 		s.closeStreams(&child)
 		return failure
 	}
@@ -144,8 +142,8 @@ func (s *session) begin(req *framing.Start) *startFailure {
 
 // run spawns what is described.
 func (s *session) run(spec *reactor.Command) *startFailure {
-	s.cgroup = s.agent.contain.take(s.agent.log)
-	s.peak.open(s.cgroup)
+	s.cgroup = s.agent.contain.Take()
+	s.peak.Open(s.cgroup)
 	if err := s.spawn(spec); err != nil {
 		f := failedStart(err)
 		switch f.errno() {
@@ -171,7 +169,7 @@ func (s *session) started() {
 
 // notStarted implements [processOwner]: exited is all that its connection hears of it.
 func (s *session) notStarted(f *startFailure) {
-	s.agent.log.Warn("process not started", "seq", num(s.seq), "error", f.err.Error())
+	s.agent.log.Warn("process not started", "seq", sys.Num(s.seq), "error", f.err.Error())
 	if c := s.conn; c != nil {
 		c.closeChannel(s)
 		c.replyLater(framing.AppendExited(nil, s.seq, f.exited()))
@@ -197,20 +195,6 @@ func failedStart(err error) *startFailure {
 		f.stage = framing.StageDirectory
 	}
 	return f
-}
-
-// defaultPath is where programs are looked for without a PATH; exec(3).
-const defaultPath = "/bin:/usr/bin"
-
-// searchPath is the PATH of an environment; nil is the agent's.
-func (a *Agent) searchPath(env []string) string {
-	if env == nil {
-		env = a.env
-	}
-	if path, ok := lookupIn(env, "PATH"); ok {
-		return path
-	}
-	return defaultPath
 }
 
 // openStreams makes what the process has as its descriptors 0, 1 and 2, which are the caller's, and our ends of them.
@@ -252,7 +236,7 @@ func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.U
 // openPipe makes a pipe, which is the user's: its process may open /dev/stdout and the like.
 func openPipe(p *[2]int, user *reactor.User) *startFailure {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return &startFailure{framing.StageResources, opError("pipe", "process", err)}
+		return &startFailure{framing.StageResources, sys.NewError("pipe", "process", err)}
 	}
 	if user == nil {
 		return nil
@@ -260,31 +244,31 @@ func openPipe(p *[2]int, user *reactor.User) *startFailure {
 	if err := unix.Fchown(p[0], int(user.UID), int(user.GID)); err != nil {
 		unix.Close(p[0])
 		unix.Close(p[1])
-		return &startFailure{framing.StageResources, opError("fchown", "pipe", err)}
+		return &startFailure{framing.StageResources, sys.NewError("fchown", "pipe", err)}
 	}
 	return nil
 }
 
 // openTerminal makes all three of them a terminal, which is the user's.
 func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.User) *startFailure {
-	master, slave, err := openTerminal(req.Rows, req.Columns)
+	master, slave, err := launch.OpenTerminal(req.Rows, req.Columns)
 	if err != nil {
 		return &startFailure{framing.StageTerminal, err}
 	}
 	*child = [3]int{slave, slave, slave}
 	s.line = slave
-	setModes(slave, &req.Modes)
+	launch.SetModes(slave, &req.Modes)
 	s.out[0].open(master)
 	if user != nil {
 		if err := unix.Fchown(slave, int(user.UID), -1); err != nil {
-			return &startFailure{framing.StageTerminal, opError("fchown", "terminal", err)}
+			return &startFailure{framing.StageTerminal, sys.NewError("fchown", "terminal", err)}
 		}
 	}
 	if req.Stdin {
 		// Another descriptor of the same, for a loop waits for one thing at a time on each.
 		fd, err := unix.FcntlInt(uintptr(master), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			return &startFailure{framing.StageResources, opError("dup", "terminal", err)}
+			return &startFailure{framing.StageResources, sys.NewError("dup", "terminal", err)}
 		}
 		s.in.asked = true
 		s.in.open(fd)
@@ -311,7 +295,7 @@ func (s *session) closeStreams(child *[3]int) {
 	s.in.close()
 	s.out[0].release(true)
 	s.out[1].release(true)
-	s.peak.close()
+	s.peak.Close()
 	s.leaveCgroup()
 }
 
@@ -335,6 +319,15 @@ func (c *conn) tooLong(seq uint32, errno unix.Errno, stage framing.StartStage) {
 	if !c.mayOpen(seq) {
 		return
 	}
-	f := startFailure{stage, opError("exec", "process", errno)}
+	f := startFailure{stage, sys.NewError("exec", "process", errno)}
 	c.reply(framing.AppendExited(c.stream.Space(exitedRoom), seq, f.exited()))
+}
+
+// closeLine lets go of the process's side of the terminal. Until the process has exited it is not left to those who have it open: one that
+// runs on without any of them may open /dev/tty again, and when our side is closed, which would then be at its end, it gets SIGHUP.
+func (s *session) closeLine() {
+	if s.line != 0 {
+		unix.Close(s.line)
+		s.line = 0
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/sys"
 )
 
 // stats answers with what the machine and the agent use.
@@ -16,9 +17,9 @@ func (c *conn) stats(p *framing.Part) error {
 
 // addFigures reads them. What cannot be read is left out.
 func (a *Agent) addFigures(f *framing.Figures) {
-	a.collect(statsGarbage)
-	buf := make([]byte, kernelFile)
-	readFigures(unix.AT_FDCWD, "/proc/meminfo", buf, func(name string, kib uint64) {
+	a.garbage.Collect(statsGarbage)
+	buf := make([]byte, sys.KernelFile)
+	sys.ReadFigures(unix.AT_FDCWD, "/proc/meminfo", buf, func(name string, kib uint64) {
 		for _, m := range [...][2]string{
 			{"MemTotal", "memory.total"}, {"MemFree", "memory.free"}, {"MemAvailable", "memory.available"},
 			{"SwapTotal", "swap.total"}, {"SwapFree", "swap.free"},
@@ -42,7 +43,7 @@ func (a *Agent) addFigures(f *framing.Figures) {
 		f.Add("disk.files", disk.Files)
 		f.Add("disk.files_free", disk.Ffree)
 	}
-	readFigures(unix.AT_FDCWD, "/proc/self/status", buf, func(name string, kib uint64) {
+	sys.ReadFigures(unix.AT_FDCWD, "/proc/self/status", buf, func(name string, kib uint64) {
 		switch name {
 		case "VmRSS":
 			f.Add("agent.rss", kib<<10)
@@ -63,29 +64,19 @@ func (a *Agent) addFigures(f *framing.Figures) {
 
 // addLoad reads /proc/loadavg: "0.20 0.18 0.12 1/80 11206". Processes are counted as the kernel does there, each thread as one.
 func addLoad(f *framing.Figures, buf []byte) {
-	text := readText("/proc/loadavg", buf)
+	text := sys.ReadText("/proc/loadavg", buf)
 	for _, name := range [...]string{"load.1", "load.5", "load.15"} {
-		hundredths, rest, ok := takeHundredths(text)
+		hundredths, rest, ok := sys.TakeHundredths(text)
 		if !ok {
 			return
 		}
 		f.Add(name, hundredths*10)
 		text = rest
 	}
-	_, text, _ = cut(text, '/')
-	if n, _, ok := takeNumber(text); ok {
+	_, text, _ = sys.Cut(text, '/')
+	if n, _, ok := sys.TakeNumber(text); ok {
 		f.Add("processes", n)
 	}
-}
-
-// takeHundredths takes a number with two decimals off the front of a text, and the blanks before it.
-func takeHundredths(text string) (n uint64, rest string, ok bool) {
-	whole, rest, ok := takeNumber(text)
-	if !ok || len(rest) < 3 || rest[0] != '.' {
-		return 0, text, false
-	}
-	part, _, ok := takeNumber(rest[1:3])
-	return whole*100 + part, rest[3:], ok
 }
 
 // tick is what the kernel counts processor time in towards programs, in µs: USER_HZ is 100 on every architecture here.
@@ -95,10 +86,10 @@ const tick = 10_000
 //
 //	cpu  user nice system idle iowait irq softirq steal guest guest_nice
 func addProcessors(f *framing.Figures, buf []byte) {
-	_, text, _ := cut(readText("/proc/stat", buf[:512]), ' ')
+	_, text, _ := sys.Cut(sys.ReadText("/proc/stat", buf[:512]), ' ')
 	var t [8]uint64
 	for i := range t {
-		n, rest, ok := takeNumber(text)
+		n, rest, ok := sys.TakeNumber(text)
 		if !ok {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // sudoWrite puts a staged content in place as root, for an agent that is not root: sudo -n mkdir -p if the directory is
@@ -31,7 +32,7 @@ func (w *sudoWrite) begin(u *upload) {
 		return
 	}
 	var st unix.Stat_t
-	if slash := lastSlash(path); slash > 0 && unix.Stat(path[:slash], &st) != nil {
+	if slash := sys.LastSlash(path); slash > 0 && unix.Stat(path[:slash], &st) != nil {
 		w.run("mkdir", "-p", "--", path[:slash])
 		return
 	}
@@ -58,7 +59,7 @@ func (w *sudoWrite) run(args ...string) {
 	w.stderr.limit = maxText / 2
 	spec := reactor.Command{
 		Path:   "sudo",
-		Search: a.sudoPath(),
+		Search: a.env.SudoPath(),
 		Args:   append([]string{"sudo", "-n"}, args...),
 		Files:  [3]int{a.null, a.null, stderr},
 	}
@@ -105,13 +106,13 @@ func (w *sudoWrite) Expired(*reactor.Timer) {
 		w.upload.conn.agent.loop.Start(&w.timer, killGrace, w)
 	default:
 		// Who is not root may not kill what is.
-		w.end(opError("sudo", w.upload.target.path, unix.ETIMEDOUT))
+		w.end(sys.NewError("sudo", w.upload.target.path, unix.ETIMEDOUT))
 	}
 }
 
 // Failed implements [reactor.Failer].
 func (w *sudoWrite) Failed(value any, stack []byte) {
-	w.upload.conn.agent.logPanic("write_file", value, stack)
+	w.upload.conn.agent.log.Panic("write_file", value, stack)
 }
 
 // done is the end of one command.
@@ -121,13 +122,13 @@ func (w *sudoWrite) done() {
 	w.release()
 	switch {
 	case w.killed:
-		w.end(opError("sudo", w.upload.target.path, unix.ETIMEDOUT))
+		w.end(sys.NewError("sudo", w.upload.target.path, unix.ETIMEDOUT))
 	case w.code != 0:
 		for len(text) > 0 && text[len(text)-1] <= ' ' {
 			text = text[:len(text)-1]
 		}
 		if len(text) == 0 {
-			text = []byte("exit status " + num(w.code))
+			text = []byte("exit status " + sys.Num(w.code))
 		}
 		w.end(errors.New("sudo: " + string(text)))
 	case !w.tee:
@@ -156,12 +157,4 @@ func (w *sudoWrite) release() {
 func (w *sudoWrite) close() {
 	w.closed = true
 	w.release()
-}
-
-// sudoPath is where sudo is looked for.
-func (a *Agent) sudoPath() string {
-	if path := a.lookup("PATH"); path != "" {
-		return path + ":/usr/bin"
-	}
-	return "/usr/bin"
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/sys"
 )
 
 // target is the file that a write_file or a write names.
@@ -43,46 +45,46 @@ func (t *target) find(path string) error {
 			return err
 		}
 		var st unix.Stat_t
-		err := fstatat(unix.AT_FDCWD, path, &st, unix.AT_SYMLINK_NOFOLLOW)
+		err := sys.Fstatat(unix.AT_FDCWD, path, &st, unix.AT_SYMLINK_NOFOLLOW)
 		if t.exists = err == nil; err == unix.ENOENT {
 			return nil
 		}
 		if err != nil {
-			return opError("open", path, err)
+			return sys.NewError("open", path, err)
 		}
 		if i == 0 && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 			// What the kernel finds tells whether the text of the links leads there too. Those of /proc/PID/fd do not.
 			var there unix.Stat_t
-			if fstatat(unix.AT_FDCWD, path, &there, 0) == nil && there.Mode&unix.S_IFMT != unix.S_IFREG {
+			if sys.Fstatat(unix.AT_FDCWD, path, &there, 0) == nil && there.Mode&unix.S_IFMT != unix.S_IFREG {
 				st = there
 			}
 		}
 		t.mode = st.Mode
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFDIR:
-			return opError("open", path, unix.EISDIR)
+			return sys.NewError("open", path, unix.EISDIR)
 		case unix.S_IFLNK:
 		default:
 			return nil
 		}
 		to, err := readLink(path)
 		if err != nil {
-			return opError("readlink", path, err)
+			return sys.NewError("readlink", path, err)
 		}
 		if to[0] != '/' {
 			to = path[:len(path)-len(t.base)] + to
 		}
 		path = to
 	}
-	return opError("open", t.path, unix.ELOOP)
+	return sys.NewError("open", t.path, unix.ELOOP)
 }
 
 // name takes a path apart, as far as it can be without a look.
 func (t *target) name(path string) error {
-	slash := lastSlash(path)
+	slash := sys.LastSlash(path)
 	t.path, t.dir, t.base = path, path[:slash+1], path[slash+1:]
 	if t.base == "" {
-		return opError("open", path, unix.EISDIR)
+		return sys.NewError("open", path, unix.EISDIR)
 	}
 	if t.dir == "" {
 		t.dir = "."
@@ -114,7 +116,7 @@ func (t *target) lookIn(dir int) error {
 	default:
 		return nil
 	}
-	return opError("open", t.path, err)
+	return sys.NewError("open", t.path, err)
 }
 
 func readLink(path string) (string, error) {

@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
 )
 
 // upload is one write_file: its content goes to a staging file as it arrives, and when it is whole the staging file
@@ -37,7 +38,7 @@ func (c *conn) beginUpload(p *framing.Part) {
 		u = &upload{}
 	}
 	c.agent.spare = nil
-	c.agent.collect(fileGarbage)
+	c.agent.garbage.Collect(fileGarbage)
 	u.conn, u.seq = c, p.Seq
 	c.heavy++
 	u.parser.Reset(p.Size)
@@ -81,7 +82,7 @@ func (u *upload) begin(head framing.WriteFile) {
 		return
 	}
 	if u.parser.PathLen() >= framing.MaxPath {
-		u.err = opError("open", "path", unix.ENAMETOOLONG)
+		u.err = sys.NewError("open", "path", unix.ENAMETOOLONG)
 		return
 	}
 	path := string(head.Path)
@@ -115,7 +116,7 @@ func (u *upload) write(b []byte) {
 	u.size += int64(n)
 	if err != nil {
 		u.conn.stream.ReadAtMost(0)
-		u.err = opError("write", u.target.path, err)
+		u.err = sys.NewError("write", u.target.path, err)
 		u.stage.discard(u.conn.agent)
 	}
 }
@@ -147,7 +148,7 @@ func (u *upload) commit() {
 			u.reply()
 			return
 		}
-		if !u.target.exists && !isErrno(err, unix.EEXIST) || diskFull(err) {
+		if !u.target.exists && !sys.IsErrno(err, unix.EEXIST) || diskFull(err) {
 			u.err = err
 			u.reply()
 			return
@@ -172,7 +173,7 @@ func (u *upload) reply() {
 	u.stage.discard(u.conn.agent)
 	reason := ""
 	if u.err != nil {
-		reason = clip(u.err.Error(), maxText)
+		reason = sys.Clip(u.err.Error(), maxText)
 	}
 	c := u.conn
 	seq, waited := u.seq, u.committing

@@ -3,7 +3,6 @@ package agent
 import (
 	"io"
 	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -11,6 +10,8 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/link"
+	"wick/reactor/agent/internal/sys"
 )
 
 // TestSecondGrace asks for the end again during the grace of processes. The grace becomes shorter,
@@ -97,9 +98,9 @@ func TestRestoreToldTwice(t *testing.T) {
 	b.do(func(a *Agent) {
 		c := a.conns[0]
 		a.restores.opened(a)
-		c.link = &vsockListen{agent: a}
+		c.link = link.NewListen((*linkHost)(a), a.loop, a.log, 0)
 		a.restores.wall -= time.Hour
-		c.End(opError("read", "", unix.ECONNRESET))
+		c.End(sys.NewError("read", "", unix.ECONNRESET))
 	})
 	h := b.dial()
 	h.extend()
@@ -179,56 +180,11 @@ func TestUselessHost(t *testing.T) {
 	}()
 	b.start()
 	b.until("the wait has doubled three times", func(a *Agent) bool {
-		return a.links[0].(*rendezvous).wait.last >= 8*minBackoff
+		wait, _ := a.links[0].(*link.Path).Waits()
+		return wait >= 80*time.Millisecond
 	})
 	// The agent must not take the path when the listener is gone.
-	b.do(func(a *Agent) { a.links[0].(*rendezvous).close() })
+	b.do(func(a *Agent) { a.links[0].Close() })
 	l.Close()
 	b.stop()
-}
-
-// TestStaleSocketMadeAnew replaces a socket that is about to count as stale by one with the same
-// inode number. The new socket differs in its time of change, and its host has the full time to
-// listen.
-func TestStaleSocketMadeAnew(t *testing.T) {
-	t.Parallel()
-	b := startBox(t)
-	refusal := opError("connect", b.path(), unix.ECONNREFUSED)
-	b.do(func(a *Agent) {
-		r := a.links[0].(*rendezvous)
-		r.removeOwn()
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: b.path()})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		l.SetUnlinkOnClose(false)
-		l.Close()
-		r.DialFailed(refusal)
-		r.since -= staleAfter
-		_, before, _ := inodeOf(b.path())
-		for end := time.Now().Add(patience); ; { // the kernel's clock for files is coarse
-			if err := os.Chmod(b.path(), 0o600); err != nil {
-				t.Error(err)
-				return
-			}
-			if _, after, _ := inodeOf(b.path()); after != before {
-				break
-			}
-			if time.Now().After(end) {
-				t.Error("the time of change does not change")
-				return
-			}
-		}
-		r.DialFailed(refusal)
-		if _, err := os.Lstat(b.path()); err != nil {
-			t.Errorf("a new socket's first refusal: %v, want it left alone", err)
-		}
-		r.since -= staleAfter
-		r.DialFailed(refusal)
-		if _, err := os.Lstat(b.path()); err == nil {
-			t.Error("a socket that has refused for 300 ms is still there")
-		}
-	})
-	b.dial().ping(1)
 }

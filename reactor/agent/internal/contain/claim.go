@@ -1,0 +1,95 @@
+package contain
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/sys"
+)
+
+// The directory that an agent has its cgroups in is locked as long as the agent lives, by flock(2): its number says nothing in another
+// PID namespace, and may be another's by now. One that is not locked was left by an agent that did not end in order, or that had left
+// processes running.
+
+const (
+	// groupPrefix is how the names of these directories begin. The process's number follows.
+	groupPrefix = "wick-"
+	// leftOverBatch is the most of them that one start removes.
+	leftOverBatch = 64
+)
+
+// claim makes and locks one in base.
+func (t *Pool) claim(base string) error {
+	name := base + "/" + groupPrefix + sys.Num(unix.Getpid())
+	path := name
+	for i := 1; ; i++ {
+		err := unix.Mkdir(path, 0o755)
+		if err == nil {
+			if t.lock, err = lockDir(path); err == nil {
+				t.path = path
+				return nil
+			}
+		} else {
+			err = sys.NewError("mkdir", path, err)
+		}
+		// Not the first agent of this process, or with this process's number; or one that is just starting took it for left over.
+		if i == 100 || !sys.IsErrno(err, unix.EEXIST) && !sys.IsErrno(err, unix.EAGAIN) && !sys.IsErrno(err, unix.ENOENT) {
+			return err
+		}
+		path = name + "-" + sys.Num(i)
+	}
+}
+
+// removeLeftOver removes the directories in base that were left over, as far as no process is in them.
+// buf is for reading.
+func removeLeftOver(base string, buf []byte) {
+	dir, err := sys.OpenDir(base)
+	if err != nil {
+		return
+	}
+	defer unix.Close(dir)
+	removed := 0
+	half := len(buf) / 2
+	sys.EachEntry(dir, buf[:half], func(name string) {
+		if removed == leftOverBatch || len(name) <= len(groupPrefix) || name[:len(groupPrefix)] != groupPrefix {
+			return
+		}
+		number, _, _ := sys.Cut(name[len(groupPrefix):], '-')
+		pid, ok := sys.ParseNumber(number)
+		if !ok || int(pid) != unix.Getpid() && unix.Kill(int(pid), 0) != unix.ESRCH {
+			return // most likely it is that process's
+		}
+		path := base + "/" + name
+		lock, err := lockDir(path)
+		if err != nil {
+			return
+		}
+		sys.EachEntry(lock, buf[half:], func(name string) {
+			if _, ok := sys.ParseNumber(name); ok {
+				unix.Unlinkat(lock, name, unix.AT_REMOVEDIR)
+			}
+		})
+		if unix.Rmdir(path) == nil {
+			removed++
+		}
+		unix.Close(lock)
+	})
+}
+
+// lockDir opens a directory and locks it. EAGAIN: another has it.
+func lockDir(path string) (fd int, err error) {
+	if fd, err = sys.OpenDir(path); err != nil {
+		return -1, err
+	}
+	var own, now unix.Stat_t
+	if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		// Whoever had it until now may have removed it.
+		if unix.Fstat(fd, &own) != nil || unix.Stat(path, &now) != nil || own.Ino != now.Ino {
+			err = unix.ENOENT
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, sys.NewError("flock", path, err)
+	}
+	return fd, nil
+}

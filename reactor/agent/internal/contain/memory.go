@@ -1,0 +1,190 @@
+package contain
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
+)
+
+// The limit on the memory of all commands together follows the machine.
+//
+// The kernel charges a cgroup for the pages, page tables and stacks of its processes, but not for
+// everything that it keeps because of them. 400 shells of a fork bomb take 5 MB more than they are
+// charged for, and 9 MB for a moment when they die. When the machine has no free memory left, the
+// kernel reclaims in the context of the next task that asks for some. That task is the worker that
+// refills the buffers of the vsock device, so pings do not reach the agent for seconds, although
+// process 1 itself waits for nothing. Therefore the limit leaves a reserve that is never touched,
+// and memory that was not charged counts against it each time the limit is computed.
+const (
+	// leastReserve is the part of the reserve, in bytes, that does not depend on how much memory
+	// there is, and reserveShare the part of the memory that is added to it.
+	leastReserve = 4 << 20
+	reserveShare = 8
+	// mostReserve bounds the reserve, in bytes. It is enough for 2,000 processes.
+	mostReserve = 32 << 20
+	// limitSlack is how far the limit stays above the memory in use, in bytes. Until Linux 6.16 the
+	// kernel makes the writer of a lower limit reclaim, and kill, for as long as that takes.
+	limitSlack = 1 << 20
+)
+
+// commandMemory returns the limit, in bytes, for commands that use current bytes in a machine that
+// has outside bytes more to give. If the machine is short of memory the limit follows what commands
+// use downwards from what it was, and never goes up: each time they reach it they wait for memory, so
+// that it is computed again, and it would climb until there is no reserve.
+func commandMemory(current, outside, was uint64) uint64 {
+	pool := current + outside
+	limit := pool - min(leastReserve+pool/reserveShare, mostReserve, pool/2)
+	if limit < current+limitSlack {
+		limit = min(current+limitSlack, was)
+	}
+	return limit
+}
+
+// computeLimit computes the limit and sets it.
+func (t *Pool) computeLimit() {
+	if !t.memory {
+		return
+	}
+	t.total = totalMemory()
+	// This is read first: memory that commands take meanwhile must not count as theirs and as free.
+	current := sys.ReadNumber(unix.AT_FDCWD, t.path+"/memory.current")
+	var free, files, own uint64
+	sys.ReadFigures(unix.AT_FDCWD, "/proc/meminfo", t.buf[:], func(name string, kib uint64) {
+		switch name {
+		case "MemFree":
+			free = kib << 10
+		case "Active(file)", "Inactive(file)":
+			files += kib << 10
+		}
+	})
+	stat := t.path + "/memory.stat"
+	sys.ReadFigures(unix.AT_FDCWD, stat, t.buf[:], func(name string, bytes uint64) {
+		if name == "active_file" || name == "inactive_file" {
+			own += bytes
+		}
+	})
+	if free == 0 {
+		return // it could not be read
+	}
+	// Half of the page cache outside is taken to be in use. Slab is not counted at all: little of
+	// what the kernel calls reclaimable there is reclaimed under pressure.
+	outside := free + (max(files, own)-own)/2
+	t.used, t.files = current, own
+	limit := commandMemory(current, outside, t.limit) &^ 4095
+	if limit < current+limitSlack {
+		return // it is what it was
+	}
+	t.limit = limit
+	sys.WriteFile(t.path+"/memory.max", sys.Num(int64(limit)))
+}
+
+// followMemory computes the limit again if a balloon or hot-plugged memory has changed the size of
+// the machine. It costs one system call otherwise.
+func (t *Pool) followMemory() {
+	if t.memory && totalMemory() != t.total {
+		t.computeLimit()
+	}
+}
+
+// totalMemory returns the size of the machine's memory in bytes, without what the kernel itself
+// takes at boot and what a balloon holds.
+func totalMemory() uint64 {
+	var s unix.Sysinfo_t
+	if unix.Sysinfo(&s) != nil {
+		return 0
+	}
+	return s.Totalram * uint64(s.Unit)
+}
+
+// memoryPerPid is the memory of the machine, in bytes, for each process that a command may have.
+// The kernel allows the whole machine one for each 128 KiB (kernel.threads-max), so one command may
+// have half of them.
+const memoryPerPid = 256 << 10
+
+// DefaultPids returns the default limit on the processes and threads of one command.
+func DefaultPids() uint32 {
+	const least, most = 128, 16 << 10 // half of the kernel's usual pid_max
+	return uint32(min(max(totalMemory()/memoryPerPid, least), most))
+}
+
+// limitGarbage is what the computation of the limit leaves on the heap, in bytes.
+const limitGarbage = 10 << 10
+
+// LimitMemory computes the limit on the memory of all commands again, and sets it.
+func (t *Pool) LimitMemory() {
+	t.garbage.Collect(limitGarbage)
+	t.computeLimit()
+}
+
+// memoryEvents hears of blocks of memory that are added or removed. The kernel sends a datagram for
+// each (netlink(7)) that begins with "add@/devices/system/memory/memory40". It sends none for a
+// balloon.
+type memoryEvents struct {
+	reactor.Descriptor
+	pool  *Pool
+	retry reactor.Timer
+}
+
+const (
+	memoryBlocks = "/devices/system/memory/"
+	// ueventBatch is the most events that are read in a turn.
+	ueventBatch = 32
+)
+
+func (m *memoryEvents) open(t *Pool) {
+	if !t.memory {
+		return
+	}
+	const kind = unix.SOCK_RAW | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	fd, err := unix.Socket(unix.AF_NETLINK, kind, unix.NETLINK_KOBJECT_UEVENT)
+	if err != nil {
+		return // the limit follows when a command starts
+	}
+	// Group 1 has the kernel's own messages.
+	if unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1}) != nil {
+		unix.Close(fd)
+		return
+	}
+	m.pool = t
+	t.loop.Attach(&m.Descriptor, fd, m)
+	m.Want(reactor.Read)
+}
+
+// Ready implements [reactor.Handler].
+func (m *memoryEvents) Ready(ev reactor.Events) {
+	if ev&reactor.Deaf != 0 {
+		m.pool.loop.Start(&m.retry, reactor.DeafPause, m)
+		return
+	}
+	changed := false
+	var head [64]byte // the kernel drops the rest of the datagram
+	for range ueventBatch {
+		n, err := sys.Read(m.FD(), head[:])
+		if err == unix.ENOBUFS {
+			changed = true // it may have been among those that were lost
+			continue
+		}
+		if err != nil || n <= 0 {
+			break
+		}
+		_, device, _ := bytes.Cut(head[:n], []byte{'@'})
+		changed = changed || bytes.HasPrefix(device, []byte(memoryBlocks))
+	}
+	if changed {
+		m.pool.LimitMemory()
+	}
+}
+
+// Expired implements [reactor.TimerHandler]: epoll is asked again.
+func (m *memoryEvents) Expired(*reactor.Timer) { m.Want(reactor.Read) }
+
+// Failed implements [reactor.Failer]: the watch goes on.
+func (m *memoryEvents) Failed(value any, stack []byte) { m.pool.log.Panic("uevent", value, stack) }
+
+func (m *memoryEvents) close() {
+	m.retry.Stop()
+	m.Close()
+}

@@ -1,0 +1,15 @@
+package contain
+
+import (
+	"testing"
+)
+
+// TestUsageWithoutEarlier says that what is less than before, as after a reclaim, is nothing.
+func TestUsageWithoutEarlier(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ a, b, want uint64 }{{5, 3, 2}, {3, 5, 0}, {4, 4, 0}} {
+		if got := above(tt.a, tt.b); got != tt.want {
+			t.Errorf("above(%d, %d) = %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}

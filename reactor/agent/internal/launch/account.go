@@ -1,0 +1,285 @@
+package launch
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
+)
+
+// Account is the user that a process runs as.
+type Account struct {
+	User  *reactor.User // nil: as the agent
+	asked bool          // a user was asked for
+	named bool          // it has an entry in /etc/passwd, which is where what follows is from
+	name  string
+	home  string
+	shell string
+}
+
+// maxGroups is the most groups of a user besides its own.
+const maxGroups = 1024
+
+const (
+	passwdFile = "/etc/passwd"
+	groupFile  = "/etc/group"
+)
+
+// FindAccount looks up "name", "uid", "name:group", "uid:gid" and so on; the empty text is the agent's
+// own account. root says whether the agent is root. An error is ENOENT for an account that does not
+// exist, EPERM for one that the agent may not take, or comes from reading the files.
+func FindAccount(text string, root bool) (acc Account, err error) {
+	if text == "" {
+		return acc, nil
+	}
+	acc.asked = true
+	user, group, grouped := sys.Cut(text, ':')
+	uid, isNumber := sys.ParseNumber(user)
+	u := &reactor.User{UID: uid, GID: uid}
+	if err := findUser(user, isNumber, &acc, u); err != nil {
+		return acc, err
+	}
+	if !acc.named && (!isNumber || uid == 1<<32-1) {
+		return acc, sys.NewError("user", text, unix.ENOENT)
+	}
+	if err := findGroups(group, grouped, acc.name, u); err != nil {
+		return acc, err
+	}
+	if !root {
+		if u.UID != uint32(unix.Geteuid()) || grouped && u.GID != uint32(unix.Getegid()) {
+			return acc, sys.NewError("user", text, unix.EPERM)
+		}
+		return acc, nil // it is the agent's own, and its groups are as they are
+	}
+	acc.User = u
+	return acc, nil
+}
+
+// findUser looks up the entry of a name, or of the number that the name is.
+func findUser(name string, isNumber bool, acc *Account, u *reactor.User) error {
+	number := u.UID
+	var r tableReader
+	if err := r.open(passwdFile); err != nil {
+		if sys.IsErrno(err, unix.ENOENT) {
+			return nil
+		}
+		return err
+	}
+	defer r.close()
+	for r.more() {
+		// name:password:uid:gid:comment:home:shell; passwd(5)
+		entry := r.text()
+		r.skip()
+		uid, ok := sys.ParseNumber(r.text())
+		gid, ok2 := sys.ParseNumber(r.text())
+		if !ok || !ok2 || entry == "" || entry != name && (acc.named || !isNumber || uid != number) {
+			r.endLine()
+			continue
+		}
+		r.skip()
+		u.UID, u.GID = uid, gid
+		acc.named, acc.name, acc.home, acc.shell = true, entry, r.text(), r.text()
+		r.endLine()
+		if entry == name {
+			break
+		}
+	}
+	return r.err
+}
+
+// findGroups sets the group that is asked for, if any, and the groups that name is a member of.
+func findGroups(group string, grouped bool, name string, u *reactor.User) error {
+	found := !grouped
+	if gid, ok := sys.ParseNumber(group); ok && gid != 1<<32-1 {
+		u.GID, found = gid, true
+	}
+	if found && name == "" {
+		return nil
+	}
+	var r tableReader
+	err := r.open(groupFile)
+	if err == nil {
+		defer r.close()
+		for r.more() {
+			// name:password:gid:member,member; group(5)
+			entry := r.text()
+			r.skip()
+			gid, ok := sys.ParseNumber(r.text())
+			if ok && !found && entry != "" && entry == group {
+				u.GID, found = gid, true
+			}
+			for ok && name != "" && r.more() && !r.atEnd() {
+				if r.item() == name && len(u.Groups) < maxGroups {
+					u.Groups = append(u.Groups, gid)
+				}
+			}
+			r.endLine()
+		}
+		err = r.err
+	} else if sys.IsErrno(err, unix.ENOENT) {
+		err = nil
+	}
+	if err == nil && !found {
+		err = sys.NewError("group", group, unix.ENOENT)
+	}
+	return err
+}
+
+// env returns the entries of the environment that describe the user. A user without an entry in
+// /etc/passwd has no home, name or shell.
+func (acc *Account) env() []string {
+	if !acc.named {
+		return []string{"HOME=/"}
+	}
+	shell := acc.shell
+	if shell == "" {
+		shell = "/bin/sh" // passwd(5)
+	}
+	return []string{"HOME=" + acc.home, "USER=" + acc.name, "LOGNAME=" + acc.name, "SHELL=" + shell}
+}
+
+// tableReader reads a file of lines and fields, however long it and its lines are.
+type tableReader struct {
+	fd       int
+	err      error
+	name     string
+	buf      [2 << 10]byte
+	at, end  int
+	finished bool
+	field    []byte // at most unix.PathMax bytes of it
+}
+
+// open opens a file that the loop can read without waiting for a process in the machine.
+func (r *tableReader) open(name string) error {
+	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	how := unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(unix.AT_FDCWD, name, &how)
+	switch {
+	case err == unix.ENOSYS:
+		fd, err = unix.Open(name, flags, 0)
+	case err == unix.EXDEV && !served(name):
+		how.Resolve = unix.RESOLVE_NO_SYMLINKS
+		fd, err = unix.Openat2(unix.AT_FDCWD, name, &how)
+	}
+	if err != nil {
+		return sys.NewError("open", name, err)
+	}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		unix.Close(fd)
+		return sys.NewError("open", name, unix.EINVAL)
+	}
+	r.fd, r.name = fd, name
+	return nil
+}
+
+// served reports whether a process or another machine may serve the file system that a path is on. It
+// does not follow links.
+func served(path string) bool {
+	var r tableReader
+	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	r.fd = fd
+	defer r.close()
+	longest, known := 0, false
+	for r.more() {
+		// id parent device root place options… - type source options; proc_pid_mountinfo(5)
+		for range 4 {
+			r.word()
+		}
+		place := r.word()
+		for r.more() && !r.atEnd() && r.word() != "-" {
+		}
+		kind := r.word()
+		r.endLine()
+		n := len(place)
+		within := place == "/" || n <= len(path) && path[:n] == place && (n == len(path) || path[n] == '/')
+		if !within || n < longest {
+			continue
+		}
+		longest = n // of two at the same place the later one counts
+		switch kind {
+		case "ext4", "xfs", "btrfs", "f2fs", "squashfs", "erofs", "overlay", "tmpfs", "ramfs", "rootfs":
+			known = true
+		default:
+			known = false
+		}
+	}
+	return !known
+}
+
+func (r *tableReader) close() { unix.Close(r.fd) }
+
+// more reports whether there is another byte.
+func (r *tableReader) more() bool {
+	for r.at == r.end && !r.finished {
+		n, err := unix.Read(r.fd, r.buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		r.at, r.end, r.finished = 0, max(n, 0), n <= 0
+		if err != nil {
+			r.err = sys.NewError("read", r.name, err)
+		}
+	}
+	return !r.finished
+}
+
+// atEnd reports whether the line is at its end. There is another byte.
+func (r *tableReader) atEnd() bool { return r.buf[r.at] == '\n' }
+
+// until takes what is before a colon, or sep, and the separator; never the end of the line.
+func (r *tableReader) until(sep byte) {
+	r.field = r.field[:0]
+	for r.more() && !r.atEnd() {
+		c := r.buf[r.at]
+		r.at++
+		if c == ':' || c == sep {
+			return
+		}
+		if len(r.field) < unix.PathMax {
+			r.field = append(r.field, c)
+		}
+	}
+}
+
+// text returns the next field of the line, and item the next of a list in it. Both are empty at the
+// end of the line.
+func (r *tableReader) text() string {
+	r.until(':')
+	return string(r.field)
+}
+
+func (r *tableReader) item() string {
+	r.until(',')
+	return string(r.field)
+}
+
+// word returns what is before the next space.
+func (r *tableReader) word() string {
+	r.field = r.field[:0]
+	for r.more() && !r.atEnd() {
+		c := r.buf[r.at]
+		if r.at++; c == ' ' {
+			break
+		}
+		if len(r.field) < unix.PathMax {
+			r.field = append(r.field, c)
+		}
+	}
+	return string(r.field)
+}
+
+// skip passes over a field, endLine over the rest of the line.
+func (r *tableReader) skip() { r.until(':') }
+
+func (r *tableReader) endLine() {
+	for r.more() {
+		r.at++
+		if r.buf[r.at-1] == '\n' {
+			return
+		}
+	}
+}

@@ -1,0 +1,367 @@
+package link
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+	"wick/reactor/agent/internal/log"
+	"wick/reactor/agent/internal/sys"
+)
+
+// Path is a path of the file system where agent and host meet. The first to come listens, and the
+// other connects.
+//
+//	look ──nothing there──▶ listen ──path deleted or replaced──▶ look
+//	  ├─no longer there─▶ look every 10 ms, and once it has been deleted for 300 ms listen
+//	  ├─a socket─▶ dial ──connected──▶ served ──connection ends──▶ look
+//	  │             └─refused──▶ look, and once it has refused for 300 ms the socket is stale: removed
+//	  └─no socket─▶ error
+type Path struct {
+	base
+	path string
+
+	wait   backoff
+	dial   reactor.Dial
+	served uint32 // the connection that was dialled; 0 if there is none
+
+	listener reactor.Listener
+	own      inode // of the socket listened on
+	watch    watch // of its path
+	starved  bool  // AcceptFailed was told, and nothing was accepted since
+
+	refuser inode         // the socket that refused last,
+	changed unix.Timespec // and its time of change: a socket made anew may get the number of the one before
+	since   time.Duration // reactor.Now
+	seen    bool          // the last look found something at the path that another may delete
+	deleted time.Duration // reactor.Now, when the path was found deleted; 0 if it was not
+	said    string        // the failure last logged
+	closed  bool
+}
+
+// NewPath returns a link that is not open yet.
+func NewPath(host Host, loop *reactor.Loop, log *log.Log, path string) *Path {
+	return &Path{base: base{host, loop, log}, path: path}
+}
+
+// PathError is a path that cannot be the place of a socket.
+type PathError struct {
+	// Path is as it was given, Reason lower case.
+	Path, Reason string
+}
+
+// Error returns the path and the reason.
+func (e *PathError) Error() string { return "unix socket " + e.Path + ": " + e.Reason }
+
+const (
+	// deletedGrace is how long a deleted path is left alone: a host may be between unlink and bind. deletedLook is how often it is
+	// looked at meanwhile.
+	deletedGrace = 300 * time.Millisecond
+	deletedLook  = 10 * time.Millisecond
+	// staleAfter is how long a Unix socket must have refused before it counts as left behind: a host may be between bind and listen.
+	staleAfter = 300 * time.Millisecond
+)
+
+// sunPathMax is the longest path of a socket, in bytes: sun_path less a NUL; unix(7).
+const sunPathMax = 107
+
+// Open implements [Link]. Its error is a *PathError if the path cannot be the place of a socket. What
+// may become one is tried for ever.
+func (r *Path) Open() error {
+	if r.path[0] == '@' {
+		// Many programs take that for the name of an abstract socket, and half of the calls made here would.
+		return &PathError{r.path, "an abstract socket is none with a path (a file of that name is ./" + r.path + ")"}
+	}
+	if len(r.path) > sunPathMax {
+		return &PathError{r.path, "path is " + sys.Num(len(r.path)) + " bytes long, and " + sys.Num(sunPathMax) + " is the most"}
+	}
+	if !dirExists(dirOf(r.path)) {
+		return &PathError{r.path, "directory " + dirOf(r.path) + " does not exist"}
+	}
+	if id, _, err := inodeOf(r.path); err == nil && !id.socket {
+		return &PathError{r.path, "something is there that is no socket"}
+	}
+	r.look()
+	return nil
+}
+
+// look finds out what is at the path and acts on it.
+func (r *Path) look() {
+	id, _, err := inodeOf(r.path)
+	if err == nil {
+		r.seen, r.deleted = true, 0
+	}
+	switch {
+	case err == unix.ENOENT && !dirExists(dirOf(r.path)):
+		// A host may make the directory anew, and bind in it.
+		r.seen, r.deleted = true, 0
+		r.again(sys.NewError("lstat", dirOf(r.path), err))
+	case err == unix.ENOENT:
+		if r.leaveDeleted() {
+			r.loop.Start(&r.wait.timer, deletedLook, r)
+		} else {
+			r.listen()
+		}
+	case err != nil:
+		r.again(sys.NewError("lstat", r.path, err))
+	case !id.socket:
+		r.again(&PathError{r.path, "something is there that is no socket"})
+	default:
+		r.loop.DialUnix(&r.dial, r.path, r)
+	}
+}
+
+// leaveDeleted reports whether nothing is at the path because it was deleted a moment ago. A host that unlinks a path is about to
+// bind it, which fails if the agent was faster.
+func (r *Path) leaveDeleted() bool {
+	if r.seen {
+		r.seen, r.deleted = false, reactor.Now()
+	}
+	if r.deleted != 0 && reactor.Now()-r.deleted < deletedGrace {
+		return true
+	}
+	r.deleted = 0
+	return false
+}
+
+// again looks once more, after a while.
+func (r *Path) again(err error) {
+	if text := err.Error(); text != r.said {
+		r.said = text
+		r.log.Info("host not reached, trying on", "error", text)
+	}
+	r.wait.start(r.loop, r)
+}
+
+// Expired implements [reactor.TimerHandler].
+func (r *Path) Expired(*reactor.Timer) {
+	if !r.listener.Open() {
+		r.look()
+	} else if r.check(); r.listener.Open() {
+		r.wait.start(r.loop, r)
+	}
+}
+
+// Connected implements [reactor.DialHandler].
+func (r *Path) Connected(fd int) {
+	r.refuser = inode{}
+	id, open := r.host.Accept(fd, r.path, r)
+	if !open {
+		// There were too many, or the host went before the ready: Lost was called before the
+		// connection was known here.
+		r.wait.start(r.loop, r)
+		return
+	}
+	r.served = id
+}
+
+// DialFailed implements [reactor.DialHandler].
+func (r *Path) DialFailed(err error) {
+	if sys.IsErrno(err, unix.EPROTOTYPE) {
+		r.again(&PathError{r.path, "the socket there is no stream socket"})
+		return
+	}
+	if sys.IsErrno(err, unix.ECONNREFUSED) {
+		id, changed, err := inodeOf(r.path)
+		switch {
+		case err != nil || id != r.refuser || changed != r.changed:
+			// The first refusal of this socket.
+			r.refuser, r.changed, r.since = id, changed, reactor.Now()
+		case reactor.Now()-r.since >= staleAfter:
+			r.removeStale()
+		}
+	}
+	r.again(err)
+}
+
+// Failed implements [reactor.Failer].
+func (r *Path) Failed(value any, stack []byte) {
+	r.log.Panic("rendezvous", value, stack)
+	if !r.closed && !r.dial.Open() && !r.listener.Open() {
+		r.wait.start(r.loop, r)
+	}
+}
+
+// removeStale removes the socket that nobody listens on. The path is renamed first and looked at then: should another
+// have put a socket there in this moment it is given back.
+func (r *Path) removeStale() {
+	aside := r.beside()
+	if unix.Rename(r.path, aside) != nil {
+		return
+	}
+	if id, _, err := inodeOf(aside); err == nil && id != r.refuser {
+		unix.Link(aside, r.path)
+	} else {
+		r.log.Info("stale socket removed", "path", r.path)
+		r.wait.reset()
+		r.seen = false
+	}
+	unix.Unlink(aside)
+}
+
+// listen takes the path: a socket is bound to a name beside it and linked there, which unlike a rename never replaces what another
+// has put there meanwhile.
+func (r *Path) listen() {
+	beside := r.beside()
+	fd, err := r.bind(beside)
+	if err != nil {
+		r.again(err)
+		return
+	}
+	err = unix.Link(beside, r.path)
+	id, _, statErr := inodeOf(beside)
+	unix.Unlink(beside)
+	if err == nil {
+		err = statErr
+	}
+	if err != nil {
+		unix.Close(fd)
+		r.again(sys.NewError("link", r.path, err))
+		return
+	}
+	r.own = id
+	r.said = ""
+	r.wait.reset()
+	r.loop.Listen(&r.listener, fd, r.path, r)
+	r.log.Info("listening", "on", r.path)
+	if err := r.watch.open(r.loop, r.path, r.check); err != nil {
+		// A user may have only so many watches. The longest wait of a back-off is what the path is looked at in.
+		r.log.Warn("path not watched, looking every second", "error", err.Error())
+		r.wait.last = MaxBackoff
+		r.wait.start(r.loop, r)
+	}
+	r.check() // it may be gone already
+}
+
+// beside makes a name for a moment, in the directory of the path.
+func (r *Path) beside() string { return dirOf(r.path) + "/" + sys.TempName() }
+
+// bind listens at a path that may be longer than a socket's address can be.
+func (r *Path) bind(path string) (fd int, err error) {
+	if len(path) <= sunPathMax {
+		return reactor.ListenUnix(path)
+	}
+	dir, err := unix.Open(dirOf(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, sys.NewError("open", dirOf(path), err)
+	}
+	defer unix.Close(dir)
+	return reactor.ListenUnix("/proc/self/fd/" + sys.Num(dir) + path[len(dirOf(path)):])
+}
+
+// check is called when something happened to the socket at the path.
+func (r *Path) check() {
+	if id, _, err := inodeOf(r.path); err == nil && id == r.own {
+		return
+	}
+	r.log.Info("socket was replaced or deleted", "path", r.path)
+	r.stopListening()
+	r.wait.stop()
+	r.wait.reset()
+	r.seen = true
+	r.look()
+}
+
+func (r *Path) stopListening() {
+	r.listener.Close()
+	r.watch.close()
+	r.own = inode{}
+}
+
+// Accepted implements [reactor.ListenHandler]. The socket's mode decides who may connect.
+func (r *Path) Accepted(fd int, _ reactor.Peer) {
+	r.starved = false
+	r.host.Accept(fd, r.path, r)
+}
+
+// AcceptFailed implements [reactor.ListenHandler].
+func (r *Path) AcceptFailed(err error) {
+	if !r.starved {
+		r.starved = true
+		r.log.Warn("not accepting for now", "error", err.Error())
+	}
+	if !r.listener.Open() {
+		r.removeOwn()
+		r.again(err)
+	}
+}
+
+// Lost implements [Link].
+func (r *Path) Lost(id uint32, useful, guest bool) {
+	if r.closed || id != r.served {
+		return
+	}
+	r.served = 0
+	if guest {
+		r.again(&PathError{r.path, "another agent listens there"})
+		return
+	}
+	if useful {
+		r.said = ""
+	}
+	r.wait.lost(useful, r.loop, r)
+}
+
+// Dialed implements [Link].
+func (r *Path) Dialed(id uint32) bool { return r.served == id }
+
+// Vsock implements [Link].
+func (r *Path) Vsock() bool { return false }
+
+// Listening reports whether the link listens at the path.
+func (r *Path) Listening() bool { return r.listener.Open() }
+
+// Waits returns the last wait between tries, and why the link tries again.
+func (r *Path) Waits() (last time.Duration, reason string) { return r.wait.last, r.said }
+
+// Close implements [Link].
+func (r *Path) Close() {
+	r.closed = true
+	r.wait.stop()
+	r.dial.Close()
+	r.removeOwn()
+}
+
+// removeOwn removes the socket that the agent created, if it is still the one at the path.
+func (r *Path) removeOwn() {
+	if id, _, err := inodeOf(r.path); err == nil && id == r.own {
+		unix.Unlink(r.path)
+	}
+	r.stopListening()
+}
+
+// inode tells one file from another.
+type inode struct {
+	dev, ino uint64
+	socket   bool
+}
+
+// inodeOf follows symbolic links. One that leads nowhere counts as a file that is no socket.
+func inodeOf(path string) (id inode, changed unix.Timespec, err error) {
+	var st unix.Stat_t
+	err = unix.Stat(path, &st)
+	if err == unix.ENOENT {
+		err = unix.Lstat(path, &st)
+	}
+	if err != nil {
+		return inode{}, changed, err
+	}
+	return inode{dev: st.Dev, ino: st.Ino, socket: st.Mode&unix.S_IFMT == unix.S_IFSOCK}, st.Ctim, nil
+}
+
+func dirExists(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// dirOf returns the directory that a path is in.
+//
+//go:noinline
+func dirOf(path string) string {
+	slash := sys.LastSlash(path)
+	if slash < 0 {
+		return "."
+	}
+	return path[:max(slash, 1)]
+}

@@ -1,0 +1,59 @@
+package link
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
+)
+
+// watch tells when a path may no longer be the file that it was, by inotify(7) on the file itself, and on its directory itself: a file of no
+// interest that comes and goes there wakes nobody.
+type watch struct {
+	reactor.Descriptor
+	loop    *reactor.Loop
+	retry   reactor.Timer // to watch it
+	changed func()
+}
+
+func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return sys.NewError("inotify_init", path, err)
+	}
+	// A file that is deleted or renamed over while it is open reports its lower link count, as IN_ATTRIB.
+	_, err = unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_DONT_FOLLOW)
+	if err == nil {
+		_, err = unix.InotifyAddWatch(fd, dirOf(path), unix.IN_MOVE_SELF)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return sys.NewError("inotify_add_watch", path, err)
+	}
+	w.loop, w.changed = l, changed
+	l.Attach(&w.Descriptor, fd, w)
+	w.Want(reactor.Read)
+	return nil
+}
+
+// Ready implements [reactor.Handler].
+func (w *watch) Ready(ev reactor.Events) {
+	if ev&reactor.Deaf != 0 {
+		w.loop.Start(&w.retry, reactor.DeafPause, w)
+		return
+	}
+	var buf [1024]byte
+	unix.Read(w.FD(), buf[:])
+	w.changed()
+}
+
+// Expired implements [reactor.TimerHandler]: epoll is asked again. What happened meanwhile is in the descriptor.
+func (w *watch) Expired(*reactor.Timer) { w.Want(reactor.Read) }
+
+// Failed implements [reactor.Failer]: the watch goes on.
+func (w *watch) Failed(any, []byte) {}
+
+func (w *watch) close() {
+	w.retry.Stop()
+	w.Descriptor.Close()
+}

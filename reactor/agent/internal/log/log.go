@@ -1,0 +1,163 @@
+package log
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/reactor/agent/internal/sys"
+)
+
+// Level says which lines are written.
+type Level uint8
+
+// The levels. Each includes those before it. At LevelInfo no message of a host makes a line.
+const (
+	LevelError Level = iota
+	LevelWarn
+	LevelInfo
+	LevelDebug
+)
+
+var levelNames = [...]string{"error", "warn", "info", "debug"}
+
+// ParseLevel returns the level of that name.
+func ParseLevel(name string) (l Level, ok bool) {
+	for i, n := range levelNames {
+		if n == name {
+			return Level(i), true
+		}
+	}
+	return LevelInfo, false
+}
+
+// Log writes lines of "level message key=value" to a descriptor, with one write(2) per line. It drops
+// and counts lines that cannot be written at once, because a console that is not read must not stop
+// the agent.
+type Log struct {
+	fd      int
+	level   Level
+	dropped int
+	cut     bool // the last line has no end
+	line    [1024]byte
+}
+
+// New returns a log that writes the lines of the level, and of those before it, to fd.
+func New(fd int, level Level) *Log { return &Log{fd: fd, level: level} }
+
+// FD returns the descriptor that the log writes to.
+func (l *Log) FD() int { return l.fd }
+
+// Dropped returns how many lines were dropped since the last one that was written.
+func (l *Log) Dropped() int { return l.dropped }
+
+// Separate reopens a terminal that the log writes to, so that the log has a non-blocking open file of
+// its own. poll(2) reports a terminal as writable when it has room for a part of a line. A longer
+// line would block its writer, perhaps for ever, until the terminal is read. The flags of the
+// original open file stay as they are, because other processes may share it.
+func (l *Log) Separate() {
+	if _, err := unix.IoctlGetTermios(l.fd, unix.TCGETS); err != nil {
+		return
+	}
+	if fd, err := unix.Open(sys.FDPath(l.fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
+		l.fd = fd
+	}
+}
+
+// Enabled reports whether lines of the level are written. Callers whose values are costly ask first.
+func (l *Log) Enabled(level Level) bool { return level <= l.level }
+
+// Error writes a line at LevelError; pairs are keys and values in turn. No part of a command, of its
+// environment or of a file's content may be in a line.
+func (l *Log) Error(message string, pairs ...string) { l.write(LevelError, message, pairs) }
+
+// Warn writes a line at LevelWarn as Error does.
+//
+//go:noinline
+func (l *Log) Warn(message string, pairs ...string) { l.write(LevelWarn, message, pairs) }
+
+// Info writes a line at LevelInfo as Error does.
+//
+//go:noinline
+func (l *Log) Info(message string, pairs ...string) { l.write(LevelInfo, message, pairs) }
+
+// Debug writes a line at LevelDebug as Error does.
+//
+//go:noinline
+func (l *Log) Debug(message string, pairs ...string) { l.write(LevelDebug, message, pairs) }
+
+// Panic writes down a fault of the agent's own: where it was caught, what was panicked with, and the
+// stack.
+func (l *Log) Panic(where string, value any, stack []byte) {
+	text := "unknown"
+	switch v := value.(type) {
+	case error:
+		text = v.Error()
+	case string:
+		text = v
+	case int:
+		text = sys.Num(v)
+	}
+	l.Error("panic", "in", where, "value", text, "stack", string(stack))
+}
+
+func (l *Log) write(level Level, message string, pairs []string) {
+	if !l.Enabled(level) {
+		return
+	}
+	if !l.writable() {
+		l.dropped++
+		return
+	}
+	b := l.line[:0]
+	if l.cut {
+		b = add(b, "\n")
+	}
+	b = add(b, levelNames[level])
+	b = add(b, " ")
+	b = add(b, message)
+	if l.dropped > 0 {
+		b = add(b, " dropped=")
+		b = add(b, sys.Num(l.dropped))
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		b = add(b, " ")
+		b = add(b, pairs[i])
+		b = add(b, "=")
+		b = appendValue(b, pairs[i+1])
+	}
+	b = append(b[:min(len(b), maxLine-1)], '\n')
+	switch n, _ := unix.Write(l.fd, b); {
+	case n == len(b):
+		l.dropped, l.cut = 0, false
+	case n > 0:
+		l.cut = true
+		fallthrough
+	default:
+		l.dropped++
+	}
+}
+
+// maxLine is the longest line, in bytes. A pipe or a terminal that is writable takes as much at once.
+const maxLine = 2 << 10
+
+// writable reports whether a line can be written without blocking. A terminal may take only a part.
+func (l *Log) writable() bool {
+	p := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLOUT != 0
+}
+
+// appendValue appends a value, in quotes unless it reads as one word.
+func appendValue(b []byte, v string) []byte {
+	if v == "" {
+		return add(b, `""`)
+	}
+	for i := range len(v) {
+		if c := v[i]; c <= ' ' || c == '"' || c == '=' || c >= 0x7f {
+			return sys.AppendQuoted(b, v)
+		}
+	}
+	return add(b, v)
+}
+
+//go:noinline
+func add(b []byte, text string) []byte { return append(b, text...) }

@@ -1,0 +1,83 @@
+package sys
+
+import "golang.org/x/sys/unix"
+
+// Error is a failed operation: "open /etc/passwd: no such file or directory".
+type Error struct {
+	Op     string // the system call, or what was being done
+	Object string // what it was about; may be empty
+	Errno  unix.Errno
+}
+
+// Error returns the operation, the object and the kernel's words for the errno.
+func (e *Error) Error() string {
+	if e.Object == "" {
+		return e.Op + ": " + e.Errno.Error()
+	}
+	return e.Op + " " + e.Object + ": " + e.Errno.Error()
+}
+
+// Unwrap returns the errno.
+func (e *Error) Unwrap() error { return e.Errno }
+
+// Failure is an errno with words of its own, where those of a system call would not tell why.
+type Failure struct {
+	Errno unix.Errno
+	Words string
+}
+
+// Error returns the words.
+func (f *Failure) Error() string { return f.Words }
+
+// Unwrap returns the errno.
+func (f *Failure) Unwrap() error { return f.Errno }
+
+// NewError returns an *Error. An err that is not a unix.Errno becomes errno 0. The function has so
+// many callers that inlining it would cost several kB.
+//
+//go:noinline
+func NewError(op, object string, err error) error {
+	errno, _ := err.(unix.Errno)
+	return &Error{Op: op, Object: object, Errno: errno}
+}
+
+// Wrap returns nil if err is nil, and the result of NewError otherwise.
+//
+//go:noinline
+func Wrap(op, object string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return NewError(op, object, err)
+}
+
+// ErrnoOf returns the errno that an error is or wraps, and 0 if there is none.
+//
+//go:noinline
+func ErrnoOf(err error) unix.Errno {
+	for {
+		switch e := err.(type) {
+		case unix.Errno:
+			return e
+		case interface{ Unwrap() error }:
+			err = e.Unwrap()
+		default:
+			return 0
+		}
+	}
+}
+
+// IsErrno reports whether an error is that errno, or wraps it.
+//
+//go:noinline
+func IsErrno(err error, errno unix.Errno) bool { return ErrnoOf(err) == errno }
+
+// Exhausted reports whether an error says that the process, the user or the machine is out of
+// processes, memory or descriptors.
+func Exhausted(err error) bool {
+	switch ErrnoOf(err) {
+	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
+		return true
+	}
+	return false
+}
