@@ -199,8 +199,7 @@ func TestTerminal(t *testing.T) {
 	p.expectEnd(7)
 }
 
-// TestTerminalModes checks that the guest's terminal has the modes of the local one: the same keys,
-// and erasing a character erases all its bytes.
+// TestTerminalModes checks that the guest's terminal has the modes and keys of the local one.
 func TestTerminalModes(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 24, 80, "exec", "-it", "--", "stty -a; stty -echo; echo ready; exec head -n 1")
@@ -347,8 +346,7 @@ func between(t *testing.T, agent string) (socket string, cut func()) {
 	return socket, cut
 }
 
-// TestDetachKeysWhileLost checks that the detach keys and giving up leave an unreachable command at
-// once, and print how to attach.
+// TestDetachKeysWhileLost leaves an unreachable command, by the detach keys and by giving up.
 func TestDetachKeysWhileLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits out limits of seconds: run without -short")
@@ -384,8 +382,7 @@ func TestDetachKeysWhileLost(t *testing.T) {
 	}
 }
 
-// TestKeysWhileLost types while there is no connection. The command gets all keys in order when
-// there is one again.
+// TestKeysWhileLost types while there is no connection. The command must get all keys in order.
 func TestKeysWhileLost(t *testing.T) {
 	agent, _ := agentSocket(t)
 	socket, cut := between(t, agent)
