@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // listOf returns the output of a list with entries of the given names.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // The package's tests hold it against package wiretest, a second reading of the protocol that

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // These tests compare extension.md with the codecs: its table of messages with the types, and its

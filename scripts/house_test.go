@@ -185,7 +185,7 @@ var mayImport = map[string][]string{
 	"wick/framing":        {},
 	"wick/framing/client": {"wick/framing"},
 	// Guests for tests of hosts.
-	"wick/framing/client/clienttest": {"wick/framing", "wick/internal/wiretest"},
+	"wick/framing/client/clienttest": {"wick/framing", "wick/framing/wiretest"},
 	"wick/reactor":                   {},
 	"wick/reactor/leaktest":          {},
 	// The agent puts its rooms together, and each has a line of its own.
@@ -203,7 +203,7 @@ var mayImport = map[string][]string{
 	},
 	"wick/sysinit": {},
 	// The codec of the tests, which shares no code with framing.
-	"wick/internal/wiretest": {},
+	"wick/framing/wiretest": {},
 	"wick/cmd/vsock-agent":   {"wick/reactor/agent"},
 	"wick/cmd/vm-init":       {"wick/sysinit", "wick/reactor/agent"},
 	"wick/cmd/wick/...":      {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // What a host expects of processes, in as many frames as they may come.

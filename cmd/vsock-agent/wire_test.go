@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // fieldSet is the fields of one frame to send. A field that is not in it has the value that makes

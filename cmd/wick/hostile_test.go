@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"wick/framing"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // escape is what a guest would have a terminal do.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"wick/framing"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // These tests have a hostile or broken guest: this side returns an error in time.

@@ -10,7 +10,7 @@ import (
 
 	"wick/framing"
 	"wick/framing/client/clienttest"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 	"wick/reactor/leaktest"
 )
 

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 	"wick/reactor"
 )
 

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"wick/framing"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // Guest is a guest that an [Agent] serves. Set the fields, then call a method that serves; Close

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // testAbandoned has hosts leave that were owed a long reply and had sent more than was read. The

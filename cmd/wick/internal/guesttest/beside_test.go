@@ -16,7 +16,7 @@ import (
 
 	"wick/cmd/wick/internal/machinetest"
 	"wick/framing/client"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 var rounds = flag.Int("guesttest.rounds", 0, "rounds in which to measure agents beside each other in a machine")

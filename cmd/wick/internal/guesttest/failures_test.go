@@ -14,7 +14,7 @@ import (
 
 	"wick/cmd/wick/internal/machinetest"
 	"wick/framing/client"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // TestBootFails boots machines that cannot come up. Each must report the failed step and its object

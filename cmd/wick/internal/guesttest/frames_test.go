@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // testFrames sends every message over raw connections of both kinds.

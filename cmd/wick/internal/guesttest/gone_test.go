@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"wick/framing/client"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // testGone has hosts leave while their commands run, whose results are due later. The guest must

@@ -14,7 +14,7 @@ import (
 	"wick/bench/budget"
 	"wick/framing"
 	"wick/framing/client"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // TestMachine has a host query and control the machine.

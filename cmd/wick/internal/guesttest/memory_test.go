@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"wick/framing/client"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // memoryMax is the limit on all commands together.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // raw is a connection on which a test writes and reads bytes directly.

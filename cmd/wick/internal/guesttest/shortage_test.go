@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"wick/framing/client"
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // refused checks that a command cannot be started for that reason, with a shell's exit code, while

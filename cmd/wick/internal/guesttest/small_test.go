@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // leastMiB is a little more than the 74 MiB with which Debian's kernel and the initramfs come up.

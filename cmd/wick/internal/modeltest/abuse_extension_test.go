@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // maxChannels is the agent's limit of channels of a connection.

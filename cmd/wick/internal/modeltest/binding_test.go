@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // binding is a process on a connection: the channel of its start, or of an attach.

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // command is what an exec or spawn_watch runs, and what that comes to.

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // patience is how long something may take that must happen. It is there to end a run that hangs, not to judge one.

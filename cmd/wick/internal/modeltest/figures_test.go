@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // figures is what an agent holds.

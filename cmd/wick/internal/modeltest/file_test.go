@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // file is a path that hosts write. A reader may find what was last acknowledged, or what was sent and neither acknowledged nor

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // flooded is a channel that gets more than it granted, and never comes to its end.

@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // host plays one session after the other, each on a connection of its own. What it decides comes from the seed alone.

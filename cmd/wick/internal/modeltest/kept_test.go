@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // Of kept processes hosts start no more once there are mayKeep, so that most starts find room; and leave none unreleased once there are

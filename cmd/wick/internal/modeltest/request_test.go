@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // request is a frame and what is owed for it.

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // script is some operations on files, each of which comes when the one before it is done. What they make is the script's own, so each of them

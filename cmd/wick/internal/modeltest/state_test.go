@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // target is how a model's agent is reached and looked at.

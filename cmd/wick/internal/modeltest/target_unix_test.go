@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // unixTarget is a vsock-agent at a Unix socket. Either it listens there, or the host does.

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // watch is a spawn_watch: exactly one process_exit is owed for it, on whatever connection.

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wick/internal/wiretest"
+	"wick/framing/wiretest"
 )
 
 // changed is a file that one host replaces by writes of the extension, and reads. Its connection's next frame does not wait for a write, so it is
