@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"wick/framing/wiretest"
 )
 
 // listOf returns the output of a list with entries of the given names.
@@ -21,17 +23,19 @@ func listOf(names ...string) (b []byte) {
 // before the first error.
 func checkList(t *testing.T, output []byte) (names []string, err error) {
 	t.Helper()
-	r := &naiveText{naiveReader: naiveReader{b: output, ok: true}}
 	for rest := output; len(rest) > 0; {
-		r.s = ""
-		name := string(naiveFileInfo(r))
-		r.need(name != "" && name != "." && name != ".." && !strings.Contains(name, "/"))
+		fields, wantRest, badEntry := wiretest.ParseFirst(wiretest.StatResult, rest)
+		name := ""
+		if badEntry == nil {
+			name = fields.Text("name")
+		}
+		good := name != "" && name != "." && name != ".." && !strings.Contains(name, "/")
 
 		var i FileInfo
 		before := rest
 		i, rest, err = CutFileInfo(rest)
-		if r.ok != (err == nil) {
-			t.Fatalf("%x: %v, want it to be good: %v", before, err, r.ok)
+		if good != (err == nil) {
+			t.Fatalf("%x: %v, want it to be good: %v", before, err, good)
 		}
 		if bad := (*PayloadError)(nil); err != nil {
 			if !errors.As(err, &bad) || bad.Type != TypeList || rest != nil {
@@ -39,11 +43,11 @@ func checkList(t *testing.T, output []byte) (names []string, err error) {
 			}
 			return names, err
 		}
-		if diff := cmp.Diff(r.s, render(i)); diff != "" {
+		if diff := cmp.Diff(naiveLines(TypeStatResult, fields), render(i)); diff != "" {
 			t.Fatalf("%x: (-want +got)\n%s", before, diff)
 		}
-		if !bytes.Equal(rest, r.b) {
-			t.Fatalf("%x: rest %x, want %x", before, rest, r.b)
+		if !bytes.Equal(rest, wantRest) {
+			t.Fatalf("%x: rest %x, want %x", before, rest, wantRest)
 		}
 		if again := AppendFileInfo(nil, &i); !bytes.Equal(again, before[:len(before)-len(rest)]) {
 			t.Fatalf("%x became %x", before, again)

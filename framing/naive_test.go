@@ -1,132 +1,147 @@
 package framing
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strings"
+
+	"wick/framing/wiretest"
 )
 
-// The package's tests hold it against this second reading of the protocol, which takes whole payloads, is slow, and
-// shares no code with the first. It renders a message as the lines that the golden files have, and "" if it refuses it.
+// The package's tests hold it against package wiretest, a second reading of the protocol that
+// shares no code with it. A message is rendered as the lines that the golden files have.
 
-// naiveReader takes fields off the front of b; ok is false from the first that is not there.
-type naiveReader struct {
-	b  []byte
-	ok bool
+// naiveNames are the fields whose names in the golden files, which are those of the Go types, are
+// not those of wiretest.
+var naiveNames = map[Type]string{
+	TypeExec:        "timeout=timeout_ms cmd=command",
+	TypeSpawnWatch:  "timeout=timeout_ms cmd=command",
+	TypeExecResult:  "code=exit_code",
+	TypeProcessExit: "code=exit_code",
+	TypeStart: "timeout=timeout_ms keep=keep_ms credit=output_credit errcredit=errors_credit " +
+		"wait=wait_ms",
+	TypeAttach: "out=output err=errors credit=output_credit errcredit=errors_credit",
+	TypeExited: "user=user_us system=system_us elapsed=elapsed_us out=output err=errors " +
+		"outdropped=output_dropped errdropped=errors_dropped",
+	TypeProcessList: "list=processes",
+	TypeRead:        "bytes=length",
+	TypeStatResult:  "nlink=links bytes=size mtime=mod_time rdev=device",
+	TypeChange:      "mtime=mod_time",
+	TypePressure:    "stall=stall_us window=window_us",
+	TypeRestore:     "time=unix_ns",
+	TypeFreeze:      "after=thaw_after_ms",
+	TypePower:       "grace=grace_ms",
 }
 
-func (r *naiveReader) bytes(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.ok = false
-		n = 0
-	}
-	taken := r.b[:n]
-	r.b = r.b[n:]
-	return taken
+// naiveBits are the flags that the golden files have one by one.
+var naiveBits = map[Type][]string{
+	TypeExec:       {"root"},
+	TypeSpawnWatch: {"root"},
+	TypeWriteFile:  {"sudo"},
+	TypeStart:      {"shell", "stdin", "terminal", "merge", "only"},
+	TypeExited:     {"core", "tree", "held"},
 }
 
-// number reads an integer of the given size in bytes.
-func (r *naiveReader) number(size int) uint64 {
-	var wide [8]byte
-	copy(wide[8-size:], r.bytes(uint64(size)))
-	return binary.BigEndian.Uint64(wide[:])
-}
-
-// done reports whether all was there, and nothing more.
-func (r *naiveReader) done() bool { return r.ok && len(r.b) == 0 }
-
-// naiveMessage describes a message of the given type.
+// naiveMessage describes a message of the given type, or returns "" if it is malformed.
 func naiveMessage(t Type, payload []byte) string {
-	if extensionTypes[t] != nil {
-		return naiveExtension(t, payload)
+	if wiretest.ByType(byte(t)) == nil {
+		t = TypePing // of which a payload is any bytes too
 	}
-	r := &naiveReader{b: payload, ok: true}
-	s := ""
-	line := func(format string, args ...any) { s += fmt.Sprintf(format, args...) + "\n" }
-	switch t {
-	case TypeExec, TypeSpawnWatch:
-		if s, ok := naiveExec(t, payload, false); ok {
-			return s
-		}
-		s, _ := naiveExec(t, payload, true)
-		return s
-	case TypeExecResult, TypeProcessExit:
-		if t == TypeProcessExit {
-			line("pid = %d", r.number(4))
-		}
-		line("exit_code = %d", int32(r.number(4)))
-		line("stdout = %q", r.bytes(r.number(4)))
-		line("stderr = %q", r.bytes(r.number(4)))
-	case TypeWriteFile:
-		path := r.bytes(r.number(2))
-		flags := r.number(1)
-		line("path = %q", path)
-		line("sudo = %v", flags%2 == 1)
-		if flags >= 2 {
-			line("append = true")
-		}
-		line("content = %q", r.bytes(r.number(4)))
-		if flags > 3 || bytes.Contains(path, []byte{0}) {
-			return ""
-		}
-	case TypeWriteFileResult:
-		success := r.number(1)
-		line("success = %v", success == 1)
-		line("error = %q", r.bytes(r.number(2)))
-		if success > 1 {
-			return ""
-		}
-	case TypeSpawnResult:
-		line("pid = %d", r.number(4))
-	case TypeStdoutChunk:
-		line("pid = %d", r.number(4))
-		line("data = %q", r.bytes(uint64(len(r.b))))
-	case TypeError:
-		line("message = %q", r.bytes(r.number(2)))
-	default:
-		if len(payload) > 0 {
-			line("payload = %q", r.bytes(uint64(len(payload))))
-		}
-	}
-	if !r.done() {
+	fields, err := wiretest.Parse(byte(t), payload)
+	if err != nil {
 		return ""
+	}
+	return naiveLines(t, fields)
+}
+
+// naiveLines describes the message that has those fields.
+func naiveLines(t Type, fields wiretest.Fields) (s string) {
+	line := func(name string, values ...any) {
+		s += strings.TrimSuffix(fmt.Sprintln(append([]any{name, "="}, values...)...), "\n") + "\n"
+	}
+	names := map[string]string{}
+	for pair := range strings.FieldsSeq(naiveNames[t]) {
+		name, other, _ := strings.Cut(pair, "=")
+		names[name] = other
+	}
+	flags := 0
+	for _, f := range fields {
+		if f.Name == "flags" {
+			flags = int(f.Number)
+		}
+	}
+	bits := func() {
+		for i, name := range naiveBits[t] {
+			line(name, flags>>i&1 == 1)
+		}
+	}
+	var modes []any
+	for _, f := range fields {
+		name := f.Name
+		if other, ok := names[name]; ok {
+			name = other
+		}
+		switch {
+		case name == "flags" && naiveBits[t] != nil:
+			if t == TypeStart || t == TypeExited || t == TypeWriteFile {
+				bits()
+			}
+			if t == TypeWriteFile && flags&2 != 0 {
+				line("append", true)
+			}
+		case t == TypeWriteFileResult && name == "success":
+			line(name, f.Number == 1)
+		case name == "iflag" || name == "oflag" || name == "lflag" || name == "cc":
+			modes = append(modes, naiveValue(f))
+		case t == TypeInput || name == "payload":
+			if len(f.Text) > 0 {
+				line("payload", naiveValue(f))
+			}
+		case f.IsList():
+			if t == TypeProcessList || t == TypeFigures {
+				line("count", f.Number)
+			}
+			for _, entry := range f.List {
+				var values []any
+				for _, value := range entry {
+					if value.Name == "flags" {
+						values = append(values, value.Number&1 != 0, value.Number&2 != 0, value.Number&4 != 0)
+						continue
+					}
+					values = append(values, naiveValue(value))
+				}
+				line(name, values...)
+			}
+			if t == TypeStart && name == "limits" {
+				line("more", flags&32 != 0)
+			}
+		default:
+			switch {
+			case name == "command":
+				bits()
+			case name == "log" && flags&2 != 0:
+				line("stream", true)
+			}
+			line(name, naiveValue(f))
+		}
+	}
+	switch {
+	case t == TypeSpawnWatch && flags&2 != 0 && fields[len(fields)-1].Name != "log":
+		line("stream", true)
+	case t == TypeStart && modes == nil:
+		line("wait_ms", 0)
+		line("modes", 0, 0, 0, `""`)
+	case modes != nil:
+		line("modes", modes...)
 	}
 	return s
 }
 
-// naiveExec describes an exec in one of its forms, and reports whether that form fits the payload exactly.
-func naiveExec(t Type, payload []byte, long bool) (s string, ok bool) {
-	r := &naiveReader{b: payload, ok: true}
-	good := true
-	s = fmt.Sprintf("timeout_ms = %d\n", r.number(4))
-	flags := uint64(0)
-	if long {
-		flags = r.number(1)
+func naiveValue(f wiretest.Field) string {
+	if f.IsText() {
+		return fmt.Sprintf("%q", f.Text)
 	}
-	s += fmt.Sprintf("root = %v\n", flags%2 == 1)
-	command := r.bytes(r.number(4))
-	s += fmt.Sprintf("command = %q\n", command)
-	good = good && (flags <= 1 || flags <= 3 && t == TypeSpawnWatch) && !bytes.Contains(command, []byte{0})
-	if long && r.ok && len(r.b) > 0 {
-		for n := r.number(4); n > 0 && r.ok; n-- {
-			key := r.bytes(r.number(4))
-			value := r.bytes(r.number(4))
-			s += fmt.Sprintf("env = %q %q\n", key, value)
-			good = good && len(key) > 0 && !bytes.ContainsAny(key, "\x00=") && !bytes.Contains(value, []byte{0})
-		}
-	}
-	if flags >= 2 {
-		s += "stream = true\n"
-	}
-	if t == TypeSpawnWatch && long && r.ok && len(r.b) > 0 {
-		log := r.bytes(r.number(2))
-		s += fmt.Sprintf("log = %q\n", log)
-		good = good && len(log) > 0 && !bytes.Contains(log, []byte{0})
-	}
-	if !good || !r.done() {
-		s = ""
-	}
-	return s, r.done()
+	return f.String()
 }
 
 // naiveFrame is a frame, as far as the stream goes.
@@ -135,8 +150,8 @@ type naiveFrame struct {
 	Payload []byte
 }
 
-// naiveFrames cuts a whole stream up. The last frame's payload may be incomplete; a frame without a complete header is
-// not there. bad is the length that ends the stream, or -1.
+// naiveFrames cuts a whole stream up. The last frame's payload may be incomplete; a frame without
+// a complete header is not there. bad is the length that ends the stream, or -1.
 func naiveFrames(stream []byte) (frames []naiveFrame, bad int64) {
 	for len(stream) >= 4 {
 		length := int64(binary.BigEndian.Uint32(stream))

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"wick/framing/wiretest"
 )
 
 // These tests compare extension.md with the codecs: its table of messages with the types, and its
@@ -120,7 +122,7 @@ var field = regexp.MustCompile(`\[[ui](\d+) ([^]]*)\]|\[[^]]*\]`)
 // as the n before them says, or else to the end. The part after a ×, up to the next blank between
 // brackets, is repeated as the number before it says.
 func walk(payload []byte, notation string) (rest []byte, err error) {
-	r := naiveReader{b: payload, ok: true}
+	r := wiretest.Reader{Rest: payload}
 	for part := range strings.SplitSeq(strings.ReplaceAll(notation, "] [", "]\n["), "\n") {
 		fields, group, _ := strings.Cut(part, "×")
 		var last uint64
@@ -129,23 +131,23 @@ func walk(payload []byte, notation string) (rest []byte, err error) {
 			switch {
 			case m[1] != "":
 				bits, _ := strconv.Atoi(m[1])
-				last, counted = r.number(bits/8), m[2] == "n"
+				last, counted = r.Number(bits/8), m[2] == "n"
 			case counted:
-				r.bytes(last)
+				r.Take(last)
 			default:
-				r.bytes(uint64(len(r.b)))
+				r.Take(uint64(len(r.Rest)))
 			}
 		}
-		for ; group != "" && last > 0 && r.ok; last-- {
-			if r.b, err = walk(r.b, group); err != nil {
+		for ; group != "" && last > 0 && !r.Short; last-- {
+			if r.Rest, err = walk(r.Rest, group); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if !r.ok {
+	if r.Short {
 		return nil, fmt.Errorf("%q is more than there is", notation)
 	}
-	return r.b, nil
+	return r.Rest, nil
 }
 
 func TestPageLayouts(t *testing.T) {

@@ -2,16 +2,16 @@ package main_test
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // connection is one of the case's connections to the agent.
@@ -139,19 +139,11 @@ func (r *run) accept(name string) error {
 
 func (r *run) receive(c *connection) (*received, error) {
 	c.SetReadDeadline(time.Now().Add(r.c.deadline))
-	var head [9]byte
-	if _, err := io.ReadFull(c.r, head[:]); err != nil {
+	f, err := wiretest.ReadFrame(c.r)
+	if err != nil {
 		return nil, err
 	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n < 5 || n > 16<<20 {
-		return nil, fmt.Errorf("the agent sent the length %d", n)
-	}
-	payload := make([]byte, n-5)
-	if k, err := io.ReadFull(c.r, payload); err != nil {
-		return nil, fmt.Errorf("after %d of %d payload bytes of a frame of type 0x%02X: %w", k, n-5, head[4], err)
-	}
-	got, err := decodeFrame(head[:], payload)
+	got, err := decodeFrame(f)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"wick/framing/wiretest"
 )
 
 // What a host expects of processes, in as many frames as they may come.
@@ -100,7 +102,7 @@ func (r *run) chunks(c *connection, want string) error {
 			c.SetReadDeadline(time.Now().Add(r.c.deadline))
 			if head, err := c.r.Peek(5); err != nil {
 				return fmt.Errorf("after %d bytes: %w", len(data), err)
-			} else if head[4] != typeNumbers["stdout_chunk"] {
+			} else if head[4] != wiretest.StdoutChunk {
 				break
 			}
 		}

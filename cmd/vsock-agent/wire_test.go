@@ -1,64 +1,16 @@
 package main_test
 
 import (
-	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"wick/framing/wiretest"
 )
 
-// The host's half of the wire, written by hand from the protocol and not with wick/framing: a mistake made there
-// must not be made here too, or the two would agree and no test would see it.
-
-var typeNumbers = map[string]byte{
-	"ready":              0x00,
-	"ping":               0x01,
-	"pong":               0x02,
-	"exec":               0x03,
-	"exec_result":        0x04,
-	"write_file":         0x05,
-	"write_file_result":  0x06,
-	"spawn_watch":        0x07,
-	"spawn_watch_result": 0x08,
-	"process_exit":       0x09,
-	"shutdown":           0x0a,
-	"shutdown_ack":       0x0b,
-	"stdout_chunk":       0x0c,
-	"error":              0xff,
-}
-
-// extensionMessage is a message of the extension: how a host's payload is made, and a guest's taken apart.
-type extensionMessage struct {
-	number byte
-	fields string // that a host may name
-	encode func(fieldSet) []byte
-	decode func(*received, *payloadReader)
-}
-
-// extensionMessages are those of the extension, by part.
-var extensionMessages = []map[string]extensionMessage{channelMessages, processMessages, fileMessages, machineMessages}
-
-func init() {
-	for _, part := range extensionMessages {
-		for name, m := range part {
-			typeNumbers[name] = m.number
-		}
-	}
-}
-
-func extensionNamed(name string) (m extensionMessage) {
-	for _, part := range extensionMessages {
-		if found, ok := part[name]; ok {
-			m = found
-		}
-	}
-	return m
-}
-
-func u16(n int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(n)) }
-func u32(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
-
-// fieldSet is the fields of one frame to send; what is not in it has the value that makes the frame a good one.
+// fieldSet is the fields of one frame to send. A field that is not in it has the value that makes
+// the frame a good one.
 type fieldSet []field
 
 func (fs fieldSet) get(name string) ([]byte, bool) {
@@ -84,89 +36,98 @@ func (fs fieldSet) number(name string, or int) int {
 	return int(n)
 }
 
-// encodeFrame makes the bytes of a frame. A case may lie: length=, n=, count= and pathlen= replace what would be true,
-// payload= replaces the whole payload, tail= is added behind it.
+// defaults are the values of fields that a line does not name, if not 0 or empty.
+var defaults = map[string]string{
+	"hello": "version=1", "credit": "stream=1", "resize": "rows=24 columns=80", "signal": "signal=15",
+	"start":  "id=1 credit=1048576 errcredit=1048576 rows=24 columns=80 wait=100",
+	"attach": "id=1 credit=1048576 errcredit=1048576",
+	"read":   "credit=1073741824", "list": "credit=1073741824", "pressure": "stall=1000000 window=2000000",
+}
+
+// startFlags are the bits of a start, each set by its bare name.
+var startFlags = []string{"shell", "stdin", "terminal", "merge", "only", "more"}
+
+// changeOps are the names of a change's ops, from 1 on.
+var changeOps = []string{"mkdir", "remove", "rename", "symlink", "link", "chmod", "chown", "utime", "mknod", "setxattr"}
+
+// encodeFrame makes the bytes of a frame. A case may lie: length=, n=, count= and pathlen=
+// replace what would be true, payload= replaces the whole payload, tail= is added behind it.
 func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	known := map[string]bool{"seq": true, "length": true, "payload": true, "tail": true}
-	var payload []byte
-	number, ok := typeNumbers[name]
-	switch name {
-	case "frame":
-		known["type"] = true
-		number, ok = byte(fs.number("type", 0)), true
-	case "exec", "spawn_watch":
-		for _, k := range []string{"timeout", "cmd", "n", "flags", "form", "count", "key", "value", "log"} {
-			known[k] = true
-		}
-		cmd := fs.bytes("cmd")
-		payload = append(payload, u32(fs.number("timeout", 0))...)
-		_, flags := fs.get("flags")
-		_, count := fs.get("count")
-		_, key := fs.get("key")
-		log, logged := fs.get("log")
-		long := string(fs.bytes("form")) == "long" || flags || count || key || logged
-		if long {
-			payload = append(payload, byte(fs.number("flags", 0)))
-		}
-		payload = append(payload, u32(fs.number("n", len(cmd)))...)
-		payload = append(payload, cmd...)
-		if count || key || logged {
-			var env []byte
-			entries := 0
-			for _, f := range fs {
-				if f.name == "key" || f.name == "value" {
-					env = append(append(env, u32(len(f.value))...), f.value...)
-					entries++
-				}
-			}
-			payload = append(payload, u32(fs.number("count", entries/2))...)
-			payload = append(payload, env...)
-		}
-		if logged {
-			payload = append(append(payload, u16(len(log))...), log...)
-		}
-	case "write_file":
-		for _, k := range []string{"path", "pathlen", "flags", "n", "content"} {
-			known[k] = true
-		}
-		path, content := fs.bytes("path"), fs.bytes("content")
-		payload = append(payload, u16(fs.number("pathlen", len(path)))...)
-		payload = append(payload, path...)
-		payload = append(payload, byte(fs.number("flags", 0)))
-		payload = append(payload, u32(fs.number("n", len(content)))...)
-		payload = append(payload, content...)
-	case "error":
-		known["message"] = true
-		payload = append(u16(len(fs.bytes("message"))), fs.bytes("message")...)
-	default:
-		if m := extensionNamed(name); m.encode != nil {
-			for _, k := range strings.Fields(m.fields) {
-				known[k] = true
-			}
-			payload = m.encode(fs)
-		}
-	}
-	if !ok {
+	typ := byte(0)
+	m := wiretest.ByName(name)
+	switch {
+	case name == "frame":
+		typ = byte(fs.number("type", 0))
+	case m == nil:
 		return nil, fmt.Errorf("no frame is called %q", name)
+	default:
+		typ = m.Type
 	}
+	var given []wiretest.Given
+	flags := 0
 	for _, f := range fs {
-		if !known[f.name] {
-			return nil, fmt.Errorf("%s has no field %q", name, f.name)
+		add := func(name string, value []byte) { given = append(given, wiretest.Given{Name: name, Value: value}) }
+		flag := slices.Index(startFlags, f.name)
+		switch {
+		case slices.Contains([]string{"seq", "length", "payload", "tail"}, f.name) || name == "frame" && f.name == "type":
+		case f.name == "form": // of an exec, of which only the longer one has flags
+			add("flags", []byte("0"))
+		case name == "start" && flag >= 0:
+			flags |= 1 << flag
+		case name == "start" && f.name == "cmd":
+			flags |= 1
+			add("arg", f.value)
+		case name == "start" && f.name == "limit":
+			words := strings.Split(strings.ReplaceAll(string(f.value), "infinity", "0xffffffffffffffff"), ":")
+			if len(words) != 3 {
+				return nil, fmt.Errorf("limit=%q is not resource:soft:hard", f.value)
+			}
+			for i, part := range []string{"resource", "soft", "hard"} {
+				add(part, []byte(words[i]))
+			}
+		case name == "change" && f.name == "op" && slices.Contains(changeOps, string(f.value)):
+			add("op", strconv.AppendInt(nil, int64(slices.Index(changeOps, string(f.value))+1), 10))
+		default:
+			add(f.name, f.value)
 		}
+	}
+	if flags != 0 {
+		given = append(given, wiretest.Given{Name: "flags", Value: strconv.AppendInt(nil, int64(flags), 10)})
+	}
+	for word := range strings.FieldsSeq(defaults[name]) {
+		field, value, _ := strings.Cut(word, "=")
+		given = append(given, wiretest.Given{Name: field, Value: []byte(value)})
+	}
+	layout := typ
+	if name == "exec" {
+		layout = wiretest.SpawnWatch // for cases that say more than an exec can
+	}
+	var payload []byte
+	if m != nil && strings.Contains(m.Way, "H") {
+		payload, err = wiretest.Assemble(layout, given)
+	} else if len(given) > 0 {
+		err = fmt.Errorf("%s has no field %q", name, given[0].Name)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if p, ok := fs.get("payload"); ok {
 		payload = p
 	}
-	payload = append(payload, fs.bytes("tail")...)
-	frame = append(frame, u32(fs.number("length", 5+len(payload)))...)
-	frame = append(frame, number)
-	frame = append(frame, u32(fs.number("seq", 0))...)
-	return append(frame, payload...), nil
+	frame = wiretest.Raw(typ, uint32(fs.number("seq", 0)), append(payload, fs.bytes("tail")...))
+	if length, ok := fs.get("length"); ok {
+		n, err := strconv.ParseUint(string(length), 0, 32)
+		if err != nil {
+			return nil, err
+		}
+		frame[0], frame[1], frame[2], frame[3] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
+	}
+	return frame, nil
 }
 
 // A received frame: its name, and its fields as text.
@@ -206,73 +167,108 @@ func quoted(b []byte) string {
 	return fmt.Sprintf("%q … %q (%d bytes)", b[:keep], b[len(b)-keep:], len(b))
 }
 
-// payloadReader takes fields off the front of a payload.
-type payloadReader struct {
-	rest  []byte
-	short bool
-}
-
-func (p *payloadReader) take(n int) []byte {
-	if n > len(p.rest) {
-		p.short = true
-		n = len(p.rest)
+// decodeFrame takes a frame from the agent apart. It is strict: every payload must be used up,
+// exactly.
+func decodeFrame(f wiretest.Frame) (*received, error) {
+	m := wiretest.ByType(f.Type)
+	if m == nil || !strings.Contains(m.Way, "G") {
+		return nil, fmt.Errorf("the agent sent %s of type 0x%02X, which no guest sends", f, f.Type)
 	}
-	b := p.rest[:n]
-	p.rest = p.rest[n:]
-	return b
-}
-
-func (p *payloadReader) number(size int) uint64 {
-	var n uint64
-	for _, c := range p.take(size) {
-		n = n<<8 | uint64(c)
+	r := &received{name: m.Name, fields: map[string][]byte{}, size: f.Size()}
+	r.put("seq", strconv.AppendUint(nil, uint64(f.Seq), 10))
+	fields, err := wiretest.Parse(f.Type, f.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("the agent sent a %w", err)
 	}
-	return n
-}
-
-// decimal is a number of so many bytes as text.
-func (p *payloadReader) decimal(size int) []byte { return strconv.AppendUint(nil, p.number(size), 10) }
-
-// decodeFrame takes a frame from the agent apart. It is strict: every payload must be used up, exactly.
-func decodeFrame(head []byte, payload []byte) (*received, error) {
-	r := &received{fields: map[string][]byte{}, size: len(head) + len(payload)}
-	for name, number := range typeNumbers {
-		if number == head[4] {
-			r.name = name
+	for _, field := range fields {
+		switch value := []byte(field.String()); {
+		case field.Name == "payload":
+			if len(value) > 0 {
+				return nil, fmt.Errorf("the agent sent %s, which has no payload", f)
+			}
+		case m.Type == wiretest.StatResult:
+			r.put(field.Name, fileField(field))
+		case m.Type == wiretest.ProcessList:
+			r.put("count", value)
+			var list []string
+			for _, entry := range field.List {
+				var line []string
+				for _, part := range entry {
+					line = append(line, part.Name+"="+part.String())
+				}
+				list = append(list, strings.Join(line, " "))
+			}
+			r.put("list", []byte(strings.Join(list, "\n")))
+		default:
+			r.put(field.Name, value)
+			for _, entry := range field.List { // facts and figures
+				r.put(entry[0].String(), []byte(entry[1].String()))
+			}
 		}
-	}
-	r.put("seq", strconv.AppendUint(nil, uint64(binary.BigEndian.Uint32(head[5:])), 10))
-	p := &payloadReader{rest: payload}
-	take, number := p.take, p.number
-	text := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
-	switch r.name {
-	case "ready", "pong", "shutdown_ack":
-	case "exec_result", "process_exit":
-		if r.name == "process_exit" {
-			r.put("pid", text(int64(number(4))))
-		}
-		r.put("code", text(int64(int32(number(4)))))
-		r.put("stdout", take(int(number(4))))
-		r.put("stderr", take(int(number(4))))
-	case "write_file_result":
-		r.put("success", text(int64(number(1))))
-		r.put("error", take(int(number(2))))
-	case "spawn_watch_result":
-		r.put("pid", text(int64(number(4))))
-	case "stdout_chunk":
-		r.put("pid", text(int64(number(4))))
-		r.put("data", take(len(p.rest)))
-	case "error":
-		r.put("message", take(int(number(2))))
-	default:
-		if m := extensionNamed(r.name); m.decode != nil {
-			m.decode(r, p)
-			break
-		}
-		return nil, fmt.Errorf("the agent sent a frame of type 0x%02X (%s), which no guest sends: payload %s", head[4], r.name, quoted(payload))
-	}
-	if p.short || len(p.rest) > 0 {
-		return nil, fmt.Errorf("the agent sent a bad %s: payload %s: short %v, %d bytes too many", r.name, quoted(payload), p.short, len(p.rest))
 	}
 	return r, nil
+}
+
+// fileField is a field of a stat_result as text.
+func fileField(f wiretest.Field) []byte {
+	if f.Name == "mode" {
+		return fmt.Appendf(nil, "%07o", f.Number)
+	}
+	return []byte(f.String())
+}
+
+// all is what an operation sends and how it ended, in one: the outputs of a seq up to its done.
+// Beside the fields of done it has data, the number of frames, the size of the largest content,
+// and if every output is whole entries their names, and lines of them, sorted.
+func (r *run) all(c *connection) (*received, error) {
+	whole := &received{name: "all", fields: map[string][]byte{}}
+	var data []byte
+	var names, entries []string
+	frames, largest, seq, isList := 0, 0, "", true
+	for {
+		got, err := r.receive(c)
+		if err != nil {
+			return nil, err
+		}
+		if frames++; frames == 1 {
+			seq = string(got.fields["seq"])
+		}
+		if string(got.fields["seq"]) != seq || got.name != "output" && got.name != "done" {
+			return nil, fmt.Errorf("got %s between the frames of seq %s", got, seq)
+		}
+		if got.name == "done" {
+			for _, name := range got.order {
+				whole.put(name, got.fields[name])
+			}
+			break
+		}
+		content := got.fields["data"]
+		data = append(data, content...)
+		largest = max(largest, len(content))
+		for rest := content; isList && len(rest) > 0; {
+			var fields wiretest.Fields
+			if fields, rest, err = wiretest.ParseFirst(wiretest.StatResult, rest); err != nil {
+				isList, names, entries = false, nil, nil
+				break
+			}
+			i := map[string][]byte{}
+			for _, f := range fields {
+				i[f.Name] = fileField(f)
+			}
+			names = append(names, string(i["name"]))
+			line := fmt.Sprintf("%s %s %s:%s %s %s", i["name"], i["mode"], i["uid"], i["gid"], i["nlink"], i["bytes"])
+			if len(i["target"]) > 0 {
+				line += " -> " + string(i["target"])
+			}
+			entries = append(entries, line)
+		}
+	}
+	slices.Sort(names)
+	slices.Sort(entries)
+	whole.put("frames", strconv.AppendInt(nil, int64(frames-1), 10))
+	whole.put("largest", strconv.AppendInt(nil, int64(largest), 10))
+	whole.put("names", []byte(strings.Join(names, " ")))
+	whole.put("entries", []byte(strings.Join(entries, "\n")))
+	whole.put("data", data)
+	return whole, nil
 }

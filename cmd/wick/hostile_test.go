@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"wick/framing"
-	"wick/framing/client/clienttest"
+	"wick/framing/wiretest"
 )
 
 // escape is what a guest would have a terminal do.
@@ -32,11 +32,12 @@ func lying(t *testing.T, answer func(framing.Header, []byte) []byte) string {
 		defer conn.Close()
 		conn.Write(framing.AppendFrame(nil, framing.TypeReady, 0, nil))
 		for {
-			h, payload, err := clienttest.ReadFrame(conn)
+			f, err := wiretest.ReadFrame(conn)
 			if err != nil {
 				return
 			}
-			reply := answer(h, payload)
+			h := framing.Header{Type: framing.Type(f.Type), Seq: f.Seq, Size: len(f.Payload)}
+			reply := answer(h, f.Payload)
 			if h.Type == framing.TypeHello {
 				reply = framing.AppendHelloResult(nil, h.Seq, &framing.HelloResult{Version: framing.Version, Features: 1<<32 - 1})
 			}
@@ -170,11 +171,11 @@ func TestCutOff(t *testing.T) {
 			}
 			conn.Write(framing.AppendFrame(nil, framing.TypeReady, 0, nil))
 			for {
-				h, _, err := clienttest.ReadFrame(conn)
-				if err != nil || h.Type != framing.TypeHello {
+				f, err := wiretest.ReadFrame(conn)
+				if err != nil || f.Type != wiretest.Hello {
 					break
 				}
-				conn.Write(framing.AppendHelloResult(nil, h.Seq, &framing.HelloResult{Version: framing.Version, Features: 1<<32 - 1}))
+				conn.Write(framing.AppendHelloResult(nil, f.Seq, &framing.HelloResult{Version: framing.Version, Features: 1<<32 - 1}))
 			}
 			conn.Close()
 		}

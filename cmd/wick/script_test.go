@@ -97,6 +97,9 @@ func startGuest(ts *testscript.TestScript, _ bool, args []string) {
 	case "mute":
 		g.Mute = true
 		ts.Check(g.Listen(path))
+	case "old":
+		g.Old = true
+		ts.Check(g.Listen(path))
 	default:
 		ts.Fatalf("guest: no kind %q", kind)
 	}

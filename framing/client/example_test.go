@@ -114,13 +114,13 @@ func ExampleClient_WriteFile() {
 	}
 	defer c.Close()
 	content := "127.0.0.1 localhost\n"
-	err = c.WriteFile(ctx, "/etc/hosts", strings.NewReader(content), int64(len(content)), client.WriteFileOptions{})
+	err = c.WriteFile(ctx, "etc/hosts", strings.NewReader(content), int64(len(content)), client.WriteFileOptions{})
 	fmt.Println(err)
-	err = c.WriteFile(ctx, "/etc/", strings.NewReader(""), 0, client.WriteFileOptions{})
+	err = c.WriteFile(ctx, "etc/", strings.NewReader(""), 0, client.WriteFileOptions{})
 	fmt.Println(err)
 	// Output:
 	// <nil>
-	// write_file /etc/: open /etc/: is a directory
+	// write_file etc/: open etc/: is a directory
 }
 
 func ExampleClient_Spawn() {

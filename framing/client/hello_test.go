@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"wick/framing"
+	"wick/framing/client/clienttest"
 )
 
 // everything has all features.
@@ -92,7 +94,13 @@ func TestHelloOnce(t *testing.T) {
 
 // TestWithoutExtension checks the errors with an old guest.
 func TestWithoutExtension(t *testing.T) {
-	c, _ := dialed(t)
+	g := &clienttest.Guest{Old: true}
+	defer g.Close()
+	path := filepath.Join(t.TempDir(), "s")
+	if err := g.Listen(path); err != nil {
+		t.Fatal(err)
+	}
+	c := (<-dialing(t, "unix:"+path)).must(t)
 	ctx := testContext(t)
 	for name, err := range map[string]error{
 		"hello":  second(c.Hello(ctx)),

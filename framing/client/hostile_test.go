@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"wick/framing"
-	"wick/framing/client/clienttest"
+	"wick/framing/wiretest"
 )
 
 // These tests have a hostile or broken guest: this side returns an error in time.
@@ -116,14 +116,14 @@ func TestListWithoutEnd(t *testing.T) {
 			p.send(frame)
 			sent += len(some)
 		}
-		h, payload, err := clienttest.ReadFrame(p.in)
+		f, err := wiretest.ReadFrame(p.in)
 		if err != nil || sent > MaxList+listWindow {
 			t.Fatalf("%v after %d bytes", err, sent)
 		}
-		if h.Type == framing.TypeClose {
+		if f.Type == wiretest.Close {
 			break
 		}
-		_, n, err := framing.ParseCredit(payload)
+		_, n, err := framing.ParseCredit(f.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,9 +134,9 @@ func TestListWithoutEnd(t *testing.T) {
 	}
 	// The directories of a tree add up.
 	walk := background(func() ([]*FileInfo, error) { room := 1; return c.readDir(testContext(t), "/d", &room) })
-	for h := (framing.Header{}); h.Type != framing.TypeList; seq = h.Seq { // after the other's last credit
+	for f := (wiretest.Frame{}); f.Type != wiretest.List; seq = f.Seq { // behind the last credit of the other
 		var err error
-		if h, _, err = clienttest.ReadFrame(p.in); err != nil {
+		if f, err = wiretest.ReadFrame(p.in); err != nil {
 			t.Fatal(err)
 		}
 	}

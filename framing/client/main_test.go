@@ -10,6 +10,7 @@ import (
 
 	"wick/framing"
 	"wick/framing/client/clienttest"
+	"wick/framing/wiretest"
 	"wick/reactor/leaktest"
 )
 
@@ -118,14 +119,14 @@ func (p *peer) pong(seq uint32) {
 func (p *peer) expect(t framing.Type) (seq uint32, payload []byte) {
 	p.t.Helper()
 	p.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	h, payload, err := clienttest.ReadFrame(p.in)
+	f, err := wiretest.ReadFrame(p.in)
 	if err != nil {
 		p.t.Fatalf("waiting for %v: %v", t, err)
 	}
-	if h.Type != t {
-		p.t.Fatalf("got %v, want %v", h.Type, t)
+	if f.Type != byte(t) {
+		p.t.Fatalf("got %v, want %v", f, t)
 	}
-	return h.Seq, payload
+	return f.Seq, f.Payload
 }
 
 // expectEnd reads to the end of the connection and returns how many bytes came before it.

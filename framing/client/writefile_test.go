@@ -16,17 +16,18 @@ import (
 
 func TestWriteFile(t *testing.T) {
 	c, g := dialed(t)
-	for _, size := range []int{0, 1, contentBuffer - 30, contentBuffer, contentBuffer + 1, 1 << 20, int(MaxContent("/a/file"))} {
+	path := filepath.Join(g.Dir, "a/file")
+	for _, size := range []int{0, 1, contentBuffer - 30, contentBuffer, contentBuffer + 1, 1 << 20, int(MaxContent(path))} {
 		content := bytes.Repeat([]byte("0123456789abcdef!"), size/17+1)
 		// The rest of the reader is left there.
 		r := bytes.NewReader(content)
-		if err := c.WriteFile(testContext(t), "/a/file", r, int64(size), WriteFileOptions{}); err != nil {
+		if err := c.WriteFile(testContext(t), path, r, int64(size), WriteFileOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if r.Len() != len(content)-size {
 			t.Errorf("%d bytes: %d were read", size, len(content)-r.Len())
 		}
-		got, err := os.ReadFile(filepath.Join(g.Dir, "a/file"))
+		got, err := os.ReadFile(path)
 		if err != nil || !bytes.Equal(got, content[:size]) {
 			t.Errorf("%d bytes: the file has %d, %v", size, len(got), err)
 		}
@@ -84,7 +85,7 @@ func TestShortContent(t *testing.T) {
 		{strings.NewReader("abc"), 1 << 20, io.ErrUnexpectedEOF, 3},
 		{io.MultiReader(strings.NewReader("abc"), failing{boom}), 1 << 20, boom, 3},
 	} {
-		err := c.WriteFile(testContext(t), "/f", test.content, test.size, WriteFileOptions{})
+		err := c.WriteFile(testContext(t), filepath.Join(g.Dir, "f"), test.content, test.size, WriteFileOptions{})
 		e, ok := errors.AsType[*ContentError](err)
 		if !ok || e.Err != test.want || e.Read != test.read || e.Size != test.size || e.Closed {
 			t.Errorf("got %v", err)

@@ -52,7 +52,8 @@ func TestProcessFiguresAreItsOwn(t *testing.T) {
 }
 
 // TestReceiptsMeanTheSame compares the receipts of one command in a cgroup that is new and in the
-// same one again: both are of the tree, or neither is.
+// same one again: both are of the tree, or neither is. A receipt without a cgroup is of the command
+// and its children, and counts what was left of its session.
 func TestReceiptsMeanTheSame(t *testing.T) {
 	t.Parallel()
 	b := startBox(t)
@@ -68,6 +69,13 @@ func TestReceiptsMeanTheSame(t *testing.T) {
 		if r.Tree != first.Tree || r.Peak == 0 || r.Peak > 4*first.Peak || first.Peak > 4*r.Peak {
 			t.Errorf("receipt %d is of the tree: %v, peak %d; the first: %v, peak %d", seq, r.Tree, r.Peak, first.Tree, first.Peak)
 		}
+	}
+	b.do(func(a *Agent) { a.contain.Close() })
+	if r := h.shell(4, "true").wait(); r.Tree || r.Peak == 0 || r.Left != 0 {
+		t.Errorf("the receipt without a cgroup is of the tree: %v, peak %d, %d left", r.Tree, r.Peak, r.Left)
+	}
+	if r := h.shell(5, "sleep 1000 >&- 2>&- & exit 3").wait(); r.Code != 3 || r.Left != 1 {
+		t.Errorf("the receipt without a cgroup has code %d, %d left, want 3 and 1", r.Code, r.Left)
 	}
 	b.quiet(1)
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/framing/wiretest"
 	"wick/reactor"
 )
 
@@ -218,14 +218,9 @@ func (h *host) read() (t framing.Type, seq uint32, payload []byte) {
 }
 
 func (h *host) tryRead() (t framing.Type, seq uint32, payload []byte, err error) {
-	var head [framing.HeaderSize]byte
 	h.SetDeadline(time.Now().Add(patience))
-	if _, err := io.ReadFull(h, head[:]); err != nil {
-		return 0, 0, nil, err
-	}
-	payload = make([]byte, binary.BigEndian.Uint32(head[:])-framing.MinLength)
-	_, err = io.ReadFull(h, payload)
-	return framing.Type(head[4]), binary.BigEndian.Uint32(head[5:]), payload, err
+	f, err := wiretest.ReadFrame(h)
+	return framing.Type(f.Type), f.Seq, f.Payload, err
 }
 
 // want reads a frame of that type and seq and returns its payload.

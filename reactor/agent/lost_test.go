@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -116,49 +115,6 @@ func TestLost(t *testing.T) {
 			b.dial().ping(1)
 		})
 	}
-}
-
-// TestLostAtRandom has connections break anywhere under a mixed load, 500 times.
-func TestLostAtRandom(t *testing.T) {
-	t.Parallel()
-	b := startBox(t)
-	b.do(func(a *Agent) { a.cfg.JobCommand = []string{"/bin/true"} })
-	random := rand.New(rand.NewPCG(1, 2))
-	big := bytes.Repeat([]byte("x"), 100<<10)
-	var script []byte
-	for seq := range uint32(3) {
-		script = append(script, framing.AppendFrame(nil, framing.TypePing, seq, nil)...)
-		script = append(script, execFrame(framing.TypeExec, seq, 0, "echo x; head -c 100000 /dev/zero >&2")...)
-		script = append(script, execFrame(framing.TypeExec, seq, 5, "sleep 100")...)
-		script = append(script, fileFrame(seq, filepath.Join(b.dir, "file"), big)...)
-		script = append(script, fileFrame(seq, "/dev/null", big)...)
-		script = append(script, execFrame(framing.TypeExec, seq, 0, ": "+string(big))...)
-		script = append(script, framing.AppendFrame(nil, framing.TypeShutdown, seq, nil)...)
-		script = append(script, framing.AppendFrame(nil, 0x42, seq, big)...)
-	}
-	for range 500 {
-		h := b.dialRaw()
-		written := make(chan struct{})
-		n := random.IntN(len(script))
-		if random.IntN(2) == 0 {
-			n = random.IntN(2000)
-		}
-		go func() { h.Write(script[:n]); close(written) }() // it ends with the connection
-		if random.IntN(2) == 0 {
-			h.Conn.Read(make([]byte, 1+random.IntN(200_000)))
-		} else if n < 2000 {
-			<-written
-		}
-		h.Close()
-	}
-	b.quiet(0)
-	b.empty(b.dir)
-	b.do(func(a *Agent) {
-		if n := countChildren(a); n > 0 {
-			t.Errorf("%d children left", n)
-		}
-	})
-	b.dial().ping(1)
 }
 
 func countChildren(a *Agent) (n int) {

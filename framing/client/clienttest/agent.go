@@ -52,12 +52,16 @@ func RemoveAgent() {
 // path. The agent's working directory is that of the socket. The first call in a process builds it
 // with the go command, unless $WICK_AGENT names one. [Agent.Stop] ends it.
 func StartAgent(path string, options ...string) (*Agent, error) {
+	return startAgent(filepath.Dir(path), path, options...)
+}
+
+func startAgent(dir, path string, options ...string) (*Agent, error) {
 	binary, err := agentBinary()
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{cmd: exec.Command(binary, append([]string{"--unix-socket", path}, options...)...), end: make(chan struct{})}
-	a.cmd.Dir, a.cmd.Stdout, a.cmd.Stderr = filepath.Dir(path), &a.log, &a.log
+	a.cmd.Dir, a.cmd.Stdout, a.cmd.Stderr = dir, &a.log, &a.log
 	// keeps Ctrl-C of a terminal from the agent
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// processes that it leaves may hold its stderr

@@ -1,15 +1,12 @@
-// Package clienttest has guests for tests of hosts, without a machine. Agent is the real agent.
-// Guest is a small one that can misbehave.
+// Package clienttest has guests for tests of hosts, without a machine. [Agent] is the real agent as
+// a process of this machine. [Guest] stands in front of one and can be reached in every way that a
+// guest can. It can play the part of Firecracker, stay mute, refuse to boot, and be an old guest.
 //
-// A [Guest] speaks the base protocol: it runs commands with the local sh, and writes files below a
-// directory of the test's. It can stay mute, refuse to boot, and play the part of Firecracker. It
-// lacks the care of the real agent: it holds frames in memory, kills only the shell's process
-// group, and trusts its host.
+// The agent runs commands and writes files on this machine, as the user who runs the test.
 package clienttest
 
 import (
-	"bufio"
-	"errors"
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -18,18 +15,27 @@ import (
 	"time"
 
 	"wick/framing"
+	"wick/framing/wiretest"
 )
 
-// Guest is a small guest. Set the fields, then call a method that serves; Close ends it.
+// Guest is a guest that an [Agent] serves. Set the fields, then call a method that serves; Close
+// ends it and its agent.
 type Guest struct {
-	// Dir is the directory that stands for the guest's root in write_file.
+	// Dir is the working directory of the agent and its commands. Empty means a temporary one.
 	Dir string
 	// BootError, if not empty, is sent instead of ready, as by a machine that could not boot.
 	BootError string
 	// Mute leaves pings unanswered.
 	Mute bool
-	// OnFrame, if not nil, is called for every frame before it is answered.
+	// Old makes it a guest whose agent is older than the extension of the protocol.
+	Old bool
+	// OnFrame, if not nil, is called for every frame of a host before it is answered.
 	OnFrame func(framing.Header)
+
+	once  sync.Once
+	agent *Agent
+	err   error
+	tmp   string
 
 	mu     sync.Mutex
 	closed bool
@@ -61,6 +67,9 @@ func (g *Guest) ListenFirecracker(path, port string) error {
 }
 
 func (g *Guest) listen(path string, serve func(net.Conn)) error {
+	if err := g.start(); err != nil {
+		return err
+	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		return err
@@ -95,7 +104,7 @@ func (g *Guest) Connect(path string) {
 	})
 }
 
-// Close drops all connections, kills all commands, and waits for both.
+// Close drops all connections and ends the agent.
 func (g *Guest) Close() {
 	g.mu.Lock()
 	g.closed = true
@@ -104,6 +113,11 @@ func (g *Guest) Close() {
 	}
 	g.mu.Unlock()
 	g.work.Wait()
+	g.once.Do(func() {}) // start starts none after this
+	if g.agent != nil {
+		g.agent.Stop()
+	}
+	os.RemoveAll(g.tmp)
 }
 
 func (g *Guest) isClosed() bool {
@@ -134,86 +148,79 @@ func (g *Guest) remove(c io.Closer) {
 	c.Close()
 }
 
+// start starts the agent on the first call.
+func (g *Guest) start() error {
+	g.once.Do(func() {
+		if g.BootError != "" {
+			return
+		}
+		if g.tmp, g.err = os.MkdirTemp("", "guest-"); g.err != nil {
+			return
+		}
+		dir := g.Dir
+		if dir == "" {
+			dir = g.tmp
+		}
+		g.agent, g.err = startAgent(dir, filepath.Join(g.tmp, "s"))
+	})
+	return g.err
+}
+
 // Serve serves one host on conn, until either side closes it.
 func (g *Guest) Serve(conn net.Conn) {
 	if !g.add(conn) {
 		return
 	}
 	defer g.remove(conn)
-	h := &host{g: g, conn: conn}
-	defer h.work.Wait()
-	defer h.killAll()
 	if g.BootError != "" {
-		h.send(framing.AppendError(nil, 0, g.BootError))
+		conn.Write(wiretest.Make(wiretest.Error, 0, g.BootError))
 		return
 	}
-	h.send(framing.AppendFrame(nil, framing.TypeReady, 0, nil))
-	in := bufio.NewReader(conn)
-	for {
-		head, payload, err := ReadFrame(in)
-		if bad, ok := errors.AsType[*framing.LengthError](err); ok {
-			h.send(framing.AppendError(nil, 0, bad.Error()))
+	if g.start() != nil {
+		return
+	}
+	agent, err := net.Dial("unix", filepath.Join(g.tmp, "s"))
+	if err != nil || !g.add(agent) {
+		return
+	}
+	defer g.remove(agent)
+	g.work.Go(func() {
+		io.Copy(conn, agent)
+		conn.Close()
+	})
+	g.forward(agent, conn)
+}
+
+// forward sends the host's frames to the agent, except those that it drops or answers itself.
+func (g *Guest) forward(agent, host net.Conn) {
+	var in bytes.Buffer
+	for buf := make([]byte, 64<<10); ; {
+		n, err := host.Read(buf)
+		in.Write(buf[:n])
+		for {
+			f, rest, bad := wiretest.Cut(in.Bytes())
+			if bad != nil { // the agent reports it
+				agent.Write(in.Next(in.Len()))
+				break
+			}
+			if f == nil {
+				break
+			}
+			whole := in.Next(in.Len() - len(rest))
+			if g.OnFrame != nil {
+				g.OnFrame(framing.Header{Type: framing.Type(f.Type), Seq: f.Seq, Size: len(f.Payload)})
+			}
+			switch {
+			case g.Mute && f.Type == wiretest.Ping:
+			case g.Old && f.Type == wiretest.Hello:
+				host.Write(wiretest.Make(wiretest.Error, f.Seq, "unknown message type 0x20"))
+			default:
+				agent.Write(whole)
+			}
 		}
 		if err != nil {
+			agent.Close()
 			return
 		}
-		if g.OnFrame != nil {
-			g.OnFrame(head)
-		}
-		h.answer(head, payload)
 	}
-}
-
-// ReadFrame reads one frame. Its error is the reader's, or a *framing.LengthError.
-func ReadFrame(r io.Reader) (framing.Header, []byte, error) {
-	buf := make([]byte, framing.HeaderSize)
-	if _, err := io.ReadFull(r, buf); err != nil {
-		return framing.Header{}, nil, err
-	}
-	// A window of a bare header makes the decoder check the header and return no payload.
-	d := framing.Decoder{Window: framing.HeaderSize}
-	var p framing.Part
-	if n, err := d.Next(buf, &p); err != nil {
-		return framing.Header{}, nil, err
-	} else if n > 0 {
-		return p.Header, nil, nil
-	}
-	// With one byte of the payload the decoder returns the header.
-	buf = append(buf, 0)
-	if _, err := io.ReadFull(r, buf[framing.HeaderSize:]); err != nil {
-		return framing.Header{}, nil, err
-	}
-	if _, err := d.Next(buf, &p); err != nil {
-		return framing.Header{}, nil, err
-	}
-	payload := make([]byte, p.Size)
-	payload[0] = p.Data[0]
-	_, err := io.ReadFull(r, payload[1:])
-	return p.Header, payload, err
-}
-
-// put writes a file below Dir.
-func (g *Guest) put(path string, content []byte) error {
-	if path == "" || os.IsPathSeparator(path[len(path)-1]) {
-		return &os.PathError{Op: "open", Path: path, Err: errors.New("is a directory")}
-	}
-	full := filepath.Join(g.Dir, filepath.FromSlash(path))
-	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(full), ".put-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(content)
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), full)
-	}
-	if err != nil {
-		os.Remove(tmp.Name())
-	}
-	return err
 }

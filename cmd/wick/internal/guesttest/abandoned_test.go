@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wick/framing"
+	"wick/framing/wiretest"
 )
 
 // testAbandoned has hosts leave that were owed a long reply and had sent more than was read. The
@@ -20,10 +20,10 @@ func testAbandoned(t *testing.T, s *served) {
 	before := s.connections(t)
 	for range 4 {
 		r := dialRaw(t, s.UDS(), "1000")
-		r.want(framing.TypeReady, 0, "")
+		r.want(wiretest.Ready, 0, "")
 		r.write(commandFrame("head -c 2000000 /dev/zero"))
 		awaitStall(t, r.conn)
-		pings := []byte(strings.Repeat(string(framing.AppendFrame(nil, framing.TypePing, 2, nil)), 5000))
+		pings := []byte(strings.Repeat(string(wiretest.Raw(wiretest.Ping, 2, nil)), 5000))
 		for { // until no more is taken
 			r.conn.SetWriteDeadline(time.Now().Add(time.Second))
 			if _, err := r.conn.Write(pings); errors.Is(err, os.ErrDeadlineExceeded) {

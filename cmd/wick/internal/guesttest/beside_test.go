@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"wick/cmd/wick/internal/machinetest"
-	"wick/framing"
 	"wick/framing/client"
+	"wick/framing/wiretest"
 )
 
 var rounds = flag.Int("guesttest.rounds", 0, "rounds in which to measure agents beside each other in a machine")
@@ -136,7 +136,7 @@ func install(t *testing.T, v *vm, conn *client.Client, name string, port int) {
 func dialBeside(t *testing.T, v *vm, port int) *raw {
 	t.Helper()
 	r := dialRaw(t, v.UDS(), strconv.Itoa(port))
-	r.wantKind(framing.TypeReady)
+	r.wantKind(wiretest.Ready)
 	return r
 }
 
@@ -146,21 +146,21 @@ type besideLine func(t *testing.T, v *vm, port int) (name string, figure float64
 var besideLines = []besideLine{
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
-		ping := framing.AppendFrame(nil, framing.TypePing, 1, nil)
-		return "Ping", median(300, func() { r.exchange(ping, framing.TypePong) }), "p50-ns"
+		ping := wiretest.Raw(wiretest.Ping, 1, nil)
+		return "Ping", median(300, func() { r.exchange(ping, wiretest.Pong) }), "p50-ns"
 	},
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
 		const n, times = 64, 100
 		var batch []byte
 		for i := range uint32(n) {
-			batch = framing.AppendFrame(batch, framing.TypePing, i, nil)
+			batch = append(batch, wiretest.Raw(wiretest.Ping, i, nil)...)
 		}
 		took := elapsed(func() {
 			for range times {
 				r.write(batch)
 				for range n {
-					r.wantKind(framing.TypePong)
+					r.wantKind(wiretest.Pong)
 				}
 			}
 		})
@@ -169,7 +169,7 @@ var besideLines = []besideLine{
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
 		exec := commandFrame("true")
-		return "Exec", median(100, func() { r.exchange(exec, framing.TypeExecResult) }), "p50-ns"
+		return "Exec", median(100, func() { r.exchange(exec, wiretest.ExecResult) }), "p50-ns"
 	},
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
@@ -178,7 +178,7 @@ var besideLines = []besideLine{
 		took := elapsed(func() {
 			for i := range total + n {
 				if i >= n {
-					r.wantKind(framing.TypeExecResult)
+					r.wantKind(wiretest.ExecResult)
 				}
 				if i < total {
 					r.write(exec)
@@ -191,45 +191,44 @@ var besideLines = []besideLine{
 		r := dialBeside(t, v, port)
 		const size = 4 << 20
 		exec := commandFrame("head -c " + strconv.Itoa(size) + " /dev/zero")
-		return "Stdout", size / 1e6 / (median(5, func() { r.exchange(exec, framing.TypeExecResult) }) / 1e9), "MB/s"
+		return "Stdout", size / 1e6 / (median(5, func() { r.exchange(exec, wiretest.ExecResult) }) / 1e9), "MB/s"
 	},
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
 		const size = 4 << 20
 		frame := besideFile(size)
-		return "Write/size=4194304", size / 1e6 / (median(5, func() { r.exchange(frame, framing.TypeWriteFileResult) }) / 1e9), "MB/s"
+		return "Write/size=4194304", size / 1e6 / (median(5, func() { r.exchange(frame, wiretest.WriteFileResult) }) / 1e9), "MB/s"
 	},
 	func(t *testing.T, v *vm, port int) (string, float64, string) {
 		r := dialBeside(t, v, port)
 		frame := besideFile(4 << 10)
-		return "Write/size=4096", median(100, func() { r.exchange(frame, framing.TypeWriteFileResult) }), "p50-ns"
+		return "Write/size=4096", median(100, func() { r.exchange(frame, wiretest.WriteFileResult) }), "p50-ns"
 	},
 }
 
 // exchange sends a request and reads the reply.
-func (r *raw) exchange(request []byte, want framing.Type) {
+func (r *raw) exchange(request []byte, want byte) {
 	r.t.Helper()
 	r.write(request)
 	r.wantKind(want)
 }
 
 // wantKind reads a frame of that type.
-func (r *raw) wantKind(want framing.Type) {
+func (r *raw) wantKind(want byte) {
 	r.t.Helper()
-	if f := r.next(); f.kind != want {
+	if f := r.next(); f.Type != want {
 		r.t.Fatalf("got %v, want %v", f, want)
 	}
 }
 
 func commandFrame(command string) []byte {
-	return framing.AppendExec(nil, framing.TypeExec, 1, &framing.Exec{Command: []byte(command)})
+	return wiretest.Make(wiretest.Exec, 1, 0, command)
 }
 
 // besideFile makes a write_file to memory, because the disk of an emulated machine is not to be
 // measured.
 func besideFile(size int) []byte {
-	w := framing.WriteFile{Path: []byte("/tmp/beside"), Size: size}
-	return append(framing.AppendWriteFileHead(nil, 1, &w), make([]byte, size)...)
+	return wiretest.Make(wiretest.WriteFile, 1, "/tmp/beside", 0, make([]byte, size))
 }
 
 // elapsed returns how long f takes, in seconds.

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"wick/cmd/wick/internal/machinetest"
-	"wick/framing"
 	"wick/framing/client"
+	"wick/framing/wiretest"
 )
 
 // TestBootFails boots machines that cannot come up. Each must report the failed step and its object
@@ -77,7 +77,7 @@ func fails(t *testing.T, l *fixture, c *config, want string) {
 	c.before = func(uds string) { host = listenAt(t, uds, "1000") }
 	v := start(t, l, c)
 	r := acceptRaw(t, host)
-	r.want(framing.TypeError, 0, text(want))
+	r.want(wiretest.Error, 0, text(want))
 	r.wantEnd()
 	told := time.Now()
 	v.gone()

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"wick/framing"
 	"wick/framing/client"
+	"wick/framing/wiretest"
 )
 
 // testGone has hosts leave while their commands run, whose results are due later. The guest must
@@ -20,10 +20,10 @@ func testGone(t *testing.T, s *served) {
 	const command = "echo >>/run/left; while [ -e /run/left ]; do sleep 0.1; done"
 	before := s.connections(t)
 	r := dialRaw(t, s.UDS(), "1000")
-	r.want(framing.TypeReady, 0, "")
+	r.want(wiretest.Ready, 0, "")
 	r.write(commandFrame(command))
-	r.ask(framing.TypePing, 2, "")
-	r.want(framing.TypePong, 2, "")
+	r.ask(wiretest.Ping, 2, "")
+	r.want(wiretest.Pong, 2, "")
 	r.conn.Close()
 	s.awaitConnections(t, before)
 
@@ -41,7 +41,7 @@ func (s *served) connections(t *testing.T) uint64 {
 	t.Helper()
 	r := s.extended(t)
 	defer r.conn.Close()
-	r.ask(framing.TypeStats, 1, "")
+	r.ask(wiretest.Stats, 1, "")
 	return r.figures(1)["agent.connections"]
 }
 

@@ -1,7 +1,6 @@
 package guesttest
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"wick/bench/budget"
 	"wick/framing"
 	"wick/framing/client"
+	"wick/framing/wiretest"
 )
 
 // TestMachine has a host query and control the machine.
@@ -37,57 +37,37 @@ func TestMachine(t *testing.T) {
 func (s *served) extended(t *testing.T) *raw {
 	t.Helper()
 	r := dialRaw(t, s.UDS(), "1000")
-	r.want(framing.TypeReady, 0, "")
+	r.want(wiretest.Ready, 0, "")
 	r.hello()
 	return r
 }
 
 // be returns numbers in the byte order of the wire.
-func be(numbers ...any) string {
-	var b []byte
-	for _, n := range numbers {
-		b, _ = binary.Append(b, binary.BigEndian, n)
-	}
-	return string(b)
-}
-
-func (r *raw) ask(kind framing.Type, seq uint32, payload string) {
+func (r *raw) ask(kind byte, seq uint32, values ...any) {
 	r.t.Helper()
-	r.write(framing.AppendFrame(nil, kind, seq, []byte(payload)))
+	r.write(wiretest.Make(kind, seq, values...))
 }
 
 // hello asks for the extension.
 func (r *raw) hello() (features uint32, epoch uint64, facts map[string]string) {
 	r.t.Helper()
-	r.ask(framing.TypeHello, 0, be(uint16(1)))
-	f := r.next()
-	if f.kind != framing.TypeHelloResult || string(f.payload[:2]) != be(uint16(1)) {
-		r.t.Fatalf("hello is answered by %v", f)
+	r.ask(wiretest.Hello, 0, 1)
+	f := r.parse(wiretest.HelloResult, 0)
+	if f.Int("version") != 1 {
+		r.t.Fatalf("hello is answered with version %d", f.Int("version"))
 	}
-	features, epoch = binary.BigEndian.Uint32(f.payload[2:]), binary.BigEndian.Uint64(f.payload[6:])
 	facts = map[string]string{}
-	rest := f.payload[16:]
-	for range binary.BigEndian.Uint16(f.payload[14:]) {
-		name := string(rest[1 : 1+rest[0]])
-		rest = rest[1+rest[0]:]
-		n := 2 + int(binary.BigEndian.Uint16(rest))
-		facts[name] = string(rest[2:n])
-		rest = rest[n:]
+	for _, fact := range f.List("facts") {
+		facts[fact.Text("name")] = fact.Text("value")
 	}
-	if len(rest) > 0 {
-		r.t.Fatalf("%d bytes after the facts", len(rest))
-	}
-	return features, epoch, facts
+	return uint32(f.Int("features")), f.Get("epoch").Number, facts
 }
 
 // done reads a done.
 func (r *raw) done(seq uint32) (errno unix.Errno, value uint64, reason string) {
 	r.t.Helper()
-	f := r.next()
-	if f.kind != framing.TypeDone || f.seq != seq {
-		r.t.Fatalf("got %v, want done", f)
-	}
-	return unix.Errno(binary.BigEndian.Uint32(f.payload)), binary.BigEndian.Uint64(f.payload[4:]), string(f.payload[14:])
+	f := r.parse(wiretest.Done, seq)
+	return unix.Errno(f.Int("errno")), f.Get("value").Number, f.Text("reason")
 }
 
 // wantDone reads a done with that errno.
@@ -103,23 +83,16 @@ func (r *raw) wantDone(seq uint32, want unix.Errno) (value uint64) {
 // figures reads figures.
 func (r *raw) figures(seq uint32) map[string]uint64 {
 	r.t.Helper()
-	f := r.next()
-	if f.kind != framing.TypeFigures || f.seq != seq {
-		r.t.Fatalf("got %v, want figures", f)
-	}
 	figures := map[string]uint64{}
-	rest := f.payload[2:]
-	for range binary.BigEndian.Uint16(f.payload) {
-		n := 1 + int(rest[0])
-		figures[string(rest[1:n])] = binary.BigEndian.Uint64(rest[n:])
-		rest = rest[n+8:]
+	for _, figure := range r.parse(wiretest.Figures, seq).List("figures") {
+		figures[figure.Text("name")] = figure.Get("value").Number
 	}
 	return figures
 }
 
 func testFacts(t *testing.T, s *served) {
 	r := dialRaw(t, s.UDS(), "1000")
-	r.want(framing.TypeReady, 0, "")
+	r.want(wiretest.Ready, 0, "")
 	features, epoch, facts := r.hello()
 	const machine = framing.FeatureStats | framing.FeaturePressure | framing.FeatureRestore | framing.FeatureFreeze | framing.FeaturePower
 	if framing.Features(features)&machine != machine || epoch != 0 {
@@ -142,7 +115,7 @@ func testFacts(t *testing.T, s *served) {
 	if !strings.Contains(facts["boot.overlay disk"], "us took ") || facts["agent"] == "" {
 		t.Errorf("the boot, or the version, is missing: %v", facts)
 	}
-	r.ask(framing.TypeStats, 1, "")
+	r.ask(wiretest.Stats, 1, "")
 	f := r.figures(1)
 	if f["memory.total"] < 64<<20 || f["memory.available"] == 0 || f["disk.total"] < 100<<20 || f["cpu.user"] == 0 || f["agent.rss"] == 0 ||
 		f["agent.rss"] > budget.InitWorkedRSS<<10 || f["agent.connections"] < 2 || f["uptime"] == 0 || f["processes"] == 0 {
@@ -171,7 +144,7 @@ func testRestore(t *testing.T, s *served) {
 	}()
 	const year = 365 * 24 * 3600
 	now := uint64(time.Now().Unix()) + 10*year
-	r.ask(framing.TypeRestore, 1, be(now*1e9)+text(strings.Repeat("entropy!", 64)))
+	r.ask(wiretest.Restore, 1, now*1e9, strings.Repeat("entropy!", 64))
 	if epoch := r.wantDone(1, 0); epoch != before+1 {
 		t.Errorf("epoch %d, was %d", epoch, before)
 	}
@@ -180,9 +153,9 @@ func testRestore(t *testing.T, s *served) {
 		t.Errorf("the guest's clock says %d, was set to %d: %v", got, now, err)
 	}
 	// Set it back, or checks of the disk would find it to be from the future.
-	r.ask(framing.TypeRestore, 2, be(uint64(time.Now().UnixNano()))+text(""))
+	r.ask(wiretest.Restore, 2, uint64(time.Now().UnixNano()), "")
 	r.wantDone(2, 0)
-	r.ask(framing.TypeRestore, 3, be(uint64(0))+text(strings.Repeat("x", 513)))
+	r.ask(wiretest.Restore, 3, 0, strings.Repeat("x", 513))
 	r.wantDone(3, unix.EINVAL)
 	run(t, s.conn, "echo >/run/gate; rm /run/gate")
 	waits()
@@ -228,7 +201,7 @@ func testRestoreSeen(t *testing.T, s *served) {
 	s.console.await(t, `restored from a snapshot by="resets and clock" clock=left`, 1)
 	r := s.extended(t)
 	for n := range uint64(2) { // the restore that was noticed, and one more
-		r.ask(framing.TypeRestore, 1, be(uint64(time.Now().UnixNano()))+text(""))
+		r.ask(wiretest.Restore, 1, uint64(time.Now().UnixNano()), "")
 		if got := r.wantDone(1, 0); got != before+n {
 			t.Errorf("the host tells of restore %d: epoch %d, want %d", n, got, before+n)
 		}
@@ -261,16 +234,16 @@ func testFreeze(t *testing.T, s *served) {
 			t.Errorf("the writer: exit code %d, stdout %q", e.ExitCode, e.Stdout)
 		}
 	}
-	r.ask(framing.TypeThaw, 1, "")
+	r.ask(wiretest.Thaw, 1, "")
 	r.wantDone(1, unix.EINVAL)
 	run(t, s.conn, "mkfifo /run/gate; seq 100000 >/root/before")
 	spooled := spawn(t, s.conn, "seq 50000; read x </run/gate; seq 50000; rm -f /root/removed")
 	unlinked := spawn(t, s.conn, "seq 50000")
 	until(t, s.conn, "[ ! -e /proc/"+strconv.Itoa(int(unlinked))+" ]")
 
-	r.ask(framing.TypeFreeze, 2, be(uint32(60_000)))
+	r.ask(wiretest.Freeze, 2, 60_000)
 	r.wantDone(2, 0)
-	r.ask(framing.TypeFreeze, 3, be(uint32(60_000)))
+	r.ask(wiretest.Freeze, 3, 60_000)
 	r.wantDone(3, unix.EBUSY)
 	waits := writer("one")
 	// Reading the directory in which a file waits to be made would wait too, because the kernel
@@ -279,14 +252,13 @@ func testFreeze(t *testing.T, s *served) {
 	if e := exit(t, s.conn, unlinked); len(e.Stdout) < 50000 {
 		t.Errorf("%d bytes of a command's output that was on the disk", len(e.Stdout))
 	}
-	r.ask(framing.TypePing, 4, "")
-	r.want(framing.TypePong, 4, "")
-	content := be(uint32(1)) + "x"
-	r.ask(framing.TypeWriteFile, 5, text("/root/refused")+"\x00"+content)
-	r.want(framing.TypeWriteFileResult, 5, "\x00"+text("file system is frozen"))
+	r.ask(wiretest.Ping, 4, "")
+	r.want(wiretest.Pong, 4, "")
+	r.ask(wiretest.WriteFile, 5, "/root/refused", 0, "x")
+	r.want(wiretest.WriteFileResult, 5, "\x00"+text("file system is frozen"))
 	// All data is written to the disk.
-	r.ask(framing.TypeShutdown, 6, "")
-	r.want(framing.TypeShutdownAck, 6, "")
+	r.ask(wiretest.Shutdown, 6, "")
+	r.want(wiretest.ShutdownAck, 6, "")
 
 	snapshot := filepath.Join(t.TempDir(), "snapshot")
 	image, err := os.ReadFile(s.overlay)
@@ -306,7 +278,7 @@ func testFreeze(t *testing.T, s *served) {
 		t.Errorf("%d bytes of a file on the disk", len(got))
 	}
 
-	r.ask(framing.TypeThaw, 7, "")
+	r.ask(wiretest.Thaw, 7, "")
 	r.wantDone(7, 0)
 	written(waits)
 	if e := exit(t, s.conn, spooled); e.ExitCode != 0 || len(e.Stdout) != 2*288894 {
@@ -317,24 +289,24 @@ func testFreeze(t *testing.T, s *served) {
 	}
 
 	// No host thaws it. The watchdog does, and also if the host is gone.
-	r.ask(framing.TypeFreeze, 8, be(uint32(500)))
+	r.ask(wiretest.Freeze, 8, 500)
 	r.wantDone(8, 0)
 	written(writer("two"))
 	s.console.await(t, "frozen for too long", 1)
-	r.ask(framing.TypeFreeze, 9, be(uint32(500)))
+	r.ask(wiretest.Freeze, 9, 500)
 	r.wantDone(9, 0)
 	r.conn.Close()
 	written(writer("three"))
 
 	// A copy of a frozen machine stays frozen until it is told of its restore.
 	r = s.extended(t)
-	r.ask(framing.TypeFreeze, 10, be(uint32(60_000)))
+	r.ask(wiretest.Freeze, 10, 60_000)
 	r.wantDone(10, 0)
 	waits = writer("four")
-	r.ask(framing.TypeRestore, 11, be(uint64(0))+text(""))
+	r.ask(wiretest.Restore, 11, 0, "")
 	r.wantDone(11, 0)
 	written(waits)
-	r.ask(framing.TypeThaw, 12, "")
+	r.ask(wiretest.Thaw, 12, "")
 	r.wantDone(12, unix.EINVAL)
 	r.conn.Close()
 	run(t, s.conn, "rm /run/gate /root/before /root/one /root/two /root/three /root/four")
@@ -343,7 +315,7 @@ func testFreeze(t *testing.T, s *served) {
 // testPressure watches the one processor of an overloaded machine.
 func testPressure(t *testing.T, s *served) {
 	r := s.extended(t)
-	r.ask(framing.TypePressure, 1, be(uint8(1), uint32(50_000), uint32(500_000)))
+	r.ask(wiretest.Pressure, 1, 1, 50_000, 500_000)
 	r.wantDone(1, 0)
 	busy := spawn(t, s.conn, "(while :; do :; done) & (while :; do :; done) & sleep 1000")
 	for range 2 {
@@ -351,7 +323,7 @@ func testPressure(t *testing.T, s *served) {
 			t.Errorf("pressure: %v", f)
 		}
 	}
-	r.ask(framing.TypeClose, 1, "\x00")
+	r.ask(wiretest.Close, 1, 0)
 	run(t, s.conn, fmt.Sprintf("kill -9 -%d", busy))
 	exit(t, s.conn, busy)
 }
@@ -361,19 +333,19 @@ func testPressure(t *testing.T, s *served) {
 func testPowerOff(t *testing.T, s *served) {
 	r := s.extended(t)
 	run(t, s.conn, "echo kept >/root/last; (setsid sh -c \"trap '' TERM; while :; do sleep 1000; done\" &)")
-	r.ask(framing.TypeFreeze, 1, be(uint32(60_000)))
+	r.ask(wiretest.Freeze, 1, 60_000)
 	r.wantDone(1, 0)
 	spawn(t, s.conn, "trap '' TERM; echo late >/root/late")
 	// This host gives processes an hour, and leaves. The next request must not wait for that.
 	early := s.extended(t)
-	early.ask(framing.TypePower, 1, be(uint8(framing.PowerRestart), uint32(3600_000)))
+	early.ask(wiretest.Power, 1, framing.PowerRestart, 3600_000)
 	s.console.await(t, "info ending conn=", 1)
 	early.conn.Close()
 	s.extended(t) // its answer shows that the host has left
-	r.ask(framing.TypePower, 2, be(uint8(3), uint32(0)))
+	r.ask(wiretest.Power, 2, 3, 0)
 	r.wantDone(2, unix.EINVAL)
-	r.ask(framing.TypePower, 3, be(uint8(framing.PowerOff), uint32(300)))
-	r.ask(framing.TypePower, 4, be(uint8(framing.PowerRestart), uint32(0)))
+	r.ask(wiretest.Power, 3, framing.PowerOff, 300)
+	r.ask(wiretest.Power, 4, framing.PowerRestart, 0)
 	r.wantDone(4, unix.EBUSY)
 	r.wantDone(3, 0)
 	r.wantEnd()
@@ -411,12 +383,12 @@ func TestRestart(t *testing.T) {
 			// One file is incomplete by then, and one is written in place.
 			for seq, flags := range []framing.WriteFlags{0, framing.WriteInPlace} {
 				name := fmt.Sprint("/root/unfinished", seq)
-				r.ask(framing.TypeWrite, uint32(10+seq), be(uint16(flags), uint32(0), uint32(0), uint32(0), uint64(0))+text(name))
-				r.want(framing.TypeCredit, uint32(10+seq), be(uint8(0), uint32(64<<10)))
-				r.ask(framing.TypeInput, uint32(10+seq), "content")
+				r.ask(wiretest.Write, uint32(10+seq), flags, 0, 0, 0, 0, name)
+				r.want(wiretest.Credit, uint32(10+seq), string(wiretest.Payload(wiretest.Credit, 0, 64<<10)))
+				r.ask(wiretest.Input, uint32(10+seq), "content")
 			}
 			run(t, conn, tt.before)
-			r.ask(framing.TypePower, 1, be(uint8(framing.PowerRestart), uint32(0)))
+			r.ask(wiretest.Power, 1, framing.PowerRestart, 0)
 			errno, _, reason := r.done(1)
 			if errno != tt.want || !strings.HasPrefix(reason, tt.reason) || (reason == "") != (errno == 0) {
 				t.Errorf("done says %v, %q", errno, reason)

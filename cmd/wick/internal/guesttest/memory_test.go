@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"wick/framing"
 	"wick/framing/client"
+	"wick/framing/wiretest"
 )
 
 // memoryMax is the limit on all commands together.
@@ -28,7 +28,7 @@ func testMemoryLimit(t *testing.T, s *served) {
 		{"uevent", func() { run(t, s.conn, "echo change >/sys/devices/system/memory/memory0/uevent") }},
 		{"restore", func() {
 			r := s.extended(t)
-			r.ask(framing.TypeRestore, 1, be(uint64(0))+text(""))
+			r.ask(wiretest.Restore, 1, uint64(0), "")
 			r.wantDone(1, 0)
 		}},
 		{"stall", func() {
@@ -106,7 +106,7 @@ func TestDegraded(t *testing.T) {
 			c.Cmdline = []string{tt.word}
 			v, conn := boot(t, l, c)
 			r := dialRaw(t, v.UDS(), "1000")
-			r.want(framing.TypeReady, 0, "")
+			r.want(wiretest.Ready, 0, "")
 			_, _, facts := r.hello()
 			for name, line := range tt.want {
 				if facts["degraded."+name] == "" {

@@ -2,7 +2,6 @@ package guesttest
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"wick/framing"
+	"wick/framing/wiretest"
 )
 
 // raw is a connection on which a test writes and reads bytes directly.
@@ -61,50 +60,29 @@ func (r *raw) write(b []byte) {
 	}
 }
 
-// frame is a frame as it arrived.
-type frame struct {
-	kind    framing.Type
-	seq     uint32
-	payload []byte
-}
-
-// String returns the type, and the payload of a short frame.
-func (f frame) String() string {
-	if len(f.payload) > 200 {
-		return fmt.Sprintf("%v seq %d (%d bytes)", f.kind, f.seq, len(f.payload))
-	}
-	return fmt.Sprintf("%v seq %d %q", f.kind, f.seq, f.payload)
-}
-
-// read reads a frame. It uses only the constants of package framing, so that it does not repeat a
-// mistake made there.
-func (r *raw) read() (frame, error) {
-	var head [framing.HeaderSize]byte
-	if _, err := io.ReadFull(r.in, head[:]); err != nil {
-		return frame{}, err
-	}
-	f := frame{framing.Type(head[4]), binary.BigEndian.Uint32(head[5:]), nil}
-	length := binary.BigEndian.Uint32(head[:])
-	if length < framing.MinLength || length > framing.MaxLength {
-		return f, fmt.Errorf("a frame's length is %d", length)
-	}
-	f.payload = make([]byte, length-framing.MinLength)
-	_, err := io.ReadFull(r.in, f.payload)
-	return f, err
-}
-
 // want reads a frame, which must be equal to the given one.
-func (r *raw) want(kind framing.Type, seq uint32, payload string) {
+func (r *raw) want(kind byte, seq uint32, payload string) {
 	r.t.Helper()
-	f := r.next()
-	if want := (frame{kind, seq, []byte(payload)}); f.String() != want.String() || string(f.payload) != payload {
+	want := wiretest.Frame{Type: kind, Seq: seq, Payload: []byte(payload)}
+	if f := r.next(); f.Type != kind || f.Seq != seq || string(f.Payload) != payload {
 		r.t.Fatalf("got %v, want %v", f, want)
 	}
 }
 
-func (r *raw) next() frame {
+// parse reads a frame of that type and seq, and takes it apart.
+func (r *raw) parse(kind byte, seq uint32) wiretest.Fields {
 	r.t.Helper()
-	f, err := r.read()
+	f := r.next()
+	fields, err := wiretest.Parse(f.Type, f.Payload)
+	if f.Type != kind || f.Seq != seq || err != nil {
+		r.t.Fatalf("got %v (%v), want %s seq %d", f, err, wiretest.ByType(kind).Name, seq)
+	}
+	return fields
+}
+
+func (r *raw) next() wiretest.Frame {
+	r.t.Helper()
+	f, err := wiretest.ReadFrame(r.in)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -114,19 +92,15 @@ func (r *raw) next() frame {
 // wantEnd checks that the guest has closed the connection.
 func (r *raw) wantEnd() {
 	r.t.Helper()
-	if f, err := r.read(); !errors.Is(err, io.EOF) && !strings.Contains(fmt.Sprint(err), "reset") {
+	if f, err := wiretest.ReadFrame(r.in); !errors.Is(err, io.EOF) && !strings.Contains(fmt.Sprint(err), "reset") {
 		r.t.Fatalf("got %v, %v, want the connection's end", f, err)
 	}
 }
 
 // text returns the form of a text in an error, with a length of 16 bits.
-func text(s string) string { return string(binary.BigEndian.AppendUint16(nil, uint16(len(s)))) + s }
+func text(s string) string { return string(wiretest.Payload(wiretest.Error, s)) }
 
 // output returns the form of exit code, stdout and stderr in a result.
 func output(code int32, stdout, stderr string) string {
-	b := binary.BigEndian.AppendUint32(nil, uint32(code))
-	for _, s := range []string{stdout, stderr} {
-		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
-	}
-	return string(b)
+	return string(wiretest.Payload(wiretest.ExecResult, code, stdout, stderr))
 }

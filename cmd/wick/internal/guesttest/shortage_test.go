@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"wick/framing"
 	"wick/framing/client"
+	"wick/framing/wiretest"
 )
 
 // refused checks that a command cannot be started for that reason, with a shell's exit code, while
@@ -93,7 +93,7 @@ func testOutOfFiles(t *testing.T, s *served) {
 		t.Error(err)
 	}
 	put(t, s.conn, file, []byte(was))
-	late.want(framing.TypeReady, 0, "")
+	late.want(wiretest.Ready, 0, "")
 	if got := run(t, c, "echo again"); got != "again\n" {
 		t.Errorf("got %q", got)
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"wick/framing"
+	"wick/framing/wiretest"
 )
 
 // leastMiB is a little more than the 74 MiB with which Debian's kernel and the initramfs come up.
@@ -24,7 +24,7 @@ func TestPowerCut(t *testing.T) {
 		t.Errorf("descriptors 0 to 2 of process 1 are\n%s", got)
 	}
 	r := dialRaw(t, v.UDS(), "1000")
-	r.want(framing.TypeReady, 0, "")
+	r.want(wiretest.Ready, 0, "")
 	if _, _, facts := r.hello(); facts["boot.console"] == "" || facts["degraded.console"] != "" {
 		t.Errorf("a machine that was to have no console is poorer for it: %v", facts)
 	}

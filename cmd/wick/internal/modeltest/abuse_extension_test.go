@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"wick/framing/wiretest"
 )
 
 // maxChannels is the agent's limit of channels of a connection.
@@ -17,8 +19,8 @@ func (m *model) dialGreeted() (*raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = c.Write(frameOf(tHello, 1, u16(nil, 1))); err == nil {
-		_, err = c.want(tHelloResult, 1)
+	if _, err = c.Write(wiretest.Make(wiretest.Hello, 1, 1)); err == nil {
+		_, err = c.want(wiretest.HelloResult, 1)
 	}
 	if err != nil {
 		c.Close()
@@ -31,7 +33,7 @@ func (m *model) dialGreeted() (*raw, error) {
 func (c *raw) want(typ byte, seq uint32) (payload []byte, err error) {
 	got, gotSeq, payload, err := c.frame()
 	if err == nil && (got != typ || gotSeq != seq) {
-		err = fmt.Errorf("type 0x%02X seq %d %s, want type 0x%02X seq %d", got, gotSeq, brief(payload), typ, seq)
+		err = fmt.Errorf("type 0x%02X seq %d %s, want type 0x%02X seq %d", got, gotSeq, wiretest.Brief(payload), typ, seq)
 	}
 	return payload, err
 }
@@ -52,20 +54,20 @@ func keptMany(m *model, _ *rand.Rand) error {
 	}
 	defer c.Close()
 	for seq := range uint32(maxKept + 1) {
-		if _, err := c.Write(frameOf(tStart, seq, abuser(1, "exec yes").startPayload([2]int{}))); err != nil {
+		if _, err := c.Write(wiretest.Raw(wiretest.Start, seq, abuser(1, "exec yes").startPayload([2]int{}))); err != nil {
 			return err
 		}
 		if seq < maxKept {
-			if _, err = c.want(tStarted, seq); err != nil {
+			if _, err = c.want(wiretest.Started, seq); err != nil {
 				return err
 			}
 			continue
 		}
-		payload, err := c.want(tError, seq)
+		payload, err := c.want(wiretest.Error, seq)
 		if err != nil {
 			return err
 		}
-		if err := wantError(fmt.Sprintf("too many kept processes (limit %d)", maxKept))(tError, payload); err != nil {
+		if err := wantError(fmt.Sprintf("too many kept processes (limit %d)", maxKept))(wiretest.Error, payload); err != nil {
 			return err
 		}
 	}
@@ -91,24 +93,24 @@ func channelsMany(m *model, _ *rand.Rand) error {
 	}
 	defer c.Close()
 	for seq := range uint32(maxChannels + 1) {
-		if _, err := c.Write(frameOf(tRead, seq, readPayload(0, 0, 0, 0, m.stillPath(1)))); err != nil {
+		if _, err := c.Write(wiretest.Make(wiretest.Read, seq, 0, 0, 0, 0, m.stillPath(1))); err != nil {
 			return err
 		}
 	}
-	payload, err := c.want(tError, maxChannels)
+	payload, err := c.want(wiretest.Error, maxChannels)
 	if err != nil {
 		return err
 	}
-	if err := wantError(fmt.Sprintf("too many channels (limit %d)", maxChannels))(tError, payload); err != nil {
+	if err := wantError(fmt.Sprintf("too many channels (limit %d)", maxChannels))(wiretest.Error, payload); err != nil {
 		return err
 	}
 	// The first is none the worse.
-	if _, err := c.Write(creditFrame(0, 1, m.stillSize(1))); err != nil {
+	if _, err := c.Write(wiretest.Make(wiretest.Credit, 0, 1, m.stillSize(1))); err != nil {
 		return err
 	}
-	content, err := c.want(tOutput, 0)
+	content, err := c.want(wiretest.Output, 0)
 	if err == nil && (len(content) != 1+m.stillSize(1) || !yesText("", stillWord+"1", m.stillSize(1)).has(0, content[1:])) {
-		err = fmt.Errorf("the file has %s", brief(content))
+		err = fmt.Errorf("the file has %s", wiretest.Brief(content))
 	}
 	return err
 }
@@ -121,14 +123,14 @@ func creditForMuch(m *model, _ *rand.Rand) error {
 	}
 	defer c.Close()
 	const much = 1<<32 - 1
-	frames := frameOf(tStart, 1, abuser(0, "exec yes").startPayload([2]int{much, much}))
+	frames := wiretest.Raw(wiretest.Start, 1, abuser(0, "exec yes").startPayload([2]int{much, much}))
 	for range 1000 {
-		frames = append(frames, creditFrame(1, 1, much)...)
+		frames = append(frames, wiretest.Make(wiretest.Credit, 1, 1, much)...)
 	}
 	if _, err := c.Write(frames); err != nil {
 		return err
 	}
-	if _, err := c.want(tStarted, 1); err != nil {
+	if _, err := c.want(wiretest.Started, 1); err != nil {
 		return err
 	}
 	for range 300 {
@@ -153,41 +155,41 @@ func tugOfWar(m *model, _ *rand.Rand) error {
 	}
 	p := abuser(60_000, "exec yes tug")
 	content := yesText("", "tug", (turns+1)*step)
-	if _, err := conns[0].Write(frameOf(tStart, 100, p.startPayload([2]int{step, 0}))); err != nil {
+	if _, err := conns[0].Write(wiretest.Raw(wiretest.Start, 100, p.startPayload([2]int{step, 0}))); err != nil {
 		return err
 	}
-	if _, err := conns[0].want(tStarted, 100); err != nil {
+	if _, err := conns[0].want(wiretest.Started, 100); err != nil {
 		return err
 	}
 	at := 0
 	for turn := range uint32(turns) {
 		has, wants := conns[turn%2], conns[1-turn%2]
 		for end := at + step; at < end; {
-			b, err := has.want(tOutput, 100+turn)
+			b, err := has.want(wiretest.Output, 100+turn)
 			if err != nil {
 				return err
 			}
 			if !content.has(at, b[1:]) {
-				return fmt.Errorf("turn %d: %s at %d", turn, brief(b), at)
+				return fmt.Errorf("turn %d: %s at %d", turn, wiretest.Brief(b), at)
 			}
 			at += len(b) - 1
 		}
-		if _, err := wants.Write(frameOf(tAttach, 101+turn, attachPayload(p.id, [2]int{at, 0}, [2]int{step, 0}))); err != nil {
+		if _, err := wants.Write(wiretest.Raw(wiretest.Attach, 101+turn, attachPayload(p.id, [2]int{at, 0}, [2]int{step, 0}))); err != nil {
 			return err
 		}
-		if _, err := has.want(tError, 100+turn); err != nil {
+		if _, err := has.want(wiretest.Error, 100+turn); err != nil {
 			return err
 		}
-		if _, err := wants.want(tStarted, 101+turn); err != nil {
+		if _, err := wants.want(wiretest.Started, 101+turn); err != nil {
 			return err
 		}
 	}
 	// Whoever has it may end it, from whatever connection.
-	if _, err := conns[1].Write(frameOf(tSignal, 99, signalPayload(p.id, 0, 9, 2))); err != nil {
+	if _, err := conns[1].Write(wiretest.Make(wiretest.Signal, 99, p.id, 0, 9, 2)); err != nil {
 		return err
 	}
 	answers := []byte{}
-	for len(answers) == 0 || answers[len(answers)-1] != tDone {
+	for len(answers) == 0 || answers[len(answers)-1] != wiretest.Done {
 		typ, _, _, err := conns[1].frame()
 		if err != nil {
 			return err
@@ -195,7 +197,7 @@ func tugOfWar(m *model, _ *rand.Rand) error {
 		answers = append(answers, typ)
 	}
 	last := conns[turns%2]
-	if _, err := last.Write(slices.Concat(closeFrame(100+turns, 1), closeFrame(100+turns, 2))); err != nil {
+	if _, err := last.Write(slices.Concat(wiretest.Make(wiretest.Close, 100+turns, 1), wiretest.Make(wiretest.Close, 100+turns, 2))); err != nil {
 		return err
 	}
 	for {
@@ -205,8 +207,8 @@ func tugOfWar(m *model, _ *rand.Rand) error {
 			return err
 		case seq != 100+turns:
 			return errors.New("a frame of another channel")
-		case typ == tExited:
-			_, err := last.Write(frameOf(tRelease, seq, nil))
+		case typ == wiretest.Exited:
+			_, err := last.Write(wiretest.Raw(wiretest.Release, seq, nil))
 			return err
 		}
 	}

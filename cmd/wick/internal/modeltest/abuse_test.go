@@ -3,7 +3,6 @@ package modeltest
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 const (
@@ -112,7 +113,7 @@ func (m *model) dialRaw() (*raw, error) {
 	c.SetDeadline(time.Now().Add(patience))
 	r := &raw{c, bufio.NewReader(c)}
 	typ, seq, _, err := r.frame()
-	if err == nil && (typ != tReady || seq != 0) {
+	if err == nil && (typ != wiretest.Ready || seq != 0) {
 		err = fmt.Errorf("type 0x%02X seq %d, want ready", typ, seq)
 	}
 	if err != nil {
@@ -124,45 +125,37 @@ func (m *model) dialRaw() (*raw, error) {
 
 // frame reads one. At the orderly end it is io.EOF.
 func (c *raw) frame() (typ byte, seq uint32, payload []byte, err error) {
-	var head [headerSize]byte
-	if _, err := io.ReadFull(c.in, head[:]); err != nil {
-		return 0, 0, nil, err
-	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n < 5 || n > maxLength {
-		return 0, 0, nil, fmt.Errorf("a frame of length %d", n)
-	}
-	payload = make([]byte, n-5)
-	_, err = io.ReadFull(c.in, payload)
-	return head[4], binary.BigEndian.Uint32(head[5:]), payload, err
+	f, err := wiretest.ReadFrame(c.in)
+	return f.Type, f.Seq, f.Payload, err
 }
 
 // garbageFrame makes a frame that asks for nothing, and the type of what answers it, or 0. Some are nearly a request: if one were taken for it,
 // a file would tell.
 func garbageFrame(m *model, r *rand.Rand, seq uint32) (frame []byte, answer byte) {
 	typ := byte(r.IntN(256))
-	if typ == tShutdown || typ == tHello {
+	if typ == wiretest.Shutdown || typ == wiretest.Hello {
 		typ++ // the one is a request whatever it carries, the other if that is two bytes
 	}
 	payload := noise(r, r.IntN(200))
-	switch typ = []byte{typ, tExec, tSpawn, tWriteFile}[r.IntN(4)]; typ {
-	case tExec, tSpawn:
+	switch typ = []byte{typ, wiretest.Exec, wiretest.SpawnWatch, wiretest.WriteFile}[r.IntN(4)]; typ {
+	case wiretest.Exec, wiretest.SpawnWatch:
 		if r.IntN(2) == 0 {
 			payload = execPayload(0, "touch "+m.dir+"/evil", r.IntN(2) == 0, nil)
 			if payload = payload[:r.IntN(len(payload))]; len(payload) == 8 {
 				payload = payload[:7] // eight zeros are a whole one, of an empty command
 			}
 		}
-	case tWriteFile:
+	case wiretest.WriteFile:
 		if r.IntN(2) == 0 {
-			payload = append(short(nil, m.dir+"/evil"), 0, 0, 0, 0, 1)
+			payload = wiretest.Payload(wiretest.WriteFile, m.dir+"/evil", 0, "x")
+			payload = payload[:len(payload)-1]
 		}
-	case tPing:
-		return frameOf(typ, seq, payload), tPong
-	case tError:
-		return frameOf(typ, seq, payload), 0
+	case wiretest.Ping:
+		return wiretest.Raw(typ, seq, payload), wiretest.Pong
+	case wiretest.Error:
+		return wiretest.Raw(typ, seq, payload), 0
 	}
-	return frameOf(typ, seq, payload), tError
+	return wiretest.Raw(typ, seq, payload), wiretest.Error
 }
 
 // garbageInFrames is garbageFrames of them, on so many connections at once. Each is wanted answered in its turn.
@@ -212,7 +205,7 @@ func (c *raw) readAnswers(m *model, r *rand.Rand, frames uint32) error {
 		typ, got, payload, err := c.frame()
 		if err != nil || typ != answer || got != seq {
 			c.Close()
-			return fmt.Errorf("frame %d, %s: type 0x%02X seq %d %s, %v, want type 0x%02X", seq, brief(frame), typ, got, brief(payload), err, answer)
+			return fmt.Errorf("frame %d, %s: type 0x%02X seq %d %s, %v, want type 0x%02X", seq, wiretest.Brief(frame), typ, got, wiretest.Brief(payload), err, answer)
 		}
 	}
 	return nil
@@ -231,7 +224,7 @@ func garbage(m *model, r *rand.Rand) error {
 		for err == nil {
 			var typ byte
 			var seq uint32
-			if typ, seq, _, err = c.frame(); err == nil && (typ != tError || seq != 0) {
+			if typ, seq, _, err = c.frame(); err == nil && (typ != wiretest.Error || seq != 0) {
 				err = fmt.Errorf("type 0x%02X seq %d, want an error", typ, seq)
 			}
 		}
@@ -258,8 +251,8 @@ func thousandConnections(m *model, _ *rand.Rand) error {
 		}
 		typ, seq, payload, err := c.frame()
 		if err == nil {
-			if text, _ := parseText(payload); typ != tError || seq != 0 || text != "too many connections (limit 64)" {
-				err = fmt.Errorf("type 0x%02X seq %d %s", typ, seq, brief(payload))
+			if text, _ := parseText(payload); typ != wiretest.Error || seq != 0 || text != "too many connections (limit 64)" {
+				err = fmt.Errorf("type 0x%02X seq %d %s", typ, seq, wiretest.Brief(payload))
 			} else if _, _, _, err = c.frame(); err == io.EOF {
 				continue
 			}
@@ -267,10 +260,10 @@ func thousandConnections(m *model, _ *rand.Rand) error {
 		return fmt.Errorf("connection %d: %v, want to be told that there are too many, and the end", i, err)
 	}
 	for i, c := range served {
-		if _, err := c.Write(frameOf(tPing, 7, nil)); err != nil {
+		if _, err := c.Write(wiretest.Raw(wiretest.Ping, 7, nil)); err != nil {
 			return err
 		}
-		if typ, seq, _, err := c.frame(); err != nil || typ != tPong || seq != 7 {
+		if typ, seq, _, err := c.frame(); err != nil || typ != wiretest.Pong || seq != 7 {
 			return fmt.Errorf("served connection %d: type 0x%02X seq %d, %v, want a pong", i, typ, seq, err)
 		}
 	}
@@ -279,14 +272,14 @@ func thousandConnections(m *model, _ *rand.Rand) error {
 
 // claims has every connection there may be claim 16 MiB, of each kind of frame, send the least of it, and wait.
 func claims(m *model, _ *rand.Rand) error {
-	types := []byte{tPing, tExec, tSpawn, tWriteFile, 0x42}
+	types := []byte{wiretest.Ping, wiretest.Exec, wiretest.SpawnWatch, wiretest.WriteFile, 0x42}
 	for i := range maxConns - 1 {
 		c, err := m.dialRaw()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		head := append(u32(nil, maxLength), types[i%len(types)], 0, 0, 0, 1)
+		head := []byte{1, 0, 0, 0, types[i%len(types)], 0, 0, 0, 1} // the longest
 		if _, err := c.Write(append(head, 0, 0)); err != nil {
 			return err
 		}
@@ -302,7 +295,7 @@ func readBytewise(m *model, _ *rand.Rand) error {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.Write(frameOf(tExec, 1, execPayload(0, fmt.Sprintf("yes x | head -c %d", size), false, nil))); err != nil {
+	if _, err := c.Write(wiretest.Raw(wiretest.Exec, 1, execPayload(0, fmt.Sprintf("yes x | head -c %d", size), false, nil))); err != nil {
 		return err
 	}
 	var got bytes.Buffer
@@ -338,8 +331,7 @@ func writeBytewise(m *model, _ *rand.Rand) error {
 	}
 	defer c.Close()
 	content := yes("y", 1000)
-	payload := long(append(short(nil, m.dir+"/slow"), 0), string(content))
-	for _, b := range frameOf(tWriteFile, 1, payload) {
+	for _, b := range wiretest.Make(wiretest.WriteFile, 1, m.dir+"/slow", 0, content) {
 		if _, err := c.Write([]byte{b}); err != nil {
 			return err
 		}
@@ -348,12 +340,12 @@ func writeBytewise(m *model, _ *rand.Rand) error {
 		}
 	}
 	typ, seq, result, err := c.frame()
-	if err != nil || typ != tWriteFileResult || seq != 1 || len(result) == 0 || result[0] != 1 {
-		return fmt.Errorf("type 0x%02X seq %d %s, %v, want a success", typ, seq, brief(result), err)
+	if err != nil || typ != wiretest.WriteFileResult || seq != 1 || len(result) == 0 || result[0] != 1 {
+		return fmt.Errorf("type 0x%02X seq %d %s, %v, want a success", typ, seq, wiretest.Brief(result), err)
 	}
 	r, err := m.run("cat " + m.dir + "/slow")
 	if err == nil && !bytes.Equal(r.stdout, content) {
-		err = fmt.Errorf("the file has %s", brief(r.stdout))
+		err = fmt.Errorf("the file has %s", wiretest.Brief(r.stdout))
 	}
 	return err
 }

@@ -1,12 +1,15 @@
 package modeltest
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // binding is a process on a connection: the channel of its start, or of an attach.
@@ -49,10 +52,10 @@ func (h *host) bind(c *conn, p *proc, attach bool) *request {
 	q := &request{what: "start of " + p.String(), seq: t.seq, channel: t}
 	if attach {
 		q.what = "attach to " + p.String()
-		q.frame = frameOf(tAttach, t.seq, attachPayload(p.id, p.got, credit))
+		q.frame = wiretest.Raw(wiretest.Attach, t.seq, attachPayload(p.id, p.got, credit))
 		h.m.attaches.Add(1)
 	} else {
-		q.frame = frameOf(tStart, t.seq, p.startPayload(credit))
+		q.frame = wiretest.Raw(wiretest.Start, t.seq, p.startPayload(credit))
 		h.m.begun(p)
 	}
 	return q
@@ -67,7 +70,7 @@ func (t *binding) String() string {
 // take implements [channel].
 func (t *binding) take(typ byte, payload []byte) (over bool, err error) {
 	switch {
-	case typ == tError && (t.stolen != nil || t.p.loose):
+	case typ == wiretest.Error && (t.stolen != nil || t.p.loose):
 		if t.stolen == nil {
 			t.h.m.snatched(t.p)
 		}
@@ -78,20 +81,19 @@ func (t *binding) take(typ byte, payload []byte) (over bool, err error) {
 	if t.exited {
 		return false, fmt.Errorf("type 0x%02X after its exited", typ)
 	}
-	in := reading{rest: payload}
+	in, err := wiretest.Parse(typ, payload)
+	if err != nil {
+		return false, err
+	}
 	switch typ {
-	case tOutput:
-		return false, t.output(in.number(1)-1, in.rest)
-	case tClose:
-		stream := in.number(1)
-		if err := in.end(); err != nil {
-			return false, err
-		}
-		return false, t.close(stream)
-	case tCredit:
-		stream, n := in.number(1), in.number(4)
-		if err := in.end(); err != nil || stream != 0 || n == 0 || t.broken {
-			return false, fmt.Errorf("credit %s", brief(payload))
+	case wiretest.Output:
+		return false, t.output(in.Int("stream")-1, in.Get("data").Text)
+	case wiretest.Close:
+		return false, t.close(in.Int("stream"))
+	case wiretest.Credit:
+		n := in.Int("bytes")
+		if in.Int("stream") != 0 || n == 0 || t.broken {
+			return false, fmt.Errorf("credit %s", wiretest.Brief(payload))
 		}
 		t.credit += n
 		t.p.taken += n
@@ -99,26 +101,27 @@ func (t *binding) take(typ byte, payload []byte) (over bool, err error) {
 			return false, fmt.Errorf("credit of %d: %d bytes are open then, of %d sent %d taken", n, t.credit, t.at, t.p.taken)
 		}
 		return false, nil
-	case tExited:
+	case wiretest.Exited:
 		return t.receipt(payload)
 	}
-	return false, fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+	return false, fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 }
 
 // first takes what answers the request.
 func (t *binding) first(typ byte, payload []byte) (over bool, err error) {
 	p := t.p
-	in := reading{rest: payload}
 	switch {
-	case typ == tStarted && p.reason != byFailure:
-		pid, taken, credit := in.number(4), in.number(8), in.number(4)
+	case typ == wiretest.Started && p.reason != byFailure:
+		in, err := wiretest.Parse(typ, payload)
+		if err != nil {
+			return false, err
+		}
+		pid, taken, credit := in.Int("pid"), in.Int("taken"), in.Int("credit")
 		stdin := p.flags&fStdin != 0
 		if t.attach && p.keep == 0 && p.lostFully {
 			return false, fmt.Errorf("started, and it was to be killed with its connection")
 		}
-		switch err := in.end(); {
-		case err != nil:
-			return false, err
+		switch {
 		case p.pid != 0 && p.pid != pid, pid == 0:
 			return false, fmt.Errorf("pid %d, was %d", pid, p.pid)
 		case taken < p.taken, taken > p.offered, !t.attach && taken > 0:
@@ -130,27 +133,27 @@ func (t *binding) first(typ byte, payload []byte) (over bool, err error) {
 		t.opened, t.at, t.credit = true, taken, credit
 		t.got.Store(true)
 		return false, nil
-	case typ == tExited && (!t.attach || p.reason == byFailure && len(p.limits) > 0): // which takes a while, and it was attached to meanwhile
+	case typ == wiretest.Exited && (!t.attach || p.reason == byFailure && len(p.limits) > 0): // which takes a while, and it was attached to meanwhile
 		r, err := parseReceipt(payload)
 		if err == nil {
 			err = p.judge(r, false)
 		}
 		t.h.m.forget(p)
 		return true, err
-	case typ == tError && !t.attach:
+	case typ == wiretest.Error && !t.attach:
 		if !t.h.m.crowded(payload) && !t.h.m.full(payload) {
-			return false, fmt.Errorf("error %s", brief(payload))
+			return false, fmt.Errorf("error %s", wiretest.Brief(payload))
 		}
 		t.h.m.forget(p)
 		return true, nil
-	case typ == tDone && t.attach:
+	case typ == wiretest.Done && t.attach:
 		d, err := parseDone(typ, payload)
 		if err == nil {
 			err = t.h.m.missing(p, d)
 		}
 		return true, err
 	}
-	return false, fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+	return false, fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 }
 
 // output takes content of stdout or stderr.
@@ -164,7 +167,7 @@ func (t *binding) output(i int, b []byte) error {
 	case !t.out[i].arrived(len(b)):
 		return fmt.Errorf("output beyond the credit, by %d", t.out[i].came-t.out[i].granted)
 	case !p.wrote(i, p.got[i], b):
-		return fmt.Errorf("stream %d goes on with %s at %d", i+1, brief(b), p.got[i])
+		return fmt.Errorf("stream %d goes on with %s at %d", i+1, wiretest.Brief(b), p.got[i])
 	case p.cap > 0 && p.got[i]+len(b) > p.cap:
 		return fmt.Errorf("output of %d bytes, the cap is %d", p.got[i]+len(b), p.cap)
 	}
@@ -224,7 +227,7 @@ func (t *binding) next() ([]byte, progress) {
 	if p.got[0] >= p.needs {
 		if p.size[0] > 0 && !t.resized {
 			t.resized = true
-			b = append(b, frameOf(tResize, t.seq, u16(u16(nil, p.size[0]), p.size[1]))...)
+			b = append(b, wiretest.Make(wiretest.Resize, t.seq, p.size[0], p.size[1])...)
 		}
 		b = append(b, t.input()...)
 		if p.kills && !t.killed {
@@ -234,11 +237,11 @@ func (t *binding) next() ([]byte, progress) {
 	}
 	if p.unwantedAt > 0 && p.got[0] >= p.unwantedAt && !t.closed[0] && !t.refused {
 		t.refused, p.unwanted = true, true
-		b = append(b, closeFrame(t.seq, 1)...)
+		b = append(b, wiretest.Make(wiretest.Close, t.seq, 1)...)
 	}
 	for i := range t.out {
 		if n := t.out[i].next(); n > 0 && !t.closed[i] {
-			b = append(b, creditFrame(t.seq, byte(i+1), n)...)
+			b = append(b, wiretest.Make(wiretest.Credit, t.seq, byte(i+1), n)...)
 		}
 	}
 	if p.held {
@@ -258,7 +261,7 @@ func (t *binding) input() (b []byte) {
 		if t.r.IntN(2) == 0 {
 			n = 1 + t.r.IntN(n)
 		}
-		b = append(b, frameOf(tInput, t.seq, p.input[t.at:t.at+n])...)
+		b = append(b, wiretest.Raw(wiretest.Input, t.seq, p.input[t.at:t.at+n])...)
 		t.at += n
 		t.credit -= n
 		p.offered = max(p.offered, t.at)
@@ -268,9 +271,9 @@ func (t *binding) input() (b []byte) {
 	}
 	if t.at == len(p.input) && !t.ended && p.flags&fTerminal == 0 {
 		t.ended = true
-		b = append(b, closeFrame(t.seq, 0)...)
+		b = append(b, wiretest.Make(wiretest.Close, t.seq, 0)...)
 		if t.r.IntN(3) == 0 {
-			b = append(b, frameOf(tInput, t.seq, noise(t.r, t.r.IntN(t.credit+1)))...)
+			b = append(b, wiretest.Raw(wiretest.Input, t.seq, noise(t.r, t.r.IntN(t.credit+1)))...)
 		}
 	}
 	return b
@@ -280,14 +283,14 @@ func (t *binding) input() (b []byte) {
 func (t *binding) kill() []byte {
 	return t.also(&request{
 		what: "signal to " + t.p.String(), prompt: true, check: wantDone(0, unix.ESRCH),
-		frame: frameOf(tSignal, 0, signalPayload(t.p.id, 0, t.p.signal, t.p.scope)),
+		frame: wiretest.Make(wiretest.Signal, 0, t.p.id, 0, t.p.signal, t.p.scope),
 	})
 }
 
 // also asks for something that has one reply, of its own. The connection's mu is held.
 func (t *binding) also(q *request) []byte {
 	q.seq, q.at = t.h.seq(), time.Now()
-	copy(q.frame[5:], u32(nil, int(q.seq)))
+	binary.BigEndian.PutUint32(q.frame[5:], q.seq)
 	t.c.pending[q.seq] = q
 	return q.frame
 }
@@ -306,9 +309,9 @@ func (t *binding) release() ([]byte, progress) {
 		return nil, rests
 	}
 	t.asked, t.p.released = true, true
-	b := frameOf(tRelease, t.seq, nil)
+	b := wiretest.Raw(wiretest.Release, t.seq, nil)
 	return append(b, t.also(&request{
-		what: "attach to what was released", prompt: true, frame: frameOf(tAttach, 0, attachPayload(t.p.id, t.p.got, [2]int{})),
+		what: "attach to what was released", prompt: true, frame: wiretest.Raw(wiretest.Attach, 0, attachPayload(t.p.id, t.p.got, [2]int{})),
 		check: func(typ byte, payload []byte) error {
 			if err := wantDone(unix.ESRCH)(typ, payload); err != nil {
 				return err

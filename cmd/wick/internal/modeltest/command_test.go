@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"wick/framing/wiretest"
 )
 
 // command is what an exec or spawn_watch runs, and what that comes to.
@@ -111,22 +113,22 @@ const maxNotice = 256
 // check holds a result against what the command does. released says that it may have come after those that waited were released.
 func (c *command) check(r result, released bool) error {
 	if r.code != c.code {
-		return fmt.Errorf("%s: %v, want code %d", brief([]byte(c.text)), r, c.code)
+		return fmt.Errorf("%s: %v, want code %d", wiretest.Brief([]byte(c.text)), r, c.code)
 	}
 	stdout, stderr := c.stdout, c.stderr
 	if c.cut {
 		last := bytes.TrimSuffix(r.stderr, []byte("\n"))
 		if !bytes.HasPrefix(stdout, r.stdout) || string(last) != "Timeout" {
-			return fmt.Errorf("%s: %v, want a timeout and at most stdout %s", c.text, r, brief(stdout))
+			return fmt.Errorf("%s: %v, want a timeout and at most stdout %s", c.text, r, wiretest.Brief(stdout))
 		}
 		return nil
 	}
-	if len(stdout)+len(stderr) > maxLength-1000 {
+	if len(stdout)+len(stderr) > wiretest.MaxLength-1000 {
 		return c.checkCut(r)
 	}
 	if c.anyStderr {
 		if len(r.stderr) == 0 {
-			return fmt.Errorf("%s: no reason given", brief([]byte(c.text)))
+			return fmt.Errorf("%s: no reason given", wiretest.Brief([]byte(c.text)))
 		}
 		stderr = r.stderr
 	}
@@ -135,7 +137,7 @@ func (c *command) check(r result, released bool) error {
 		r.stderr = bytes.TrimSuffix(r.stderr, []byte("late\n"))
 	}
 	if !bytes.Equal(r.stdout, stdout) || !bytes.Equal(r.stderr, stderr) {
-		return fmt.Errorf("%s: %v, want stdout %s, stderr %s", brief([]byte(c.text)), r, brief(stdout), brief(stderr))
+		return fmt.Errorf("%s: %v, want stdout %s, stderr %s", wiretest.Brief([]byte(c.text)), r, wiretest.Brief(stdout), wiretest.Brief(stderr))
 	}
 	return nil
 }
@@ -155,7 +157,7 @@ func (c *command) checkCut(r result) error {
 	if kept < 0 || at < kept || at > kept+1 || !bytes.Equal(c.stderr[:kept], r.stderr[:kept]) || lostErr > 0 && kept < 1<<20 {
 		return fmt.Errorf("%s: %v, of %d bytes of stderr %d are said to be dropped", c.text, r, len(c.stderr), lostErr)
 	}
-	if size := len(r.stdout) + len(r.stderr); size < maxLength-1000-maxNotice {
+	if size := len(r.stdout) + len(r.stderr); size < wiretest.MaxLength-1000-maxNotice {
 		return fmt.Errorf("%s: %d bytes where there was room for more", c.text, size)
 	}
 	return nil
@@ -165,12 +167,12 @@ func (c *command) checkCut(r result) error {
 func (h *host) exec() *request {
 	seq := h.seq()
 	c := h.command(h.m.token(), false)
-	return &request{what: "exec", seq: seq, frame: frameOf(tExec, seq, c.payload()), check: func(typ byte, payload []byte) error {
-		if typ == tError && h.m.crowded(payload) {
+	return &request{what: "exec", seq: seq, frame: wiretest.Raw(wiretest.Exec, seq, c.payload()), check: func(typ byte, payload []byte) error {
+		if typ == wiretest.Error && h.m.crowded(payload) {
 			return nil
 		}
-		if typ != tExecResult {
-			return fmt.Errorf("type 0x%02X %s, want an exec_result", typ, brief(payload))
+		if typ != wiretest.ExecResult {
+			return fmt.Errorf("type 0x%02X %s, want an exec_result", typ, wiretest.Brief(payload))
 		}
 		r, err := parseResult(typ, payload)
 		if err != nil {

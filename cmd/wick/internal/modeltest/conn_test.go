@@ -1,7 +1,6 @@
 package modeltest
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // patience is how long something may take that must happen. It is there to end a run that hangs, not to judge one.
@@ -131,18 +132,18 @@ func (c *conn) order(f func()) {
 func (c *conn) take(b []byte) error {
 	c.partial = append(c.partial, b...)
 	rest := c.partial
-	for len(rest) >= headerSize {
-		length := int(binary.BigEndian.Uint32(rest))
-		if length < 5 || length > maxLength {
-			return fmt.Errorf("a frame of length %d", length)
-		}
-		if len(rest) < 4+length {
-			break
-		}
-		if err := c.frame(rest[4], binary.BigEndian.Uint32(rest[5:]), rest[headerSize:4+length]); err != nil {
+	for {
+		f, behind, err := wiretest.Cut(rest)
+		if err != nil {
 			return err
 		}
-		rest = rest[4+length:]
+		if f == nil {
+			break
+		}
+		if err := c.frame(f.Type, f.Seq, f.Payload); err != nil {
+			return err
+		}
+		rest = behind
 	}
 	c.partial = c.partial[:copy(c.partial, rest)]
 	return nil
@@ -151,13 +152,13 @@ func (c *conn) take(b []byte) error {
 // frame holds a frame against what is owed.
 func (c *conn) frame(typ byte, seq uint32, payload []byte) error {
 	if !c.isReady() {
-		if typ != tReady || seq != 0 || len(payload) > 0 {
-			return fmt.Errorf("it began with type 0x%02X seq %d %s, and not with ready", typ, seq, brief(payload))
+		if typ != wiretest.Ready || seq != 0 || len(payload) > 0 {
+			return fmt.Errorf("it began with type 0x%02X seq %d %s, and not with ready", typ, seq, wiretest.Brief(payload))
 		}
 		c.note(func() { c.ready = true })
 		return nil
 	}
-	if typ == tExit && seq == 0 {
+	if typ == wiretest.ProcessExit && seq == 0 {
 		return c.m.exited(c, payload)
 	}
 	if is, err := c.toChannel(typ, seq, payload); is {
@@ -165,14 +166,14 @@ func (c *conn) frame(typ byte, seq uint32, payload []byte) error {
 	}
 	c.mu.Lock()
 	q := c.pending[seq]
-	refused, why := seq == 0 && typ == tError && c.refusing && !c.refused, c.refusal
+	refused, why := seq == 0 && typ == wiretest.Error && c.refusing && !c.refused, c.refusal
 	c.mu.Unlock()
 	if refused {
 		c.note(func() { c.refused = true })
 		return wantError(why)(typ, payload)
 	}
 	if q == nil {
-		return fmt.Errorf("type 0x%02X seq %d %s, which answers nothing", typ, seq, brief(payload))
+		return fmt.Errorf("type 0x%02X seq %d %s, which answers nothing", typ, seq, wiretest.Brief(payload))
 	}
 	if err := q.check(typ, payload); err != nil {
 		return fmt.Errorf("%s: %w", q.what, err)

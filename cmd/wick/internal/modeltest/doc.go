@@ -22,6 +22,5 @@
 //
 // The same seed makes the same decisions. When they meet in the agent is up to the machine, so a failure may take some tries.
 //
-// The frames are made and taken apart by hand, from the protocol and not with package framing: a mistake made there must not be made
-// here too, or the two would agree and no test would see it.
+// The frames are made and taken apart by package wiretest, which shares no code with package framing.
 package modeltest

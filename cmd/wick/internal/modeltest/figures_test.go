@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"wick/framing/wiretest"
 )
 
 // figures is what an agent holds.
@@ -87,7 +89,7 @@ func parseLook(text, pid string) (f figures, err error) {
 	}
 	f.left = max(0, directories-f.cgroups)
 	if f.rss == 0 {
-		return f, fmt.Errorf("no figures in %s", brief([]byte(text)))
+		return f, fmt.Errorf("no figures in %s", wiretest.Brief([]byte(text)))
 	}
 	return f, nil
 }

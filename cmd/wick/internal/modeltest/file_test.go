@@ -6,6 +6,8 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
+
+	"wick/framing/wiretest"
 )
 
 // file is a path that hosts write. A reader may find what was last acknowledged, or what was sent and neither acknowledged nor
@@ -106,7 +108,7 @@ func (h *host) write(c *conn) *request {
 	}
 	size := someSize(h.r, m.scale.file)
 	if m.scale.huge && h.r.IntN(60) == 0 {
-		size = maxLength - 1000 - h.r.IntN(3) // so that a reply has room for it too
+		size = wiretest.MaxLength - 1000 - h.r.IntN(3) // so that a reply has room for it too
 	}
 	content := noise(h.r, size)
 	if size > 16 {
@@ -119,7 +121,7 @@ func (h *host) write(c *conn) *request {
 	f.posted(by, sum)
 	m.mu.Unlock()
 	return &request{
-		what: "write_file of " + f.path, seq: seq, frame: frameOf(tWriteFile, seq, filePayload(f.path, content)), prompt: true,
+		what: "write_file of " + f.path, seq: seq, frame: wiretest.Make(wiretest.WriteFile, seq, f.path, 0, content), prompt: true,
 		check: func(typ byte, payload []byte) error {
 			if err := wantWritten(typ, payload, true); err != nil {
 				return err
@@ -133,12 +135,12 @@ func (h *host) write(c *conn) *request {
 }
 
 func wantWritten(typ byte, payload []byte, want bool) error {
-	in := reading{rest: payload}
-	ok, reason := in.number(1), in.take(in.number(2))
-	if err := in.end(); err != nil || typ != tWriteFileResult {
-		return fmt.Errorf("type 0x%02X %s, want a write_file_result", typ, brief(payload))
+	in, err := wiretest.Parse(typ, payload)
+	if err != nil || typ != wiretest.WriteFileResult {
+		return fmt.Errorf("type 0x%02X %s, want a write_file_result", typ, wiretest.Brief(payload))
 	}
-	if ok > 1 || (ok == 1) != want || want == (len(reason) > 0) {
+	ok, reason := in.Int("success"), in.Text("error")
+	if (ok == 1) != want || want == (len(reason) > 0) {
 		return fmt.Errorf("success %d, reason %q, want success %v", ok, reason, want)
 	}
 	return nil
@@ -155,10 +157,10 @@ func (h *host) wrongWrite() *request {
 	size := 1 + someSize(h.r, h.m.scale.file)
 	if h.m.scale.huge && h.r.IntN(60) == 0 {
 		path = "/dev/null"
-		size = maxLength - 5 - 7 - len(path) // the longest frame there is
+		size = wiretest.MaxLength - 5 - 7 - len(path) // the longest frame there is
 	}
 	return &request{
-		what: "write_file of " + brief([]byte(path)), seq: seq, frame: frameOf(tWriteFile, seq, filePayload(path, noise(h.r, size))),
+		what: "write_file of " + wiretest.Brief([]byte(path)), seq: seq, frame: wiretest.Make(wiretest.WriteFile, seq, path, 0, noise(h.r, size)),
 		prompt: true, check: func(typ byte, payload []byte) error { return wantWritten(typ, payload, path == "/dev/null") },
 	}
 }
@@ -176,14 +178,14 @@ func (h *host) read(c *conn) *request {
 	m.mu.Unlock()
 	command := "cat " + f.path + " || echo none"
 	return &request{
-		what: "exec of " + command, seq: seq, frame: frameOf(tExec, seq, execPayload(0, command, false, nil)), lost: m.ranOn,
+		what: "exec of " + command, seq: seq, frame: wiretest.Raw(wiretest.Exec, seq, execPayload(0, command, false, nil)), lost: m.ranOn,
 		check: func(typ byte, payload []byte) error {
-			if typ == tError && m.crowded(payload) {
+			if typ == wiretest.Error && m.crowded(payload) {
 				return nil
 			}
 			r, err := parseResult(typ, payload)
-			if err != nil || typ != tExecResult || r.code != 0 {
-				return fmt.Errorf("type 0x%02X %s, want an exec_result", typ, brief(payload))
+			if err != nil || typ != wiretest.ExecResult || r.code != 0 {
+				return fmt.Errorf("type 0x%02X %s, want an exec_result", typ, wiretest.Brief(payload))
 			}
 			content := hashOf(r.stdout)
 			if len(r.stderr) > 0 && bytes.Equal(r.stdout, []byte("none\n")) {
@@ -195,7 +197,7 @@ func (h *host) read(c *conn) *request {
 				return nil
 			}
 			return fmt.Errorf("%s has what it cannot have: %s (%d bytes), which %s; what this connection sent last is %d of now %v; before it was acknowledged as %x",
-				f.path, brief(r.stdout), len(r.stdout), m.origin(content), v.last, f.ever, v.acked)
+				f.path, wiretest.Brief(r.stdout), len(r.stdout), m.origin(content), v.last, f.ever, v.acked)
 		},
 	}
 }
@@ -222,7 +224,7 @@ func (f *file) rested(content []byte) error {
 		if f.ever[sum] == nil {
 			was = "that was never sent, or not as a whole"
 		}
-		return fmt.Errorf("%s has at rest a content %s: %d bytes %s, of %d possible", f.onDisk, was, len(content), brief(content), len(f.sent)+1)
+		return fmt.Errorf("%s has at rest a content %s: %d bytes %s, of %d possible", f.onDisk, was, len(content), wiretest.Brief(content), len(f.sent)+1)
 	}
 	f.acked = sum
 	clear(f.sent)

@@ -3,6 +3,8 @@ package modeltest
 import (
 	"errors"
 	"fmt"
+
+	"wick/framing/wiretest"
 )
 
 // flooded is a channel that gets more than it granted, and never comes to its end.
@@ -13,8 +15,8 @@ func (f flooded) next() ([]byte, progress) { return nil, rests }
 func (f flooded) lost()                    {}
 
 func (f flooded) take(typ byte, payload []byte) (over bool, err error) {
-	if typ != tStarted && typ != tCredit {
-		err = fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+	if typ != wiretest.Started && typ != wiretest.Credit {
+		err = fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 	}
 	return false, err
 }
@@ -31,16 +33,16 @@ func (h *host) flood(c *conn) (frames []byte, err error) {
 	c.mu.Unlock()
 	if h.r.IntN(2) == 0 || h.m.running.Load() > 50 {
 		// One frame, since in the middle of one nothing is granted anew.
-		frames = frameOf(tWrite, seq, writePayload(0, 0, 0, h.m.dir+"/evil"))
-		return append(frames, frameOf(tInput, seq, noise(h.r, writeWindow+1+h.r.IntN(1000)))...), nil
+		frames = wiretest.Raw(wiretest.Write, seq, writePayload(0, 0, 0, h.m.dir+"/evil"))
+		return append(frames, wiretest.Raw(wiretest.Input, seq, noise(h.r, writeWindow+1+h.r.IntN(1000)))...), nil
 	}
 	p := &proc{id: lastProc.Add(1)<<8 | 0x5e, flags: fShell | fStdin}
 	p.shell("exec sleep 1000")
-	frames = frameOf(tStart, seq, p.startPayload([2]int{}))
+	frames = wiretest.Raw(wiretest.Start, seq, p.startPayload([2]int{}))
 	// A pipe takes 64 KiB, and as much is granted anew.
 	for left := 64<<10 + 2*inputWindow; left > 0; {
 		n := 1 + h.r.IntN(left+1000)
-		frames = append(frames, frameOf(tInput, seq, noise(h.r, n))...)
+		frames = append(frames, wiretest.Raw(wiretest.Input, seq, noise(h.r, n))...)
 		left -= n
 	}
 	return frames, nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // hello asks for the extension. What is asked on the same connection after it is of the extension too.
@@ -11,18 +13,18 @@ func (h *host) hello(c *conn) *request {
 	c.greeted = true
 	seq := h.seq()
 	version := 1 + h.r.IntN(3)
-	return &request{what: "hello", seq: seq, frame: frameOf(tHello, seq, u16(nil, version)), prompt: true, check: func(typ byte, payload []byte) error {
+	return &request{what: "hello", seq: seq, frame: wiretest.Make(wiretest.Hello, seq, version), prompt: true, check: func(typ byte, payload []byte) error {
 		const always = 1<<0 | 1<<1 | 1<<2 | 1<<3 // processes, terminals, files, stats
-		in := reading{rest: payload}
-		spoken, features, epoch := in.number(2), in.number(4), in.number(8)
-		facts := map[string]string{}
-		n := in.number(2)
-		for range n {
-			name := string(in.take(in.number(1)))
-			facts[name] = string(in.take(in.number(2)))
+		in, err := wiretest.Parse(typ, payload)
+		if err != nil || typ != wiretest.HelloResult {
+			return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 		}
-		if err := in.end(); err != nil || typ != tHelloResult || spoken != 1 || features&always != always {
-			return fmt.Errorf("type 0x%02X, version %d, features %b, epoch %d, %d facts", typ, spoken, features, epoch, n)
+		features, facts := in.Int("features"), map[string]string{}
+		for _, fact := range in.List("facts") {
+			facts[fact.Text("name")] = fact.Text("value")
+		}
+		if in.Int("version") != 1 || features&always != always {
+			return fmt.Errorf("version %d, features %b", in.Int("version"), features)
 		}
 		if facts["pid"] != h.m.target.pid() || facts["limit.kept"] != fmt.Sprint(maxKept) {
 			return fmt.Errorf("facts %q", facts)
@@ -69,15 +71,14 @@ func (h *host) extended(c *conn) *request {
 
 func (h *host) stats() *request {
 	seq := h.seq()
-	return &request{what: "stats", seq: seq, frame: frameOf(tStats, seq, nil), check: func(typ byte, payload []byte) error {
-		in := reading{rest: payload}
-		figures := map[string]int{}
-		for range in.number(2) {
-			name := string(in.take(in.number(1)))
-			figures[name] = in.number(8)
+	return &request{what: "stats", seq: seq, frame: wiretest.Raw(wiretest.Stats, seq, nil), check: func(typ byte, payload []byte) error {
+		in, err := wiretest.Parse(typ, payload)
+		if err != nil || typ != wiretest.Figures {
+			return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 		}
-		if err := in.end(); err != nil || typ != tFigures {
-			return fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+		figures := map[string]int{}
+		for _, figure := range in.List("figures") {
+			figures[figure.Text("name")] = figure.Int("value")
 		}
 		kept, conns := figures["agent.kept"], figures["agent.connections"]
 		if figures["memory.total"] == 0 || figures["agent.rss"] == 0 || kept < 0 || kept > maxKept || conns < 1 || conns > maxConns {
@@ -96,54 +97,54 @@ func (h *host) refused() *request {
 		errno   unix.Errno
 	}
 	all := []refusal{
-		{tSignal, signalPayload(1<<60, 0, 15, 0), unix.ESRCH},
-		{tSignal, signalPayload(0, 1<<30, 15, 1), unix.ESRCH},
-		{tSignal, signalPayload(1<<60, 0, 65, 0), unix.EINVAL},
-		{tSignal, signalPayload(1<<60, 0, 15, 3), unix.EINVAL},
-		{tAttach, attachPayload(1<<60, [2]int{h.r.IntN(9), 0}, [2]int{1, 1}), unix.ESRCH},
-		{tRead, readPayload(0, 0, 0, 100, dir), unix.EISDIR},
-		{tRead, readPayload(0, 0, 0, 100, dir+"/hold"), unix.EINVAL},
-		{tRead, readPayload(0, 0, 0, 100, dir+"/none"), unix.ENOENT},
-		{tRead, readPayload(0, 0, 0, 100, ""), unix.ENOENT},
-		{tRead, readPayload(0, 0, 0, 100, dir+"/loop"), unix.ELOOP},
-		{tRead, readPayload(1, 0, 0, 100, dir+"/loop"), unix.ELOOP},
-		{tRead, readPayload(0, 0, 0, 100, dir+"/plain/below"), unix.ENOTDIR},
-		{tList, listPayload(0, 100, dir+"/plain"), unix.ENOTDIR},
-		{tList, listPayload(0, 100, dir+"/none"), unix.ENOENT},
-		{tStat, statPayload(0, dir+"/none"), unix.ENOENT},
-		{tStat, statPayload(1, dir+"/loop"), unix.ELOOP},
-		{tStat, statPayload(0, ""), unix.ENOENT},
-		{tWrite, writePayload(0, 0, 7, dir+"/evil"), unix.EINVAL},
-		{tWrite, writePayload(wAppend, 0, 0, dir+"/evil"), unix.EINVAL},
-		{tWrite, writePayload(wInPlace|wAppend|wTruncate, 0, 0, dir+"/evil"), unix.EINVAL},
-		{tWrite, writePayload(wExclusive, 0, 0, dir+"/plain"), unix.EEXIST},
-		{tWrite, writePayload(0, 0, 0, dir+"/none/evil"), unix.ENOENT},
-		{tWrite, writePayload(0, 0, 0, dir+"/hold"), unix.EINVAL},
-		{tWrite, writePayload(wInPlace, 0, 0, dir), unix.EISDIR},
-		{tChange, changePayload(99, 0, 0, dir+"/evil", ""), unix.EINVAL},
-		{tChange, changePayload(opMkdir, 0, 0o755, dir+"/plain", ""), unix.EEXIST},
-		{tChange, changePayload(opMkdir, 0, 0o755, dir+"/none/evil", ""), unix.ENOENT},
-		{tChange, changePayload(opRemove, 0, 0, dir+"/none", ""), unix.ENOENT},
-		{tChange, changePayload(opRename, 1<<3, 0, dir+"/plain", dir+"/hold"), unix.EEXIST},
-		{tChange, changePayload(opSymlink, 0, 0, dir+"/plain", "x"), unix.EEXIST},
-		{tPressure, u32(u32([]byte{3}, 1000), 1_000_000), unix.EINVAL},
+		{wiretest.Signal, wiretest.Payload(wiretest.Signal, 1<<60, 0, 15, 0), unix.ESRCH},
+		{wiretest.Signal, wiretest.Payload(wiretest.Signal, 0, 1<<30, 15, 1), unix.ESRCH},
+		{wiretest.Signal, wiretest.Payload(wiretest.Signal, 1<<60, 0, 65, 0), unix.EINVAL},
+		{wiretest.Signal, wiretest.Payload(wiretest.Signal, 1<<60, 0, 15, 3), unix.EINVAL},
+		{wiretest.Attach, attachPayload(1<<60, [2]int{h.r.IntN(9), 0}, [2]int{1, 1}), unix.ESRCH},
+		{wiretest.Read, wiretest.Payload(wiretest.Read, 0, 0, 0, 100, dir), unix.EISDIR},
+		{wiretest.Read, wiretest.Payload(wiretest.Read, 0, 0, 0, 100, dir+"/hold"), unix.EINVAL},
+		{wiretest.Read, wiretest.Payload(wiretest.Read, 0, 0, 0, 100, dir+"/none"), unix.ENOENT},
+		{wiretest.Read, wiretest.Payload(wiretest.Read, 0, 0, 0, 100, ""), unix.ENOENT},
+		{wiretest.Read, wiretest.Payload(wiretest.Read, 0, 0, 0, 100, dir+"/loop"), unix.ELOOP},
+		{wiretest.Read, wiretest.Payload(wiretest.Read, 1, 0, 0, 100, dir+"/loop"), unix.ELOOP},
+		{wiretest.Read, wiretest.Payload(wiretest.Read, 0, 0, 0, 100, dir+"/plain/below"), unix.ENOTDIR},
+		{wiretest.List, wiretest.Payload(wiretest.List, 0, 100, dir+"/plain"), unix.ENOTDIR},
+		{wiretest.List, wiretest.Payload(wiretest.List, 0, 100, dir+"/none"), unix.ENOENT},
+		{wiretest.Stat, wiretest.Payload(wiretest.Stat, 0, dir+"/none"), unix.ENOENT},
+		{wiretest.Stat, wiretest.Payload(wiretest.Stat, 1, dir+"/loop"), unix.ELOOP},
+		{wiretest.Stat, wiretest.Payload(wiretest.Stat, 0, ""), unix.ENOENT},
+		{wiretest.Write, writePayload(0, 0, 7, dir+"/evil"), unix.EINVAL},
+		{wiretest.Write, writePayload(wAppend, 0, 0, dir+"/evil"), unix.EINVAL},
+		{wiretest.Write, writePayload(wInPlace|wAppend|wTruncate, 0, 0, dir+"/evil"), unix.EINVAL},
+		{wiretest.Write, writePayload(wExclusive, 0, 0, dir+"/plain"), unix.EEXIST},
+		{wiretest.Write, writePayload(0, 0, 0, dir+"/none/evil"), unix.ENOENT},
+		{wiretest.Write, writePayload(0, 0, 0, dir+"/hold"), unix.EINVAL},
+		{wiretest.Write, writePayload(wInPlace, 0, 0, dir), unix.EISDIR},
+		{wiretest.Change, changePayload(99, 0, 0, dir+"/evil", ""), unix.EINVAL},
+		{wiretest.Change, changePayload(opMkdir, 0, 0o755, dir+"/plain", ""), unix.EEXIST},
+		{wiretest.Change, changePayload(opMkdir, 0, 0o755, dir+"/none/evil", ""), unix.ENOENT},
+		{wiretest.Change, changePayload(opRemove, 0, 0, dir+"/none", ""), unix.ENOENT},
+		{wiretest.Change, changePayload(opRename, 1<<3, 0, dir+"/plain", dir+"/hold"), unix.EEXIST},
+		{wiretest.Change, changePayload(opSymlink, 0, 0, dir+"/plain", "x"), unix.EEXIST},
+		{wiretest.Pressure, wiretest.Payload(wiretest.Pressure, 3, 1000, 1_000_000), unix.EINVAL},
 	}
 	if h.m.target.pid() == "1" {
-		all = append(all, refusal{tThaw, nil, unix.EINVAL})
+		all = append(all, refusal{wiretest.Thaw, nil, unix.EINVAL})
 	} else {
-		all = append(all, refusal{tThaw, nil, unix.EOPNOTSUPP}, refusal{tPower, u32([]byte{1}, 0), unix.EPERM})
+		all = append(all, refusal{wiretest.Thaw, nil, unix.EOPNOTSUPP}, refusal{wiretest.Power, wiretest.Payload(wiretest.Power, 1, 0), unix.EPERM})
 	}
 	q := all[h.r.IntN(len(all))]
 	seq := h.seq()
-	return &request{what: fmt.Sprintf("frame of type 0x%02X %s", q.typ, brief(q.payload)), seq: seq, frame: frameOf(q.typ, seq, q.payload), prompt: true, check: wantDone(q.errno)}
+	return &request{what: fmt.Sprintf("frame of type 0x%02X %s", q.typ, wiretest.Brief(q.payload)), seq: seq, frame: wiretest.Raw(q.typ, seq, q.payload), prompt: true, check: wantDone(q.errno)}
 }
 
 // toNobody makes a frame about a channel that is none, which nobody answers.
 func (h *host) toNobody() *request {
 	seq := h.seq()
 	frames := [][]byte{
-		frameOf(tInput, seq, noise(h.r, someSize(h.r, 200<<10))), creditFrame(seq, byte(h.r.IntN(3)), 1<<20), closeFrame(seq, byte(h.r.IntN(3))),
-		frameOf(tResize, seq, u32(nil, h.r.IntN(1<<20))), frameOf(tRelease, seq, nil),
+		wiretest.Raw(wiretest.Input, seq, noise(h.r, someSize(h.r, 200<<10))), wiretest.Make(wiretest.Credit, seq, byte(h.r.IntN(3)), 1<<20), wiretest.Make(wiretest.Close, seq, byte(h.r.IntN(3))),
+		wiretest.Make(wiretest.Resize, seq, h.r.IntN(1<<4), h.r.IntN(1<<16)), wiretest.Raw(wiretest.Release, seq, nil),
 	}
 	return &request{what: "frame about no channel", seq: seq, frame: frames[h.r.IntN(len(frames))], silent: true}
 }
@@ -159,27 +160,27 @@ func (h *host) malformedExtension() *request {
 		flags   int // where they are, or -1
 		path    int // where a text is, or -1
 	}{
-		{tStart, p.startPayload([2]int{9, 9}), 8, 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + 2 + 4 + 4},
-		{tAttach, attachPayload(1, [2]int{}, [2]int{}), -1, -1},
-		{tClose, []byte{1}, -1, -1},
-		{tCredit, u32([]byte{1}, 9), -1, -1},
-		{tResize, u32(nil, 9), -1, -1},
-		{tSignal, signalPayload(1, 1, 1, 1), -1, -1},
-		{tRead, readPayload(0, 0, 0, 9, evil), 0, 1 + 8 + 8 + 4 + 2},
-		{tWrite, writePayload(0, 0, 0, evil), 0, 2 + 4 + 4 + 4 + 8 + 2},
-		{tStat, statPayload(0, evil), 0, 1 + 2},
-		{tList, listPayload(0, 9, evil), 0, 1 + 4 + 2},
-		{tChange, changePayload(opMkdir, 0, 0o700, evil, "x"), 1, 1 + 1 + 4 + 4 + 4 + 8 + 2},
-		{tPressure, u32(u32([]byte{0}, 1), 1), -1, -1},
-		{tFreeze, u32(nil, 1), -1, -1},
-		{tPower, u32([]byte{0}, 1), -1, -1},
+		{wiretest.Start, p.startPayload([2]int{9, 9}), 8, 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + 2 + 4 + 4},
+		{wiretest.Attach, attachPayload(1, [2]int{}, [2]int{}), -1, -1},
+		{wiretest.Close, []byte{1}, -1, -1},
+		{wiretest.Credit, wiretest.Payload(wiretest.Credit, 1, 9), -1, -1},
+		{wiretest.Resize, wiretest.Payload(wiretest.Resize, 0, 9), -1, -1},
+		{wiretest.Signal, wiretest.Payload(wiretest.Signal, 1, 1, 1, 1), -1, -1},
+		{wiretest.Read, wiretest.Payload(wiretest.Read, 0, 0, 0, 9, evil), 0, 1 + 8 + 8 + 4 + 2},
+		{wiretest.Write, writePayload(0, 0, 0, evil), 0, 2 + 4 + 4 + 4 + 8 + 2},
+		{wiretest.Stat, wiretest.Payload(wiretest.Stat, 0, evil), 0, 1 + 2},
+		{wiretest.List, wiretest.Payload(wiretest.List, 0, 9, evil), 0, 1 + 4 + 2},
+		{wiretest.Change, changePayload(opMkdir, 0, 0o700, evil, "x"), 1, 1 + 1 + 4 + 4 + 4 + 8 + 2},
+		{wiretest.Pressure, wiretest.Payload(wiretest.Pressure, 0, 1, 1), -1, -1},
+		{wiretest.Freeze, wiretest.Payload(wiretest.Freeze, 1), -1, -1},
+		{wiretest.Power, wiretest.Payload(wiretest.Power, 0, 1), -1, -1},
 	}
 	m := all[r.IntN(len(all))]
 	b := m.payload
 	switch kind := r.IntN(4); {
 	case kind == 0 && m.flags >= 0:
 		bit := 5 + r.IntN(3)
-		if m.typ == tList {
+		if m.typ == wiretest.List {
 			bit = 7 // the only one without a meaning
 		}
 		b[m.flags] |= 1 << bit
@@ -189,14 +190,14 @@ func (h *host) malformedExtension() *request {
 		b = append(b, make([]byte, 1+r.IntN(3))...)
 		if r.IntN(4) == 0 {
 			b = append(b, make([]byte, 300<<10)...)
-			if m.typ == tStart {
+			if m.typ == wiretest.Start {
 				b = b[:m.path] // the longest are not looked at
 			}
 		}
 	default:
 		b = b[:r.IntN(len(b))]
 	}
-	if m.typ == tStart && r.IntN(4) == 0 {
+	if m.typ == wiretest.Start && r.IntN(4) == 0 {
 		p.limits = nil
 		switch r.IntN(4) {
 		case 0:
@@ -210,5 +211,5 @@ func (h *host) malformedExtension() *request {
 		}
 		b = p.startPayload([2]int{9, 9})
 	}
-	return &request{what: fmt.Sprintf("malformed frame of type 0x%02X %s", m.typ, brief(b)), seq: seq, frame: frameOf(m.typ, seq, b), prompt: true, check: wantError("")}
+	return &request{what: fmt.Sprintf("malformed frame of type 0x%02X %s", m.typ, wiretest.Brief(b)), seq: seq, frame: wiretest.Raw(m.typ, seq, b), prompt: true, check: wantError("")}
 }

@@ -1,10 +1,13 @@
 package modeltest
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"wick/framing/wiretest"
 )
 
 // host plays one session after the other, each on a connection of its own. What it decides comes from the seed alone.
@@ -112,8 +115,8 @@ func (h *host) leave(c *conn, how end, midFrame bool) error {
 	switch {
 	case err != nil:
 	case how == endRefused:
-		length := []uint32{0, 1, 4, maxLength + 1, 1 << 31, 1<<32 - 1}[h.r.IntN(6)]
-		bytes := append(u32(nil, int(length)), noise(h.r, h.r.IntN(20))...)
+		length := []uint32{0, 1, 4, wiretest.MaxLength + 1, 1 << 31, 1<<32 - 1}[h.r.IntN(6)]
+		bytes := append(binary.BigEndian.AppendUint32(nil, length), noise(h.r, h.r.IntN(20))...)
 		if floods := h.r.IntN(2) == 0; c.greeted && floods {
 			bytes, err = h.flood(c)
 		}
@@ -147,15 +150,15 @@ func (h *host) cutOff() []byte {
 	var f []byte
 	switch h.r.IntN(4) {
 	case 0:
-		f = frameOf(tExec, h.seq(), execPayload(0, "echo evil >"+evil, false, nil))
+		f = wiretest.Raw(wiretest.Exec, h.seq(), execPayload(0, "echo evil >"+evil, false, nil))
 	case 1:
-		f = frameOf(tSpawn, h.seq(), execPayload(0, "echo evil >"+evil+"; : "+string(make([]byte, 100<<10)), true, nil))
+		f = wiretest.Raw(wiretest.SpawnWatch, h.seq(), execPayload(0, "echo evil >"+evil+"; : "+string(make([]byte, 100<<10)), true, nil))
 	default:
 		path := evil
 		if h.r.IntN(2) == 0 {
 			path = h.files[h.r.IntN(len(h.files))].path
 		}
-		f = frameOf(tWriteFile, h.seq(), filePayload(path, noise(h.r, 1+someSize(h.r, 300<<10))))
+		f = wiretest.Make(wiretest.WriteFile, h.seq(), path, 0, noise(h.r, 1+someSize(h.r, 300<<10)))
 	}
 	return f[:1+h.r.IntN(len(f)-1)]
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // Of kept processes hosts start no more once there are mayKeep, so that most starts find room; and leave none unreleased once there are
@@ -183,15 +185,13 @@ type listed struct{ kept, attached int }
 // processes asks for what runs, and may be told of what was started alone.
 func (h *host) processes(l *listed) *request {
 	seq := h.seq()
-	return &request{what: "processes", seq: seq, frame: frameOf(tProcesses, seq, nil), check: func(typ byte, payload []byte) error {
-		in := reading{rest: payload}
-		for range in.number(4) {
-			id, pid, kind, flags := uint64(in.number(8)), in.number(4), in.number(1), in.number(1)
-			in.take(8 + 8 + 8 + 4)
-			command := in.take(in.number(2))
-			if in.bad {
-				break
-			}
+	return &request{what: "processes", seq: seq, frame: wiretest.Raw(wiretest.Processes, seq, nil), check: func(typ byte, payload []byte) error {
+		in, err := wiretest.Parse(typ, payload)
+		if err != nil || typ != wiretest.ProcessList {
+			return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
+		}
+		for _, e := range in.List("list") {
+			id, pid, kind, flags, command := e.Get("id").Number, e.Int("pid"), e.Int("kind"), e.Int("flags"), e.Text("command")
 			if kind > 2 || flags > 7 || pid == 0 || (kind == 0) != (id != 0) || len(command) > 96 || id != 0 && (id&0xff != 0x5e || id>>8 > lastProc.Load()) {
 				return fmt.Errorf("process %d, pid %d, kind %d, flags %d, command %q", id, pid, kind, flags, command)
 			}
@@ -199,9 +199,6 @@ func (h *host) processes(l *listed) *request {
 				l.kept++
 				l.attached += flags & 1
 			}
-		}
-		if err := in.end(); err != nil || typ != tProcessList {
-			return fmt.Errorf("type 0x%02X %s", typ, brief(payload))
 		}
 		return nil
 	}}

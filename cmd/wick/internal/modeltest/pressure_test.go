@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // featurePressure is the bit of a hello_result.
@@ -24,13 +26,8 @@ func (p *pressured) lost()          {}
 // take implements [channel].
 func (p *pressured) take(typ byte, payload []byte) (over bool, err error) {
 	if p.opened {
-		in := reading{rest: payload}
-		for range in.number(2) {
-			in.take(in.number(1))
-			in.number(8)
-		}
-		if err := in.end(); err != nil || typ != tFigures {
-			return false, fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+		if _, err := wiretest.Parse(typ, payload); err != nil || typ != wiretest.Figures {
+			return false, fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 		}
 		return false, nil
 	}
@@ -54,7 +51,7 @@ func (p *pressured) next() ([]byte, progress) {
 		return nil, awaits
 	case p.leaves && !p.closed:
 		p.closed = true
-		return closeFrame(p.seq, 0), rests
+		return wiretest.Make(wiretest.Close, p.seq, 0), rests
 	}
 	return nil, rests
 }
@@ -62,6 +59,5 @@ func (p *pressured) next() ([]byte, progress) {
 // pressure makes a pressure, of a stall that seldom is.
 func (h *host) pressure(c *conn) *request {
 	p := &pressured{c: c, seq: h.seq(), leaves: h.r.IntN(3) > 0}
-	payload := u32(u32([]byte{byte(h.r.IntN(3))}, 1_900_000), 2_000_000)
-	return &request{what: "pressure", seq: p.seq, channel: p, frame: frameOf(tPressure, p.seq, payload)}
+	return &request{what: "pressure", seq: p.seq, channel: p, frame: wiretest.Make(wiretest.Pressure, p.seq, h.r.IntN(3), 1_900_000, 2_000_000)}
 }

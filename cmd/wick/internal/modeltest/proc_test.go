@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // proc is a process that a start asks for, and what that comes to.
@@ -338,5 +340,5 @@ func (p *proc) wrote(i, at int, b []byte) bool {
 
 func (p *proc) String() string {
 	word := strings.Join(p.args, " ")
-	return fmt.Sprintf("process %d (%s)", p.id>>8, brief([]byte(word)))
+	return fmt.Sprintf("process %d (%s)", p.id>>8, wiretest.Brief([]byte(word)))
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // What does not change is read in ranges, and listed.
@@ -72,15 +74,19 @@ func (r *reader) lost() { r.free() }
 
 // take implements [channel].
 func (r *reader) take(typ byte, payload []byte) (over bool, err error) {
-	if typ == tOutput {
-		in := reading{rest: payload}
-		switch stream := in.number(1); {
-		case in.bad || stream != 1 || len(in.rest) == 0 || len(in.rest) > maxOutput:
-			return false, fmt.Errorf("output of %d bytes of stream %d", len(in.rest), stream)
-		case !r.out.arrived(len(in.rest)):
-			return false, fmt.Errorf("output beyond the credit, by %d", r.out.came-r.out.granted)
+	if typ == wiretest.Output {
+		in, err := wiretest.Parse(typ, payload)
+		if err != nil {
+			return false, err
 		}
-		return false, r.content(in.rest)
+		switch data := in.Get("data").Text; {
+		case in.Int("stream") != 1 || len(data) == 0 || len(data) > maxOutput:
+			return false, fmt.Errorf("output of %d bytes of stream %d", len(data), in.Int("stream"))
+		case !r.out.arrived(len(data)):
+			return false, fmt.Errorf("output beyond the credit, by %d", r.out.came-r.out.granted)
+		default:
+			return false, r.content(data)
+		}
 	}
 	d, err := parseDone(typ, payload)
 	r.free()
@@ -99,10 +105,10 @@ func (r *reader) take(typ byte, payload []byte) (over bool, err error) {
 func (r *reader) next() ([]byte, progress) {
 	if r.stopAt > 0 && r.out.came >= r.stopAt && !r.asked {
 		r.asked = true
-		return closeFrame(r.seq, 1), awaits
+		return wiretest.Make(wiretest.Close, r.seq, 1), awaits
 	}
 	if n := r.out.next(); n > 0 && !r.asked {
-		return creditFrame(r.seq, 1, n), awaits
+		return wiretest.Make(wiretest.Credit, r.seq, 1, n), awaits
 	}
 	return nil, awaits
 }
@@ -134,7 +140,7 @@ func (h *host) readFile(c *conn) *request {
 	at := 0
 	r.content = func(b []byte) error {
 		if at+len(b) > due || !content.has(offset+at, b) {
-			return fmt.Errorf("%s at %d", brief(b), offset+at)
+			return fmt.Errorf("%s at %d", wiretest.Brief(b), offset+at)
 		}
 		at += len(b)
 		return nil
@@ -145,7 +151,7 @@ func (h *host) readFile(c *conn) *request {
 		}
 		return nil
 	}
-	return &request{what: r.what, seq: r.seq, channel: r, frame: frameOf(tRead, r.seq, readPayload(0, offset, length, r.out.begin(), h.m.stillPath(k)))}
+	return &request{what: r.what, seq: r.seq, channel: r, frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, r.out.begin(), h.m.stillPath(k))}
 }
 
 // someRange is a part of a file, or all of it, or what is beyond.
@@ -166,12 +172,15 @@ func (h *host) list(c *conn) *request {
 	names := listedNames()
 	n := len(names)
 	r.content = func(b []byte) error {
-		for in := (reading{rest: b}); len(in.rest) > 0; {
-			i := in.info()
+		for len(b) > 0 {
+			entry, rest, err := wiretest.ParseFirst(wiretest.StatResult, b)
+			if err != nil {
+				return err
+			}
+			b = rest
+			i := infoOf(entry)
 			link, is := names[i.name]
 			switch {
-			case in.bad:
-				return fmt.Errorf("entries %s", brief(b))
 			case !is:
 				return fmt.Errorf("entry %q, twice or none", i.name)
 			case link != (i.mode&unix.S_IFMT == unix.S_IFLNK), link && i.target != i.name, !link && i.target != "":
@@ -187,5 +196,5 @@ func (h *host) list(c *conn) *request {
 		}
 		return nil
 	}
-	return &request{what: r.what, seq: r.seq, channel: r, frame: frameOf(tList, r.seq, listPayload(byte(h.r.IntN(2)), r.out.begin(), h.m.dir+"/listed"))}
+	return &request{what: r.what, seq: r.seq, channel: r, frame: wiretest.Make(wiretest.List, r.seq, byte(h.r.IntN(2)), r.out.begin(), h.m.dir+"/listed")}
 }

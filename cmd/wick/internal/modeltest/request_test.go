@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"wick/framing/wiretest"
 )
 
 // request is a frame and what is owed for it.
@@ -29,7 +31,7 @@ type request struct {
 // wantError judges an error with that text, any if it is empty.
 func wantError(text string) func(byte, []byte) error {
 	return func(typ byte, payload []byte) error {
-		if typ != tError {
+		if typ != wiretest.Error {
 			return fmt.Errorf("type 0x%02X, want an error", typ)
 		}
 		got, err := parseText(payload)
@@ -47,7 +49,7 @@ func wantError(text string) func(byte, []byte) error {
 func wantEmpty(want byte) func(byte, []byte) error {
 	return func(typ byte, payload []byte) error {
 		if typ != want || len(payload) > 0 {
-			return fmt.Errorf("type 0x%02X with %s, want type 0x%02X with nothing", typ, brief(payload), want)
+			return fmt.Errorf("type 0x%02X with %s, want type 0x%02X with nothing", typ, wiretest.Brief(payload), want)
 		}
 		return nil
 	}
@@ -89,36 +91,36 @@ func (h *host) ping() *request {
 		payload = noise(h.r, someSize(h.r, 200<<10))
 	}
 	return &request{
-		what: "ping", seq: seq, frame: frameOf(tPing, seq, payload), prompt: true, check: wantEmpty(tPong),
+		what: "ping", seq: seq, frame: wiretest.Raw(wiretest.Ping, seq, payload), prompt: true, check: wantEmpty(wiretest.Pong),
 	}
 }
 
 func (h *host) shutdown() *request {
 	seq := h.seq()
-	return &request{what: "shutdown", seq: seq, frame: frameOf(tShutdown, seq, noise(h.r, h.r.IntN(9))), check: wantEmpty(tShutdownAck)}
+	return &request{what: "shutdown", seq: seq, frame: wiretest.Raw(wiretest.Shutdown, seq, noise(h.r, h.r.IntN(9))), check: wantEmpty(wiretest.ShutdownAck)}
 }
 
 // report is an error of the host's own.
 func (h *host) report() *request {
 	seq := h.seq()
-	return &request{what: "error", seq: seq, frame: frameOf(tError, seq, noise(h.r, someSize(h.r, 1000))), silent: true}
+	return &request{what: "error", seq: seq, frame: wiretest.Raw(wiretest.Error, seq, noise(h.r, someSize(h.r, 1000))), silent: true}
 }
 
 // stranger is a frame of a type that nobody has, or only a guest.
 func (h *host) stranger(c *conn) *request {
 	seq := h.seq()
-	guests := []byte{tReady, tPong, tExecResult, tWriteFileResult, tSpawnResult, tExit, tShutdownAck}
+	guests := []byte{wiretest.Ready, wiretest.Pong, wiretest.ExecResult, wiretest.WriteFileResult, wiretest.SpawnWatchResult, wiretest.ProcessExit, wiretest.ShutdownAck}
 	typ := guests[h.r.IntN(len(guests))]
 	if h.r.IntN(2) == 0 {
-		if typ = tShutdownAck + 1 + byte(h.r.IntN(int(tError-tShutdownAck)-1)); typ == tHello {
+		if typ = wiretest.ShutdownAck + 1 + byte(h.r.IntN(int(wiretest.Error-wiretest.ShutdownAck)-1)); typ == wiretest.Hello {
 			typ++ // it may be one, and then all of the extension is known
 		}
 	}
-	if c.greeted && typ >= tHello && typ <= tPower {
-		typ = []byte{tHelloResult, tStarted, tOutput, tExited, tProcessList, tDone, tStatResult, tFigures, 0x37, 0x3f}[h.r.IntN(10)]
+	if c.greeted && typ >= wiretest.Hello && typ <= wiretest.Power {
+		typ = []byte{wiretest.HelloResult, wiretest.Started, wiretest.Output, wiretest.Exited, wiretest.ProcessList, wiretest.Done, wiretest.StatResult, wiretest.Figures, 0x37, 0x3f}[h.r.IntN(10)]
 	}
 	return &request{
-		what: fmt.Sprintf("frame of type 0x%02X", typ), seq: seq, frame: frameOf(typ, seq, noise(h.r, someSize(h.r, 200<<10))),
+		what: fmt.Sprintf("frame of type 0x%02X", typ), seq: seq, frame: wiretest.Raw(typ, seq, noise(h.r, someSize(h.r, 200<<10))),
 		prompt: true, check: wantError(fmt.Sprintf("unknown message type 0x%02X", typ)),
 	}
 }
@@ -126,19 +128,19 @@ func (h *host) stranger(c *conn) *request {
 // malformed is a request that does not add up. Were it carried out, a file would tell.
 func (h *host) malformed() *request {
 	seq := h.seq()
-	typ := []byte{tExec, tSpawn, tWriteFile}[h.r.IntN(3)]
+	typ := []byte{wiretest.Exec, wiretest.SpawnWatch, wiretest.WriteFile}[h.r.IntN(3)]
 	var payload []byte
 	kind := h.r.IntN(6)
 	evil := "echo evil >" + h.m.dir + "/evil"
-	if typ == tWriteFile {
-		payload = filePayload(h.m.dir+"/evil", noise(h.r, someSize(h.r, 100<<10)))
+	if typ == wiretest.WriteFile {
+		payload = wiretest.Payload(wiretest.WriteFile, h.m.dir+"/evil", 0, noise(h.r, someSize(h.r, 100<<10)))
 	} else {
 		payload = execPayload(0, evil+"; : "+string(bytes.Repeat([]byte("x"), someSize(h.r, 70<<10))), true, []string{"NAME", "value"})
 	}
 	switch kind {
 	case 0: // cut off; not so that what is left is whole
 		payload = payload[:h.r.IntN(min(len(payload), 1000))]
-		if typ != tWriteFile {
+		if typ != wiretest.WriteFile {
 			payload = payload[:min(len(payload), 4+1+4+len(evil)-1)]
 			if len(payload) >= 8 && len(payload) == 8+int(binary.BigEndian.Uint32(payload[4:])) {
 				payload = payload[:7] // it would be a whole one of the shorter form
@@ -148,31 +150,31 @@ func (h *host) malformed() *request {
 		payload = append(payload, 0)
 	case 2: // a count that is off
 		at := 5
-		if typ == tWriteFile {
+		if typ == wiretest.WriteFile {
 			at = 2 + len(h.m.dir+"/evil") + 1
 		}
 		payload[at+1] ^= 1 << h.r.IntN(8)
 	case 3: // a NUL
 		at := 9 + h.r.IntN(len(evil))
-		if typ == tWriteFile {
+		if typ == wiretest.WriteFile {
 			at = 2 + h.r.IntN(len(h.m.dir+"/evil"))
 		}
 		payload[at] = 0
 	case 4: // a flag that nobody knows
 		at := 4
-		if typ == tWriteFile {
+		if typ == wiretest.WriteFile {
 			at = 2 + len(h.m.dir+"/evil")
 		}
 		payload[at] = 1 << (2 + h.r.IntN(6))
 	case 5:
-		if typ == tWriteFile {
+		if typ == wiretest.WriteFile {
 			payload = payload[:1]
 		} else {
 			payload = execPayload(0, evil, true, []string{[]string{"", "A=B", "A\x00"}[h.r.IntN(3)], "value"})
 		}
 	}
 	return &request{
-		what: fmt.Sprintf("malformed frame of type 0x%02X, kind %d", typ, kind), seq: seq, frame: frameOf(typ, seq, payload),
+		what: fmt.Sprintf("malformed frame of type 0x%02X, kind %d", typ, kind), seq: seq, frame: wiretest.Raw(typ, seq, payload),
 		prompt: true, check: wantError(""),
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // script is some operations on files, each of which comes when the one before it is done. What they make is the script's own, so each of them
@@ -19,7 +21,7 @@ func (s *script) String() string { return fmt.Sprintf("script, %d steps left", l
 func (s *script) lost()          {}
 
 func (s *script) take(typ byte, payload []byte) (over bool, err error) {
-	return false, fmt.Errorf("type 0x%02X %s, which answers nothing", typ, brief(payload))
+	return false, fmt.Errorf("type 0x%02X %s, which answers nothing", typ, wiretest.Brief(payload))
 }
 
 // next implements [channel].
@@ -53,11 +55,11 @@ func (h *host) script(c *conn) *request {
 	one := func(typ byte, payload []byte, check func(byte, []byte) error) func() *request {
 		return func() *request {
 			seq := h.seq()
-			return &request{what: fmt.Sprintf("frame of type 0x%02X %s", typ, brief(payload)), seq: seq, frame: frameOf(typ, seq, payload), prompt: true, check: check}
+			return &request{what: fmt.Sprintf("frame of type 0x%02X %s", typ, wiretest.Brief(payload)), seq: seq, frame: wiretest.Raw(typ, seq, payload), prompt: true, check: check}
 		}
 	}
 	change := func(op, flags byte, mode int, path, other string) func() *request {
-		return one(tChange, changePayload(op, flags, mode, path, other), wantDone(0))
+		return one(wiretest.Change, changePayload(op, flags, mode, path, other), wantDone(0))
 	}
 	write := func(path string, flags, mode, size int) func() *request {
 		return func() *request {
@@ -66,12 +68,12 @@ func (h *host) script(c *conn) *request {
 		}
 	}
 	stat := func(path string, flags byte, want info) func() *request {
-		return one(tStat, statPayload(flags, path), func(typ byte, payload []byte) error {
-			in := reading{rest: payload}
-			got := in.info()
-			if err := in.end(); err != nil || typ != tStatResult {
-				return fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+		return one(wiretest.Stat, wiretest.Payload(wiretest.Stat, flags, path), func(typ byte, payload []byte) error {
+			in, err := wiretest.Parse(typ, payload)
+			if err != nil || typ != wiretest.StatResult {
+				return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 			}
+			got := infoOf(in)
 			if got.mode&unix.S_IFMT == unix.S_IFDIR {
 				got.size, got.links = want.size, want.links
 			}
@@ -95,23 +97,23 @@ func (h *host) script(c *conn) *request {
 		stat(file, 0, info{mode: unix.S_IFREG | mode, size: size + 10, links: 1}),
 		write(file, wInPlace|wTruncate, 0, size/3),
 		change(opRename, 0, 0, file, other),
-		one(tStat, statPayload(0, file), wantDone(unix.ENOENT)),
+		one(wiretest.Stat, wiretest.Payload(wiretest.Stat, 0, file), wantDone(unix.ENOENT)),
 		change(opLink, 0, 0, file, other),
 		stat(other, 2, info{mode: unix.S_IFREG | mode, size: size / 3, links: 2}),
 		change(opSymlink, 0, 0, link, "other"),
 		stat(link, 2, info{size: len("other"), links: 1, target: "other"}),
 		stat(link, 0, info{mode: unix.S_IFREG | mode, size: size / 3, links: 2}),
-		one(tStat, statPayload(1, link), wantDone(unix.ELOOP)),
+		one(wiretest.Stat, wiretest.Payload(wiretest.Stat, 1, link), wantDone(unix.ELOOP)),
 		change(opChmod, 0, 0o640, link, ""),
 		stat(other, 0, info{mode: unix.S_IFREG | 0o640, size: size / 3, links: 2}),
-		one(tChange, changePayload(opRemove, 0, 0, dir+"/a", ""), wantDone(unix.ENOTEMPTY)),
+		one(wiretest.Change, changePayload(opRemove, 0, 0, dir+"/a", ""), wantDone(unix.ENOTEMPTY)),
 		change(opRemove, 0, 0, file, ""),
 		change(opRemove, 0, 0, dir+"/a/b", ""),
 		change(opRemove, 0, 0, dir+"/a/", ""),
 		change(opRemove, 0, 0, link, ""),
 		change(opRemove, 0, 0, other, ""),
 		change(opRemove, 0, 0, dir, ""),
-		one(tStat, statPayload(0, dir), wantDone(unix.ENOENT)),
+		one(wiretest.Stat, wiretest.Payload(wiretest.Stat, 0, dir), wantDone(unix.ENOENT)),
 	}
 	if n := h.r.IntN(2 * len(s.steps)); n < len(s.steps) {
 		s.steps = s.steps[:n]

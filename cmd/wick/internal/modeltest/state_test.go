@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"wick/framing/wiretest"
 )
 
 // target is how a model's agent is reached and looked at.
@@ -257,16 +259,16 @@ func (m *model) connect() error {
 // run runs a command on the model's own connection.
 func (m *model) run(text string) (r result, err error) {
 	seq := m.seqs.Add(1)
-	q := &request{what: "exec of " + brief([]byte(text)), seq: seq, check: func(typ byte, payload []byte) error {
-		if typ != tExecResult {
-			return fmt.Errorf("type 0x%02X %s", typ, brief(payload))
+	q := &request{what: "exec of " + wiretest.Brief([]byte(text)), seq: seq, check: func(typ byte, payload []byte) error {
+		if typ != wiretest.ExecResult {
+			return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 		}
 		var err error
 		r, err = parseResult(typ, payload)
 		r.stdout, r.stderr = slices.Clone(r.stdout), slices.Clone(r.stderr)
 		return err
 	}}
-	if err := m.ask(q, frameOf(tExec, seq, execPayload(0, text, false, nil))); err != nil {
+	if err := m.ask(q, wiretest.Raw(wiretest.Exec, seq, execPayload(0, text, false, nil))); err != nil {
 		return r, err
 	}
 	if r.code != 0 {
@@ -296,9 +298,9 @@ func (m *model) ask(q *request, frame []byte) error {
 // barrier returns when the agent has answered all that it was told on the model's own connection.
 func (m *model) barrier() error {
 	seq := m.seqs.Add(1)
-	q := &request{what: "ping", seq: seq, check: wantEmpty(tPong)}
+	q := &request{what: "ping", seq: seq, check: wantEmpty(wiretest.Pong)}
 	began := time.Now()
-	if err := m.ask(q, frameOf(tPing, seq, nil)); err != nil {
+	if err := m.ask(q, wiretest.Raw(wiretest.Ping, seq, nil)); err != nil {
 		return err
 	}
 	m.mu.Lock()

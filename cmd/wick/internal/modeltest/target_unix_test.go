@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wick/framing/wiretest"
 )
 
 // unixTarget is a vsock-agent at a Unix socket. Either it listens there, or the host does.
@@ -157,7 +159,7 @@ func (w *unixTarget) eachStray(f func(pid int, what string)) {
 		env, _ := os.ReadFile("/proc/" + e.Name() + "/environ")
 		if bytes.Contains(env, []byte(w.marker+"\x00")) {
 			line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-			f(pid, e.Name()+" "+brief(bytes.ReplaceAll(bytes.TrimRight(line, "\x00"), []byte{0}, []byte(" "))))
+			f(pid, e.Name()+" "+wiretest.Brief(bytes.ReplaceAll(bytes.TrimRight(line, "\x00"), []byte{0}, []byte(" "))))
 		}
 	}
 }

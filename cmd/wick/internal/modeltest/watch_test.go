@@ -3,6 +3,8 @@ package modeltest
 import (
 	"bytes"
 	"fmt"
+
+	"wick/framing/wiretest"
 )
 
 // watch is a spawn_watch: exactly one process_exit is owed for it, on whatever connection.
@@ -32,19 +34,19 @@ func (h *host) spawn(c *conn) *request {
 		m.mu.Unlock()
 	}
 	return &request{
-		what: "spawn_watch", seq: seq, frame: frameOf(tSpawn, seq, s.command.payload()), prompt: true,
+		what: "spawn_watch", seq: seq, frame: wiretest.Raw(wiretest.SpawnWatch, seq, s.command.payload()), prompt: true,
 		check: func(typ byte, payload []byte) error {
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			if typ == tError && (s.command.refused || m.crowded(payload)) {
+			if typ == wiretest.Error && (s.command.refused || m.crowded(payload)) {
 				delete(m.watches, s.token)
 				return nil
 			}
-			in := reading{rest: payload}
-			pid := in.number(4)
-			if err := in.end(); err != nil || typ != tSpawnResult || s.command.refused || pid == 0 {
-				return fmt.Errorf("type 0x%02X %s in reply to spawn_watch of %s", typ, brief(payload), brief([]byte(s.command.text)))
+			in, err := wiretest.Parse(typ, payload)
+			if err != nil || typ != wiretest.SpawnWatchResult || s.command.refused || in.Int("pid") == 0 {
+				return fmt.Errorf("type 0x%02X %s in reply to spawn_watch of %s", typ, wiretest.Brief(payload), wiretest.Brief([]byte(s.command.text)))
 			}
+			pid := in.Int("pid")
 			s.pid = pid
 			if exit, ok := m.silents[pid]; ok {
 				s.exit = exit
@@ -63,7 +65,7 @@ func (h *host) spawn(c *conn) *request {
 
 // exited takes a process_exit that came on c.
 func (m *model) exited(c *conn, payload []byte) error {
-	r, err := parseResult(tExit, payload)
+	r, err := parseResult(wiretest.ProcessExit, payload)
 	if err != nil {
 		return err
 	}
@@ -131,7 +133,7 @@ func (m *model) owed() (n int, example string) {
 	for _, s := range m.watches {
 		if !s.unsure && !s.doubt && s.exit == "" {
 			n++
-			example = fmt.Sprintf("%d: %s", s.pid, brief([]byte(s.command.text)))
+			example = fmt.Sprintf("%d: %s", s.pid, wiretest.Brief([]byte(s.command.text)))
 		}
 	}
 	return n, example

@@ -1,99 +1,82 @@
 package modeltest
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-)
 
-// The types of frames.
-const (
-	tReady byte = iota
-	tPing
-	tPong
-	tExec
-	tExecResult
-	tWriteFile
-	tWriteFileResult
-	tSpawn
-	tSpawnResult
-	tExit
-	tShutdown
-	tShutdownAck
-	tHello byte = 0x20
-	tError byte = 0xff
+	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 const (
-	headerSize = 9
-	maxLength  = 16 << 20
+	maxOutput   = 32 << 10 // content of an output
+	inputWindow = 60 << 10 // of a process's stdin
+	writeWindow = 64 << 10 // of a write
+	keepForever = 1<<32 - 1
 )
 
-func u16(b []byte, n int) []byte { return binary.BigEndian.AppendUint16(b, uint16(n)) }
-func u32(b []byte, n int) []byte { return binary.BigEndian.AppendUint32(b, uint32(n)) }
+// The flags of a start.
+const (
+	fShell byte = 1 << iota
+	fStdin
+	fTerminal
+	fMerge
+	fOnly
+)
 
-// frameOf makes a frame.
-func frameOf(typ byte, seq uint32, payload []byte) []byte {
-	b := u32(make([]byte, 0, headerSize+len(payload)), 5+len(payload))
-	b = append(b, typ)
-	b = binary.BigEndian.AppendUint32(b, seq)
-	return append(b, payload...)
-}
+// The flags of a write that are used here.
+const (
+	wInPlace   = 1 << 1
+	wExclusive = 1 << 2
+	wMode      = 1 << 4
+	wParents   = 1 << 6
+	wAppend    = 1 << 7
+	wTruncate  = 1 << 8
+)
 
-// short is a string with its count of 16 bits, long one with 32.
-func short(b []byte, s string) []byte { return append(u16(b, len(s)), s...) }
-func long(b []byte, s string) []byte  { return append(u32(b, len(s)), s...) }
+// The ops of a change.
+const (
+	opMkdir byte = 1 + iota
+	opRemove
+	opRename
+	opSymlink
+	opLink
+	opChmod
+	opChown
+	opUtime
+)
 
 // execPayload is that of an exec or spawn_watch; env is names and values in turn.
 func execPayload(timeoutMS int, command string, longForm bool, env []string) []byte {
-	b := u32(nil, timeoutMS)
-	if longForm {
-		b = append(b, 0)
+	switch {
+	case len(env) > 0:
+		return wiretest.Payload(wiretest.Exec, timeoutMS, 0, command, env)
+	case longForm:
+		return wiretest.Payload(wiretest.Exec, timeoutMS, 0, command)
 	}
-	b = long(b, command)
-	if len(env) > 0 {
-		b = u32(b, len(env)/2)
-		for _, s := range env {
-			b = long(b, s)
-		}
-	}
-	return b
+	return wiretest.Payload(wiretest.Exec, timeoutMS, command)
 }
 
-func filePayload(path string, content []byte) []byte {
-	b := append(short(nil, path), 0)
-	return append(u32(b, len(content)), content...)
-}
-
-// reading takes a payload apart, and is strict: it must be used up exactly.
-type reading struct {
-	rest []byte
-	bad  bool
-}
-
-func (r *reading) take(n int) []byte {
-	if n < 0 || n > len(r.rest) {
-		r.bad = true
-		return nil
+// startPayload is that of a start with those grants.
+func (p *proc) startPayload(credit [2]int) []byte {
+	var limits []uint64
+	for _, l := range p.limits {
+		limits = append(limits, l[:]...)
 	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
-	return b
+	return wiretest.Payload(wiretest.Start, p.id, p.flags, p.timeout, p.keep, credit[0], credit[1], p.cap, p.rows, p.columns,
+		p.user, p.dir, p.args, p.env, limits)
 }
 
-func (r *reading) number(size int) int {
-	n := 0
-	for _, c := range r.take(size) {
-		n = n<<8 | int(c)
-	}
-	return n
+func attachPayload(id uint64, at, credit [2]int) []byte {
+	return wiretest.Payload(wiretest.Attach, id, at[0], at[1], credit[0], credit[1])
 }
 
-func (r *reading) end() error {
-	if r.bad || len(r.rest) > 0 {
-		return errors.New("its payload does not add up")
-	}
-	return nil
+func writePayload(flags, mode, offset int, path string) []byte {
+	return wiretest.Payload(wiretest.Write, flags, mode, 0, 0, offset, path)
+}
+
+func changePayload(op, flags byte, mode int, path, other string) []byte {
+	return wiretest.Payload(wiretest.Change, op, flags, mode, keepForever, keepForever, 0, path, other)
 }
 
 // result is what a command came to.
@@ -104,31 +87,102 @@ type result struct {
 }
 
 func parseResult(typ byte, payload []byte) (r result, err error) {
-	in := reading{rest: payload}
-	if typ == tExit {
-		r.pid = in.number(4)
+	in, err := wiretest.Parse(typ, payload)
+	if err != nil || typ != wiretest.ExecResult && typ != wiretest.ProcessExit {
+		return r, fmt.Errorf("type 0x%02X %s, want a result: %w", typ, wiretest.Brief(payload), err)
 	}
-	r.code = int32(in.number(4))
-	r.stdout = in.take(in.number(4))
-	r.stderr = in.take(in.number(4))
-	return r, in.end()
+	if typ == wiretest.ProcessExit {
+		r.pid = in.Int("pid")
+	}
+	r.code, r.stdout, r.stderr = int32(in.Int("code")), in.Get("stdout").Text, in.Get("stderr").Text
+	return r, nil
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("code %d, stdout %s, stderr %s", r.code, brief(r.stdout), brief(r.stderr))
+	return fmt.Sprintf("code %d, stdout %s, stderr %s", r.code, wiretest.Brief(r.stdout), wiretest.Brief(r.stderr))
 }
 
+// parseText parses the payload of an error.
 func parseText(payload []byte) (string, error) {
-	in := reading{rest: payload}
-	text := in.take(in.number(2))
-	return string(text), in.end()
+	in, err := wiretest.Parse(wiretest.Error, payload)
+	if err != nil {
+		return "", err
+	}
+	return in.Text("message"), nil
 }
 
-// brief is the part of a text that a message has room for.
-func brief(b []byte) string {
-	const keep = 80
-	if len(b) <= 2*keep {
-		return fmt.Sprintf("%q", b)
+// done is the payload of a done.
+type done struct {
+	errno unix.Errno
+	value int
+}
+
+func parseDone(typ byte, payload []byte) (d done, err error) {
+	in, err := wiretest.Parse(typ, payload)
+	if typ != wiretest.Done || err != nil {
+		return d, fmt.Errorf("type 0x%02X %s, want a done", typ, wiretest.Brief(payload))
 	}
-	return fmt.Sprintf("%q…%q (%d bytes)", b[:keep], b[len(b)-keep:], len(b))
+	d = done{unix.Errno(in.Int("errno")), in.Int("value")}
+	if reason := in.Text("reason"); (d.errno == 0) != (reason == "") {
+		return d, fmt.Errorf("done with errno %d (%v) and reason %q", d.errno, d.errno, reason)
+	}
+	return d, nil
+}
+
+// wantDone judges a done with one of those errnos.
+func wantDone(errnos ...unix.Errno) func(byte, []byte) error {
+	return func(typ byte, payload []byte) error {
+		d, err := parseDone(typ, payload)
+		if err != nil {
+			return err
+		}
+		for _, e := range errnos {
+			if d.errno == e {
+				return nil
+			}
+		}
+		return fmt.Errorf("done with errno %d (%v), want %v", d.errno, d.errno, errnos)
+	}
+}
+
+// info is a stat_result, or an entry of a list.
+type info struct {
+	mode, size, links int
+	name, target      string
+}
+
+func infoOf(in wiretest.Fields) info {
+	return info{in.Int("mode"), in.Int("bytes"), in.Int("nlink"), in.Text("name"), in.Text("target")}
+}
+
+// receipt is the payload of an exited.
+type receipt struct {
+	reason, signal, stage byte
+	code                  int32
+	errno                 unix.Errno
+	elapsed               int // µs
+	total, dropped        [2]int
+	left                  int
+	message               string
+}
+
+func parseReceipt(payload []byte) (r receipt, err error) {
+	in, err := wiretest.Parse(wiretest.Exited, payload)
+	if err != nil {
+		return r, err
+	}
+	if flags := in.Int("flags"); flags&^3 != 0 {
+		return r, fmt.Errorf("flags 0x%02X of an exited", flags)
+	}
+	return receipt{
+		reason: byte(in.Int("reason")), signal: byte(in.Int("signal")), stage: byte(in.Int("stage")),
+		code: int32(in.Int("code")), errno: unix.Errno(in.Int("errno")), elapsed: in.Int("elapsed"),
+		total: [2]int{in.Int("out"), in.Int("err")}, dropped: [2]int{in.Int("outdropped"), in.Int("errdropped")},
+		left: in.Int("left"), message: in.Text("message"),
+	}, nil
+}
+
+func (r receipt) String() string {
+	return fmt.Sprintf("reason %d, signal %d, stage %d, code %d, errno %d, bytes %v, dropped %v, left %d, message %q",
+		r.reason, r.signal, r.stage, r.code, r.errno, r.total, r.dropped, r.left, r.message)
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"wick/framing/wiretest"
 )
 
 // changed is a file that one host replaces by writes of the extension, and reads. Its connection's next frame does not wait for a write, so it is
@@ -51,7 +53,7 @@ func (f *changed) rested(content []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s has at rest what it cannot have: %s (%d bytes), of %d possible", f.path, brief(content), len(content), len(f.may))
+	return fmt.Errorf("%s has at rest what it cannot have: %s (%d bytes), of %d possible", f.path, wiretest.Brief(content), len(content), len(f.may))
 }
 
 // fileWriter is the channel of a write.
@@ -82,18 +84,21 @@ func (f *fileWriter) lost() { f.gone() }
 
 // take implements [channel].
 func (f *fileWriter) take(typ byte, payload []byte) (over bool, err error) {
-	in := reading{rest: payload}
 	switch {
-	case typ == tCredit:
-		stream, n := in.number(1), in.number(4)
+	case typ == wiretest.Credit:
+		in, err := wiretest.Parse(typ, payload)
+		if err != nil {
+			return false, err
+		}
+		n := in.Int("bytes")
 		f.credit += n
 		f.granted += n
-		if err := in.end(); err != nil || stream != 0 || n == 0 || !f.opened && n != writeWindow || f.credit > writeWindow {
-			return false, fmt.Errorf("credit %s", brief(payload))
+		if in.Int("stream") != 0 || n == 0 || !f.opened && n != writeWindow || f.credit > writeWindow {
+			return false, fmt.Errorf("credit %s", wiretest.Brief(payload))
 		}
 		f.opened = true
 		return false, nil
-	case typ == tError && f.other != nil && !f.refused:
+	case typ == wiretest.Error && f.other != nil && !f.refused:
 		f.refused = true
 		return false, wantError(fmt.Sprintf("seq %d is in use", f.seq))(typ, payload)
 	}
@@ -120,21 +125,21 @@ func (f *fileWriter) next() (b []byte, how progress) {
 	for f.at < len(f.content) && f.credit > 0 {
 		if f.giveUp >= 0 && f.at >= f.giveUp {
 			f.gaveUp = true
-			return append(b, closeFrame(f.seq, 1)...), awaits
+			return append(b, wiretest.Make(wiretest.Close, f.seq, 1)...), awaits
 		}
 		n := min(f.credit, len(f.content)-f.at)
 		if f.r.IntN(2) == 0 {
 			n = 1 + f.r.IntN(n)
 		}
-		b = append(b, frameOf(tInput, f.seq, f.content[f.at:f.at+n])...)
+		b = append(b, wiretest.Raw(wiretest.Input, f.seq, f.content[f.at:f.at+n])...)
 		f.at += n
 		f.credit -= n
 	}
 	if f.at == len(f.content) {
 		f.ended = true
-		b = append(b, closeFrame(f.seq, 0)...)
+		b = append(b, wiretest.Make(wiretest.Close, f.seq, 0)...)
 		if f.r.IntN(3) == 0 {
-			b = append(b, frameOf(tInput, f.seq, noise(f.r, f.r.IntN(f.credit+1)))...)
+			b = append(b, wiretest.Raw(wiretest.Input, f.seq, noise(f.r, f.r.IntN(f.credit+1)))...)
 		}
 	}
 	return b, awaits
@@ -145,7 +150,7 @@ func (h *host) fileWriter(path string, flags, mode int, content []byte) (*fileWr
 	f := &fileWriter{
 		what: "write of " + path, seq: h.seq(), r: newRand(h.r.Uint64(), 2), content: content, giveUp: -1, over: func(bool) {}, gone: func() {},
 	}
-	return f, &request{what: f.what, seq: f.seq, channel: f, frame: frameOf(tWrite, f.seq, writePayload(flags, mode, 0, path))}
+	return f, &request{what: f.what, seq: f.seq, channel: f, frame: wiretest.Raw(wiretest.Write, f.seq, writePayload(flags, mode, 0, path))}
 }
 
 // writeFile makes a write that replaces one of the host's files.
@@ -167,9 +172,9 @@ func (h *host) writeFile(c *conn) *request {
 	f.may = append(f.may, version{content: content, write: fw.seq})
 	fw.giveUp = giveUp
 	if inUse {
-		fw.other = frameOf([]byte{tRead, tList}[h.r.IntN(2)], fw.seq, readPayload(0, 0, 0, 9, f.path))
-		if fw.other[4] == tList {
-			fw.other = frameOf(tList, fw.seq, listPayload(0, 9, h.m.dir))
+		fw.other = wiretest.Raw([]byte{wiretest.Read, wiretest.List}[h.r.IntN(2)], fw.seq, wiretest.Payload(wiretest.Read, 0, 0, 0, 9, f.path))
+		if fw.other[4] == wiretest.List {
+			fw.other = wiretest.Make(wiretest.List, fw.seq, 0, 9, h.m.dir)
 		}
 	}
 	fw.over = func(written bool) {
@@ -211,7 +216,7 @@ func (h *host) readChanged() *request {
 	missing := f.may[0].content == nil
 	if missing && exact {
 		return &request{
-			what: r.what, seq: r.seq, frame: frameOf(tRead, r.seq, readPayload(0, offset, length, 1, f.path)), prompt: true, check: wantDone(unix.ENOENT),
+			what: r.what, seq: r.seq, frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, 1, f.path), prompt: true, check: wantDone(unix.ENOENT),
 		}
 	}
 	if missing {
@@ -233,9 +238,9 @@ func (h *host) readChanged() *request {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if value != len(got) || !f.has(got, offset, length) {
-			return fmt.Errorf("value %d, and what came it cannot have: %s (%d bytes), of %d possible", value, brief(got), len(got), len(f.may))
+			return fmt.Errorf("value %d, and what came it cannot have: %s (%d bytes), of %d possible", value, wiretest.Brief(got), len(got), len(f.may))
 		}
 		return nil
 	}
-	return &request{what: r.what, seq: r.seq, channel: r, frame: frameOf(tRead, r.seq, readPayload(0, offset, length, r.out.begin(), f.path))}
+	return &request{what: r.what, seq: r.seq, channel: r, frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, r.out.begin(), f.path)}
 }
