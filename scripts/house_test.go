@@ -204,11 +204,11 @@ var mayImport = map[string][]string{
 	"wick/sysinit": {},
 	// The codec of the tests, which shares no code with framing.
 	"wick/framing/wiretest": {},
-	"wick/cmd/vsock-agent":   {"wick/reactor/agent"},
-	"wick/cmd/vm-init":       {"wick/sysinit", "wick/reactor/agent"},
-	"wick/cmd/wick/...":      {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
-	"wick/bench/...":         {"*", "wick/bench/..."},
-	"wick/scripts":           {"wick/framing/client/clienttest"},
+	"wick/cmd/vsock-agent":  {"wick/reactor/agent"},
+	"wick/cmd/vm-init":      {"wick/sysinit", "wick/reactor/agent"},
+	"wick/cmd/wick/...":     {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
+	"wick/bench/...":        {"*", "wick/bench/..."},
+	"wick/scripts":          {"wick/framing/client/clienttest"},
 }
 
 func matches(pattern, p string) bool {
