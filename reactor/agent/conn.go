@@ -295,7 +295,7 @@ func (c *conn) disown() {
 // dropRequest undoes what was begun of a request that will not be whole.
 func (c *conn) dropRequest() {
 	if c.upload != nil && !c.upload.committing {
-		c.upload.stage.discard(c.agent)
+		c.upload.stage.Discard(&c.agent.disk)
 		c.upload = nil
 	}
 	c.unmapLong()

@@ -35,8 +35,6 @@ type freezer struct {
 	// What waits for the thaw.
 	captures []*capture
 	copies   []*copying
-	stagings []staging
-	files    []int
 }
 
 type freezeState uint8
@@ -264,20 +262,15 @@ func (f *freezer) undo() error {
 func (f *freezer) goOn() {
 	a := f.agent
 	f.state, f.calledOff = thawed, false
-	captures, copies, stagings, files := f.captures, f.copies, f.stagings, f.files
-	f.captures, f.copies, f.stagings, f.files = nil, nil, nil, nil
+	captures, copies := f.captures, f.copies
+	f.captures, f.copies = nil, nil
 	for _, o := range captures {
 		o.resume()
 	}
 	for _, w := range copies {
 		w.resume()
 	}
-	for i := range stagings {
-		stagings[i].discard(a)
-	}
-	for _, fd := range files {
-		unix.Close(fd)
-	}
+	a.disk.Thaw()
 }
 
 // end thaws what is frozen, because the machine goes down or the agent ends. What is freezing is thawed when it is frozen.
@@ -298,12 +291,3 @@ func (f *freezer) Failed(value any, stack []byte) { f.agent.log.Panic("freeze", 
 
 // isFrozen reports whether a write may wait for a thaw, or for ever, as on a disk that is settled.
 func (a *Agent) isFrozen() bool { return a.freezer.state != thawed || a.down == downSettled }
-
-// closeUnlinked closes a file that has no name, or may have none, and with that removes it.
-func (a *Agent) closeUnlinked(fd int) {
-	if a.isFrozen() {
-		a.freezer.files = append(a.freezer.files, fd)
-		return
-	}
-	unix.Close(fd)
-}
