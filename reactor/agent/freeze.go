@@ -55,10 +55,10 @@ const (
 const maxFreeze = 60 * time.Second
 
 var (
-	errFrozen    = &sys.Failure{Errno: unix.EBUSY, Words: "file system is frozen"}
-	errNoFreeze  = &sys.Failure{Errno: unix.EOPNOTSUPP, Words: "freeze: no disk to freeze"}
-	errNotFrozen = &sys.Failure{Errno: unix.EINVAL, Words: "thaw: file system is not frozen"}
-	errCalledOff = &sys.Failure{Errno: unix.ECANCELED, Words: "freeze: called off"}
+	errFrozen    = &sys.WordedError{Errno: unix.EBUSY, Words: "file system is frozen"}
+	errNoFreeze  = &sys.WordedError{Errno: unix.EOPNOTSUPP, Words: "freeze: no disk to freeze"}
+	errNotFrozen = &sys.WordedError{Errno: unix.EINVAL, Words: "thaw: file system is not frozen"}
+	errCalledOff = &sys.WordedError{Errno: unix.ECANCELED, Words: "freeze: called off"}
 )
 
 // waiter is a request that is answered later by done, with that value. Its conn is nil when there is no request, or
@@ -104,7 +104,7 @@ func (c *conn) freeze(p *framing.Part) error {
 	case !a.canFreeze():
 		c.done(p.Seq, 0, errNoFreeze)
 	case after == 0 || after > maxFreeze:
-		c.done(p.Seq, 0, &sys.Failure{Errno: unix.EINVAL, Words: "freeze: not for 1 to " + sys.Num(int64(maxFreeze/time.Millisecond)) + " ms"})
+		c.done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "freeze: not for 1 to " + sys.Num(int64(maxFreeze/time.Millisecond)) + " ms"})
 	case f.state != thawed || f.child.Running():
 		c.done(p.Seq, 0, errFrozen)
 	case a.down != downNot:

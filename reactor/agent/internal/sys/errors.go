@@ -20,17 +20,17 @@ func (e *Error) Error() string {
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// Failure is an errno with words of its own, where those of a system call would not tell why.
-type Failure struct {
+// WordedError is an errno with words of its own, where those of a system call would not tell why.
+type WordedError struct {
 	Errno unix.Errno
 	Words string
 }
 
 // Error returns the words.
-func (f *Failure) Error() string { return f.Words }
+func (f *WordedError) Error() string { return f.Words }
 
 // Unwrap returns the errno.
-func (f *Failure) Unwrap() error { return f.Errno }
+func (f *WordedError) Unwrap() error { return f.Errno }
 
 // NewError returns an *Error. An err that is not a unix.Errno becomes errno 0.
 func NewError(op, object string, err error) error {
