@@ -25,7 +25,7 @@ var (
 		"framing", "reactor", "reactor/agent",
 		"reactor/agent/internal/sys", "reactor/agent/internal/log",
 		"reactor/agent/internal/contain", "reactor/agent/internal/link",
-		"reactor/agent/internal/launch",
+		"reactor/agent/internal/launch", "reactor/agent/internal/files",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -195,6 +195,7 @@ var mayImport = map[string][]string{
 	"wick/reactor/agent/internal/link": {
 		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
 	},
+	"wick/reactor/agent/internal/files": {"wick/framing", "wick/reactor/agent/internal/sys"},
 	"wick/reactor/agent/internal/launch": {
 		"wick/framing", "wick/reactor", "wick/reactor/agent/internal/sys",
 	},

@@ -10,6 +10,7 @@ import (
 	"wick/framing"
 	"wick/reactor"
 	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/link"
 	"wick/reactor/agent/internal/sys"
@@ -69,8 +70,8 @@ type Agent struct {
 	holds    *reactor.Pool // what waits for processes, and for hosts that are away
 	inputs   int           // buffers of it that are for processes; the others are for hosts
 	env      launch.Env    // what commands inherit
-	spools   [3]string     // directories for what is too long to hold; may be empty
-	null     int           // their stdin
+	disk     files.Disk
+	null     int // their stdin
 	root     bool
 	contain  *contain.Pool
 
@@ -119,7 +120,7 @@ func New(cfg Config) (*Agent, error) {
 		env = syscall.Environ()
 	}
 	a.env = launch.NewEnv(env, &a.garbage)
-	a.spools = [...]string{a.env.Lookup("TMPDIR"), "/tmp", "/var/tmp"}
+	a.disk = files.Disk{Spools: [...]string{a.env.Lookup("TMPDIR"), "/tmp", "/var/tmp"}, Frozen: a.isFrozen}
 	if err := a.open(); err != nil {
 		a.close()
 		return nil, err
@@ -293,8 +294,6 @@ func openNull() (int, error) {
 }
 
 // remove takes what out of a list, in which it is at most once, and keeps the order of the others.
-//
-//go:noinline
 func remove[T comparable](list []T, what T) []T {
 	for i, other := range list {
 		if other == what {

@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -183,7 +184,7 @@ func (o *capture) hold(b []byte) int {
 		b = b[:room]
 		o.limit = o.kept + room
 	}
-	n, err := writeAt(o.spool, b, o.kept)
+	n, err := files.WriteAt(o.spool, b, o.kept)
 	o.agent.spooled += int64(n)
 	if err != nil {
 		o.agent.log.Warn("output truncated", "pid", sys.Num(o.pid), "error", err.Error())
@@ -198,13 +199,13 @@ func (o *capture) toSpool(b []byte) int {
 	if size := o.kept + int64(len(b)); size > o.agent.spoolRoom() {
 		return o.fillUp(b)
 	}
-	fd, err := o.agent.openSpool(held, b)
+	fd, err := o.agent.disk.OpenSpool(held, b)
 	if err != nil {
 		// No directory takes a file. Memory of the kernel's, not of this process, takes a little.
 		o.agent.log.Warn("no directory for output", "pid", sys.Num(o.pid), "error", err.Error())
 		o.limit = min(o.limit, maxUnspooled)
 		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err == nil {
-			err = begin(fd, held, b)
+			err = files.WriteStart(fd, held, b)
 		}
 	}
 	if err != nil {
@@ -258,7 +259,7 @@ func (o *capture) release() {
 	o.decided = true
 	o.giveBack()
 	if o.spool >= 0 {
-		o.agent.closeUnlinked(o.spool)
+		o.agent.disk.CloseUnlinked(o.spool)
 		o.spool = -1
 		o.agent.spooled -= o.kept
 	}

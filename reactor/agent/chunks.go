@@ -68,7 +68,7 @@ func (s *chunks) endLog(err error) {
 
 func (s *chunks) closeLog() {
 	if s.log >= 0 {
-		s.command.agent.closeUnlinked(s.log)
+		s.command.agent.disk.CloseUnlinked(s.log)
 		s.log = -1
 	}
 }

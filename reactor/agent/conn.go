@@ -92,8 +92,6 @@ func (c *conn) greet() {
 }
 
 // reply queues a small frame that was appended to stream.Space.
-//
-//go:noinline
 func (c *conn) reply(frame []byte) {
 	c.answer()
 	c.stream.Commit(frame)
@@ -105,8 +103,6 @@ func (c *conn) replyEmpty(t framing.Type, seq uint32) {
 }
 
 // send queues a frame that is made while it is sent. The connection does not end before.
-//
-//go:noinline
 func (c *conn) send(src reactor.Source) {
 	c.answer()
 	c.due++
@@ -114,16 +110,12 @@ func (c *conn) send(src reactor.Source) {
 }
 
 // sent is the other end of send.
-//
-//go:noinline
 func (c *conn) sent() {
 	c.due--
 	c.settle()
 }
 
 // replyLater answers at a time when the stream may be in the middle of something.
-//
-//go:noinline
 func (c *conn) replyLater(frame []byte) {
 	if c.state == connClosed {
 		return
@@ -295,7 +287,7 @@ func (c *conn) disown() {
 // dropRequest undoes what was begun of a request that will not be whole.
 func (c *conn) dropRequest() {
 	if c.upload != nil && !c.upload.committing {
-		c.upload.stage.discard(c.agent)
+		c.upload.stage.Discard(&c.agent.disk)
 		c.upload = nil
 	}
 	c.unmapLong()

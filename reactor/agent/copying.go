@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/reactor"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -28,9 +29,9 @@ func (w *copying) begin(u *upload) {
 	if u.append {
 		flags |= unix.O_APPEND
 	}
-	fd, err := unix.Open(t.path, flags, 0)
+	fd, err := unix.Open(t.Path, flags, 0)
 	if err != nil {
-		u.err = sys.NewError("open", t.path, err)
+		u.err = sys.NewError("open", t.Path, err)
 		u.reply()
 		return
 	}
@@ -40,7 +41,7 @@ func (w *copying) begin(u *upload) {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
 		w.file, w.oldSize = true, st.Size
-		if err := dropSetID(fd, t.path, &st); err != nil {
+		if err := files.DropSetID(fd, t.Path, &st); err != nil {
 			w.close()
 			u.err = err
 			u.reply()
@@ -106,7 +107,7 @@ func (w *copying) step() {
 		w.end("", nil)
 		return
 	}
-	n, err := unix.Pread(u.stage.fd, b, w.offset)
+	n, err := unix.Pread(u.stage.FD, b, w.offset)
 	if err == nil && n == 0 {
 		err = unix.EIO
 	}
@@ -139,7 +140,7 @@ func (w *copying) end(op string, err error) {
 	}
 	w.close()
 	if err != nil {
-		w.upload.err = sys.NewError(op, w.upload.target.path, err)
+		w.upload.err = sys.NewError(op, w.upload.target.Path, err)
 	}
 	w.upload.reply()
 }

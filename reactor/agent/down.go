@@ -49,8 +49,8 @@ type powerRequest struct {
 func (p *powerRequest) open() bool { return p.conn != nil && p.conn.state == connOpen }
 
 var (
-	errGoingDown = &sys.Failure{Errno: unix.EBUSY, Words: "machine is going down"}
-	errNotInit   = &sys.Failure{Errno: unix.EPERM, Words: "power: not process 1"}
+	errGoingDown = &sys.WordedError{Errno: unix.EBUSY, Words: "machine is going down"}
+	errNotInit   = &sys.WordedError{Errno: unix.EPERM, Words: "power: not process 1"}
 )
 
 // powerDown is the request.
@@ -64,7 +64,7 @@ func (c *conn) powerDown(p *framing.Part) error {
 	case !a.cfg.Init:
 		c.done(p.Seq, 0, errNotInit)
 	case how > framing.PowerHalt:
-		c.done(p.Seq, 0, &sys.Failure{Errno: unix.EINVAL, Words: "power: unknown way " + sys.Num(uint32(how))})
+		c.done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "power: unknown way " + sys.Num(uint32(how))})
 	case a.power.open() || a.down >= downFlushed:
 		c.done(p.Seq, 0, errGoingDown)
 	default:
@@ -168,7 +168,7 @@ func (a *Agent) settle() {
 	if a.cfg.Settle != nil {
 		reactor.LeaveIn() // the disks are settled by a fork of this program
 		if err = a.cfg.Settle(); err != nil {
-			err = &sys.Failure{Errno: unix.EIO, Words: err.Error()}
+			err = &sys.WordedError{Errno: unix.EIO, Words: err.Error()}
 		}
 	}
 	a.down = downSettled

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -92,13 +93,13 @@ func setAttribute(path string, other []byte, safe bool) error {
 
 // makeNode makes a device, a FIFO, a socket or an empty file.
 func makeNode(path string, q *framing.Change, safe bool) error {
-	e, err := openEntry("mknod", path, safe, false)
+	e, err := files.OpenEntry("mknod", path, safe, false)
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer e.Close()
 	defer unix.Umask(unix.Umask(0))
-	return sys.Wrap("mknod", path, unix.Mknodat(e.dir, e.base, q.Mode, int(unix.Mkdev(q.UID, q.GID))))
+	return sys.Wrap("mknod", path, unix.Mknodat(e.Dir, e.Base, q.Mode, int(unix.Mkdev(q.UID, q.GID))))
 }
 
 // mark marks an entry of a directory that has extended attributes.

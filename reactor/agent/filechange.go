@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -55,17 +56,17 @@ func makeDir(path string, mode uint32, safe, parents bool) error {
 	if parents && isDir(unix.AT_FDCWD, path, safe) {
 		return nil
 	}
-	e, err := openEntry("mkdir", path, safe, parents)
+	e, err := files.OpenEntry("mkdir", path, safe, parents)
 	if err != nil {
 		if sys.IsErrno(err, unix.EINVAL) && isDir(unix.AT_FDCWD, path, safe) {
 			return sys.NewError("mkdir", path, unix.EEXIST)
 		}
 		return err
 	}
-	defer e.close()
+	defer e.Close()
 	defer unix.Umask(unix.Umask(0))
-	err = unix.Mkdirat(e.dir, e.base, mode)
-	if err == unix.EEXIST && parents && isDir(e.dir, e.base, safe) {
+	err = unix.Mkdirat(e.Dir, e.Base, mode)
+	if err == unix.EEXIST && parents && isDir(e.Dir, e.Base, safe) {
 		return nil // another made it meanwhile
 	}
 	if err != nil {
@@ -76,7 +77,7 @@ func makeDir(path string, mode uint32, safe, parents bool) error {
 
 // isDir reports whether a path leads to a directory.
 func isDir(dir int, path string, safe bool) bool {
-	fd, err := openAt(dir, path, unix.O_PATH|unix.O_DIRECTORY, safe)
+	fd, err := files.OpenAt(dir, path, unix.O_PATH|unix.O_DIRECTORY, safe)
 	if err == nil {
 		unix.Close(fd)
 	}
@@ -85,8 +86,8 @@ func isDir(dir int, path string, safe bool) bool {
 
 // giveMode sees to it that a new directory has all of its mode: mkdir(2) takes no set-ID bits, and a default ACL or the set-group-ID bit of
 // the directory around it change what it takes.
-func giveMode(e entry, path string, mode uint32) error {
-	fd, err := openAt(e.dir, e.base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, false)
+func giveMode(e files.Entry, path string, mode uint32) error {
+	fd, err := files.OpenAt(e.Dir, e.Base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, false)
 	if err != nil {
 		return sys.NewError("open", path, err)
 	}
@@ -103,58 +104,58 @@ func giveMode(e entry, path string, mode uint32) error {
 
 // removeFile removes a file, a link, or an empty directory.
 func removeFile(path string, safe bool) error {
-	e, err := openEntry("unlink", path, safe, false)
+	e, err := files.OpenEntry("unlink", path, safe, false)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	err = unix.Unlinkat(e.dir, e.base, 0)
+	defer e.Close()
+	err = unix.Unlinkat(e.Dir, e.Base, 0)
 	if err == unix.EISDIR {
-		return sys.Wrap("rmdir", path, unix.Unlinkat(e.dir, e.base, unix.AT_REMOVEDIR))
+		return sys.Wrap("rmdir", path, unix.Unlinkat(e.Dir, e.Base, unix.AT_REMOVEDIR))
 	}
 	return sys.Wrap("unlink", path, err)
 }
 
 func renameFile(from, to string, safe, noReplace bool) error {
-	f, err := openEntry("rename", from, safe, false)
+	f, err := files.OpenEntry("rename", from, safe, false)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	t, err := openEntry("rename", to, safe, false)
+	defer f.Close()
+	t, err := files.OpenEntry("rename", to, safe, false)
 	if err != nil {
 		return err
 	}
-	defer t.close()
+	defer t.Close()
 	if noReplace {
-		err = unix.Renameat2(f.dir, f.base, t.dir, t.base, unix.RENAME_NOREPLACE)
+		err = unix.Renameat2(f.Dir, f.Base, t.Dir, t.Base, unix.RENAME_NOREPLACE)
 	} else {
-		err = unix.Renameat(f.dir, f.base, t.dir, t.base)
+		err = unix.Renameat(f.Dir, f.Base, t.Dir, t.Base)
 	}
 	return sys.Wrap("rename", from, err)
 }
 
 func makeSymlink(path, says string, safe bool) error {
-	e, err := openEntry("symlink", path, safe, false)
+	e, err := files.OpenEntry("symlink", path, safe, false)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	return sys.Wrap("symlink", path, unix.Symlinkat(says, e.dir, e.base))
+	defer e.Close()
+	return sys.Wrap("symlink", path, unix.Symlinkat(says, e.Dir, e.Base))
 }
 
 func makeLink(path, file string, safe bool) error {
-	old, err := openEntry("link", file, safe, false)
+	old, err := files.OpenEntry("link", file, safe, false)
 	if err != nil {
 		return err
 	}
-	defer old.close()
-	e, err := openEntry("link", path, safe, false)
+	defer old.Close()
+	e, err := files.OpenEntry("link", path, safe, false)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	return sys.Wrap("link", path, unix.Linkat(old.dir, old.base, e.dir, e.base, 0))
+	defer e.Close()
+	return sys.Wrap("link", path, unix.Linkat(old.Dir, old.Base, e.Dir, e.Base, 0))
 }
 
 // openNode opens a file of any kind, of which something is to be changed. Opening it does nothing to it.
@@ -163,7 +164,7 @@ func openNode(op, path string, safe, follow bool) (int, error) {
 	if !follow {
 		flags |= unix.O_NOFOLLOW
 	}
-	fd, err := openAt(unix.AT_FDCWD, path, flags, safe)
+	fd, err := files.OpenAt(unix.AT_FDCWD, path, flags, safe)
 	return fd, sys.Wrap(op, path, err)
 }
 

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -20,7 +21,7 @@ func (c *conn) statFile(p *framing.Part) error {
 	if flags&framing.FileNoFollow != 0 {
 		how |= unix.O_NOFOLLOW
 	}
-	fd, err := openAt(unix.AT_FDCWD, path, how, flags&framing.FileSafe != 0)
+	fd, err := files.OpenAt(unix.AT_FDCWD, path, how, flags&framing.FileSafe != 0)
 	if err != nil {
 		c.done(p.Seq, 0, sys.NewError("stat", path, err))
 		return nil
@@ -42,7 +43,7 @@ func (c *conn) statFile(p *framing.Part) error {
 // target of a symbolic link is put where there is room for it, of at least PATH_MAX bytes. Between the two calls that this takes another may have
 // the name, which is asked for anew then. Links of /proc may not be for everybody to read, and those of the kernel's own threads lead nowhere.
 func readInfo(i *framing.FileInfo, dir int, name, room []byte) error {
-	for range maxLinks {
+	for range files.MaxLinks {
 		var st unix.Statx_t
 		if err := sys.StatxAt(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_EMPTY_PATH, &st); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -30,7 +31,7 @@ func (c *conn) listFiles(p *framing.Part) error {
 		return c.listAttributes(p.Seq, &q)
 	}
 	f := &fileSend{from: &fileList{marks: q.Flags&framing.FileMarks != 0}, conn: c, seq: p.Seq, call: "getdents", path: string(q.Path), granted: uint64(q.Credit)}
-	f.fd, err = openAt(unix.AT_FDCWD, f.path, unix.O_DIRECTORY|unix.O_NONBLOCK, q.Flags&framing.FileSafe != 0)
+	f.fd, err = files.OpenAt(unix.AT_FDCWD, f.path, unix.O_DIRECTORY|unix.O_NONBLOCK, q.Flags&framing.FileSafe != 0)
 	if err != nil {
 		c.done(p.Seq, 0, sys.NewError("open", f.path, err))
 		return nil

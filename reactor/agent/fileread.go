@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -30,7 +31,7 @@ func (c *conn) readFile(p *framing.Part) error {
 		from = &fileMap{offset: q.Offset, end: q.Offset + min(r.left, math.MaxUint64-q.Offset)}
 	}
 	f := &fileSend{from: from, conn: c, seq: p.Seq, call: "read", path: string(q.Path), granted: uint64(q.Credit)}
-	if f.fd, err = openContent(f.path, unix.O_RDONLY, q.Flags&framing.FileSafe != 0); err != nil {
+	if f.fd, err = files.OpenContent(f.path, unix.O_RDONLY, q.Flags&framing.FileSafe != 0); err != nil {
 		c.done(p.Seq, 0, err)
 		return nil
 	}

@@ -41,7 +41,7 @@ func (s *fileSyncer) next() {
 		a := j.agent
 		err := error(unix.ENOSYS)
 		if len(a.cfg.JobCommand) > 0 {
-			err = a.startJob(&j.child, jobSyncFile, "", j.write.stage.fd, a.log.FD(), j)
+			err = a.startJob(&j.child, jobSyncFile, "", j.write.stage.FD, a.log.FD(), j)
 		}
 		if err == nil {
 			s.running++
@@ -69,7 +69,7 @@ func (j *fileSync) Exited(status unix.WaitStatus) {
 // inPlace makes the fsync that no child could be had for.
 func (j *fileSync) inPlace(err error) unix.Errno {
 	j.agent.log.Warn("fsync not started, done in place", "error", err.Error())
-	errno, _ := unix.Fsync(j.write.stage.fd).(unix.Errno)
+	errno, _ := unix.Fsync(j.write.stage.FD).(unix.Errno)
 	return errno
 }
 

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -22,8 +23,8 @@ type fileWrite struct {
 	conn    *conn
 	seq     uint32
 	flags   framing.WriteFlags
-	target  target
-	stage   staging
+	target  files.Target
+	stage   files.Staging
 	offset  int64  // of the next byte
 	written uint64 // bytes
 	window  int    // bytes granted that have not come
@@ -42,7 +43,7 @@ func (c *conn) writeFile(p *framing.Part) error {
 	}
 	w := &fileWrite{conn: c, seq: p.Seq, flags: q.Flags}
 	if err := w.open(&q); err != nil {
-		w.stage.discard(w.conn.agent)
+		w.stage.Discard(&w.conn.agent.disk)
 		c.done(p.Seq, 0, err)
 		return nil
 	}
@@ -57,38 +58,38 @@ func (w *fileWrite) has(flags framing.WriteFlags) bool { return w.flags&flags !=
 // open checks what is asked for, and opens where the content goes.
 func (w *fileWrite) open(q *framing.Write) error {
 	t := &w.target
-	t.path = string(q.Path)
-	t.safe, t.exclusive = w.has(framing.WriteSafe), w.has(framing.WriteExclusive)
-	t.given = attributes{q.Mode, w.has(framing.WriteMode), q.UID, q.GID, w.has(framing.WriteOwner)}
+	t.Path = string(q.Path)
+	t.Safe, t.Exclusive = w.has(framing.WriteSafe), w.has(framing.WriteExclusive)
+	t.Given = files.Attributes{Mode: q.Mode, Moded: w.has(framing.WriteMode), UID: q.UID, GID: q.GID, Owned: w.has(framing.WriteOwner)}
 	w.offset = int64(q.Offset)
 	inPlace, positioned := w.has(framing.WriteInPlace), q.Offset != 0 || w.has(framing.WriteTruncate)
 	switch {
-	case t.path == "":
+	case t.Path == "":
 		return sys.NewError("open", "path", unix.ENOENT)
-	case len(t.path) >= framing.MaxPath:
+	case len(t.Path) >= framing.MaxPath:
 		return sys.NewError("open", "path", unix.ENAMETOOLONG)
 	case q.Offset > math.MaxInt64, !inPlace && (positioned || w.has(framing.WriteAppend)), w.has(framing.WriteAppend) && positioned:
-		return sys.NewError("write", t.path, unix.EINVAL)
+		return sys.NewError("write", t.Path, unix.EINVAL)
 	case inPlace:
 		return w.openInPlace()
 	}
 	if err := w.find(); err != nil {
 		return err
 	}
-	if t.exists && !t.regular() {
-		return sys.NewError("open", t.path, unix.EINVAL)
+	if t.Exists && !t.Regular() {
+		return sys.NewError("open", t.Path, unix.EINVAL)
 	}
-	return w.stage.openBeside(t, w.has(framing.WriteParents))
+	return w.stage.OpenBeside(t, w.has(framing.WriteParents))
 }
 
 // find finds the name that the file is to have. A link at the end of the path is followed, unless the name itself is meant; then it is looked at
 // once its directory is open.
 func (w *fileWrite) find() error {
 	t := &w.target
-	if t.nameAlone() {
-		return t.name(t.path)
+	if t.NameAlone() {
+		return t.Name(t.Path)
 	}
-	return t.find(t.path)
+	return t.Find(t.Path)
 }
 
 // openInPlace opens the file, or makes it. Between the two another may have made it.
@@ -98,34 +99,34 @@ func (w *fileWrite) openInPlace() error {
 	if w.has(framing.WriteAppend) {
 		flags |= unix.O_APPEND
 	}
-	for range maxLinks {
-		if !t.exclusive {
-			fd, err := openContent(t.path, flags, t.safe)
+	for range files.MaxLinks {
+		if !t.Exclusive {
+			fd, err := files.OpenContent(t.Path, flags, t.Safe)
 			if err == nil {
-				w.stage = staging{open: true, fd: fd}
+				w.stage = files.NewStaging(fd, 0)
 				return w.ready()
 			}
 			if !sys.IsErrno(err, unix.ENOENT) {
 				return err
 			}
 		}
-		if err := w.create(flags); t.exclusive || !sys.IsErrno(err, unix.EEXIST) {
+		if err := w.create(flags); t.Exclusive || !sys.IsErrno(err, unix.EEXIST) {
 			return err
 		}
 	}
-	return sys.NewError("create", t.path, unix.EEXIST)
+	return sys.NewError("create", t.Path, unix.EEXIST)
 }
 
 // ready readies the file for being written in place. It refuses what has no end that could be set.
 func (w *fileWrite) ready() error {
 	var st unix.Stat_t
-	if err := unix.Fstat(w.stage.fd, &st); err != nil {
-		return sys.NewError("fstat", w.target.path, err)
+	if err := unix.Fstat(w.stage.FD, &st); err != nil {
+		return sys.NewError("fstat", w.target.Path, err)
 	}
 	if w.has(framing.WriteTruncate) && st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return sys.NewError("ftruncate", w.target.path, unix.EINVAL)
+		return sys.NewError("ftruncate", w.target.Path, unix.EINVAL)
 	}
-	return dropSetID(w.stage.fd, w.target.path, &st)
+	return files.DropSetID(w.stage.FD, w.target.Path, &st)
 }
 
 // create makes the file that is to be written in place, and keeps its directory for a sync.
@@ -134,20 +135,20 @@ func (w *fileWrite) create(flags int) error {
 	if err := w.find(); err != nil {
 		return err
 	}
-	dir, err := workDir(t.dir, t.safe, w.has(framing.WriteParents))
+	dir, err := files.WorkDir(t.Dir, t.Safe, w.has(framing.WriteParents))
 	if err != nil {
 		return err
 	}
-	fd, err := unix.Openat(dir, t.base, flags|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(dir, t.Base, flags|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		unix.Close(dir)
-		return sys.NewError("create", t.path, err)
+		return sys.NewError("create", t.Path, err)
 	}
-	w.stage = staging{open: true, fd: fd, dir: dir}
-	if t.given.moded {
+	w.stage = files.NewStaging(fd, dir)
+	if t.Given.Moded {
 		return nil // it stays the agent's own until it is whole
 	}
-	return sys.Wrap("fchmod", t.path, unix.Fchmod(fd, 0o644))
+	return sys.Wrap("fchmod", t.Path, unix.Fchmod(fd, 0o644))
 }
 
 // input implements [channel].
@@ -164,11 +165,11 @@ func (w *fileWrite) input(b []byte) bool {
 		return true
 	}
 	w.hole = false
-	n, err := writeAt(w.stage.fd, b, w.offset)
+	n, err := files.WriteAt(w.stage.FD, b, w.offset)
 	w.offset += int64(n)
 	w.written += uint64(n)
 	if err != nil {
-		w.finish(sys.NewError("write", w.target.path, err))
+		w.finish(sys.NewError("write", w.target.Path, err))
 		return true
 	}
 	// Not in the middle of a frame, which would be granted while it comes.
@@ -183,8 +184,8 @@ func (w *fileWrite) input(b []byte) bool {
 func (w *fileWrite) skip(n uint64) {
 	switch {
 	case w.whole:
-	case !w.stage.named(), n > uint64(math.MaxInt64-w.offset):
-		w.finish(sys.NewError("write", w.target.path, unix.EINVAL))
+	case !w.stage.Named(), n > uint64(math.MaxInt64-w.offset):
+		w.finish(sys.NewError("write", w.target.Path, unix.EINVAL))
 	default:
 		w.offset += int64(n)
 		w.written += n
@@ -206,7 +207,7 @@ func (w *fileWrite) end(s framing.Stream) {
 		w.whole = true
 		w.commit()
 	case s == framing.StreamOutput && !w.placed:
-		w.finish(sys.NewError("write", w.target.path, unix.ECANCELED))
+		w.finish(sys.NewError("write", w.target.Path, unix.ECANCELED))
 	}
 }
 
@@ -231,27 +232,27 @@ func (w *fileWrite) commit() {
 func (w *fileWrite) dress() error {
 	t := &w.target
 	if w.hole || w.has(framing.WriteTruncate) {
-		if err := unix.Ftruncate(w.stage.fd, w.offset); err != nil {
-			return sys.NewError("ftruncate", t.path, err)
+		if err := unix.Ftruncate(w.stage.FD, w.offset); err != nil {
+			return sys.NewError("ftruncate", t.Path, err)
 		}
 	}
-	if w.stage.named() {
-		return w.stage.dress(t)
+	if w.stage.Named() {
+		return w.stage.Dress(t)
 	}
-	if !t.given.moded && !t.given.owned {
+	if !t.Given.Moded && !t.Given.Owned {
 		return nil
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(w.stage.fd, &st); err != nil {
-		return sys.NewError("fstat", t.path, err)
+	if err := unix.Fstat(w.stage.FD, &st); err != nil {
+		return sys.NewError("fstat", t.Path, err)
 	}
-	return t.given.apply(w.stage.fd, t.path, st.Mode)
+	return t.Given.Apply(w.stage.FD, t.Path, st.Mode)
 }
 
 // place gives the file its name, if it does not have it.
 func (w *fileWrite) place() error {
-	if w.stage.named() {
-		if err := w.stage.rename(&w.target); err != nil {
+	if w.stage.Named() {
+		if err := w.stage.Rename(&w.target); err != nil {
 			return err
 		}
 	}
@@ -266,13 +267,13 @@ func (w *fileWrite) synced(errno unix.Errno) {
 	switch {
 	case w.placed && errno == unix.EINVAL: // there are file systems whose directories cannot be synced
 	case errno != 0:
-		err = sys.NewError("fsync", w.target.path, errno)
+		err = sys.NewError("fsync", w.target.Path, errno)
 	case w.placed:
 	case w.conn.agent.isFrozen():
 		err = errFrozen
 	default:
-		if err = w.place(); err == nil && w.stage.dir != 0 {
-			if err = w.stage.turnToDir(&w.target); err == nil {
+		if err = w.place(); err == nil && w.stage.Dir != 0 {
+			if err = w.stage.TurnToDir(&w.target); err == nil {
 				w.conn.agent.fsyncs.add(w)
 				return
 			}
@@ -301,7 +302,7 @@ func (w *fileWrite) close() {
 
 // lost implements [channel].
 func (w *fileWrite) lost() {
-	w.stage.discard(w.conn.agent)
+	w.stage.Discard(&w.conn.agent.disk)
 	if w.sync != nil {
 		w.sync.write = nil
 	}

@@ -35,8 +35,6 @@ type freezer struct {
 	// What waits for the thaw.
 	captures []*capture
 	copies   []*copying
-	stagings []staging
-	files    []int
 }
 
 type freezeState uint8
@@ -57,10 +55,10 @@ const (
 const maxFreeze = 60 * time.Second
 
 var (
-	errFrozen    = &sys.Failure{Errno: unix.EBUSY, Words: "file system is frozen"}
-	errNoFreeze  = &sys.Failure{Errno: unix.EOPNOTSUPP, Words: "freeze: no disk to freeze"}
-	errNotFrozen = &sys.Failure{Errno: unix.EINVAL, Words: "thaw: file system is not frozen"}
-	errCalledOff = &sys.Failure{Errno: unix.ECANCELED, Words: "freeze: called off"}
+	errFrozen    = &sys.WordedError{Errno: unix.EBUSY, Words: "file system is frozen"}
+	errNoFreeze  = &sys.WordedError{Errno: unix.EOPNOTSUPP, Words: "freeze: no disk to freeze"}
+	errNotFrozen = &sys.WordedError{Errno: unix.EINVAL, Words: "thaw: file system is not frozen"}
+	errCalledOff = &sys.WordedError{Errno: unix.ECANCELED, Words: "freeze: called off"}
 )
 
 // waiter is a request that is answered later by done, with that value. Its conn is nil when there is no request, or
@@ -106,7 +104,7 @@ func (c *conn) freeze(p *framing.Part) error {
 	case !a.canFreeze():
 		c.done(p.Seq, 0, errNoFreeze)
 	case after == 0 || after > maxFreeze:
-		c.done(p.Seq, 0, &sys.Failure{Errno: unix.EINVAL, Words: "freeze: not for 1 to " + sys.Num(int64(maxFreeze/time.Millisecond)) + " ms"})
+		c.done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "freeze: not for 1 to " + sys.Num(int64(maxFreeze/time.Millisecond)) + " ms"})
 	case f.state != thawed || f.child.Running():
 		c.done(p.Seq, 0, errFrozen)
 	case a.down != downNot:
@@ -264,20 +262,15 @@ func (f *freezer) undo() error {
 func (f *freezer) goOn() {
 	a := f.agent
 	f.state, f.calledOff = thawed, false
-	captures, copies, stagings, files := f.captures, f.copies, f.stagings, f.files
-	f.captures, f.copies, f.stagings, f.files = nil, nil, nil, nil
+	captures, copies := f.captures, f.copies
+	f.captures, f.copies = nil, nil
 	for _, o := range captures {
 		o.resume()
 	}
 	for _, w := range copies {
 		w.resume()
 	}
-	for i := range stagings {
-		stagings[i].discard(a)
-	}
-	for _, fd := range files {
-		unix.Close(fd)
-	}
+	a.disk.Thaw()
 }
 
 // end thaws what is frozen, because the machine goes down or the agent ends. What is freezing is thawed when it is frozen.
@@ -298,12 +291,3 @@ func (f *freezer) Failed(value any, stack []byte) { f.agent.log.Panic("freeze", 
 
 // isFrozen reports whether a write may wait for a thaw, or for ever, as on a disk that is settled.
 func (a *Agent) isFrozen() bool { return a.freezer.state != thawed || a.down == downSettled }
-
-// closeUnlinked closes a file that has no name, or may have none, and with that removes it.
-func (a *Agent) closeUnlinked(fd int) {
-	if a.isFrozen() {
-		a.freezer.files = append(a.freezer.files, fd)
-		return
-	}
-	unix.Close(fd)
-}

@@ -59,7 +59,7 @@ func freezeBox(t *testing.T) (b *box, dir string) {
 	b = startBox(t)
 	b.do(func(a *Agent) {
 		a.cfg.FreezeFD, a.cfg.JobCommand = fd, JobCommand
-		a.spools = [3]string{dir}
+		a.disk.Spools = [3]string{dir}
 	})
 	return b, dir
 }
@@ -144,8 +144,8 @@ func TestFreeze(t *testing.T) {
 	}
 	slow.ping(2)
 	b.do(func(a *Agent) {
-		if len(a.freezer.files) != 1 {
-			t.Errorf("%d files to be closed, want 1", len(a.freezer.files))
+		if n := a.disk.Waits(); n != 1 {
+			t.Errorf("%d files to be closed, want 1", n)
 		}
 	})
 	slow.Close()
@@ -201,7 +201,7 @@ func TestFreeze(t *testing.T) {
 	}
 	b.quiet(2)
 	b.do(func(a *Agent) {
-		if f := &a.freezer; a.spooled != 0 || f.captures != nil || f.stagings != nil || f.files != nil || f.child.Running() {
+		if f := &a.freezer; a.spooled != 0 || f.captures != nil || a.disk.Waits() != 0 || f.child.Running() {
 			t.Errorf("left: %d bytes, %v", a.spooled, f)
 		}
 	})

@@ -199,7 +199,7 @@ func TestSpool(t *testing.T) {
 			t.Parallel()
 			spools := test.spools(t)
 			b := startBox(t)
-			b.do(func(a *Agent) { a.spools = spools })
+			b.do(func(a *Agent) { a.disk.Spools = spools })
 			h := b.dial()
 			h.exec(1, command)
 			r := h.result(1)

@@ -56,9 +56,9 @@ func (c *conn) pressure(p *framing.Part) error {
 func (a *Agent) openPressure(ask framing.Pressure) (fd int, err error) {
 	switch {
 	case int(ask.Resource) >= len(pressureFiles):
-		return -1, &sys.Failure{Errno: unix.EINVAL, Words: "pressure: unknown resource " + sys.Num(uint32(ask.Resource))}
+		return -1, &sys.WordedError{Errno: unix.EINVAL, Words: "pressure: unknown resource " + sys.Num(uint32(ask.Resource))}
 	case a.watched == maxPressures:
-		return -1, &sys.Failure{Errno: unix.EMFILE, Words: "too many pressures watched (limit " + sys.Num(maxPressures) + ")"}
+		return -1, &sys.WordedError{Errno: unix.EMFILE, Words: "too many pressures watched (limit " + sys.Num(maxPressures) + ")"}
 	}
 	return sys.OpenTrigger(pressureFiles[ask.Resource], "some "+sys.Num(ask.StallUS)+" "+sys.Num(ask.WindowUS))
 }

@@ -39,9 +39,9 @@ func (c *conn) attach(p *framing.Part) {
 	case s == nil:
 		c.done(p.Seq, 0, sys.NewError("attach", "process", unix.ESRCH))
 	case !s.out[0].holds(a.Output):
-		c.done(p.Seq, s.out[0].acked, &sys.Failure{Errno: unix.EINVAL, Words: "attach process: offset of stdout is not held"})
+		c.done(p.Seq, s.out[0].acked, &sys.WordedError{Errno: unix.EINVAL, Words: "attach process: offset of stdout is not held"})
 	case !s.out[1].holds(a.Errors):
-		c.done(p.Seq, s.out[1].acked, &sys.Failure{Errno: unix.ERANGE, Words: "attach process: offset of stderr is not held"})
+		c.done(p.Seq, s.out[1].acked, &sys.WordedError{Errno: unix.ERANGE, Words: "attach process: offset of stderr is not held"})
 	case c.mayOpen(p.Seq):
 		s.attach(c, p.Seq, &a)
 	}

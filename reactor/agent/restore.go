@@ -41,7 +41,7 @@ func (c *conn) restore(p *framing.Part) error {
 func applyRestore(ns uint64, entropy []byte) error {
 	switch {
 	case len(entropy) > sys.MaxEntropy:
-		return &sys.Failure{Errno: unix.EINVAL, Words: "restore: more than " + sys.Num(sys.MaxEntropy) + " bytes of entropy"}
+		return &sys.WordedError{Errno: unix.EINVAL, Words: "restore: more than " + sys.Num(sys.MaxEntropy) + " bytes of entropy"}
 	case len(entropy) > 0:
 		if err := sys.AddEntropy(entropy); err != nil {
 			return err

@@ -26,7 +26,7 @@ type sudoWrite struct {
 
 func (w *sudoWrite) begin(u *upload) {
 	w.upload = u
-	path := u.target.path
+	path := u.target.Path
 	if path == "" {
 		w.end(errors.New("path is empty"))
 		return
@@ -42,10 +42,10 @@ func (w *sudoWrite) begin(u *upload) {
 func (w *sudoWrite) runTee() {
 	w.tee = true
 	if w.upload.append {
-		w.run("tee", "-a", "--", w.upload.target.path)
+		w.run("tee", "-a", "--", w.upload.target.Path)
 		return
 	}
-	w.run("tee", "--", w.upload.target.path)
+	w.run("tee", "--", w.upload.target.Path)
 }
 
 func (w *sudoWrite) run(args ...string) {
@@ -64,7 +64,7 @@ func (w *sudoWrite) run(args ...string) {
 		Files:  [3]int{a.null, a.null, stderr},
 	}
 	if w.tee { // a sudo that logs its input reads it, whoever it is for
-		spec.Files[0] = w.upload.stage.fd
+		spec.Files[0] = w.upload.stage.FD
 	}
 	err = a.loop.Spawn(&w.child, &spec, w)
 	unix.Close(stderr)
@@ -106,7 +106,7 @@ func (w *sudoWrite) Expired(*reactor.Timer) {
 		w.upload.conn.agent.loop.Start(&w.timer, killGrace, w)
 	default:
 		// Who is not root may not kill what is.
-		w.end(sys.NewError("sudo", w.upload.target.path, unix.ETIMEDOUT))
+		w.end(sys.NewError("sudo", w.upload.target.Path, unix.ETIMEDOUT))
 	}
 }
 
@@ -122,7 +122,7 @@ func (w *sudoWrite) done() {
 	w.release()
 	switch {
 	case w.killed:
-		w.end(sys.NewError("sudo", w.upload.target.path, unix.ETIMEDOUT))
+		w.end(sys.NewError("sudo", w.upload.target.Path, unix.ETIMEDOUT))
 	case w.code != 0:
 		for len(text) > 0 && text[len(text)-1] <= ' ' {
 			text = text[:len(text)-1]

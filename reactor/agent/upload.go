@@ -5,6 +5,7 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -20,8 +21,8 @@ type upload struct {
 	conn   *conn
 	seq    uint32
 	parser framing.WriteFileParser
-	target target
-	stage  staging
+	target files.Target
+	stage  files.Staging
 	size   int64 // bytes staged
 	err    error // why it failed
 	append bool  // to what is there, if anything is
@@ -48,7 +49,7 @@ func (c *conn) beginUpload(p *framing.Part) {
 // continueUpload takes the next piece of the payload, and carries it out when it was the last.
 func (c *conn) continueUpload(piece []byte, last bool) {
 	u := c.upload
-	headed := u.target.known
+	headed := u.target.Known
 	content, err := u.parser.Parse(piece)
 	if err == nil && last {
 		err = u.parser.Finish()
@@ -76,7 +77,7 @@ func (c *conn) continueUpload(piece []byte, last bool) {
 // begin finds out what the path is, and opens where the content goes.
 func (u *upload) begin(head framing.WriteFile) {
 	a := u.conn.agent
-	u.target.known = true
+	u.target.Known = true
 	if a.isFrozen() {
 		u.err = errFrozen
 		return
@@ -89,17 +90,17 @@ func (u *upload) begin(head framing.WriteFile) {
 	u.append = head.Append
 	if head.Sudo && !a.root {
 		u.sudo.wanted = true
-		u.target.path = path
-		u.err = u.stage.openSpool(a)
+		u.target.Path = path
+		u.err = u.stage.OpenSpool(&a.disk)
 		return
 	}
-	if u.err = u.target.find(path); u.err != nil {
+	if u.err = u.target.Find(path); u.err != nil {
 		return
 	}
-	if u.append && u.target.exists {
-		u.err = u.stage.openNear(a, &u.target, head.Size)
+	if u.append && u.target.Exists {
+		u.err = u.stage.OpenNear(&a.disk, &u.target, head.Size)
 	} else {
-		u.err = u.stage.openFor(a, &u.target)
+		u.err = u.stage.OpenFor(&a.disk, &u.target)
 	}
 }
 
@@ -112,12 +113,12 @@ func (u *upload) write(b []byte) {
 		u.err = errFrozen
 		return
 	}
-	n, err := writeAt(u.stage.fd, b, u.size)
+	n, err := files.WriteAt(u.stage.FD, b, u.size)
 	u.size += int64(n)
 	if err != nil {
 		u.conn.stream.ReadAtMost(0)
-		u.err = sys.NewError("write", u.target.path, err)
-		u.stage.discard(u.conn.agent)
+		u.err = sys.NewError("write", u.target.Path, err)
+		u.stage.Discard(&u.conn.agent.disk)
 	}
 }
 
@@ -141,19 +142,19 @@ func (u *upload) commit() {
 		u.sudo.begin(u)
 		return
 	}
-	if u.stage.named() {
-		u.target.exclusive = u.append // what is there by now is added to
-		err := u.stage.place(&u.target)
+	if u.stage.Named() {
+		u.target.Exclusive = u.append // what is there by now is added to
+		err := u.stage.Place(&u.target)
 		if err == nil {
 			u.reply()
 			return
 		}
-		if !u.target.exists && !sys.IsErrno(err, unix.EEXIST) || diskFull(err) {
+		if !u.target.Exists && !sys.IsErrno(err, unix.EEXIST) || files.DiskFull(err) {
 			u.err = err
 			u.reply()
 			return
 		}
-		u.conn.agent.log.Debug("file written in place", "path", u.target.path, "reason", err.Error())
+		u.conn.agent.log.Debug("file written in place", "path", u.target.Path, "reason", err.Error())
 	}
 	u.wait()
 	u.copy.begin(u)
@@ -170,7 +171,7 @@ func (u *upload) wait() {
 
 // reply ends the upload with its result.
 func (u *upload) reply() {
-	u.stage.discard(u.conn.agent)
+	u.stage.Discard(&u.conn.agent.disk)
 	reason := ""
 	if u.err != nil {
 		reason = sys.Clip(u.err.Error(), maxText)
@@ -206,5 +207,5 @@ func (u *upload) abandon() {
 	a.commits = remove(a.commits, u)
 	u.copy.close()
 	u.sudo.close()
-	u.stage.discard(a)
+	u.stage.Discard(&a.disk)
 }

@@ -23,8 +23,6 @@ type backoff struct {
 }
 
 // start lets h expire after the next wait.
-//
-//go:noinline
 func (b *backoff) start(l *reactor.Loop, h reactor.TimerHandler) { b.within(MaxBackoff, l, h) }
 
 // lost is start for a connection that has ended, and was useful or not.

@@ -356,8 +356,6 @@ func dirExists(path string) bool {
 }
 
 // dirOf returns the directory that a path is in.
-//
-//go:noinline
 func dirOf(path string) string {
 	slash := sys.LastSlash(path)
 	if slash < 0 {

@@ -70,18 +70,12 @@ func (l *Log) Enabled(level Level) bool { return level <= l.level }
 func (l *Log) Error(message string, pairs ...string) { l.write(LevelError, message, pairs) }
 
 // Warn writes a line at LevelWarn as Error does.
-//
-//go:noinline
 func (l *Log) Warn(message string, pairs ...string) { l.write(LevelWarn, message, pairs) }
 
 // Info writes a line at LevelInfo as Error does.
-//
-//go:noinline
 func (l *Log) Info(message string, pairs ...string) { l.write(LevelInfo, message, pairs) }
 
 // Debug writes a line at LevelDebug as Error does.
-//
-//go:noinline
 func (l *Log) Debug(message string, pairs ...string) { l.write(LevelDebug, message, pairs) }
 
 // Panic writes down a fault of the agent's own: where it was caught, what was panicked with, and the
@@ -159,5 +153,4 @@ func appendValue(b []byte, v string) []byte {
 	return add(b, v)
 }
 
-//go:noinline
 func add(b []byte, text string) []byte { return append(b, text...) }

@@ -130,8 +130,6 @@ func RenameIn(dir int, from, to string, flags uintptr) error {
 func SetNonblock(fd int) { unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK) }
 
 // Close is close(2). The descriptor is closed even if the call is interrupted.
-//
-//go:noinline
 func Close(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
 // Alias returns b as a string without a copy. It is valid until b is written to.

@@ -5,8 +5,6 @@ import (
 )
 
 // OpenDir opens a directory for reading.
-//
-//go:noinline
 func OpenDir(path string) (int, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	return fd, Wrap("open", path, err)

@@ -20,30 +20,25 @@ func (e *Error) Error() string {
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// Failure is an errno with words of its own, where those of a system call would not tell why.
-type Failure struct {
+// WordedError is an errno with words of its own, where those of a system call would not tell why.
+type WordedError struct {
 	Errno unix.Errno
 	Words string
 }
 
 // Error returns the words.
-func (f *Failure) Error() string { return f.Words }
+func (f *WordedError) Error() string { return f.Words }
 
 // Unwrap returns the errno.
-func (f *Failure) Unwrap() error { return f.Errno }
+func (f *WordedError) Unwrap() error { return f.Errno }
 
-// NewError returns an *Error. An err that is not a unix.Errno becomes errno 0. The function has so
-// many callers that inlining it would cost several kB.
-//
-//go:noinline
+// NewError returns an *Error. An err that is not a unix.Errno becomes errno 0.
 func NewError(op, object string, err error) error {
 	errno, _ := err.(unix.Errno)
 	return &Error{Op: op, Object: object, Errno: errno}
 }
 
 // Wrap returns nil if err is nil, and the result of NewError otherwise.
-//
-//go:noinline
 func Wrap(op, object string, err error) error {
 	if err == nil {
 		return nil
@@ -52,8 +47,6 @@ func Wrap(op, object string, err error) error {
 }
 
 // ErrnoOf returns the errno that an error is or wraps, and 0 if there is none.
-//
-//go:noinline
 func ErrnoOf(err error) unix.Errno {
 	for {
 		switch e := err.(type) {
@@ -68,8 +61,6 @@ func ErrnoOf(err error) unix.Errno {
 }
 
 // IsErrno reports whether an error is that errno, or wraps it.
-//
-//go:noinline
 func IsErrno(err error, errno unix.Errno) bool { return ErrnoOf(err) == errno }
 
 // Exhausted reports whether an error says that the process, the user or the machine is out of

@@ -11,13 +11,9 @@ type Garbage struct {
 }
 
 // Add counts bytes that become garbage, but does not collect them.
-//
-//go:noinline
 func (g *Garbage) Add(bytes int) { g.bytes += bytes }
 
 // Collect counts bytes that become garbage, and runs the collector if the count reaches the limit.
-//
-//go:noinline
 func (g *Garbage) Collect(bytes int) {
 	if g.bytes += bytes; g.bytes >= garbageLimit {
 		g.bytes = 0

@@ -19,8 +19,6 @@ func WriteFile(path, text string) error {
 }
 
 // ReadFile reads a file of the kernel into buf, as far as one read returns it.
-//
-//go:noinline
 func ReadFile(path string, buf []byte) (int, error) { return ReadFileAt(unix.AT_FDCWD, path, buf) }
 
 // ReadFileAt is ReadFile for a path relative to the open directory dir.
@@ -36,8 +34,6 @@ func ReadFileAt(dir int, path string, buf []byte) (int, error) {
 
 // ReadText returns a file of the kernel without newlines at its end. It is empty if it cannot be
 // read. buf is for reading.
-//
-//go:noinline
 func ReadText(path string, buf []byte) string {
 	n, _ := ReadFile(path, buf)
 	for n > 0 && buf[n-1] == '\n' {
@@ -72,8 +68,6 @@ func ReadFigures(dir int, path string, buf []byte, found func(name string, value
 }
 
 // ReadFigure returns the figure of that name, of those that ReadFigures finds, or 0.
-//
-//go:noinline
 func ReadFigure(dir int, path, name string, buf []byte) (value uint64) {
 	ReadFigures(dir, path, buf, func(n string, v uint64) {
 		if n == name {
@@ -85,8 +79,6 @@ func ReadFigure(dir int, path, name string, buf []byte) (value uint64) {
 
 // ReadNumber returns the number that a file begins with, or 0. path is relative to the open
 // directory dir.
-//
-//go:noinline
 func ReadNumber(dir int, path string) uint64 {
 	var buf [32]byte
 	n, _ := ReadFileAt(dir, path, buf[:])
@@ -96,8 +88,6 @@ func ReadNumber(dir int, path string) uint64 {
 
 // TakeNumber parses a decimal number at the beginning of a text, after blanks, and returns it with
 // the rest of the text.
-//
-//go:noinline
 func TakeNumber(text string) (n uint64, rest string, ok bool) {
 	i := 0
 	for i < len(text) && (text[i] == ' ' || text[i] == '\t') {
@@ -117,8 +107,6 @@ func TakeNumber(text string) (n uint64, rest string, ok bool) {
 
 // FDPath returns a path that leads to an open file, whatever its name is by now; proc_pid_fd(5).
 // Calls that refuse a descriptor opened with O_PATH take this path.
-//
-//go:noinline
 func FDPath(fd int) string { return "/proc/self/fd/" + Num(fd) }
 
 // TakeHundredths is TakeNumber for a number with two decimals, such as "0.25". It returns hundredths.

@@ -5,6 +5,4 @@ import (
 )
 
 // TempName returns a name for a temporary file: ".wick-" and 64 random bits.
-//
-//go:noinline
 func TempName() string { return ".wick-" + strconv.FormatUint(random(), 16) }

@@ -3,11 +3,9 @@ package sys
 import "strconv"
 
 // Packages strconv and strings have these functions too, but theirs add several kB each to the
-// program. Functions with many callers are not inlined, which would add several kB more.
+// program.
 
 // Cut returns what stands before and after the first sep in s. Without one, before is all of s.
-//
-//go:noinline
 func Cut(s string, sep byte) (before, after string, found bool) {
 	for i := range len(s) {
 		if s[i] == sep {
@@ -18,8 +16,6 @@ func Cut(s string, sep byte) (before, after string, found bool) {
 }
 
 // ParseNumber parses a decimal number of 32 bits, without a sign.
-//
-//go:noinline
 func ParseNumber(s string) (n uint32, ok bool) {
 	if s == "" || s[0]-'0' > 9 {
 		return 0, false
@@ -29,8 +25,6 @@ func ParseNumber(s string) (n uint32, ok bool) {
 }
 
 // LastSlash returns the index of the last slash in a path, or -1.
-//
-//go:noinline
 func LastSlash(path string) int {
 	i := len(path) - 1
 	for i >= 0 && path[i] != '/' {
@@ -40,21 +34,15 @@ func LastSlash(path string) int {
 }
 
 // Num returns a number as decimal text.
-//
-//go:noinline
 func Num[T ~int | ~int32 | ~uint32 | ~int64 | ~uint8](n T) string { return Decimal(int64(n)) }
 
 // Decimal returns n as decimal text. It is Num for int64 alone.
-//
-//go:noinline
 func Decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // Quote returns v in double quotes, escaped byte by byte as Go does it.
 func Quote(v string) string { return string(AppendQuoted(nil, v)) }
 
 // AppendQuoted appends to b what Quote returns. Package strconv's own has 5 kB of tables.
-//
-//go:noinline
 func AppendQuoted(b []byte, v string) []byte {
 	const digits = "0123456789abcdef"
 	b = append(b, '"')
@@ -74,6 +62,4 @@ func AppendQuoted(b []byte, v string) []byte {
 }
 
 // Clip returns the first n bytes of a text, or all of it if it is shorter.
-//
-//go:noinline
 func Clip(text string, n int) string { return text[:min(len(text), n)] }
