@@ -64,6 +64,9 @@ type Stream struct {
 	mark    int
 	asked   bool // local is known
 	local   bool // it is a Unix socket
+
+	file       FileSource // source, if its next bytes lie in a file
+	unreadable bool       // the file of source cannot be read
 }
 
 // Open starts reading from fd, a non-blocking socket, which the loop owns from now on. name is for errors. s must be zero or closed,
@@ -199,7 +202,7 @@ func (s *Stream) drop() {
 		s.putOut()
 	}
 	source, sources := s.source, s.sources
-	s.source, s.sources = nil, nil
+	s.source, s.sources, s.file = nil, nil, nil
 	if source != nil {
 		s.lose(source)
 	}

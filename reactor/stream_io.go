@@ -147,7 +147,7 @@ func (s *Stream) flush() {
 				return
 			}
 		}
-		if s.Queued() > 0 {
+		if s.Queued() > 0 || s.file != nil {
 			n, err := s.give()
 			switch judge(err) {
 			case fine:
@@ -186,6 +186,13 @@ func (s *Stream) refill() {
 		n := copy(s.sources, s.sources[1:])
 		s.sources[n] = nil
 		s.sources = s.sources[:n]
+		s.unreadable = false
+	}
+	if f, ok := s.source.(FileSource); ok && !s.unreadable && s.isLocal() {
+		if _, _, size := f.File(); size > 0 {
+			s.file, s.last = f, false
+			return
+		}
 	}
 	s.needOut()
 	n, last := s.fill()

@@ -47,11 +47,7 @@ func (s *Stream) needPipe() error {
 	if s.pipe[1] > 0 {
 		return nil
 	}
-	if !s.asked {
-		domain, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-		s.asked, s.local = true, err == nil && domain == unix.AF_UNIX
-	}
-	if !s.local {
+	if !s.isLocal() {
 		return unix.EOPNOTSUPP
 	}
 	var p [2]int
@@ -64,6 +60,15 @@ func (s *Stream) needPipe() error {
 	return nil
 }
 
+// isLocal reports whether the stream is a Unix socket, which takes pages without a copy.
+func (s *Stream) isLocal() bool {
+	if !s.asked {
+		domain, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		s.asked, s.local = true, err == nil && domain == unix.AF_UNIX
+	}
+	return s.local
+}
+
 // dropPipe closes the pipe, with what is in it.
 func (s *Stream) dropPipe() {
 	if s.pipe[1] > 0 {
@@ -73,8 +78,36 @@ func (s *Stream) dropPipe() {
 	s.pipe, s.spliced, s.asked = [2]int{}, 0, false
 }
 
+// FileSource is a source of which some bytes lie in a file. They go to a Unix socket by sendfile(2).
+type FileSource interface {
+	Source
+	// File returns where the next bytes lie, and how many there are. If there are none, or they could
+	// not be sent, Fill is asked.
+	File() (fd int, offset, size int64)
+	// Took is told that n of them were sent.
+	Took(n int)
+}
+
+// giveFile sends the next bytes of the source's file. If they cannot be read, the source is asked
+// for them.
+func (s *Stream) giveFile() (int, error) {
+	fd, offset, size := s.file.File()
+	n, err := sendfile(s.fd, fd, offset, int(min(size, spliceMost)))
+	switch v := judge(err); {
+	case n > 0:
+		s.file.Took(n)
+	case v == fine || v == broken:
+		s.unreadable, err = true, unix.EINTR
+	}
+	s.file = nil
+	return n, err
+}
+
 // give writes the next queued bytes to the socket. There are some.
 func (s *Stream) give() (n int, err error) {
+	if s.file != nil {
+		return s.giveFile()
+	}
 	end := s.tail
 	if s.spliced > 0 {
 		end = s.mark

@@ -182,3 +182,124 @@ func init() {
 		return nil
 	}
 }
+
+// fileText is a source whose text between head and tail lies in a file.
+type fileText struct {
+	text
+	fd, from, size int
+	headed         bool
+	tail           string
+}
+
+func (x *fileText) File() (int, int64, int64) {
+	if !x.headed {
+		return -1, 0, 0
+	}
+	return x.fd, int64(x.from), int64(x.size)
+}
+
+func (x *fileText) Took(n int) { x.from, x.size = x.from+n, x.size-n }
+
+func (x *fileText) Fill(b []byte) (int, bool) {
+	switch {
+	case !x.headed:
+		x.headed = true
+		return copy(b, "head "), false
+	case x.size > 0: // the file cannot be read
+		n := min(x.size, len(b))
+		clear(b[:n])
+		x.Took(n)
+		return n, false
+	}
+	return copy(b, x.tail), true
+}
+
+// TestSendFile sends sources with a file to a far end that reads little at a time: one that is whole,
+// one with nothing behind the file, one that is shorter than it should be, and one that cannot be
+// read at all.
+func TestSendFile(t *testing.T) {
+	t.Parallel()
+	const size = 700_000
+	content := strings.Repeat("0123456789", size/10)
+	for _, x := range []struct {
+		name string
+		open func(t *testing.T) int
+		tail string
+		want string
+	}{
+		{"whole", whole, " tail", content},
+		{"no tail", whole, "", content},
+		{"short", func(t *testing.T) int {
+			fd := whole(t)
+			if err := unix.Ftruncate(fd, 300_000); err != nil {
+				t.Fatal(err)
+			}
+			return fd
+		}, " tail", content[:300_000] + string(make([]byte, size-300_000))},
+		{"unreadable", func(t *testing.T) int {
+			fd, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fd
+		}, " tail", string(make([]byte, size))},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLoop(t, 2)
+			h, far := open(t, l)
+			fd := x.open(t)
+			defer closeFD(t, fd)
+			if err := unix.SetsockoptInt(h.s.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 1); err != nil {
+				t.Fatal(err)
+			}
+			src := &fileText{fd: fd, size: size, tail: x.tail}
+			behind := &text{body: []byte(" behind"), step: 100}
+			h.say("before ")
+			h.s.Send(src)
+			h.s.Send(behind)
+			var got []byte
+			until(t, l, "the text", func() bool { got = append(got, drain(t, far)...); return behind.sent == 1 && h.s.Idle() })
+			got = append(got, drain(t, far)...)
+			if want := "before head " + x.want + x.tail + " behind"; string(got) != want || src.sent != 1 || src.lost != 0 {
+				t.Errorf("%d bytes, want %d; sent %d, lost %d", len(got), len(want), src.sent, src.lost)
+			}
+			allFree(t, l)
+		})
+	}
+}
+
+// whole is a file of 700,000 bytes.
+func whole(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.MemfdCreate("whole", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		write(t, fd, strings.Repeat("0123456789", 7000))
+	}
+	return fd
+}
+
+// TestSendFilePeerDies closes the far end while a file is sent.
+func TestSendFilePeerDies(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 2)
+	ours, far := pair(t)
+	h := &hand{}
+	h.s.Open(l, ours, "far end", h)
+	fd := whole(t)
+	defer closeFD(t, fd)
+	src := &fileText{fd: fd, size: 700_000}
+	h.s.Send(src)
+	if src.size == 0 {
+		t.Fatal("the socket took it all")
+	}
+	closeFD(t, far)
+	until(t, l, "the end", func() bool { return len(h.ends) > 0 })
+	if src.sent != 0 || src.lost != 1 {
+		t.Errorf("sent %d, lost %d", src.sent, src.lost)
+	}
+	allFree(t, l)
+}

@@ -36,6 +36,15 @@ func splice(from, to, n int) (int, error) {
 	return int(moved), nil
 }
 
+// sendfile is sendfile(2) from an offset.
+func sendfile(to, from int, offset int64, n int) (int, error) {
+	sent, _, errno := unix.RawSyscall6(unix.SYS_SENDFILE, uintptr(to), uintptr(from), uintptr(unsafe.Pointer(&offset)), uintptr(n), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(sent), nil
+}
+
 // accept is accept4(2), for a non-blocking connection that is closed on exec. unix.Accept4 would link the addresses of every family, 4 kB.
 func accept(fd int) (int, Peer, error) {
 	var from unix.RawSockaddrVM
