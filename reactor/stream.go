@@ -58,6 +58,15 @@ type Stream struct {
 	flushing   bool  // a handler called by Flush may call it again
 	filling    bool  // Fill is at work on out: it stays its even if the stream is closed
 	starved    Timer // while the kernel has no memory for what is queued
+
+	pipe    [2]int // for SpliceFrom, or zero
+	spliced int    // bytes in it; they are queued between out[:mark] and out[mark:]
+	mark    int
+	asked   bool // local is known
+	local   bool // it is a Unix socket
+
+	file       FileSource // source, if its next bytes lie in a file
+	unreadable bool       // the file of source cannot be read
 }
 
 // Open starts reading from fd, a non-blocking socket, which the loop owns from now on. name is for errors. s must be zero or closed,
@@ -106,11 +115,11 @@ func (s *Stream) Busy() bool {
 	return s.source != nil || len(s.sources) > 0 || s.tail-s.head > highWater
 }
 
-// Queued is how many bytes are in the buffer of output. What a source still has to give is not among them.
-func (s *Stream) Queued() int { return s.tail - s.head }
+// Queued is how many bytes of output wait. What a source still has to give is not among them.
+func (s *Stream) Queued() int { return s.tail - s.head + s.spliced }
 
 // Idle reports whether nothing is queued.
-func (s *Stream) Idle() bool { return s.source == nil && s.head == s.tail && len(s.sources) == 0 }
+func (s *Stream) Idle() bool { return s.source == nil && s.Queued() == 0 && len(s.sources) == 0 }
 
 // Pause stops reading, and Input, until Resume. If the far end goes away for good meanwhile, and the kernel says so, the stream ends
 // with an error and what was not yet read is lost.
@@ -141,6 +150,7 @@ func (s *Stream) Space(n int) []byte {
 	s.needOut()
 	if len(s.out)-s.tail < n {
 		s.tail = copy(s.out, s.out[s.head:s.tail])
+		s.mark -= s.head
 		s.head = 0
 	}
 	return s.out[s.tail:s.tail]
@@ -184,6 +194,7 @@ func (s *Stream) drop() {
 	s.starved.Stop()
 	s.Descriptor.Close()
 	s.kept, s.offer, s.head, s.tail = 0, false, 0, 0
+	s.dropPipe()
 	if !s.lent {
 		s.putIn()
 	}
@@ -191,7 +202,7 @@ func (s *Stream) drop() {
 		s.putOut()
 	}
 	source, sources := s.source, s.sources
-	s.source, s.sources = nil, nil
+	s.source, s.sources, s.file = nil, nil, nil
 	if source != nil {
 		s.lose(source)
 	}

@@ -141,21 +141,16 @@ func (s *Stream) flush() {
 	s.flushing = true
 	defer func() { s.flushing = false }()
 	for sent, writes := 0, 0; sent < BufferSize && writes < writeBatch && !s.Idle(); writes++ {
-		if s.head == s.tail {
+		if s.Queued() == 0 {
 			s.refill()
 			if s.loop == nil {
 				return
 			}
 		}
-		if s.head < s.tail {
-			b := s.out[s.head:s.tail]
-			n, err := send(s.fd, b)
-			if len(b) > smallWrite && judge(err) == exhausted {
-				n, err = send(s.fd, b[:smallWrite])
-			}
+		if s.Queued() > 0 || s.file != nil {
+			n, err := s.give()
 			switch judge(err) {
 			case fine:
-				s.head += n
 				sent += n
 				s.starved.Stop()
 			case again:
@@ -169,7 +164,7 @@ func (s *Stream) flush() {
 				return
 			}
 		}
-		if s.head == s.tail && s.source != nil && s.last {
+		if s.Queued() == 0 && s.source != nil && s.last {
 			src := s.source
 			s.source = nil
 			src.Sent(true)
@@ -191,6 +186,13 @@ func (s *Stream) refill() {
 		n := copy(s.sources, s.sources[1:])
 		s.sources[n] = nil
 		s.sources = s.sources[:n]
+		s.unreadable = false
+	}
+	if f, ok := s.source.(FileSource); ok && !s.unreadable && s.isLocal() {
+		if _, _, size := f.File(); size > 0 {
+			s.file, s.last = f, false
+			return
+		}
 	}
 	s.needOut()
 	n, last := s.fill()

@@ -18,6 +18,7 @@ type modelHandler struct {
 	l    *Loop
 	r    *rand.Rand
 	rest Timer
+	pipe [2]int
 }
 
 func (m *modelHandler) Input(b []byte) int {
@@ -32,7 +33,7 @@ func (m *modelHandler) Input(b []byte) int {
 		}
 		message := b[taken : taken+size]
 		taken += size
-		switch m.r.IntN(12) {
+		switch m.r.IntN(14) {
 		case 0, 1:
 			m.s.Send(&text{body: bytes.Clone(message), step: 1 + m.r.IntN(size)})
 		case 2:
@@ -50,6 +51,8 @@ func (m *modelHandler) Input(b []byte) int {
 		case 5:
 			m.commit(message)
 			m.s.Flush()
+		case 6, 7:
+			m.splice(message)
 		default:
 			m.commit(message)
 		}
@@ -58,6 +61,22 @@ func (m *modelHandler) Input(b []byte) int {
 }
 
 func (m *modelHandler) commit(b []byte) { m.s.Commit(append(m.s.Space(len(b)), b...)) }
+
+// splice commits a message whose end comes out of a pipe.
+func (m *modelHandler) splice(b []byte) {
+	if m.s.spliced > 0 || len(b) < 10 {
+		m.commit(b)
+		return
+	}
+	n, err := unix.Write(m.pipe[1], b[9:])
+	if err == nil {
+		n, err = m.s.SpliceFrom(m.pipe[0], n)
+	}
+	if err != nil || n != len(b)-9 {
+		panic(fmt.Sprint("spliced ", n, err))
+	}
+	m.s.CommitSpliced(append(m.s.Space(9), b[:9]...))
+}
 
 func (m *modelHandler) Expired(*Timer) { m.s.Resume() }
 
@@ -80,6 +99,9 @@ func TestStreamAgainstAQueue(t *testing.T) {
 				}
 			}
 			m := &modelHandler{l: l, r: r}
+			m.pipe[0], m.pipe[1] = pipe(t)
+			defer closeFD(t, m.pipe[0])
+			defer closeFD(t, m.pipe[1])
 			m.s.Open(l, ours, "far end", m)
 			defer m.rest.Stop()
 

@@ -27,6 +27,24 @@ func send(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
+// splice is splice(2) that does not wait, for a pipe from or to something else that does not.
+func splice(from, to, n int) (int, error) {
+	moved, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(moved), nil
+}
+
+// sendfile is sendfile(2) from an offset.
+func sendfile(to, from int, offset int64, n int) (int, error) {
+	sent, _, errno := unix.RawSyscall6(unix.SYS_SENDFILE, uintptr(to), uintptr(from), uintptr(unsafe.Pointer(&offset)), uintptr(n), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(sent), nil
+}
+
 // accept is accept4(2), for a non-blocking connection that is closed on exec. unix.Accept4 would link the addresses of every family, 4 kB.
 func accept(fd int) (int, Peer, error) {
 	var from unix.RawSockaddrVM

@@ -1,6 +1,6 @@
-/* The floor: what an agent costs that is written in C, has one thread, epoll and vfork, and checks nothing. It
- * speaks ping, the short exec and write_file to a well-behaved host at a Unix socket, keeps all output in memory and
- * loses it at the first surprise. It is what the agent is measured against, and good for nothing else.
+/* The floor is the least that an agent costs: C, one thread, epoll and vfork, and no checks. It speaks ping, the
+ * short exec and write_file to a well-behaved host at a Unix socket. It keeps all output in memory, writes a file in
+ * place, and fails at the first surprise. The agent is measured against it; it has no other use.
  *
  *   cc -O2 -static -o floor floor.c && ./floor /tmp/floor.sock
  *
@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,7 +32,7 @@ struct bytes {
 
 struct conn;
 
-/* What an epoll event leads to: a pipe of a command, or a connection. */
+/* source is the owner of a descriptor in the epoll set: a pipe of a command, or a connection. */
 struct source {
 	int fd;
 	struct bytes data;
@@ -44,14 +46,21 @@ struct command {
 	uint32_t seq;
 	pid_t pid;
 	int open;
+	struct command *next; /* in the list of the free ones, which keep their memory */
 };
 
 struct conn {
 	struct source in;
 	struct bytes out;
+	int file; /* that a write_file goes to, while there are bytes left */
+	size_t left;
+	uint32_t seq; /* of the write_file */
 };
 
-static int ep, null_fd;
+enum { piece = 64 << 10, large_pipe = 1 << 20 };
+
+static int ep;
+static struct command *spare;
 static char *no_env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 
 static char *room(struct bytes *b, size_t n)
@@ -90,20 +99,32 @@ static void header(struct bytes *b, unsigned char type, uint32_t seq, size_t pay
 	put32(b, seq);
 }
 
-static void flush(struct conn *c)
+/* give writes all of v. */
+static void give(int fd, struct iovec *v, int n)
 {
-	size_t done = 0;
-	while (done < c->out.n) {
-		ssize_t n = write(c->in.fd, c->out.p + done, c->out.n - done);
-		if (n < 0 && errno == EAGAIN) {
-			struct pollfd p = {c->in.fd, POLLOUT, 0};
+	while (n > 0) {
+		ssize_t k = writev(fd, v, n);
+		if (k < 0 && errno == EAGAIN) {
+			struct pollfd p = {fd, POLLOUT, 0};
 			poll(&p, 1, -1);
 			continue;
 		}
-		if (n < 0)
-			break;
-		done += n;
+		if (k < 0)
+			return;
+		for (; n > 0 && (size_t)k >= v->iov_len; v++, n--)
+			k -= v->iov_len;
+		if (n > 0) {
+			v->iov_base = (char *)v->iov_base + k;
+			v->iov_len -= k;
+		}
 	}
+}
+
+static void flush(struct conn *c)
+{
+	struct iovec v = {c->out.p, c->out.n};
+	if (c->out.n)
+		give(c->in.fd, &v, 1);
 	c->out.n = 0;
 }
 
@@ -115,32 +136,32 @@ static void watch(struct source *s)
 
 static void run(struct conn *c, uint32_t seq, const char *text, size_t n)
 {
-	struct command *m = calloc(1, sizeof *m);
-	int a[2], b[2];
+	struct command *m = spare;
+	int p[2][2];
 	char line[n + 1];
 	memcpy(line, text, n);
 	line[n] = 0;
 	char *argv[] = {"sh", "-c", line, NULL};
-	pipe2(a, O_CLOEXEC);
-	pipe2(b, O_CLOEXEC);
+	if (m)
+		spare = m->next;
+	else
+		m = calloc(1, sizeof *m);
+	pipe2(p[0], O_CLOEXEC);
+	pipe2(p[1], O_CLOEXEC);
 	m->conn = c;
 	m->seq = seq;
 	m->open = 2;
 	m->pid = vfork();
 	if (m->pid == 0) {
 		setpgid(0, 0);
-		dup2(null_fd, 0);
-		dup2(a[1], 1);
-		dup2(b[1], 2);
+		dup2(p[0][1], 1);
+		dup2(p[1][1], 2);
 		execve("/bin/sh", argv, no_env);
 		_exit(127);
 	}
-	close(a[1]);
-	close(b[1]);
-	m->out[0].fd = a[0];
-	m->out[1].fd = b[0];
 	for (int i = 0; i < 2; i++) {
-		fcntl(m->out[i].fd, F_SETFL, O_NONBLOCK);
+		close(p[i][1]);
+		m->out[i].fd = p[i][0];
 		m->out[i].command = m;
 		watch(&m->out[i]);
 	}
@@ -150,36 +171,61 @@ static void ended(struct command *m)
 {
 	int status;
 	struct bytes *o = &m->out[0].data, *e = &m->out[1].data, *to = &m->conn->out;
+	uint32_t errors = htonl(e->n);
 	waitpid(m->pid, &status, 0);
-	header(to, 4, m->seq, 12 + o->n + e->n);
-	put32(to, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
-	put32(to, o->n);
-	put(to, o->p, o->n);
-	put32(to, e->n);
-	put(to, e->p, e->n);
-	flush(m->conn);
-	free(o->p);
-	free(e->p);
-	free(m);
+	if (m->conn->in.fd >= 0) {
+		flush(m->conn);
+		header(to, 4, m->seq, 12 + o->n + e->n);
+		put32(to, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+		put32(to, o->n);
+		struct iovec v[] = {{to->p, to->n}, {o->p, o->n}, {&errors, 4}, {e->p, e->n}};
+		give(m->conn->in.fd, v, 4);
+		to->n = 0;
+	}
+	o->n = e->n = 0;
+	m->next = spare;
+	spare = m;
 }
 
-static void save(struct conn *c, uint32_t seq, const char *p)
+/* output reads what a pipe has. A command that fills it gets a larger one. */
+static void output(struct source *s)
 {
-	size_t n = ntohs(*(const uint16_t *)p);
-	char path[n + 1];
-	memcpy(path, p + 2, n);
-	path[n] = 0;
-	p += 2 + n + 1;
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	size_t size = get32(p), done = 0;
-	while (done < size) {
-		ssize_t k = write(fd, p + 4 + done, size - done);
-		if (k < 0)
-			break;
-		done += k;
+	struct bytes *b = &s->data;
+	ssize_t k;
+	room(b, piece);
+	k = read(s->fd, b->p + b->n, b->cap - b->n);
+	if (k > 0) {
+		if (b->n == 0 && k == piece)
+			fcntl(s->fd, F_SETPIPE_SZ, large_pipe);
+		b->n += k;
+		return;
 	}
-	close(fd);
-	header(&c->out, 6, seq, 3);
+	/* No child shares it: vfork returned after the exec that closed it there. So close takes it out of the epoll set. */
+	close(s->fd);
+	if (--s->command->open == 0)
+		ended(s->command);
+}
+
+/* save begins a write_file of which n bytes are here, all of its head among them, and returns how many it took. */
+static size_t save(struct conn *c, uint32_t seq, const char *p, size_t n)
+{
+	size_t name = ntohs(*(const uint16_t *)p), head = 2 + name + 1 + 4, k;
+	char path[name + 1];
+	memcpy(path, p + 2, name);
+	path[name] = 0;
+	c->file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	c->seq = seq;
+	c->left = get32(p + 2 + name + 1);
+	k = n - head < c->left ? n - head : c->left;
+	write(c->file, p + head, k);
+	c->left -= k;
+	return head + k;
+}
+
+static void saved(struct conn *c)
+{
+	close(c->file);
+	header(&c->out, 6, c->seq, 3);
 	put(&c->out, "\1\0\0", 3);
 }
 
@@ -189,12 +235,17 @@ static void frames(struct conn *c)
 	size_t at = 0;
 	while (in->n - at >= 9) {
 		const char *p = in->p + at;
-		size_t length = get32(p);
+		size_t length = get32(p), here = in->n - at;
 		uint32_t seq = get32(p + 5);
-		if (in->n - at < 4 + length) {
-			room(in, 4 + length);
-			break;
+		if (p[4] == 5 && here >= 9 + 2 && here >= 9 + 2 + (size_t)ntohs(*(const uint16_t *)(p + 9)) + 5) {
+			at += 9 + save(c, seq, p + 9, here - 9);
+			if (c->left)
+				break;
+			saved(c);
+			continue;
 		}
+		if (here < 4 + length)
+			break;
 		switch (p[4]) {
 		case 1:
 			header(&c->out, 2, seq, 0);
@@ -202,16 +253,47 @@ static void frames(struct conn *c)
 		case 3:
 			run(c, seq, p + 17, get32(p + 13));
 			break;
-		case 5:
-			save(c, seq, p + 9);
-			break;
 		}
 		at += 4 + length;
 	}
-	memmove(in->p, in->p + at, in->n - at);
 	in->n -= at;
-	if (c->out.n)
-		flush(c);
+	memmove(in->p, in->p + at, in->n);
+}
+
+/* request reads what a connection has, on and on while there is more than a read takes. */
+static void request(struct conn *c)
+{
+	static char content[piece];
+	struct bytes *in = &c->in.data;
+	ssize_t k, most;
+	do {
+		if (c->left) {
+			most = c->left < piece ? c->left : piece;
+			k = read(c->in.fd, content, most);
+			if (k > 0) {
+				write(c->file, content, k);
+				if (!(c->left -= k))
+					saved(c);
+			}
+		} else {
+			most = piece;
+			k = read(c->in.fd, room(in, piece), piece);
+			if (k > 0) {
+				in->n += k;
+				frames(c);
+			}
+		}
+	} while (k == most);
+	flush(c);
+	if (k > 0 || (k < 0 && errno == EAGAIN))
+		return;
+	/* A command of it may still point to it: it stays, without its memory. */
+	close(c->in.fd);
+	c->in.fd = -1;
+	free(in->p);
+	free(c->out.p);
+	memset(in, 0, sizeof *in);
+	memset(&c->out, 0, sizeof c->out);
 }
 
 static int listen_at(const char *where)
@@ -239,9 +321,12 @@ int main(int argc, char **argv)
 	struct epoll_event events[128];
 	if (argc != 2)
 		return 2;
+	/* Memory of a large output is kept for the next one. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	signal(SIGPIPE, SIG_IGN);
 	ep = epoll_create1(EPOLL_CLOEXEC);
-	null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0); /* the stdin of every command */
 	listener.fd = listen_at(argv[1]);
 	watch(&listener);
 	for (;;) {
@@ -255,31 +340,11 @@ int main(int argc, char **argv)
 				header(&c->out, 0, 0, 0);
 				flush(c);
 				watch(&c->in);
-				continue;
+			} else if (s->command) {
+				output(s);
+			} else {
+				request(s->conn);
 			}
-			ssize_t k = read(s->fd, room(&s->data, 65536), s->data.cap - s->data.n > 65536 ? s->data.cap - s->data.n : 65536);
-			if (k > 0) {
-				s->data.n += k;
-				if (!s->command)
-					frames(s->conn);
-				continue;
-			}
-			if (k < 0 && errno == EAGAIN)
-				continue;
-			/* close alone is not enough: a child that is between vfork and exec has the descriptor too. */
-			epoll_ctl(ep, EPOLL_CTL_DEL, s->fd, NULL);
-			close(s->fd);
-			if (s->command) {
-				if (--s->command->open == 0)
-					ended(s->command);
-				continue;
-			}
-			/* A command of it may still point to it: it stays, without what makes it large. */
-			s->fd = -1;
-			free(s->data.p);
-			free(s->conn->out.p);
-			memset(&s->data, 0, sizeof s->data);
-			memset(&s->conn->out, 0, sizeof s->conn->out);
 		}
 	}
 }

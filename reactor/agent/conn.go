@@ -97,6 +97,12 @@ func (c *conn) reply(frame []byte) {
 	c.stream.Commit(frame)
 }
 
+// replySpliced queues the head of a frame whose rest was spliced to the stream.
+func (c *conn) replySpliced(head []byte) {
+	c.answer()
+	c.stream.CommitSpliced(head)
+}
+
 // replyEmpty queues a frame without payload.
 func (c *conn) replyEmpty(t framing.Type, seq uint32) {
 	c.reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), t, seq, nil))

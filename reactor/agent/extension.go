@@ -199,7 +199,7 @@ func (c *conn) queue(p producer) {
 
 // serveLine lets those in the line send, a frame each in turn, for as long as the host takes it. The stream is never busy of it: between
 // any two long frames there is room for a reply, and what the host asks is read. So what one has to send does not hold up what
-// others have, nor a reply, by more than a buffer.
+// others have, nor a reply, by more than a frame.
 func (c *conn) serveLine() {
 	for len(c.ext.line) > 0 && c.state == connOpen && !c.stream.Busy() && c.stream.Queued() < lineMark {
 		p := c.ext.line[0]
@@ -214,7 +214,7 @@ func (c *conn) serveLine() {
 const (
 	// lineMark is how many bytes may be queued when another frame is added to them.
 	lineMark = 1 << 10
-	// maxOutput is the most content of an output frame.
+	// maxOutput is the most content of an output frame that is copied.
 	maxOutput = reactor.BufferSize/2 - framing.OutputHeaderSize - lineMark
 )
 

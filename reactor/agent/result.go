@@ -91,6 +91,9 @@ func (r *result) lastStderr() byte {
 // Fill implements [reactor.Source].
 func (r *result) Fill(b []byte) (n int, last bool) {
 	for n < len(b) && r.stage != stageDone {
+		if _, _, size := r.File(); size > 0 && n > 0 {
+			break
+		}
 		switch r.stage {
 		case stageHead:
 			n = len(r.head(b[:0]))
@@ -114,6 +117,31 @@ func (r *result) Fill(b []byte) (n int, last bool) {
 		}
 	}
 	return n, r.stage == stageDone
+}
+
+// File implements [reactor.FileSource].
+func (r *result) File() (fd int, offset, size int64) {
+	o, size := &r.command.stdout, r.nout
+	switch r.stage {
+	case stageStdout:
+	case stageStderr:
+		o, size = &r.command.stderr, r.nerr
+	default:
+		return -1, 0, 0
+	}
+	if o.spool < 0 {
+		return -1, 0, 0
+	}
+	return o.spool, r.offset, size - r.offset
+}
+
+// Took implements [reactor.FileSource].
+func (r *result) Took(n int) {
+	_, _, size := r.File()
+	r.offset += int64(n)
+	if int64(n) == size {
+		r.next()
+	}
 }
 
 func (r *result) next() {

@@ -162,7 +162,7 @@ func (t *binding) output(i int, b []byte) error {
 	switch {
 	case i < 0 || i > 1 || t.closed[i]:
 		return fmt.Errorf("output of stream %d", i+1)
-	case len(b) == 0 || len(b) > maxOutput:
+	case len(b) == 0 || len(b) > maxStreamed:
 		return fmt.Errorf("output of %d bytes", len(b))
 	case !t.out[i].arrived(len(b)):
 		return fmt.Errorf("output beyond the credit, by %d", t.out[i].came-t.out[i].granted)

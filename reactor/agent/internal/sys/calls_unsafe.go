@@ -129,6 +129,11 @@ func RenameIn(dir int, from, to string, flags uintptr) error {
 // SetNonblock sets O_NONBLOCK for the end of a new pipe, which has no other flags.
 func SetNonblock(fd int) { unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK) }
 
+// GrowPipe lets a pipe hold size bytes. It may be refused to a user that has many pipes.
+func GrowPipe(fd, size int) {
+	unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETPIPE_SZ, uintptr(size))
+}
+
 // Close is close(2). The descriptor is closed even if the call is interrupted.
 func Close(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
