@@ -26,7 +26,7 @@ func testContext(t testing.TB) context.Context {
 // A peer is the guest's end of a connection, for tests that send each frame themselves.
 type peer struct {
 	t    testing.TB
-	conn *net.UnixConn
+	conn net.Conn
 	in   *bufio.Reader
 }
 
