@@ -54,6 +54,8 @@ type Handler interface {
 }
 
 // Descriptor is a file descriptor on a loop. Embed it in what it belongs to. The zero Descriptor is closed.
+//
+// What is called of it, of a timer and of a pool in many places is not inlined: it would be 22 kB more, of what is done once for a system call.
 type Descriptor struct {
 	_       incomparable
 	loop    *Loop
@@ -80,6 +82,8 @@ type doomed struct {
 
 // Attach puts fd, which must be non-blocking, on the loop, which owns it from then on. d must be zero or closed. Nothing is waited for before
 // [Descriptor.Want].
+//
+//go:noinline
 func (l *Loop) Attach(d *Descriptor, fd int, h Handler) {
 	if d.loop != nil {
 		panic("reactor: descriptor attached twice")
@@ -107,6 +111,8 @@ func (d *Descriptor) FD() int {
 }
 
 // Want states what to wait for from the next turn on. It is cheap to call with what is wanted already.
+//
+//go:noinline
 func (d *Descriptor) Want(i Interest) {
 	if d.loop == nil {
 		return
@@ -120,6 +126,8 @@ func (d *Descriptor) Want(i Interest) {
 
 // Close takes the descriptor off the loop: no event reaches its handler any more, not even one of the current batch.
 // The number is closed at the end of the turn. Closing again does nothing.
+//
+//go:noinline
 func (d *Descriptor) Close() {
 	if d.loop != nil {
 		d.leave(d.fd)

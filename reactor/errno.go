@@ -20,6 +20,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Errno }
 
 // wrap makes an *Error of a non-nil err, which is what package unix returned.
+//
+//go:noinline
 func wrap(op, object string, err error) error {
 	if err == nil {
 		return nil

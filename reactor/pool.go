@@ -41,6 +41,8 @@ func NewPool(n int) (*Pool, error) {
 }
 
 // Get takes a buffer, of len and cap BufferSize and unknown contents; nil if all are in use.
+//
+//go:noinline
 func (p *Pool) Get() []byte {
 	i := p.fresh
 	if n := len(p.free); n > 0 {
@@ -81,6 +83,7 @@ func (p *Pool) Close() {
 	unix.Munmap(p.arena)
 }
 
+//go:noinline
 func (p *Pool) at(i uint32) []byte {
 	at := int(i) * BufferSize
 	return p.arena[at : at+BufferSize : at+BufferSize]

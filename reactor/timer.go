@@ -30,6 +30,8 @@ var epoch = time.Now()
 
 // Now is the time of CLOCK_MONOTONIC since the program started: setting the clock does not move it, and it stands while
 // the machine is paused. It is a Duration because a time.Time within a handler would link its 40 kB of calendar.
+//
+//go:noinline
 func Now() time.Duration { return time.Since(epoch) }
 
 // Start makes the timer due after d, at the earliest in the next turn, be d negative; d is rounded up to a millisecond. A running
@@ -43,6 +45,8 @@ func (l *Loop) Start(t *Timer, d time.Duration, h TimerHandler) {
 }
 
 // Stop makes the timer idle.
+//
+//go:noinline
 func (t *Timer) Stop() {
 	if t.loop != nil {
 		heap.Remove(&t.loop.timers, t.index)

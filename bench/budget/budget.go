@@ -12,8 +12,8 @@ package budget
 // machine's memory, and appends and streamed output. So did holes and attributes in copies, and the
 // files that images lack.
 const (
-	AgentBinary = 2_005_000
-	InitBinary  = 2_205_000
+	AgentBinary = 2_015_000
+	InitBinary  = 2_212_000
 )
 
 // An agent at a Unix socket, in kB of /proc/PID/status. VmRSS is mostly those pages of the

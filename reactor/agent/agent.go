@@ -294,6 +294,8 @@ func openNull() (int, error) {
 }
 
 // remove takes what out of a list, in which it is at most once, and keeps the order of the others.
+//
+//go:noinline
 func remove[T comparable](list []T, what T) []T {
 	for i, other := range list {
 		if other == what {

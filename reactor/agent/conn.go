@@ -92,6 +92,8 @@ func (c *conn) greet() {
 }
 
 // reply queues a small frame that was appended to stream.Space.
+//
+//go:noinline
 func (c *conn) reply(frame []byte) {
 	c.answer()
 	c.stream.Commit(frame)
@@ -109,6 +111,8 @@ func (c *conn) replyEmpty(t framing.Type, seq uint32) {
 }
 
 // send queues a frame that is made while it is sent. The connection does not end before.
+//
+//go:noinline
 func (c *conn) send(src reactor.Source) {
 	c.answer()
 	c.due++
@@ -116,12 +120,16 @@ func (c *conn) send(src reactor.Source) {
 }
 
 // sent is the other end of send.
+//
+//go:noinline
 func (c *conn) sent() {
 	c.due--
 	c.settle()
 }
 
 // replyLater answers at a time when the stream may be in the middle of something.
+//
+//go:noinline
 func (c *conn) replyLater(frame []byte) {
 	if c.state == connClosed {
 		return

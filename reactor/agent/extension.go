@@ -231,6 +231,7 @@ func (c *conn) doneLater(seq uint32, value uint64, err error) {
 // doneRoom is enough for every done.
 const doneRoom = framing.HeaderSize + 4 + 8 + 2 + maxText
 
+//go:noinline
 func appendDone(dst []byte, seq uint32, value uint64, err error) []byte {
 	if err == nil {
 		return framing.AppendDone(dst, seq, 0, value, "")

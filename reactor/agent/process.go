@@ -112,6 +112,8 @@ func (p *process) fork(spec *reactor.Command) error {
 }
 
 // leaveCgroup gives its cgroup back.
+//
+//go:noinline
 func (p *process) leaveCgroup() {
 	p.agent.contain.Give(p.cgroup)
 	p.cgroup = nil

@@ -18,6 +18,8 @@ type startFailure struct {
 }
 
 // errno is the errno that it wraps, or 0.
+//
+//go:noinline
 func (f *startFailure) errno() unix.Errno { return sys.ErrnoOf(f.err) }
 
 // code is the exit code that a shell has for it.
