@@ -96,7 +96,7 @@ func goBlocks(t *testing.T, path string) (blocks []passage, wide []int) {
 			if strings.HasPrefix(body, " Output:") {
 				break // of an example
 			}
-			if !ok || isDirective(text) {
+			if !ok || directive.MatchString(text) {
 				flush()
 				continue
 			}
@@ -122,9 +122,7 @@ func goBlocks(t *testing.T, path string) (blocks []passage, wide []int) {
 	return blocks, wide
 }
 
-func isDirective(comment string) bool {
-	return regexp.MustCompile(`^//[a-z]+:`).MatchString(comment)
-}
+var directive = regexp.MustCompile(`^//[a-z]+:`)
 
 // pageBlocks returns the paragraphs and list items of a page. Tables, code blocks and headings are
 // left out.
@@ -214,7 +212,7 @@ func TestProse(t *testing.T) {
 	}
 }
 
-var subject = regexp.MustCompile(`^[a-z0-9./_-]+(, [a-z0-9./_-]+)*: [^A-Z].+$`)
+var subject = regexp.MustCompile(`^[a-z0-9./_-]+: [^A-Z].+$`)
 
 // unpublished returns the range of git commits that have not been published yet. It begins where
 // HEAD left its upstream or the main branch, or else at the last tag. If there is neither it is "".
