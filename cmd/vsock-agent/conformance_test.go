@@ -1,5 +1,5 @@
-// Package main_test checks the built agent as its host sees it: the transcripts in testdata/conformance are played
-// against the binary, over a Unix socket.
+// Package main_test checks the built agent as its host sees it. It plays the transcripts in
+// testdata/conformance against the binary, over a Unix socket.
 package main_test
 
 import (
@@ -19,20 +19,22 @@ import (
 )
 
 var (
-	scratch string // of the whole run; reachable for every user, since some agents are not run as root
+	// scratch is the directory of the whole run. Every user can access it, because some agents do
+	// not run as root.
+	scratch string
 	cases   atomic.Int64
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// The cases wait more than they work, so more of them than there are processors can go side by side.
+	// Cases mostly wait, so more of them than there are processors can run at once.
 	parallel := false
 	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
 	if !parallel {
 		flag.Set("test.parallel", "6")
 	}
 	var err error
-	// Short, because the path of a Unix socket has 107 bytes at most.
+	// The name is short, because the path of a Unix socket is limited to 107 bytes.
 	if scratch, err = os.MkdirTemp("", "wick"); err == nil {
 		err = os.Chmod(scratch, 0o755)
 	}
@@ -45,7 +47,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// agentBinary builds the agent, once. WICK_AGENT names another one to be checked instead.
+// agentBinary builds the agent once. WICK_AGENT names another binary to check instead.
 var agentBinary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("WICK_AGENT"); path != "" {
 		return filepath.Abs(path)
@@ -76,7 +78,7 @@ func transcripts(t *testing.T) []*conformanceCase {
 	return all
 }
 
-// TestConformance plays every case of testdata/conformance, each with an agent and a directory of its own:
+// TestConformance plays every case of testdata/conformance, each with its own agent and directory:
 //
 //	go test ./cmd/vsock-agent -run 'TestConformance/exec/the_exit_code'
 func TestConformance(t *testing.T) {
@@ -132,7 +134,8 @@ func playCase(t *testing.T, c *conformanceCase, binary string) {
 	}
 }
 
-// brief keeps a log readable: an agent in trouble may say the same thing a thousand times, each with a stack.
+// brief shortens a log. An agent in trouble may log the same line a thousand times, each with a
+// stack.
 func brief(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	const keep = 20
@@ -192,7 +195,8 @@ func playOnce(t *testing.T, c *conformanceCase, binary string) (*run, error) {
 	return r, err
 }
 
-// ends reports whether the case says that the agent exits; in any other case it must live to the end.
+// ends reports whether the case says that the agent exits. In any other case the agent must live to
+// the end.
 func (c *conformanceCase) ends() bool {
 	for _, s := range c.steps {
 		if strings.HasPrefix(s.text, "exit ") {

@@ -14,7 +14,7 @@ import (
 	"wick/framing/wiretest"
 )
 
-// connection is one of the case's connections to the agent.
+// connection is a connection of the case to the agent.
 type connection struct {
 	*net.UnixConn
 	r       *bufio.Reader
@@ -22,7 +22,7 @@ type connection struct {
 	held    []byte
 	rest    []byte
 	flooded int
-	closed  map[string]string // by seq: the outputs that the agent has closed
+	closed  map[string]string // by seq, the outputs that the agent has closed
 }
 
 func (r *run) dial(name string) (*connection, error) {
@@ -42,7 +42,8 @@ func (r *run) dial(name string) (*connection, error) {
 	return c, nil
 }
 
-// connection returns the named connection. One that a case uses without having opened it is opened, and its ready taken.
+// connection returns the named connection. If the case has not opened it, connection opens it and
+// reads its ready.
 func (r *run) connection(name string) (*connection, error) {
 	if c := r.conns[name]; c != nil {
 		return c, nil
@@ -61,14 +62,16 @@ func (r *run) connection(name string) (*connection, error) {
 	return c, nil
 }
 
-// hostSocket is a socket of the host's own at a path, bound and perhaps listening. It is made by hand, because
-// net.Listen cannot stop between bind and listen.
+// hostSocket is the host's own socket at a path, bound and perhaps listening. It is made with
+// system calls, because net.Listen cannot stop between bind and listen.
 type hostSocket struct {
 	fd   int
 	path string
 }
 
-// host bind|listen|unlink [PATH] | close | rename PATH | pause TIME
+// hostStep runs a step of this form:
+//
+//	host bind|listen|unlink [PATH] | close | rename PATH | pause TIME
 func (r *run) hostStep(rest string) error {
 	word, path, _ := strings.Cut(rest, " ")
 	if path == "" {
@@ -94,16 +97,17 @@ func (r *run) hostStep(rest string) error {
 	case "close":
 		fd := r.host.fd
 		r.host = nil
-		// As a connection: no copy of it may go on listening.
+		// Shut down first, as for a connection, so that no copy of it listens on.
 		unix.Shutdown(fd, unix.SHUT_RDWR)
 		return unix.Close(fd)
 	case "unlink":
 		return os.Remove(path)
 	case "rename":
-		// By this process: a shell's mv takes so long on a slow machine that the agent finds nothing there, and listens.
+		// Do not use a shell's mv. On a slow machine it takes so long that the agent finds nothing
+		// there, and listens.
 		return os.Rename(r.vars["SOCK"], path)
 	case "pause":
-		// The one bare wait of the language: for the time between bind and listen, which is what some cases are about.
+		// This is the only fixed wait of the language. Some cases need it between bind and listen.
 		d, err := time.ParseDuration(path)
 		time.Sleep(d)
 		return err
@@ -111,7 +115,7 @@ func (r *run) hostStep(rest string) error {
 	return fmt.Errorf("host has no %q", word)
 }
 
-// accept takes the next connection that the agent makes to the host's socket.
+// accept accepts the next connection that the agent makes to the host's socket.
 func (r *run) accept(name string) error {
 	timeout := unix.NsecToTimeval(int64(r.c.deadline))
 	if err := unix.SetsockoptTimeval(r.host.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
@@ -150,7 +154,8 @@ func (r *run) receive(c *connection) (*received, error) {
 	return got, c.follow(got)
 }
 
-// unreadFrames reports what came on the connections and was not expected: often it is what was missed elsewhere.
+// unreadFrames lists the frames that came and were not expected. They often explain a failure
+// elsewhere.
 func (r *run) unreadFrames() string {
 	var text string
 	for name, c := range r.conns {
@@ -179,7 +184,8 @@ func (r *run) write(c *connection, b []byte) error {
 	return err
 }
 
-// unread is how many bytes written to c the agent has not read yet. (The kernel counts more than the bytes; only 0 is exact.)
+// unread returns the number of bytes written to c that the agent has not read yet. The kernel
+// counts more than the bytes, so only 0 is exact.
 func (c *connection) unread() (n int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// ruleDocuments state the rules, each behind its name in brackets.
+// ruleDocuments has the files that state the rules, each after its name in brackets.
 var ruleDocuments = []string{"main.go", "../../framing/doc.go", "../../framing/extension.md"}
 
 var ruleName = regexp.MustCompile(`(?m)^(?://   )?- \[([a-z]+\.[a-z-]+)\] `)
 
-// shownElsewhere has the rules that no transcript can show, and where they are shown: a test, by
-// its package's directory and its name, or the reason why there is none.
+// shownElsewhere has the rules that no transcript can show. by is the test that shows the rule: the
+// directory of its package, and its name.
 var shownElsewhere = []struct{ rule, by string }{
 	{"transport.dial", "cmd/wick/internal/guesttest TestMachine"},
 	{"transport.listen", "cmd/wick/internal/guesttest TestMachine"},
@@ -41,8 +41,8 @@ var shownElsewhere = []struct{ rule, by string }{
 	{"write.flags", "framing TestPageLayouts"},
 }
 
-// TestCoverage checks that every rule has a name of its own and is shown, by a transcript or by
-// another test, and that transcripts name no rule that does not exist. With -v it lists the cases of
+// TestCoverage checks that every rule has a unique name, and that a transcript or another test
+// shows it. It checks that transcripts name only rules that exist. With -v it lists the cases of
 // each rule.
 func TestCoverage(t *testing.T) {
 	t.Parallel()
@@ -92,7 +92,7 @@ func TestCoverage(t *testing.T) {
 	}
 }
 
-// hasTest reports whether a package's tests have a function of that name.
+// hasTest reports whether the tests of a package have a function of that name.
 func hasTest(t *testing.T, dir, name string) bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))

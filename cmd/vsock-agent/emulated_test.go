@@ -10,17 +10,19 @@ import (
 	"runtime"
 )
 
-// emulators are the programs that run a binary of another architecture on this kernel (QEMU's user mode).
+// emulators has the programs of QEMU's user mode, which run a binary of another architecture on
+// this kernel.
 var emulators = map[string]string{"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
 
-// arch is the architecture of the agent to be checked: $WICK_ARCH, or the host's.
+// arch returns the architecture of the agent to check: $WICK_ARCH, or the host's.
 func arch() string { return cmp.Or(os.Getenv("WICK_ARCH"), runtime.GOARCH) }
 
 func emulated() bool { return arch() != runtime.GOARCH }
 
 var errNoEmulator = errors.New("cannot run the agent for another architecture (as root: apt-get install qemu-user)")
 
-// emulate puts a script in a program's place that runs it through the emulator, so that all else can take it for a program.
+// emulate writes a script that runs the program at path in the emulator. It returns the path of the
+// script, which everything else can execute like the program.
 func emulate(path string) (string, error) {
 	emulator, err := exec.LookPath(emulators[arch()])
 	if err != nil {
@@ -30,15 +32,16 @@ func emulate(path string) (string, error) {
 	return path + ".sh", os.WriteFile(path+".sh", []byte(script), 0o755)
 }
 
-// What qemu-user lacks, up to version 7.2.
+// These are the reasons why a case cannot run in qemu-user, up to version 7.2.
 const (
 	noCommands = "no command starts: clone(2) with CLONE_PIDFD is EINVAL in qemu-user"
 	noOpenat2  = "no path that is safe, or is changed: openat2(2) is ENOSYS in qemu-user"
 	noEntropy  = "no restore: ioctl(2) with RNDADDENTROPY is ENOSYS in qemu-user"
 )
 
-// notEmulated are the cases that QEMU's user mode cannot do, by an expression for their file and name or for one of their steps, with the
-// reason. They are checked on a kernel of the architecture by the tests that boot a guest.
+// notEmulated has the cases that cannot run in QEMU's user mode, with the reason. name matches a
+// case's file and name, and step matches one of its steps. The tests that boot a guest check these
+// cases on a kernel of the architecture.
 var notEmulated = []struct {
 	name, step *regexp.Regexp
 	reason     string
@@ -57,7 +60,7 @@ var notEmulated = []struct {
 	{step: regexp.MustCompile(`^(wait )?descriptors `), reason: "/proc/PID/fd has the emulator's descriptors too"},
 }
 
-// notEmulated returns why the case cannot be played against an emulated agent, "" if it can.
+// notEmulated returns why the case cannot run against an emulated agent, or "" if it can.
 func (c *conformanceCase) notEmulated() string {
 	for _, n := range notEmulated {
 		if n.name != nil && n.name.MatchString(c.file+" "+c.name) {

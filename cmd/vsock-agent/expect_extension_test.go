@@ -8,9 +8,7 @@ import (
 	"wick/framing/wiretest"
 )
 
-// What a host expects of processes, in as many frames as they may come.
-
-// expectMany takes what comes as any number of frames: ran, outputs.
+// expectMany matches ran and outputs, each of which spans any number of frames.
 func (r *run) expectMany(c *connection, want string) error {
 	name, fs, err := r.expected(want)
 	if err != nil {
@@ -29,7 +27,8 @@ func (r *run) expectMany(c *connection, want string) error {
 	return r.matches(got, want)
 }
 
-// ran is a process as it was: what is left of the frames of a channel up to its exited, as one with the fields of exited, and stdout and stderr.
+// ran reads the remaining frames of a channel up to its exited. It returns them as one frame, with
+// the fields of exited, and with stdout and stderr.
 func (r *run) ran(c *connection, seq string) (*received, error) {
 	all := map[string][]byte{}
 	for {
@@ -56,7 +55,8 @@ func (r *run) ran(c *connection, seq string) (*received, error) {
 	}
 }
 
-// outputs is output of a stream, taken together from as many frames as it takes: as long as the value of data, or until the expression is in it.
+// outputs joins the output of a stream from as many frames as it takes. It stops when it has as
+// many bytes as the value of data, or when the expression matches.
 func (r *run) outputs(c *connection, fs fieldSet) error {
 	var data []byte
 	var last error
@@ -71,7 +71,8 @@ func (r *run) outputs(c *connection, fs fieldSet) error {
 		if err != nil {
 			return fmt.Errorf("%w, after %s (%v)", err, quoted(data), last)
 		}
-		if got.name != "output" || string(got.fields["seq"]) != string(fs.bytes("seq")) || string(got.fields["stream"]) != string(fs.bytes("stream")) {
+		if got.name != "output" || string(got.fields["seq"]) != string(fs.bytes("seq")) ||
+			string(got.fields["stream"]) != string(fs.bytes("stream")) {
 			return fmt.Errorf("got %s, after %s", got, quoted(data))
 		}
 		data = append(data, got.fields["data"]...)
@@ -82,8 +83,8 @@ func (r *run) outputs(c *connection, fs fieldSet) error {
 	return compare(want, data)
 }
 
-// chunks is the stdout of a pid, taken together from as many stdout_chunks as it takes: len bytes, or as many as the value of data. With rest
-// it is all that stands before the next frame of another kind, which is still to be expected.
+// chunks joins the stdout_chunks of a pid until it has len bytes, or as many as the value of data.
+// With rest it stops before the next frame of another kind, and leaves that unread.
 func (r *run) chunks(c *connection, want string) error {
 	_, fs, err := r.expected(want)
 	if err != nil {
@@ -111,7 +112,8 @@ func (r *run) chunks(c *connection, want string) error {
 			return fmt.Errorf("want %s\n got %w, after %d bytes", want, err, len(data))
 		}
 		chunk := got.fields["data"]
-		if got.name != "stdout_chunk" || string(got.fields["seq"]) != "0" || len(chunk) == 0 || string(got.fields["pid"]) != string(fs.bytes("pid")) {
+		if got.name != "stdout_chunk" || string(got.fields["seq"]) != "0" || len(chunk) == 0 ||
+			string(got.fields["pid"]) != string(fs.bytes("pid")) {
 			return fmt.Errorf("want %s\n got %s, after %d bytes", want, got, len(data))
 		}
 		data = append(data, chunk...)
@@ -125,7 +127,7 @@ func (r *run) chunks(c *connection, want string) error {
 	return fmt.Errorf("want %s\n got %d bytes: %s", want, len(data), quoted(data))
 }
 
-// within passes over at most so many frames before the one that is wanted.
+// within skips at most that many frames before the wanted one.
 func (r *run) within(c *connection, most int, want string) error {
 	for passed := 0; ; passed++ {
 		got, err := r.receive(c)
@@ -142,7 +144,7 @@ func (r *run) within(c *connection, most int, want string) error {
 	}
 }
 
-// follow keeps the rules of a channel's outputs.
+// follow checks that a stream has no output after its close, and that exited follows both closes.
 func (c *connection) follow(got *received) error {
 	seq, stream := string(got.fields["seq"]), string(got.fields["stream"])
 	if c.closed == nil {

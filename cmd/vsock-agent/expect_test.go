@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// expect is a step NAME< …
+// expect runs a step NAME< …
 func (r *run) expect(name, text string) error {
 	c, err := r.connection(name)
 	if err != nil {
@@ -78,7 +78,7 @@ func (r *run) expectFrame(c *connection, want string) error {
 	return r.matches(got, want)
 }
 
-// anyOrder takes as many frames as there are lines and finds each its line.
+// anyOrder receives as many frames as there are lines, and matches each with a line.
 func (r *run) anyOrder(lines []string) error {
 	want := map[string][]string{}
 	var names []string
@@ -112,7 +112,8 @@ func (r *run) anyOrder(lines []string) error {
 				}
 			}
 			if len(open) > 1 {
-				last = fmt.Errorf("want any of\n%s< %s\n got %s", name, strings.Join(open[:min(len(open), 10)], "\n"+name+"< "), got)
+				last = fmt.Errorf("want any of\n%s< %s\n got %s", name,
+					strings.Join(open[:min(len(open), 10)], "\n"+name+"< "), got)
 			}
 			return last
 		}
@@ -122,7 +123,7 @@ func (r *run) anyOrder(lines []string) error {
 
 var noticePattern = regexp.MustCompile(`\[output truncated: (\d+) bytes of stdout, (\d+) bytes of stderr dropped\]\n?(?:Timeout\n?)?$`)
 
-// expected takes a line apart: the name of the frame, and its fields.
+// expected parses a line into the name of the frame and its fields.
 func (r *run) expected(line string) (name string, fs fieldSet, err error) {
 	tokens, err := scan(r.expand(line))
 	if err != nil {
@@ -134,8 +135,8 @@ func (r *run) expected(line string) (name string, fs fieldSet, err error) {
 	return name, fs, err
 }
 
-// matches compares a frame with a line: its name, its seq (0 if the line has none), and the fields that the line names.
-// Nothing is captured unless all of it matches.
+// matches compares a frame with a line: its name, its seq (0 if the line has no seq), and the
+// fields that the line names. It captures nothing unless all of them match.
 func (r *run) matches(got *received, want string) error {
 	name, fs, err := r.expected(want)
 	if err != nil {
@@ -166,7 +167,7 @@ func (r *run) matches(got *received, want string) error {
 		case attribute == "len":
 			v = []byte(strconv.Itoa(len(v)))
 		case attribute == "total":
-			// What was kept and what the notice says was dropped, together.
+			// The total is what was kept and what the notice says was dropped.
 			m := noticePattern.FindSubmatchIndex(got.fields["stderr"])
 			if m == nil {
 				return mismatch("stderr has no notice of truncation")

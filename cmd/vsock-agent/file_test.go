@@ -16,7 +16,10 @@ func (r *run) path(p string) string {
 	return filepath.Join(r.dir, p)
 }
 
-// file PATH = value | missing | mode 0644 | owner 1:2 | links 1 | len N | is TYPE | xattr NAME = value
+// file runs a step of one of these forms:
+//
+//	file PATH = value | missing | mode 0644 | owner 1:2 | links 1 | len N | is TYPE
+//	file PATH xattr NAME = value
 func (r *run) file(rest string) error {
 	tokens, err := scan(rest)
 	if err != nil {
@@ -87,7 +90,7 @@ func (r *run) file(rest string) error {
 	}
 }
 
-// dir PATH = name name …: exactly these, and nothing beside them.
+// directory runs a step dir PATH = NAME …. The directory must have exactly these entries.
 func (r *run) directory(rest string) error {
 	tokens, err := scan(rest)
 	if err != nil || len(tokens) < 2 {
@@ -111,7 +114,9 @@ func (r *run) directory(rest string) error {
 	return nil
 }
 
-// fifo hold PATH keeps a FIFO open both ways; fifo read PATH = value; fifo release PATH.
+// fifo runs a step of this form. hold keeps the FIFO open for both reading and writing:
+//
+//	fifo hold PATH | read PATH = value | release PATH
 func (r *run) fifo(rest string) error {
 	tokens, err := scan(rest)
 	if err != nil || len(tokens) < 2 {

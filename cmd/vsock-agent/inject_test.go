@@ -11,8 +11,9 @@ import (
 	"syscall"
 )
 
-// inject CALLS:error=ERRNO has system calls of the agent fail, until the next inject; inject nothing ends that. It is strace's, which
-// stops the agent at each of its calls and not its commands.
+// inject runs a step inject CALLS:error=ERRNO, which makes system calls of the agent fail until the
+// next inject. The step inject nothing ends that. It uses strace, which stops the agent at each of
+// its calls, but not the agent's commands.
 func (r *run) inject(what string) error {
 	if err := r.endInject(); err != nil {
 		return err
@@ -30,7 +31,7 @@ func (r *run) inject(what string) error {
 		args = append(args, "-p", filepath.Base(thread))
 	}
 	r.tracer = exec.Command("strace", args...)
-	r.tracer.Env = r.environment() // with the marker by which it is ended, whatever happens
+	r.tracer.Env = r.environment() // with the marker, so that end always kills it
 	var said bytes.Buffer
 	r.tracer.Stderr = &said
 	if err := r.tracer.Start(); err != nil {
@@ -57,9 +58,10 @@ func (r *run) inject(what string) error {
 	return nil
 }
 
-// endInject has the tracer go. It makes a call fail by asking the kernel for one that there is not, and sets the error when that has failed: to
-// leave between the two would be an ENOSYS that nobody asked for. So it leaves while every thread of the agent sleeps, in a call that is none
-// of these: they return at once.
+// endInject detaches strace while every thread of the agent sleeps. strace makes a call fail in two
+// steps: it asks the kernel for a call that does not exist, and then sets the error. Detaching
+// between the two would give the agent an unexpected ENOSYS. A thread that sleeps is in another
+// call, because these return at once.
 func (r *run) endInject() error {
 	if r.tracer == nil {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// output is what the agent prints, in a file without a name: whatever it printed before it answered is there when the answer is. What comes
-// through a pipe may be late.
+// output collects what the agent prints, in a file without a name. Everything that the agent
+// printed before an answer is there when the answer comes. A pipe might deliver it later.
 type output struct{ file *os.File }
 
 func newOutput(t *testing.T) *output {
@@ -32,7 +32,9 @@ func (o *output) String() string {
 	return string(text)
 }
 
-// printed: mark | same | lines = N | OP value
+// printed runs a step of this form, for stdout or stderr:
+//
+//	stdout mark | same | lines = N | OP value
 func (r *run) printed(which, rest string) error {
 	o := r.stdout
 	if which == "stderr" {
@@ -99,7 +101,7 @@ func (r *run) clockStep(rest string) error {
 	return fmt.Errorf("%v is not %s %v", since, op, d)
 }
 
-// exit N [within DURATION]
+// exit runs a step exit N [within DURATION].
 func (r *run) exit(rest string) error {
 	code, within, timed := strings.Cut(rest, " within ")
 	limit := r.c.deadline
@@ -121,7 +123,10 @@ func (r *run) exit(rest string) error {
 	return nil
 }
 
-// measure: peak mark | peak grew < N (KiB) | descriptors mark | descriptors same
+// measure runs a step of one of these forms. Memory is in KiB:
+//
+//	peak mark | grew < N
+//	descriptors mark | same
 func (r *run) measure(what, rest string) error {
 	proc := "/proc/" + r.vars["AGENT"]
 	now := 0

@@ -15,10 +15,11 @@ import (
 	"time"
 )
 
-var rounds = flag.Int("rendezvous.rounds", 10, "how often a host meets an agent at a path in TestHostUnlinksAndBinds")
+var rounds = flag.Int("rendezvous.rounds", 10, "rounds of TestHostUnlinksAndBinds")
 
-// TestHostUnlinksAndBinds has hosts do as those in the field: unlink the path, bind it, listen. None may find the path in use, be the agent
-// there first, the host, or be it that the host comes back. Three hundred rounds of it are
+// TestHostUnlinksAndBinds has hosts act as real ones do: unlink the path, bind it, listen. A host
+// must never find the path in use, whether the agent or the host is there first, or the host comes
+// back. This runs three hundred rounds:
 //
 //	go test ./cmd/vsock-agent -run HostUnlinksAndBinds -rendezvous.rounds 300
 func TestHostUnlinksAndBinds(t *testing.T) {
@@ -42,7 +43,7 @@ func TestHostUnlinksAndBinds(t *testing.T) {
 	}
 }
 
-// meet has a host come to an agent's path three times.
+// meet has a host listen at an agent's path three times.
 func meet(t *testing.T, binary string, agentFirst bool, round int) error {
 	dir, err := os.MkdirTemp(scratch, "meet")
 	if err != nil {
@@ -76,7 +77,7 @@ func meet(t *testing.T, binary string, agentFirst bool, round int) error {
 		}
 	}
 	for visit := range 3 {
-		// As the hosts do, and with a moment between the two that differs from round to round.
+		// Hosts unlink and then bind. The pause between the two differs from round to round.
 		os.Remove(path)
 		for began := time.Now(); time.Since(began) < time.Duration(round%20*10)*time.Microsecond; {
 		}
@@ -99,7 +100,7 @@ func meet(t *testing.T, binary string, agentFirst bool, round int) error {
 	return nil
 }
 
-// greet takes the agent's connection, pings, and leaves.
+// greet accepts the agent's connection, sends a ping and closes.
 func greet(l *net.UnixListener) error {
 	l.SetDeadline(time.Now().Add(20 * time.Second))
 	c, err := l.Accept()

@@ -16,12 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A run is one case under way: its agent, its directory, its connections.
+// run is a case under way: its agent, its directory and its connections.
 type run struct {
 	t      *testing.T
 	c      *conformanceCase
 	binary string
-	marker string // an entry in the environment of everything the case starts
+	marker string // an entry in the environment of everything that the case starts
 	dir    string
 	vars   map[string]string
 
@@ -40,7 +40,7 @@ type run struct {
 
 var variable = regexp.MustCompile(`\$\{(\w+)\}`)
 
-// expand replaces ${NAME} by the variables of the case and leaves every other $ to the shell.
+// expand replaces ${NAME} with the variables of the case. It leaves every other $ to the shell.
 func (r *run) expand(s string) string {
 	return variable.ReplaceAllStringFunc(s, func(m string) string {
 		if v, ok := r.vars[m[2:len(m)-1]]; ok {
@@ -58,9 +58,10 @@ func (r *run) environment() []string {
 	return env
 }
 
-// shell runs a command of the host's in the case's directory.
+// shell runs a command of the host in the case's directory.
 func (r *run) shell(command string) (string, error) {
-	// A process that the command leaves behind would hold a pipe, and with it the case.
+	// Do not use a pipe. A process that the command leaves behind would hold it open, and block the
+	// case.
 	out := newOutput(r.t)
 	defer out.file.Close()
 	cmd := exec.Command("sh", "-c", command)
@@ -91,7 +92,8 @@ func (r *run) start() error {
 	cmd.Dir = r.dir
 	cmd.Env = r.environment()
 	cmd.Stdout, cmd.Stderr = r.stdout.file, r.stderr.file
-	// Of its own, so that no signal for the test's group reaches it or the other way round.
+	// The agent has its own process group, so that signals to the test's group do not reach it, or
+	// the reverse.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	r.started = time.Now()
 	if err := cmd.Start(); err != nil {
@@ -107,8 +109,8 @@ func (r *run) start() error {
 	return nil
 }
 
-// end stops everything the case started: the agent, and by the marker in their environment all processes that
-// it or the host's commands left.
+// end stops everything that the case started. It kills the agent, and then all processes that it or
+// the host's commands left. It knows them by the marker in their environment.
 func (r *run) end() {
 	for _, c := range r.conns {
 		c.Close()
@@ -150,7 +152,8 @@ func (r *run) end() {
 	}
 }
 
-// alive is false for a zombie too: who reaps the orphans of a test is no concern of the agent.
+// alive reports whether a process exists and is no zombie. The agent need not reap the orphans of a
+// test.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -160,8 +163,8 @@ func alive(pid int) bool {
 	return i > 0 && i+2 < len(stat) && stat[i+2] != 'Z' && stat[i+2] != 'X'
 }
 
-// poll tries until it succeeds or the case's deadline passes, and then returns the last error. What is waited for
-// (a file, a process, a listening socket) gives no event to wait on from outside.
+// poll calls try until it succeeds or the case's deadline passes, and then returns the last error.
+// A file, a process or a listening socket gives no event to wait for from outside.
 func (r *run) poll(try func() error) error {
 	limit := time.Now().Add(r.c.deadline)
 	for {
@@ -187,7 +190,7 @@ func (r *run) agentGone() bool {
 	}
 }
 
-// play does all steps; the error names the line.
+// play runs all steps. Its error names the line.
 func (r *run) play() error {
 	if !r.c.starts() {
 		if err := r.start(); err != nil {
@@ -233,7 +236,8 @@ func (r *run) steps(steps []transcriptStep) error {
 
 var connectionStep = regexp.MustCompile(`^([A-Z]?)([<>]|:) (.*)$`)
 
-// step does one line, which is expanded already, except for what a frame captures meanwhile.
+// step runs one line. The line is expanded already, except for variables that a frame captures
+// meanwhile.
 func (r *run) step(text string) error {
 	if m := connectionStep.FindStringSubmatch(text); m != nil {
 		switch {

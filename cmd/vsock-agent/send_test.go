@@ -23,7 +23,7 @@ func (r *run) frame(text string) ([]byte, error) {
 	return encodeFrame(name.text, fs)
 }
 
-// send is a step NAME> …
+// send runs a step NAME> …
 func (r *run) send(name, text string) error {
 	c, err := r.connection(name)
 	if err != nil {
@@ -38,8 +38,9 @@ func (r *run) send(name, text string) error {
 		return c.CloseWrite()
 	case "close":
 		delete(r.conns, name)
-		// A process that is just being forked for another case has a copy of the descriptor until it has gone through exec,
-		// and the agent would see the end that much later. A shutdown ends the copies too.
+		// A process that is being forked for another case has a copy of the descriptor until it
+		// executes its program. After a mere close, the agent would see the end only then. A
+		// shutdown ends the copies too.
 		c.CloseWrite()
 		c.CloseRead()
 		return c.Close()
@@ -48,11 +49,11 @@ func (r *run) send(name, text string) error {
 		_, err := c.r.Peek(1)
 		return err
 	case "reset":
-		// A Unix socket that is closed with unread bytes gives the other side ECONNRESET. Unlike close, this may take effect
-		// a moment later, for it allows no shutdown.
+		// Closing a Unix socket with unread bytes gives the other side ECONNRESET. Unlike close,
+		// this may take effect a moment later, because it allows no shutdown.
 		c.SetReadDeadline(time.Now().Add(r.c.deadline))
 		if _, err := c.r.Peek(1); err != nil {
-			return fmt.Errorf("reset needs a frame that nobody read: %w", err)
+			return fmt.Errorf("reset needs an unread frame: %w", err)
 		}
 		delete(r.conns, name)
 		return c.Close()
@@ -116,8 +117,8 @@ func (r *run) send(name, text string) error {
 	return r.write(c, all)
 }
 
-// flood writes a frame again and again until the agent has stopped reading. That it has stopped can only be known by its
-// not going on, so this waits half a second of stillness; an agent that is merely slow is flooded longer.
+// flood writes a frame again and again until the agent stops reading. It takes half a second
+// without progress for a stop. An agent that is merely slow is flooded for longer.
 func (r *run) flood(c *connection, text string) error {
 	frame, err := r.frame(text)
 	if err != nil {
@@ -137,7 +138,7 @@ func (r *run) flood(c *connection, text string) error {
 			return err
 		}
 		if n > 0 {
-			// Half a frame is out: the rest of it goes out once the agent reads again.
+			// Only a part of the frame is sent. The rest follows when the agent reads again.
 			c.rest = frame[n:]
 			c.flooded++
 		}

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// A conformanceCase is one case of a transcript; testdata/conformance/README.md describes the language.
+// conformanceCase is one case of a transcript. testdata/conformance/README.md describes the
+// language.
 type conformanceCase struct {
 	name  string
 	file  string
@@ -33,7 +34,8 @@ type transcriptStep struct {
 	text string
 }
 
-// starts reports whether the case starts the agent itself; otherwise it runs before the first step.
+// starts reports whether the case starts the agent itself. Otherwise the agent starts before the
+// first step.
 func (c *conformanceCase) starts() bool {
 	for _, s := range c.steps {
 		if s.text == "start" {
@@ -119,7 +121,7 @@ func readTranscript(file string) ([]*conformanceCase, error) {
 	return cases, nil
 }
 
-// A token of a step: a word, a quoted string, or an operator.
+// token is a token of a step: a word, a quoted string or an operator.
 type token struct {
 	kind byte // 'w', 's' or 'o'
 	text string
@@ -154,7 +156,7 @@ func scan(text string) ([]token, error) {
 	}
 }
 
-// A field is name OP value; a bare word is a field without an operator.
+// field is NAME OP VALUE, or a bare word without an operator.
 type field struct {
 	name  string
 	op    string
@@ -176,7 +178,8 @@ func (s *scanner) next() token {
 	return t
 }
 
-// value reads term + term + …, a term being a string, a word, repeat("x", 3), range(1, 255) or hex("00 ff").
+// value reads terms joined by +. A term is a string, a word, repeat("x", 3), range(1, 255) or
+// hex("00 ff").
 func (s *scanner) value() ([]byte, error) {
 	var b []byte
 	for {
@@ -264,8 +267,8 @@ func (s *scanner) fields() (fieldSet, error) {
 
 var rangePattern = regexp.MustCompile(`\b(seq=|n=)(\d+)\.\.(\d+)`)
 
-// unroll makes one line of each number of seq=first..last, with ${seq} in it replaced; n=first..last does so with ${n}
-// and goes away itself, for frames that have no seq to count by.
+// unroll makes a line for each number of seq=first..last, and replaces ${seq} in it. n=first..last
+// does the same with ${n} and is removed, for frames without a seq.
 func unroll(text string) []string {
 	m := rangePattern.FindStringSubmatch(text)
 	if m == nil {

@@ -9,8 +9,8 @@ import (
 	"wick/framing/wiretest"
 )
 
-// fieldSet is the fields of one frame to send. A field that is not in it has the value that makes
-// the frame a good one.
+// fieldSet has the fields of a frame to send. A missing field gets a value that makes the frame
+// valid.
 type fieldSet []field
 
 func (fs fieldSet) get(name string) ([]byte, bool) {
@@ -36,7 +36,7 @@ func (fs fieldSet) number(name string, or int) int {
 	return int(n)
 }
 
-// defaults are the values of fields that a line does not name, if not 0 or empty.
+// defaults has the values of fields that a line does not name, unless they are 0 or empty.
 var defaults = map[string]string{
 	"hello": "version=1", "credit": "stream=1", "resize": "rows=24 columns=80", "signal": "signal=15",
 	"start":  "id=1 credit=1048576 errcredit=1048576 rows=24 columns=80 wait=100",
@@ -44,14 +44,14 @@ var defaults = map[string]string{
 	"read":   "credit=1073741824", "list": "credit=1073741824", "pressure": "stall=1000000 window=2000000",
 }
 
-// startFlags are the bits of a start, each set by its bare name.
+// startFlags has the bits of a start. The bare name of a bit sets it.
 var startFlags = []string{"shell", "stdin", "terminal", "merge", "only", "more"}
 
-// changeOps are the names of a change's ops, from 1 on.
+// changeOps has the names of a change's ops, from 1 on.
 var changeOps = []string{"mkdir", "remove", "rename", "symlink", "link", "chmod", "chown", "utime", "mknod", "setxattr"}
 
-// encodeFrame makes the bytes of a frame. A case may lie: length=, n=, count= and pathlen=
-// replace what would be true, payload= replaces the whole payload, tail= is added behind it.
+// encodeFrame makes the bytes of a frame. A case may lie: length=, n=, count= and pathlen= replace
+// the true value. payload= replaces the whole payload, and tail= adds to its end.
 func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -75,7 +75,7 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 		flag := slices.Index(startFlags, f.name)
 		switch {
 		case slices.Contains([]string{"seq", "length", "payload", "tail"}, f.name) || name == "frame" && f.name == "type":
-		case f.name == "form": // of an exec, of which only the longer one has flags
+		case f.name == "form": // of an exec; only the longer one has flags
 			add("flags", []byte("0"))
 		case name == "start" && flag >= 0:
 			flags |= 1 << flag
@@ -130,12 +130,12 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 	return frame, nil
 }
 
-// A received frame: its name, and its fields as text.
+// received is a received frame: its name, and its fields as text.
 type received struct {
 	name   string
 	order  []string
 	fields map[string][]byte
-	size   int // of the whole frame, length field and all
+	size   int // of the whole frame, with the length field
 }
 
 func (r *received) put(name string, value []byte) {
@@ -158,7 +158,7 @@ func (r *received) String() string {
 	return b.String()
 }
 
-// quoted shortens what no reader would count.
+// quoted quotes b, and leaves out the middle if b is long.
 func quoted(b []byte) string {
 	const keep = 160
 	if len(b) <= 3*keep {
@@ -167,7 +167,7 @@ func quoted(b []byte) string {
 	return fmt.Sprintf("%q … %q (%d bytes)", b[:keep], b[len(b)-keep:], len(b))
 }
 
-// decodeFrame takes a frame from the agent apart. It is strict: every payload must be used up,
+// decodeFrame decodes a frame from the agent. It is strict: the fields must consume every payload
 // exactly.
 func decodeFrame(f wiretest.Frame) (*received, error) {
 	m := wiretest.ByType(f.Type)
@@ -209,7 +209,7 @@ func decodeFrame(f wiretest.Frame) (*received, error) {
 	return r, nil
 }
 
-// fileField is a field of a stat_result as text.
+// fileField returns a field of a stat_result as text.
 func fileField(f wiretest.Field) []byte {
 	if f.Name == "mode" {
 		return fmt.Appendf(nil, "%07o", f.Number)
@@ -217,9 +217,9 @@ func fileField(f wiretest.Field) []byte {
 	return []byte(f.String())
 }
 
-// all is what an operation sends and how it ended, in one: the outputs of a seq up to its done.
-// Beside the fields of done it has data, the number of frames, the size of the largest content,
-// and if every output is whole entries their names, and lines of them, sorted.
+// all joins what an operation sends and how it ends: the outputs of a seq up to its done. The
+// result has the fields of done, data, the number of frames and the size of the largest content. If
+// every output has whole entries, it also has their names and a line for each entry, sorted.
 func (r *run) all(c *connection) (*received, error) {
 	whole := &received{name: "all", fields: map[string][]byte{}}
 	var data []byte

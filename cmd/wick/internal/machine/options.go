@@ -100,7 +100,8 @@ func findInit(arch string) (string, error) {
 		}
 	}
 	if foreign {
-		return "", fmt.Errorf("find vm-init: there is none for %s in ../%s beside this program; build one (GOARCH=%[1]s CGO_ENABLED=0 go build ./cmd/vm-init) and give it with --init", arch, arch)
+		return "", fmt.Errorf("find vm-init: no program for %s in ../%[1]s beside this one; build one "+
+			"(GOARCH=%[1]s CGO_ENABLED=0 go build ./cmd/vm-init) and give it with --init", arch)
 	}
 	path, err := exec.LookPath("vm-init")
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"wick/framing/wiretest"
 )
 
-// maxChannels is the agent's limit of channels of a connection.
+// maxChannels is the agent's limit of channels on a connection.
 const maxChannels = 512
 
-// dialGreeted makes a connection that has the extension.
+// dialGreeted opens a connection and negotiates the extension on it.
 func (m *model) dialGreeted() (*raw, error) {
 	c, err := m.dialRaw()
 	if err != nil {
@@ -29,7 +29,7 @@ func (m *model) dialGreeted() (*raw, error) {
 	return c, nil
 }
 
-// want takes the next frame, which must be of that type and with that seq.
+// want reads the next frame, which must have that type and seq.
 func (c *raw) want(typ byte, seq uint32) (payload []byte, err error) {
 	got, gotSeq, payload, err := c.frame()
 	if err == nil && (got != typ || gotSeq != seq) {
@@ -38,15 +38,15 @@ func (c *raw) want(typ byte, seq uint32) (payload []byte, err error) {
 	return payload, err
 }
 
-// abuser is a process that a host abuses.
+// abuser makes a process for the abuse tests.
 func abuser(keep int, command string) *proc {
 	p := &proc{id: lastProc.Add(1)<<8 | 0x5e, flags: fShell, keep: keep}
 	p.shell(command)
 	return p
 }
 
-// keptMany starts as many processes as can be kept, all of which write more than can be held, and one more, which is told so. When the
-// connection has ended they are kept no longer.
+// keptMany starts as many processes as can be kept. Each writes more than the agent buffers. One
+// more start is refused. The agent keeps each for 1 ms after the connection has ended.
 func keptMany(m *model, _ *rand.Rand) error {
 	c, err := m.dialGreeted()
 	if err != nil {
@@ -74,7 +74,7 @@ func keptMany(m *model, _ *rand.Rand) error {
 	return m.rings(maxKept)
 }
 
-// rings waits until as many processes have filled what holds their output, for which they then wait.
+// rings waits until n processes have filled the agent's buffers and block.
 func (m *model) rings(n int) error {
 	return until(func() error {
 		r, err := m.run(fmt.Sprintf("cat /proc/[0-9]*/stat 2>/dev/null | grep -c '(yes) S %s '; true", m.target.pid()))
@@ -85,7 +85,7 @@ func (m *model) rings(n int) error {
 	})
 }
 
-// channelsMany opens as many channels as a connection can have, and one more, which is told so.
+// channelsMany opens as many channels as a connection can have. One more is refused.
 func channelsMany(m *model, _ *rand.Rand) error {
 	c, err := m.dialGreeted()
 	if err != nil {
@@ -104,7 +104,7 @@ func channelsMany(m *model, _ *rand.Rand) error {
 	if err := wantError(fmt.Sprintf("too many channels (limit %d)", maxChannels))(wiretest.Error, payload); err != nil {
 		return err
 	}
-	// The first is none the worse.
+	// The first channel still works.
 	if _, err := c.Write(wiretest.Make(wiretest.Credit, 0, 1, m.stillSize(1))); err != nil {
 		return err
 	}
@@ -115,7 +115,8 @@ func channelsMany(m *model, _ *rand.Rand) error {
 	return err
 }
 
-// creditForMuch grants a process that floods all that can be granted, several times, and reads nothing. Nobody else waits for that.
+// creditForMuch grants a flooding process the largest credit many times and reads nothing. Other
+// connections must not be delayed.
 func creditForMuch(m *model, _ *rand.Rand) error {
 	c, err := m.dialGreeted()
 	if err != nil {
@@ -141,7 +142,8 @@ func creditForMuch(m *model, _ *rand.Rand) error {
 	return nil
 }
 
-// tugOfWar has two connections attach to one process in turn. Each time the one that had it is told so, and its output goes on where it was.
+// tugOfWar has two connections attach to one process in turn. Each time the connection that loses
+// the process is told so, and the output continues without a gap.
 func tugOfWar(m *model, _ *rand.Rand) error {
 	const step, turns = 1000, 500
 	var conns [2]*raw
@@ -174,7 +176,8 @@ func tugOfWar(m *model, _ *rand.Rand) error {
 			}
 			at += len(b) - 1
 		}
-		if _, err := wants.Write(wiretest.Raw(wiretest.Attach, 101+turn, attachPayload(p.id, [2]int{at, 0}, [2]int{step, 0}))); err != nil {
+		if _, err := wants.Write(wiretest.Raw(wiretest.Attach, 101+turn,
+			attachPayload(p.id, [2]int{at, 0}, [2]int{step, 0}))); err != nil {
 			return err
 		}
 		if _, err := has.want(wiretest.Error, 100+turn); err != nil {
@@ -184,7 +187,7 @@ func tugOfWar(m *model, _ *rand.Rand) error {
 			return err
 		}
 	}
-	// Whoever has it may end it, from whatever connection.
+	// Any connection may end the process.
 	if _, err := conns[1].Write(wiretest.Make(wiretest.Signal, 99, p.id, 0, 9, 2)); err != nil {
 		return err
 	}
@@ -197,7 +200,8 @@ func tugOfWar(m *model, _ *rand.Rand) error {
 		answers = append(answers, typ)
 	}
 	last := conns[turns%2]
-	if _, err := last.Write(slices.Concat(wiretest.Make(wiretest.Close, 100+turns, 1), wiretest.Make(wiretest.Close, 100+turns, 2))); err != nil {
+	if _, err := last.Write(slices.Concat(wiretest.Make(wiretest.Close, 100+turns, 1),
+		wiretest.Make(wiretest.Close, 100+turns, 2))); err != nil {
 		return err
 	}
 	for {

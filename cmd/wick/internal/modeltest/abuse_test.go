@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	// garbageFrames are about as many as come in an hour from a host that is busy: 55 a second.
+	// garbageFrames is about the number of frames that a busy host sends in an hour: 55 a second.
 	garbageFrames = 200_000
 	garbageConns  = 8
 	// maxConns is the agent's limit of connections.
 	maxConns = 64
-	// maxGrowthkB is how far the agent's peak of memory may rise, whatever hosts do. Code that is run for the first time does not count, nor
-	// do the two buffers of each connection that is busy.
+	// maxGrowthkB limits the growth of the agent's peak memory. Code that runs for the first time
+	// does not count, nor do the two buffers of each busy connection.
 	maxGrowthkB   = 1024
 	connBufferskB = 2 * 64
 )
 
-// TestAbuse has hosts do what no host should, beside one that behaves: all its pings are answered. In the end the agent holds what it held
-// before, and its memory has not grown.
+// TestAbuse has a host misbehave while another host pings. Every ping must be answered. In the end
+// the agent must hold what it held at the start, and its memory must not have grown.
 func TestAbuse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("abuses an agent for half a minute: run without -short")
@@ -44,13 +44,13 @@ func TestAbuse(t *testing.T) {
 		{"garbage in frames of many", garbageInFrames(garbageConns), garbageConns},
 		{"garbage", garbage, 0},
 		{"a thousand connections", thousandConnections, 0},
-		{"16 MiB claimed and none sent", claims, 0},
+		{"16 MiB claimed but not sent", claims, 0},
 		{"output read one byte at a time", readBytewise, 0},
 		{"a file written one byte at a time", writeBytewise, 0},
-		{"more kept processes than there may be", keptMany, 1 + maxKept/2}, // a buffer each, for their output
-		{"more channels than there may be", channelsMany, 1},
-		{"credit for all there is, and nothing read", creditForMuch, 1},
-		{"two connections after one process", tugOfWar, 2},
+		{"more kept processes than the limit", keptMany, 1 + maxKept/2}, // an output buffer each
+		{"more channels than the limit", channelsMany, 1},
+		{"the largest credit, and nothing read", creditForMuch, 1},
+		{"two connections steal one process", tugOfWar, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -66,14 +66,16 @@ func TestAbuse(t *testing.T) {
 			f, err := m.rest()
 			m.must(err)
 			if f.hwm-m.first.hwm-(f.file-m.first.file) > maxGrowthkB+test.busy*connBufferskB {
-				t.Errorf("the peak of memory rose from %d kB to %d kB, code from %d to %d", m.first.hwm, f.hwm, m.first.file, f.file)
+				t.Errorf("the peak of memory rose from %d kB to %d kB, code from %d to %d",
+					m.first.hwm, f.hwm, m.first.file, f.file)
 			}
 			t.Logf("%d pings, the slowest %v; %v", pings, m.worst(), f)
 		})
 	}
 }
 
-// ping has the model's own connection ping without a pause, and returns what ends that and counts.
+// ping pings without a pause on the model's own connection. stop ends that and returns the number
+// of pings.
 func (m *model) ping() (stop func() int) {
 	done, over, n := make(chan struct{}), make(chan struct{}), 0
 	go func() {
@@ -98,13 +100,13 @@ func (m *model) ping() (stop func() int) {
 	}
 }
 
-// raw is a connection of a host that does not behave.
+// raw is a connection of a host that misbehaves.
 type raw struct {
 	*net.UnixConn
 	in *bufio.Reader
 }
 
-// dialRaw makes one, and takes its ready.
+// dialRaw opens a raw connection and reads its ready.
 func (m *model) dialRaw() (*raw, error) {
 	c, err := m.target.dial()
 	if err != nil {
@@ -123,18 +125,18 @@ func (m *model) dialRaw() (*raw, error) {
 	return r, nil
 }
 
-// frame reads one. At the orderly end it is io.EOF.
+// frame reads a frame. It returns io.EOF at the orderly end of the connection.
 func (c *raw) frame() (typ byte, seq uint32, payload []byte, err error) {
 	f, err := wiretest.ReadFrame(c.in)
 	return f.Type, f.Seq, f.Payload, err
 }
 
-// garbageFrame makes a frame that asks for nothing, and the type of what answers it, or 0. Some are nearly a request: if one were taken for it,
-// a file would tell.
+// garbageFrame makes a frame that requests nothing. answer is the type of the expected reply, or 0.
+// Some frames are almost a valid request. If the agent carried one out, a file would show it.
 func garbageFrame(m *model, r *rand.Rand, seq uint32) (frame []byte, answer byte) {
 	typ := byte(r.IntN(256))
 	if typ == wiretest.Shutdown || typ == wiretest.Hello {
-		typ++ // the one is a request whatever it carries, the other if that is two bytes
+		typ++ // a shutdown is valid with any payload, a hello with one of two bytes
 	}
 	payload := noise(r, r.IntN(200))
 	switch typ = []byte{typ, wiretest.Exec, wiretest.SpawnWatch, wiretest.WriteFile}[r.IntN(4)]; typ {
@@ -142,7 +144,7 @@ func garbageFrame(m *model, r *rand.Rand, seq uint32) (frame []byte, answer byte
 		if r.IntN(2) == 0 {
 			payload = execPayload(0, "touch "+m.dir+"/evil", r.IntN(2) == 0, nil)
 			if payload = payload[:r.IntN(len(payload))]; len(payload) == 8 {
-				payload = payload[:7] // eight zeros are a whole one, of an empty command
+				payload = payload[:7] // eight zeros would be a valid request with an empty command
 			}
 		}
 	case wiretest.WriteFile:
@@ -158,7 +160,8 @@ func garbageFrame(m *model, r *rand.Rand, seq uint32) (frame []byte, answer byte
 	return wiretest.Raw(typ, seq, payload), wiretest.Error
 }
 
-// garbageInFrames is garbageFrames of them, on so many connections at once. Each is wanted answered in its turn.
+// garbageInFrames returns a test that sends garbageFrames frames in all, on conns connections at
+// once. The answers must come in order.
 func garbageInFrames(conns int) func(m *model, r *rand.Rand) error {
 	return func(m *model, r *rand.Rand) error {
 		var all sync.WaitGroup
@@ -195,7 +198,7 @@ func (c *raw) sendGarbage(m *model, r *rand.Rand, frames uint32) error {
 	return out.Flush()
 }
 
-// readAnswers makes the same frames again, to know what answers each.
+// readAnswers generates the same frames again, to know the answer to each.
 func (c *raw) readAnswers(m *model, r *rand.Rand, frames uint32) error {
 	for seq := range frames {
 		frame, answer := garbageFrame(m, r, seq)
@@ -205,14 +208,16 @@ func (c *raw) readAnswers(m *model, r *rand.Rand, frames uint32) error {
 		typ, got, payload, err := c.frame()
 		if err != nil || typ != answer || got != seq {
 			c.Close()
-			return fmt.Errorf("frame %d, %s: type 0x%02X seq %d %s, %v, want type 0x%02X", seq, wiretest.Brief(frame), typ, got, wiretest.Brief(payload), err, answer)
+			return fmt.Errorf("frame %d, %s: type 0x%02X seq %d %s, %v, want type 0x%02X", seq,
+				wiretest.Brief(frame), typ, got, wiretest.Brief(payload), err, answer)
 		}
 	}
 	return nil
 }
 
-// garbage sends what is no frame, on one connection after the other. Most of it claims a length that cannot be, which is an
-// error and the end; the rest is waited for in vain.
+// garbage sends random bytes, on one connection after the other. Most begin with an impossible
+// length, which the agent answers with an error before it closes. The others begin a frame that is
+// never completed.
 func garbage(m *model, r *rand.Rand) error {
 	for range 2000 {
 		c, err := m.dialRaw()
@@ -236,7 +241,8 @@ func garbage(m *model, r *rand.Rand) error {
 	return nil
 }
 
-// thousandConnections are as many as there may be and many more, which are told so. Those that are served are none the worse.
+// thousandConnections opens as many connections as the limit allows, and many more. The additional
+// ones are refused with an error, and the others still work.
 func thousandConnections(m *model, _ *rand.Rand) error {
 	var served []*raw
 	for i := range 1000 {
@@ -270,7 +276,8 @@ func thousandConnections(m *model, _ *rand.Rand) error {
 	return nil
 }
 
-// claims has every connection there may be claim 16 MiB, of each kind of frame, send the least of it, and wait.
+// claims has every possible connection announce a frame of 16 MiB, send only its first bytes, and
+// wait. The types of the frames differ.
 func claims(m *model, _ *rand.Rand) error {
 	types := []byte{wiretest.Ping, wiretest.Exec, wiretest.SpawnWatch, wiretest.WriteFile, 0x42}
 	for i := range maxConns - 1 {
@@ -279,7 +286,7 @@ func claims(m *model, _ *rand.Rand) error {
 			return err
 		}
 		defer c.Close()
-		head := []byte{1, 0, 0, 0, types[i%len(types)], 0, 0, 0, 1} // the longest
+		head := []byte{1, 0, 0, 0, types[i%len(types)], 0, 0, 0, 1} // the longest frame
 		if _, err := c.Write(append(head, 0, 0)); err != nil {
 			return err
 		}
@@ -287,7 +294,8 @@ func claims(m *model, _ *rand.Rand) error {
 	return m.barrier()
 }
 
-// readBytewise has a result taken a byte at a time, with pings answered in between, and the rest of it at once.
+// readBytewise reads a result one byte at a time while the agent answers pings, and then the rest
+// of it at once.
 func readBytewise(m *model, _ *rand.Rand) error {
 	const size = 1 << 20
 	c, err := m.dialRaw()
@@ -295,13 +303,14 @@ func readBytewise(m *model, _ *rand.Rand) error {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.Write(wiretest.Raw(wiretest.Exec, 1, execPayload(0, fmt.Sprintf("yes x | head -c %d", size), false, nil))); err != nil {
+	if _, err := c.Write(wiretest.Raw(wiretest.Exec, 1,
+		execPayload(0, fmt.Sprintf("yes x | head -c %d", size), false, nil))); err != nil {
 		return err
 	}
 	var got bytes.Buffer
 	var one [1]byte
 	for i := range 20_000 {
-		if _, err := c.Read(one[:]); err != nil { // past the reader's buffer, which is empty
+		if _, err := c.Read(one[:]); err != nil { // c.in has buffered nothing
 			return err
 		}
 		got.Write(one[:])
@@ -323,7 +332,7 @@ func readBytewise(m *model, _ *rand.Rand) error {
 	return err
 }
 
-// writeBytewise sends a request a byte at a time, with a ping answered after each.
+// writeBytewise sends a request one byte at a time. The agent must answer a ping after each byte.
 func writeBytewise(m *model, _ *rand.Rand) error {
 	c, err := m.dialRaw()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"wick/framing/wiretest"
 )
 
-// binding is a process on a connection: the channel of its start, or of an attach.
+// binding is the channel of a start or an attach: a process on a connection.
 type binding struct {
 	h   *host
 	c   *conn
@@ -23,25 +23,26 @@ type binding struct {
 	attach bool
 	opened bool // started came
 	exited bool
-	gone   bool     // it was released, and is known to be
-	asked  bool     // whether it is gone
-	stays  bool     // it is not released here
-	stolen *proc    // if another connection has it; p is a copy then
-	by     *binding // which that was asked by
+	gone   bool     // the agent confirmed that it is released
+	asked  bool     // the release and a check of it were sent
+	stays  bool     // it is left for another connection to release
+	stolen *proc    // the process, if another connection has it; p is a copy then
+	by     *binding // the binding that stole it
 	got    atomic.Bool
 
 	out     [2]grants
 	closed  [2]bool // by the guest
-	at      int     // of the input: what is sent next
-	credit  int     // of it
-	ended   bool    // the host closed it
-	broken  bool    // the guest did
+	at      int     // offset in the input of the next byte to send
+	credit  int     // for input
+	ended   bool    // the host closed the input
+	broken  bool    // the guest closed the input
 	refused bool    // the host closed stdout
 	resized bool
 	killed  bool
 }
 
-// bind makes the channel of a process, and the request that opens it. It takes over from what had the process before.
+// bind makes the channel of a process and the request that opens it. The channel continues where
+// the previous one of the process stopped.
 func (h *host) bind(c *conn, p *proc, attach bool) *request {
 	t := &binding{h: h, c: c, p: p, seq: h.seq(), r: newRand(h.r.Uint64(), p.id), attach: attach}
 	var credit [2]int
@@ -107,7 +108,7 @@ func (t *binding) take(typ byte, payload []byte) (over bool, err error) {
 	return false, fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 }
 
-// first takes what answers the request.
+// first checks the answer to the request that opened the channel.
 func (t *binding) first(typ byte, payload []byte) (over bool, err error) {
 	p := t.p
 	switch {
@@ -133,7 +134,8 @@ func (t *binding) first(typ byte, payload []byte) (over bool, err error) {
 		t.opened, t.at, t.credit = true, taken, credit
 		t.got.Store(true)
 		return false, nil
-	case typ == wiretest.Exited && (!t.attach || p.reason == byFailure && len(p.limits) > 0): // which takes a while, and it was attached to meanwhile
+	case typ == wiretest.Exited && (!t.attach || p.reason == byFailure && len(p.limits) > 0):
+		// A start that fails takes a while, and an attach may arrive meanwhile.
 		r, err := parseReceipt(payload)
 		if err == nil {
 			err = p.judge(r, false)
@@ -156,7 +158,7 @@ func (t *binding) first(typ byte, payload []byte) (over bool, err error) {
 	return false, fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 }
 
-// output takes content of stdout or stderr.
+// output checks content of stdout or stderr.
 func (t *binding) output(i int, b []byte) error {
 	p := t.p
 	switch {
@@ -175,7 +177,7 @@ func (t *binding) output(i int, b []byte) error {
 	return nil
 }
 
-// close takes the guest's close of a stream.
+// close checks the guest's close of a stream.
 func (t *binding) close(stream int) error {
 	switch {
 	case stream > 2, stream > 0 && t.closed[stream-1], stream == 0 && (t.broken || t.p.flags&fStdin == 0):
@@ -188,7 +190,7 @@ func (t *binding) close(stream int) error {
 	return nil
 }
 
-// receipt takes the exited.
+// receipt checks the exited.
 func (t *binding) receipt(payload []byte) (over bool, err error) {
 	if t.closed != [2]bool{true, true} {
 		return false, fmt.Errorf("exited before both closes")
@@ -212,7 +214,7 @@ func (t *binding) receipt(payload []byte) (over bool, err error) {
 func (t *binding) next() ([]byte, progress) {
 	switch {
 	case t.stolen != nil && t.by.got.Load():
-		return nil, awaits // the word that it is
+		return nil, awaits // the error that says so
 	case t.stolen != nil:
 		return nil, rests
 	case t.gone:
@@ -250,7 +252,8 @@ func (t *binding) next() ([]byte, progress) {
 	return b, awaits
 }
 
-// input sends some of stdin, within the credit, and in the end the close; and what comes after that is for nobody.
+// input sends some of stdin, within the credit, and closes it at the end. Some input may follow the
+// close, and the agent must ignore it.
 func (t *binding) input() (b []byte) {
 	p := t.p
 	if p.flags&fStdin == 0 || t.broken {
@@ -266,7 +269,7 @@ func (t *binding) input() (b []byte) {
 		t.credit -= n
 		p.offered = max(p.offered, t.at)
 		if t.r.IntN(4) == 0 {
-			return b // and the rest when something has come
+			return b // the rest follows when a frame has come
 		}
 	}
 	if t.at == len(p.input) && !t.ended && p.flags&fTerminal == 0 {
@@ -279,7 +282,7 @@ func (t *binding) input() (b []byte) {
 	return b
 }
 
-// kill sends the signal.
+// kill sends the process its signal.
 func (t *binding) kill() []byte {
 	return t.also(&request{
 		what: "signal to " + t.p.String(), prompt: true, check: wantDone(0, unix.ESRCH),
@@ -287,7 +290,7 @@ func (t *binding) kill() []byte {
 	})
 }
 
-// also asks for something that has one reply, of its own. The connection's mu is held.
+// also sends a request that has a single reply. The connection's mu is held.
 func (t *binding) also(q *request) []byte {
 	q.seq, q.at = t.h.seq(), time.Now()
 	binary.BigEndian.PutUint32(q.frame[5:], q.seq)
@@ -295,13 +298,14 @@ func (t *binding) also(q *request) []byte {
 	return q.frame
 }
 
-// release says that the receipt has come, and asks whether the process is gone then. Some are left for another connection to ask for.
+// release acknowledges the receipt, and checks that the process is gone then. It leaves some
+// processes for another connection to release.
 func (t *binding) release() ([]byte, progress) {
 	switch {
 	case t.asked:
 		return nil, awaits
 	case t.p.loose:
-		return nil, rests // if it is taken away meanwhile, it is not released
+		return nil, rests // an attach under way may steal it first
 	case !t.stays:
 		t.stays = t.r.IntN(4) == 0 && t.h.m.mayStay()
 	}
@@ -311,7 +315,8 @@ func (t *binding) release() ([]byte, progress) {
 	t.asked, t.p.released = true, true
 	b := wiretest.Raw(wiretest.Release, t.seq, nil)
 	return append(b, t.also(&request{
-		what: "attach to what was released", prompt: true, frame: wiretest.Raw(wiretest.Attach, 0, attachPayload(t.p.id, t.p.got, [2]int{})),
+		what: "attach to a released process", prompt: true,
+		frame: wiretest.Raw(wiretest.Attach, 0, attachPayload(t.p.id, t.p.got, [2]int{})),
 		check: func(typ byte, payload []byte) error {
 			if err := wantDone(unix.ESRCH)(typ, payload); err != nil {
 				return err

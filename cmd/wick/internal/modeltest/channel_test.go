@@ -9,41 +9,42 @@ import (
 	"time"
 )
 
-// channel is what more than one frame of the guest's is owed for, all with the seq of the request that opened it.
+// channel checks the replies to a request that gets more than one. All have the seq of the request.
 type channel interface {
-	// take judges a frame, and says whether it was the last. The connection's mu is held.
+	// take checks a frame and reports whether it was the last. The connection's mu is held.
 	take(typ byte, payload []byte) (over bool, err error)
-	// next is what the host has to say now, and whether there is something to wait for. The connection's mu is held.
+	// next returns the frames that the host sends now, and the state of the channel. The
+	// connection's mu is held.
 	next() ([]byte, progress)
-	// lost is told that the connection ended before the channel did. The connection's mu is not held.
+	// lost notes that the connection ended before the channel did. The connection's mu is not held.
 	lost()
 	String() string
 }
 
-// progress is how a channel stands.
+// progress is the state of a channel.
 type progress int
 
 const (
-	awaits progress = iota // the guest's next word will come by itself
-	rests                  // it may stay as it is, for long
+	awaits progress = iota // the guest will send the next frame
+	rests                  // no frame need come for a long time
 	over
 )
 
-// text is what is written, without the room that it would take.
+// text describes expected content without storing all of it.
 type text struct {
 	head   []byte
-	period []byte // what follows, over and over
+	period []byte // repeated after head, up to size
 	size   int
 }
 
 func textOf(b []byte) text { return text{head: b, size: len(b)} }
 
-// yesText is a line, and then what "yes word | head -c n" writes.
+// yesText returns line followed by the output of "yes word | head -c n".
 func yesText(line, word string, n int) text {
 	return text{head: []byte(line), period: []byte(word + "\n"), size: len(line) + n}
 }
 
-// has reports whether b stands there at that offset.
+// has reports whether the text has b at that offset.
 func (t text) has(at int, b []byte) bool {
 	if at+len(b) > t.size {
 		return false
@@ -65,18 +66,19 @@ func (t text) has(at int, b []byte) bool {
 	return true
 }
 
-// grants are what the host grants of a stream, by whim: much at once, or so little that each byte is asked for, and then more and more.
+// grants chooses at random how much credit the host grants for a stream. The first grant lies
+// between 0 and 2 GiB. Later grants double up to 1 MiB.
 type grants struct {
 	r       *rand.Rand
 	step    int
-	least   int // that is granted at least, so that it goes on
+	least   int // the smallest grant with which the stream continues
 	granted int
 	came    int
-	acked   int  // what the guest may take for arrived
-	careful bool // a grant says that bytes arrived, and so must not say it too early
+	acked   int  // bytes that the guest may assume have arrived
+	careful bool // a grant acknowledges bytes, so it must not exceed those that came
 }
 
-// begin is the credit of the request itself.
+// begin resets the counts and returns the credit to grant in the request itself.
 func (g *grants) begin() int {
 	g.granted, g.came, g.acked = 0, 0, 0
 	g.step = []int{1, 7, 100, 4096, 64 << 10, 1 << 20, 1<<31 - 1}[g.r.IntN(7)]
@@ -86,17 +88,18 @@ func (g *grants) begin() int {
 	return g.granted
 }
 
-// arrived is told of content, and reports whether it was granted.
+// arrived counts n bytes of content and reports whether they were granted.
 func (g *grants) arrived(n int) bool {
 	g.came += n
 	return g.came <= g.granted
 }
 
-// next is what is granted now.
+// next returns the credit to grant now.
 func (g *grants) next() (n int) {
 	switch open := g.granted - g.came; {
 	case g.careful && open > 0:
-		// The guest cuts what it is granted to what it can hold, so this must come before all of that has.
+		// The guest limits a grant to the size of its buffer. The host must grant more before that
+		// many bytes have come.
 		if n = g.came - g.acked; n < min(g.step/2, maxOutput/2) && g.r.IntN(4) > 0 {
 			return 0
 		}
@@ -111,7 +114,8 @@ func (g *grants) next() (n int) {
 	return n
 }
 
-// tend says what the channels of a connection have to say, until nothing is owed and they all rest, or until it was said so many times.
+// tend sends the frames of a connection's channels until no reply is owed and all channels rest. It
+// stops after times sends, unless times is negative.
 func (h *host) tend(c *conn, times int) error {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -144,7 +148,8 @@ func (h *host) tend(c *conn, times int) error {
 	return nil
 }
 
-// sendMostly sends, most times as a whole: there is much of it.
+// sendMostly usually sends b in one write, because channels send much. Sometimes it sends b in
+// pieces.
 func (h *host) sendMostly(c *conn, b []byte) error {
 	if h.r.IntN(8) == 0 {
 		return h.send(c, b)
@@ -156,7 +161,8 @@ func (h *host) sendMostly(c *conn, b []byte) error {
 	return nil
 }
 
-// tended is what the channels have to say.
+// tended collects the frames that the channels send now. resting reports whether no reply is owed
+// and no channel awaits a frame. changed is closed at the next change.
 func (c *conn) tended() (frames []byte, resting bool, changed chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,7 +182,7 @@ func (c *conn) tended() (frames []byte, resting bool, changed chan struct{}) {
 	return frames, resting && len(c.pending) == 0, c.changed
 }
 
-// toChannel hands a frame to the channel that it is about, and reports whether there is one.
+// toChannel passes a frame to the channel with its seq, and reports whether there is one.
 func (c *conn) toChannel(typ byte, seq uint32, payload []byte) (is bool, err error) {
 	last := false
 	c.note(func() {

@@ -9,7 +9,7 @@ import (
 	"wick/framing/wiretest"
 )
 
-// command is what an exec or spawn_watch runs, and what that comes to.
+// command is the command of an exec or spawn_watch, and its expected result.
 type command struct {
 	text    string
 	timeout int // ms
@@ -17,21 +17,21 @@ type command struct {
 	env     []string
 
 	code           int32
-	stdout, stderr []byte // what it writes
-	anyStderr      bool   // what somebody else's words are, but some
-	cut            bool   // it is ended by its timeout, and may not have come as far as its output
+	stdout, stderr []byte // the expected output
+	anyStderr      bool   // stderr may have any text, but must have one
+	cut            bool   // its timeout ends it, perhaps before its output
 	refused        bool   // it cannot be started
 	held           bool   // it runs until the hosts are done
-	late           bool   // something of it does, and writes more then
+	late           bool   // a background process does, and writes more then
 }
 
-// yes is what "yes word | head -c n" writes.
+// yes returns the output of "yes word | head -c n".
 func yes(word string, n int) []byte {
 	return bytes.Repeat([]byte(word+"\n"), n/(len(word)+1)+1)[:n]
 }
 
-// command makes one up. Its standard output begins with the line token, if it has any: a process_exit is known by that. watched says that
-// it is for a spawn_watch.
+// command makes a random command. Any stdout begins with the line token, which identifies its
+// process_exit. watched is true for a spawn_watch.
 func (h *host) command(token string, watched bool) command {
 	r, s := h.r, h.m.scale
 	code := r.IntN(256)
@@ -68,7 +68,8 @@ func (h *host) command(token string, watched bool) command {
 		c.timeout = 1 + r.IntN(s.timeout)
 		c.code, c.cut = 124, true
 	case 10:
-		// The token first: what begins on a lost connection may do so when the hold is being released.
+		// Print the token first, because a command of a lost connection may start while the hold is
+		// being released.
 		c.text = fmt.Sprintf("echo %s; (read x <%s/hold; echo late; echo late >&2) & exit %d", token, h.m.dir, code)
 		if c.late = h.m.mayHold(); !c.late {
 			c.text = fmt.Sprintf("echo %s; exit %d", token, code)
@@ -107,10 +108,11 @@ func (c *command) payload() []byte {
 	return execPayload(c.timeout, c.text, c.long || len(c.env) > 0, c.env)
 }
 
-// maxNotice is how long the lines may be that the agent adds to stderr.
+// maxNotice limits the bytes of the lines that the agent adds to stderr.
 const maxNotice = 256
 
-// check holds a result against what the command does. released says that it may have come after those that waited were released.
+// check compares a result with what the command does. released says that the result may have come
+// after the waiting processes were released.
 func (c *command) check(r result, released bool) error {
 	if r.code != c.code {
 		return fmt.Errorf("%s: %v, want code %d", wiretest.Brief([]byte(c.text)), r, c.code)
@@ -137,12 +139,13 @@ func (c *command) check(r result, released bool) error {
 		r.stderr = bytes.TrimSuffix(r.stderr, []byte("late\n"))
 	}
 	if !bytes.Equal(r.stdout, stdout) || !bytes.Equal(r.stderr, stderr) {
-		return fmt.Errorf("%s: %v, want stdout %s, stderr %s", wiretest.Brief([]byte(c.text)), r, wiretest.Brief(stdout), wiretest.Brief(stderr))
+		return fmt.Errorf("%s: %v, want stdout %s, stderr %s", wiretest.Brief([]byte(c.text)), r,
+			wiretest.Brief(stdout), wiretest.Brief(stderr))
 	}
 	return nil
 }
 
-// checkCut is for output that does not fit a frame.
+// checkCut checks a result with output that does not fit into a frame.
 func (c *command) checkCut(r result) error {
 	const mark = "[output truncated: "
 	at := bytes.LastIndex(r.stderr, []byte(mark))
@@ -167,19 +170,20 @@ func (c *command) checkCut(r result) error {
 func (h *host) exec() *request {
 	seq := h.seq()
 	c := h.command(h.m.token(), false)
-	return &request{what: "exec", seq: seq, frame: wiretest.Raw(wiretest.Exec, seq, c.payload()), check: func(typ byte, payload []byte) error {
-		if typ == wiretest.Error && h.m.crowded(payload) {
-			return nil
-		}
-		if typ != wiretest.ExecResult {
-			return fmt.Errorf("type 0x%02X %s, want an exec_result", typ, wiretest.Brief(payload))
-		}
-		r, err := parseResult(typ, payload)
-		if err != nil {
-			return err
-		}
-		return c.check(r, false)
-	}, lost: h.m.ranOn}
+	return &request{what: "exec", seq: seq, frame: wiretest.Raw(wiretest.Exec, seq, c.payload()),
+		check: func(typ byte, payload []byte) error {
+			if typ == wiretest.Error && h.m.crowded(payload) {
+				return nil
+			}
+			if typ != wiretest.ExecResult {
+				return fmt.Errorf("type 0x%02X %s, want an exec_result", typ, wiretest.Brief(payload))
+			}
+			r, err := parseResult(typ, payload)
+			if err != nil {
+				return err
+			}
+			return c.check(r, false)
+		}, lost: h.m.ranOn}
 }
 
 func newRand(seed, stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }

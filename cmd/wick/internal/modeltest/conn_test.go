@@ -14,7 +14,8 @@ import (
 	"wick/framing/wiretest"
 )
 
-// patience is how long something may take that must happen. It is there to end a run that hangs, not to judge one.
+// patience limits each wait for something that must happen. It ends a run that hangs, and does not
+// measure speed.
 const patience = 90 * time.Second
 
 // end is how a host ends a connection.
@@ -22,18 +23,18 @@ type end int
 
 const (
 	endNot     end = iota
-	endHalf        // the writing side is shut down: what is due comes, then the end
-	endRefused     // a length that cannot be: an error comes, then the end
-	endDrain       // both sides are shut down, and what had come until then is read
-	endReset       // as endDrain, but it stays unread in the kernel: the agent sees a reset
-	endHard        // it is closed, whatever is in it
+	endHalf        // shuts down writing: the replies come, then the end
+	endRefused     // sends an impossible length: an error comes, then the end
+	endDrain       // shuts down both sides, and reads what had come until then
+	endReset       // as endDrain, but leaves it unread: the agent sees a reset
+	endHard        // closes at once, whatever is under way
 )
 
 func (e end) String() string {
 	return [...]string{"no end", "half-close", "refusal", "drained end", "reset", "hard close"}[e]
 }
 
-// conn is one connection to the agent, and what is owed on it.
+// conn is a connection to the agent and the replies that are owed on it.
 type conn struct {
 	m    *model
 	name string
@@ -42,29 +43,29 @@ type conn struct {
 	last chan struct{} // closed when the end was decided
 
 	orders chan func() // run by the reader
-	chunk  int         // how much is read at a time; the reader's
+	chunk  int         // bytes to read at a time; owned by the reader
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced when pending shrinks or the connection is ready
 	ready    bool
-	refusing bool   // what ends it with an error was sent, whoever else ends it meanwhile
-	refused  bool   // the error that ends it has come
-	refusal  string // what it says, if that is known
+	refusing bool   // something that the agent must refuse was sent
+	refused  bool   // the error that refuses it has come
+	refusal  string // text of that error; any if empty
 	how      end
-	endedAt  time.Time // when it was about to
+	endedAt  time.Time // when the end was decided
 	over     bool      // ended was called
 	pending  map[uint32]*request
 	channels map[uint32]channel
-	features int    // that a hello_result said
-	partial  []byte // of a frame
+	features int    // of the hello_result
+	partial  []byte // an incomplete frame
 
 	greeting bool // the host will ask for the extension
-	greeted  bool // it did
+	greeted  bool // it has asked
 }
 
-// dial makes a connection. Its ready is still to come.
+// dial opens a connection. It does not wait for the ready.
 func (m *model) dial(name string) (*conn, error) {
-	m.resets.RLock() // a reset finds it, or comes before
+	m.resets.RLock() // a reset sees the new connection, or comes before it
 	defer m.resets.RUnlock()
 	raw, err := m.target.dial()
 	if err != nil {
@@ -82,7 +83,7 @@ func (m *model) dial(name string) (*conn, error) {
 	return c, nil
 }
 
-// read is the reader's goroutine.
+// read reads and checks frames until the connection ends. It runs in a goroutine of its own.
 func (c *conn) read() {
 	defer close(c.done)
 	defer c.c.Close()
@@ -98,7 +99,7 @@ func (c *conn) read() {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.obey()
 			c.c.SetReadDeadline(time.Time{})
-			c.obey() // one that came meanwhile, whose deadline was just cleared
+			c.obey() // one may have come meanwhile, and its deadline was just cleared
 			continue
 		}
 		if err != nil {
@@ -119,7 +120,7 @@ func (c *conn) obey() {
 	}
 }
 
-// order has the reader do something between two reads.
+// order makes the reader call f between two reads.
 func (c *conn) order(f func()) {
 	select {
 	case c.orders <- f:
@@ -128,7 +129,7 @@ func (c *conn) order(f func()) {
 	}
 }
 
-// take takes frames off what came.
+// take splits the bytes that came into frames and checks each.
 func (c *conn) take(b []byte) error {
 	c.partial = append(c.partial, b...)
 	rest := c.partial
@@ -149,7 +150,7 @@ func (c *conn) take(b []byte) error {
 	return nil
 }
 
-// frame holds a frame against what is owed.
+// frame checks a frame against what is owed.
 func (c *conn) frame(typ byte, seq uint32, payload []byte) error {
 	if !c.isReady() {
 		if typ != wiretest.Ready || seq != 0 || len(payload) > 0 {
@@ -189,7 +190,7 @@ func (c *conn) isReady() bool {
 	return c.ready
 }
 
-// note changes what others may wait for.
+// note applies a change and wakes up everything that waits for one.
 func (c *conn) note(change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,7 +199,7 @@ func (c *conn) note(change func()) {
 	c.changed = make(chan struct{})
 }
 
-// owe notes what is about to be asked.
+// owe records requests that are about to be sent.
 func (c *conn) owe(requests ...*request) error {
 	now := time.Now()
 	c.mu.Lock()
@@ -228,7 +229,8 @@ func (c *conn) owe(requests ...*request) error {
 	return errEnded
 }
 
-// expect says that the connection is about to end, before anything is done to that end. The first to say so is heard.
+// expect declares how the connection is about to end, before anything ends it. Only the first
+// declaration counts; expect reports whether it was this one.
 func (c *conn) expect(how end) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -240,7 +242,7 @@ func (c *conn) expect(how end) bool {
 	return true
 }
 
-// broken says that somebody else ends the connection, whatever the host is about to do.
+// broken declares that the connection is closed from elsewhere, whatever end the host has declared.
 func (c *conn) broken() {
 	if c.expect(endHard) {
 		return
@@ -256,8 +258,8 @@ func (c *conn) ending() bool {
 	return c.how != endNot
 }
 
-// await waits until f, which is called with c.mu held; or until the connection has ended or the model has failed, which is nil if it
-// was to end.
+// await waits until f returns true. It calls f with c.mu held. It returns errEnded if the
+// connection has ended as declared or the model has failed.
 func (c *conn) await(what string, f func() bool) error {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -283,7 +285,7 @@ func (c *conn) await(what string, f func() bool) error {
 	}
 }
 
-// errEnded says that a connection has ended as it was to.
+// errEnded reports that a connection has ended as intended.
 var errEnded = errors.New("ended")
 
 func (c *conn) owes() string {
@@ -305,15 +307,15 @@ func (c *conn) owes() string {
 // opened waits for the ready.
 func (c *conn) opened() error { return c.await("ready", func() bool { return c.ready }) }
 
-// settled waits until nothing is owed.
+// settled waits until no reply is owed.
 func (c *conn) settled() error {
 	return c.await("replies", func() bool { return len(c.pending) == 0 })
 }
 
-// finish ends the connection so, and does not wait for that.
+// finish begins to end the connection, and does not wait for the end.
 func (c *conn) finish(how end) {
 	if !c.m.target.exact() {
-		how = endHard // a vsock device knows no half-close, and what is under way is lost in any case
+		how = endHard // the vsock device has no half-close, and drops what is under way
 	}
 	if !c.expect(how) {
 		return
@@ -331,7 +333,8 @@ func (c *conn) finish(how end) {
 	}
 }
 
-// shutdown ends both directions at once: what the agent wrote before is there to be read, and what it writes later fails.
+// shutdown shuts down both directions at once. Data that the agent has written can still be read,
+// and its later writes fail.
 func shutdown(c *net.UnixConn) {
 	raw, err := c.SyscallConn()
 	if err == nil {
@@ -339,7 +342,8 @@ func shutdown(c *net.UnixConn) {
 	}
 }
 
-// reset looks at what has come and closes without taking it off the kernel's hands, at which the other side sees a reset.
+// reset checks what has come without consuming it, and closes. The bytes that are unread in the
+// kernel make the other side see a reset.
 func (c *conn) reset() {
 	shutdown(c.c)
 	raw, err := c.c.SyscallConn()
@@ -362,7 +366,7 @@ func (c *conn) reset() {
 	c.c.Close()
 }
 
-// ended judges the end of a connection.
+// ended checks how the connection ended and what was still owed.
 func (c *conn) ended(err error) {
 	c.m.mu.Lock()
 	delete(c.m.conns, c)

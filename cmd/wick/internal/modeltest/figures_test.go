@@ -10,19 +10,20 @@ import (
 	"wick/framing/wiretest"
 )
 
-// figures is what an agent holds.
+// figures has the resources that an agent holds.
 type figures struct {
 	rss, hwm int            // kB
-	file     int            // kB of rss that are pages of files: its code, as far as it was needed yet
-	open     map[string]int // descriptors by what they are, but for those of cgroups
+	file     int            // kB of rss that are pages of files: the code used so far
+	open     map[string]int // descriptors by kind, except those of cgroups
 	cgroups  int            // cgroups that it has open
-	left     int            // directories of cgroups beside these
-	children int            // zombies too
+	left     int            // directories of other cgroups
+	children int            // including zombies
 	temp     []string       // names of temporary files
-	evil     bool           // something was carried out that should not have been
+	evil     bool           // an invalid request was carried out
 }
 
-// lookScript shows what parseLook reads; %[1]s is the agent's pid, %[2]s the model's directory.
+// lookScript prints what parseLook reads. %[1]s is the agent's pid, and %[2]s the model's
+// directory.
 const lookScript = `p=%[1]s
 echo self $$
 while read -r name value unit; do case $name in VmRSS:|VmHWM:|RssFile:) echo "$name $value";; esac; done </proc/$p/status
@@ -36,7 +37,7 @@ echo files
 ls -a %[2]s /tmp ${TMPDIR-/tmp} | grep -e '^\.wick' -e '^evil'
 true`
 
-// parseLook reads what lookScript shows.
+// parseLook parses the output of lookScript.
 func parseLook(text, pid string) (f figures, err error) {
 	f.open = map[string]int{}
 	section, self, directories := "", "", 0
@@ -72,7 +73,8 @@ func parseLook(text, pid string) (f figures, err error) {
 				f.descriptor(to)
 			}
 		case "processes":
-			// The name may hold anything, a parenthesis too; the first field after it is the state, the next the parent.
+			// The name may contain any character, even a parenthesis. The first field after it is
+			// the state, and the next the parent.
 			id, _, _ := strings.Cut(line, " ")
 			if i := strings.LastIndexByte(line, ')'); i > 0 {
 				after := strings.Fields(line[i+1:])
@@ -101,7 +103,7 @@ func (f *figures) descriptor(to string) {
 		f.cgroups++
 		return
 	case strings.HasPrefix(to, "/dev/") && !strings.HasPrefix(to, "/dev/shm/"):
-		kind = "device" // the console of process 1 is of a /dev that is gone
+		kind = "device" // process 1 has its console from a /dev that is gone
 	case strings.Contains(to, "(deleted)"):
 		kind = "spool file"
 	case strings.HasPrefix(to, "anon_inode:"):
@@ -110,7 +112,7 @@ func (f *figures) descriptor(to string) {
 	f.open[kind]++
 }
 
-// descriptors is how many there are, but for cgroups.
+// descriptors counts the open descriptors, except those of cgroups.
 func (f *figures) descriptors() (n int) {
 	for _, k := range f.open {
 		n += k
@@ -123,10 +125,11 @@ func (f figures) String() string {
 		f.rss, f.hwm, f.descriptors(), f.children, len(f.temp), f.cgroups+f.left)
 }
 
-// maxCgroups is the most cgroups that an agent keeps for later commands: as many as can run, and a few whose processes have just gone.
+// maxCgroups limits the cgroups that an agent keeps for later commands. It covers as many as can
+// run, and some with processes that have just ended.
 const maxCgroups = 256 + 64
 
-// beyond says what there is more of than there was, at rest both times.
+// beyond lists what the agent holds in addition to first. Both are taken at rest.
 func (f figures) beyond(first figures) []string {
 	var more []string
 	for _, kind := range slices.Sorted(maps.Keys(f.open)) {
@@ -145,12 +148,12 @@ func (f figures) beyond(first figures) []string {
 		more = append(more, fmt.Sprintf("files %q", f.temp))
 	}
 	if f.evil {
-		more = append(more, "the trace of a request that was none")
+		more = append(more, "the trace of an invalid request")
 	}
 	return more
 }
 
-// look takes the figures.
+// look reads the agent's figures.
 func (m *model) look() (figures, error) {
 	text, err := m.target.look(m)
 	if err != nil {

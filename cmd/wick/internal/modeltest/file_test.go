@@ -10,20 +10,21 @@ import (
 	"wick/framing/wiretest"
 )
 
-// file is a path that hosts write. A reader may find what was last acknowledged, or what was sent and neither acknowledged nor
-// ruled out, and nothing else: never a mixture, never a part.
+// file is a path that hosts write. A reader may find the content that was last acknowledged. It may
+// also find one that was sent, and neither acknowledged nor ruled out. It must never find a mixture
+// or a part.
 type file struct {
 	path   string // as hosts name it
-	onDisk string // what it is a link to, or path
+	onDisk string // the target if path is a link, otherwise path
 	shared bool   // by all hosts
 
-	// m.mu guards what follows.
+	// m.mu guards the fields below.
 	acked uint64              // hash of the content, or absent
 	sent  map[uint64][]writer // contents that may be there now or later
 	ever  map[uint64][]writer // contents that were sent since the model last rested
 }
 
-// writer says where a content was sent.
+// writer identifies the request that sent a content.
 type writer struct {
 	conn  *conn
 	order int // among the requests of all connections
@@ -41,14 +42,15 @@ func newFile(path, onDisk string, shared bool) *file {
 	return &file{path: path, onDisk: onDisk, shared: shared, sent: map[uint64][]writer{}, ever: map[uint64][]writer{}}
 }
 
-// posted: a frame with that content is about to be sent.
+// posted records that a frame with that content is about to be sent.
 func (f *file) posted(by writer, content uint64) {
 	f.sent[content] = append(f.sent[content], by)
 	f.ever[content] = append(f.ever[content], by)
 }
 
-// stored: the agent said that it has it. What the same connection sent before is ruled out, if nobody else writes there; what another
-// connection that has ended had sent is not, for the agent may still find it there.
+// stored records that the agent has acknowledged a content. Unless the file is shared, this rules
+// out what the same connection sent before. It rules out nothing that another, ended connection
+// sent, because the agent may read that later.
 func (f *file) stored(by writer, content uint64) {
 	f.acked = content
 	if f.shared {
@@ -59,7 +61,7 @@ func (f *file) stored(by writer, content uint64) {
 	}
 }
 
-// may reports whether a content may be there when nothing is under way.
+// may reports whether the file may have that content while no request is under way.
 func (f *file) may(content uint64) bool { return content == f.acked || len(f.sent[content]) > 0 }
 
 // view is what a reader of a file may see from a moment on.
@@ -82,8 +84,8 @@ func (f *file) view(c *conn) view {
 	return v
 }
 
-// may reports whether a content was there at some time since then. What the connection had sent before took effect before the next
-// frame was looked at.
+// may reports whether the file may have had that content since the view was made. Earlier writes of
+// the same connection took effect before the agent read its next frame.
 func (v view) may(content uint64) bool {
 	if content == v.acked && (v.last == 0 || v.f.shared) {
 		return true
@@ -96,7 +98,7 @@ func (v view) may(content uint64) bool {
 	return false
 }
 
-// write makes a write_file to a file of the host's, or one that all share, or one that must fail.
+// write makes a write_file to a file of the host or to a shared one, or one that must fail.
 func (h *host) write(c *conn) *request {
 	m := h.m
 	if h.r.IntN(4) == 0 {
@@ -108,11 +110,11 @@ func (h *host) write(c *conn) *request {
 	}
 	size := someSize(h.r, m.scale.file)
 	if m.scale.huge && h.r.IntN(60) == 0 {
-		size = wiretest.MaxLength - 1000 - h.r.IntN(3) // so that a reply has room for it too
+		size = wiretest.MaxLength - 1000 - h.r.IntN(3) // leaves room for the content in a reply
 	}
 	content := noise(h.r, size)
 	if size > 16 {
-		copy(content, m.token()) // no two are the same
+		copy(content, m.token()) // makes every content unique
 	}
 	sum := hashOf(content)
 	seq := h.seq()
@@ -121,7 +123,8 @@ func (h *host) write(c *conn) *request {
 	f.posted(by, sum)
 	m.mu.Unlock()
 	return &request{
-		what: "write_file of " + f.path, seq: seq, frame: wiretest.Make(wiretest.WriteFile, seq, f.path, 0, content), prompt: true,
+		what: "write_file of " + f.path, seq: seq, prompt: true,
+		frame: wiretest.Make(wiretest.WriteFile, seq, f.path, 0, content),
 		check: func(typ byte, payload []byte) error {
 			if err := wantWritten(typ, payload, true); err != nil {
 				return err
@@ -146,18 +149,18 @@ func wantWritten(typ byte, payload []byte, want bool) error {
 	return nil
 }
 
-// wrongWrite makes a write_file that cannot be carried out, or that leaves no file.
+// wrongWrite makes a write_file that must fail, or one to /dev/null.
 func (h *host) wrongWrite() *request {
 	seq, dir := h.seq(), h.m.dir
 	wrong := []string{
 		"", dir, dir + "/", dir + "/new/", dir + "/plain/below", dir + "/" + strings.Repeat("n", 256), "/dev/full",
-		dir + "/hold/below", dir + "/loop", dir + "/nobody", "/" + strings.Repeat("long/", 1000) + "path", "/dev/null",
+		dir + "/hold/below", dir + "/loop", dir + "/unread", "/" + strings.Repeat("long/", 1000) + "path", "/dev/null",
 	}
 	path := wrong[h.r.IntN(len(wrong))]
 	size := 1 + someSize(h.r, h.m.scale.file)
 	if h.m.scale.huge && h.r.IntN(60) == 0 {
 		path = "/dev/null"
-		size = wiretest.MaxLength - 5 - 7 - len(path) // the longest frame there is
+		size = wiretest.MaxLength - 5 - 7 - len(path) // makes the longest possible frame
 	}
 	return &request{
 		what: "write_file of " + wiretest.Brief([]byte(path)), seq: seq, frame: wiretest.Make(wiretest.WriteFile, seq, path, 0, noise(h.r, size)),
@@ -165,7 +168,8 @@ func (h *host) wrongWrite() *request {
 	}
 }
 
-// read makes an exec that shows a file, and holds what it shows against what may be there, or was since the request was made.
+// read makes an exec that prints a file. It checks the content against what the file may have had
+// since the request was made.
 func (h *host) read(c *conn) *request {
 	m := h.m
 	f := h.files[h.r.IntN(len(h.files))]
@@ -178,7 +182,8 @@ func (h *host) read(c *conn) *request {
 	m.mu.Unlock()
 	command := "cat " + f.path + " || echo none"
 	return &request{
-		what: "exec of " + command, seq: seq, frame: wiretest.Raw(wiretest.Exec, seq, execPayload(0, command, false, nil)), lost: m.ranOn,
+		what: "exec of " + command, seq: seq, lost: m.ranOn,
+		frame: wiretest.Raw(wiretest.Exec, seq, execPayload(0, command, false, nil)),
 		check: func(typ byte, payload []byte) error {
 			if typ == wiretest.Error && m.crowded(payload) {
 				return nil
@@ -196,13 +201,13 @@ func (h *host) read(c *conn) *request {
 			if v.may(content) {
 				return nil
 			}
-			return fmt.Errorf("%s has what it cannot have: %s (%d bytes), which %s; what this connection sent last is %d of now %v; before it was acknowledged as %x",
+			return fmt.Errorf("%s has an impossible content: %s (%d bytes), which %s; this connection last sent %d of %v; acknowledged before: %x",
 				f.path, wiretest.Brief(r.stdout), len(r.stdout), m.origin(content), v.last, f.ever, v.acked)
 		},
 	}
 }
 
-// origin says where a content was sent since the model last rested; m.mu is held.
+// origin describes where a content was sent since the model last rested. m.mu is held.
 func (m *model) origin(content uint64) string {
 	text := fmt.Sprintf("is %x", content)
 	for _, f := range m.allFiles() {
@@ -213,7 +218,8 @@ func (m *model) origin(content uint64) string {
 	return text
 }
 
-// rested holds a file against what may be there once nothing is under way, and begins anew from that. content is nil if there is none.
+// rested checks the content of a file while no request is under way, and makes it the acknowledged
+// one. content is nil if the file does not exist.
 func (f *file) rested(content []byte) error {
 	sum := uint64(absent)
 	if content != nil {
@@ -224,7 +230,8 @@ func (f *file) rested(content []byte) error {
 		if f.ever[sum] == nil {
 			was = "that was never sent, or not as a whole"
 		}
-		return fmt.Errorf("%s has at rest a content %s: %d bytes %s, of %d possible", f.onDisk, was, len(content), wiretest.Brief(content), len(f.sent)+1)
+		return fmt.Errorf("%s has at rest a content %s: %d bytes %s, of %d possible", f.onDisk, was,
+			len(content), wiretest.Brief(content), len(f.sent)+1)
 	}
 	f.acked = sum
 	clear(f.sent)
@@ -232,7 +239,7 @@ func (f *file) rested(content []byte) error {
 	return nil
 }
 
-// allFiles are those of all hosts, and the shared ones.
+// allFiles returns the files of all hosts and the shared ones.
 func (m *model) allFiles() []*file {
 	all := slices.Clone(m.shared)
 	for _, h := range m.hosts {

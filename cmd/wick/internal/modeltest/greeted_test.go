@@ -8,30 +8,31 @@ import (
 	"wick/framing/wiretest"
 )
 
-// hello asks for the extension. What is asked on the same connection after it is of the extension too.
+// hello makes a hello. The later requests on the connection may use the extension.
 func (h *host) hello(c *conn) *request {
 	c.greeted = true
 	seq := h.seq()
 	version := 1 + h.r.IntN(3)
-	return &request{what: "hello", seq: seq, frame: wiretest.Make(wiretest.Hello, seq, version), prompt: true, check: func(typ byte, payload []byte) error {
-		const always = 1<<0 | 1<<1 | 1<<2 | 1<<3 // processes, terminals, files, stats
-		in, err := wiretest.Parse(typ, payload)
-		if err != nil || typ != wiretest.HelloResult {
-			return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
-		}
-		features, facts := in.Int("features"), map[string]string{}
-		for _, fact := range in.List("facts") {
-			facts[fact.Text("name")] = fact.Text("value")
-		}
-		if in.Int("version") != 1 || features&always != always {
-			return fmt.Errorf("version %d, features %b", in.Int("version"), features)
-		}
-		if facts["pid"] != h.m.target.pid() || facts["limit.kept"] != fmt.Sprint(maxKept) {
-			return fmt.Errorf("facts %q", facts)
-		}
-		c.note(func() { c.features = features })
-		return nil
-	}}
+	return &request{what: "hello", seq: seq, frame: wiretest.Make(wiretest.Hello, seq, version),
+		prompt: true, check: func(typ byte, payload []byte) error {
+			const always = 1<<0 | 1<<1 | 1<<2 | 1<<3 // processes, terminals, files, stats
+			in, err := wiretest.Parse(typ, payload)
+			if err != nil || typ != wiretest.HelloResult {
+				return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
+			}
+			features, facts := in.Int("features"), map[string]string{}
+			for _, fact := range in.List("facts") {
+				facts[fact.Text("name")] = fact.Text("value")
+			}
+			if in.Int("version") != 1 || features&always != always {
+				return fmt.Errorf("version %d, features %b", in.Int("version"), features)
+			}
+			if facts["pid"] != h.m.target.pid() || facts["limit.kept"] != fmt.Sprint(maxKept) {
+				return fmt.Errorf("facts %q", facts)
+			}
+			c.note(func() { c.features = features })
+			return nil
+		}}
 }
 
 // extended makes a random request of the extension.
@@ -63,7 +64,7 @@ func (h *host) extended(c *conn) *request {
 	case n < 94:
 		return h.refused()
 	case n < 97:
-		return h.toNobody()
+		return h.unknownChannel()
 	default:
 		return h.malformedExtension()
 	}
@@ -71,24 +72,26 @@ func (h *host) extended(c *conn) *request {
 
 func (h *host) stats() *request {
 	seq := h.seq()
-	return &request{what: "stats", seq: seq, frame: wiretest.Raw(wiretest.Stats, seq, nil), check: func(typ byte, payload []byte) error {
-		in, err := wiretest.Parse(typ, payload)
-		if err != nil || typ != wiretest.Figures {
-			return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
-		}
-		figures := map[string]int{}
-		for _, figure := range in.List("figures") {
-			figures[figure.Text("name")] = figure.Int("value")
-		}
-		kept, conns := figures["agent.kept"], figures["agent.connections"]
-		if figures["memory.total"] == 0 || figures["agent.rss"] == 0 || kept < 0 || kept > maxKept || conns < 1 || conns > maxConns {
-			return fmt.Errorf("figures %v", figures)
-		}
-		return nil
-	}}
+	return &request{what: "stats", seq: seq, frame: wiretest.Raw(wiretest.Stats, seq, nil),
+		check: func(typ byte, payload []byte) error {
+			in, err := wiretest.Parse(typ, payload)
+			if err != nil || typ != wiretest.Figures {
+				return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
+			}
+			figures := map[string]int{}
+			for _, figure := range in.List("figures") {
+				figures[figure.Text("name")] = figure.Int("value")
+			}
+			kept, conns := figures["agent.kept"], figures["agent.connections"]
+			if figures["memory.total"] == 0 || figures["agent.rss"] == 0 || kept < 0 ||
+				kept > maxKept || conns < 1 || conns > maxConns {
+				return fmt.Errorf("figures %v", figures)
+			}
+			return nil
+		}}
 }
 
-// refused makes a request of one reply that is understood and cannot be carried out.
+// refused makes a valid request that fails with a known errno.
 func (h *host) refused() *request {
 	dir := h.m.dir
 	type refusal struct {
@@ -132,33 +135,40 @@ func (h *host) refused() *request {
 	if h.m.target.pid() == "1" {
 		all = append(all, refusal{wiretest.Thaw, nil, unix.EINVAL})
 	} else {
-		all = append(all, refusal{wiretest.Thaw, nil, unix.EOPNOTSUPP}, refusal{wiretest.Power, wiretest.Payload(wiretest.Power, 1, 0), unix.EPERM})
+		all = append(all, refusal{wiretest.Thaw, nil, unix.EOPNOTSUPP},
+			refusal{wiretest.Power, wiretest.Payload(wiretest.Power, 1, 0), unix.EPERM})
 	}
 	q := all[h.r.IntN(len(all))]
 	seq := h.seq()
-	return &request{what: fmt.Sprintf("frame of type 0x%02X %s", q.typ, wiretest.Brief(q.payload)), seq: seq, frame: wiretest.Raw(q.typ, seq, q.payload), prompt: true, check: wantDone(q.errno)}
+	return &request{what: fmt.Sprintf("frame of type 0x%02X %s", q.typ, wiretest.Brief(q.payload)),
+		seq: seq, frame: wiretest.Raw(q.typ, seq, q.payload), prompt: true,
+		check: wantDone(q.errno)}
 }
 
-// toNobody makes a frame about a channel that is none, which nobody answers.
-func (h *host) toNobody() *request {
+// unknownChannel makes a frame for a channel that does not exist. The agent must not answer it.
+func (h *host) unknownChannel() *request {
 	seq := h.seq()
 	frames := [][]byte{
-		wiretest.Raw(wiretest.Input, seq, noise(h.r, someSize(h.r, 200<<10))), wiretest.Make(wiretest.Credit, seq, byte(h.r.IntN(3)), 1<<20), wiretest.Make(wiretest.Close, seq, byte(h.r.IntN(3))),
+		wiretest.Raw(wiretest.Input, seq, noise(h.r, someSize(h.r, 200<<10))),
+		wiretest.Make(wiretest.Credit, seq, byte(h.r.IntN(3)), 1<<20),
+		wiretest.Make(wiretest.Close, seq, byte(h.r.IntN(3))),
 		wiretest.Make(wiretest.Resize, seq, h.r.IntN(1<<4), h.r.IntN(1<<16)), wiretest.Raw(wiretest.Release, seq, nil),
 	}
 	return &request{what: "frame about no channel", seq: seq, frame: frames[h.r.IntN(len(frames))], silent: true}
 }
 
-// malformedExtension makes a frame of the extension that does not add up. Were it carried out, a file would tell.
+// malformedExtension makes an invalid frame of the extension. If the agent carried it out, a file
+// would show it.
 func (h *host) malformedExtension() *request {
 	seq, r := h.seq(), h.r
 	evil := h.m.dir + "/evil"
-	p := &proc{id: 1 << 59, flags: fShell, args: []string{"echo evil >" + evil}, env: []string{"NAME", "value"}, limits: [][3]uint64{{7, 10, 10}}}
+	p := &proc{id: 1 << 59, flags: fShell, args: []string{"echo evil >" + evil},
+		env: []string{"NAME", "value"}, limits: [][3]uint64{{7, 10, 10}}}
 	all := []struct {
 		typ     byte
 		payload []byte
-		flags   int // where they are, or -1
-		path    int // where a text is, or -1
+		flags   int // offset of the flags, or -1
+		path    int // offset of a text, or -1
 	}{
 		{wiretest.Start, p.startPayload([2]int{9, 9}), 8, 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + 2 + 4 + 4},
 		{wiretest.Attach, attachPayload(1, [2]int{}, [2]int{}), -1, -1},
@@ -181,7 +191,7 @@ func (h *host) malformedExtension() *request {
 	case kind == 0 && m.flags >= 0:
 		bit := 5 + r.IntN(3)
 		if m.typ == wiretest.List {
-			bit = 7 // the only one without a meaning
+			bit = 7 // the only undefined flag
 		}
 		b[m.flags] |= 1 << bit
 	case kind == 1 && m.path >= 0:
@@ -191,7 +201,7 @@ func (h *host) malformedExtension() *request {
 		if r.IntN(4) == 0 {
 			b = append(b, make([]byte, 300<<10)...)
 			if m.typ == wiretest.Start {
-				b = b[:m.path] // the longest are not looked at
+				b = b[:m.path] // the agent does not parse one that is too long
 			}
 		}
 	default:
@@ -211,5 +221,8 @@ func (h *host) malformedExtension() *request {
 		}
 		b = p.startPayload([2]int{9, 9})
 	}
-	return &request{what: fmt.Sprintf("malformed frame of type 0x%02X %s", m.typ, wiretest.Brief(b)), seq: seq, frame: wiretest.Raw(m.typ, seq, b), prompt: true, check: wantError("")}
+	return &request{
+		what: fmt.Sprintf("malformed frame of type 0x%02X %s", m.typ, wiretest.Brief(b)),
+		seq:  seq, frame: wiretest.Raw(m.typ, seq, b), prompt: true, check: wantError(""),
+	}
 }

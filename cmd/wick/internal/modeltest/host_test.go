@@ -10,7 +10,8 @@ import (
 	"wick/framing/wiretest"
 )
 
-// host plays one session after the other, each on a connection of its own. What it decides comes from the seed alone.
+// host plays one session after the other, each on a new connection. The seed alone determines its
+// decisions.
 type host struct {
 	m     *model
 	n     int
@@ -20,10 +21,10 @@ type host struct {
 	changed []*changed
 }
 
-// seq is a number that no other request has, on whatever connection.
+// seq returns a number that no other request has on any connection.
 func (h *host) seq() uint32 { return h.m.seqs.Add(1) }
 
-// play plays that many sessions, or until the model fails.
+// play plays that many sessions, or fewer if the model fails.
 func (h *host) play(sessions int) {
 	for range sessions {
 		if h.m.hasFailed() {
@@ -36,19 +37,20 @@ func (h *host) play(sessions int) {
 	}
 }
 
-// session is a connection from its ready to its end.
+// session plays one connection from its ready to its end.
 func (h *host) session() error {
 	c, err := h.m.dial(fmt.Sprintf("connection %d of host %d", h.m.connNumber.Add(1), h.n))
-	// Decided now: what is decided later must not depend on whether somebody else resets the connection meanwhile.
+	// Decide now, because later decisions must not depend on whether the connection is reset
+	// meanwhile.
 	batches, how, midFrame := 1+h.r.IntN(4), h.someEnd(), h.r.IntN(3) == 0
 	plan, atOnce := newRand(h.r.Uint64(), h.r.Uint64()), h.r.IntN(8) == 0
 	greets, patient, slow := h.r.IntN(5) < 3, h.r.IntN(3) > 0, 0
 	if greets && h.r.IntN(4) == 0 {
-		// What is on its way is lost, and comes again where it is kept.
+		// Output under way is lost. A kept process sends it again.
 		how, patient, slow = endHard, false, 1+someSize(h.r, 5000)
 	}
 	if err == nil && atOnce {
-		// The ready may find nobody any more.
+		// The connection may be closed before its ready comes.
 		c.finish(endHard)
 		return h.orderly(c, errEnded)
 	}
@@ -86,8 +88,8 @@ func (h *host) session() error {
 	return h.orderly(c, session.leave(c, how, midFrame))
 }
 
-// orderly is err, unless it comes of an end that was due anyway. That is waited for: what a host does on its next connection it does with all
-// that has come on this.
+// orderly returns err, or errEnded if the connection was about to end anyway. It waits for that
+// end, so that the host's next connection continues from everything that came here.
 func (h *host) orderly(c *conn, err error) error {
 	if err == nil || !c.ending() {
 		return err
@@ -124,7 +126,7 @@ func (h *host) leave(c *conn, how end, midFrame bool) error {
 			err = h.send(c, bytes)
 		}
 	case midFrame:
-		// What is cut off must leave no trace; it is no request.
+		// An incomplete frame is no request and must leave no trace.
 		f := h.cutOff()
 		err = h.send(c, f)
 		fallthrough
@@ -144,7 +146,7 @@ func (h *host) leave(c *conn, how end, midFrame bool) error {
 	}
 }
 
-// cutOff is the beginning of a frame that were it whole would leave a trace.
+// cutOff returns the beginning of a frame. The complete frame would leave a trace.
 func (h *host) cutOff() []byte {
 	evil := h.m.dir + "/evil"
 	var f []byte
@@ -152,7 +154,8 @@ func (h *host) cutOff() []byte {
 	case 0:
 		f = wiretest.Raw(wiretest.Exec, h.seq(), execPayload(0, "echo evil >"+evil, false, nil))
 	case 1:
-		f = wiretest.Raw(wiretest.SpawnWatch, h.seq(), execPayload(0, "echo evil >"+evil+"; : "+string(make([]byte, 100<<10)), true, nil))
+		f = wiretest.Raw(wiretest.SpawnWatch, h.seq(),
+			execPayload(0, "echo evil >"+evil+"; : "+string(make([]byte, 100<<10)), true, nil))
 	default:
 		path := evil
 		if h.r.IntN(2) == 0 {
@@ -163,7 +166,7 @@ func (h *host) cutOff() []byte {
 	return f[:1+h.r.IntN(len(f)-1)]
 }
 
-// batch posts that many requests in one manner or another.
+// batch sends n random requests. It may pause reading, or read few bytes at a time.
 func (h *host) batch(c *conn, n int) error {
 	var bytes []byte
 	var requests []*request
@@ -180,7 +183,7 @@ func (h *host) batch(c *conn, n int) error {
 		return err
 	}
 	switch h.r.IntN(8) {
-	case 0: // nothing is read for a while
+	case 0: // stop reading for a while
 		pause := time.Duration(1+h.r.IntN(200)) * time.Millisecond
 		c.order(func() {
 			select {
@@ -196,7 +199,7 @@ func (h *host) batch(c *conn, n int) error {
 	return h.send(c, bytes)
 }
 
-// send writes bytes, in pieces of one kind or another.
+// send writes b at once or in pieces of random sizes.
 func (h *host) send(c *conn, b []byte) error {
 	c.c.SetWriteDeadline(time.Now().Add(patience))
 	piece := func() int { return len(b) }
@@ -226,7 +229,7 @@ func (h *host) send(c *conn, b []byte) error {
 	return nil
 }
 
-// request makes a random one. Where the extension is wanted, the first asks for it.
+// request makes a random request. The first is a hello if the host wants the extension.
 func (h *host) request(c *conn) *request {
 	switch {
 	case c.greeting && !c.greeted:
@@ -246,7 +249,7 @@ func (h *host) request(c *conn) *request {
 	case n < 84:
 		return h.read(c)
 	case n < 89:
-		return h.stranger(c)
+		return h.unknownType(c)
 	case n < 97:
 		return h.malformed()
 	case n < 99 || h.r.IntN(h.m.scale.rareSync) > 0:

@@ -11,26 +11,30 @@ import (
 	"wick/framing/wiretest"
 )
 
-// Of kept processes hosts start no more once there are mayKeep, so that most starts find room; and leave none unreleased once there are
-// mayLeave. maxKept is the agent's limit.
+// These constants limit kept processes. Hosts start no more while there are mayKeep, so that most
+// starts find room. They leave none of them unreleased while there are mayLeave. maxKept is the
+// agent's limit.
 const (
 	mayKeep  = 40
 	mayLeave = 25
 	maxKept  = 64
-	// soon is what a process is kept in ms that is let go of by itself at rest.
+	// soon is a keep time in ms after which a process is gone by the time the model rests. The
+	// model does not attach to a process kept for soon or less.
 	soon = 1000
 )
 
-// full reports whether a payload says that too many processes are kept, which can be only if there may be so many.
+// full reports whether a payload says that too many processes are kept, and whether that many may
+// be.
 func (m *model) full(payload []byte) bool {
 	text, err := parseText(payload)
 	return err == nil && text == fmt.Sprintf("too many kept processes (limit %d)", maxKept) && m.keptMost.Load() >= maxKept
 }
 
-// mayStay reports whether one more process may wait to be released.
+// mayStay reports whether one more process may stay unreleased.
 func (m *model) mayStay() bool { return m.keptMost.Load() < mayLeave }
 
-// buffers is how many the agent may hold for a process: for input that waits, and for the two outputs of one that is kept.
+// buffers returns how many buffers the agent may hold for a process: one for waiting input, and two
+// for the outputs of a kept process.
 func (p *proc) buffers() (n int64) {
 	if p.flags&fStdin != 0 {
 		n = 1
@@ -41,7 +45,7 @@ func (p *proc) buffers() (n int64) {
 	return n
 }
 
-// begun: a process is about to be started.
+// begun counts a process that is about to be started.
 func (m *model) begun(p *proc) {
 	m.starts.Add(1)
 	p.counted = true
@@ -53,7 +57,7 @@ func (m *model) begun(p *proc) {
 	}
 }
 
-// forget: the agent knows a process no more.
+// forget stops counting a process that the agent no longer knows.
 func (m *model) forget(p *proc) {
 	if !p.counted {
 		return
@@ -65,11 +69,12 @@ func (m *model) forget(p *proc) {
 	}
 }
 
-// orphan notes that a process has lost its connection. What is not kept is remembered too, now and then, to see that it is gone.
+// orphan records that a process has lost its connection. It sometimes records a process that is not
+// kept, to check later that it is gone.
 func (m *model) orphan(t *binding) {
 	m.ranOn()
 	p, c := t.p, t.c
-	if t.opened || !t.attach { // otherwise it may be without one for as long as before
+	if t.opened || !t.attach { // otherwise it may have lost its connection earlier
 		c.mu.Lock()
 		p.lostAt, p.lostFully = c.endedAt, c.how == endHalf
 		c.mu.Unlock()
@@ -85,7 +90,7 @@ func (m *model) orphan(t *binding) {
 	}
 }
 
-// snatched: an attach that was lost has come through after all, and nobody has the process.
+// snatched records a process as an orphan, because a lost attach has taken it after all.
 func (m *model) snatched(p *proc) {
 	p.lostAt = time.Now()
 	m.orphanMu.Lock()
@@ -93,7 +98,8 @@ func (m *model) snatched(p *proc) {
 	m.orphans = append(m.orphans, p)
 }
 
-// adopt is a process without a connection, or nil: one of that host's, of any if that is negative.
+// adopt removes an orphan of that host from the list and returns it, or nil if the host has no
+// orphan. n selects the orphan.
 func (m *model) adopt(host, n int) *proc {
 	m.orphanMu.Lock()
 	defer m.orphanMu.Unlock()
@@ -111,7 +117,7 @@ func (m *model) adopt(host, n int) *proc {
 	return p
 }
 
-// missing judges a done that says that a process cannot be attached to.
+// missing checks a done that says that a process cannot be attached to.
 func (m *model) missing(p *proc, d done) error {
 	away := time.Since(p.lostAt)
 	kept := p.keep == keepForever || away < time.Duration(p.keep)*time.Millisecond
@@ -119,14 +125,14 @@ func (m *model) missing(p *proc, d done) error {
 	case d.errno == unix.ESRCH && kept && p.confirmed && !p.released:
 		return fmt.Errorf("it is not known after %v", away)
 	case d.errno == unix.ESRCH && kept && !p.confirmed && !p.lostFully:
-		// Its start may still be on its way.
+		// Its start may still be under way.
 		m.orphanMu.Lock()
 		defer m.orphanMu.Unlock()
 		m.ghosts = append(m.ghosts, p)
 		return nil
 	case d.errno == unix.ESRCH:
 	case (d.errno == unix.EINVAL || d.errno == unix.ERANGE) && p.keep == 0 && !p.lostFully:
-		// What was on its way is lost, and its own end is.
+		// Its output under way is lost, and it is about to end.
 	default:
 		return fmt.Errorf("errno %d (%v), value %d, at %v", d.errno, d.errno, d.value, p.got)
 	}
@@ -134,9 +140,9 @@ func (m *model) missing(p *proc, d done) error {
 	return nil
 }
 
-// sweep attaches, on the model's own connection, to what is kept for long and has no
-// connection, for all hosts, so that it comes to its end and is released. It reports whether nothing of that kind is left. alone says that the
-// agent has no other connection any more.
+// sweep attaches to every orphan with a long keep time, on the model's own connection, so that it
+// ends and is released. clean reports whether the agent keeps no process any more. alone says that
+// the agent has no other connection.
 func (m *model) sweep(alone bool) (clean bool, err error) {
 	m.orphanMu.Lock()
 	all := append(m.orphans, m.ghosts...)
@@ -179,27 +185,33 @@ func (m *model) sweep(alone bool) (clean bool, err error) {
 	return list.kept == 0, err
 }
 
-// listed is what a process_list says of the processes of starts.
+// listed counts the processes of starts in a process_list.
 type listed struct{ kept, attached int }
 
-// processes asks for what runs, and may be told of what was started alone.
+// processes requests the list of processes and counts them in l. It fails if the list has a process
+// that was not started here.
 func (h *host) processes(l *listed) *request {
 	seq := h.seq()
-	return &request{what: "processes", seq: seq, frame: wiretest.Raw(wiretest.Processes, seq, nil), check: func(typ byte, payload []byte) error {
-		in, err := wiretest.Parse(typ, payload)
-		if err != nil || typ != wiretest.ProcessList {
-			return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
-		}
-		for _, e := range in.List("list") {
-			id, pid, kind, flags, command := e.Get("id").Number, e.Int("pid"), e.Int("kind"), e.Int("flags"), e.Text("command")
-			if kind > 2 || flags > 7 || pid == 0 || (kind == 0) != (id != 0) || len(command) > 96 || id != 0 && (id&0xff != 0x5e || id>>8 > lastProc.Load()) {
-				return fmt.Errorf("process %d, pid %d, kind %d, flags %d, command %q", id, pid, kind, flags, command)
+	return &request{what: "processes", seq: seq, frame: wiretest.Raw(wiretest.Processes, seq, nil),
+		check: func(typ byte, payload []byte) error {
+			in, err := wiretest.Parse(typ, payload)
+			if err != nil || typ != wiretest.ProcessList {
+				return fmt.Errorf("type 0x%02X %s", typ, wiretest.Brief(payload))
 			}
-			if kind == 0 {
-				l.kept++
-				l.attached += flags & 1
+			for _, e := range in.List("list") {
+				id, pid, kind, flags, command := e.Get("id").Number, e.Int("pid"), e.Int("kind"),
+					e.Int("flags"), e.Text("command")
+				if kind > 2 || flags > 7 || pid == 0 || (kind == 0) != (id != 0) ||
+					len(command) > 96 ||
+					id != 0 && (id&0xff != 0x5e || id>>8 > lastProc.Load()) {
+					return fmt.Errorf("process %d, pid %d, kind %d, flags %d, command %q", id, pid,
+						kind, flags, command)
+				}
+				if kind == 0 {
+					l.kept++
+					l.attached += flags & 1
+				}
 			}
-		}
-		return nil
-	}}
+			return nil
+		}}
 }

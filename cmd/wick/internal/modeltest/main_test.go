@@ -14,17 +14,17 @@ import (
 )
 
 var (
-	seedFlag   = flag.Uint64("modeltest.seed", 0, "the seed of what is random; 0 for one that nobody knows")
-	rounds     = flag.Int("modeltest.rounds", 2, "rounds of the model test, each with a seed and an agent of its own")
+	seedFlag   = flag.Uint64("modeltest.seed", 0, "seed of the random choices; 0 picks one")
+	rounds     = flag.Int("modeltest.rounds", 2, "rounds of the model test, each with its own seed and agent")
 	sessions   = flag.Int("modeltest.sessions", 12, "sessions of each host in a round of the model test")
 	resetCount = flag.Int("modeltest.resets", 500, "resets of all connections in the reset test")
-	guestReset = flag.Int("modeltest.guest-resets", 0, "resets of all connections of a booted guest in the reset test; 0 for no such test")
-	soakFor    = flag.Duration("modeltest.soak", 0, "how long the soak test goes on; 0 for no such test")
+	guestReset = flag.Int("modeltest.guest-resets", 0, "resets of a booted guest's connections in the reset test; 0 skips it")
+	soakFor    = flag.Duration("modeltest.soak", 0, "duration of the soak test; 0 skips it")
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// seeds are n of them, beginning with the one that was asked for.
+// seeds returns n consecutive seeds, beginning with that of -modeltest.seed or a random one.
 func seeds(n int) []uint64 {
 	first := *seedFlag
 	if first == 0 {
@@ -42,12 +42,13 @@ var (
 	initProgram  = sync.OnceValues(func() ([]byte, error) { return program("vm-init") })
 )
 
-// program builds one that is put to the test, as it is when it is shipped.
+// program builds a program to test as it is released.
 func program(name string) ([]byte, error) {
 	return machinetest.Program(context.Background(), runtime.GOARCH, "wick/cmd/"+name)
 }
 
-// until tries until it succeeds, for what tells of itself by no event.
+// until calls try until it succeeds or patience has passed. It is for conditions that no event
+// announces.
 func until(try func() error) error {
 	for limit := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		err := try()

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// here is what this machine can bear in a test that is to be short.
+// here is the load for an agent on this machine, in a short test.
 var here = scale{hosts: 5, batch: 12, output: 300 << 10, file: 600 << 10, timeout: 400, holds: 40, huge: true, rareSync: 20}
 
-// round lets the hosts play, some of it under resets of all connections, and brings the model to rest.
+// round plays that many sessions with each host, and resets all connections at random moments
+// meanwhile. It brings the model to rest.
 func (m *model) round(sessions, resets int) (figures, error) {
 	var hosts, others sync.WaitGroup
 	done := make(chan struct{})
@@ -47,7 +48,7 @@ func (m *model) round(sessions, resets int) (figures, error) {
 
 func someReset(r *rand.Rand) end { return []end{endDrain, endReset}[r.IntN(2)] }
 
-// probe pings all the while: the agent is to answer whatever else goes on.
+// probe pings until done is closed. The agent must answer under any load.
 func (m *model) probe(done chan struct{}) {
 	for {
 		select {
@@ -58,7 +59,7 @@ func (m *model) probe(done chan struct{}) {
 		case <-time.After(5 * time.Millisecond):
 		}
 		err := m.barrier()
-		if m.control.ending() { // a reset took it
+		if m.control.ending() { // a reset ended it
 			err = m.connect()
 			if m.control.ending() {
 				continue
@@ -87,7 +88,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestModelListening is the same where the host listens: there is one connection at a time, and the agent makes it.
+// TestModelListening plays random sessions where the host listens. There is one connection at a
+// time, which the agent opens.
 func TestModelListening(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays random sessions for a minute: run without -short")
@@ -109,7 +111,7 @@ func TestModelListening(t *testing.T) {
 	}
 }
 
-// worst is how long the slowest ping took.
+// worst returns the duration of the slowest ping.
 func (m *model) worst() (d time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

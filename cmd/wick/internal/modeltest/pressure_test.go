@@ -8,10 +8,11 @@ import (
 	"wick/framing/wiretest"
 )
 
-// featurePressure is the bit of a hello_result.
+// featurePressure is the feature bit for pressure in a hello_result.
 const featurePressure = 1 << 4
 
-// pressured is the channel of a pressure. It is closed at once or stays; what was on its way comes still.
+// pressured is the channel of a pressure. The host closes it at once or leaves it open. Figures
+// under way may still come after the close.
 type pressured struct {
 	c      *conn
 	seq    uint32
@@ -56,8 +57,9 @@ func (p *pressured) next() ([]byte, progress) {
 	return nil, rests
 }
 
-// pressure makes a pressure, of a stall that seldom is.
+// pressure makes a pressure for a stall that seldom happens.
 func (h *host) pressure(c *conn) *request {
 	p := &pressured{c: c, seq: h.seq(), leaves: h.r.IntN(3) > 0}
-	return &request{what: "pressure", seq: p.seq, channel: p, frame: wiretest.Make(wiretest.Pressure, p.seq, h.r.IntN(3), 1_900_000, 2_000_000)}
+	return &request{what: "pressure", seq: p.seq, channel: p,
+		frame: wiretest.Make(wiretest.Pressure, p.seq, h.r.IntN(3), 1_900_000, 2_000_000)}
 }

@@ -11,10 +11,10 @@ import (
 	"wick/framing/wiretest"
 )
 
-// proc is a process that a start asks for, and what that comes to.
+// proc is a process that a start asks for, and its expected result.
 type proc struct {
 	id   uint64
-	host int // whose it is
+	host int // number of the host that started it
 	line string
 
 	flags              byte
@@ -24,36 +24,36 @@ type proc struct {
 	args, env          []string
 	limits             [][3]uint64
 	input              []byte
-	needs              int // bytes of stdout that must have come before there is input, or a signal
+	needs              int // bytes of stdout to wait for before the host sends input or a signal
 	size               [2]int
 	kills              bool // the host sends the signal, with the scope
 	scope              byte
-	unwantedAt         int // bytes of stdout after which the host wants no more; 0 for never
+	unwantedAt         int // bytes of stdout after which the host closes it; 0 for never
 	held               bool
 	reason, signal     byte
 	stage              byte
 	code               int32
 	errno              unix.Errno
 	want               [2]text
-	partly             bool // what it writes, and reads, ends at a moment that nobody knows
-	late               bool // something of it writes more when the hold is released
+	partly             bool // its input and output end at an unpredictable offset
+	late               bool // a background process writes more when the hold is released
 	left               int
 
-	// What is known of it. The mu of the connection that has it is held, or nobody else knows of it.
+	// The mu of the connection that has the process guards the fields below.
 	pid       int
 	got       [2]int
-	taken     int  // bytes of stdin, at least
-	offered   int  // bytes of stdin that were sent at any time
-	counted   bool // among those that the agent may know
+	taken     int  // least bytes of stdin that the agent has taken
+	offered   int  // end of the stdin that was sent on any connection
+	counted   bool // counted among those that the agent may know
 	confirmed bool
 	released  bool // a release was sent
-	loose     bool // an attach was lost unanswered, and may still take it from whatever connection has it
-	unwanted  bool // the host said that it wants no more
+	loose     bool // an unanswered attach of a lost connection may still steal it
+	unwanted  bool // the host closed stdout
 	lostAt    time.Time
 	lostFully bool // the agent knew of the loss before the host did
 }
 
-// The reasons of an exited.
+// These are the reasons of an exited.
 const (
 	byExit byte = iota
 	bySignal
@@ -63,7 +63,7 @@ const (
 	byFailure
 )
 
-// The stages of a start that fails.
+// These are the stages at which a start fails.
 const (
 	_ byte = iota
 	atResources
@@ -77,7 +77,7 @@ const (
 
 var lastProc atomic.Uint64
 
-// someKeep is how long a process is kept.
+// someKeep returns a random time in ms for which a process is kept.
 func (h *host) someKeep() int {
 	switch h.r.IntN(10) {
 	case 0:
@@ -90,11 +90,12 @@ func (h *host) someKeep() int {
 	return 0
 }
 
-// proc makes one up. Its stdout begins with a line of its own.
+// proc makes a random process. Its stdout begins with a unique line.
 func (h *host) proc() *proc {
 	r, s := h.r, h.m.scale
 	token := h.m.token()
-	p := &proc{id: lastProc.Add(1)<<8 | 0x5e, host: h.n, line: token + "\n", flags: fShell, keep: h.someKeep(), code: int32(r.IntN(256))}
+	p := &proc{id: lastProc.Add(1)<<8 | 0x5e, host: h.n, line: token + "\n", flags: fShell,
+		keep: h.someKeep(), code: int32(r.IntN(256))}
 	if h.m.keptMost.Load() >= mayKeep && p.keep != 0 {
 		p.keep = 0
 	}
@@ -152,7 +153,8 @@ func (h *host) proc() *proc {
 		p.shell("trap '" + exit + "' TERM; " + say + "while :; do sleep 0.02; done")
 		p.left = -1
 	case 14:
-		sleeps := []string{"sleep 1000", `trap "" TERM HUP INT; sleep 1000; sleep 1000`, "sleep 1000 & sleep 1000 & wait", "setsid sleep 1000 & sleep 1000"}
+		sleeps := []string{"sleep 1000", `trap "" TERM HUP INT; sleep 1000; sleep 1000`,
+			"sleep 1000 & sleep 1000 & wait", "setsid sleep 1000 & sleep 1000"}
 		p.shell(say + sleeps[r.IntN(len(sleeps))])
 		p.timeout = 1 + r.IntN(s.timeout)
 		p.reason, p.code, p.signal, p.partly = byTimeout, 124, 9, true
@@ -202,7 +204,8 @@ func (h *host) proc() *proc {
 			p.shell(fmt.Sprintf("%sread x <%s/hold; yes o%s | head -c %d; %s", say, h.m.dir, token, n, exit))
 			p.want[0] = yesText(p.line, "o"+token, n)
 			if r.IntN(2) == 0 {
-				// More than the pipe takes: some waits, and is lost with a connection.
+				// Send more than the pipe takes. Some of it waits in the agent, and is lost with a
+				// connection.
 				p.input = noise(r, 60<<10+r.IntN(40<<10))
 				p.flags |= fStdin
 				p.shell(fmt.Sprintf("%sread x <%s/hold; cat; %s", say, h.m.dir, exit))
@@ -220,11 +223,14 @@ func (h *host) proc() *proc {
 
 func (p *proc) shell(command string) { p.args = []string{command} }
 
-// terminal makes it one on a terminal, which does nothing to what is written and read once it is raw.
+// terminal gives the process a terminal, and a command that makes the terminal raw. A raw terminal
+// passes on every byte unchanged.
 func (h *host) terminal(p *proc, say, exit string) {
 	r := h.r
 	p.flags |= fTerminal | fStdin
-	p.rows, p.columns = 2+r.IntN(100), 2+r.IntN(300) // to busybox's stty a terminal with one is none, and has 24 and 80
+	// Use at least 2, because busybox's stty prints 24 and 80 for a terminal with one row or one
+	// column.
+	p.rows, p.columns = 2+r.IntN(100), 2+r.IntN(300)
 	p.needs = len(p.line)
 	if r.IntN(2) == 0 {
 		p.input = noise(r, someSize(r, min(h.m.scale.output, 50<<10)))
@@ -239,7 +245,7 @@ func (h *host) terminal(p *proc, say, exit string) {
 	p.needs = p.want[0].size - len(fmt.Sprintf("x%d %d\n", p.size[0], p.size[1]))
 }
 
-// failing makes it one that cannot be started.
+// failing gives the process a request with which it cannot be started.
 func (h *host) failing(p *proc) {
 	p.want[0] = text{}
 	p.flags, p.reason, p.code, p.timeout = 0, byFailure, 126, 0
@@ -277,7 +283,7 @@ func (h *host) failing(p *proc) {
 	}
 }
 
-// judge holds the receipt against what the process does.
+// judge checks the receipt against what the process does.
 func (p *proc) judge(r receipt, releasing bool) error {
 	wrong := func(what string, want any) error { return fmt.Errorf("%s: %s wrong, want %v: %v", p, what, want, r) }
 	switch {
@@ -290,7 +296,7 @@ func (p *proc) judge(r receipt, releasing bool) error {
 	case r.stage != p.stage || r.errno != p.errno:
 		return wrong("stage or errno", fmt.Sprint(p.stage, p.errno))
 	case (r.message != "") != (p.reason == byFailure):
-		return wrong("message", "one, if it was not started")
+		return wrong("message", "one only if it was not started")
 	case p.reason == byTimeout && r.elapsed < p.timeout*1000:
 		return wrong("elapsed", p.timeout)
 	case p.left >= 0 && r.left != p.left && (!releasing || r.left > p.left):
@@ -301,7 +307,7 @@ func (p *proc) judge(r receipt, releasing bool) error {
 		switch {
 		case p.reason == byFailure:
 			if total != 0 || r.dropped[i] != 0 {
-				return wrong("output", "none")
+				return wrong("output", "no bytes")
 			}
 			continue
 		case p.unwanted && i == 0:
@@ -326,7 +332,7 @@ func (p *proc) judge(r receipt, releasing bool) error {
 
 const lateLine = "late\n"
 
-// wrote reports whether b is what it writes there.
+// wrote reports whether the process writes b to output i at that offset.
 func (p *proc) wrote(i, at int, b []byte) bool {
 	if p.want[i].has(at, b) {
 		return true

@@ -10,19 +10,20 @@ import (
 	"wick/framing/wiretest"
 )
 
-// What does not change is read in ranges, and listed.
+// Hosts read ranges of files that never change, and list a directory that never changes.
 const (
 	stillWord  = "still"
 	stillFiles = 3
 	listedSize = 40 // entries of the directory that is listed
 )
 
-// stillSize is the size of a file that does not change.
+// stillSize returns the size of unchanging file k.
 func (m *model) stillSize(k int) int { return []int{0, 10_000, m.scale.file}[k] }
 
 func (m *model) stillPath(k int) string { return fmt.Sprintf("%s/still-%d", m.dir, k) }
 
-// listedNames are the entries of the directory that is listed; what is a link leads to its own name.
+// listedNames returns the names in the listed directory. The value is true for a symbolic link,
+// which points to its own name.
 func listedNames() map[string]bool {
 	names := map[string]bool{}
 	for i := range listedSize {
@@ -36,7 +37,7 @@ func listedNames() map[string]bool {
 	return names
 }
 
-// stillSetup makes them.
+// stillSetup returns the shell commands that make these files.
 func (m *model) stillSetup() (script string) {
 	for k := range stillFiles {
 		script += fmt.Sprintf("; yes %s%d | head -c %d >%s", stillWord, k, m.stillSize(k), m.stillPath(k))
@@ -57,12 +58,12 @@ type reader struct {
 	what   string
 	seq    uint32
 	out    grants
-	stopAt int  // bytes after which the host wants no more; 0 for never
-	asked  bool // that it ends
-	// content judges what came, and ended all of it: the value of done, and how many bytes came.
+	stopAt int  // bytes after which the host closes it; 0 for never
+	asked  bool // the host closed it
+	// content checks each part that comes. ended checks the end: value is that of done.
 	content func(b []byte) error
 	ended   func(value int) error
-	// free is told that it is over, or lost.
+	// free is called when the channel has ended or is lost.
 	free func()
 }
 
@@ -113,7 +114,7 @@ func (r *reader) next() ([]byte, progress) {
 	return nil, awaits
 }
 
-// reader makes one.
+// reader makes a reader that grants at least that many bytes at a time.
 func (h *host) reader(what string, least int) *reader {
 	r := newRand(h.r.Uint64(), 1)
 	q := &reader{what: what, seq: h.seq(), out: grants{r: r, least: least}, free: func() {}}
@@ -151,10 +152,12 @@ func (h *host) readFile(c *conn) *request {
 		}
 		return nil
 	}
-	return &request{what: r.what, seq: r.seq, channel: r, frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, r.out.begin(), h.m.stillPath(k))}
+	return &request{what: r.what, seq: r.seq, channel: r,
+		frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, r.out.begin(),
+			h.m.stillPath(k))}
 }
 
-// someRange is a part of a file, or all of it, or what is beyond.
+// someRange returns a random range of a file. It may be a part, the whole, or beyond the end.
 func (h *host) someRange(size int) (offset, length int) {
 	if h.r.IntN(3) > 0 {
 		offset = h.r.IntN(size + 10)
@@ -165,9 +168,9 @@ func (h *host) someRange(size int) (offset, length int) {
 	return offset, length
 }
 
-// list makes a list.
+// list makes a list of the directory that never changes.
 func (h *host) list(c *conn) *request {
-	const all = 4400 // of the longest entry there can be
+	const all = 4400 // bytes of the longest possible entry
 	r := h.reader("list", all)
 	names := listedNames()
 	n := len(names)
@@ -182,7 +185,7 @@ func (h *host) list(c *conn) *request {
 			link, is := names[i.name]
 			switch {
 			case !is:
-				return fmt.Errorf("entry %q, twice or none", i.name)
+				return fmt.Errorf("entry %q is unknown or came twice", i.name)
 			case link != (i.mode&unix.S_IFMT == unix.S_IFLNK), link && i.target != i.name, !link && i.target != "":
 				return fmt.Errorf("entry %+v", i)
 			}
@@ -196,5 +199,7 @@ func (h *host) list(c *conn) *request {
 		}
 		return nil
 	}
-	return &request{what: r.what, seq: r.seq, channel: r, frame: wiretest.Make(wiretest.List, r.seq, byte(h.r.IntN(2)), r.out.begin(), h.m.dir+"/listed")}
+	return &request{what: r.what, seq: r.seq, channel: r,
+		frame: wiretest.Make(wiretest.List, r.seq, byte(h.r.IntN(2)), r.out.begin(),
+			h.m.dir+"/listed")}
 }

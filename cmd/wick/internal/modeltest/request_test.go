@@ -10,25 +10,26 @@ import (
 	"wick/framing/wiretest"
 )
 
-// request is a frame and what is owed for it.
+// request is a frame and the replies that are owed for it.
 type request struct {
 	what  string
 	frame []byte
 	seq   uint32
-	// prompt: it is answered before the next frame is looked at, and so even if that ends the connection.
+	// prompt says that the agent answers it before it reads the next frame, even a frame that ends
+	// the connection.
 	prompt bool
-	// silent: it is never answered.
+	// silent says that the agent never answers it.
 	silent bool
-	// channel, if not nil, judges all that comes with the seq, instead of check.
+	// channel, if not nil, checks everything that comes with the seq, instead of check.
 	channel channel
-	// check judges the reply. It is called once at most.
+	// check checks the reply. It is called once at most.
 	check func(typ byte, payload []byte) error
-	// lost, if not nil, is told that the connection ended before the reply.
+	// lost, if not nil, is called when the connection ends before the reply.
 	lost func()
 	at   time.Time // when it was posted
 }
 
-// wantError judges an error with that text, any if it is empty.
+// wantError returns a check for an error with that text, or with any text if it is empty.
 func wantError(text string) func(byte, []byte) error {
 	return func(typ byte, payload []byte) error {
 		if typ != wiretest.Error {
@@ -45,7 +46,7 @@ func wantError(text string) func(byte, []byte) error {
 	}
 }
 
-// wantEmpty judges a reply of that type without a payload.
+// wantEmpty returns a check for a reply of that type without a payload.
 func wantEmpty(want byte) func(byte, []byte) error {
 	return func(typ byte, payload []byte) error {
 		if typ != want || len(payload) > 0 {
@@ -55,7 +56,7 @@ func wantEmpty(want byte) func(byte, []byte) error {
 	}
 }
 
-// noise is bytes of no meaning.
+// noise returns n random bytes.
 func noise(r *rand.Rand, n int) []byte {
 	var seed [32]byte
 	binary.LittleEndian.PutUint64(seed[:], r.Uint64())
@@ -64,7 +65,8 @@ func noise(r *rand.Rand, n int) []byte {
 	return b
 }
 
-// someSize is a number of bytes, small as a rule, and often about a boundary at which a buffer may end.
+// someSize returns a random number of bytes. It is usually small, and often close to the end of a
+// buffer.
 func someSize(r *rand.Rand, most int) int {
 	n := 0
 	switch r.IntN(10) {
@@ -74,7 +76,7 @@ func someSize(r *rand.Rand, most int) int {
 	case 4, 5:
 		n = r.IntN(5000)
 	case 6, 7:
-		// A frame's header, and a payload's own, are some of what a buffer holds.
+		// The headers of the frame and of its payload take some of the buffer.
 		n = 64<<10 - r.IntN(40) + r.IntN(20)
 	case 8:
 		n = (1+r.IntN(4))*(64<<10) - 20 + r.IntN(40)
@@ -97,35 +99,41 @@ func (h *host) ping() *request {
 
 func (h *host) shutdown() *request {
 	seq := h.seq()
-	return &request{what: "shutdown", seq: seq, frame: wiretest.Raw(wiretest.Shutdown, seq, noise(h.r, h.r.IntN(9))), check: wantEmpty(wiretest.ShutdownAck)}
+	return &request{what: "shutdown", seq: seq,
+		frame: wiretest.Raw(wiretest.Shutdown, seq, noise(h.r, h.r.IntN(9))),
+		check: wantEmpty(wiretest.ShutdownAck)}
 }
 
-// report is an error of the host's own.
+// report makes an error that the host reports.
 func (h *host) report() *request {
 	seq := h.seq()
-	return &request{what: "error", seq: seq, frame: wiretest.Raw(wiretest.Error, seq, noise(h.r, someSize(h.r, 1000))), silent: true}
+	return &request{what: "error", seq: seq,
+		frame: wiretest.Raw(wiretest.Error, seq, noise(h.r, someSize(h.r, 1000))), silent: true}
 }
 
-// stranger is a frame of a type that nobody has, or only a guest.
-func (h *host) stranger(c *conn) *request {
+// unknownType makes a frame of an undefined type, or of a type that only a guest sends.
+func (h *host) unknownType(c *conn) *request {
 	seq := h.seq()
-	guests := []byte{wiretest.Ready, wiretest.Pong, wiretest.ExecResult, wiretest.WriteFileResult, wiretest.SpawnWatchResult, wiretest.ProcessExit, wiretest.ShutdownAck}
+	guests := []byte{wiretest.Ready, wiretest.Pong, wiretest.ExecResult, wiretest.WriteFileResult,
+		wiretest.SpawnWatchResult, wiretest.ProcessExit, wiretest.ShutdownAck}
 	typ := guests[h.r.IntN(len(guests))]
 	if h.r.IntN(2) == 0 {
 		if typ = wiretest.ShutdownAck + 1 + byte(h.r.IntN(int(wiretest.Error-wiretest.ShutdownAck)-1)); typ == wiretest.Hello {
-			typ++ // it may be one, and then all of the extension is known
+			typ++ // it might be a valid hello, and enable the extension
 		}
 	}
 	if c.greeted && typ >= wiretest.Hello && typ <= wiretest.Power {
-		typ = []byte{wiretest.HelloResult, wiretest.Started, wiretest.Output, wiretest.Exited, wiretest.ProcessList, wiretest.Done, wiretest.StatResult, wiretest.Figures, 0x37, 0x3f}[h.r.IntN(10)]
+		typ = []byte{wiretest.HelloResult, wiretest.Started, wiretest.Output, wiretest.Exited,
+			wiretest.ProcessList, wiretest.Done, wiretest.StatResult, wiretest.Figures, 0x37, 0x3f}[h.r.IntN(10)]
 	}
 	return &request{
-		what: fmt.Sprintf("frame of type 0x%02X", typ), seq: seq, frame: wiretest.Raw(typ, seq, noise(h.r, someSize(h.r, 200<<10))),
+		what: fmt.Sprintf("frame of type 0x%02X", typ), seq: seq,
+		frame:  wiretest.Raw(typ, seq, noise(h.r, someSize(h.r, 200<<10))),
 		prompt: true, check: wantError(fmt.Sprintf("unknown message type 0x%02X", typ)),
 	}
 }
 
-// malformed is a request that does not add up. Were it carried out, a file would tell.
+// malformed makes an invalid request. If the agent carried it out, a file would show it.
 func (h *host) malformed() *request {
 	seq := h.seq()
 	typ := []byte{wiretest.Exec, wiretest.SpawnWatch, wiretest.WriteFile}[h.r.IntN(3)]
@@ -135,20 +143,21 @@ func (h *host) malformed() *request {
 	if typ == wiretest.WriteFile {
 		payload = wiretest.Payload(wiretest.WriteFile, h.m.dir+"/evil", 0, noise(h.r, someSize(h.r, 100<<10)))
 	} else {
-		payload = execPayload(0, evil+"; : "+string(bytes.Repeat([]byte("x"), someSize(h.r, 70<<10))), true, []string{"NAME", "value"})
+		long := string(bytes.Repeat([]byte("x"), someSize(h.r, 70<<10)))
+		payload = execPayload(0, evil+"; : "+long, true, []string{"NAME", "value"})
 	}
 	switch kind {
-	case 0: // cut off; not so that what is left is whole
+	case 0: // cut off, but not to a valid frame
 		payload = payload[:h.r.IntN(min(len(payload), 1000))]
 		if typ != wiretest.WriteFile {
 			payload = payload[:min(len(payload), 4+1+4+len(evil)-1)]
 			if len(payload) >= 8 && len(payload) == 8+int(binary.BigEndian.Uint32(payload[4:])) {
-				payload = payload[:7] // it would be a whole one of the shorter form
+				payload = payload[:7] // it would be valid in the shorter form
 			}
 		}
 	case 1:
 		payload = append(payload, 0)
-	case 2: // a count that is off
+	case 2: // a wrong count
 		at := 5
 		if typ == wiretest.WriteFile {
 			at = 2 + len(h.m.dir+"/evil") + 1
@@ -160,7 +169,7 @@ func (h *host) malformed() *request {
 			at = 2 + h.r.IntN(len(h.m.dir+"/evil"))
 		}
 		payload[at] = 0
-	case 4: // a flag that nobody knows
+	case 4: // an undefined flag
 		at := 4
 		if typ == wiretest.WriteFile {
 			at = 2 + len(h.m.dir+"/evil")

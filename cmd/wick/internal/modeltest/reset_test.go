@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// restEvery is after how many resets the model is brought to rest: so that the processes that hosts left waiting, and those that run on
-// for lost connections, stay within what an agent takes on.
+// restEvery is the number of resets after which the model is brought to rest. The rest keeps
+// processes that wait, or run on for lost connections, below the agent's limits.
 const restEvery = 50
 
-// resetRound connects all hosts, has each post requests and wait for nothing, and resets all connections at a random moment: when some
-// number of replies has come.
+// resetRound connects all hosts and has each send requests without waiting. It resets all
+// connections when a random number of replies has come.
 func (m *model) resetRound(r *rand.Rand) error {
 	var conns []*conn
 	for _, h := range m.hosts {
@@ -48,7 +48,7 @@ func (m *model) resetRound(r *rand.Rand) error {
 			}
 		})
 	}
-	// Fewer may be due: then what was posted has come, and the hosts are idle.
+	// Fewer replies may be due. All requests are then posted and answered, and the hosts are idle.
 	goal := before + r.IntN(2*len(conns))
 	posted := make(chan struct{})
 	go func() { posting.Wait(); close(posted) }()
@@ -65,7 +65,8 @@ func (m *model) resetRound(r *rand.Rand) error {
 	return nil
 }
 
-// awaitReplies waits until so many replies have come in all, or all is posted and nothing is owed.
+// awaitReplies waits until that many replies have come in all, or until all requests are posted and
+// answered.
 func (m *model) awaitReplies(goal int, posted chan struct{}, conns []*conn) {
 	all := false
 	for {
@@ -109,7 +110,8 @@ func (m *model) resetTest(t *testing.T, n int) {
 	}
 }
 
-// TestReset resets all connections at random moments, under load. Nothing may be left of them, and every process_exit comes once.
+// TestReset resets all connections at random moments, under load. The agent must keep nothing of
+// them, and every process_exit must come once.
 func TestReset(t *testing.T) {
 	if testing.Short() {
 		t.Skip("resets all connections for a minute: run without -short")

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// rest brings the model to rest and judges it: nothing of what the hosts did may be left, and all that they are owed must have come.
-// The hosts are done, and their connections have ended.
+// rest brings the model to rest and checks it. The agent must keep nothing from the hosts, and must
+// have sent all that it owes them. The hosts are done, and their connections have ended.
 func (m *model) rest() (figures, error) {
 	if err := m.connect(); err != nil {
 		return figures{}, err
@@ -18,7 +18,7 @@ func (m *model) rest() (figures, error) {
 	if err != nil {
 		return f, err
 	}
-	// What had no connection to go to comes after the next ready.
+	// A process_exit that found no connection comes after the next ready.
 	if err := m.connect(); err != nil {
 		return f, err
 	}
@@ -50,12 +50,13 @@ func (m *model) rest() (figures, error) {
 	return m.look()
 }
 
-// release ends what waits for the hold, and waits until the agent holds no more than in the beginning. There is no event for that, so it
-// is looked at over and over.
+// release ends the processes that wait for the hold. It polls until the agent holds no more than at
+// the start, because no event announces that.
 func (m *model) release() (f figures, err error) {
 	limit := time.Now().Add(patience)
 	for {
-		// Opened both ways a FIFO waits for nobody, and those that wait for a writer find one; and then the end.
+		// Opening a FIFO for both reading and writing does not block. Processes that wait for a
+		// writer find one, and then the end of the file.
 		if _, err := m.run(": <>" + m.dir + "/hold"); err != nil {
 			return f, err
 		}
@@ -63,7 +64,7 @@ func (m *model) release() (f figures, err error) {
 			return f, err
 		}
 		more := f.beyond(m.first)
-		// When no other connection is left, nothing is started any more that was on its way.
+		// When no other connection is left, no start is under way any more.
 		clean, err := m.sweep(f.open["socket"] <= m.first.open["socket"])
 		if err != nil {
 			return f, err
@@ -78,14 +79,15 @@ func (m *model) release() (f figures, err error) {
 			return f, fmt.Errorf("the agent holds more than at first: %s", strings.Join(more, "; "))
 		}
 		time.Sleep(10 * time.Millisecond)
-		// A process_exit that broke off with a connection, of whose end the agent learned after this one's ready, is kept for the next ready.
+		// A process_exit that was cut off with its connection is kept for the next ready. The agent
+		// may learn of that end only after this connection's ready.
 		if err := m.connect(); err != nil {
 			return f, err
 		}
 	}
 }
 
-// readBack is what is in a file, nil if there is none.
+// readBack returns the content of a file, nil if the file does not exist.
 func (m *model) readBack(path string) (content []byte, err error) {
 	r, err := m.run("if [ -e " + path + " ]; then cat " + path + "; else echo none >&2; fi")
 	switch {
@@ -97,7 +99,7 @@ func (m *model) readBack(path string) (content []byte, err error) {
 	return r.stdout, nil
 }
 
-// readFiles holds the files against what they may be.
+// readFiles checks each file against the contents that it may have.
 func (m *model) readFiles() error {
 	for _, f := range m.allFiles() {
 		content, err := m.readBack(f.path)
@@ -125,7 +127,7 @@ func (m *model) readFiles() error {
 	if _, err := m.run("rm -rf " + m.dir + "/script-*"); err != nil {
 		return err
 	}
-	// What was written where there were no directories is written there again.
+	// Remove directories that writes created, so that later writes create them again.
 	for _, h := range m.hosts {
 		if _, err := m.run(fmt.Sprintf("rm -rf %s/new-%d", m.dir, h.n)); err != nil {
 			return err

@@ -8,8 +8,8 @@ import (
 	"wick/framing/wiretest"
 )
 
-// script is some operations on files, each of which comes when the one before it is done. What they make is the script's own, so each of them
-// can come to one thing alone.
+// script runs operations on files, each when the one before it is done. Only the script uses the
+// files, so each operation has one possible result.
 type script struct {
 	h     *host
 	c     *conn
@@ -43,7 +43,7 @@ func (s *script) next() ([]byte, progress) {
 	return q.frame, awaits
 }
 
-// script makes one.
+// script makes a random script.
 func (h *host) script(c *conn) *request {
 	private := *h
 	private.r = newRand(h.r.Uint64(), 3)
@@ -55,7 +55,10 @@ func (h *host) script(c *conn) *request {
 	one := func(typ byte, payload []byte, check func(byte, []byte) error) func() *request {
 		return func() *request {
 			seq := h.seq()
-			return &request{what: fmt.Sprintf("frame of type 0x%02X %s", typ, wiretest.Brief(payload)), seq: seq, frame: wiretest.Raw(typ, seq, payload), prompt: true, check: check}
+			return &request{
+				what: fmt.Sprintf("frame of type 0x%02X %s", typ, wiretest.Brief(payload)),
+				seq:  seq, frame: wiretest.Raw(typ, seq, payload), prompt: true, check: check,
+			}
 		}
 	}
 	change := func(op, flags byte, mode int, path, other string) func() *request {

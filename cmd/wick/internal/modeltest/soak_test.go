@@ -7,20 +7,21 @@ import (
 )
 
 const (
-	// soakWarm is how many connections an agent has to reach the size that it is to keep, and soakMargin what that may grow by, in kB: the
-	// size at rest, and the greatest there was. Code that is run for the first time does not count, and that there may be more buffers at
-	// a time than before adds to the latter.
+	// soakWarm is the number of connections after which the agent must have its final size.
+	// soakMargin limits its later growth in kB, both at rest and at the peak. Code that runs for
+	// the first time does not count. Each additional buffer may add soakBufferkB to the peak.
 	soakWarm     = 500
 	soakMargin   = 1024
 	soakBufferkB = 64
-	// soakLine is how often the figures are printed.
+	// soakLine is the interval between printed figures.
 	soakLine = 15 * time.Second
 )
 
-// TestSoak has random sessions under resets go on for long, with one agent at a Unix socket and one in a booted machine.
+// TestSoak plays random sessions under resets for a long time, with an agent at a Unix socket and
+// one in a booted machine.
 func TestSoak(t *testing.T) {
 	if *soakFor == 0 {
-		t.Skip("goes on for as long as it is told to: run scripts/soak MINUTES")
+		t.Skip("runs only for a given time: run scripts/soak MINUTES")
 	}
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
@@ -33,7 +34,8 @@ func TestSoak(t *testing.T) {
 	})
 }
 
-// soak plays rounds with that many sessions of each host.
+// soak plays rounds until -modeltest.soak has passed, with that many sessions of each host in a
+// round.
 func soak(t *testing.T, m *model, sessions int) {
 	began := time.Now()
 	t.Logf("the seed is %d; at first %v", m.seed, m.first)
@@ -67,7 +69,7 @@ func soak(t *testing.T, m *model, sessions int) {
 	}
 }
 
-// pace says how quickly pings were answered since it was last called.
+// pace describes the durations of the pings since its last call.
 func (m *model) pace() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

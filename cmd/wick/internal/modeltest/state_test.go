@@ -15,42 +15,44 @@ import (
 	"wick/framing/wiretest"
 )
 
-// target is how a model's agent is reached and looked at.
+// target reaches and inspects the agent of a model.
 type target interface {
-	// dial makes a connection on which ready comes next.
+	// dial opens a connection. Its next frame is ready.
 	dial() (*net.UnixConn, error)
-	// exact: what the agent has written before a connection ended can be read still, so nothing is in doubt.
+	// exact reports whether everything that the agent wrote before a connection ended can still be
+	// read.
 	exact() bool
-	// reset resets all connections at once, as the restore of a snapshot does; false if that is for the hosts to do.
+	// reset resets all connections at once, as the restore of a snapshot does. It returns false if
+	// the hosts must reset them.
 	reset() bool
-	// look runs the script of package figures on the agent's side.
+	// look runs lookScript on the agent's side.
 	look(m *model) (string, error)
-	// strays are processes that the agent's commands have left, besides its children.
+	// strays lists processes that the agent's commands have left, besides its children.
 	strays() []string
-	// pid is the agent's, there.
+	// pid returns the agent's pid on its own side.
 	pid() string
 }
 
-// scale is how much is asked of a model's machine.
+// scale has the limits of the load on a model's machine.
 type scale struct {
 	hosts    int
 	batch    int  // requests at a time
-	output   int  // bytes of a command
+	output   int  // bytes of a command's output
 	file     int  // bytes
-	timeout  int  // of commands that are ended by it, ms
+	timeout  int  // ms, for commands that time out
 	holds    int  // processes that wait for the end of the round
 	huge     bool // files and outputs of 16 MiB, now and then
-	rareSync int  // one shutdown in so many that could be; it syncs the disks of whatever else the machine does
+	rareSync int  // one in rareSync shutdowns is sent, because each syncs all disks of the machine
 }
 
-// model is an agent and what is known of it.
+// model is an agent and what is known about it.
 type model struct {
 	t      *testing.T
 	target target
 	scale  scale
 	seed   uint64
-	dir    string // of the files, on the agent's side
-	root   bool   // the agent is root's
+	dir    string // directory of the files, on the agent's side
+	root   bool   // the agent runs as root
 	hosts  []*host
 
 	resets     sync.RWMutex // held to reset all connections
@@ -59,7 +61,7 @@ type model struct {
 	connNumber atomic.Uint64
 	holding    atomic.Int64
 	running    atomic.Int64 // lost commands that may run on
-	releasing  atomic.Bool  // what waits for the hold is being released
+	releasing  atomic.Bool  // processes that wait for the hold are being released
 	keptMost   atomic.Int64 // processes that may be kept
 
 	buffers, buffersMost atomic.Int64 // what the agent may hold for processes, now and at any time
@@ -68,7 +70,7 @@ type model struct {
 
 	orphanMu sync.Mutex
 	orphans  []*proc // without a connection
-	ghosts   []*proc // which the agent did not know, and may come to know
+	ghosts   []*proc // unknown to the agent so far; it may learn of them
 	sweeper  *host
 
 	mu      sync.Mutex
@@ -77,26 +79,29 @@ type model struct {
 	failed  chan struct{} // closed with err set
 	conns   map[*conn]bool
 	watches map[string]*watch
-	silents map[int]string // exits, by pid, that may be of any of several watches: where each came
+	silents map[int]string // by pid, the exits that fit several watches, and where each came
 	shared  []*file
 	count   counts
 	pings   []time.Duration
 
 	control *conn
-	first   figures // at rest, in the beginning
+	first   figures // at rest, at the start
 }
 
-// counts is what has happened.
+// counts counts the events of a model.
 type counts struct {
 	conns, replies, exits, resets, lostExits int
 	starts, attaches, receipts               int64
 }
 
-// newModel gets an agent ready.
+// newModel returns the model of an agent and makes its files.
 func newModel(t *testing.T, to target, dir string, s scale, seed uint64) *model {
 	t.Helper()
 	m := &model{
-		t: t, target: to, scale: s, seed: seed, dir: dir, root: to.pid() == "1" || os.Geteuid() == 0, failed: make(chan struct{}), changed: make(chan struct{}), conns: map[*conn]bool{}, watches: map[string]*watch{},
+		t: t, target: to, scale: s, seed: seed, dir: dir,
+		root:   to.pid() == "1" || os.Geteuid() == 0,
+		failed: make(chan struct{}), changed: make(chan struct{}),
+		conns: map[*conn]bool{}, watches: map[string]*watch{},
 		silents: map[int]string{},
 	}
 	for n := range s.hosts {
@@ -123,7 +128,7 @@ func newModel(t *testing.T, to target, dir string, s scale, seed uint64) *model 
 		m.shared = append(m.shared, newFile(path, path, true))
 	}
 	var setup strings.Builder
-	fmt.Fprintf(&setup, "set -e; mkdir -p %s; cd %[1]s; mkfifo hold nobody; echo >plain; ln -s loop loop%s", dir, m.stillSetup())
+	fmt.Fprintf(&setup, "set -e; mkdir -p %s; cd %[1]s; mkfifo hold unread; echo >plain; ln -s loop loop%s", dir, m.stillSetup())
 	for n := range s.hosts {
 		fmt.Fprintf(&setup, "; ln -s file-%d-1 link-%[1]d", n)
 	}
@@ -147,7 +152,7 @@ func (m *model) must(err error) {
 	}
 }
 
-// close ends all connections, so that nothing of the model is left.
+// close ends all connections of the model.
 func (m *model) close() {
 	m.mu.Lock()
 	var conns []*conn
@@ -162,7 +167,7 @@ func (m *model) close() {
 	}
 }
 
-// fail is for the first thing that is wrong; it ends the run.
+// fail records the first error, which ends the run.
 func (m *model) fail(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -185,16 +190,17 @@ func (m *model) hasFailed() bool {
 	}
 }
 
-// token is a word that no other request has.
+// token returns a word that no other request has.
 func (m *model) token() string { return fmt.Sprintf("t%06d", m.tokens.Add(1)) }
 
 // mayHold reports whether one more process may wait for the end of the round.
 func (m *model) mayHold() bool { return m.holding.Add(1) <= int64(m.scale.holds) }
 
-// ranOn is told of a command whose connection is lost.
+// ranOn counts a command that has lost its connection.
 func (m *model) ranOn() { m.running.Add(1) }
 
-// crowded reports whether a payload says that too many commands run, which can be only where many were lost.
+// crowded reports whether a payload says that too many commands run, and whether that many may run
+// because their connections were lost.
 func (m *model) crowded(payload []byte) bool {
 	text, err := parseText(payload)
 	most := m.running.Load() + int64(m.scale.holds+m.scale.hosts*m.scale.batch*4)
@@ -238,7 +244,7 @@ func (m *model) resetAll(how func() end) {
 	}
 }
 
-// connect makes the connection that is for the model itself, in place of the one before.
+// connect opens the model's own connection and replaces the one before.
 func (m *model) connect() error {
 	if m.control != nil {
 		m.control.finish(endHalf)
@@ -295,7 +301,8 @@ func (m *model) ask(q *request, frame []byte) error {
 	return err
 }
 
-// barrier returns when the agent has answered all that it was told on the model's own connection.
+// barrier returns when the agent has answered everything that was sent on the model's own
+// connection.
 func (m *model) barrier() error {
 	seq := m.seqs.Add(1)
 	q := &request{what: "ping", seq: seq, check: wantEmpty(wiretest.Pong)}

@@ -18,15 +18,15 @@ import (
 	"wick/cmd/wick/internal/machinetest"
 )
 
-// guestTarget is the agent of a booted machine, reached over vsock as behind Firecracker.
+// guestTarget is the agent of a booted machine. Hosts reach it over vsock, as with Firecracker.
 type guestTarget struct {
 	m *machine.Machine
 }
 
-// there is what an emulated machine with 128 MiB can bear.
+// there is the load for an emulated machine with 128 MiB.
 var there = scale{hosts: 3, batch: 6, output: 100 << 10, file: 200 << 10, timeout: 2000, holds: 15, rareSync: 5}
 
-// startGuest boots a machine, or skips. It is killed at the test's end.
+// startGuest boots a machine, or skips the test. The machine is killed when the test ends.
 func startGuest(t *testing.T) *guestTarget {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -66,7 +66,7 @@ func startGuest(t *testing.T) *guestTarget {
 
 func (w *guestTarget) pid() string      { return "1" }
 func (w *guestTarget) exact() bool      { return false }
-func (w *guestTarget) strays() []string { return nil } // they are children of process 1
+func (w *guestTarget) strays() []string { return nil } // orphans are children of process 1
 func (w *guestTarget) reset() bool      { return w.m.Reset() == nil }
 
 func (w *guestTarget) look(model *model) (string, error) {
@@ -90,7 +90,7 @@ func (w *guestTarget) dial() (c *net.UnixConn, err error) {
 	return c, err
 }
 
-// connect is the way in as Firecracker has it.
+// connect connects to the agent through the monitor's Unix socket, as with Firecracker.
 func (w *guestTarget) connect() (*net.UnixConn, error) {
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: w.m.UDS(), Net: "unix"})
 	if err != nil {
@@ -100,7 +100,7 @@ func (w *guestTarget) connect() (*net.UnixConn, error) {
 	defer c.SetDeadline(time.Time{})
 	line := make([]byte, 0, 32)
 	if _, err = io.WriteString(c, "CONNECT 1000\n"); err == nil {
-		// What follows the line is for the reader of frames.
+		// Read single bytes, because frames follow the line.
 		for err == nil && len(line) < cap(line) && !strings.HasSuffix(string(line), "\n") {
 			_, err = c.Read(line[len(line) : len(line)+1])
 			line = line[:len(line)+1]
@@ -116,7 +116,7 @@ func (w *guestTarget) connect() (*net.UnixConn, error) {
 	return c, nil
 }
 
-// TestResetGuest is TestReset in a booted machine, where the reset is one of the vsock device.
+// TestResetGuest is TestReset in a booted machine, where the vsock device resets the connections.
 func TestResetGuest(t *testing.T) {
 	if *guestReset == 0 {
 		t.Skip("takes minutes where machines are emulated: run with -modeltest.guest-resets N")

@@ -17,7 +17,7 @@ import (
 	"wick/framing/wiretest"
 )
 
-// unixTarget is a vsock-agent at a Unix socket. Either it listens there, or the host does.
+// unixTarget is a vsock-agent at a Unix socket. Either the agent or the host listens there.
 type unixTarget struct {
 	t      *testing.T
 	dir    string
@@ -28,7 +28,7 @@ type unixTarget struct {
 	host   *net.UnixListener // if the host listens
 }
 
-// startAgent starts one with a directory of its own, which is gone at the test's end.
+// startAgent starts an agent with a new directory, which is removed when the test ends.
 func startAgent(t *testing.T, hostListens bool) *unixTarget {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "model-") // t.TempDir may be too long for a socket
@@ -42,7 +42,8 @@ func startAgent(t *testing.T, hostListens bool) *unixTarget {
 	}
 	agent, err := agentProgram()
 	if err == nil {
-		// A child that another test forks meanwhile would have it open for writing, and it could not be run.
+		// A child that another test forks meanwhile would inherit the file open for writing, and
+		// the agent could not be executed.
 		syscall.ForkLock.RLock()
 		err = os.WriteFile(filepath.Join(dir, "vsock-agent"), agent, 0o755)
 		syscall.ForkLock.RUnlock()
@@ -82,7 +83,7 @@ func (w *unixTarget) pid() string    { return strconv.Itoa(w.cmd.Process.Pid) }
 func (w *unixTarget) exact() bool    { return true }
 func (w *unixTarget) reset() bool    { return false }
 
-// stop ends the agent as an init would, and wants nothing to be left of it.
+// stop ends the agent as an init would, and checks that nothing is left of it.
 func (w *unixTarget) stop() {
 	defer w.log.Close()
 	w.cmd.Process.Signal(syscall.SIGTERM)
@@ -99,7 +100,8 @@ func (w *unixTarget) stop() {
 	const groups = "/sys/fs/cgroup/wick-"
 	const unified = "/sys/fs/cgroup/unified/wick-"
 	pid := w.pid()
-	for _, pattern := range []string{w.tmp() + "/*", w.dir + "/.wick*", groups + pid, groups + pid + "-*", unified + pid, unified + pid + "-*"} {
+	for _, pattern := range []string{w.tmp() + "/*", w.dir + "/.wick*", groups + pid,
+		groups + pid + "-*", unified + pid, unified + pid + "-*"} {
 		if left, _ := filepath.Glob(pattern); len(left) > 0 && !w.t.Failed() {
 			w.t.Errorf("the agent left %q", left)
 		}
@@ -120,7 +122,7 @@ func (w *unixTarget) dial() (c *net.UnixConn, err error) {
 	err = until(func() (err error) {
 		select {
 		case <-w.exited:
-			return nil // which is told below
+			return nil // reported below
 		default:
 		}
 		c, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: w.socket(), Net: "unix"})
@@ -148,7 +150,7 @@ func (w *unixTarget) killStrays() {
 	w.eachStray(func(pid int, _ string) { syscall.Kill(pid, syscall.SIGKILL) })
 }
 
-// eachStray finds the living by what only they have in their environment.
+// eachStray calls f for each living process with the marker in its environment.
 func (w *unixTarget) eachStray(f func(pid int, what string)) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {

@@ -7,18 +7,20 @@ import (
 	"wick/framing/wiretest"
 )
 
-// watch is a spawn_watch: exactly one process_exit is owed for it, on whatever connection.
+// watch is a spawn_watch. The agent owes it exactly one process_exit, on any connection.
 type watch struct {
 	command command
 	token   string
 	conn    *conn
 	pid     int // 0 until the reply has come
 
-	// unsure: the connection ended before the reply, so it may never have been started.
+	// unsure says that the connection ended before the reply. The command may never have been
+	// started.
 	unsure bool
-	// doubt: a connection ended with bytes unread while it may have exited, so its process_exit may have been among them.
+	// doubt says that a connection ended with unread bytes, which may have included its
+	// process_exit.
 	doubt bool
-	// exit is its process_exit, once that has come.
+	// exit describes its process_exit, once that has come.
 	exit string
 }
 
@@ -44,7 +46,8 @@ func (h *host) spawn(c *conn) *request {
 			}
 			in, err := wiretest.Parse(typ, payload)
 			if err != nil || typ != wiretest.SpawnWatchResult || s.command.refused || in.Int("pid") == 0 {
-				return fmt.Errorf("type 0x%02X %s in reply to spawn_watch of %s", typ, wiretest.Brief(payload), wiretest.Brief([]byte(s.command.text)))
+				return fmt.Errorf("type 0x%02X %s in reply to spawn_watch of %s", typ,
+					wiretest.Brief(payload), wiretest.Brief([]byte(s.command.text)))
 			}
 			pid := in.Int("pid")
 			s.pid = pid
@@ -63,7 +66,7 @@ func (h *host) spawn(c *conn) *request {
 	}
 }
 
-// exited takes a process_exit that came on c.
+// exited checks a process_exit that came on c.
 func (m *model) exited(c *conn, payload []byte) error {
 	r, err := parseResult(wiretest.ProcessExit, payload)
 	if err != nil {
@@ -93,9 +96,9 @@ func (m *model) exited(c *conn, payload []byte) error {
 	return s.command.check(r, m.releasing.Load())
 }
 
-// silent finds the watch of a process that was ended before it said anything; m.mu is held. If the reply to its spawn_watch was lost too, it
-// may be any of those of which that is so, and no watch is returned: nothing is owed for them, and there must be no more exits of that kind
-// than such watches.
+// silent finds the watch of a process that was ended before it wrote its line. m.mu is held. If the
+// reply to its spawn_watch was lost too, the exit fits every such watch. In this case silent
+// returns no watch. It checks that there are no more such exits than such watches.
 func (m *model) silent(c *conn, r result) (*watch, error) {
 	var candidates int
 	for _, s := range m.watches {
@@ -108,14 +111,15 @@ func (m *model) silent(c *conn, r result) (*watch, error) {
 		}
 	}
 	if first := m.silents[r.pid]; first != "" || candidates <= len(m.silents) {
-		return nil, fmt.Errorf("process_exit of %d, which nobody waits for: %v; the first was %q", r.pid, r, first)
+		return nil, fmt.Errorf("unexpected process_exit of %d: %v; the first was %q", r.pid, r, first)
 	}
 	m.silents[r.pid] = fmt.Sprintf("on %s: %v", c.name, r)
 	m.count.exits++
 	return nil, nil
 }
 
-// doubtExits notes that a connection ended with bytes unread, which may have been those of any process_exit.
+// doubtExits records that a connection ended with unread bytes, which may have included any
+// process_exit.
 func (m *model) doubtExits() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -126,7 +130,7 @@ func (m *model) doubtExits() {
 	}
 }
 
-// owed is how many process_exits must still come.
+// owed returns the number of process_exits that must still come, and an example.
 func (m *model) owed() (n int, example string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -139,7 +143,8 @@ func (m *model) owed() (n int, example string) {
 	return n, example
 }
 
-// forgetExits begins anew, at a moment when no process_exit is under way, and returns how many were lost with a connection.
+// forgetExits drops all watches while no process_exit is under way. It returns how many exits were
+// lost with a connection.
 func (m *model) forgetExits() (lost int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

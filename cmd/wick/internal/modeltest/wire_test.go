@@ -16,7 +16,7 @@ const (
 	keepForever = 1<<32 - 1
 )
 
-// The flags of a start.
+// These are the flags of a start.
 const (
 	fShell byte = 1 << iota
 	fStdin
@@ -25,7 +25,7 @@ const (
 	fOnly
 )
 
-// The flags of a write that are used here.
+// These are the flags of a write that the tests use.
 const (
 	wInPlace   = 1 << 1
 	wExclusive = 1 << 2
@@ -35,7 +35,7 @@ const (
 	wTruncate  = 1 << 8
 )
 
-// The ops of a change.
+// These are the ops of a change.
 const (
 	opMkdir byte = 1 + iota
 	opRemove
@@ -47,7 +47,7 @@ const (
 	opUtime
 )
 
-// execPayload is that of an exec or spawn_watch; env is names and values in turn.
+// execPayload makes the payload of an exec or spawn_watch. env has names and values in turn.
 func execPayload(timeoutMS int, command string, longForm bool, env []string) []byte {
 	switch {
 	case len(env) > 0:
@@ -58,7 +58,7 @@ func execPayload(timeoutMS int, command string, longForm bool, env []string) []b
 	return wiretest.Payload(wiretest.Exec, timeoutMS, command)
 }
 
-// startPayload is that of a start with those grants.
+// startPayload makes the payload of a start with that credit.
 func (p *proc) startPayload(credit [2]int) []byte {
 	var limits []uint64
 	for _, l := range p.limits {
@@ -80,7 +80,7 @@ func changePayload(op, flags byte, mode int, path, other string) []byte {
 	return wiretest.Payload(wiretest.Change, op, flags, mode, keepForever, keepForever, 0, path, other)
 }
 
-// result is what a command came to.
+// result is the result of a command.
 type result struct {
 	pid            int // of a process_exit
 	code           int32
@@ -130,7 +130,7 @@ func parseDone(typ byte, payload []byte) (d done, err error) {
 	return d, nil
 }
 
-// wantDone judges a done with one of those errnos.
+// wantDone returns a check for a done with one of those errnos.
 func wantDone(errnos ...unix.Errno) func(byte, []byte) error {
 	return func(typ byte, payload []byte) error {
 		d, err := parseDone(typ, payload)

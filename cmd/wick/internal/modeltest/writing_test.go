@@ -11,25 +11,26 @@ import (
 	"wick/framing/wiretest"
 )
 
-// changed is a file that one host replaces by writes of the extension, and reads. Its connection's next frame does not wait for a write, so it is
-// not one of those of write_file.
+// changed is a file that one host replaces by writes of the extension, and reads. The agent reads a
+// connection's next frame before a write is done, so write_file does not use these files.
 type changed struct {
 	path string
 
 	mu sync.Mutex
-	// may are the contents that it may have, nil for none. One that was sent on a connection that has ended may still come, until the model
-	// rests; what was there when a write was done on the same connection is gone.
+	// may has the possible contents, nil for a missing file. A content sent on an ended connection
+	// may still come until the model rests. A write that is done rules out the earlier contents of
+	// its connection.
 	may  []version
-	busy int // writes and reads that are under way
+	busy int // writes and reads under way
 }
 
 type version struct {
 	content []byte
-	write   uint32 // seq
+	write   uint32 // seq of the write
 	lost    bool
 }
 
-// maxVersions is how many contents may be possible at a time, each of which is held here.
+// maxVersions limits the possible contents of a file, because each is held in memory.
 const maxVersions = 10
 
 func (f *changed) has(b []byte, offset, length int) bool {
@@ -45,7 +46,7 @@ func (f *changed) has(b []byte, offset, length int) bool {
 	return false
 }
 
-// rested holds it against what there is at rest.
+// rested checks the content at rest and makes it the only possible one.
 func (f *changed) rested(content []byte) error {
 	for _, v := range f.may {
 		if (v.content == nil) == (content == nil) && bytes.Equal(v.content, content) {
@@ -53,7 +54,8 @@ func (f *changed) rested(content []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s has at rest what it cannot have: %s (%d bytes), of %d possible", f.path, wiretest.Brief(content), len(content), len(f.may))
+	return fmt.Errorf("%s has an impossible content at rest: %s (%d bytes), of %d possible", f.path,
+		wiretest.Brief(content), len(content), len(f.may))
 }
 
 // fileWriter is the channel of a write.
@@ -67,17 +69,19 @@ type fileWriter struct {
 	credit  int
 	granted int
 	ended   bool
-	giveUp  int // the byte after which it is given up, or -1
+	giveUp  int // offset at which the host cancels the write, or -1
 	gaveUp  bool
-	other   []byte // a frame that asks for a channel of the same seq, which is in use
-	refused bool   // and was told so
-	// over is told how it ended, with c.mu held; gone that nobody knows.
+	other   []byte // a request with the same seq, which is in use
+	refused bool   // other was refused
+	// over is called when the write has ended, with c.mu held. gone is called if the connection
+	// ends first.
 	over func(written bool)
 	gone func()
 }
 
 func (f *fileWriter) String() string {
-	return fmt.Sprintf("%s: %d of %d bytes sent, credit %d, ended %v, given up %v", f.what, f.at, len(f.content), f.credit, f.ended, f.gaveUp)
+	return fmt.Sprintf("%s: %d of %d bytes sent, credit %d, ended %v, given up %v", f.what, f.at,
+		len(f.content), f.credit, f.ended, f.gaveUp)
 }
 
 func (f *fileWriter) lost() { f.gone() }
@@ -145,12 +149,14 @@ func (f *fileWriter) next() (b []byte, how progress) {
 	return b, awaits
 }
 
-// fileWriter makes one, and the request that opens it.
+// fileWriter makes the channel of a write and the request that opens it.
 func (h *host) fileWriter(path string, flags, mode int, content []byte) (*fileWriter, *request) {
 	f := &fileWriter{
-		what: "write of " + path, seq: h.seq(), r: newRand(h.r.Uint64(), 2), content: content, giveUp: -1, over: func(bool) {}, gone: func() {},
+		what: "write of " + path, seq: h.seq(), r: newRand(h.r.Uint64(), 2), content: content,
+		giveUp: -1, over: func(bool) {}, gone: func() {},
 	}
-	return f, &request{what: f.what, seq: f.seq, channel: f, frame: wiretest.Raw(wiretest.Write, f.seq, writePayload(flags, mode, 0, path))}
+	return f, &request{what: f.what, seq: f.seq, channel: f,
+		frame: wiretest.Raw(wiretest.Write, f.seq, writePayload(flags, mode, 0, path))}
 }
 
 // writeFile makes a write that replaces one of the host's files.
@@ -172,7 +178,8 @@ func (h *host) writeFile(c *conn) *request {
 	f.may = append(f.may, version{content: content, write: fw.seq})
 	fw.giveUp = giveUp
 	if inUse {
-		fw.other = wiretest.Raw([]byte{wiretest.Read, wiretest.List}[h.r.IntN(2)], fw.seq, wiretest.Payload(wiretest.Read, 0, 0, 0, 9, f.path))
+		fw.other = wiretest.Raw([]byte{wiretest.Read, wiretest.List}[h.r.IntN(2)], fw.seq,
+			wiretest.Payload(wiretest.Read, 0, 0, 0, 9, f.path))
 		if fw.other[4] == wiretest.List {
 			fw.other = wiretest.Make(wiretest.List, fw.seq, 0, 9, h.m.dir)
 		}
@@ -216,13 +223,15 @@ func (h *host) readChanged() *request {
 	missing := f.may[0].content == nil
 	if missing && exact {
 		return &request{
-			what: r.what, seq: r.seq, frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, 1, f.path), prompt: true, check: wantDone(unix.ENOENT),
+			what: r.what, seq: r.seq, prompt: true, check: wantDone(unix.ENOENT),
+			frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, 1, f.path),
 		}
 	}
 	if missing {
 		return h.ping()
 	}
-	// A lost write may come meanwhile, and is one of these.
+	// A write of a lost connection may take effect meanwhile. Its content is among the possible
+	// ones.
 	f.busy++
 	var got []byte
 	r.content = func(b []byte) error {
@@ -238,9 +247,11 @@ func (h *host) readChanged() *request {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if value != len(got) || !f.has(got, offset, length) {
-			return fmt.Errorf("value %d, and what came it cannot have: %s (%d bytes), of %d possible", value, wiretest.Brief(got), len(got), len(f.may))
+			return fmt.Errorf("value %d, impossible content: %s (%d bytes), of %d possible", value,
+				wiretest.Brief(got), len(got), len(f.may))
 		}
 		return nil
 	}
-	return &request{what: r.what, seq: r.seq, channel: r, frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, r.out.begin(), f.path)}
+	return &request{what: r.what, seq: r.seq, channel: r,
+		frame: wiretest.Make(wiretest.Read, r.seq, 0, offset, length, r.out.begin(), f.path)}
 }
