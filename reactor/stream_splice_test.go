@@ -83,6 +83,28 @@ func TestSpliceNothing(t *testing.T) {
 	allFree(t, l)
 }
 
+// TestSplicePipeIsClosed closes streams that have spliced. A copy of one end of the pipe tells that
+// the stream has closed the other.
+func TestSplicePipeIsClosed(t *testing.T) {
+	t.Parallel()
+	for end, gone := range []int16{unix.POLLHUP, unix.POLLERR} {
+		_, h, _, r, w := splicer(t)
+		write(t, w, "text")
+		h.frame(t, r, 100)
+		mine, err := unix.FcntlInt(uintptr(h.s.pipe[end]), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.s.Close()
+		state := []unix.PollFd{{Fd: int32(mine)}}
+		if _, err := unix.Poll(state, 0); err != nil || state[0].Revents&gone == 0 {
+			t.Errorf("end %d of the pipe: poll = %#x, %v; want %#x, because the other is closed",
+				end, state[0].Revents, err, gone)
+		}
+		closeFD(t, mine)
+	}
+}
+
 // TestSpliceOther refuses a socket that takes a pipe's pages one by one.
 func TestSpliceOther(t *testing.T) {
 	t.Parallel()

@@ -57,7 +57,10 @@ func TestSplicedOutput(t *testing.T) {
 				n := len(p.out[1]) - came
 				came += n
 				longest = max(longest, n)
-				if credit -= n; credit < int(x.grant)/2 && p.exited == nil {
+				if credit -= n; credit < 0 {
+					t.Fatalf("%d bytes came without credit", -credit)
+				}
+				if credit < int(x.grant)/2 && p.exited == nil {
 					h.send(framing.AppendCredit(nil, 1, framing.StreamOutput, x.grant/2))
 					credit += int(x.grant / 2)
 				}
