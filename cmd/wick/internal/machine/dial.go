@@ -15,13 +15,17 @@ import (
 func (m *Machine) Dial(ctx context.Context, limit time.Duration) (*client.Client, error) {
 	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	// A machine that has ended will not connect.
+	// A machine that has ended will not connect. Its last words may still be unread.
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() {
 		select {
 		case <-m.done:
-			cancel()
+			select {
+			case <-time.After(unreadGrace):
+				cancel()
+			case <-stop:
+			}
 		case <-stop:
 		}
 	}()
@@ -43,6 +47,9 @@ func (m *Machine) Dial(ctx context.Context, limit time.Duration) (*client.Client
 	}
 	return nil, &BootError{err, m.lastWords()}
 }
+
+// unreadGrace is how long Dial reads on after the machine's end.
+const unreadGrace = 300 * time.Millisecond
 
 // settle waits for the rest of the console output. A guest that reports why it did not boot then
 // goes down.
