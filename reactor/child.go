@@ -12,8 +12,8 @@ const (
 	reapBatch = 64
 	// statusLost is the status of a child whose own somebody else took: exit code 255.
 	statusLost unix.WaitStatus = 255 << 8
-	// deafPause is how long to wait before epoll is asked again to watch what it had no memory for, or a child that cannot be reaped yet.
-	deafPause = 100 * time.Millisecond
+	// tracedPause is the time between two attempts to reap a child that a debugger is to wait for first.
+	tracedPause = 100 * time.Millisecond
 )
 
 // ChildHandler is who is told of a child's end.
@@ -38,10 +38,9 @@ type Child struct {
 	handler ChildHandler
 	pid     int
 	usage   Usage
-	retry   Timer // to watch the pidfd
+	retry   Timer // to reap it, if a debugger has it
 
 	starting  Descriptor // at its end when the program is executed
-	restart   Timer      // to watch it
 	report    *report
 	path, dir string // for the failure
 	searched  bool
@@ -98,25 +97,13 @@ func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 // startingHandler is the child as the handler of the end of its start.
 type startingHandler Child
 
-func (h *startingHandler) Ready(ev Events) {
-	c := (*Child)(h)
-	if ev&Deaf != 0 {
-		c.starting.Want(0)
-		c.loop.Start(&c.restart, deafPause, h)
-		return
-	}
-	c.started()
-}
-
-// Expired tries again.
-func (h *startingHandler) Expired(*Timer) { h.starting.Want(Read) }
+func (h *startingHandler) Ready(Events) { (*Child)(h).started() }
 
 // started tells of the start, if that is to be told and was not.
 func (c *Child) started() {
 	if !c.starting.Open() {
 		return
 	}
-	c.restart.Stop()
 	c.starting.Close()
 	if c.report.errno == 0 {
 		defer contain(c.handler, nil)
@@ -168,13 +155,12 @@ func (c *Child) Reap() {
 // pidfdHandler keeps Ready and Expired out of Child's own methods.
 type pidfdHandler Child
 
-func (h *pidfdHandler) Ready(ev Events) {
+func (h *pidfdHandler) Ready(Events) {
 	c := (*Child)(h)
-	if ev&Deaf != 0 || !c.loop.reap(c.pid) {
-		// There was no memory to watch it, or it has exited and a debugger has it, which is to wait for it first: ptrace(2). Its pidfd is
-		// readable all that time.
+	if !c.loop.reap(c.pid) {
+		// It has exited and a debugger has it, which is to wait for it first: ptrace(2). Its pidfd is readable all that time.
 		c.pidfd.Want(0)
-		c.loop.Start(&c.retry, deafPause, h)
+		c.loop.Start(&c.retry, tracedPause, h)
 	}
 }
 

@@ -39,13 +39,11 @@ const (
 	ShutDown
 	// Exceptional: there is an exceptional condition. Some are reported once and are over with that.
 	Exceptional
-	// Deaf: epoll could not take the descriptor's interest (out of memory, or of watches). No event will come; the handler should
-	// close it, or state its interest again after DeafPause.
-	Deaf
 )
 
-// DeafPause is how long a handler waits after [Deaf] before it states its interest again.
-const DeafPause = 100 * time.Millisecond
+// armPause is the longest time between two attempts to have epoll watch a descriptor that it
+// refused, because it had no memory or no watch left.
+const armPause = 100 * time.Millisecond
 
 // Handler is who is told of a descriptor's events. Ready does a bounded piece of work and does not block. It may close any
 // descriptor, its own too.
@@ -193,27 +191,20 @@ func (l *Loop) release() {
 	l.doomed = l.doomed[:0]
 }
 
-// arm is the one place where epoll learns of interests.
+// arm passes the interests that changed to epoll. Those that epoll refuses stay on the list, and the
+// next turn tries them again. No handler runs meanwhile, so the list does not grow.
 func (l *Loop) arm() {
-	n := len(l.dirty) // what Deaf handlers append is for the next turn: one that asks again at once must not keep us here
-	for i := range n {
-		d := l.dirty[i]
-		if d.queued == l {
+	refused := l.dirty[:0]
+	for _, d := range l.dirty {
+		switch {
+		case d.loop == l && d.want != d.armed && d.tell() != nil:
+			refused = append(refused, d)
+		case d.queued == l:
 			d.queued = nil
 		}
-		if d.loop != l || d.want == d.armed {
-			continue
-		}
-		if err := d.tell(); err != nil {
-			func() {
-				defer contain(d.handler, d)
-				d.handler.Ready(Deaf)
-			}()
-		}
 	}
-	rest := copy(l.dirty, l.dirty[n:])
-	clear(l.dirty[rest:])
-	l.dirty = l.dirty[:rest]
+	clear(l.dirty[len(refused):])
+	l.dirty = refused
 }
 
 // tell derives the epoll_ctl call from what is wanted. A descriptor with no interest is deleted: modified to none it would still

@@ -70,13 +70,10 @@ func (d *Dial) Failed(value any, stack []byte) {
 }
 
 // Ready implements [Handler].
-func (d *Dial) Ready(ev Events) {
+func (d *Dial) Ready(Events) {
 	errno, err := unix.GetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
 		err = unix.Errno(errno)
-	}
-	if err == nil && ev&Deaf != 0 {
-		err = unix.ENOMEM
 	}
 	if err != nil {
 		d.Close()

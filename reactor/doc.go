@@ -27,7 +27,8 @@
 // file, within the batch that still speaks of the old one.
 //
 // A handler never calls epoll_ctl. It states what the descriptor wants ([Descriptor.Want]) as a function of its own
-// state, and the loop derives the call, once per turn and only if the outcome differs.
+// state, and the loop derives the call, once per turn and only if the outcome differs. If epoll has no
+// memory or no watch left, the loop tries again in every turn, and after 100 ms at the latest; the handler hears nothing of it.
 //
 // # Signals, and why not signalfd
 //

@@ -65,11 +65,7 @@ func (ln *Listener) Close() {
 }
 
 // Ready implements [Handler].
-func (ln *Listener) Ready(ev Events) {
-	if ev&Deaf != 0 {
-		ln.rest(unix.ENOMEM)
-		return
-	}
+func (ln *Listener) Ready(Events) {
 	refuser, _ := ln.handler.(Refuser)
 	began := Now()
 	for taken, refused := 0, 0; taken < acceptBatch && refused < refuseBatch; {

@@ -21,7 +21,7 @@ type Loop struct {
 	events [eventBatch]unix.EpollEvent
 	slots  []slot
 	free   []uint32      // indexes of the slots without a descriptor
-	dirty  []*Descriptor // whose wanted and armed interest may differ
+	dirty  []*Descriptor // wanted and armed interest may differ; during a wait, those that epoll refused
 	doomed []doomed      // closed during this turn, released at its end
 	timers timerHeap
 	due    time.Duration // the timers that this turn expires; none that is started in it
@@ -90,7 +90,7 @@ func (l *Loop) Stop() { l.stopped = true }
 
 func (l *Loop) turn() error {
 	l.arm()
-	l.release() // what was closed outside a turn, or for being deaf, does not stay open for as long as nothing happens
+	l.release() // what was closed outside a turn does not stay open for as long as nothing happens
 	n, err := l.wait()
 	if err != nil {
 		return err
@@ -117,12 +117,7 @@ func (l *Loop) turn() error {
 // and again and again for as long as nothing happens. So while events come the wait is of the second kind, and the signal is what
 // ends it when they no longer do; then it is of the first, for as long as it takes.
 func (l *Loop) wait() (int, error) {
-	timeout := -1
-	if l.stopped || len(l.dirty) > 0 {
-		timeout = 0
-	} else if len(l.timers) > 0 {
-		timeout = milliseconds(min(l.timers[0].when-Now(), maxWait))
-	}
+	timeout := l.timeout()
 	var n int
 	var err error
 	if l.lively {
@@ -140,6 +135,24 @@ func (l *Loop) wait() (int, error) {
 		return 0, nil
 	}
 	return n, wrap("epoll_wait", "", err)
+}
+
+// timeout returns how many milliseconds epoll_wait may wait; -1 means for ever.
+func (l *Loop) timeout() int {
+	switch {
+	case l.stopped:
+		return 0
+	case len(l.timers) == 0 && len(l.dirty) == 0:
+		return -1
+	}
+	longest := maxWait
+	if len(l.dirty) > 0 {
+		longest = armPause
+	}
+	if len(l.timers) > 0 {
+		longest = min(longest, l.timers[0].when-Now())
+	}
+	return milliseconds(longest)
 }
 
 // milliseconds rounds up, so that a wait never ends before its timer is due.

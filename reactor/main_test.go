@@ -184,6 +184,16 @@ func eventfd(t testing.TB, count uint) int {
 	return fd
 }
 
+// unwatchable returns a descriptor that epoll refuses: a regular file.
+func unwatchable(t testing.TB) int {
+	t.Helper()
+	fd, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
 func closeFD(t testing.TB, fd int) {
 	t.Helper()
 	if err := unix.Close(fd); err != nil {

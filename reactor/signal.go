@@ -32,7 +32,6 @@ type SignalHandler interface {
 type Signals struct {
 	Descriptor
 	handler SignalHandler
-	retry   Timer // to watch the descriptor
 }
 
 var claimed *Signals
@@ -91,7 +90,6 @@ func (l *Loop) HandleSignals(h SignalHandler) {
 		panic(wrap("dup", "signals", err))
 	}
 	claimed.handler = h
-	claimed.retry.Stop()
 	l.Attach(&claimed.Descriptor, fd, claimed)
 	claimed.Want(Read)
 }
@@ -104,20 +102,13 @@ func raise(sig unix.Signal) {
 }
 
 // Ready implements [Handler].
-func (s *Signals) Ready(ev Events) {
-	if ev&Deaf != 0 {
-		s.loop.Start(&s.retry, deafPause, s)
-		return
-	}
+func (s *Signals) Ready(Events) {
 	var count [8]byte
 	recv(s.fd, count[:]) // the counter goes to zero before the bits are taken: one set in between wakes us again
 	if set := takeSignals(); set != 0 {
 		s.handler.Signaled(set)
 	}
 }
-
-// Expired implements [TimerHandler]: epoll is asked again.
-func (s *Signals) Expired(*Timer) { s.Want(Read) }
 
 // Failed implements [Failer]: signals go on whatever their handler does.
 func (s *Signals) Failed(value any, stack []byte) { passOn(s.handler, value, stack) }

@@ -83,10 +83,6 @@ func (s *Stream) Open(l *Loop, fd int, name string, h StreamHandler) {
 
 // Ready implements [Handler].
 func (s *Stream) Ready(ev Events) {
-	if ev&Deaf != 0 {
-		s.fail("epoll_ctl", unix.ENOMEM)
-		return
-	}
 	if ev&Writable != 0 {
 		s.Flush()
 	}

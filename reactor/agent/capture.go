@@ -13,7 +13,6 @@ import (
 // spool file, and what is beyond the limit is read and dropped, so that the command never waits for the agent.
 type capture struct {
 	pipe   reactor.Descriptor
-	retry  reactor.Timer // to watch it
 	agent  *Agent
 	owner  interface{ ended() } // who is told of the end
 	chunks *chunks              // where the output goes instead of being held; nil if it is held
@@ -47,11 +46,7 @@ func (o *capture) open(a *Agent, owner interface{ ended() }) (writeEnd int, err 
 }
 
 // Ready implements [reactor.Handler]: it takes what is there, at most a buffer.
-func (o *capture) Ready(ev reactor.Events) {
-	if ev&reactor.Deaf != 0 {
-		o.agent.loop.Start(&o.retry, reactor.DeafPause, o)
-		return
-	}
+func (o *capture) Ready(reactor.Events) {
 	if o.chunks != nil && !o.decided {
 		o.chunks.ready()
 		return
@@ -131,9 +126,6 @@ func (o *capture) resume() {
 	}
 }
 
-// Expired implements [reactor.TimerHandler]: epoll is asked again. To give up would be SIGPIPE for the command.
-func (o *capture) Expired(*reactor.Timer) { o.pipe.Want(reactor.Read) }
-
 // Failed implements [reactor.Failer].
 func (o *capture) Failed(value any, stack []byte) {
 	o.agent.log.Panic("command output", value, stack)
@@ -148,7 +140,6 @@ func (o *capture) end() {
 // close stops reading.
 func (o *capture) close() {
 	o.ended = true
-	o.retry.Stop()
 	o.pipe.Close()
 }
 

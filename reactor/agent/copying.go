@@ -78,11 +78,7 @@ func (w *copying) Expired(t *reactor.Timer) {
 }
 
 // Ready implements [reactor.Handler]: there is room again.
-func (w *copying) Ready(ev reactor.Events) {
-	if ev&reactor.Deaf != 0 {
-		w.end("write", unix.ENOMEM)
-		return
-	}
+func (w *copying) Ready(reactor.Events) {
 	w.target.Want(0)
 	w.step()
 }

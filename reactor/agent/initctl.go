@@ -40,12 +40,12 @@ func (c *initctl) open(a *Agent) error {
 }
 
 // Ready implements [reactor.Handler].
-func (c *initctl) Ready(ev reactor.Events) {
+func (c *initctl) Ready(reactor.Events) {
 	a := c.agent
 	b := a.loop.Scratch()[:initRequestSize]
 	n, err := sys.Read(c.FD(), b)
 	switch {
-	case ev&reactor.Deaf != 0 || err != nil && err != unix.EAGAIN:
+	case err != nil && err != unix.EAGAIN:
 		a.log.Warn("not listening any more", "on", initctlPath)
 		c.Close()
 	case n == initRequestSize && string(b[:len(initRunLevel)]) == initRunLevel:

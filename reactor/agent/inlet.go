@@ -19,14 +19,13 @@ const (
 type inlet struct {
 	session *session
 	pipe    reactor.Descriptor
-	retry   reactor.Timer // to watch it
-	asked   bool          // there is a stdin
-	window  uint32        // bytes that the host may still send
-	taken   uint64        // bytes since the start
-	given   uint32        // bytes taken and not granted anew
-	ended   bool          // the host has ended it
-	broken  bool          // nobody reads it any more; the host is to be told
-	last    byte          // the last one
+	asked   bool   // there is a stdin
+	window  uint32 // bytes that the host may still send
+	taken   uint64 // bytes since the start
+	given   uint32 // bytes taken and not granted anew
+	ended   bool   // the host has ended it
+	broken  bool   // nobody reads it any more; the host is to be told
+	last    byte   // the last one
 
 	buf        []byte // of agent.holds, or nil
 	head, tail int    // what of it waits
@@ -108,11 +107,7 @@ func (in *inlet) took(n int) {
 }
 
 // Ready implements [reactor.Handler]: there is room.
-func (in *inlet) Ready(ev reactor.Events) {
-	if ev&reactor.Deaf != 0 {
-		in.session.agent.loop.Start(&in.retry, reactor.DeafPause, in)
-		return
-	}
+func (in *inlet) Ready(reactor.Events) {
 	n := in.write(in.buf[in.head:in.tail])
 	in.head += n
 	if own := in.typed - (in.tail - in.head); own > 0 {
@@ -134,9 +129,6 @@ func (in *inlet) settle() {
 		in.close()
 	}
 }
-
-// Expired implements [reactor.TimerHandler]: epoll is asked again.
-func (in *inlet) Expired(*reactor.Timer) { in.pipe.Want(reactor.Write) }
 
 // Failed implements [reactor.Failer].
 func (in *inlet) Failed(value any, stack []byte) { in.session.Failed(value, stack) }
@@ -182,7 +174,6 @@ func (in *inlet) drop() {
 // close ends stdin, with what waits for it.
 func (in *inlet) close() {
 	in.drop()
-	in.retry.Stop()
 	in.pipe.Close()
 }
 

@@ -19,7 +19,6 @@ type outlet struct {
 	session *session
 	stream  framing.Stream
 	pipe    reactor.Descriptor
-	retry   reactor.Timer // to watch it
 
 	total   uint64 // bytes read
 	dropped uint64 // of these, beyond the cap
@@ -70,11 +69,7 @@ func (o *outlet) interest() {
 }
 
 // Ready implements [reactor.Handler].
-func (o *outlet) Ready(ev reactor.Events) {
-	if ev&reactor.Deaf != 0 {
-		o.session.agent.loop.Start(&o.retry, reactor.DeafPause, o)
-		return
-	}
+func (o *outlet) Ready(reactor.Events) {
 	switch {
 	case o.ended, o.capped():
 		o.discard()
@@ -86,9 +81,6 @@ func (o *outlet) Ready(ev reactor.Events) {
 	o.interest()
 	o.session.push()
 }
-
-// Expired implements [reactor.TimerHandler]: epoll is asked again.
-func (o *outlet) Expired(*reactor.Timer) { o.interest() }
 
 // Failed implements [reactor.Failer].
 func (o *outlet) Failed(value any, stack []byte) { o.session.Failed(value, stack) }
@@ -156,7 +148,6 @@ func (o *outlet) discard() {
 
 // end closes the pipe: nothing more comes, or is wanted.
 func (o *outlet) end() {
-	o.retry.Stop()
 	o.pipe.Close()
 	o.finish()
 }
@@ -366,7 +357,6 @@ func (o *outlet) release(pipe bool) {
 	o.ended = true
 	o.forgetHeld()
 	if pipe {
-		o.retry.Stop()
 		o.pipe.Close()
 	}
 	o.interest()

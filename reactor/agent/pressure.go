@@ -24,9 +24,8 @@ const maxPressures = 8
 // those of the moment when it does.
 type pressure struct {
 	reactor.Descriptor
-	conn  *conn
-	seq   uint32
-	retry reactor.Timer // to watch it
+	conn *conn
+	seq  uint32
 }
 
 // pressure opens a channel.
@@ -66,17 +65,12 @@ func (a *Agent) openPressure(ask framing.Pressure) (fd int, err error) {
 // Ready implements [reactor.Handler].
 func (w *pressure) Ready(ev reactor.Events) {
 	switch {
-	case ev&reactor.Deaf != 0:
-		w.conn.agent.loop.Start(&w.retry, reactor.DeafPause, w)
 	case ev&reactor.HungUp != 0:
 		w.over()
 	default:
 		w.conn.queue(w)
 	}
 }
-
-// Expired implements [reactor.TimerHandler]: epoll is asked again.
-func (w *pressure) Expired(*reactor.Timer) { w.Want(reactor.Exception) }
 
 // Failed implements [reactor.Failer].
 func (w *pressure) Failed(value any, stack []byte) {
@@ -140,6 +134,5 @@ func (w *pressure) lost() {
 	if w.Open() {
 		w.conn.agent.watched--
 	}
-	w.retry.Stop()
 	w.Close()
 }

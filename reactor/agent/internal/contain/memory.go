@@ -124,8 +124,7 @@ func (t *Pool) LimitMemory() {
 // balloon.
 type memoryEvents struct {
 	reactor.Descriptor
-	pool  *Pool
-	retry reactor.Timer
+	pool *Pool
 }
 
 const (
@@ -154,11 +153,7 @@ func (m *memoryEvents) open(t *Pool) {
 }
 
 // Ready implements [reactor.Handler].
-func (m *memoryEvents) Ready(ev reactor.Events) {
-	if ev&reactor.Deaf != 0 {
-		m.pool.loop.Start(&m.retry, reactor.DeafPause, m)
-		return
-	}
+func (m *memoryEvents) Ready(reactor.Events) {
 	changed := false
 	var head [64]byte // the kernel drops the rest of the datagram
 	for range ueventBatch {
@@ -178,13 +173,5 @@ func (m *memoryEvents) Ready(ev reactor.Events) {
 	}
 }
 
-// Expired implements [reactor.TimerHandler]: epoll is asked again.
-func (m *memoryEvents) Expired(*reactor.Timer) { m.Want(reactor.Read) }
-
 // Failed implements [reactor.Failer]: the watch goes on.
 func (m *memoryEvents) Failed(value any, stack []byte) { m.pool.log.Panic("uevent", value, stack) }
-
-func (m *memoryEvents) close() {
-	m.retry.Stop()
-	m.Close()
-}

@@ -100,7 +100,7 @@ func (t *Pool) Close() {
 	t.oom.close()
 	t.reserve.open()
 	t.stalls.close()
-	t.blocks.close()
+	t.blocks.Close()
 	t.close()
 }
 

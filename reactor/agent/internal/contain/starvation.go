@@ -87,16 +87,15 @@ func (t *Pool) memoryShort() {
 }
 
 func (s *stalls) close() {
-	s.short.close()
-	s.starved.close()
+	s.short.Close()
+	s.starved.Close()
 }
 
 // stallWatch calls a function when a trigger fires that [openTrigger] set.
 type stallWatch struct {
 	reactor.Descriptor
-	pool  *Pool
-	act   func()
-	retry reactor.Timer // to watch it
+	pool *Pool
+	act  func()
 }
 
 func (w *stallWatch) open(t *Pool, path, trigger string, act func()) error {
@@ -112,26 +111,15 @@ func (w *stallWatch) open(t *Pool, path, trigger string, act func()) error {
 
 // Ready implements [reactor.Handler].
 func (w *stallWatch) Ready(ev reactor.Events) {
-	switch {
-	case ev&reactor.Deaf != 0:
-		w.pool.loop.Start(&w.retry, reactor.DeafPause, w)
-	case ev&reactor.HungUp != 0: // somebody removed the cgroup
+	if ev&reactor.HungUp != 0 { // somebody removed the cgroup
 		w.Close()
-	default:
-		w.act()
+		return
 	}
+	w.act()
 }
-
-// Expired implements [reactor.TimerHandler]: epoll is asked again.
-func (w *stallWatch) Expired(*reactor.Timer) { w.Want(reactor.Exception) }
 
 // Failed implements [reactor.Failer]: the watch goes on.
 func (w *stallWatch) Failed(value any, stack []byte) { w.pool.log.Panic("stall", value, stack) }
-
-func (w *stallWatch) close() {
-	w.retry.Stop()
-	w.Close()
-}
 
 // killStarving kills the process with the most memory, of the command with the most, as the kernel
 // would. It does nothing if commands are not at their limit, because then the kernel was quicker.

@@ -265,7 +265,7 @@ func (r *Path) check() {
 
 func (r *Path) stopListening() {
 	r.listener.Close()
-	r.watch.close()
+	r.watch.Close()
 	r.own = inode{}
 }
 

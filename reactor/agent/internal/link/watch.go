@@ -11,8 +11,6 @@ import (
 // interest that comes and goes there wakes nobody.
 type watch struct {
 	reactor.Descriptor
-	loop    *reactor.Loop
-	retry   reactor.Timer // to watch it
 	changed func()
 }
 
@@ -30,30 +28,18 @@ func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
 		unix.Close(fd)
 		return sys.NewError("inotify_add_watch", path, err)
 	}
-	w.loop, w.changed = l, changed
+	w.changed = changed
 	l.Attach(&w.Descriptor, fd, w)
 	w.Want(reactor.Read)
 	return nil
 }
 
 // Ready implements [reactor.Handler].
-func (w *watch) Ready(ev reactor.Events) {
-	if ev&reactor.Deaf != 0 {
-		w.loop.Start(&w.retry, reactor.DeafPause, w)
-		return
-	}
+func (w *watch) Ready(reactor.Events) {
 	var buf [1024]byte
 	unix.Read(w.FD(), buf[:])
 	w.changed()
 }
 
-// Expired implements [reactor.TimerHandler]: epoll is asked again. What happened meanwhile is in the descriptor.
-func (w *watch) Expired(*reactor.Timer) { w.Want(reactor.Read) }
-
 // Failed implements [reactor.Failer]: the watch goes on.
 func (w *watch) Failed(any, []byte) {}
-
-func (w *watch) close() {
-	w.retry.Stop()
-	w.Descriptor.Close()
-}
