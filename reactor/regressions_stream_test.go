@@ -169,6 +169,7 @@ func TestStalledWithinInput(t *testing.T) {
 	t.Parallel()
 	for name, stall := range map[string]func(*Stream){
 		"pause": func(s *Stream) { s.Pause(); s.Resume() },
+		"yield": (*Stream).Yield,
 		"output": func(s *Stream) {
 			s.Commit(append(s.Space(highWater), make([]byte, highWater)...))
 			s.Commit(append(s.Space(1), 0))

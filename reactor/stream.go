@@ -42,7 +42,7 @@ type Stream struct {
 	in      []byte // pooled or nil; the input kept over
 	kept    int    // bytes of it
 	offer   bool   // in may hold what Input takes; it stopped because it was busy or paused
-	stalled bool   // it was one of these at some time during Input
+	stalled bool   // it was one of these at some time during Input, or yielded
 	lent    bool   // Input is at work, perhaps on in: it stays its even if the stream is closed
 	paused  bool
 	ended   bool // nothing more to read
@@ -129,6 +129,10 @@ func (s *Stream) Resume() {
 	s.paused = false
 	s.interest()
 }
+
+// Yield ends this turn's Input. The handler calls it within Input and returns without having taken
+// all the bytes. They are offered again in the next turn, after the events of other descriptors.
+func (s *Stream) Yield() { s.stalled = true }
 
 // ReadAtMost bounds the reads from now on to n bytes each; 0 is as much as there is room for. It is for a handler that gets on better if the
 // next input ends at a certain byte.

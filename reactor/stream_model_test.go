@@ -45,8 +45,7 @@ func (m *modelHandler) Input(b []byte) int {
 			m.l.Start(&m.rest, 0, m)
 		case 4:
 			m.commit(message)
-			m.s.Pause()
-			m.s.Resume()
+			m.s.Yield()
 			return taken
 		case 5:
 			m.commit(message)

@@ -151,10 +151,8 @@ func (c *conn) Input(b []byte) (taken int) {
 	c.heavy = 0
 	for c.state == connOpen && !c.stream.Busy() && !c.committing() {
 		if c.heavy == heavyBatch {
-			// There may be a thousand more of these in the buffer, and other connections wait. A pause, even one that is over, is
-			// why the rest is offered again in the next turn.
-			c.stream.Pause()
-			c.stream.Resume()
+			// There may be a thousand more of these in the buffer, and other connections wait.
+			c.stream.Yield()
 			break
 		}
 		n, err := c.decoder.Next(b[taken:], &c.part)
