@@ -6,80 +6,85 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Interest is what a descriptor waits for.
+// Interest is the set of conditions that a descriptor waits for.
 type Interest uint8
 
 const (
-	// Read waits for bytes, a connection, or the end of either.
+	// Read waits for bytes, a connection, end of file or an error.
 	Read Interest = 1 << iota
-	// Write waits for room.
+	// Write waits for room, or an error.
 	Write
-	// Hangup waits for nothing but the far end's going away. Only for sockets: a pipe whose far end is gone would
-	// report it for ever.
+	// Hangup waits only for the far end to go away. It is for sockets: a pipe without a far end
+	// would report it for ever.
 	Hangup
-	// Shutdown waits for the far end to shut down its writing side, or both (EPOLLRDHUP). Only for sockets.
+	// Shutdown waits for the far end to shut down its writing side, or both sides (EPOLLRDHUP). It
+	// is for sockets.
 	Shutdown
-	// Exception waits for what poll(2) calls an exceptional condition, POLLPRI: a trigger of the kernel's pressure files, a change of
-	// /proc/mounts, urgent data of a socket.
+	// Exception waits for an exceptional condition, which is POLLPRI of poll(2). Triggers of the
+	// kernel's pressure files are one, and changes of /proc/mounts, and urgent data of a socket.
 	Exception
 )
 
-// Events is what happened to a descriptor.
+// Events is the set of conditions that a descriptor reports.
 type Events uint8
 
 const (
-	// Readable: a read will not block. It may give the end or an error.
+	// Readable means that a read will not block. It may return end of file or an error.
 	Readable Events = 1 << iota
-	// Writable: a write will not block. It may give an error.
+	// Writable means that a write will not block. It may return an error.
 	Writable
-	// HungUp: the far end is gone or the descriptor failed. Bytes that came before may still be there to read.
+	// HungUp means that the far end is gone or the descriptor failed. Earlier bytes may still be
+	// there to read.
 	HungUp
-	// ShutDown: the far end writes no more. It may be gone: on a vsock connection with bytes unread and no room to write nothing else
-	// says so.
+	// ShutDown means that the far end will write no more. It may be gone. A vsock connection with
+	// unread bytes and no room to write reports nothing else then.
 	ShutDown
-	// Exceptional: there is an exceptional condition. Some are reported once and are over with that.
+	// Exceptional means that there is an exceptional condition. Some conditions are reported only
+	// once.
 	Exceptional
 )
 
-// armPause is the longest time between two attempts to have epoll watch a descriptor that it
-// refused, because it had no memory or no watch left.
+// armPause is the longest time between two attempts to watch a descriptor that epoll refused, because
+// it had no memory or no watch left.
 const armPause = 100 * time.Millisecond
 
-// Handler is who is told of a descriptor's events. Ready does a bounded piece of work and does not block. It may close any
-// descriptor, its own too.
+// Handler is told of a descriptor's events. Ready does a bounded amount of work and does not block.
+// It may close any descriptor, including its own.
 type Handler interface {
 	Ready(ev Events)
 }
 
-// Descriptor is a file descriptor on a loop. Embed it in what it belongs to. The zero Descriptor is closed.
+// Descriptor is a file descriptor on a loop. Embed it in the type that uses it. The zero Descriptor
+// is closed.
 //
-// What is called of it, of a timer and of a pool in many places is not inlined: it would be 22 kB more, of what is done once for a system call.
+// Its methods, and those of Timer and Pool, are called in many places. Inlining them would add 22
+// kB, and save nothing worth it beside a system call.
 type Descriptor struct {
 	_       incomparable
 	loop    *Loop
 	handler Handler
 	fd      int
 	slot    uint32
-	want    Interest // as the handler last said
-	armed   Interest // as epoll knows it
+	want    Interest // what the handler waits for
+	armed   Interest // what epoll waits for
 	known   bool     // epoll has the descriptor
-	queued  *Loop    // on whose dirty list it is
+	queued  *Loop    // the loop whose dirty list has it
 }
 
-// slot outlives the descriptors that come and go in it, so that its generation only ever rises.
+// slot outlives its descriptors, so that its generation never decreases.
 type slot struct {
 	d          *Descriptor
 	generation uint32
 }
 
-// doomed is a descriptor closed during a turn; fd is -1 if it was taken back and not closed.
+// doomed is a descriptor that was closed during a turn. fd is -1 if Release took it.
 type doomed struct {
 	fd   int
 	slot uint32
 }
 
-// Attach puts fd, which must be non-blocking, on the loop, which owns it from then on. d must be zero or closed. Nothing is waited for before
-// [Descriptor.Want].
+// Attach puts fd, which must be non-blocking, on the loop, which owns it from then on. d must be
+// zero or closed. It waits for nothing before [Descriptor.Want].
 //
 //go:noinline
 func (l *Loop) Attach(d *Descriptor, fd int, h Handler) {
@@ -100,7 +105,7 @@ func (l *Loop) Attach(d *Descriptor, fd int, h Handler) {
 // Open reports whether the descriptor is on a loop.
 func (d *Descriptor) Open() bool { return d.loop != nil }
 
-// FD is the descriptor's number, still owned by the loop; -1 once closed.
+// FD returns the file descriptor, which the loop still owns, or -1 if d is closed.
 func (d *Descriptor) FD() int {
 	if d.loop == nil {
 		return -1
@@ -108,7 +113,7 @@ func (d *Descriptor) FD() int {
 	return d.fd
 }
 
-// Want states what to wait for from the next turn on. It is cheap to call with what is wanted already.
+// Want sets the conditions to wait for from the next turn on. It is cheap if they do not change.
 //
 //go:noinline
 func (d *Descriptor) Want(i Interest) {
@@ -122,29 +127,30 @@ func (d *Descriptor) Want(i Interest) {
 	}
 }
 
-// Close takes the descriptor off the loop: no event reaches its handler any more, not even one of the current batch.
-// The number is closed at the end of the turn. Closing again does nothing.
+// Close takes the descriptor off the loop. Its handler gets no more events, not even those already
+// fetched. The file descriptor is closed at the end of the turn. Closing again does nothing.
 //
 //go:noinline
 func (d *Descriptor) Close() {
 	if d.loop != nil {
-		d.leave(d.fd)
+		d.detach(d.fd)
 	}
 }
 
-// shut closes what the descriptor belongs to, which may have more to release.
-func (d *Descriptor) shut() {
+// closeOwner closes the handler, if it can be closed, because it may have more to release.
+func (d *Descriptor) closeOwner() {
 	if c, ok := d.handler.(interface{ Close() }); ok {
 		c.Close()
 	}
 	d.Close()
 }
 
-// disown closes fd, which a handler was given and panicked over, whatever it had made of it by then.
-func (l *Loop) disown(fd int) {
+// closeOrphan closes fd, which was passed to a handler that panicked. The handler may have attached
+// or closed it before.
+func (l *Loop) closeOrphan(fd int) {
 	for i := range l.slots {
 		if d := l.slots[i].d; d != nil && d.fd == fd {
-			d.shut()
+			d.closeOwner()
 			return
 		}
 	}
@@ -156,20 +162,21 @@ func (l *Loop) disown(fd int) {
 	unix.Close(fd)
 }
 
-// Release takes the descriptor off the loop as Close does, and gives it back open; -1 if it is closed already.
+// Release takes the descriptor off the loop as Close does, and returns it open; -1 if d is closed.
 func (d *Descriptor) Release() (fd int) {
 	if d.loop == nil {
 		return -1
 	}
 	fd = d.fd
-	d.leave(-1)
+	d.detach(-1)
 	return fd
 }
 
-func (d *Descriptor) leave(doomedFD int) {
+func (d *Descriptor) detach(doomedFD int) {
 	l := d.loop
 	if d.known {
-		// close(2) would not do: epoll watches the open file, which a child or a duplicate may keep alive.
+		// close(2) is not enough, because epoll watches the open file, which a child or a duplicate
+		// may keep.
 		unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, d.fd, nil)
 	}
 	s := &l.slots[d.slot]
@@ -179,8 +186,8 @@ func (d *Descriptor) leave(doomedFD int) {
 	d.loop, d.want, d.armed, d.known = nil, 0, 0, false
 }
 
-// release closes in the kernel what was closed since the last time, and its slots may be taken again. No event may be at hand that
-// is still to be dispatched.
+// release closes the descriptors that were closed since the last time, and frees their slots. No
+// fetched event may be left to dispatch.
 func (l *Loop) release() {
 	for _, x := range l.doomed {
 		if x.fd >= 0 {
@@ -191,13 +198,13 @@ func (l *Loop) release() {
 	l.doomed = l.doomed[:0]
 }
 
-// arm passes the interests that changed to epoll. Those that epoll refuses stay on the list, and the
-// next turn tries them again. No handler runs meanwhile, so the list does not grow.
+// arm passes the interests that changed to epoll. The list keeps what epoll refuses, and the next
+// turn retries it. No handler runs meanwhile, so the list does not grow.
 func (l *Loop) arm() {
 	refused := l.dirty[:0]
 	for _, d := range l.dirty {
 		switch {
-		case d.loop == l && d.want != d.armed && d.tell() != nil:
+		case d.loop == l && d.want != d.armed && d.updateEpoll() != nil:
 			refused = append(refused, d)
 		case d.queued == l:
 			d.queued = nil
@@ -207,9 +214,9 @@ func (l *Loop) arm() {
 	l.dirty = refused
 }
 
-// tell derives the epoll_ctl call from what is wanted. A descriptor with no interest is deleted: modified to none it would still
-// report a hang-up, at every wait, for ever.
-func (d *Descriptor) tell() error {
+// updateEpoll makes epoll wait for what is wanted. It deletes a descriptor that waits for nothing.
+// If it were modified instead, epoll_wait would report its hang-up every time.
+func (d *Descriptor) updateEpoll() error {
 	op := unix.EPOLL_CTL_MOD
 	switch {
 	case d.want == 0:

@@ -6,33 +6,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DialHandler is who learns of a dial's outcome.
+// DialHandler is told the outcome of a dial.
 type DialHandler interface {
-	// Connected is given the connection, non-blocking and close-on-exec, and owns it.
+	// Connected receives the connection, which is non-blocking and close-on-exec. The handler owns
+	// it.
 	Connected(fd int)
-	// DialFailed is told why there is none. The dial is closed already.
+	// DialFailed is told why there is no connection. The dial is closed by then.
 	DialFailed(err error)
 }
 
-// Dial is a connection being made. The zero Dial is idle, and it is idle again when its outcome is told.
+// Dial is a connection attempt. The zero Dial is idle, and a Dial is idle again before its handler
+// is called.
 type Dial struct {
 	Descriptor
 	handler DialHandler
 	name    string
 }
 
-// DialUnix connects to the socket at path. h learns of the outcome, once, and if the kernel refuses at once then before DialUnix returns;
-// the error is an *Error. Closing d gives it up, and h hears nothing. A dial that is under way must not be dialed again; it panics.
+// DialUnix connects to the socket at path and tells h the outcome, once. If the kernel refuses at
+// once it does so before it returns. An error is an *Error. Closing d abandons the attempt, and h
+// is not called. DialUnix panics if d is not idle.
 func (l *Loop) DialUnix(d *Dial, path string, h DialHandler) {
 	l.dial(d, unix.AF_UNIX, &unix.SockaddrUnix{Name: path}, path, h)
 }
 
-// DialVsock is DialUnix for a port of a context; vsock(7). The kernel gives up after 2 s; a host where nobody listens answers ECONNRESET.
+// DialVsock connects to a port of a context, as DialUnix does to a path; vsock(7). The kernel gives
+// up after 2 s. A host without a listener there answers ECONNRESET.
 func (l *Loop) DialVsock(d *Dial, cid, port uint32, h DialHandler) {
 	l.dial(d, unix.AF_VSOCK, &unix.SockaddrVM{CID: cid, Port: port}, VsockName(cid, port), h)
 }
 
-// VsockName is how errors and logs write a vsock address: "vsock 2:1000".
+// VsockName returns a vsock address as errors and logs write it: "vsock 2:1000".
 func VsockName(cid, port uint32) string {
 	c := strconv.FormatUint(uint64(cid), 10)
 	if cid == unix.VMADDR_CID_ANY {
@@ -41,7 +45,7 @@ func VsockName(cid, port uint32) string {
 	return "vsock " + c + ":" + strconv.FormatUint(uint64(port), 10)
 }
 
-// dial always answers through the handler, and may do so before it returns.
+// dial reports every outcome to the handler, possibly before it returns.
 func (l *Loop) dial(d *Dial, family int, to unix.Sockaddr, name string, h DialHandler) {
 	if d.Open() {
 		panic("reactor: dial is under way")
@@ -53,14 +57,15 @@ func (l *Loop) dial(d *Dial, family int, to unix.Sockaddr, name string, h DialHa
 	}
 	err = unix.Connect(fd, to)
 	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
-		// On a Unix socket EAGAIN is a full backlog, not a connection under way; unix(7).
+		// EAGAIN means that the backlog of a Unix socket is full, not that a connection is under
+		// way; unix(7).
 		unix.Close(fd)
 		h.DialFailed(wrap("connect", name, err))
 		return
 	}
 	d.handler, d.name = h, name
 	l.Attach(&d.Descriptor, fd, d)
-	d.Want(Write) // also what a finished connection reports, in the next turn
+	d.Want(Write) // it reports a connection that is complete already, too, in the next turn
 }
 
 // Failed implements [Failer].
@@ -84,7 +89,7 @@ func (d *Dial) Ready(Events) {
 	fd, taken := d.Release(), false
 	defer func() {
 		if !taken {
-			l.disown(fd) // it does not outlive a panic
+			l.closeOrphan(fd) // the connection must not outlive a panic
 		}
 	}()
 	d.handler.Connected(fd)

@@ -2,10 +2,10 @@ package reactor
 
 import "golang.org/x/sys/unix"
 
-// Error is a failed system call: "connect vsock 2:1000: connection reset by peer".
+// Error is a system call that failed: "connect vsock 2:1000: connection reset by peer".
 type Error struct {
 	Op     string // the system call
-	Object string // what it was about; may be empty
+	Object string // its argument; may be empty
 	Errno  unix.Errno
 }
 
@@ -16,10 +16,10 @@ func (e *Error) Error() string {
 	return e.Op + " " + e.Object + ": " + e.Errno.Error()
 }
 
-// Unwrap gives the errno, so that errors.Is(err, unix.ENOENT) works.
+// Unwrap returns the errno, so that errors.Is(err, unix.ENOENT) works.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// wrap makes an *Error of a non-nil err, which is what package unix returned.
+// wrap returns err, which package unix returned, as an *Error, and nil if it is nil.
 //
 //go:noinline
 func wrap(op, object string, err error) error {
@@ -28,35 +28,35 @@ func wrap(op, object string, err error) error {
 	}
 	errno, ok := err.(unix.Errno)
 	if !ok {
-		errno = unix.EINVAL // package unix refused the arguments itself
+		errno = unix.EINVAL // package unix rejected the arguments itself
 	}
 	return &Error{op, object, errno}
 }
 
-// errNoBuffer means that a pool is smaller than what its owner allowed.
+// errNoBuffer means that the pool is smaller than its owner's limits require.
 const errNoBuffer = unix.ENOBUFS
 
-// verdict is what an error of a non-blocking call means for its descriptor.
+// verdict says what an error of a non-blocking call means for its descriptor.
 type verdict uint8
 
 const (
-	fine      verdict = iota
-	again             // interrupted, or the connection to accept is gone already: call again at once
-	later             // would block: wait for the event
-	exhausted         // the process or the system is out of something: try again in a while
-	gone              // the far end went away
-	broken            // anything else: the descriptor is of no more use
+	fine        verdict = iota
+	interrupted         // interrupted, or the connection to accept is gone already: call again at once
+	wouldBlock          // it would block: wait for the event
+	exhausted           // the process or the system lacks a resource: retry after a pause
+	gone                // the far end went away
+	broken              // any other error: the descriptor cannot be used any more
 )
 
-// judge is the one place that knows errnos.
+// judge is the only function that knows errnos.
 func judge(err error) verdict {
 	switch err {
 	case nil:
 		return fine
 	case unix.EINTR, unix.ECONNABORTED:
-		return again
+		return interrupted
 	case unix.EAGAIN, unix.EINPROGRESS:
-		return later
+		return wouldBlock
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 		return exhausted
 	case unix.EPIPE, unix.ECONNRESET, unix.ENOTCONN, unix.ESHUTDOWN, unix.ETIMEDOUT:

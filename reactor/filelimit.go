@@ -6,12 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Package syscall raises the soft limit of open descriptors to the hard one when the program starts, and remembers the old one for the
-// children that it forks itself: a program that uses select(2), or closes every number there is, must not get the raised one.
+// At start, package syscall raises the soft limit of open descriptors to the hard limit. It
+// restores the old limit in children that it forks itself. Children that this package forks need it
+// too, because some programs use select(2), or close every number there is.
 var inheritedFiles, raisedFiles = fileLimits()
 
-// fileLimits are the limits with which the program was started, and those which it has now. What was remembered is to be had in one way
-// only: an Exec puts it back before it fails.
+// fileLimits returns the limits with which the program was started, and those that it has now.
+// Package syscall tells the old ones in one way only: Exec restores them before it fails.
 func fileLimits() (inherited, raised unix.Rlimit) {
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &raised)
 	syscall.Exec("", nil, nil)
@@ -22,7 +23,8 @@ func fileLimits() (inherited, raised unix.Rlimit) {
 	return inherited, raised
 }
 
-// limitForChild is the limit that a child is to get; nil for that of this process, as it is when somebody set it since.
+// limitForChild returns the limit for a child; nil if the child is to inherit the limit of this
+// process, because it has been changed since the start.
 func limitForChild() *unix.Rlimit {
 	var now unix.Rlimit
 	if inheritedFiles == raisedFiles || unix.Getrlimit(unix.RLIMIT_NOFILE, &now) != nil || now != raisedFiles {

@@ -9,37 +9,39 @@ import (
 const (
 	// acceptBatch is the most connections taken in one turn.
 	acceptBatch = 16
-	// refuseBatch is the most connections refused in one turn, which ends after refuseLimit too,
-	// but not before refuseLeast of them. It is larger than acceptBatch, because one that will be
-	// accepted may wait behind them.
+	// refuseBatch is the most connections refused in one turn. The turn also ends after
+	// refuseLimit, but not before refuseLeast of them. It is larger than acceptBatch, because a
+	// connection to accept may wait behind them.
 	refuseBatch = 256
 	refuseLeast = 32
 	refuseLimit = 5 * time.Millisecond
-	// backlog is how many connections wait to be accepted, if net.core.somaxconn allows that many.
-	// When it is full the kernel refuses more. Each takes about 1.5 kB of the kernel's memory.
+	// backlog is how many connections may wait to be accepted, if net.core.somaxconn allows that
+	// many. When it is full the kernel refuses more. Each takes about 1.5 kB of the kernel's
+	// memory.
 	backlog = 1024
-	// acceptPause is how long a listener rests when the process is out of descriptors or memory. Its socket stays readable
-	// then, so without a pause the loop would spin.
+	// acceptPause is how long a listener pauses when the process has no descriptor or memory left.
+	// The socket stays readable then, so the loop would spin without a pause.
 	acceptPause = 100 * time.Millisecond
 )
 
-// ListenHandler is who gets a listener's connections.
+// ListenHandler receives the connections of a listener.
 type ListenHandler interface {
-	// Accepted is given a connection, non-blocking and close-on-exec, and owns it.
+	// Accepted receives a connection, which is non-blocking and close-on-exec. The handler owns it.
 	Accepted(fd int, peer Peer)
-	// AcceptFailed is told why no connection can be taken for now. If the listener is closed already it is for good.
+	// AcceptFailed is told why no connection can be accepted for now. If the listener is closed by
+	// then, the failure is permanent.
 	AcceptFailed(err error)
 }
 
-// Refuser is a [ListenHandler] that has some connections closed at once. It is asked before
-// Accepted is called, which does not see them.
+// Refuser is a [ListenHandler] that has some connections closed at once. Refuse is called first,
+// and Accepted only if it returns false.
 type Refuser interface {
 	Refuse(peer Peer) bool
 }
 
-// Peer is the far end of a connection. On a Unix socket it has no name worth knowing, and is zero.
+// Peer is the far end of a connection. It is zero for a Unix socket.
 type Peer struct {
-	// CID and Port are its vsock address.
+	// CID and Port are the vsock address.
 	CID, Port uint32
 }
 
@@ -51,14 +53,15 @@ type Listener struct {
 	pause   Timer
 }
 
-// Listen takes connections from fd, a bound and listening non-blocking socket, which the loop owns from now on. name is for errors.
+// Listen accepts connections from fd, a non-blocking listening socket, which the loop owns from now
+// on. name is for errors.
 func (l *Loop) Listen(ln *Listener, fd int, name string, h ListenHandler) {
 	ln.handler, ln.name = h, name
 	l.Attach(&ln.Descriptor, fd, ln)
 	ln.Want(Read)
 }
 
-// Close stops listening. Connections that nobody accepted are refused.
+// Close stops listening. The kernel resets connections that were not accepted yet.
 func (ln *Listener) Close() {
 	ln.pause.Stop()
 	ln.Descriptor.Close()
@@ -84,12 +87,13 @@ func (ln *Listener) Ready(Events) {
 			if !ln.Open() {
 				return
 			}
-		case again:
+		case interrupted:
 			taken++
-		case later:
+		case wouldBlock:
 			return
 		case exhausted, gone:
-			// A connection's end is not the listener's, and the kernel may say it again and again.
+			// An error of the connection is not the listener's, and the kernel may report it many
+			// times.
 			ln.rest(err)
 			return
 		default:
@@ -100,19 +104,19 @@ func (ln *Listener) Ready(Events) {
 	}
 }
 
-// accepted hands a connection on, and sees to it that it does not outlive a panic.
+// accepted passes a connection to the handler, and closes it if the handler panics.
 func (ln *Listener) accepted(fd int, peer Peer) {
 	l, taken := ln.loop, false
 	defer func() {
 		if !taken {
-			l.disown(fd)
+			l.closeOrphan(fd)
 		}
 	}()
 	ln.handler.Accepted(fd, peer)
 	taken = true
 }
 
-// Failed implements [Failer]: a panic over one connection does not end the listening.
+// Failed implements [Failer]. The listener goes on after a panic over one connection.
 func (ln *Listener) Failed(value any, stack []byte) { passOn(ln.handler, value, stack) }
 
 func (ln *Listener) rest(err error) {
@@ -121,17 +125,17 @@ func (ln *Listener) rest(err error) {
 	ln.handler.AcceptFailed(wrap("accept", ln.name, err))
 }
 
-// Expired implements [TimerHandler]: the rest is over.
+// Expired implements [TimerHandler]. It ends the pause.
 func (ln *Listener) Expired(*Timer) { ln.Want(Read) }
 
-// ListenVsock makes a listening socket for port on every CID that the machine has: a snapshot restored elsewhere may change it.
-// The error is an *Error.
+// ListenVsock returns a socket that listens on port, for every CID. A snapshot that is restored
+// elsewhere may change the machine's CID. An error is an *Error.
 func ListenVsock(port uint32) (fd int, err error) {
 	return listen(unix.AF_VSOCK, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: port}, VsockName(unix.VMADDR_CID_ANY, port))
 }
 
-// ListenUnix makes a listening socket at path, where nothing may be yet (EADDRINUSE). Its mode is 0600 from the first moment. Nobody removes
-// the file afterwards but the caller. The error is an *Error.
+// ListenUnix returns a socket that listens at path, which must not exist yet (EADDRINUSE). Its mode
+// is 0600 from the first moment. The caller removes the file afterwards. An error is an *Error.
 func ListenUnix(path string) (fd int, err error) {
 	return listen(unix.AF_UNIX, &unix.SockaddrUnix{Name: path}, path)
 }
@@ -142,7 +146,7 @@ func listen(family int, at unix.Sockaddr, name string) (int, error) {
 		return -1, wrap("socket", name, err)
 	}
 	if family == unix.AF_UNIX {
-		// bind gives the file the socket's own mode, less the umask; unix(7).
+		// bind gives the file the mode of the socket, less the umask; unix(7).
 		if err := unix.Fchmod(fd, 0o600); err != nil {
 			unix.Close(fd)
 			return -1, wrap("fchmod", name, err)

@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// eventBatch is the most events taken by one epoll_wait: 1.5 KiB, and enough that a busy loop spends its time in
-	// the handlers.
+	// eventBatch is the most events taken by one epoll_wait. The array has 1.5 KiB, and a busy loop
+	// spends its time in the handlers.
 	eventBatch = 128
-	// maxWait bounds one epoll_wait, whose timeout is 32 bits of milliseconds.
+	// maxWait bounds one epoll_wait, whose timeout is an int32 of milliseconds.
 	maxWait = 24 * time.Hour
 )
 
-// Loop is the event loop. It must not be copied.
+// Loop is an event loop. It must not be copied.
 type Loop struct {
 	epfd   int
 	events [eventBatch]unix.EpollEvent
@@ -24,19 +24,20 @@ type Loop struct {
 	dirty  []*Descriptor // wanted and armed interest may differ; during a wait, those that epoll refused
 	doomed []doomed      // closed during this turn, released at its end
 	timers timerHeap
-	due    time.Duration // the timers that this turn expires; none that is started in it
+	due    time.Duration // when the last wait ended; timers that are due by then expire in this turn
 	quota  int           // children that this turn may still reap
 
 	children []*Child
 	spawner  spawner
-	scratch  []byte // the read buffer of every stream that has nothing kept over
+	scratch  []byte // the read buffer of every stream that keeps no input
 	buffers  *Pool
 	stopped  bool
-	lively   bool // the last wait had events
+	active   bool // the last wait had events
 }
 
-// New makes a loop whose streams take their buffers from a pool of the given number of buffers of [BufferSize] bytes: up to
-// two for each stream. The memory is address space until it is used. Close releases what the loop holds. The error is an *Error.
+// New makes a loop. Its streams take their buffers, at most two each, from a pool that holds the
+// given number of buffers of [BufferSize] bytes. The pool takes no memory until it is used. Close
+// releases what the loop holds. An error is an *Error.
 func New(buffers int) (*Loop, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -50,13 +51,13 @@ func New(buffers int) (*Loop, error) {
 	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), due: -1, quota: reapBatch}, nil
 }
 
-// Close closes every descriptor still attached, stops the timers, and closes the loop, which must not be running. Children are
-// left to run.
+// Close closes every descriptor that is still attached, stops the timers, and closes the loop. The
+// loop must not be running. Children go on running.
 func (l *Loop) Close() {
-	l.free = nil // closing one may attach another, which then gets a slot at the end
+	l.free = nil // a Close may attach a descriptor, which then gets a slot at the end
 	for i := 0; i < len(l.slots); i++ {
 		if d := l.slots[i].d; d != nil {
-			d.shut()
+			d.closeOwner()
 		}
 	}
 	for len(l.timers) > 0 {
@@ -70,11 +71,11 @@ func (l *Loop) Close() {
 	l.spawner.close()
 }
 
-// Scratch is a buffer of [BufferSize] bytes that any handler may use until it returns. Within [StreamHandler.Input] it may
-// be what the input lies in.
+// Scratch returns a buffer of [BufferSize] bytes that any handler may use until it returns. Within
+// [StreamHandler.Input] the input may be in it.
 func (l *Loop) Scratch() []byte { return l.scratch }
 
-// Run turns the loop until Stop. The error is epoll's own, and there is none that a sound program can get.
+// Run repeats turns until Stop. It fails only if epoll_wait does, which means a bug.
 func (l *Loop) Run() error {
 	for !l.stopped {
 		if err := l.turn(); err != nil {
@@ -85,12 +86,13 @@ func (l *Loop) Run() error {
 	return nil
 }
 
-// Stop makes Run return at the end of the turn; the next Run, if none is under way.
+// Stop makes Run return at the end of the turn. If the loop is not running, the next Run returns at
+// once.
 func (l *Loop) Stop() { l.stopped = true }
 
 func (l *Loop) turn() error {
 	l.arm()
-	l.release() // what was closed outside a turn does not stay open for as long as nothing happens
+	l.release() // descriptors closed outside a turn must not stay open during the wait
 	n, err := l.wait()
 	if err != nil {
 		return err
@@ -101,7 +103,7 @@ func (l *Loop) turn() error {
 	}
 	for i := range l.events[:n] {
 		e := &l.events[i]
-		// The generation tells an event of this descriptor from one that was fetched for an earlier owner of the slot.
+		// A slot may have a new owner since the wait. The generation tells the old owner's events.
 		if s := &l.slots[e.Fd]; s.d != nil && s.generation == uint32(e.Pad) {
 			l.dispatch(s.d, e.Events)
 		}
@@ -111,26 +113,28 @@ func (l *Loop) turn() error {
 	return nil
 }
 
-// wait fetches events, in one of two ways. A system call that the runtime knows to block has it look 20 us later whether the
-// processor is wanted elsewhere, take it away, and wake a thread of its own when the call returns: for a host that sends one ping after the
-// other that is as much work again as a ping. One that it does not know of is interrupted by its preemption signal after 10 ms,
-// and again and again for as long as nothing happens. So while events come the wait is of the second kind, and the signal is what
-// ends it when they no longer do; then it is of the first, for as long as it takes.
+// wait fetches events, in one of two ways. The runtime's monitor thread looks every 20 µs for a
+// system call that may block. It takes the processor away from it, and wakes another thread when
+// the call returns. For one ping after another, that costs as much as the pings. A raw system call
+// avoids it, but the runtime's preemption signal interrupts it every 10 ms while nothing happens.
+// So wait uses a raw call while events come. When the signal or the timeout ends it without one,
+// the next call is an ordinary one that may block.
 func (l *Loop) wait() (int, error) {
 	timeout := l.timeout()
 	var n int
 	var err error
-	if l.lively {
+	if l.active {
 		n, err = pollEvents(l.epfd, l.events[:], timeout)
 	} else {
 		n, err = unix.EpollWait(l.epfd, l.events[:], timeout)
 	}
 	if err == unix.EINTR {
-		// A signal, whose eventfd is readable now; or the process was stopped and goes on (signal(7)). What has happened comes before the
-		// timers that are due: a command that ended in time must not be found too late.
+		// A signal came, whose eventfd is readable now, or the process was stopped and continued
+		// (signal(7)). Events come before the timers that are due, so that a command that ended in
+		// time is not reported as timed out.
 		n, err = unix.EpollWait(l.epfd, l.events[:], 0)
 	}
-	l.lively = n > 0
+	l.active = n > 0
 	if err == unix.EINTR {
 		return 0, nil
 	}
@@ -155,7 +159,7 @@ func (l *Loop) timeout() int {
 	return milliseconds(longest)
 }
 
-// milliseconds rounds up, so that a wait never ends before its timer is due.
+// milliseconds converts d, rounding up, so that a wait never ends before its timer is due.
 func milliseconds(d time.Duration) int {
 	if d <= 0 {
 		return 0
@@ -163,10 +167,12 @@ func milliseconds(d time.Duration) int {
 	return int((d + time.Millisecond - 1) / time.Millisecond)
 }
 
-// dispatch tells the handler of what it still wants to know: another's handler may have changed that since the wait.
+// dispatch passes an event to the handler, without the conditions it no longer waits for. Another
+// handler may have changed the interest since the wait.
 func (l *Loop) dispatch(d *Descriptor, raw uint32) {
 	defer contain(d.handler, d)
-	// What a hang-up or an error is, reading or writing tells, and what came before it is still to be read.
+	// A hang-up or an error is reported as Readable and Writable. A read or write returns what came
+	// before it, and then says what it is.
 	const over = unix.EPOLLHUP | unix.EPOLLERR
 	var ev Events
 	if raw&(unix.EPOLLIN|over) != 0 && d.want&Read != 0 {
@@ -189,14 +195,15 @@ func (l *Loop) dispatch(d *Descriptor, raw uint32) {
 	}
 }
 
-// Failer is a handler that wants to know of its own panics, and decides what becomes of its descriptor. Without it a
-// panic closes the descriptor it happened on, if any, and is forgotten.
+// Failer is a handler that is told of its own panics and decides what becomes of its descriptor. If
+// a handler is no Failer, a panic closes the descriptor whose event it handled, and is dropped.
 type Failer interface {
-	// Failed is called with the value of a panic in one of the handler's methods, and the stack it came from.
+	// Failed is called with the value of a panic in one of the handler's methods, and with its
+	// stack.
 	Failed(value any, stack []byte)
 }
 
-// contain keeps a panic in a handler from ending the process: it costs at most what the handler stands for.
+// contain recovers from a panic in a handler, so that it costs at most what the handler stands for.
 func contain(handler any, d *Descriptor) {
 	value := recover()
 	if value == nil {
@@ -205,7 +212,7 @@ func contain(handler any, d *Descriptor) {
 	f, ok := handler.(Failer)
 	switch {
 	case ok:
-		defer func() { recover() }() // a second one has nobody left to tell
+		defer func() { recover() }() // a second panic is dropped
 		stack := make([]byte, 4<<10)
 		f.Failed(value, stack[:runtime.Stack(stack, false)])
 	case d != nil:
@@ -213,7 +220,8 @@ func contain(handler any, d *Descriptor) {
 	}
 }
 
-// passOn tells the handler behind one of this package's own of its panic.
+// passOn tells handler of a panic, if it is a Failer. The handlers of this package have one behind
+// them.
 func passOn(handler, value any, stack []byte) {
 	if f, ok := handler.(Failer); ok {
 		f.Failed(value, stack)

@@ -3,21 +3,23 @@ package reactor
 import "golang.org/x/sys/unix"
 
 const (
-	// BufferSize is the size of every buffer, in bytes. It is the most that a Firecracker vsock takes at a time, and a pipe holds.
+	// BufferSize is the size of every buffer, in bytes. Firecracker's vsock takes no more at a
+	// time, and a pipe holds as much.
 	BufferSize = 64 << 10
-	// warm is what Pool.Warm is at first.
+	// warm is the initial value of Pool.Warm.
 	warm = 2
 )
 
-// Pool is a free list of buffers of [BufferSize] bytes in one mapping of a fixed size, outside the Go heap. Buffers are
-// owned by one party at a time. A pool costs no memory but that of the pages in use.
+// Pool is a free list of buffers of [BufferSize] bytes, in one mapping of fixed size outside the Go
+// heap. A buffer has one owner at a time. A pool takes no memory beyond the pages in use.
 type Pool struct {
-	// Warm is the number of free buffers that keep their memory; that of others goes back to the system. It may be set before the first Get.
+	// Warm is the number of free buffers that keep their memory. The memory of other free buffers
+	// goes back to the system. Warm may be set before the first Get.
 	Warm int
 
 	arena []byte
-	free  []uint32 // indexes of those that were used, a stack; only the topmost, at most Warm, are hot
-	fresh uint32   // those from here on were never used
+	free  []uint32 // a stack of the free buffers that were used before; only the top ones, at most Warm, are hot
+	fresh uint32   // the first buffer that was never used; all after it were not either
 	state []bufferState
 }
 
@@ -25,22 +27,24 @@ type bufferState uint8
 
 const (
 	cold bufferState = iota // free, without memory
-	hot                     // free, with what memory it got when it was used
+	hot                     // free, with the memory it got when it was used
 	inUse
 )
 
-// NewPool makes a pool of n buffers. The error is an *Error: mmap's.
+// NewPool makes a pool of n buffers. An error is an *Error from mmap.
 func NewPool(n int) (*Pool, error) {
 	arena, err := unix.Mmap(-1, 0, n*BufferSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, wrap("mmap", "buffers", err)
 	}
-	// One huge page would be more memory than all the rest of the process. It is only advice: a kernel without huge pages refuses it.
+	// A single huge page would take more memory than the rest of the process. The result is
+	// ignored, because a kernel without huge pages refuses the advice.
 	unix.Madvise(arena, unix.MADV_NOHUGEPAGE)
 	return &Pool{Warm: warm, arena: arena, free: make([]uint32, 0, n), state: make([]bufferState, n)}, nil
 }
 
-// Get takes a buffer, of len and cap BufferSize and unknown contents; nil if all are in use.
+// Get takes a buffer out of the pool. Its length and capacity are BufferSize, and its content is
+// undefined. Get returns nil if all buffers are in use.
 //
 //go:noinline
 func (p *Pool) Get() []byte {
@@ -56,8 +60,8 @@ func (p *Pool) Get() []byte {
 	return p.at(i)
 }
 
-// Put gives a buffer back. Its former owner must not touch it again. It panics if b is not the whole of one of this
-// pool's, or not in use.
+// Put returns a buffer to the pool. Its former owner must not touch it again. Put panics unless b
+// is a whole buffer of this pool and in use.
 func (p *Pool) Put(b []byte) {
 	at := offset(p.arena, b)
 	i := at / BufferSize
@@ -72,7 +76,7 @@ func (p *Pool) Put(b []byte) {
 	}
 }
 
-// Free is the number of buffers that Get would give.
+// Free returns the number of buffers that Get can still take.
 func (p *Pool) Free() int { return len(p.free) + len(p.state) - int(p.fresh) }
 
 // Close unmaps the arena. No buffer may be in use.

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SignalSet is a set of signals: bit n-1 is signal n.
+// SignalSet is a set of signals. Bit n-1 stands for signal n.
 type SignalSet uint64
 
 // Has reports whether the set holds the signal.
@@ -21,14 +21,15 @@ func (s SignalSet) All(yield func(unix.Signal) bool) {
 	}
 }
 
-// SignalHandler is who is told of signals.
+// SignalHandler is told of signals.
 type SignalHandler interface {
-	// Signaled is given those that came since the last call. One that came twice is there once, as the kernel does it.
+	// Signaled receives the signals that came since the last call. The kernel merges signals, so
+	// one that came twice may be reported once.
 	Signaled(set SignalSet)
 }
 
-// Signals are the claimed signals of the process as a descriptor. There is one for the process and it is never given
-// up: the runtime's own handlers, which end the process, must not come back.
+// Signals is the descriptor of the claimed signals. The process has one, and keeps it, because the
+// runtime's own handlers end the process.
 type Signals struct {
 	Descriptor
 	handler SignalHandler
@@ -36,12 +37,12 @@ type Signals struct {
 
 var claimed *Signals
 
-// ClaimSignals makes the given signals do nothing but be counted, from now on, until [Loop.HandleSignals] hands them
-// out. Every other signal that the process inherited as ignored is set to its default: children inherit that, and a shell
-// ignores SIGINT for what it starts in the background.
+// ClaimSignals makes the given signals do nothing but be recorded, until [Loop.HandleSignals]
+// reports them. It sets every other signal that the process inherited as ignored to its default.
+// Children would inherit it, and a shell ignores SIGINT for programs in the background.
 //
-// It is the first thing an init does: until then SIGTERM, SIGINT, SIGHUP and SIGQUIT end a Go process, even process 1.
-// A second call claims more signals.
+// An init calls it first of all, because SIGTERM, SIGINT, SIGHUP and SIGQUIT end a Go process until
+// then, even process 1. A second call claims more signals.
 func ClaimSignals(sigs ...unix.Signal) error {
 	first := claimed == nil
 	if first {
@@ -56,19 +57,21 @@ func ClaimSignals(sigs ...unix.Signal) error {
 		}
 	}
 	if first {
-		unignore()       // after the claims: one of those must not have its default for an instant
-		unblockSignals() // in this thread, and one is enough for the kernel to find
+		unignore()       // after the claims, so that none of those has its default for an instant
+		unblockSignals() // in this thread; the kernel needs one
 	}
 	return nil
 }
 
-// faults are the signals that end a Go program, whether they tell of a fault or somebody has sent them.
+// faults are the signals that end a Go program, whether they report a fault or another process sent
+// them.
 var faults = [...]unix.Signal{
 	unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGSYS,
 }
 
-// ShieldFaults makes the signals of faults do nothing when a process sends them. It is for an init: the kernel keeps from process 1 what it
-// does not handle, but a Go program handles them all, and ends of them. Faults of this program itself are what they were.
+// ShieldFaults makes the signals of faults do nothing when a process sends them. It is for an init.
+// The kernel protects process 1 from signals that it does not handle, but a Go program handles them
+// all, and ends. Faults of this program itself still end it.
 func ShieldFaults() error {
 	for _, sig := range faults {
 		if err := shield(sig); err != nil {
@@ -78,15 +81,15 @@ func ShieldFaults() error {
 	return nil
 }
 
-// HandleSignals tells h of claimed signals, those included that came before. ClaimSignals must have been called, and no other
-// loop may have them.
+// HandleSignals tells h of claimed signals, including those that came before. ClaimSignals must
+// have been called, and no other loop may handle them.
 func (l *Loop) HandleSignals(h SignalHandler) {
 	if claimed.Open() {
 		panic("reactor: signals are handled already")
 	}
 	fd, err := unix.FcntlInt(uintptr(wakeFD), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		// Not a descriptor to be had for a program that has just started.
+		// A program that has just started has free descriptors.
 		panic(wrap("dup", "signals", err))
 	}
 	claimed.handler = h
@@ -94,26 +97,26 @@ func (l *Loop) HandleSignals(h SignalHandler) {
 	claimed.Want(Read)
 }
 
-// raise has a claimed signal handed out as if it had come once more.
+// raise reports a claimed signal as if it had come once more.
 func raise(sig unix.Signal) {
 	addSignal(sig)
-	one := [8]byte{1} // of either byte order: all that matters is that it is not zero
+	one := [8]byte{1} // any number but 0 does, in either byte order
 	unix.Write(int(wakeFD), one[:])
 }
 
 // Ready implements [Handler].
 func (s *Signals) Ready(Events) {
 	var count [8]byte
-	recv(s.fd, count[:]) // the counter goes to zero before the bits are taken: one set in between wakes us again
+	recv(s.fd, count[:]) // resets the counter before the bits are taken, so that one set in between is reported again
 	if set := takeSignals(); set != 0 {
 		s.handler.Signaled(set)
 	}
 }
 
-// Failed implements [Failer]: signals go on whatever their handler does.
+// Failed implements [Failer]. Signals are still reported after a panic.
 func (s *Signals) Failed(value any, stack []byte) { passOn(s.handler, value, stack) }
 
-// signalName is for errors: "SIGTERM", or "signal 34" for one without a name.
+// signalName returns the name for errors: "SIGTERM", or "signal 34" if it has no name.
 func signalName(sig unix.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name

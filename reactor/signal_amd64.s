@@ -1,7 +1,8 @@
 #include "textflag.h"
 
-// The kernel calls this with the signal number in DI, on the signal stack. Every register is restored on return, so
-// none has to be kept. It is safe at any instant: it touches two words and makes one system call.
+// The kernel calls signalHandler with the signal number in DI, on the signal stack. It restores every
+// register on return, so none has to be saved. The handler is safe at any instant, because it touches
+// two words and makes one system call.
 TEXT ·signalHandler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ	DI, CX
 	DECQ	CX
@@ -21,8 +22,9 @@ TEXT ·signalHandlerPC(SB), NOSPLIT, $0-8
 	MOVQ	AX, ret+0(FP)
 	RET
 
-// faultHandler is called as signalHandler is, with the siginfo_t in SI. Its si_code is positive if the kernel speaks of a fault: that is
-// the runtime's, to which every register is handed on as it is. From a process it is none, and the signal is nothing.
+// faultHandler is called as signalHandler is, with the siginfo_t in SI. A positive si_code means that
+// the kernel reports a fault. The runtime's handler gets it, with every register as it is. A signal
+// from a process has another si_code and is ignored.
 TEXT ·faultHandler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	CMPL	8(SI), $0
 	JLE	sent

@@ -1,7 +1,8 @@
 #include "textflag.h"
 
-// The kernel calls this with the signal number in R0, on the signal stack. Every register is restored on return, so
-// none has to be kept but the link register, which holds the restorer. See signal_amd64.s.
+// The kernel calls signalHandler with the signal number in R0, on the signal stack. It restores every
+// register on return, so only the link register has to be kept, which holds the restorer. See
+// signal_amd64.s.
 TEXT ·signalHandler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	SUB	$1, R0, R1
 	MOVD	$1, R2

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The way of architectures without the handler in assembly: os/signal, and the one goroutine of this package, which
-// turns what it hears into a write to an eventfd. It costs two threads.
+// Architectures without the handler in assembly use os/signal. The one goroutine of this package
+// writes each signal to an eventfd. It costs two threads.
 
 var (
 	pending atomic.Uint64
@@ -50,5 +50,5 @@ func unignore() {
 	}
 }
 
-// shield takes the handler in assembly.
+// shield does nothing, because it needs the handler in assembly.
 func shield(unix.Signal) error { return nil }

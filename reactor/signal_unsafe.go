@@ -9,30 +9,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the signal handler reads and writes. It runs on whichever thread the kernel picks, at any instant.
+// The signal handler reads and writes these. It runs in any thread, at any instant.
 var (
-	pending uint64      // bit n-1: signal n came; set by the handler, swapped out by takeSignals
-	wakeFD  int32  = -1 // the eventfd that it writes
+	pending uint64      // bit n-1 says that signal n came; the handler sets it, takeSignals clears it
+	wakeFD  int32  = -1 // the eventfd that the handler writes to
 	//lint:ignore U1000 the assembly reads it
-	one = uint64(1) // what it writes to it
+	one = uint64(1) // the number that it writes
 )
 
-// signalHandler is entered by the kernel, by the C calling convention, never by Go.
+// signalHandler is called by the kernel, with the C calling convention. Go never calls it.
 //
 //lint:ignore U1000 signalHandlerPC takes its address
 func signalHandler()
 
-// signalHandlerPC is the address of signalHandler, which Go's own value of the function is not.
+// signalHandlerPC returns the address of signalHandler. A Go function value is not that address.
 func signalHandlerPC() uintptr
 
-// faultHandler and faultHandlerPC are a handler and its address as above, for faults.
+// faultHandler is the handler of faults, and faultHandlerPC returns its address.
 //
 //lint:ignore U1000 faultHandlerPC takes its address
 func faultHandler()
 
 func faultHandlerPC() uintptr
 
-// runtimeHandler is what faultHandler goes on to.
+// runtimeHandler is the handler of the Go runtime, to which faultHandler jumps.
 //
 //lint:ignore U1000 the assembly reads it
 var runtimeHandler uintptr
@@ -58,15 +58,17 @@ func addSignal(sig unix.Signal) { atomic.OrUint64(&pending, 1<<(sig-1)) }
 
 func takeSignals() SignalSet { return SignalSet(atomic.SwapUint64(&pending, 0)) }
 
-// claim replaces the handler and keeps the rest of what the runtime set up: SA_ONSTACK, without which a signal would be handled on a
-// goroutine's small stack, SA_RESTART, and the restorer, which the handler returns to.
+// claim replaces the handler and keeps the runtime's flags and restorer. SA_ONSTACK keeps the
+// handler off a goroutine's small stack, SA_RESTART restarts system calls, and the handler returns
+// to the restorer.
 func claim(sig unix.Signal) error {
 	var act sigaction
 	if err := rtSigaction(sig, nil, &act); err != nil {
 		return err
 	}
 	if act.handler == sigDefault || act.handler == sigIgnore {
-		// The runtime installs no handler for a signal that it found ignored. Another's flags and restorer do as well.
+		// The runtime installs no handler for a signal that was ignored. The flags and restorer of
+		// any other will do.
 		var runtimes sigaction
 		if err := rtSigaction(unix.SIGURG, nil, &runtimes); err != nil {
 			return err
@@ -75,18 +77,18 @@ func claim(sig unix.Signal) error {
 	}
 	act.handler = signalHandlerPC()
 	if sig == unix.SIGCHLD {
-		act.flags |= noChildStop // only deaths
+		act.flags |= noChildStop // no signal for a child that stops
 	}
 	return rtSigaction(sig, &act, nil)
 }
 
-// shield puts faultHandler before the runtime's handler.
+// shield installs faultHandler in front of the runtime's handler.
 func shield(sig unix.Signal) error {
 	var act sigaction
 	if err := rtSigaction(sig, nil, &act); err != nil || act.handler == faultHandlerPC() {
 		return err
 	}
-	runtimeHandler = act.handler // one for all
+	runtimeHandler = act.handler // the same for all signals
 	act.handler = faultHandlerPC()
 	return rtSigaction(sig, &act, nil)
 }
@@ -97,7 +99,8 @@ const (
 	noChildStop = 1 // SA_NOCLDSTOP
 )
 
-// unignore leaves out none: the runtime lets an ignored SIGHUP, SIGINT and a few with no name be.
+// unignore sets every ignored signal to its default. os/signal would miss some: the runtime leaves
+// SIGHUP, SIGINT and signals without a name ignored.
 func unignore() {
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		var act sigaction

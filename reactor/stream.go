@@ -2,82 +2,87 @@ package reactor
 
 import "golang.org/x/sys/unix"
 
-// StreamHandler is who receives what a [Stream] reads.
+// StreamHandler receives what a [Stream] reads.
 type StreamHandler interface {
-	// Input is given the bytes that are there and returns how many it took off their front. The rest is kept, and
-	// given again with more behind it; if it stopped because the stream is [Stream.Busy] or paused, it is given again as
-	// soon as that is over. It never leaves a whole [BufferSize] untaken otherwise. b is valid until Input returns.
+	// Input receives the bytes read so far and returns how many it took off the front. The stream
+	// keeps the rest, and passes it again with more bytes behind it. If the stream was
+	// [Stream.Busy] or paused, it passes the rest again as soon as it no longer is. Otherwise Input
+	// must not leave a whole [BufferSize] untaken. b is valid until Input returns.
 	Input(b []byte) (taken int)
-	// End is called when nothing more will be read. A nil error is the far end's orderly end; writing may go on. With any other the
-	// stream is closed already, and what was queued is lost. The first may be followed by the second, and neither comes twice.
+	// End is called when nothing more will be read. The error is nil at an orderly end of file,
+	// after which output may go on. Otherwise the stream is closed by then, and queued output is
+	// lost. An error may follow an orderly end. Neither comes twice.
 	End(err error)
-	// Drained is called when everything queued was given to the kernel, once for each time that there was something.
+	// Drained is called when the kernel has taken all queued output, once each time.
 	Drained()
 }
 
-// Source is a long piece of output that is made as the far end takes it, and not held in memory. Nothing else is sent
-// between its bytes.
+// Source is a long piece of output that is produced as the far end takes it, instead of being held
+// in memory. Its bytes are sent without others in between.
 type Source interface {
-	// Fill writes the next bytes to b, which has room for [BufferSize], and says whether they are the last. Only the last may be none.
+	// Fill writes the next bytes to b, which has [BufferSize] bytes, and reports whether they are
+	// the last. It may return 0 bytes only with the last.
 	Fill(b []byte) (n int, last bool)
-	// Sent is called once: true when the kernel took the last byte, false when the stream ended before.
+	// Sent is called once. whole reports whether the kernel took the last byte; if not, the stream
+	// ended before.
 	Sent(whole bool)
 }
 
-// highWater is the number of queued bytes above which a stream is busy. What is left of the buffer is for the reply that
-// is being written when the mark is passed.
+// highWater is the number of queued bytes above which a stream is busy. The rest of the buffer is
+// for the reply that crosses the mark.
 const highWater = BufferSize / 2
 
-// Stream is a non-blocking byte stream, a connected socket, with bounded queues both ways: one buffer of input that is
-// not yet taken, one buffer of output that the kernel has not yet taken. It holds neither while there is nothing in it.
+// Stream is a connected socket as a non-blocking byte stream with bounded queues. It has one buffer
+// of input that the handler has not taken, and one of output that the kernel has not taken. An
+// empty queue has no buffer.
 //
-// A busy stream is not read from: a far end that does not read is not buffered for.
+// A busy stream is not read, so a far end that does not read cannot make it buffer more.
 type Stream struct {
 	Descriptor
 	handler StreamHandler
 	buffers *Pool
 	name    string
 
-	most    int    // of one read, in bytes; 0: as much as there is room for
-	in      []byte // pooled or nil; the input kept over
-	kept    int    // bytes of it
-	offer   bool   // in may hold what Input takes; it stopped because it was busy or paused
-	stalled bool   // it was one of these at some time during Input, or yielded
-	lent    bool   // Input is at work, perhaps on in: it stays its even if the stream is closed
-	paused  bool
-	ended   bool // nothing more to read
-	shut    bool // nothing more comes, and what did is still to be read
-	reoffer Timer
-	probing Timer // while shut and not read from
+	readLimit int    // the most bytes of one read; 0 for as many as there is room for
+	in        []byte // pooled or nil; the input that was not taken
+	kept      int    // how many bytes of it
+	offer     bool   // Input may take more of in; it stopped because the stream was busy or paused
+	stalled   bool   // the stream was busy or paused at some time during Input, or yielded
+	lent      bool   // Input is running, and may use in even after the stream is closed
+	paused    bool
+	ended     bool // there is no more to read
+	shut      bool // the far end writes no more, and its last bytes were not read yet
+	reoffer   Timer
+	probing   Timer // runs while shut and not read
 
 	out        []byte // pooled or nil
-	head, tail int    // what of out is queued
-	source     Source // under way; its bytes are in out
+	head, tail int    // the queued bytes of out
+	source     Source // being sent; its bytes are in out
 	last       bool   // out holds its last bytes
 	sources    []Source
-	flushing   bool  // a handler called by Flush may call it again
-	filling    bool  // Fill is at work on out: it stays its even if the stream is closed
-	starved    Timer // while the kernel has no memory for what is queued
+	flushing   bool  // Flush is running, and may be called by a handler that it calls
+	filling    bool  // Fill is running, and may use out even after the stream is closed
+	starved    Timer // runs while the kernel has no memory for the queued bytes
 
-	pipe    [2]int // for SpliceFrom, or zero
-	spliced int    // bytes in it; they are queued between out[:mark] and out[mark:]
+	pipe    [2]int // of SpliceFrom; zero without a pipe
+	spliced int    // bytes in the pipe, which are queued between out[:mark] and out[mark:]
 	mark    int
 	asked   bool // local is known
-	local   bool // it is a Unix socket
+	local   bool // the socket is a Unix socket
 
-	file       FileSource // source, if its next bytes lie in a file
+	file       FileSource // source, if its next bytes are in a file
 	unreadable bool       // the file of source cannot be read
 }
 
-// Open starts reading from fd, a non-blocking socket, which the loop owns from now on. name is for errors. s must be zero or closed,
-// and not in the middle of a call to its handler.
+// Open starts reading from fd, a non-blocking socket, which the loop owns from now on. name is for
+// errors. s must be zero or closed, and no call of its handler may be running.
 func (s *Stream) Open(l *Loop, fd int, name string, h StreamHandler) {
 	if s.lent || s.flushing {
 		panic("reactor: stream opened by its own handler")
 	}
 	l.Attach(&s.Descriptor, fd, s)
 	s.handler, s.buffers, s.name = h, l.buffers, name
-	s.paused, s.ended, s.shut, s.offer, s.most = false, false, false, false, 0
+	s.paused, s.ended, s.shut, s.offer, s.readLimit = false, false, false, false, 0
 	s.Want(Read)
 }
 
@@ -91,7 +96,7 @@ func (s *Stream) Ready(ev Events) {
 	case ev&Readable != 0 && s.want&Read != 0:
 		s.read()
 	case ev&HungUp != 0:
-		// Not reading, so this is the only way to learn of it.
+		// The stream is not being read, so a read cannot tell.
 		s.fail("read", unix.ECONNRESET)
 	case ev&ShutDown != 0:
 		s.shut = true
@@ -99,26 +104,27 @@ func (s *Stream) Ready(ev Events) {
 	}
 }
 
-// Failed implements [Failer], for the handler's sake.
+// Failed implements [Failer] for the stream's handler.
 func (s *Stream) Failed(value any, stack []byte) {
 	s.drop()
 	passOn(s.handler, value, stack)
 }
 
-// Busy reports whether the far end has to take something before more may be queued: Input must stop at the next
-// message, and Space may not be called. A source that is under way or waits makes it busy: what is written goes behind it.
+// Busy reports whether the far end must take some output before more may be queued. Input must then
+// stop at the next message, and Space may not be called. A stream with a source is busy, because
+// output queued now would follow it.
 func (s *Stream) Busy() bool {
 	return s.source != nil || len(s.sources) > 0 || s.tail-s.head > highWater
 }
 
-// Queued is how many bytes of output wait. What a source still has to give is not among them.
+// Queued returns how many bytes of output wait, without those that sources have yet to produce.
 func (s *Stream) Queued() int { return s.tail - s.head + s.spliced }
 
-// Idle reports whether nothing is queued.
+// Idle reports whether no output waits.
 func (s *Stream) Idle() bool { return s.source == nil && s.Queued() == 0 && len(s.sources) == 0 }
 
-// Pause stops reading, and Input, until Resume. If the far end goes away for good meanwhile, and the kernel says so, the stream ends
-// with an error and what was not yet read is lost.
+// Pause stops reading, and calls of Input, until Resume. If the kernel reports meanwhile that the
+// far end is gone, the stream ends with an error and unread bytes are lost.
 func (s *Stream) Pause() {
 	s.paused, s.stalled = true, true
 	s.interest()
@@ -134,12 +140,13 @@ func (s *Stream) Resume() {
 // all the bytes. They are offered again in the next turn, after the events of other descriptors.
 func (s *Stream) Yield() { s.stalled = true }
 
-// ReadAtMost bounds the reads from now on to n bytes each; 0 is as much as there is room for. It is for a handler that gets on better if the
-// next input ends at a certain byte.
-func (s *Stream) ReadAtMost(n int) { s.most = n }
+// ReadAtMost limits each read from now on to n bytes; 0 removes the limit. It lets a handler have
+// the next input end at a certain byte.
+func (s *Stream) ReadAtMost(n int) { s.readLimit = n }
 
-// Space is room for n bytes, at most BufferSize-highWater, behind what is queued: append to it and give the result to Commit.
-// The stream must not be busy. If it is closed, what is written is lost.
+// Space returns an empty slice with room for n bytes behind the queued ones. n is at most
+// BufferSize-highWater. Append to it and pass the result to Commit. The stream must not be busy. If
+// it is closed, the bytes are lost.
 func (s *Stream) Space(n int) []byte {
 	if s.loop == nil {
 		return make([]byte, 0, n)
@@ -156,7 +163,7 @@ func (s *Stream) Space(n int) []byte {
 	return s.out[s.tail:s.tail]
 }
 
-// Commit queues what was appended to Space. It is sent by Flush, which follows every Input by itself.
+// Commit queues the bytes that were appended to Space. Flush sends them. It runs after every Input.
 func (s *Stream) Commit(b []byte) {
 	if s.loop == nil || len(b) == 0 {
 		return
@@ -168,8 +175,8 @@ func (s *Stream) Commit(b []byte) {
 	s.stalled = s.stalled || s.Busy()
 }
 
-// Send queues a source behind everything queued so far, and flushes. It may be called while the stream is busy. If it is closed, the
-// source is told at once.
+// Send queues a source behind everything queued so far, and flushes. The stream may be busy. If it
+// is closed, the source is told at once.
 func (s *Stream) Send(src Source) {
 	if s.loop == nil {
 		src.Sent(false)
@@ -180,14 +187,15 @@ func (s *Stream) Send(src Source) {
 	s.Flush()
 }
 
-// Close closes the stream. What is queued is lost; its sources learn of it. The handler hears nothing.
+// Close closes the stream without calling its handler. Queued output is lost, and sources are told.
 func (s *Stream) Close() {
 	if s.loop != nil {
 		s.drop()
 	}
 }
 
-// drop releases everything, save a buffer that a handler is at work on; whoever called the handler releases that.
+// drop releases everything except a buffer that a running handler may use. The caller of that
+// handler releases it.
 func (s *Stream) drop() {
 	s.reoffer.Stop()
 	s.probing.Stop()
@@ -196,35 +204,35 @@ func (s *Stream) drop() {
 	s.kept, s.offer, s.head, s.tail = 0, false, 0, 0
 	s.dropPipe()
 	if !s.lent {
-		s.putIn()
+		s.freeIn()
 	}
 	if !s.filling {
-		s.putOut()
+		s.freeOut()
 	}
 	source, sources := s.source, s.sources
 	s.source, s.sources, s.file = nil, nil, nil
 	if source != nil {
-		s.lose(source)
+		s.cancel(source)
 	}
 	for _, src := range sources {
-		s.lose(src)
+		s.cancel(src)
 	}
 }
 
-// lose tells a source that it is not sent. The others are told even if this one panics.
-func (s *Stream) lose(src Source) {
+// cancel tells a source that it is not sent. If it panics, the others are still told.
+func (s *Stream) cancel(src Source) {
 	defer contain(s, nil)
 	src.Sent(false)
 }
 
-func (s *Stream) putIn() {
+func (s *Stream) freeIn() {
 	if s.in != nil {
 		s.buffers.Put(s.in)
 		s.in = nil
 	}
 }
 
-func (s *Stream) putOut() {
+func (s *Stream) freeOut() {
 	if s.out != nil {
 		s.buffers.Put(s.out)
 		s.out = nil

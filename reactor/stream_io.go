@@ -6,21 +6,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// read takes what is there, at most one buffer.
+// read reads what is there, at most one buffer.
 func (s *Stream) read() {
 	buf := s.loop.scratch
 	if s.in != nil {
 		buf = s.in
 	}
 	room := buf[s.kept:]
-	if s.most > 0 {
-		room = room[:min(len(room), s.most)]
+	if s.readLimit > 0 {
+		room = room[:min(len(room), s.readLimit)]
 	}
 	n, err := recv(s.fd, room)
 	switch judge(err) {
 	case fine:
-	case again, later:
-		return // if there is something, the next wait says so
+	case interrupted, wouldBlock:
+		return // the next wait tells if there is something
 	default:
 		s.fail("read", err)
 		return
@@ -29,13 +29,14 @@ func (s *Stream) read() {
 		s.ended = true
 		s.interest()
 		s.handler.End(nil)
-		s.probe() // it may be no orderly end, but the end of all
+		s.probe() // the far end may be gone altogether
 		return
 	}
 	s.take(buf[:s.kept+n])
 }
 
-// take offers b to the handler and keeps what it leaves. b is the kept input itself, or the loop's scratch.
+// take passes b to the handler and keeps what it leaves. b is either the kept input or the loop's
+// scratch buffer.
 func (s *Stream) take(b []byte) {
 	taken := s.input(b)
 	if s.loop == nil {
@@ -49,36 +50,38 @@ func (s *Stream) take(b []byte) {
 		}
 	}
 	if s.kept = copy(s.in, rest); s.kept == 0 {
-		s.putIn()
+		s.freeIn()
 	}
 	s.offer = s.kept > 0 && (s.stalled || s.paused || s.Busy())
 	if s.kept == BufferSize && !s.offer {
-		// To read into no room would look like the end.
+		// A read into no room would return 0, as at end of file.
 		s.fail("read", unix.EMSGSIZE)
 		return
 	}
 	s.Flush()
 }
 
-// input calls Input, which may close the stream, or panic, and still have b until then.
+// input calls Input. The handler may close the stream, or panic, and use b until it returns.
 func (s *Stream) input(b []byte) int {
 	s.lent = true
 	s.stalled = s.paused || s.Busy()
 	defer func() {
 		s.lent = false
 		if s.loop == nil {
-			s.putIn()
+			s.freeIn()
 		}
 	}()
 	return s.handler.Input(b)
 }
 
-// probePause is how late it may be noticed that a far end is gone which had said before that it writes no more.
+// probePause is the time between two probes, so a far end that goes away after a shutdown is
+// noticed that late.
 const probePause = time.Second
 
-// probe asks whether the far end is still there, which wrote its last. A send of nothing tells: on a vsock connection that is over it is EPIPE,
-// though epoll never says that it is hung up, and for as long as there is something unread and no room to write only that nothing more
-// comes. That it said before, so it is asked again and again.
+// probe asks whether the far end, which has written its last byte, is still there. An empty send to
+// a vsock connection that is over returns EPIPE, while epoll never reports a hang-up. With unread
+// bytes and no room to write epoll reports nothing but the shutdown, which is known. So probe
+// repeats.
 func (s *Stream) probe() {
 	if s.loop == nil {
 		return
@@ -92,8 +95,8 @@ func (s *Stream) probe() {
 	s.interest()
 }
 
-// Expired implements [TimerHandler]: what was left while the stream was busy is offered again, or the far end is looked for again, or
-// memory.
+// Expired implements [TimerHandler]. It passes the kept input to the handler again, probes the far
+// end, or retries after the kernel had no memory.
 func (s *Stream) Expired(t *Timer) {
 	switch t {
 	case &s.probing:
@@ -109,16 +112,17 @@ func (s *Stream) Expired(t *Timer) {
 	}
 }
 
-// Flush gives the kernel what is queued, at most about one buffer of it; the rest goes when there is room. Within a call that Flush
-// itself makes it does nothing, for what is queued there is seen to anyway.
+// Flush passes queued output to the kernel, about one buffer at most. The rest follows when there
+// is room. Flush does nothing when a handler that it called calls it, because it sends what was
+// queued meanwhile anyway.
 func (s *Stream) Flush() {
 	if s.loop == nil || s.flushing {
 		return
 	}
-	// Anybody's handler may be the one that calls, and a panic in this stream's must not be taken for one of that.
+	// The caller may be another stream's handler, which must not get the panic of this one's.
 	defer contain(s, nil)
 	if s.Idle() {
-		s.putOut() // Space was asked for and not used
+		s.freeOut() // Space was called and not used
 	} else {
 		s.flush()
 	}
@@ -128,12 +132,14 @@ func (s *Stream) Flush() {
 }
 
 const (
-	// writeBatch is the most writes of one Flush, however little each takes.
+	// writeBatch is the most writes of one Flush, because each may take only a few bytes.
 	writeBatch = 16
-	// smallWrite is what is written when the kernel has no memory for more. A vsock packet is one piece of memory on many kernels, and the search for
-	// one of more than 32 KiB is soon given up (PAGE_ALLOC_COSTLY_ORDER).
+	// smallWrite is the size of a write after the kernel had no memory for a larger one. On many
+	// kernels a vsock packet is one allocation, and the kernel soon gives up on more than 32 KiB
+	// (PAGE_ALLOC_COSTLY_ORDER).
 	smallWrite = BufferSize / 8
-	// starvedPause is how long to wait when it has none for that either. The socket stays writable, so without a pause the loop would spin.
+	// starvedPause is the pause after the kernel had no memory for that either. The socket stays
+	// writable, so the loop would spin without a pause.
 	starvedPause = 100 * time.Millisecond
 )
 
@@ -153,8 +159,8 @@ func (s *Stream) flush() {
 			case fine:
 				sent += n
 				s.starved.Stop()
-			case again:
-			case later:
+			case interrupted:
+			case wouldBlock:
 				return
 			case exhausted:
 				s.loop.Start(&s.starved, starvedPause, s)
@@ -174,12 +180,12 @@ func (s *Stream) flush() {
 		}
 	}
 	if s.Idle() {
-		s.putOut()
+		s.freeOut()
 		s.handler.Drained()
 	}
 }
 
-// refill puts the next bytes of the first source into the empty output buffer. There is one.
+// refill puts the next bytes of the first source into the empty output buffer. There is a source.
 func (s *Stream) refill() {
 	if s.source == nil {
 		s.source = s.sources[0]
@@ -205,19 +211,19 @@ func (s *Stream) refill() {
 	s.head, s.tail, s.last = 0, n, last
 }
 
-// fill calls Fill, which may close the stream, or panic, and still have the buffer until then.
+// fill calls Fill. The source may close the stream, or panic, and use the buffer until it returns.
 func (s *Stream) fill() (n int, last bool) {
 	s.filling = true
 	defer func() {
 		s.filling = false
 		if s.loop == nil {
-			s.putOut()
+			s.freeOut()
 		}
 	}()
 	return s.source.Fill(s.out)
 }
 
-// needOut makes sure of an output buffer. The owner of the loop sized its pool for the streams that it opens, so there is one.
+// needOut gets an output buffer. The owner of the loop has sized its pool for all its streams.
 func (s *Stream) needOut() {
 	if s.out == nil {
 		if s.out = s.buffers.Get(); s.out == nil {
@@ -227,17 +233,17 @@ func (s *Stream) needOut() {
 	}
 }
 
-// interest states what the stream waits for: a pure function of its state.
+// interest sets what the stream waits for, which is a function of its state.
 func (s *Stream) interest() {
 	if s.loop == nil {
 		return
 	}
 	var i Interest
 	write := !s.Idle() && !s.starved.Running()
-	probe := false // nothing else would tell of the far end's going away
+	probe := false // nothing else would report that the far end is gone
 	switch {
 	case s.ended, s.paused, s.Busy():
-		// Nothing would be done with what is read.
+		// Nothing would use the bytes of a read.
 		if !write {
 			i |= Hangup
 		}
@@ -247,7 +253,8 @@ func (s *Stream) interest() {
 			i |= Shutdown
 		}
 	case s.offer:
-		// What is kept comes first, and may fill the buffer. A hang-up waits as long.
+		// The kept input comes first, because a read may have no room behind it. A hang-up waits
+		// until then.
 		if !s.reoffer.Running() {
 			s.loop.Start(&s.reoffer, 0, s)
 		}

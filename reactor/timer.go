@@ -6,36 +6,39 @@ import (
 	"time"
 )
 
-// TimerHandler is who is told that a timer is due.
+// TimerHandler is told when a timer is due.
 type TimerHandler interface {
-	// Expired is called once for each Start, on the loop's goroutine, never from within Start. The timer is idle again by then.
+	// Expired is called once for each Start, on the loop's goroutine, and never from within Start.
+	// The timer is idle by then.
 	Expired(t *Timer)
 }
 
-// Timer is one timer on a loop, for [Loop.Start]. Embed it in what it belongs to. The zero Timer is idle.
+// Timer is one timer on a loop, for [Loop.Start]. Embed it in the type that uses it. The zero Timer
+// is idle.
 type Timer struct {
 	_       incomparable
 	loop    *Loop
 	handler TimerHandler
 	when    time.Duration
-	index   int // in the heap
+	index   int // in the loop's heap
 }
 
-// incomparable is in what nobody compares. For every type that has it within the compiler makes no function that does, which none would call:
-// the type's description alone keeps it.
+// incomparable makes a struct type incomparable. The compiler then generates no comparison
+// function, which would be linked though no code calls it.
 type incomparable [0]func()
 
-// epoch is what Now counts from.
+// epoch is the zero of Now.
 var epoch = time.Now()
 
-// Now is the time of CLOCK_MONOTONIC since the program started: setting the clock does not move it, and it stands while
-// the machine is paused. It is a Duration because a time.Time within a handler would link its 40 kB of calendar.
+// Now returns the time of CLOCK_MONOTONIC since the program started. Setting the clock does not
+// change it, and it does not advance while the machine is paused. It is a Duration, because a
+// time.Time in a handler would link its calendar, which has 40 kB.
 //
 //go:noinline
 func Now() time.Duration { return time.Since(epoch) }
 
-// Start makes the timer due after d, at the earliest in the next turn, be d negative; d is rounded up to a millisecond. A running
-// timer is moved.
+// Start makes the timer due after d, which is rounded up to a millisecond, but not before the next
+// turn. It restarts a timer that is running.
 func (l *Loop) Start(t *Timer, d time.Duration, h TimerHandler) {
 	t.Stop()
 	at := Now()
@@ -44,7 +47,7 @@ func (l *Loop) Start(t *Timer, d time.Duration, h TimerHandler) {
 	heap.Push(&l.timers, t)
 }
 
-// Stop makes the timer idle.
+// Stop makes the timer idle. It does nothing if it is.
 //
 //go:noinline
 func (t *Timer) Stop() {
@@ -54,11 +57,11 @@ func (t *Timer) Stop() {
 	}
 }
 
-// Running reports whether the timer will expire.
+// Running reports whether the timer is going to expire.
 func (t *Timer) Running() bool { return t.loop != nil }
 
-// expire calls the timers that were due when the wait ended. None that was started since is: however coarse the clock and short
-// the delay, a handler that starts its timer anew does not hold up the turn.
+// expire runs the timers that were due when the wait ended. A timer started since then has to wait
+// for the next turn, so a handler that restarts its timer cannot hold up this one.
 func (l *Loop) expire() {
 	for len(l.timers) > 0 && l.timers[0].when <= l.due {
 		t := l.timers[0]
@@ -71,7 +74,7 @@ func (l *Loop) expire() {
 	}
 }
 
-// timerHeap is a heap.Interface, the earliest first.
+// timerHeap is a heap.Interface with the earliest timer first.
 type timerHeap []*Timer
 
 func (h timerHeap) Len() int           { return len(h) }

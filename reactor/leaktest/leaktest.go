@@ -1,4 +1,5 @@
-// Package leaktest ends a package's tests with a failure if they left a goroutine or an open descriptor behind.
+// Package leaktest makes a package's tests fail if they leave a goroutine or an open descriptor
+// behind.
 //
 // It is for TestMain alone:
 //
@@ -14,7 +15,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs the tests, then calls after, and exits with their code, or with 99 if they passed and leaked.
+// Main runs the tests, calls the functions in after, and exits. The exit code is that of the tests,
+// or 99 if they passed and leaked.
 func Main(m *testing.M, after ...func()) {
 	before := descriptors()
 	code := m.Run()
@@ -48,8 +50,8 @@ func leaks(before map[string]string) int {
 	return code
 }
 
-// descriptors maps the numbers of the open descriptors to what they are, less the Go runtime's own poller (an
-// epoll and an eventfd that it opens once and keeps).
+// descriptors maps the numbers of the open descriptors to their targets. It includes the Go
+// runtime's poller, which stays open.
 func descriptors() map[string]string {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -57,7 +59,7 @@ func descriptors() map[string]string {
 	}
 	open := map[string]string{}
 	for _, e := range entries {
-		// The descriptor that ReadDir itself used is gone by now and does not resolve.
+		// The descriptor that ReadDir itself used is closed by now and does not resolve.
 		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
 			open[e.Name()] = target
 		}
@@ -65,7 +67,8 @@ func descriptors() map[string]string {
 	return open
 }
 
-// init makes the runtime open its poller before the first count, so that it is no leak in the second.
+// init makes the runtime open its poller before the first count, so that it is no leak in the
+// second.
 func init() {
 	r, w, err := os.Pipe()
 	if err != nil {
