@@ -98,7 +98,7 @@ func TestDegraded(t *testing.T) {
 	}{
 		{"cgroup_disable=memory", map[string]string{"memory": "warn memory of commands is not limited"}},
 		{"cgroup_disable=pids", map[string]string{"pids": "warn processes of commands are not limited"}},
-		{"psi=0", map[string]string{"psi": "warn not told when commands wait for memory"}},
+		{"psi=0", map[string]string{"psi": "warn memory stalls are not monitored"}},
 	} {
 		t.Run(tt.word, func(t *testing.T) {
 			t.Parallel()

@@ -6,18 +6,19 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// The directory that an agent has its cgroups in is locked as long as the agent lives, by flock(2): its number says nothing in another
-// PID namespace, and may be another's by now. One that is not locked was left by an agent that did not end in order, or that had left
-// processes running.
+// An agent locks the directory of its cgroups by flock(2) as long as it lives. The process number
+// in its name does not identify the agent, because another process may have that number by now, or
+// in another PID namespace. A directory without a lock was left by an agent that crashed, or that
+// left processes running.
 
 const (
-	// groupPrefix is how the names of these directories begin. The process's number follows.
+	// groupPrefix begins the names of these directories. The process number follows.
 	groupPrefix = "wick-"
 	// leftOverBatch is the most of them that one start removes.
 	leftOverBatch = 64
 )
 
-// claim makes and locks one in base.
+// claim makes a directory in base and locks it.
 func (t *Pool) claim(base string) error {
 	name := base + "/" + groupPrefix + sys.Num(unix.Getpid())
 	path := name
@@ -31,7 +32,8 @@ func (t *Pool) claim(base string) error {
 		} else {
 			err = sys.NewError("mkdir", path, err)
 		}
-		// Not the first agent of this process, or with this process's number; or one that is just starting took it for left over.
+		// The name is taken: by another agent in this process, or with the same number. Or an agent
+		// that is starting has just removed the directory as left over.
 		if i == 100 || !sys.IsErrno(err, unix.EEXIST) && !sys.IsErrno(err, unix.EAGAIN) && !sys.IsErrno(err, unix.ENOENT) {
 			return err
 		}
@@ -39,7 +41,7 @@ func (t *Pool) claim(base string) error {
 	}
 }
 
-// removeLeftOver removes the directories in base that were left over, as far as no process is in them.
+// removeLeftOver removes the directories in base that were left over, unless they have processes.
 // buf is for reading.
 func removeLeftOver(base string, buf []byte) {
 	dir, err := sys.OpenDir(base)
@@ -56,7 +58,7 @@ func removeLeftOver(base string, buf []byte) {
 		number, _, _ := sys.Cut(name[len(groupPrefix):], '-')
 		pid, ok := sys.ParseNumber(number)
 		if !ok || int(pid) != unix.Getpid() && unix.Kill(int(pid), 0) != unix.ESRCH {
-			return // most likely it is that process's
+			return // another process has probably just made it
 		}
 		path := base + "/" + name
 		lock, err := lockDir(path)
@@ -75,14 +77,14 @@ func removeLeftOver(base string, buf []byte) {
 	})
 }
 
-// lockDir opens a directory and locks it. EAGAIN: another has it.
+// lockDir opens a directory and locks it. The error is EAGAIN if another process has the lock.
 func lockDir(path string) (fd int, err error) {
 	if fd, err = sys.OpenDir(path); err != nil {
 		return -1, err
 	}
 	var own, now unix.Stat_t
 	if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err == nil {
-		// Whoever had it until now may have removed it.
+		// The last owner may have removed the directory.
 		if unix.Fstat(fd, &own) != nil || unix.Stat(path, &now) != nil || own.Ino != now.Ino {
 			err = unix.ENOENT
 		}

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// TestCommandMemory computes what commands may have.
+// TestCommandMemory holds the limits that commandMemory computes.
 func TestCommandMemory(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20

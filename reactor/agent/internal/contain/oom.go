@@ -6,9 +6,9 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// oomScore is this process's oom_score_adj (proc(5)). It is -1000, so that the OOM killer never
-// chooses the agent, and 0 in every child. A child inherits it at the fork and may fork at once, so
-// the agent raises its own for the moment of the fork.
+// oomScore is the oom_score_adj of this process (proc(5)). It is -1000, so that the OOM killer
+// never chooses the agent. Every child has 0. A child inherits it at the fork and may fork at once,
+// so the agent raises its own for the moment of the fork.
 type oomScore struct {
 	fd      int
 	lowered bool
@@ -28,7 +28,7 @@ func (o *oomScore) lower(t *Pool) {
 	}
 	o.fd = fd
 	if !o.set(oomNever) {
-		t.Missing.OOM = "it takes CAP_SYS_RESOURCE"
+		t.Missing.OOM = "requires CAP_SYS_RESOURCE"
 		t.log.Info("not protected from the OOM killer", "error", t.Missing.OOM)
 		return
 	}

@@ -12,27 +12,27 @@ import (
 )
 
 // Pool holds a cgroup for each running command. A cgroup is killed as a whole, whatever process
-// groups and sessions its processes moved to and however fast they fork, and limits how many there
-// are. It takes a writable cgroup2 file system (cgroups(7)). Without one the processes of a command
-// are known by its process group and by /proc.
+// groups and sessions its processes moved to and however fast they fork. It also limits their
+// number. A pool needs a writable cgroup2 file system (cgroups(7)). Without one, a command's
+// processes are found by its process group and in /proc.
 //
-// Cgroups are kept and used again, because making one costs more than starting a command.
+// Cgroups are reused, because making one costs more than starting a command.
 type Pool struct {
-	path    string // of the directory that they are in; empty where there is none
-	maxPids string // for each, or empty if they are not counted
-	memory  bool   // the memory of all is limited, and that of each is known
-	total   uint64 // totalMemory when that limit was computed
+	path    string // the directory of the cgroups; empty without cgroups
+	maxPids string // pids.max of each; empty if processes are not limited
+	memory  bool   // memory is limited for all, and counted for each
+	total   uint64 // totalMemory when the limit was computed
 	limit   uint64 // in bytes
-	used    uint64 // bytes that they had then
-	files   uint64 // bytes of these that were page cache
-	busy    int    // those that a process has
+	used    uint64 // bytes in use when it was computed
+	files   uint64 // bytes of page cache among them
+	busy    int    // cgroups of running commands
 	idle    []*Box
-	left    []*Box // the command is gone, processes that it left running are not
+	left    []*Box // cgroups of processes that outlived their command
 	made    int
 	strikes int  // failures since the last success
-	warned  bool // that commands run without, since one last had a cgroup
+	warned  bool // it was logged that commands run without a cgroup, and none had one since
 	lock    int  // descriptor of the directory, locked: see claim
-	// Missing says what protection there is not, and why.
+	// Missing says which protections are missing, and why.
 	Missing Missing
 
 	oom     oomScore
@@ -46,46 +46,46 @@ type Pool struct {
 	// boxes calls a function with the cgroup of each running command, or with nil.
 	boxes  func(func(*Box))
 	shrink reactor.Timer        // until idle cgroups are removed
-	unseen int                  // of those in left, that the timer has still to look at
+	unseen int                  // how many in left the timer has still to look at
 	buf    [sys.KernelFile]byte // for reading
 }
 
 // commandsWeight is the cpu.weight of all commands together. The agent has 100, and so has each
-// kernel thread that works for it: those of the vsock device, and those that free the memory of
-// killed processes. They get their turns however many commands there are, and commands get what they
-// leave. At 100 the result of a fork bomb came 0.6 to 2.3 s after its timeout, in an emulated machine
-// beside others, and at 25 it came after 0.1 to 0.4 s.
+// kernel thread that works for it. Those serve the vsock device, and free the memory of killed
+// processes. They get their turns however many commands there are, and commands get the rest. With
+// 100, the result of a fork bomb came 0.6 to 2.3 s after its timeout, in an emulated machine beside
+// others. With 25 it came after 0.1 to 0.4 s.
 const commandsWeight = "25"
 
 const (
-	// MaxIdle is the most cgroups kept for later commands. As many more as are in use are kept
-	// until shrinkAfter has passed. 256 idle ones would be 12 MB of the kernel's memory.
+	// MaxIdle is the most idle cgroups that are kept for ever. As many more as are in use are kept
+	// until shrinkAfter has passed. 256 idle cgroups would take 12 MB of the kernel's memory.
 	MaxIdle     = 8
 	shrinkAfter = 2 * time.Second
-	// shrinkBatch is the most that are removed in a turn.
+	// shrinkBatch is the most cgroups removed in a turn.
 	shrinkBatch = 8
-	// reclaimBatch is the most cgroups that one command looks at to find an empty one. If it needs none it looks at one, so that none stays for
-	// long whose processes have ended.
+	// reclaimBatch is the most cgroups that a command looks at to find an empty one. A command that
+	// needs none looks at one, so that cgroups whose processes have ended do not pile up.
 	reclaimBatch = 8
 )
 
-// Missing says why a protection is missing; empty if it is there.
+// Missing says why each protection is missing. A field is empty if it is there.
 type Missing struct {
 	Cgroup string // no cgroup for each command
 	Pids   string // no limit on its processes
 	Memory string // no limit on the memory of all commands
-	PSI    string // no word from the kernel when they stall
+	PSI    string // no report from the kernel when commands stall
 	OOM    string // the OOM killer may choose the agent
 }
 
-// New returns a pool that contains nothing until Open. boxes calls a function with the
-// cgroup of each running command; those that are nil are ignored.
+// New returns a pool that confines nothing until Open. boxes calls a function with the cgroup of
+// each running command; those that are nil are ignored.
 func New(loop *reactor.Loop, log *log.Log, garbage *sys.Garbage, boxes func(func(*Box))) *Pool {
 	return &Pool{loop: loop, log: log, garbage: garbage, boxes: boxes, oom: oomScore{fd: -1}}
 }
 
-// Open protects the agent from commands, as far as the machine can, and logs what is missing. A
-// command may have as many as maxPids processes.
+// Open protects the agent from commands, as far as the machine allows, and logs what is missing. A
+// command may have maxPids processes.
 func (t *Pool) Open(maxPids uint32) {
 	t.reserve.fill()
 	t.oom.lower(t)
@@ -94,8 +94,8 @@ func (t *Pool) Open(maxPids uint32) {
 	t.blocks.open(t)
 }
 
-// Close removes every cgroup without processes, and gives up what protects the agent. Doing it again
-// does nothing.
+// Close removes every cgroup without processes, and stops the protection. Closing again does
+// nothing.
 func (t *Pool) Close() {
 	t.oom.close()
 	t.reserve.open()
@@ -107,17 +107,17 @@ func (t *Pool) Close() {
 // Contained reports whether commands run in cgroups.
 func (t *Pool) Contained() bool { return t.path != "" }
 
-// Busy returns how many cgroups belong to running commands, Idle how many wait for a command, and
-// Left how many belong to processes that a command left behind.
+// Busy returns how many cgroups belong to running commands.
 func (t *Pool) Busy() int { return t.busy }
 
-// Idle returns how many cgroups wait for a command: see Busy.
+// Idle returns how many cgroups wait for a command.
 func (t *Pool) Idle() int { return len(t.idle) }
 
-// Left returns how many cgroups only wait for the end of processes: see Busy.
+// Left returns how many cgroups belong to processes that outlived their command.
 func (t *Pool) Left() int { return len(t.left) }
 
-// Next returns the directory of the cgroup that Take would return; empty if it would make one.
+// Next returns the directory of the cgroup that Take would return; empty if it would make a new
+// one.
 func (t *Pool) Next() string {
 	if len(t.idle) == 0 {
 		return ""
@@ -125,15 +125,15 @@ func (t *Pool) Next() string {
 	return t.idle[len(t.idle)-1].name
 }
 
-// Path returns the directory of the cgroups; empty if there are none.
+// Path returns the directory of the cgroups; empty without cgroups.
 func (t *Pool) Path() string { return t.path }
 
-// Steady reports whether no start in a cgroup has failed since the last one that succeeded, and no
-// timer runs to remove idle cgroups.
+// Steady reports whether the last start in a cgroup succeeded and no timer runs to remove idle
+// cgroups.
 func (t *Pool) Steady() bool { return t.strikes == 0 && !t.shrink.Running() }
 
-// openCgroups makes the directory, below the cgroup of the agent itself. It logs once how commands
-// are contained, and once for each controller that is missing.
+// openCgroups makes the directory, in the cgroup of the agent itself. It logs how commands are
+// contained, and each controller that is missing.
 func (t *Pool) openCgroups(maxPids uint32) {
 	log := t.log
 	base, err := ownCgroup(t.buf[:])
@@ -166,18 +166,19 @@ func (t *Pool) openCgroups(maxPids uint32) {
 	log.Info("commands are contained", "by", "cgroup", "processes", processes)
 }
 
-// allow has a controller work in the cgroups of commands. The kernel refuses where the agent's cgroup is not the root and has processes
-// of its own: the agent.
+// allow enables a controller for the cgroups of commands. The kernel refuses if the agent's cgroup
+// is not the root, because the agent itself is in it.
 func (t *Pool) allow(base, controller string) error {
 	sys.WriteFile(base+"/cgroup.subtree_control", controller)
 	return sys.WriteFile(t.path+"/cgroup.subtree_control", controller)
 }
 
-// ownCgroup is the directory of the cgroup that this process is in. A cgroup2 file system is mounted alone, or beside the first version.
+// ownCgroup returns the directory of this process's cgroup. The cgroup2 file system is mounted
+// alone, or beside that of version 1.
 func ownCgroup(buf []byte) (string, error) {
 	for _, mount := range [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
 		var st unix.Stat_t
-		if unix.Stat(mount+"/cgroup.controllers", &st) != nil { // which the first version does not have
+		if unix.Stat(mount+"/cgroup.controllers", &st) != nil { // version 1 has no such file
 			continue
 		}
 		n, err := sys.ReadFile("/proc/self/cgroup", buf)
@@ -247,8 +248,8 @@ func (t *Pool) make() (*Box, error) {
 	return g, nil
 }
 
-// Give takes a cgroup back from a command that has exited, if it had one. Processes that the command
-// left behind keep running, and keep the cgroup until their end.
+// Give returns a cgroup after its command has exited; nil does nothing. Processes that the command
+// left behind go on running, and keep the cgroup until they end.
 func (t *Pool) Give(g *Box) {
 	if g != nil {
 		t.busy--
@@ -256,7 +257,7 @@ func (t *Pool) Give(g *Box) {
 	}
 }
 
-// keep lets it wait for the end of its processes, or for a command.
+// keep files a cgroup as left if it has processes, and otherwise as idle or for removal.
 func (t *Pool) keep(g *Box) {
 	defer t.shrinkLater()
 	switch {
@@ -264,7 +265,7 @@ func (t *Pool) keep(g *Box) {
 		t.left = append(t.left, g)
 	case t.path != "" && len(t.idle) < t.busy+MaxIdle && !g.spoiled:
 		if t.memory {
-			g.OutOfMemory() // unclaimed kills are not the next command's
+			g.OutOfMemory() // kills that were not reported are not the next command's
 		}
 		t.idle = append(t.idle, g)
 	default:
@@ -272,8 +273,7 @@ func (t *Pool) keep(g *Box) {
 	}
 }
 
-// reclaim looks at cgroups left to their processes, and keeps those that are empty by now for
-// commands.
+// reclaim looks at left cgroups, and keeps those that are empty by now for commands.
 func (t *Pool) reclaim(most int) {
 	n := min(len(t.left), most)
 	oldest := t.left[:n:n]
@@ -290,9 +290,9 @@ func (t *Pool) shrinkLater() {
 	}
 }
 
-// Expired implements [reactor.TimerHandler]: it removes idle cgroups, a batch a turn. A cgroup that
-// still has processes is looked at once, and then again when a command starts: they may stay for ever,
-// and a timer must not.
+// Expired implements [reactor.TimerHandler]. It removes idle cgroups, a batch a turn. It looks at a
+// cgroup that still has processes only once. The next look is at the start of a command, because
+// the processes may stay for ever and the timer must not run for ever.
 func (t *Pool) Expired(*reactor.Timer) {
 	if t.unseen == 0 {
 		t.unseen = len(t.left)
@@ -311,7 +311,7 @@ func (t *Pool) Expired(*reactor.Timer) {
 	}
 }
 
-// close removes the cgroups that are empty, and makes no more. The others stay with their processes.
+// close removes the cgroups that are empty. The others stay with their processes.
 func (t *Pool) close() {
 	for _, g := range append(t.idle, t.left...) {
 		g.remove()
@@ -326,15 +326,16 @@ func (t *Pool) close() {
 	}
 }
 
-// MaxStrikes is how many commands in a row may fail to start in a cgroup before there are no more
-// cgroups.
+// MaxStrikes is how many commands in a row may fail to start in a cgroup before cgroups are given
+// up.
 const MaxStrikes = 3
 
-// Works is told that a command has started as it should, in a cgroup or without.
+// Works is called when a command has started, in a cgroup or without.
 func (t *Pool) Works() { t.strikes = 0 }
 
-// Blame is told that a command could not start in a cgroup, but could without. Another program may
-// have removed the cgroup, and with it the idle ones, so they are removed and new ones made.
+// Blame is called when a command could not start in a cgroup, but could without. Another program
+// may have removed the cgroup, and the idle ones with it. So Blame removes the idle ones, and new
+// ones are made.
 func (t *Pool) Blame(err error) {
 	for _, g := range t.idle {
 		g.remove()
@@ -347,15 +348,15 @@ func (t *Pool) Blame(err error) {
 	t.log.Warn("a command runs without a cgroup", "error", err.Error())
 }
 
-// Fail gives up on cgroups.
+// Fail gives up cgroups.
 func (t *Pool) Fail(err error) {
 	t.close()
 	t.Missing.Cgroup = err.Error()
 	t.log.Warn("commands are no longer contained by cgroup", "error", t.Missing.Cgroup)
 }
 
-// Kill kills all that a command has become: every process in its cgroup, or without one those that
-// /proc shows to be its own. leader is the pid of its first process.
+// Kill kills every process of a command. They are those in its cgroup, or without one those that
+// /proc shows to be its own. leader is the pid of the first process.
 func (t *Pool) Kill(g *Box, leader int) {
 	t.reserve.open()
 	if g == nil || g.kill() != nil {
@@ -364,7 +365,7 @@ func (t *Pool) Kill(g *Box, leader int) {
 	t.reserve.fill()
 }
 
-// Signal sends a signal to all that a command has become: see Kill.
+// Signal sends a signal to every process of a command, which it finds as Kill does.
 func (t *Pool) Signal(g *Box, leader int, sig unix.Signal) {
 	if g != nil {
 		g.each(func(pid int) { unix.Kill(pid, sig) })
@@ -375,13 +376,14 @@ func (t *Pool) Signal(g *Box, leader int, sig unix.Signal) {
 	}
 }
 
-// BeforeFork prepares for a fork: the kernel's OOM killer may choose a child. AfterFork follows it.
+// BeforeFork makes the OOM killer able to choose a child that is forked now. AfterFork must follow.
 func (t *Pool) BeforeFork() { t.oom.forChild() }
 
 // AfterFork protects the agent from the OOM killer again.
 func (t *Pool) AfterFork() { t.oom.forSelf() }
 
-// Adopt makes an open directory an idle cgroup. A test gives a directory that no process can be in.
+// Adopt adds an open directory as an idle cgroup. It is for tests that need a directory that no
+// process can enter.
 func (t *Pool) Adopt(name string, dir int) {
 	t.idle = append(t.idle, &Box{name: name, dir: dir})
 }

@@ -9,25 +9,25 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// stalls hears from the kernel of tasks that wait for memory, if the kernel was built to tell it
-// (CONFIG_PSI, Documentation/accounting/psi.rst). If any task of the machine waits, the limit on
-// commands is computed again. If all commands wait, they thrash: they are at their limit, and each
-// page of their programs takes the place of the next one that they need. The kernel always finds a
-// page to evict then, so its OOM killer never fires, and that can go on for ever.
+// stalls detects tasks that stall on memory, if the kernel reports them (CONFIG_PSI,
+// Documentation/accounting/psi.rst). If any task of the machine stalls, the limit on commands is
+// computed again. If all commands stall, they thrash. They are at their limit, and each page of
+// their programs evicts another that they need next. The kernel always finds a page to evict then,
+// so its OOM killer never fires, and commands could thrash for ever.
 type stalls struct {
 	short, starved stallWatch
-	// spent counts the times in a row that memory was short and commands had spent all of theirs;
-	// the newest of them was at last.
+	// spent counts the times in a row that memory was short while commands had used up theirs. last
+	// is when that was so last.
 	spent int
 	last  time.Duration
 }
 
-// starved is the trigger for thrashing: no command got on for 6 s of 10, because all of them waited
-// for memory. The share is systemd-oomd's. A higher one is not reached in a machine that others take
-// the processor from.
+// starved is the trigger for thrashing. It fires when all commands stalled on memory for 6 s of 10.
+// systemd-oomd uses the same share. A machine without a processor of its own does not reach a
+// higher one.
 const starved = "full 6000000 10000000"
 
-// short is the trigger for the limit: some task waited for memory for 100 ms of 2 s.
+// short is the trigger for the limit. It fires when a task stalled on memory for 100 ms of 2 s.
 const short = "some 100000 2000000"
 
 // open watches the machine and the cgroup of all commands, if their memory is limited.
@@ -50,24 +50,25 @@ func (s *stalls) open(t *Pool) {
 	if sys.IsErrno(err, unix.ENOENT) || sys.IsErrno(err, unix.EOPNOTSUPP) {
 		t.Missing.PSI += "; a kernel with CONFIG_PSI may need psi=1 on its command line"
 	}
-	t.log.Warn("not told when commands wait for memory", "error", t.Missing.PSI)
+	t.log.Warn("memory stalls are not monitored", "error", t.Missing.PSI)
 }
 
 const (
-	// leastFiles is the page cache of commands, in bytes, below which they have spent their memory:
-	// what else they have cannot be evicted, and the rest is the programs that they run.
+	// leastFiles is the page cache of commands, in bytes, below which their memory counts as used
+	// up. The rest cannot be evicted, or holds the programs that they run.
 	leastFiles = 2 << 20
-	filesShare = 32 // of their limit, if that is less
-	// spentLimit is how often in a row, each time within spentPause, memory is short in that state
-	// until a process is killed.
+	filesShare = 32 // the share of their limit that is used if it is less
+	// spentLimit is how often in a row, each time within spentPause, that must be so until a
+	// process is killed.
 	spentLimit = 4
 	spentPause = 5 * time.Second
 )
 
-// memoryShort is called when memory was short, at most once in 2 s. It computes the limit on commands
-// again. If they have filled it with what cannot be evicted, such as files in a tmpfs, then to evict
-// and read again the pages of one small program need not stall them for most of the time, and the
-// trigger for thrashing does not fire, but the program does not get on.
+// memoryShort is called when memory was short, at most once in 2 s. It computes the limit on
+// commands again. Commands may have filled their memory with pages that cannot be evicted, such as
+// files in a tmpfs. If they run only a small program, evicting and reading its pages stalls them
+// too rarely to fire the trigger for thrashing. The program still makes no progress, so memoryShort
+// kills a process then.
 func (t *Pool) memoryShort() {
 	s := &t.stalls
 	t.LimitMemory()
@@ -91,7 +92,7 @@ func (s *stalls) close() {
 	s.starved.Close()
 }
 
-// stallWatch calls a function when a trigger fires that [openTrigger] set.
+// stallWatch calls a function when its trigger fires.
 type stallWatch struct {
 	reactor.Descriptor
 	pool *Pool
@@ -111,18 +112,18 @@ func (w *stallWatch) open(t *Pool, path, trigger string, act func()) error {
 
 // Ready implements [reactor.Handler].
 func (w *stallWatch) Ready(ev reactor.Events) {
-	if ev&reactor.HungUp != 0 { // somebody removed the cgroup
+	if ev&reactor.HungUp != 0 { // another program removed the cgroup
 		w.Close()
 		return
 	}
 	w.act()
 }
 
-// Failed implements [reactor.Failer]: the watch goes on.
+// Failed implements [reactor.Failer]. The watch goes on.
 func (w *stallWatch) Failed(value any, stack []byte) { w.pool.log.Panic("stall", value, stack) }
 
-// killStarving kills the process with the most memory, of the command with the most, as the kernel
-// would. It does nothing if commands are not at their limit, because then the kernel was quicker.
+// killStarving kills the process with the most memory of the command with the most, as the kernel
+// would. If commands are below their limit, the kernel has been quicker, and it does nothing.
 func (t *Pool) killStarving() {
 	t.LimitMemory()
 	t.reserve.open()
@@ -151,7 +152,7 @@ func (t *Pool) killStarving() {
 	victim, pages := 0, uint64(0)
 	largest.each(func(pid int) {
 		var buf [128]byte
-		_, rest, _ := sys.TakeNumber(sys.ReadText("/proc/"+sys.Num(pid)+"/statm", buf[:])) // the size; the second is what of it is in memory
+		_, rest, _ := sys.TakeNumber(sys.ReadText("/proc/"+sys.Num(pid)+"/statm", buf[:])) // the second number is the resident size
 		if n, _, _ := sys.TakeNumber(rest); n > pages {
 			victim, pages = pid, n
 		}
@@ -160,5 +161,5 @@ func (t *Pool) killStarving() {
 		return
 	}
 	largest.starved++
-	t.log.Warn("process killed, because commands stood still for want of memory", "pid", sys.Num(victim))
+	t.log.Warn("process killed, commands stalled on memory", "pid", sys.Num(victim))
 }

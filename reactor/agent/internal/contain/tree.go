@@ -6,13 +6,13 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// stopRounds bounds how often killTree looks for processes that still run.
+// stopRounds limits how often killTree looks for processes that still run.
 const stopRounds = 8
 
-// killTree kills a command: its process group, the rest of its session, and every descendant, whatever
-// group or session it moved to. It stops them first, again and again until none runs, so that none
-// forks meanwhile. A process that is killed at once hands its children to init, and their origin is
-// lost.
+// killTree kills a command without a cgroup: its process group, the rest of its session, and every
+// descendant, whatever group or session it moved to. It stops them first, in rounds until none
+// runs, so that none can fork. The children of a process that is killed become init's, and can no
+// longer be found.
 func killTree(leader int) {
 	unix.Kill(-leader, unix.SIGSTOP)
 	var stopped []int
@@ -73,7 +73,7 @@ func contains(tree []procStat, pid int) bool {
 	return false
 }
 
-// processes returns all processes in /proc; none if it is not mounted.
+// processes returns all processes in /proc, or none if it is not mounted.
 func processes() (procs []procStat) {
 	dir, err := sys.OpenDir("/proc")
 	if err != nil {
@@ -103,7 +103,7 @@ func readStat(proc int, pid string) (p procStat, ok bool) {
 	if err != nil {
 		return p, false
 	}
-	// The name, in parentheses, may hold anything; what follows its last one does not.
+	// The name is in parentheses and may contain any character. The last one ends it.
 	name := n
 	for name > 0 && buf[name-1] != ')' {
 		name--
@@ -124,8 +124,8 @@ func readStat(proc int, pid string) (p procStat, ok bool) {
 	return p, true
 }
 
-// LeftBy returns how many processes a command has left: in the group or the session of its leader,
-// which has exited, and their descendants.
+// LeftBy returns how many processes a command has left behind. They are in the group or session of
+// its leader, which has exited, or descend from such a process.
 func LeftBy(leader int) (n uint32) {
 	for _, p := range descendants(leader) {
 		if !p.dead && p.pid != leader {

@@ -6,20 +6,21 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// leastPeak is the least peak of a tree, in bytes: a process has a stack in the kernel and page tables.
-// The kernel counts in batches of as much as 64 pages, so a small command may show less.
+// leastPeak is the smallest peak of a tree that is reported, in bytes. A process has a kernel stack
+// and page tables. The kernel counts in batches of up to 64 pages, so a small command may show
+// less.
 const leastPeak = 64 << 10
 
-// usage is what a cgroup has used: processor time in microseconds, memory in bytes at the moment.
+// usage is what a cgroup has used: processor time in microseconds, and its current memory in bytes.
 type usage struct {
 	known                bool
 	user, system, memory uint64
 }
 
-// total returns what all commands ever used in the cgroup. cpu.stat does not depend on a controller;
-// memory says whether there is one for memory.
+// total returns the usage of all commands that were in the cgroup. memory says whether there is a
+// memory controller. cpu.stat needs no controller.
 func (g *Box) total(memory bool) (u usage) {
-	var buf [256]byte // what counts are the first three lines
+	var buf [256]byte // the first three lines are enough
 	n, err := sys.ReadFileAt(g.dir, "cpu.stat", buf[:])
 	u.known = err == nil
 	for text := sys.Alias(buf[:max(n, 0)]); text != ""; {
@@ -39,7 +40,7 @@ func (g *Box) total(memory bool) (u usage) {
 	return u
 }
 
-// since returns what was used between before and u.
+// since returns the usage between before and u.
 func (u *usage) since(before *usage) usage {
 	return usage{
 		known:  u.known && before.known,
@@ -52,12 +53,12 @@ func (u *usage) since(before *usage) usage {
 // above returns a - b, and 0 if b is larger.
 func above(a, b uint64) uint64 { return a - min(a, b) }
 
-// PeakMeter is a descriptor of memory.peak. Since Linux 6.12 it tells the peak since it was written
-// to. An older kernel tells the peak of all commands ever in the cgroup, so there is no meter then,
-// which is 0.
+// PeakMeter is a descriptor of memory.peak, or 0. Since Linux 6.12 the file has the peak since it
+// was written to. On an older kernel it has the peak of all commands that were in the cgroup, so
+// there is no meter.
 type PeakMeter int
 
-// Open starts the meter, if g is not nil. It comes before the first process in the cgroup.
+// Open starts the meter, if g is not nil. Call it before the first process is in the cgroup.
 func (m *PeakMeter) Open(g *Box) {
 	if g == nil {
 		return
@@ -73,7 +74,7 @@ func (m *PeakMeter) Open(g *Box) {
 	*m = PeakMeter(fd)
 }
 
-// read returns the most memory since open, in bytes.
+// read returns the peak of memory since Open, in bytes.
 func (m *PeakMeter) read() (peak uint64, ok bool) {
 	if *m == 0 {
 		return 0, false
@@ -84,7 +85,7 @@ func (m *PeakMeter) read() (peak uint64, ok bool) {
 	return peak, ok
 }
 
-// Close releases the descriptor. Doing it again does nothing.
+// Close closes the descriptor. Closing again does nothing.
 func (m *PeakMeter) Close() {
 	if *m != 0 {
 		unix.Close(int(*m))
@@ -92,7 +93,7 @@ func (m *PeakMeter) Close() {
 	}
 }
 
-// number returns the number in a file of the cgroup; 0 if there is none.
+// number returns the number in a file of the cgroup, or 0 if it cannot be read.
 func (g *Box) number(file string) uint64 { return sys.ReadNumber(g.dir, file) }
 
 // Count returns how many processes are in the cgroup.
@@ -101,7 +102,7 @@ func (g *Box) Count() (n uint32) {
 	return n
 }
 
-// each calls f with each process of the cgroup that one look finds.
+// each calls f with each process in the cgroup, without those that join meanwhile.
 func (g *Box) each(f func(pid int)) {
 	fd, err := unix.Openat(g.dir, "cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -126,8 +127,8 @@ func (g *Box) each(f func(pid int)) {
 	}
 }
 
-// Spent returns what the command has used so far: processor time in microseconds, and the most
-// memory in bytes. ok is false if the cgroup cannot tell for this command alone.
+// Spent returns what the command has used: processor time in microseconds, and its peak of memory
+// in bytes. ok is false if the cgroup cannot tell for this command alone.
 func (g *Box) Spent(m *PeakMeter) (user, system, most uint64, ok bool) {
 	end := g.total(true)
 	u := end.since(&g.before)
@@ -135,13 +136,13 @@ func (g *Box) Spent(m *PeakMeter) (user, system, most uint64, ok bool) {
 	if !u.known || !ok {
 		return 0, 0, 0, false
 	}
-	// The rest of earlier commands, as far as it is still there, is not this one's.
+	// The peak includes memory of earlier commands that is still charged.
 	most = above(most, min(g.before.memory, end.memory))
 	return u.user, u.system, max(most, leastPeak), true
 }
 
-// Using returns the processor time in microseconds that the command has used so far, and the memory
-// in bytes that it uses now. ok is false if the cgroup cannot tell.
+// Using returns the processor time in microseconds that the command has used so far, and its
+// current memory in bytes. ok is false if the cgroup cannot tell.
 func (g *Box) Using() (cpu, memory uint64, ok bool) {
 	end := g.total(true)
 	u := end.since(&g.before)
@@ -150,9 +151,9 @@ func (g *Box) Using() (cpu, memory uint64, ok bool) {
 	}
 	memory = u.memory
 	if g.before.memory > 0 {
-		// The rest of earlier commands is file cache that may have been freed meanwhile, which
-		// would hide as much memory of this one. Its anonymous memory is its own in any case.
-		var buf [64]byte // it is the first line
+		// The memory of earlier commands is file cache. If it was freed meanwhile, the difference
+		// would hide that much of this command's memory. Its anonymous memory is always its own.
+		var buf [64]byte // the first line is enough
 		memory = max(memory, sys.ReadFigure(g.dir, "memory.stat", "anon", buf[:]))
 	}
 	return u.user + u.system, memory, true

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// TestUsageWithoutEarlier says that what is less than before, as after a reclaim, is nothing.
+// TestUsageWithoutEarlier holds that usage is 0 if it has decreased, as after a reclaim.
 func TestUsageWithoutEarlier(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ a, b, want uint64 }{{5, 3, 2}, {3, 5, 0}, {4, 4, 0}} {
