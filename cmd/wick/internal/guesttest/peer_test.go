@@ -12,7 +12,7 @@ func testPeer(t *testing.T, s *served) {
 	s.needLoopback(t)
 	put(t, s.conn, "/root/peer", s.fixture.peer)
 	run(t, s.conn, "chmod +x /root/peer")
-	const rejected = `warn connection rejected, not the host's peer="vsock `
+	const rejected = `warn connection rejected, peer is not the host peer="vsock `
 	before := s.console.count(rejected)
 	for i, cid := range []string{"1", "3"} {
 		if got := run(t, s.conn, "/root/peer "+cid+" 1000"); got != "closed after 0 bytes\n" {

@@ -7,25 +7,27 @@ import (
 )
 
 const (
-	// minBackoff is the first wait between tries to reach the host. It doubles up to MaxBackoff.
+	// minBackoff is the first wait before another attempt to reach the host. It doubles up to
+	// MaxBackoff.
 	minBackoff = 10 * time.Millisecond
 	// MaxBackoff is the longest wait.
 	MaxBackoff = time.Second
-	// uselessBackoff bounds the wait after a connection that its host ended without a word.
+	// uselessBackoff limits the wait after a connection that the host closed without a frame.
 	uselessBackoff = 100 * time.Millisecond
 )
 
-// backoff is the wait between tries: 10 ms, doubling to 1 s, and from the beginning again after a success. The longest
-// wait is 100 ms after a connection that was made and was of no use.
+// backoff is the wait between attempts. It doubles from 10 ms to 1 s, and starts over after a
+// success. After a connection that was of no use it is 100 ms at most.
 type backoff struct {
 	timer reactor.Timer
 	last  time.Duration
 }
 
-// start lets h expire after the next wait.
+// start calls h after the next wait.
 func (b *backoff) start(l *reactor.Loop, h reactor.TimerHandler) { b.within(MaxBackoff, l, h) }
 
-// lost is start for a connection that has ended, and was useful or not.
+// lost calls h after the next wait. The connection has ended, and useful says whether it served the
+// host.
 func (b *backoff) lost(useful bool, l *reactor.Loop, h reactor.TimerHandler) {
 	if useful {
 		b.reset()

@@ -1,7 +1,8 @@
-// Package link finds the host: a [Path] where a Unix socket is met, a [Dial] to the host over vsock,
-// and a [Listen] for it. A link makes connected sockets, and gives them to a [Host] that serves them.
-// It tries again for ever, backing off between 10 ms and a second.
+// Package link connects the agent and its host. A [Path] is a Unix socket at which they meet, a
+// [Dial] connects to the host over vsock, and a [Listen] waits for it there. A link passes
+// connected sockets to a [Host], which serves them. It retries for ever, and backs off between 10
+// ms and a second.
 //
-// It knows nothing of what is said on a connection. It imports package reactor, and the rooms log
-// and sys.
+// It does not know what a connection carries. It imports package reactor, and the rooms log and
+// sys.
 package link

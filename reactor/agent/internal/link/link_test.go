@@ -17,10 +17,10 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// patience is how long a test waits for what must come. None depends on its being short.
+// patience is how long a test waits for an event that must come. A success does not depend on it.
 const patience = 30 * time.Second
 
-// fakeHost is a host that serves every connection by holding it, on a loop that runs in until.
+// fakeHost holds every connection that it gets. Its loop runs in until.
 type fakeHost struct {
 	*testing.T
 	loop  *reactor.Loop
@@ -95,8 +95,8 @@ func (h *fakeHost) Expired(*reactor.Timer) {
 // Failed implements [reactor.Failer].
 func (h *fakeHost) Failed(value any, stack []byte) { h.Errorf("%v\n%s", value, stack) }
 
-// TestUselessConnections backs off up to 100 ms between connections that are of no use, up to a
-// second between failures, and begins anew after a useful one.
+// TestUselessConnections holds the waits: up to 100 ms after useless connections, up to a second
+// after failures, and the shortest after a useful connection.
 func TestUselessConnections(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
@@ -123,7 +123,8 @@ func TestUselessConnections(t *testing.T) {
 	w.stop()
 }
 
-// TestDirectoryMadeAnew leaves a path to the host while the directory is missing, and for a while after it was made again.
+// TestDirectoryMadeAnew removes the directory of a path and makes it again. The link leaves the
+// path to the host meanwhile, and for the grace period afterwards.
 func TestDirectoryMadeAnew(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
@@ -156,8 +157,8 @@ func TestDirectoryMadeAnew(t *testing.T) {
 	h.until("listening", r.Listening)
 }
 
-// TestHostBetween has a host put its socket at the path between a look of the link's and what it does
-// about what it saw. It stays there, and is connected to.
+// TestHostBetween has a host put its socket at the path after the link has looked there and before
+// it acts. The link leaves the socket alone and connects to it.
 func TestHostBetween(t *testing.T) {
 	t.Parallel()
 	for name, act := range map[string]func(r *Path){
@@ -188,7 +189,7 @@ func TestHostBetween(t *testing.T) {
 }
 
 // TestStaleSocketMadeAnew replaces a socket that is about to count as stale by one with the same
-// inode number. The new socket differs in its time of change, and its host has the full time to
+// inode number. The new socket differs in its change time, and its host has the full time to
 // listen.
 func TestStaleSocketMadeAnew(t *testing.T) {
 	t.Parallel()

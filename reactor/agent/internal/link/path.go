@@ -10,33 +10,33 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Path is a path of the file system where agent and host meet. The first to come listens, and the
-// other connects.
+// Path is a path of the file system where the agent and its host meet. The first to come listens,
+// and the other connects.
 //
 //	look ──nothing there──▶ listen ──path deleted or replaced──▶ look
-//	  ├─no longer there─▶ look every 10 ms, and once it has been deleted for 300 ms listen
+//	  ├─deleted just now─▶ look every 10 ms, listen after 300 ms
 //	  ├─a socket─▶ dial ──connected──▶ served ──connection ends──▶ look
-//	  │             └─refused──▶ look, and once it has refused for 300 ms the socket is stale: removed
-//	  └─no socket─▶ error
+//	  │             └─refused──▶ look; remove the socket after 300 ms of refusals
+//	  └─another file─▶ error
 type Path struct {
 	base
 	path string
 
 	wait   backoff
 	dial   reactor.Dial
-	served uint32 // the connection that was dialled; 0 if there is none
+	served uint32 // the connection that was dialled; 0 without one
 
 	listener reactor.Listener
-	own      inode // of the socket listened on
-	watch    watch // of its path
-	starved  bool  // AcceptFailed was told, and nothing was accepted since
+	own      inode // of the socket that listens
+	watch    watch // of the path, while listening
+	starved  bool  // AcceptFailed was called, and no connection was accepted since
 
-	refuser inode         // the socket that refused last,
-	changed unix.Timespec // and its time of change: a socket made anew may get the number of the one before
-	since   time.Duration // reactor.Now
-	seen    bool          // the last look found something at the path that another may delete
-	deleted time.Duration // reactor.Now, when the path was found deleted; 0 if it was not
-	said    string        // the failure last logged
+	refuser inode         // the socket that refused last
+	changed unix.Timespec // its change time; a new socket may have the same inode number
+	since   time.Duration // reactor.Now of its first refusal
+	seen    bool          // the last look found a file at the path, which another program may delete
+	deleted time.Duration // reactor.Now when the path was found deleted; 0 if it was not
+	said    string        // the failure that was logged last
 	closed  bool
 }
 
@@ -45,9 +45,9 @@ func NewPath(host Host, loop *reactor.Loop, log *log.Log, path string) *Path {
 	return &Path{base: base{host, loop, log}, path: path}
 }
 
-// PathError is a path that cannot be the place of a socket.
+// PathError says why a path cannot be that of a socket.
 type PathError struct {
-	// Path is as it was given, Reason lower case.
+	// Path is the path as it was given. Reason is in lower case.
 	Path, Reason string
 }
 
@@ -55,38 +55,40 @@ type PathError struct {
 func (e *PathError) Error() string { return "unix socket " + e.Path + ": " + e.Reason }
 
 const (
-	// deletedGrace is how long a deleted path is left alone: a host may be between unlink and bind. deletedLook is how often it is
-	// looked at meanwhile.
+	// deletedGrace is how long a deleted path is left to the host, which may be between unlink and
+	// bind. deletedLook is the time between two looks meanwhile.
 	deletedGrace = 300 * time.Millisecond
 	deletedLook  = 10 * time.Millisecond
-	// staleAfter is how long a Unix socket must have refused before it counts as left behind: a host may be between bind and listen.
+	// staleAfter is how long a Unix socket must refuse before it is removed as stale. Its host may
+	// be between bind and listen.
 	staleAfter = 300 * time.Millisecond
 )
 
 // sunPathMax is the longest path of a socket, in bytes: sun_path less a NUL; unix(7).
 const sunPathMax = 107
 
-// Open implements [Link]. Its error is a *PathError if the path cannot be the place of a socket. What
-// may become one is tried for ever.
+// Open implements [Link]. Its error is a *PathError if the path can never be that of a socket.
+// Other failures are retried for ever.
 func (r *Path) Open() error {
 	if r.path[0] == '@' {
-		// Many programs take that for the name of an abstract socket, and half of the calls made here would.
-		return &PathError{r.path, "an abstract socket is none with a path (a file of that name is ./" + r.path + ")"}
+		// Many programs take it for the name of an abstract socket, and some calls of this package
+		// would.
+		return &PathError{r.path, "path names an abstract socket; ./" + r.path + " names a file"}
 	}
 	if len(r.path) > sunPathMax {
-		return &PathError{r.path, "path is " + sys.Num(len(r.path)) + " bytes long, and " + sys.Num(sunPathMax) + " is the most"}
+		return &PathError{r.path, "path has " + sys.Num(len(r.path)) + " bytes, the limit is " + sys.Num(sunPathMax)}
 	}
 	if !dirExists(dirOf(r.path)) {
 		return &PathError{r.path, "directory " + dirOf(r.path) + " does not exist"}
 	}
 	if id, _, err := inodeOf(r.path); err == nil && !id.socket {
-		return &PathError{r.path, "something is there that is no socket"}
+		return &PathError{r.path, "file exists and is not a socket"}
 	}
 	r.look()
 	return nil
 }
 
-// look finds out what is at the path and acts on it.
+// look acts on the file at the path.
 func (r *Path) look() {
 	id, _, err := inodeOf(r.path)
 	if err == nil {
@@ -94,9 +96,9 @@ func (r *Path) look() {
 	}
 	switch {
 	case err == unix.ENOENT && !dirExists(dirOf(r.path)):
-		// A host may make the directory anew, and bind in it.
+		// A host may make the directory again, and bind in it.
 		r.seen, r.deleted = true, 0
-		r.again(sys.NewError("lstat", dirOf(r.path), err))
+		r.retry(sys.NewError("lstat", dirOf(r.path), err))
 	case err == unix.ENOENT:
 		if r.leaveDeleted() {
 			r.loop.Start(&r.wait.timer, deletedLook, r)
@@ -104,16 +106,16 @@ func (r *Path) look() {
 			r.listen()
 		}
 	case err != nil:
-		r.again(sys.NewError("lstat", r.path, err))
+		r.retry(sys.NewError("lstat", r.path, err))
 	case !id.socket:
-		r.again(&PathError{r.path, "something is there that is no socket"})
+		r.retry(&PathError{r.path, "file exists and is not a socket"})
 	default:
 		r.loop.DialUnix(&r.dial, r.path, r)
 	}
 }
 
-// leaveDeleted reports whether nothing is at the path because it was deleted a moment ago. A host that unlinks a path is about to
-// bind it, which fails if the agent was faster.
+// leaveDeleted reports whether the path was deleted a moment ago. A host that unlinks a path is
+// about to bind it, which would fail if the agent had bound it first.
 func (r *Path) leaveDeleted() bool {
 	if r.seen {
 		r.seen, r.deleted = false, reactor.Now()
@@ -125,11 +127,11 @@ func (r *Path) leaveDeleted() bool {
 	return false
 }
 
-// again looks once more, after a while.
-func (r *Path) again(err error) {
+// retry logs a new failure and looks again after the next wait.
+func (r *Path) retry(err error) {
 	if text := err.Error(); text != r.said {
 		r.said = text
-		r.log.Info("host not reached, trying on", "error", text)
+		r.log.Info("host unreachable, retrying", "error", text)
 	}
 	r.wait.start(r.loop, r)
 }
@@ -148,8 +150,8 @@ func (r *Path) Connected(fd int) {
 	r.refuser = inode{}
 	id, open := r.host.Accept(fd, r.path, r)
 	if !open {
-		// There were too many, or the host went before the ready: Lost was called before the
-		// connection was known here.
+		// There were too many connections, or the host closed this one before the ready. Lost was
+		// called before its id was known here.
 		r.wait.start(r.loop, r)
 		return
 	}
@@ -159,7 +161,7 @@ func (r *Path) Connected(fd int) {
 // DialFailed implements [reactor.DialHandler].
 func (r *Path) DialFailed(err error) {
 	if sys.IsErrno(err, unix.EPROTOTYPE) {
-		r.again(&PathError{r.path, "the socket there is no stream socket"})
+		r.retry(&PathError{r.path, "file exists and is not a stream socket"})
 		return
 	}
 	if sys.IsErrno(err, unix.ECONNREFUSED) {
@@ -172,7 +174,7 @@ func (r *Path) DialFailed(err error) {
 			r.removeStale()
 		}
 	}
-	r.again(err)
+	r.retry(err)
 }
 
 // Failed implements [reactor.Failer].
@@ -183,10 +185,10 @@ func (r *Path) Failed(value any, stack []byte) {
 	}
 }
 
-// removeStale removes the socket that nobody listens on. The path is renamed first and looked at then: should another
-// have put a socket there in this moment it is given back.
+// removeStale removes a socket without a listener. It renames the socket before it looks at it. If
+// another program has put a socket there just now, it is linked back.
 func (r *Path) removeStale() {
-	aside := r.beside()
+	aside := r.sibling()
 	if unix.Rename(r.path, aside) != nil {
 		return
 	}
@@ -200,13 +202,13 @@ func (r *Path) removeStale() {
 	unix.Unlink(aside)
 }
 
-// listen takes the path: a socket is bound to a name beside it and linked there, which unlike a rename never replaces what another
-// has put there meanwhile.
+// listen binds a socket to a name in the same directory and links it to the path. Unlike a rename,
+// a link never replaces a file that another program has just put there.
 func (r *Path) listen() {
-	beside := r.beside()
+	beside := r.sibling()
 	fd, err := r.bind(beside)
 	if err != nil {
-		r.again(err)
+		r.retry(err)
 		return
 	}
 	err = unix.Link(beside, r.path)
@@ -217,7 +219,7 @@ func (r *Path) listen() {
 	}
 	if err != nil {
 		unix.Close(fd)
-		r.again(sys.NewError("link", r.path, err))
+		r.retry(sys.NewError("link", r.path, err))
 		return
 	}
 	r.own = id
@@ -226,18 +228,19 @@ func (r *Path) listen() {
 	r.loop.Listen(&r.listener, fd, r.path, r)
 	r.log.Info("listening", "on", r.path)
 	if err := r.watch.open(r.loop, r.path, r.check); err != nil {
-		// A user may have only so many watches. The longest wait of a back-off is what the path is looked at in.
-		r.log.Warn("path not watched, looking every second", "error", err.Error())
+		// A user may have only so many inotify watches. The path is checked in the longest wait
+		// instead.
+		r.log.Warn("path not watched, checking every second", "error", err.Error())
 		r.wait.last = MaxBackoff
 		r.wait.start(r.loop, r)
 	}
-	r.check() // it may be gone already
+	r.check() // the socket may be gone already
 }
 
-// beside makes a name for a moment, in the directory of the path.
-func (r *Path) beside() string { return dirOf(r.path) + "/" + sys.TempName() }
+// sibling returns a temporary name in the directory of the path.
+func (r *Path) sibling() string { return dirOf(r.path) + "/" + sys.TempName() }
 
-// bind listens at a path that may be longer than a socket's address can be.
+// bind listens at a path, which may be longer than a socket address allows.
 func (r *Path) bind(path string) (fd int, err error) {
 	if len(path) <= sunPathMax {
 		return reactor.ListenUnix(path)
@@ -250,7 +253,7 @@ func (r *Path) bind(path string) (fd int, err error) {
 	return reactor.ListenUnix("/proc/self/fd/" + sys.Num(dir) + path[len(dirOf(path)):])
 }
 
-// check is called when something happened to the socket at the path.
+// check stops listening if the socket at the path is no longer the link's own.
 func (r *Path) check() {
 	if id, _, err := inodeOf(r.path); err == nil && id == r.own {
 		return
@@ -269,7 +272,8 @@ func (r *Path) stopListening() {
 	r.own = inode{}
 }
 
-// Accepted implements [reactor.ListenHandler]. The socket's mode decides who may connect.
+// Accepted implements [reactor.ListenHandler]. The mode of the socket decides which users may
+// connect.
 func (r *Path) Accepted(fd int, _ reactor.Peer) {
 	r.starved = false
 	r.host.Accept(fd, r.path, r)
@@ -283,7 +287,7 @@ func (r *Path) AcceptFailed(err error) {
 	}
 	if !r.listener.Open() {
 		r.removeOwn()
-		r.again(err)
+		r.retry(err)
 	}
 }
 
@@ -294,7 +298,7 @@ func (r *Path) Lost(id uint32, useful, guest bool) {
 	}
 	r.served = 0
 	if guest {
-		r.again(&PathError{r.path, "another agent listens there"})
+		r.retry(&PathError{r.path, "another agent listens there"})
 		return
 	}
 	if useful {
@@ -312,7 +316,7 @@ func (r *Path) Vsock() bool { return false }
 // Listening reports whether the link listens at the path.
 func (r *Path) Listening() bool { return r.listener.Open() }
 
-// Waits returns the last wait between tries, and why the link tries again.
+// Waits returns the last wait between attempts, and the reason that was logged last.
 func (r *Path) Waits() (last time.Duration, reason string) { return r.wait.last, r.said }
 
 // Close implements [Link].
@@ -331,13 +335,13 @@ func (r *Path) removeOwn() {
 	r.stopListening()
 }
 
-// inode tells one file from another.
+// inode identifies a file.
 type inode struct {
 	dev, ino uint64
 	socket   bool
 }
 
-// inodeOf follows symbolic links. One that leads nowhere counts as a file that is no socket.
+// inodeOf follows symbolic links. A dangling link counts as a file that is not a socket.
 func inodeOf(path string) (id inode, changed unix.Timespec, err error) {
 	var st unix.Stat_t
 	err = unix.Stat(path, &st)

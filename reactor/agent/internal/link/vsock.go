@@ -10,15 +10,15 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Dial connects to the host over vsock: one connection, made again whenever it ends. It makes no
-// difference between a host that does not listen, a device that is not there yet, and a restore that
-// reset the connection.
+// Dial connects to the host over vsock. It keeps one connection, and makes it again whenever it
+// ends. A host that does not listen, a device that is not there yet, and a restore that reset the
+// connection are all retried.
 type Dial struct {
 	base
 	cid, port uint32
 	dial      reactor.Dial
 	wait      backoff
-	said      unix.Errno // the failure last logged
+	said      unix.Errno // the failure that was logged last
 	closed    bool
 }
 
@@ -44,11 +44,11 @@ func (v *Dial) Connected(fd int) {
 	}
 }
 
-// DialFailed implements [reactor.DialHandler]. Only a new reason is worth a line.
+// DialFailed implements [reactor.DialHandler]. It logs only a new reason.
 func (v *Dial) DialFailed(err error) {
 	if errno := sys.ErrnoOf(err); errno != v.said {
 		v.said = errno
-		v.log.Info("host not reached, trying on", "error", err.Error())
+		v.log.Info("host unreachable, retrying", "error", err.Error())
 	}
 	v.wait.start(v.loop, v)
 }
@@ -67,7 +67,7 @@ func (v *Dial) Lost(_ uint32, useful, _ bool) {
 	v.wait.lost(useful, v.loop, v)
 }
 
-// Dialed implements [Link]: the link makes every connection itself.
+// Dialed implements [Link]. The link makes every connection itself.
 func (v *Dial) Dialed(uint32) bool { return true }
 
 // Vsock implements [Link].
@@ -81,8 +81,8 @@ func (v *Dial) Close() {
 }
 
 const (
-	// refusalLines is how many connections refused in a refusalPeriod are logged, each by a line.
-	// Others are only counted.
+	// refusalLines is how many refused connections are logged in a refusalPeriod, one line each.
+	// The others are only counted.
 	refusalLines  = 10
 	refusalPeriod = 10 * time.Second
 )
@@ -94,9 +94,9 @@ type Listen struct {
 	listener reactor.Listener
 	wait     backoff
 	said     bool
-	starved  bool // AcceptFailed was told, and nothing was accepted since
+	starved  bool // AcceptFailed was called, and no connection was accepted since
 
-	refusedSince time.Duration // reactor.Now, of the first refusal that refused counts
+	refusedSince time.Duration // reactor.Now of the first refusal that refused counts
 	refused      int
 }
 
@@ -105,13 +105,13 @@ func NewListen(host Host, loop *reactor.Loop, log *log.Log, port uint32) *Listen
 	return &Listen{base: base{host, loop, log}, port: port}
 }
 
-// Open implements [Link]. It returns no error, because it tries again later if it cannot listen.
+// Open implements [Link]. If it cannot listen it retries, and returns no error.
 func (v *Listen) Open() error {
 	fd, err := reactor.ListenVsock(v.port)
 	if err != nil {
 		if !v.said {
 			v.said = true
-			v.log.Warn("not listening, trying on", "error", err.Error())
+			v.log.Warn("cannot listen, retrying", "error", err.Error())
 		}
 		v.wait.start(v.loop, v)
 		return nil
@@ -127,8 +127,8 @@ func (v *Listen) Open() error {
 // Expired implements [reactor.TimerHandler].
 func (v *Listen) Expired(*reactor.Timer) { v.Open() }
 
-// Refuse implements [reactor.Refuser]. Only the host is served: a process of the guest reaches the
-// port too, by way of the loopback, with the context 1 or the machine's own.
+// Refuse implements [reactor.Refuser]. It admits only the host. A process of the guest can reach
+// the port by the loopback, with context 1 or the machine's own.
 func (v *Listen) Refuse(peer reactor.Peer) bool {
 	if peer.CID == unix.VMADDR_CID_HOST {
 		return false
@@ -136,12 +136,12 @@ func (v *Listen) Refuse(peer reactor.Peer) bool {
 	now := reactor.Now()
 	if now-v.refusedSince >= refusalPeriod {
 		if more := v.refused - refusalLines; more > 0 {
-			v.log.Warn("connections rejected, not the host's", "number", sys.Num(more))
+			v.log.Warn("connections rejected, peers are not the host", "number", sys.Num(more))
 		}
 		v.refusedSince, v.refused = now, 0
 	}
 	if v.refused++; v.refused <= refusalLines {
-		v.log.Warn("connection rejected, not the host's", "peer", reactor.VsockName(peer.CID, peer.Port))
+		v.log.Warn("connection rejected, peer is not the host", "peer", reactor.VsockName(peer.CID, peer.Port))
 	}
 	return true
 }

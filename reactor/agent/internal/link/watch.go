@@ -7,8 +7,8 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// watch tells when a path may no longer be the file that it was, by inotify(7) on the file itself, and on its directory itself: a file of no
-// interest that comes and goes there wakes nobody.
+// watch reports that a path may have become another file. It uses inotify(7) on the file and on the
+// directory themselves, so files that come and go in the directory cause no wakeup.
 type watch struct {
 	reactor.Descriptor
 	changed func()
@@ -19,7 +19,8 @@ func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
 	if err != nil {
 		return sys.NewError("inotify_init", path, err)
 	}
-	// A file that is deleted or renamed over while it is open reports its lower link count, as IN_ATTRIB.
+	// If an open file is deleted, or another is renamed over it, its lower link count is reported
+	// as IN_ATTRIB.
 	_, err = unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_DONT_FOLLOW)
 	if err == nil {
 		_, err = unix.InotifyAddWatch(fd, dirOf(path), unix.IN_MOVE_SELF)
@@ -41,5 +42,5 @@ func (w *watch) Ready(reactor.Events) {
 	w.changed()
 }
 
-// Failed implements [reactor.Failer]: the watch goes on.
+// Failed implements [reactor.Failer]. The watch goes on.
 func (w *watch) Failed(any, []byte) {}
