@@ -1,3 +1,3 @@
-// Package log writes the agent's log: one line per event, at one of four levels, without ever waiting
-// for a reader. It imports internal/sys alone.
+// Package log writes the agent's log. Each event is one line, at one of four levels, and a write
+// never waits for a reader. The package imports internal/sys alone.
 package log

@@ -9,7 +9,8 @@ import (
 // Level says which lines are written.
 type Level uint8
 
-// The levels. Each includes those before it. At LevelInfo no message of a host makes a line.
+// These are the levels. Each includes those before it. At LevelInfo no message of a host makes a
+// line.
 const (
 	LevelError Level = iota
 	LevelWarn
@@ -29,18 +30,18 @@ func ParseLevel(name string) (l Level, ok bool) {
 	return LevelInfo, false
 }
 
-// Log writes lines of "level message key=value" to a descriptor, with one write(2) per line. It drops
-// and counts lines that cannot be written at once, because a console that is not read must not stop
-// the agent.
+// Log writes lines of "level message key=value" to a descriptor, with one write(2) per line. It
+// drops and counts lines that cannot be written at once, because a console without a reader must
+// not stop the agent.
 type Log struct {
 	fd      int
 	level   Level
 	dropped int
-	cut     bool // the last line has no end
+	cut     bool // the last line was written in part
 	line    [1024]byte
 }
 
-// New returns a log that writes the lines of the level, and of those before it, to fd.
+// New returns a log that writes lines of the level, and of the levels before it, to fd.
 func New(fd int, level Level) *Log { return &Log{fd: fd, level: level} }
 
 // FD returns the descriptor that the log writes to.
@@ -49,10 +50,10 @@ func (l *Log) FD() int { return l.fd }
 // Dropped returns how many lines were dropped since the last one that was written.
 func (l *Log) Dropped() int { return l.dropped }
 
-// Separate reopens a terminal that the log writes to, so that the log has a non-blocking open file of
-// its own. poll(2) reports a terminal as writable when it has room for a part of a line. A longer
-// line would block its writer, perhaps for ever, until the terminal is read. The flags of the
-// original open file stay as they are, because other processes may share it.
+// Separate reopens a terminal that the log writes to, so that the log has its own open file, which
+// is non-blocking. poll(2) reports a terminal as writable even if it has room for only a part of a
+// line. A longer line would block the log until the terminal is read. The flags of the original
+// open file do not change, because other processes may share it.
 func (l *Log) Separate() {
 	if _, err := unix.IoctlGetTermios(l.fd, unix.TCGETS); err != nil {
 		return
@@ -62,11 +63,12 @@ func (l *Log) Separate() {
 	}
 }
 
-// Enabled reports whether lines of the level are written. Callers whose values are costly ask first.
+// Enabled reports whether lines of the level are written. Callers ask first if the values are
+// costly.
 func (l *Log) Enabled(level Level) bool { return level <= l.level }
 
-// Error writes a line at LevelError; pairs are keys and values in turn. No part of a command, of its
-// environment or of a file's content may be in a line.
+// Error writes a line at LevelError. pairs are keys and values in turn. They must not contain any
+// part of a command, of its environment or of a file.
 func (l *Log) Error(message string, pairs ...string) { l.write(LevelError, message, pairs) }
 
 // Warn writes a line at LevelWarn as Error does.
@@ -78,8 +80,7 @@ func (l *Log) Info(message string, pairs ...string) { l.write(LevelInfo, message
 // Debug writes a line at LevelDebug as Error does.
 func (l *Log) Debug(message string, pairs ...string) { l.write(LevelDebug, message, pairs) }
 
-// Panic writes down a fault of the agent's own: where it was caught, what was panicked with, and the
-// stack.
+// Panic logs a panic of the agent: where it was recovered, its value, and the stack.
 func (l *Log) Panic(where string, value any, stack []byte) {
 	text := "unknown"
 	switch v := value.(type) {
@@ -130,7 +131,7 @@ func (l *Log) write(level Level, message string, pairs []string) {
 	}
 }
 
-// maxLine is the longest line, in bytes. A pipe or a terminal that is writable takes as much at once.
+// maxLine is the longest line, in bytes. A writable pipe or terminal takes that much at once.
 const maxLine = 2 << 10
 
 // writable reports whether a line can be written without blocking. A terminal may take only a part.
@@ -140,7 +141,7 @@ func (l *Log) writable() bool {
 	return err == nil && n == 1 && p[0].Revents&unix.POLLOUT != 0
 }
 
-// appendValue appends a value, in quotes unless it reads as one word.
+// appendValue appends a value, in quotes unless it is one word.
 func appendValue(b []byte, v string) []byte {
 	if v == "" {
 		return add(b, `""`)

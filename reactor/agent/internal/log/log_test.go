@@ -41,7 +41,7 @@ func TestLog(t *testing.T) {
 		t.Error("wrong levels")
 	}
 
-	// Nobody reads: lines are dropped, whole, and counted.
+	// Without a reader, whole lines are dropped and counted.
 	for range 3000 {
 		l.Error("x", "filler", strings.Repeat("y", 100))
 	}
