@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These are the system calls behind the most frequent requests: a command, and a file that is
-// written. Package unix announces each call to the runtime, so that other goroutines can run
-// meanwhile. There are no others, but the runtime's monitor thread takes the processor from a call
-// under way, and then looks again every 20 us. A file of 4 KiB costs 9 switches between threads that
-// way, and 3 without. The runtime does not know of the calls here. It interrupts any that takes
-// longer than 10 ms, so those that may wait are repeated after EINTR.
+// These are the system calls of the most frequent requests, which run a command or write a file.
+// Package unix announces each call to the runtime, so that other goroutines can run meanwhile. The
+// agent has no others, but the runtime's monitor thread takes the processor from the call, and then
+// looks again every 20 µs. A write of 4 KiB costs 9 switches between threads that way, and 3
+// without. The runtime does not know of the calls here. It interrupts any that takes longer than 10
+// ms, so those that may wait are repeated after EINTR.
 
 // raw makes a call with a descriptor, a pointer and two numbers.
 func raw(trap uintptr, fd int, b unsafe.Pointer, c, d uintptr) (int, error) {
@@ -30,7 +30,7 @@ func asError(errno unix.Errno) error {
 	return errno
 }
 
-// Openat is openat(2), without flags of its own.
+// Openat calls openat(2) with the flags as they are.
 func Openat(dir int, path string, flags int, mode uint32) (int, error) {
 	p, err := unix.BytePtrFromString(path)
 	if err != nil {
@@ -39,7 +39,7 @@ func Openat(dir int, path string, flags int, mode uint32) (int, error) {
 	return raw(unix.SYS_OPENAT, dir, unsafe.Pointer(p), uintptr(flags), uintptr(mode))
 }
 
-// Fstatat is fstatat(2).
+// Fstatat calls fstatat(2).
 func Fstatat(dir int, path string, st *unix.Stat_t, flags int) error {
 	p, err := unix.BytePtrFromString(path)
 	if err != nil {
@@ -53,39 +53,39 @@ func Fstatat(dir int, path string, st *unix.Stat_t, flags int) error {
 	}
 }
 
-// Fstat is fstat(2).
+// Fstat calls fstat(2).
 func Fstat(fd int, st *unix.Stat_t) error {
 	_, err := raw(unix.SYS_FSTAT, fd, unsafe.Pointer(st), 0, 0)
 	return err
 }
 
-// Read is read(2), for a file or a descriptor that does not block.
+// Read calls read(2) for a file or a non-blocking descriptor.
 func Read(fd int, b []byte) (int, error) {
 	return raw(unix.SYS_READ, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0)
 }
 
-// Write is write(2), for a file or a descriptor that does not block.
+// Write calls write(2) for a file or a non-blocking descriptor.
 func Write(fd int, b []byte) (int, error) {
 	return raw(unix.SYS_WRITE, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), 0)
 }
 
-// Pread is pread(2).
+// Pread calls pread(2).
 func Pread(fd int, b []byte, offset int64) (int, error) {
 	return raw(unix.SYS_PREAD64, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), uintptr(offset))
 }
 
-// Pwrite is pwrite(2).
+// Pwrite calls pwrite(2).
 func Pwrite(fd int, b []byte, offset int64) (int, error) {
 	return raw(unix.SYS_PWRITE64, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), uintptr(offset))
 }
 
-// Fchmod is fchmod(2).
+// Fchmod calls fchmod(2).
 func Fchmod(fd int, mode uint32) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_FCHMOD, uintptr(fd), uintptr(mode), 0)
 	return asError(errno)
 }
 
-// Fremovexattr is fremovexattr(2).
+// Fremovexattr calls fremovexattr(2).
 func Fremovexattr(fd int, name string) error {
 	p, err := unix.BytePtrFromString(name)
 	if err == nil {
@@ -129,15 +129,16 @@ func RenameIn(dir int, from, to string, flags uintptr) error {
 // SetNonblock sets O_NONBLOCK for the end of a new pipe, which has no other flags.
 func SetNonblock(fd int) { unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK) }
 
-// GrowPipe lets a pipe hold size bytes. It may be refused to a user that has many pipes.
+// GrowPipe sets the capacity of a pipe, in bytes. The kernel may refuse it to a user with many
+// pipes.
 func GrowPipe(fd, size int) {
 	unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETPIPE_SZ, uintptr(size))
 }
 
-// Close is close(2). The descriptor is closed even if the call is interrupted.
+// Close calls close(2). The descriptor is closed even if a signal interrupts the call.
 func Close(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
-// Alias returns b as a string without a copy. It is valid until b is written to.
+// Alias returns b as a string without a copy. The string is valid until b is written to.
 func Alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // ChildSubreaper reports whether the process is a child subreaper; prctl(2).

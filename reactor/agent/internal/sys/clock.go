@@ -27,7 +27,8 @@ func SetClock(ns uint64) error {
 const maxPTP = 8
 
 // OpenHostClock opens the PTP clock of ptp_kvm, which asks the hypervisor for the host's time. It
-// returns -1 if there is none. The caller owns fd; unix.FdToClockID makes a clock of it.
+// returns -1 if there is no such clock. The caller owns fd; unix.FdToClockID converts it to a
+// clock.
 func OpenHostClock() (fd int) {
 	var buf [64]byte
 	for i := range maxPTP {
@@ -40,7 +41,8 @@ func OpenHostClock() (fd int) {
 	return -1
 }
 
-// Uptime returns CLOCK_BOOTTIME in microseconds, as text for the log. The clock counts sleep too.
+// Uptime returns CLOCK_BOOTTIME in microseconds, as text for the log. The clock includes time
+// asleep.
 func Uptime() string {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {

@@ -24,8 +24,8 @@ func EachEntry(dir int, buf []byte, f func(name string)) {
 	}
 }
 
-// EntrySize returns the length of the first of the entries that getdents(2) returned. A struct
-// linux_dirent64 is two numbers of 64 bits, the length of 16, the type of 8, and the name.
+// EntrySize returns the length of the first entry of a buffer that getdents(2) filled. A struct
+// linux_dirent64 has two 64-bit numbers, a 16-bit length, an 8-bit type, and the name.
 func EntrySize(entries []byte) int { return int(entries[16]) | int(entries[17])<<8 }
 
 // EntryName returns the name of the first entry, with the NUL at its end.

@@ -30,8 +30,8 @@ func AddEntropy(b []byte) error {
 	return Wrap("RNDRESEEDCRNG", path, unix.IoctlSetInt(fd, unix.RNDRESEEDCRNG, 0))
 }
 
-// random returns 64 bits that cannot be guessed. It never waits: a machine that has no entropy yet,
-// in its first second, gets the best that the kernel has, and from one before Linux 5.6 the clock.
+// random returns 64 bits that cannot be guessed. It never waits. In its first second a machine may
+// have no entropy yet. The kernel's best is used then, and before Linux 5.6 the clock.
 func random() uint64 {
 	var n uint64
 	for _, flags := range [...]uintptr{unix.GRND_INSECURE, unix.GRND_NONBLOCK} {

@@ -4,12 +4,12 @@ import "golang.org/x/sys/unix"
 
 // Error is a failed operation: "open /etc/passwd: no such file or directory".
 type Error struct {
-	Op     string // the system call, or what was being done
-	Object string // what it was about; may be empty
+	Op     string // the system call or operation
+	Object string // its argument; may be empty
 	Errno  unix.Errno
 }
 
-// Error returns the operation, the object and the kernel's words for the errno.
+// Error returns the operation, the object and the kernel's text for the errno.
 func (e *Error) Error() string {
 	if e.Object == "" {
 		return e.Op + ": " + e.Errno.Error()
@@ -20,13 +20,14 @@ func (e *Error) Error() string {
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// WordedError is an errno with words of its own, where those of a system call would not tell why.
+// WordedError is an errno with a text of its own, where the name of a system call would not tell
+// the reason.
 type WordedError struct {
 	Errno unix.Errno
 	Words string
 }
 
-// Error returns the words.
+// Error returns the text.
 func (f *WordedError) Error() string { return f.Words }
 
 // Unwrap returns the errno.
@@ -46,7 +47,7 @@ func Wrap(op, object string, err error) error {
 	return NewError(op, object, err)
 }
 
-// ErrnoOf returns the errno that an error is or wraps, and 0 if there is none.
+// ErrnoOf returns the errno that an error is or wraps, and 0 if it has no errno.
 func ErrnoOf(err error) unix.Errno {
 	for {
 		switch e := err.(type) {
@@ -63,8 +64,8 @@ func ErrnoOf(err error) unix.Errno {
 // IsErrno reports whether an error is that errno, or wraps it.
 func IsErrno(err error, errno unix.Errno) bool { return ErrnoOf(err) == errno }
 
-// Exhausted reports whether an error says that the process, the user or the machine is out of
-// processes, memory or descriptors.
+// Exhausted reports whether an error says that the process, the user or the machine has no
+// processes, memory or descriptors left.
 func Exhausted(err error) bool {
 	switch ErrnoOf(err) {
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:

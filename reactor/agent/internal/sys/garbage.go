@@ -1,11 +1,11 @@
 package sys
 
-// garbageLimit is how much garbage requests may leave before it is collected, in bytes. That takes
-// 0.3 ms, and gives the memory back to the system.
+// garbageLimit is how much garbage requests may leave before it is collected, in bytes. A
+// collection takes 0.3 ms and returns the memory to the system.
 const garbageLimit = 96 << 10
 
-// Garbage counts what requests leave on the heap, because Tune switches the runtime's own count off.
-// The zero value is ready for use.
+// Garbage counts the bytes that requests leave on the heap, because Tune switches off the runtime's
+// own count. The zero value is ready for use.
 type Garbage struct {
 	bytes int // since the last collection
 }

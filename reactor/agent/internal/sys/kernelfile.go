@@ -2,13 +2,13 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// KernelFile is the size of a buffer for a file of the kernel, in bytes. It holds most of them, and
-// as much as one read returns of a longer one. A handler of a request cannot use the loop's scratch
-// buffer, because further requests may lie in it.
+// KernelFile is the size of a buffer for a kernel file, in bytes. It holds most of them, and as
+// much as one read returns of a longer one. The handler of a request cannot use the loop's scratch
+// buffer, because further requests may be in it.
 const KernelFile = 4 << 10
 
-// WriteFile writes text to a file of the kernel in one call. It opens the file with O_NONBLOCK, so
-// that Linux 6.16 does not wait until a cgroup has come down to a limit that is written.
+// WriteFile writes text to a kernel file in one call. It opens the file with O_NONBLOCK, so that
+// Linux 6.16 and later do not wait until a cgroup has come down to a new limit.
 func WriteFile(path, text string) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err == nil {
@@ -18,7 +18,7 @@ func WriteFile(path, text string) error {
 	return Wrap("write", path, err)
 }
 
-// ReadFile reads a file of the kernel into buf, as far as one read returns it.
+// ReadFile reads a kernel file into buf, with one read.
 func ReadFile(path string, buf []byte) (int, error) { return ReadFileAt(unix.AT_FDCWD, path, buf) }
 
 // ReadFileAt is ReadFile for a path relative to the open directory dir.
@@ -32,7 +32,7 @@ func ReadFileAt(dir int, path string, buf []byte) (int, error) {
 	return n, Wrap("read", path, err)
 }
 
-// ReadText returns a file of the kernel without newlines at its end. It is empty if it cannot be
+// ReadText returns a kernel file without newlines at its end. The text is empty if it cannot be
 // read. buf is for reading.
 func ReadText(path string, buf []byte) string {
 	n, _ := ReadFile(path, buf)
@@ -105,11 +105,12 @@ func TakeNumber(text string) (n uint64, rest string, ok bool) {
 	return n, text[i:], i > begin
 }
 
-// FDPath returns a path that leads to an open file, whatever its name is by now; proc_pid_fd(5).
-// Calls that refuse a descriptor opened with O_PATH take this path.
+// FDPath returns a path to an open file that does not depend on its name; proc_pid_fd(5). It is for
+// calls that refuse a descriptor opened with O_PATH.
 func FDPath(fd int) string { return "/proc/self/fd/" + Num(fd) }
 
-// TakeHundredths is TakeNumber for a number with two decimals, such as "0.25". It returns hundredths.
+// TakeHundredths parses a number with two decimals, such as "0.25", as TakeNumber does. It returns
+// hundredths.
 func TakeHundredths(text string) (n uint64, rest string, ok bool) {
 	whole, rest, ok := TakeNumber(text)
 	if !ok || len(rest) < 3 || rest[0] != '.' {

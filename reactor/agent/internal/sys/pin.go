@@ -7,14 +7,13 @@ import (
 )
 
 // PinCode locks the pages of the program's own file in memory as they come into use. A command that
-// eats all memory first evicts the page cache, and with it the code of every program. An agent that
-// is not pinned reads its own code from the disk again and again until the OOM killer fires. Pages
-// without a file stay in memory anyway, if there is no swap. Locking costs no memory beyond what the
-// program already uses.
+// uses up the memory first evicts the page cache, which holds the code of every program. Without
+// PinCode the agent would read its own code from disk again and again, until the OOM killer fires.
+// Pages without a file stay in memory anyway, if there is no swap. Locking takes no memory beyond
+// the pages in use.
 //
-// leaveOut is called for each mapping that can be written to, if the program has no C library. A
-// mapping that it keeps out of children makes forks faster, and no command starts with a copy of it.
-// buf is for reading.
+// leaveOut is called for each writable mapping, if the program has no C library. Keeping a mapping
+// out of children makes forks faster, and no command starts with a copy of it. buf is for reading.
 func PinCode(buf []byte, leaveOut func(from, size uintptr)) error {
 	n, err := ReadFile("/proc/self/maps", buf)
 	if err != nil {
@@ -27,7 +26,8 @@ func PinCode(buf []byte, leaveOut func(from, size uintptr)) error {
 	for text := buf[:n]; ; {
 		end := bytes.IndexByte(text, '\n')
 		if end < 0 {
-			// A C library has the kernel write to its memory in every thread, of children too: rseq(2).
+			// With a C library, the kernel writes to memory of every thread, also in children;
+			// rseq(2).
 			for _, m := range own {
 				leaveOut(m[0], m[1])
 			}
@@ -43,7 +43,7 @@ func PinCode(buf []byte, leaveOut func(from, size uintptr)) error {
 		rights, _, _ := Cut(rest, ' ')
 		_, name, found := Cut(line, '/')
 		if found && program != "" && name != program {
-			return nil // a program with libraries, see above
+			return nil // the program has libraries, see above
 		}
 		if rights == "rw-p" || rights == "---p" {
 			own = append(own, [2]uintptr{from, to - from})
@@ -53,7 +53,7 @@ func PinCode(buf []byte, leaveOut func(from, size uintptr)) error {
 		}
 		program = name
 		if rights == "r-xp" || rights == "r--p" {
-			// A quarter of the program is code that only its start needed.
+			// A quarter of the code is used only at the start.
 			dropPages(from, to-from)
 		}
 		if err := lockOnFault(from, to-from); err != nil {
@@ -82,14 +82,14 @@ func parseRange(line string) (from, to uintptr, ok bool) {
 	return 0, 0, false
 }
 
-// dropPages drops pages that were never written to; madvise(2). They are read again on use.
+// dropPages drops pages that were never written to; madvise(2). They are read again when used.
 func dropPages(from, size uintptr) {
 	unix.RawSyscall(unix.SYS_MADVISE, from, size, unix.MADV_DONTNEED)
 }
 
 const mlockOnFault = 1 // MLOCK_ONFAULT
 
-// lockOnFault is mlock2(2).
+// lockOnFault calls mlock2(2).
 func lockOnFault(from, size uintptr) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_MLOCK2, from, size, mlockOnFault); errno != 0 {
 		return NewError("mlock2", "", errno)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestPinCode pins this test's own code, and runs on.
+// TestPinCode pins the code of this test, which goes on running.
 func TestPinCode(t *testing.T) {
 	if err := PinCode(make([]byte, 4096), func(uintptr, uintptr) {}); err != nil {
 		t.Fatal(err)

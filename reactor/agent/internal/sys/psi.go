@@ -12,7 +12,7 @@ func OpenTrigger(path, trigger string) (fd int, err error) {
 	if err != nil {
 		return -1, NewError("open", path, err)
 	}
-	// The kernel overwrites the last byte with the NUL of its text.
+	// The kernel overwrites the last byte with a NUL.
 	if _, err := unix.Write(fd, []byte(trigger+"\x00")); err != nil {
 		unix.Close(fd)
 		return -1, NewError("write", path, err)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Packages os and runtime/debug would add 60 kB and 180 kB to a program of 1.4 MB, the second because
-// it imports fmt. The runtime exports these functions for exactly those packages.
+// Packages os and runtime/debug would add 60 kB and 180 kB to a program of 1.4 MB, because
+// runtime/debug imports fmt. The runtime exports these functions for exactly those packages.
 
 //go:linkname runtimeArgs os.runtime_args
 func runtimeArgs() []string
@@ -30,17 +30,18 @@ func pollServerInit()
 func Args() []string { return runtimeArgs() }
 
 // memoryLimit is the size of the Go runtime's memory, in bytes, at which the collector starts by
-// itself. About 5 MB of it are mapped by the runtime and hardly ever touched. With a limit below
-// that the collector would run all the time.
+// itself. The runtime maps about 5 MB that it hardly ever touches. With a lower limit the collector
+// would run all the time.
 const memoryLimit = 8 << 20
 
-// Tune prepares the process for a single loop. Descriptors that it inherited are not passed on to
-// children. The Go runtime gets one processor, so that it keeps no thread for a second goroutine.
-// The garbage collector runs only on request, because the runtime would otherwise force a collection
-// every two minutes in an idle machine. The environment could say so too, but commands inherit it.
+// Tune prepares the process for a single loop. It keeps inherited descriptors from children. It
+// gives the Go runtime one processor, so that the runtime keeps no thread for a second goroutine.
+// It runs the garbage collector only on request, because the runtime would otherwise force a
+// collection every two minutes in an idle machine. The environment could set that too, but commands
+// would inherit it.
 //
-// The runtime opens its own poller, for its timers, when the collector first waits for a time. It
-// ends the program if there is no free descriptor then, so Tune opens the poller now.
+// The runtime opens its own poller, for its timers, when the collector first waits for a time. If
+// there is no free descriptor then, it ends the program, so Tune opens the poller now.
 func Tune() {
 	runtime.GOMAXPROCS(1)
 	pollServerInit()

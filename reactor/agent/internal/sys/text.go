@@ -5,7 +5,7 @@ import "strconv"
 // Packages strconv and strings have these functions too, but theirs add several kB each to the
 // program.
 
-// Cut returns what stands before and after the first sep in s. Without one, before is all of s.
+// Cut splits s at the first sep. Without a sep, before is all of s.
 func Cut(s string, sep byte) (before, after string, found bool) {
 	for i := range len(s) {
 		if s[i] == sep {
@@ -36,13 +36,13 @@ func LastSlash(path string) int {
 // Num returns a number as decimal text.
 func Num[T ~int | ~int32 | ~uint32 | ~int64 | ~uint8](n T) string { return Decimal(int64(n)) }
 
-// Decimal returns n as decimal text. It is Num for int64 alone.
+// Decimal returns n as decimal text, as Num does.
 func Decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // Quote returns v in double quotes, escaped byte by byte as Go does it.
 func Quote(v string) string { return string(AppendQuoted(nil, v)) }
 
-// AppendQuoted appends to b what Quote returns. Package strconv's own has 5 kB of tables.
+// AppendQuoted appends the result of Quote to b. Package strconv's own has 5 kB of tables.
 func AppendQuoted(b []byte, v string) []byte {
 	const digits = "0123456789abcdef"
 	b = append(b, '"')
