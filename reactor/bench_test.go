@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A round trip of 64 bytes through an echoing stream; the far end is played by the same thread.
+// BenchmarkEcho measures a round trip of 64 bytes through an echoing stream. The same thread plays
+// the far end.
 func BenchmarkEcho(b *testing.B) {
 	l := newLoop(b, 2)
 	far := echo(b, l)

@@ -44,8 +44,8 @@ const (
 	Exceptional
 )
 
-// armPause is the longest time between two attempts to watch a descriptor that epoll refused, because
-// it had no memory or no watch left.
+// armPause is the longest time between two attempts to watch a descriptor that epoll refused. It
+// has no memory or no watch left then.
 const armPause = 100 * time.Millisecond
 
 // Handler is told of a descriptor's events. Ready does a bounded amount of work and does not block.

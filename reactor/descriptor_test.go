@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Everything that a pipe's writer left is read before its end is seen.
+// TestPipeHangupWithData reads everything that the writer of a pipe left, before the end of file.
 func TestPipeHangupWithData(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -43,7 +43,8 @@ func TestPipeHangupWithData(t *testing.T) {
 	}
 }
 
-// Of a full pipe that nobody reads any more the kernel says an error and no room: a write will tell.
+// TestFullPipeWithoutAReader closes the reader of a full pipe. The kernel reports an error and no
+// room, and the loop reports Writable, because a write returns the error.
 func TestFullPipeWithoutAReader(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -64,8 +65,8 @@ func TestFullPipeWithoutAReader(t *testing.T) {
 	}
 }
 
-// A pipe nobody reads from for now, whose writer is gone, would be reported at every wait if it stayed in the epoll set
-// (redpanda-data/seastar#64).
+// TestBackpressuredPipeDoesNotSpin closes the writer of a pipe that is not being read. If the pipe
+// stayed in the epoll set, every wait would report it (redpanda-data/seastar#64).
 func TestBackpressuredPipeDoesNotSpin(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -90,7 +91,7 @@ func TestBackpressuredPipeDoesNotSpin(t *testing.T) {
 	var tm Timer
 	due := false
 	l.Start(&tm, 20e6, expiredFunc(func(*Timer) { due = true }))
-	if turns := until(t, l, "the timer", func() bool { return due }); turns > 2 { // one if the clocks agree
+	if turns := until(t, l, "the timer", func() bool { return due }); turns > 2 { // one turn if the clocks agree
 		t.Errorf("%d turns while nothing happened", turns)
 	}
 	d.Want(Read)
@@ -138,7 +139,8 @@ func TestInterests(t *testing.T) {
 	step("gone", Read, HungUp|Readable)
 }
 
-// A child may hold a duplicate of what is closed here; its events must not be ours.
+// TestClosedWhileDuplicated closes a descriptor of which a duplicate lives on, as in a child. Its
+// handler gets no more events.
 func TestClosedWhileDuplicated(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -162,7 +164,8 @@ func TestClosedWhileDuplicated(t *testing.T) {
 	}
 }
 
-// Handlers that attach while the batch is dispatched move the table of slots.
+// TestSlotTableGrowsInABatch attaches descriptors in handlers, which moves the table of slots while
+// the batch is dispatched.
 func TestSlotTableGrowsInABatch(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -202,7 +205,8 @@ func TestSlotTableGrowsInABatch(t *testing.T) {
 	}
 }
 
-// Close and Attach of one Descriptor, in its own handler and while it is on the dirty list, again and again.
+// TestDescriptorUsedAgainInItsHandler closes and attaches one Descriptor again and again, in its
+// own handler and while it is on the dirty list.
 func TestDescriptorUsedAgainInItsHandler(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// call is a dial's handler.
+// call is a DialHandler that records the outcome.
 type call struct {
 	d    Dial
 	fd   int
@@ -40,7 +40,7 @@ func TestDial(t *testing.T) {
 	closeFD(t, c.fd)
 	closeFD(t, g.fds[0])
 
-	// The same Dial again, closed before it is told.
+	// Use the Dial again, and close it before the outcome.
 	c.fd = 0
 	l.DialUnix(&c.d, path, &c)
 	c.d.Close()

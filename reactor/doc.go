@@ -49,8 +49,8 @@
 //
 // [Loop.Spawn] forks a child and does not wait for it. The child makes a list of system calls, and
 // the last one executes the program. A signal, a lease, a file system or a frozen cgroup may hold
-// it up for any time. Its code is one assembly function that uses no stack, so the child needs none
-// of this process's memory except a copy of the list ([LeaveOut]). It first closes every descriptor
+// it up for any time. Its code is one assembly function that uses no stack, so it needs none of
+// this process's memory except a copy of the list ([LeaveOut]). It first closes every descriptor
 // that it is not to have. It reports a step that fails in shared memory, and [Child.Failure]
 // returns that.
 //

@@ -11,9 +11,9 @@ import (
 	"wick/reactor"
 )
 
-// A command with a deadline: a child, and a timer that kills its group.
+// This command has a deadline. It is a child, and a timer that kills its process group.
 func ExampleLoop_Spawn() {
-	loop, err := reactor.New(0) // there are no streams
+	loop, err := reactor.New(0) // no streams
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func ExampleLoop_Spawn() {
 	// signal: killed
 }
 
-// runner is told of the child's end and of the deadline.
+// runner handles the end of the child and the deadline.
 type runner struct {
 	loop     *reactor.Loop
 	child    reactor.Child

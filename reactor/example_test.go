@@ -9,7 +9,7 @@ import (
 	"wick/reactor"
 )
 
-// An echo server on a Unix socket, and a client of it, on one loop.
+// An echo server on a Unix socket and its client run on one loop.
 func Example() {
 	dir, err := os.MkdirTemp("", "echo")
 	if err != nil {
@@ -38,7 +38,7 @@ func Example() {
 	// Output: the client hears "hello, loop"
 }
 
-// server accepts connections, and closes with the loop.
+// server accepts connections until the loop is closed.
 type server struct {
 	reactor.Listener
 	loop *reactor.Loop
@@ -51,7 +51,7 @@ func (s *server) Accepted(fd int, _ reactor.Peer) {
 
 func (s *server) AcceptFailed(err error) { log.Print(err) }
 
-// connection says what it hears.
+// connection sends back its input.
 type connection struct{ reactor.Stream }
 
 func (c *connection) Input(b []byte) (taken int) {
@@ -66,7 +66,7 @@ func (c *connection) Input(b []byte) (taken int) {
 func (c *connection) End(error) { c.Close() }
 func (c *connection) Drained()  {}
 
-// client says hello, and stops the loop when it has heard the echo.
+// client sends hello, and stops the loop when it has got the echo.
 type client struct {
 	reactor.Stream
 	dial reactor.Dial
@@ -85,7 +85,7 @@ func (c *client) DialFailed(err error) { log.Print(err); c.loop.Stop() }
 
 func (c *client) Input(b []byte) int {
 	if len(b) < len(hello) {
-		return 0 // to be given again with more behind it
+		return 0 // to get it again with more bytes behind it
 	}
 	fmt.Printf("the client hears %q\n", b)
 	c.loop.Stop()

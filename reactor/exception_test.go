@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcpPair is a connection over the loopback: what has urgent data.
+// tcpPair returns the ends of a connection over the loopback. TCP has urgent data.
 func tcpPair(t *testing.T) (ours, theirs int) {
 	t.Helper()
 	check := func(err error) {
@@ -33,7 +33,8 @@ func tcpPair(t *testing.T) (ours, theirs int) {
 	return ours, theirs
 }
 
-// An exceptional condition is told to who asks for it, and to nobody else; a hang-up is told beside it and not instead.
+// TestException holds that only a handler that waits for an exceptional condition gets it. A
+// hang-up is reported in addition.
 func TestException(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -69,7 +70,7 @@ func TestException(t *testing.T) {
 	}
 	step("read", Exception, 0)
 
-	// A reset is a hang-up, which has no exception in it.
+	// A reset is a hang-up without an exceptional condition.
 	if err := unix.SetsockoptLinger(far, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		t.Fatal(err)
 	}

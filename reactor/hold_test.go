@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leased makes a program whose execution waits until the lease on it is given up, which it never is, and returns its path.
+// leased returns the path of a program with a lease on it that is never released. Its execution
+// blocks.
 func leased(t *testing.T) string {
 	t.Helper()
 	path := t.TempDir() + "/program"
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	signal.Ignore(unix.SIGIO) // by which the kernel asks for the lease
+	signal.Ignore(unix.SIGIO) // the kernel sends it to the owner of a lease that is to be released
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +39,8 @@ type startFuncs struct {
 func (f *startFuncs) Started()                 { f.started() }
 func (f *startFuncs) Exited(s unix.WaitStatus) { f.exited(s) }
 
-// TestSpawnDoesNotWait has a child wait for a lease. The loop goes on, and the child holds nothing of this process's meanwhile.
+// TestSpawnDoesNotWait has a child wait for a lease. The loop goes on, and the child holds no
+// descriptor of this process meanwhile.
 func TestSpawnDoesNotWait(t *testing.T) {
 	path := leased(t)
 	l := newLoop(t, 0)

@@ -14,7 +14,8 @@ import (
 
 func init() { roles["idle"] = idle }
 
-// A loop that has everything and nothing to do wakes up not once, on any thread. Waiting is what is tested, so this one does.
+// TestIdle holds that an idle loop never wakes up, in any thread. The loop has one of everything.
+// This test takes as long as it waits.
 func TestIdle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for seconds")
@@ -31,12 +32,12 @@ func TestIdle(t *testing.T) {
 		if n == 0 {
 			return
 		}
-		seen = append(seen, n) // the first has what was left to do at the start
+		seen = append(seen, n) // the first wait includes the end of the start
 	}
 	t.Errorf("context switches in %v: %v", window, seen)
 }
 
-// switches is the number of context switches of all threads of a process.
+// switches returns the number of context switches of all threads of a process.
 func switches(t *testing.T, pid int) (total int) {
 	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
@@ -61,7 +62,7 @@ func switches(t *testing.T, pid int) (total int) {
 	return total
 }
 
-// idle has a listener, a stream, a child, signals and a far-off timer.
+// idle runs a loop with a listener, a stream, a child, signals and a timer that is far off.
 func idle() error {
 	if err := ClaimSignals(allSignals...); err != nil {
 		return err

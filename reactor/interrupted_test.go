@@ -51,9 +51,9 @@ func interruptedWait() error {
 	return l.Run()
 }
 
-// TestReadyBeforeExpired stops a process while its loop waits. A descriptor becomes ready and then
-// a timer due, and the process continues: its wait ends with EINTR. The loop calls the descriptor's
-// handler before the timer's.
+// TestReadyBeforeExpired stops a process while its loop waits. A descriptor becomes ready, then a
+// timer becomes due, and then the process continues. The wait ends with EINTR, and the loop calls
+// the handler of the descriptor before that of the timer.
 func TestReadyBeforeExpired(t *testing.T) {
 	t.Parallel()
 	for {
@@ -68,7 +68,7 @@ func TestReadyBeforeExpired(t *testing.T) {
 	}
 }
 
-// stopThenReady plays the role once. It returns what came first, and whether the process was
+// stopThenReady plays the role once. It returns which came first, and whether the process was
 // stopped too late to tell.
 func stopThenReady(t *testing.T) (first string, late bool) {
 	t.Helper()
@@ -118,7 +118,7 @@ func stopThenReady(t *testing.T) (first string, late bool) {
 	if _, err := in.Write([]byte{0}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(interruptedTimer) // the timer was started before, so it is due after this
+	time.Sleep(interruptedTimer) // the timer was started before, so it is due now
 	if err := cmd.Process.Signal(unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

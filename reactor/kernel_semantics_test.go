@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What this package takes for granted of the kernel. If one of these fails, the code that cites it is wrong on that kernel.
+// These tests hold what this package assumes of the kernel. If one fails, the code that relies on
+// it is wrong on that kernel.
 
-// watch is a bare epoll set of one descriptor.
+// watch returns a bare epoll set with one descriptor.
 func watch(t *testing.T, fd int, events uint32) (epfd int) {
 	t.Helper()
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -23,7 +24,7 @@ func watch(t *testing.T, fd int, events uint32) (epfd int) {
 	return epfd
 }
 
-// ready is what epoll reports of the one descriptor at once; 0 is nothing.
+// ready returns what epoll reports of the descriptor now, or 0.
 func ready(t *testing.T, epfd int) uint32 {
 	t.Helper()
 	var ev [1]unix.EpollEvent
@@ -37,7 +38,7 @@ func ready(t *testing.T, epfd int) uint32 {
 	return ev[0].Events
 }
 
-// wantReady wants epoll to report just that; when says what was done before, if anything.
+// wantReady fails the test if epoll reports anything else. when describes what happened before.
 func wantReady(t *testing.T, epfd int, want uint32, when string) {
 	t.Helper()
 	if got := ready(t, epfd); got != want {
@@ -78,8 +79,9 @@ func TestKernelLevelTriggered(t *testing.T) {
 	wantReady(t, epfd, 0, "an empty pipe")
 }
 
-// epoll watches the open file: while a duplicate lives, closing the number that was added takes nothing out of the set,
-// and nothing can then.
+// TestKernelClosedDuplicateStillReports closes a descriptor in an epoll set while a duplicate
+// lives. Epoll watches the open file, so it still reports it, and the number cannot be deleted any
+// more.
 func TestKernelClosedDuplicateStillReports(t *testing.T) {
 	t.Parallel()
 	r, w := pipe(t)
@@ -130,7 +132,8 @@ func TestKernelPipeHangupKeepsData(t *testing.T) {
 	wantReady(t, epfd, unix.EPOLLHUP, "read empty")
 }
 
-// A far end that closes without having read resets, but what it sent before is read first, and the error only once.
+// TestKernelUnixReset closes a far end that has unread bytes, which resets the connection. The
+// bytes that it sent before are read first, and then the error, once.
 func TestKernelUnixReset(t *testing.T) {
 	t.Parallel()
 	ours, far := pair(t)
@@ -158,14 +161,15 @@ func TestKernelSocketError(t *testing.T) {
 	defer unix.Close(ours)
 	write(t, ours, "never read")
 	closeFD(t, far)
-	for _, want := range []unix.Errno{unix.ECONNRESET, 0} { // asking clears it
+	for _, want := range []unix.Errno{unix.ECONNRESET, 0} { // SO_ERROR is cleared when it is read
 		if got, err := unix.GetsockoptInt(ours, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || unix.Errno(got) != want {
 			t.Errorf("SO_ERROR is %v, %v; want %v", unix.Errno(got), err, want)
 		}
 	}
 }
 
-// On a Unix socket EAGAIN from connect is final: nothing is under way, and no event will say more.
+// TestKernelConnectToFullBacklog holds that EAGAIN from connect on a Unix socket is final. No
+// attempt is under way, and no event follows.
 func TestKernelConnectToFullBacklog(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir() + "/s"
@@ -199,8 +203,9 @@ func TestKernelConnectToFullBacklog(t *testing.T) {
 	}
 }
 
-// The file of a socket has the mode that the socket was given before bind, whoever's umask is in force, and never a wider one.
-// Not parallel: the umask is the whole process's.
+// TestKernelSocketModeBeforeBind holds that the file of a socket has the mode that the socket had
+// before bind, less the umask, and never a wider one. It is not parallel, because the umask belongs
+// to the whole process.
 func TestKernelSocketModeBeforeBind(t *testing.T) {
 	defer unix.Umask(unix.Umask(0))
 	path := t.TempDir() + "/s"
@@ -235,7 +240,8 @@ func TestKernelEpollRefusesFiles(t *testing.T) {
 	}
 }
 
-// A read into no room says 0, which is what the end says.
+// TestKernelEmptyReadLooksLikeTheEnd holds that a read into an empty buffer returns 0, as at end of
+// file.
 func TestKernelEmptyReadLooksLikeTheEnd(t *testing.T) {
 	t.Parallel()
 	ours, far := pair(t)

@@ -21,7 +21,7 @@ func connect(t testing.TB, path string) (fd int) {
 	return fd
 }
 
-// gate is a listener's handler that keeps what it is given.
+// gate is a ListenHandler that keeps its connections and errors.
 type gate struct {
 	accept func(fd int)
 	fds    []int
@@ -72,7 +72,7 @@ func TestListener(t *testing.T) {
 	quiet(t, l)
 }
 
-// picky refuses every connection but the last of so many.
+// picky refuses every connection before the last one.
 type picky struct {
 	gate
 	left int
@@ -83,8 +83,8 @@ func (p *picky) Refuse(Peer) bool {
 	return p.left > 0
 }
 
-// TestListenerRefusesInBulk has a connection wait behind many that are refused: that takes few
-// turns, in each of which no more than a batch is refused.
+// TestListenerRefusesInBulk has a connection wait behind many that are refused. It is accepted
+// after a few turns, each of which refuses a batch at most.
 func TestListenerRefusesInBulk(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -123,7 +123,8 @@ func TestListenerClosedInAccepted(t *testing.T) {
 	}
 }
 
-// A socket that is not listening is of no use, and the listener does not spin over it.
+// TestListenerOnTheWrongSocket listens on a socket that is not listening. The listener is closed
+// and does not spin.
 func TestListenerOnTheWrongSocket(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -157,7 +158,8 @@ func TestListenErrors(t *testing.T) {
 
 func init() { roles["out of descriptors"] = outOfDescriptors }
 
-// Out of descriptors the listener rests, and takes every connection as soon as there are some again.
+// TestListenerOutOfDescriptors uses up the descriptors. The listener pauses, and accepts every
+// connection as soon as there are some.
 func TestListenerOutOfDescriptors(t *testing.T) {
 	t.Parallel()
 	play(t, role(t, "out of descriptors"))
@@ -217,7 +219,7 @@ func outOfDescriptors() error {
 		}
 		turns++
 	}
-	if took := Now() - began; turns > 10 || took < 2*acceptPause { // one for each rest and each try, or it spins
+	if took := Now() - began; turns > 10 || took < 2*acceptPause { // one turn for each pause and attempt, unless it spins
 		return fmt.Errorf("%d turns and %v for three attempts", turns, took)
 	}
 	if len(g.fds) != room || !errors.Is(g.errs[0], unix.EMFILE) {

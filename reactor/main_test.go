@@ -14,8 +14,9 @@ import (
 	"wick/reactor/leaktest"
 )
 
-// roleVariable names the part that a process of this test binary plays instead of running the tests. What belongs to a whole
-// process - signals, limits, being process 1 - is tested in one of its own.
+// roleVariable names the role that a process of this test binary plays instead of running the
+// tests. Signals, limits and being process 1 affect a whole process, so their tests use separate
+// processes.
 const roleVariable = "REACTOR_TEST_ROLE"
 
 var roles = map[string]func() error{}
@@ -28,20 +29,20 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// What whoever runs the tests had open is none of this package's, and must not look so in its children.
+	// Descriptors that the parent left open must not appear in the children of the tests.
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		panic(err)
 	}
 	leaktest.Main(m)
 }
 
-// role prepares a process that plays a part.
+// role prepares a process that plays a role.
 func role(t testing.TB, name string, env ...string) *exec.Cmd {
 	t.Helper()
 	if roles[name] == nil {
 		t.Fatalf("no role %q", name)
 	}
-	// /proc/self/exe and not os.Args[0]: under an emulator of another processor it is the only name that is sure to be right.
+	// os.Args[0] may be wrong in an emulator of another processor, and this is not.
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +52,7 @@ func role(t testing.TB, name string, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// play runs a part to its end and gives what it wrote.
+// play runs a role to its end and returns its output.
 func play(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	var out, errs strings.Builder
@@ -74,7 +75,7 @@ type exitedFunc func(unix.WaitStatus)
 
 func (f exitedFunc) Exited(s unix.WaitStatus) { f(s) }
 
-// failer is a handler's ear for its own panics.
+// failer records the panics of its handler.
 type failer struct {
 	values []any
 	stacks []string
@@ -85,7 +86,8 @@ func (f *failer) Failed(value any, stack []byte) {
 	f.stacks = append(f.stacks, string(stack))
 }
 
-// once fails the test unless exactly one panic was told of, with the stack of the function that it was in.
+// once fails the test unless exactly one panic was recorded, with that value and a stack that shows
+// the function.
 func (f *failer) once(t *testing.T, value, function string) {
 	t.Helper()
 	if len(f.values) != 1 || f.values[0] != value {
@@ -109,15 +111,16 @@ func newLoop(t testing.TB, buffers int) *Loop {
 // allFree fails the test if a stream still holds a buffer.
 func allFree(t testing.TB, l *Loop) {
 	t.Helper()
-	if have, want := l.buffers.Free(), len(l.buffers.state)-1; have != want { // one is the scratch
+	if have, want := l.buffers.Free(), len(l.buffers.state)-1; have != want { // one is the scratch buffer
 		t.Errorf("%d of %d buffers are free", have, want)
 	}
 }
 
-// patience is how long anything may take on the slowest machine. No test waits it out unless it fails.
+// patience is the longest that a step may take on the slowest machine. A success does not depend on
+// it.
 const patience = time.Minute
 
-// until turns the loop until done, and gives the number of turns.
+// until runs turns until done reports true, and returns their number.
 func until(t testing.TB, l *Loop, what string, done func() bool) (turns int) {
 	t.Helper()
 	late := false
@@ -136,7 +139,7 @@ func until(t testing.TB, l *Loop, what string, done func() bool) (turns int) {
 	return turns
 }
 
-// poll makes one turn that does not wait.
+// poll runs one turn that does not wait.
 func poll(t testing.TB, l *Loop) {
 	t.Helper()
 	l.stopped = true
@@ -147,7 +150,7 @@ func poll(t testing.TB, l *Loop) {
 	}
 }
 
-// quiet fails the test if epoll has something to report: the loop would spin over what nobody wants to know.
+// quiet fails the test if epoll reports an event, because the loop would spin then.
 func quiet(t testing.TB, l *Loop) {
 	t.Helper()
 	l.arm()
@@ -184,7 +187,7 @@ func eventfd(t testing.TB, count uint) int {
 	return fd
 }
 
-// unwatchable returns a descriptor that epoll refuses: a regular file.
+// unwatchable returns a regular file, which epoll refuses.
 func unwatchable(t testing.TB) int {
 	t.Helper()
 	fd, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -215,7 +218,7 @@ func write(t testing.TB, fd int, s string) {
 	}
 }
 
-// drain reads what is there.
+// drain reads all bytes that are there.
 func drain(t testing.TB, fd int) []byte {
 	t.Helper()
 	var all []byte

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A panic costs what it happened in: the handler is told once, with the stack, and the loop, the other descriptors and the
-// buffers are as before.
+// These tests hold that a panic costs only what it happened in. The handler is told once, with the
+// stack. The loop, other descriptors and the buffers are as before.
 
 func TestPanicInAStream(t *testing.T) {
 	t.Parallel()
@@ -79,7 +79,7 @@ func TestPanicInAStream(t *testing.T) {
 			}
 			poll(t, l)
 			if isOpen(ours) && !closed && string(drain(t, far)) == "" {
-				// The number may be another test's by now, but then ours was closed.
+				// The number may belong to another test by now, but then it was closed here.
 				if _, err := unix.Write(far, []byte("x")); err == nil {
 					t.Error("the descriptor is open")
 				}
@@ -147,7 +147,7 @@ type failingListener struct {
 	s             Stream
 	attach, close bool
 	fd            int
-	early         bool // it was closed before the end of the turn
+	early         bool // the handler closed it before the end of the turn
 }
 
 func (f *failingListener) Accepted(fd int, _ Peer) {
@@ -168,8 +168,9 @@ func (f *failingListener) Failed(value any, stack []byte) {
 
 func (f *failingListener) AcceptFailed(error) {}
 
-// The connection that a handler panicked over is closed, whether it had put it on the loop or not, and the next is accepted. One that it had
-// closed is not closed twice: at the end of the turn the number may be another's.
+// TestPanicInAccepted panics in a handler of a connection. The connection is closed, whether or not
+// it was attached, and the next one is accepted. A connection that the handler closed is not closed
+// twice, because its number may be in use again.
 func TestPanicInAccepted(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ attach, close bool }{{}, {true, false}, {true, true}} {

@@ -74,7 +74,8 @@ func TestPoolRefuses(t *testing.T) {
 	p.Put(b)
 }
 
-// A pool of more than 4 GiB, which the most connections that an agent can be told to take come to, is still of buffers of one party each.
+// TestPoolBeyond32Bits holds that the buffers of a pool of more than 4 GiB do not overlap. An agent
+// with the highest limit on connections has such a pool.
 func TestPoolBeyond32Bits(t *testing.T) {
 	t.Parallel()
 	const n = 1<<32/BufferSize + 2
@@ -94,7 +95,8 @@ func TestPoolBeyond32Bits(t *testing.T) {
 	}
 }
 
-// Memory goes back to the system once more than a few buffers are free, and stays with those few.
+// TestPoolMemory holds that memory goes back to the system when more than Warm buffers are free,
+// and that the warm ones keep theirs.
 func TestPoolMemory(t *testing.T) {
 	t.Parallel()
 	const n = 32
@@ -121,7 +123,7 @@ func TestPoolMemory(t *testing.T) {
 	if got := resident(t, p.arena); got != warm*BufferSize/page {
 		t.Errorf("%d pages after use, want %d", got, warm*BufferSize/page)
 	}
-	// What is used again and again is given back to nobody in between.
+	// A buffer in constant use keeps its memory.
 	for range 10 {
 		var some [warm][]byte
 		for i := range some {
@@ -143,7 +145,7 @@ func TestPoolMemory(t *testing.T) {
 	}
 }
 
-// A pool that is to keep nothing warm has no memory but that of the buffers in use.
+// TestPoolCold holds that a pool with no warm buffers has only the memory of those in use.
 func TestPoolCold(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, 3)

@@ -10,7 +10,7 @@ import (
 
 var pageSize = os.Getpagesize()
 
-// resident is the number of pages of b that have memory.
+// resident returns the number of pages of b that have memory.
 func resident(t *testing.T, b []byte) (pages int) {
 	t.Helper()
 	in := make([]byte, len(b)/pageSize)

@@ -20,9 +20,9 @@ const (
 	strays      = 4000
 )
 
-// Process 1 of a namespace has a hundred children of its own and is given four thousand strangers' at once, most of them dead: all
-// are reaped, none of its own loses its status, between any two turns there is a bounded number of them, and whoever handles the signal
-// is there when the last is gone.
+// TestReapOrphans runs process 1 of a namespace. It has a hundred children and gets four thousand
+// orphans at once, most of them dead. All are reaped, and no child's status is lost. Each turn
+// reaps a bounded number, and the handler of the signal runs once more when the last is gone.
 func TestReapOrphans(t *testing.T) {
 	t.Parallel()
 	cmd := role(t, "init")
@@ -58,7 +58,7 @@ func asInit() error {
 	wakeups, childless := 0, false
 	l.HandleSignals(signalFunc(func(SignalSet) { wakeups++; l.ReapOrphans(); childless = l.Childless() }))
 
-	// The children wait for one pipe to be closed, and so does what makes the strays, after it made them.
+	// The children wait until this pipe is closed. So does the process that has made the orphans.
 	var gate [2]int
 	if err := unix.Pipe2(gate[:], unix.O_CLOEXEC); err != nil {
 		return err
@@ -90,7 +90,7 @@ func asInit() error {
 	if n, err := unix.Read(made[0], b[:]); n != 1 {
 		return fmt.Errorf("no strays were made: %v", err)
 	}
-	unix.Close(gate[1]) // now
+	unix.Close(gate[1]) // release them
 
 	ticks, reaped, most := 0, 0, 0
 	var tick Timer
@@ -121,7 +121,7 @@ func asInit() error {
 			return fmt.Errorf("child %d: status %#x", i, s)
 		}
 	}
-	for ; !childless; turns++ { // the last few, which nobody of ours is
+	for ; !childless; turns++ { // the last few, which are not this process's children
 		if err := l.turn(); err != nil {
 			return err
 		}
@@ -133,7 +133,8 @@ func asInit() error {
 	return nil
 }
 
-// What one turn leaves of the dead is reaped in the next ones, though nothing else happens that would wake the loop.
+// TestReapOrphansGoesOn holds that the dead that one turn leaves are reaped in the next turns,
+// although nothing else wakes the loop.
 func TestReapOrphansGoesOn(t *testing.T) {
 	t.Parallel()
 	play(t, role(t, "leave some"))
@@ -157,7 +158,7 @@ func leaveSome() error {
 			return fmt.Errorf("waitid: %w", err)
 		}
 	}
-	takeSignals() // theirs have come
+	takeSignals() // for the signals of their ends
 	l.HandleSignals(signalFunc(func(SignalSet) { l.ReapOrphans() }))
 	late := false
 	var watch Timer
@@ -174,7 +175,7 @@ func leaveSome() error {
 	return nil
 }
 
-// stray makes a child that exits at once.
+// stray starts a child that exits at once.
 func stray() (pid int, err error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno != 0 {
@@ -186,7 +187,8 @@ func stray() (pid int, err error) {
 	return int(n), nil
 }
 
-// litter makes children that exit at once and that it does not reap, says so, and leaves them to process 1 when its input ends.
+// litter starts children that exit at once, does not reap them, and says so. At the end of its
+// input it leaves them to process 1.
 func litter() error {
 	for i := range strays {
 		if _, err := stray(); err != nil {

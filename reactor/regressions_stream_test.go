@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The bugs of streams; see regressions_test.go.
+// These tests are for bugs of streams, as those in regressions_test.go are.
 
-// What was written while a source waited for the socket was sent before it, in the middle of a message whose head was
-// already queued.
+// TestNothingOvertakesASource is for a bug in which output was sent before a source that was queued
+// first. It ended up in the middle of a message.
 func TestNothingOvertakesASource(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 4)
@@ -45,8 +45,9 @@ func TestNothingOvertakesASource(t *testing.T) {
 	}
 }
 
-// The buffer of the kept input went back to the pool while Input was reading it, if Input closed the stream, or a
-// flush within it failed. With more than the pool keeps warm its memory was gone as well.
+// TestInputKeepsItsBuffer is for a bug in which the buffer of the kept input was returned to the
+// pool while Input used it. Input had closed the stream, or a flush within Input had failed. The
+// buffer also lost its memory if the pool had enough warm ones.
 func TestInputKeepsItsBuffer(t *testing.T) {
 	t.Parallel()
 	for _, panics := range []bool{false, true} {
@@ -55,7 +56,7 @@ func TestInputKeepsItsBuffer(t *testing.T) {
 		write(t, far, "one ")
 		h.input = func(b []byte) int {
 			if string(b) == "one " {
-				return 0 // to be kept
+				return 0 // keep it
 			}
 			h.s.Close()
 			for range 2 {
@@ -79,8 +80,9 @@ func TestInputKeepsItsBuffer(t *testing.T) {
 	}
 }
 
-// A source that closes its stream had the loop send from a buffer that was no more. Until it returns it may still write to that: it is nobody
-// else's.
+// TestFillCloses is for a bug in which a source closed its stream, and the loop sent from a buffer
+// that was no longer its own. The source may write to the buffer until it returns, so no other
+// stream may have it.
 func TestFillCloses(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -102,7 +104,8 @@ func TestFillCloses(t *testing.T) {
 	allFree(t, l)
 }
 
-// A source that says neither bytes nor the end kept the loop for ever.
+// TestSourceOfNothing is for a bug in which a source that neither fills bytes nor ends kept the
+// loop busy for ever.
 func TestSourceOfNothing(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -115,7 +118,8 @@ func TestSourceOfNothing(t *testing.T) {
 	allFree(t, l)
 }
 
-// Sent that sends the next source recursed, and its turn had no end.
+// TestSourcesInAChainAreBounded is for a bug in which a Sent that sends the next source recursed,
+// and the turn never ended.
 func TestSourcesInAChainAreBounded(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -141,8 +145,8 @@ func TestSourcesInAChainAreBounded(t *testing.T) {
 	}
 }
 
-// A panic of a stream's source hit the handler that had happened to call Send, and the stream went on from the middle
-// of the message.
+// TestFillPanicsUnderAnother is for a bug in which a panic of a source hit the handler that called
+// Send. The stream then went on from the middle of the message.
 func TestFillPanicsUnderAnother(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -163,8 +167,9 @@ func TestFillPanicsUnderAnother(t *testing.T) {
 	allFree(t, l)
 }
 
-// A pause that was over before Input returned left what Input had left where it was. So would output that made the stream busy, and was
-// taken before then.
+// TestStalledWithinInput is for a bug in which Input paused its stream, resumed it and returned
+// early. The rest of the input was not passed again. The same happened with output that made the
+// stream busy and was sent at once.
 func TestStalledWithinInput(t *testing.T) {
 	t.Parallel()
 	for name, stall := range map[string]func(*Stream){
@@ -202,7 +207,8 @@ func TestStalledWithinInput(t *testing.T) {
 	}
 }
 
-// A source given to a stream that is closed was never told, and kept what it held.
+// TestSendToAClosedStream is for a bug in which a source for a closed stream was never told, and
+// kept what it held.
 func TestSendToAClosedStream(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -219,7 +225,8 @@ func TestSendToAClosedStream(t *testing.T) {
 	allFree(t, l)
 }
 
-// A stream opened again remembered that the last one had ended, and never read.
+// TestStreamOpenedAgain is for a bug in which a stream that was opened again still counted as
+// ended, and never read.
 func TestStreamOpenedAgain(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -239,7 +246,8 @@ func TestStreamOpenedAgain(t *testing.T) {
 	}
 }
 
-// A handler that takes nothing from a full buffer made a read of no bytes look like the far end's orderly end.
+// TestFullBufferIsNotTheEnd is for a bug in which a handler that takes nothing from a full buffer
+// was told of an orderly end.
 func TestFullBufferIsNotTheEnd(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -255,7 +263,8 @@ func TestFullBufferIsNotTheEnd(t *testing.T) {
 	allFree(t, l)
 }
 
-// Append beyond the space that was asked for moves the bytes elsewhere; what then was sent was whatever the buffer held.
+// TestCommitOfSomethingElse is for a bug in which an append beyond the requested space moved the
+// bytes to another array. The stream then sent the old content of its buffer.
 func TestCommitOfSomethingElse(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)

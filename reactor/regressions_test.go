@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Each of these is a bug that this package, or another loop, has had. The comment says what went wrong.
+// Each of these tests is for a bug that this package, or another event loop, has had.
 
-// Two descriptors are ready in one batch. The first's handler closes the second, and what it opens instead gets the
-// number and the slot that the second event speaks of. Loops that look up a number called the new owner for the old
-// one's event (rust-vmm/event-manager#41, creytiv/re#266).
+// TestStaleEventInBatch has two descriptors ready in one batch. The first handler closes the second
+// descriptor, and opens another with its number and slot. Loops that look up the number passed the
+// old event to the new owner (rust-vmm/event-manager#41, creytiv/re#266).
 func TestStaleEventInBatch(t *testing.T) {
 	t.Parallel()
 	for _, now := range []bool{false, true} {
@@ -29,7 +29,7 @@ func TestStaleEventInBatch(t *testing.T) {
 				number, slot := other.FD(), other.slot
 				other.Close()
 				if now {
-					l.release() // as if nothing deferred it: only the generation is left to tell
+					l.release() // without the delay, only the generation tells them apart
 				}
 				fd := eventfd(t, 0)
 				l.Attach(&next, fd, readyFunc(func(Events) { nextCalled = true }))
@@ -52,7 +52,8 @@ func TestStaleEventInBatch(t *testing.T) {
 	}
 }
 
-// A descriptor closed before Run stayed open until something else happened.
+// TestClosedOutsideATurnIsClosedBeforeTheWait is for a bug in which a descriptor closed before Run
+// stayed open until the next event.
 func TestClosedOutsideATurnIsClosedBeforeTheWait(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -66,7 +67,8 @@ func TestClosedOutsideATurnIsClosedBeforeTheWait(t *testing.T) {
 	until(t, l, "the end of file", func() bool { return over })
 }
 
-// The dirty list of one loop had the descriptor, which the other took for its own.
+// TestReleasedAndAttachedElsewhere is for a bug in which a descriptor on the dirty list of one loop
+// could not get on that of another.
 func TestReleasedAndAttachedElsewhere(t *testing.T) {
 	t.Parallel()
 	from, to := newLoop(t, 0), newLoop(t, 0)
@@ -87,7 +89,8 @@ func TestReleasedAndAttachedElsewhere(t *testing.T) {
 	}
 }
 
-// A pause that another handler asked for in the same batch came too late: the event had been fetched. It may be a hang-up.
+// TestInterestGivenUpInTheBatch is for a bug in which a handler got an event although another
+// handler of the same batch had dropped its interest. The event may be a hang-up.
 func TestInterestGivenUpInTheBatch(t *testing.T) {
 	t.Parallel()
 	for _, hungUp := range []bool{false, true} {
@@ -161,7 +164,8 @@ func TestRefusedByEpoll(t *testing.T) {
 	}
 }
 
-// Stop was forgotten by the Run that it came before: a dial that fails at once stops the loop before it runs.
+// TestStopBeforeRun is for a bug in which Run forgot a Stop that came before it. A dial that fails
+// at once can stop the loop before it runs.
 func TestStopBeforeRun(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -176,7 +180,7 @@ func TestStopBeforeRun(t *testing.T) {
 	}
 }
 
-// A huge delay overflowed and the timer was due at once.
+// TestTimerOverflow is for a bug in which a huge delay overflowed and the timer was due at once.
 func TestTimerOverflow(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -188,8 +192,9 @@ func TestTimerOverflow(t *testing.T) {
 	}
 }
 
-// A timer started with no delay, by any handler, expired in the same turn; its handler, starting it anew on a clock that
-// did not move meanwhile, could keep the turn for ever.
+// TestTimerStartedInATurnWaitsForTheNext is for a bug in which a timer without a delay expired in
+// the turn that started it. A handler that restarts its timer could keep the turn for ever on a
+// coarse clock.
 func TestTimerStartedInATurnWaitsForTheNext(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -212,7 +217,8 @@ func TestTimerStartedInATurnWaitsForTheNext(t *testing.T) {
 	}
 }
 
-// A timer of a loop that was closed said that it was running, and Stop looked for it where it no longer was.
+// TestLoopClosedWithEverythingOpen is for a bug in which a timer of a closed loop counted as
+// running, and Stop failed to find it.
 func TestLoopClosedWithEverythingOpen(t *testing.T) {
 	t.Parallel()
 	l, err := New(4)

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The parts that processes of their own play in the tests of signals: a claim is for the whole process.
+// These are the roles for the tests of signals. A claim is for a whole process, so each needs one
+// of its own.
 
 func init() {
 	roles["echo signals"] = echoSignals
@@ -22,7 +23,7 @@ func init() {
 	roles["shielded"] = shielded
 }
 
-// allSignals are those that an init has a use for, and a real-time one.
+// allSignals are the signals that an init uses, and a real-time signal.
 var allSignals = []unix.Signal{
 	unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCHLD, unix.SIGPWR, 40, 64,
 }
@@ -31,8 +32,8 @@ type signalFunc func(SignalSet)
 
 func (f signalFunc) Signaled(set SignalSet) { f(set) }
 
-// echoSignals claims all, says "ready", and then a line for each signal that came, until its input ends. With ECHO_BUSY it
-// makes garbage on other goroutines meanwhile.
+// echoSignals claims all signals and says "ready". It then prints a line for each signal that
+// comes, until its input ends. With ECHO_BUSY it makes garbage on other goroutines meanwhile.
 func echoSignals() error {
 	if err := ClaimSignals(allSignals...); err != nil {
 		return err
@@ -72,7 +73,7 @@ func echoSignals() error {
 	}
 	var in Descriptor
 	l.Attach(&in, 0, readyFunc(func(Events) {
-		// The input is what keeps the loop busy besides.
+		// Input keeps the loop busy.
 		if n, err := recv(0, l.Scratch()); n == 0 && err == nil {
 			l.Stop()
 		}
@@ -82,7 +83,8 @@ func echoSignals() error {
 	return l.Run()
 }
 
-// dirtyStart ignores and blocks every signal and becomes, like that, the process that plays the next part.
+// dirtyStart ignores and blocks every signal, and then executes the process that plays the next
+// role.
 func dirtyStart() error {
 	runtime.LockOSThread()
 	for sig := unix.Signal(1); sig <= 64; sig++ {
@@ -110,7 +112,7 @@ func dirtyStart() error {
 	return unix.Exec(exe, []string{exe}, os.Environ())
 }
 
-// showChild claims signals and prints what a child says of its own.
+// showChild claims signals and prints a child's own signal state.
 func showChild() error {
 	if err := ClaimSignals(allSignals[:9]...); err != nil {
 		return err
@@ -137,7 +139,8 @@ func showChild() error {
 	return nil
 }
 
-// countThreads checks that claiming, being signaled and spawning start neither threads nor goroutines.
+// countThreads checks that claiming and receiving signals, and spawning, start neither threads nor
+// goroutines.
 func countThreads() error {
 	threads := func() string {
 		var b [4096]byte
@@ -183,7 +186,7 @@ func countThreads() error {
 
 var nowhere *int
 
-// shielded is sent every signal of a fault, and has faults of its own.
+// shielded gets every signal of a fault from itself, and then a real fault.
 func shielded() error {
 	for range 2 {
 		if err := ShieldFaults(); err != nil {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signaled is a process that says which signals it got.
+// signaled is a process that prints the signals that it gets.
 type signaled struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -38,7 +38,7 @@ func startSignaled(t *testing.T, cmd *exec.Cmd) *signaled {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // a test that failed leaves nothing running
+	t.Cleanup(func() { // also after a failure
 		if cmd.ProcessState == nil {
 			cmd.Process.Kill()
 			cmd.Wait()
@@ -74,7 +74,8 @@ func (s *signaled) end() {
 	}
 }
 
-// Each signal, again and again, the next one sent when the last was told of: none is lost, none is told of twice.
+// each sends each signal many times, the next one when the last was reported. Every signal must be
+// reported once.
 func (s *signaled) each(times int, sigs []unix.Signal) {
 	s.t.Helper()
 	for range times {
@@ -94,7 +95,8 @@ func TestSignals(t *testing.T) {
 	s.end()
 }
 
-// The same while the collector never rests and goroutines take turns on every thread.
+// TestSignalsWhileTheRuntimeIsBusy does the same while the collector runs all the time and
+// goroutines take turns on every thread.
 func TestSignalsWhileTheRuntimeIsBusy(t *testing.T) {
 	t.Parallel()
 	s := startSignaled(t, role(t, "echo signals", "GOGC=1", "ECHO_BUSY=1"))
@@ -102,7 +104,8 @@ func TestSignalsWhileTheRuntimeIsBusy(t *testing.T) {
 	s.end()
 }
 
-// Whoever starts an agent may ignore and block signals; it hears them all the same.
+// TestSignalsAfterADirtyStart holds that an agent gets all signals, even if its parent ignored and
+// blocked them.
 func TestSignalsAfterADirtyStart(t *testing.T) {
 	t.Parallel()
 	s := startSignaled(t, role(t, "dirty start", "DIRTY_NEXT=echo signals"))
@@ -110,8 +113,9 @@ func TestSignalsAfterADirtyStart(t *testing.T) {
 	s.end()
 }
 
-// Several senders at once, and input besides. Signals coalesce, as the kernel's do, but the last of each is told of: every
-// sender ends with a signal after which nothing but it is sent.
+// TestSignalStorm has several processes send signals at once, and input besides. The kernel merges
+// signals, but the last of each must be reported. So each sender ends with a signal that only it
+// sends.
 func TestSignalStorm(t *testing.T) {
 	t.Parallel()
 	s := startSignaled(t, role(t, "echo signals"))
@@ -153,12 +157,13 @@ func TestSignalStorm(t *testing.T) {
 	s.end()
 }
 
-// A signal that came many times before it is asked for is told of once.
+// TestSignalsCoalesce holds that a signal that came many times before it is handled is reported
+// once.
 func TestSignalsCoalesce(t *testing.T) {
 	t.Parallel()
 	s := startSignaled(t, role(t, "echo signals"))
 	s.send(unix.SIGSTOP)
-	// It stops in its own time, and would be told of some before.
+	// SIGSTOP takes effect with a delay, and some signals would be reported before.
 	if err := unix.Waitid(unix.P_PID, s.cmd.Process.Pid, nil, unix.WSTOPPED, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +180,7 @@ func TestSignalsCoalesce(t *testing.T) {
 	s.end()
 }
 
-// Children start as if nobody had ever touched a signal: none ignored, none blocked, none handled.
+// TestSignalsOfChildren holds that a child starts with no signal ignored, blocked or handled.
 func TestSignalsOfChildren(t *testing.T) {
 	t.Parallel()
 	for _, cmd := range []*exec.Cmd{
@@ -203,7 +208,8 @@ func TestSignalsOfChildren(t *testing.T) {
 
 func TestSignalsCostNoThread(t *testing.T) {
 	t.Parallel()
-	// The runtime starts a thread when it pleases, however little there is to do: one try in which it does not is proof.
+	// The runtime may start a thread at any time, however idle it is. One attempt in which it does
+	// not is proof.
 	var err error
 	for range 10 {
 		cmd := role(t, "count threads", "GOMAXPROCS=1", "GOGC=off")
@@ -216,7 +222,8 @@ func TestSignalsCostNoThread(t *testing.T) {
 	t.Error(err)
 }
 
-// TestShieldFaults: what a process sends is nothing, and what the processor says is what it was.
+// TestShieldFaults holds that a fault signal from a process does nothing, and that a real fault
+// still ends the program.
 func TestShieldFaults(t *testing.T) {
 	t.Parallel()
 	out := play(t, role(t, "shielded"))

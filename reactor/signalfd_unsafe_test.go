@@ -12,11 +12,12 @@ import (
 
 func init() { roles["signalfd"] = signalfd }
 
-// Why this package does not use signalfd. Every means there is of blocking a signal is used at once - the process starts with
-// everything blocked and ignored, and every thread is made to block it again - and still SIGTERM and SIGCHLD go past the
-// signalfd, because the runtime unblocks them in each thread it starts, and one of those takes the signal. How many
-// depends on which thread the kernel wakes first; one is too many. If this test ever fails, signalfd has become usable,
-// and signal_unsafe.go and the assembly may go.
+// TestSignalfdLosesSignalsInAGoProcess shows why this package does not use signalfd. It blocks
+// signals in every possible way at once: the process starts with all blocked and ignored, and every
+// thread blocks them again. SIGTERM and SIGCHLD still go past the signalfd, because the runtime
+// unblocks them in each thread that it starts. One of those takes the signal. The number depends on
+// which thread the kernel wakes first, and one is too many. If this test ever fails, signalfd has
+// become usable, and signal_unsafe.go and the assembly can be removed.
 func TestSignalfdLosesSignalsInAGoProcess(t *testing.T) {
 	t.Parallel()
 	s := startSignaled(t, role(t, "dirty start", "DIRTY_NEXT=signalfd"))
@@ -38,7 +39,7 @@ func TestSignalfdLosesSignalsInAGoProcess(t *testing.T) {
 }
 
 func signalfd() error {
-	// The claim keeps the process alive and counts what goes past the signalfd.
+	// The claim keeps the process alive and counts the signals that go past the signalfd.
 	if err := ClaimSignals(unix.SIGTERM, unix.SIGCHLD); err != nil {
 		return err
 	}
@@ -49,7 +50,8 @@ func signalfd() error {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil); err != nil {
 		return err
 	}
-	// The runtime runs it in a signal handler of the other threads, whose return puts the mask back; a build with cgo refuses.
+	// The runtime blocks the signals in a signal handler of the other threads, whose return
+	// restores the mask. A build with cgo refuses.
 	allThreads(mask)
 	fd, err := unix.Signalfd(-1, &set, unix.SFD_NONBLOCK|unix.SFD_CLOEXEC)
 	if err != nil {
@@ -81,11 +83,12 @@ func signalfd() error {
 		case events[0].Fd == 0:
 			return nil
 		}
-		// The counter that the claimed signals' handler writes to is what tells of those that signalfd never sees.
+		// The claimed signals' handler writes to an eventfd. It shows the signals that the signalfd
+		// never gets.
 		way := "by signalfd"
 		if n, _ := unix.Read(fd, info[:]); n <= 0 {
 			if n, _ := unix.Read(int(wakeFD), info[:8]); n <= 0 {
-				continue // taken between the event and the read; its handler has yet to say so
+				continue // another thread took it after the event; its handler is about to say so
 			}
 			way = "lost"
 		}

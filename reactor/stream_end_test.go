@@ -13,7 +13,7 @@ func TestStreamReadsAllBeforeTheEnd(t *testing.T) {
 	for _, half := range []bool{true, false} {
 		l := newLoop(t, 2)
 		h, far := open(t, l)
-		sent := bytes.Repeat([]byte("0123456789"), 15000) // more than two turns' worth
+		sent := bytes.Repeat([]byte("0123456789"), 15000) // more than two turns read
 		if n, err := unix.Write(far, sent); n < 2*BufferSize {
 			t.Fatalf("the socket took only %d bytes, %v", n, err)
 		} else {
@@ -23,7 +23,7 @@ func TestStreamReadsAllBeforeTheEnd(t *testing.T) {
 			if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
 				t.Fatal(err)
 			}
-		} else if err := unix.Shutdown(far, unix.SHUT_RDWR); err != nil { // hangs up as closing does
+		} else if err := unix.Shutdown(far, unix.SHUT_RDWR); err != nil { // hangs up as a close does
 			t.Fatal(err)
 		}
 		atEnd := -1
@@ -36,7 +36,8 @@ func TestStreamReadsAllBeforeTheEnd(t *testing.T) {
 	}
 }
 
-// After a half-close what is still due is sent, and then a far end that goes away for good is noticed, once, and without spinning.
+// TestStreamHalfClosed shuts down the far end's writing side. Queued output is still sent. When the
+// far end goes away it is noticed, once and without spinning.
 func TestStreamHalfClosed(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -68,7 +69,8 @@ func TestStreamHalfClosed(t *testing.T) {
 	quiet(t, l)
 }
 
-// A far end that closes without having read what it was sent resets the connection: its last words first, then the error.
+// TestStreamReset closes a far end that has unread bytes, which resets the connection. Its last
+// bytes are read before the error.
 func TestStreamReset(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -88,7 +90,8 @@ func TestStreamReset(t *testing.T) {
 	allFree(t, l)
 }
 
-// The far end is gone while output is queued, some of it from sources under way and waiting.
+// TestStreamGoneUnderOutput closes the far end while output is queued, from one source that is
+// being sent and one that waits.
 func TestStreamGoneUnderOutput(t *testing.T) {
 	t.Parallel()
 	for _, paused := range []bool{false, true} {
@@ -134,7 +137,9 @@ func TestStreamPausedLearnsOfTheEnd(t *testing.T) {
 	}
 }
 
-// A far end that writes no more while it is not read from is not gone: it is looked for now and then, and what it wrote is read later, up to its end.
+// TestStreamPausedAndHalfClosed shuts down the far end's writing side while the stream is not read.
+// The far end is not gone, so the stream probes it now and then. Its bytes are read later, up to
+// the end.
 func TestStreamPausedAndHalfClosed(t *testing.T) {
 	t.Parallel()
 	for _, busy := range []bool{false, true} {
@@ -152,7 +157,7 @@ func TestStreamPausedAndHalfClosed(t *testing.T) {
 		}
 		until(t, l, "a probe", h.s.probing.Running)
 		quiet(t, l)
-		h.s.probe() // as the timer does
+		h.s.probe() // as the timer would
 		if len(h.ends) > 0 || !h.s.probing.Running() {
 			t.Fatalf("ends %v", h.ends)
 		}
@@ -169,8 +174,9 @@ func TestStreamPausedAndHalfClosed(t *testing.T) {
 	}
 }
 
-// What is gone without a hang-up is found by a probe. Here our own writing side is shut, of which a send says the same as of a vsock connection that
-// is over. vsock_test.go has the real one.
+// TestStreamProbe holds that a probe finds a far end that is gone without a hang-up. It shuts down
+// this side's writing, so that a send fails as on a vsock connection that is over. vsock_test.go
+// has the real one.
 func TestStreamProbe(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -191,7 +197,8 @@ func TestStreamProbe(t *testing.T) {
 	allFree(t, l)
 }
 
-// It is asked at once when the end is read. Left to itself the kernel would say here that it was hung up on, and of vsock nothing.
+// TestStreamProbeAtTheEnd holds that the stream probes at once when it reads the end. Later the
+// kernel would report a hang-up here, but not for vsock.
 func TestStreamProbeAtTheEnd(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hand is a stream's handler that takes what comes, unless input says otherwise, and remembers what it was told.
+// hand is a StreamHandler that takes all input, unless input is set, and records its calls.
 type hand struct {
 	failer
 	s       Stream
@@ -46,7 +46,8 @@ func (h *hand) say(s string) {
 	h.s.Flush()
 }
 
-// open puts one end of a socket pair on the loop as a stream; the other is closed with the test.
+// open puts one end of a socket pair on the loop as a stream. The other end is closed at the end of
+// the test.
 func open(t testing.TB, l *Loop) (h *hand, far int) {
 	t.Helper()
 	ours, far := pair(t)
@@ -56,7 +57,7 @@ func open(t testing.TB, l *Loop) (h *hand, far int) {
 	return h, far
 }
 
-// fill writes to a socket until it takes no more, and gives the number of bytes.
+// fill writes to a socket until it takes no more, and returns the number of bytes.
 func fill(t testing.TB, fd int) (total int) {
 	t.Helper()
 	for size := BufferSize; size > 0; {
@@ -73,7 +74,7 @@ func fill(t testing.TB, fd int) (total int) {
 	return total
 }
 
-// text is a source of a body, step bytes at a time.
+// text is a source that fills step bytes of its body at a time.
 type text struct {
 	body       []byte
 	step       int

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The model of a stream whose handler answers each message with itself is a plain queue: what goes in comes out, all of it, once and in
-// order, whatever is paused, busy, partial or short on the way. Messages are a length of two bytes and as much again.
+// The handler answers each message with itself, so its model is a plain queue. All input comes out
+// once and in order, whatever pauses, yields, partial messages and short writes there are. A
+// message is a length of two bytes and that many bytes.
 
 type modelHandler struct {
 	hand
@@ -61,7 +62,7 @@ func (m *modelHandler) Input(b []byte) int {
 
 func (m *modelHandler) commit(b []byte) { m.s.Commit(append(m.s.Space(len(b)), b...)) }
 
-// splice commits a message whose end comes out of a pipe.
+// splice commits a message whose end comes from a pipe.
 func (m *modelHandler) splice(b []byte) {
 	if m.s.spliced > 0 || len(b) < 10 {
 		m.commit(b)
@@ -128,7 +129,7 @@ func TestStreamAgainstAQueue(t *testing.T) {
 					n, _ := unix.Read(far, b[:1+r.IntN(len(b)-1)])
 					out = append(out, b[:max(n, 0)]...)
 				}
-				l.stopped = true // the far end is played between turns: none may wait for it
+				l.stopped = true // the test plays the far end between turns, so that no turn may wait for it
 				return len(out) >= len(in) || len(m.ends) > 0 || len(m.values) > 0
 			})
 			l.stopped = false

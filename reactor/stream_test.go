@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// One byte at a time is input like any other, and what is not taken is given again with more behind it.
+// TestStreamOneByteAtATime sends one byte at a time. The bytes that Input does not take are passed
+// again with more behind them.
 func TestStreamOneByteAtATime(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -62,7 +63,8 @@ func TestStreamShortWrites(t *testing.T) {
 	allFree(t, l)
 }
 
-// A far end that asks and asks and reads no answer is not read from any more, and costs two buffers.
+// TestStreamFarEndThatDoesNotRead has a far end that sends requests and reads no reply. The stream
+// stops reading, and uses two buffers.
 func TestStreamFarEndThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 2)
@@ -98,7 +100,8 @@ func TestStreamFarEndThatDoesNotRead(t *testing.T) {
 	allFree(t, l)
 }
 
-// In one turn each of two streams that have more than enough is read once, no more than a buffer, and a timer expires.
+// TestStreamFairness has two streams with more input than they can read. One turn reads each once,
+// no more than a buffer, and a timer expires.
 func TestStreamFairness(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 4)
@@ -133,7 +136,8 @@ func TestStreamFairness(t *testing.T) {
 	}
 }
 
-// A pool that is too small costs the stream and nothing else.
+// TestStreamWithoutBuffers holds that a pool that is too small costs only the stream that needs a
+// buffer.
 func TestStreamWithoutBuffers(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 1)
@@ -150,7 +154,7 @@ func TestStreamWithoutBuffers(t *testing.T) {
 	}
 }
 
-// A stream may be closed in each of its callbacks.
+// TestStreamClosedInEachCallback closes a stream in each of its callbacks.
 func TestStreamClosedInEachCallback(t *testing.T) {
 	t.Parallel()
 	for _, where := range []string{"input", "end", "drained", "fill", "sent", "flush in input"} {
@@ -208,7 +212,7 @@ func TestStreamClosedInEachCallback(t *testing.T) {
 	}
 }
 
-// An echo costs no garbage.
+// TestStreamEchoAllocatesNothing holds that an echo makes no garbage.
 func TestStreamEchoAllocatesNothing(t *testing.T) {
 	l := newLoop(t, 2)
 	far := echo(t, l)
@@ -230,7 +234,7 @@ func TestStreamEchoAllocatesNothing(t *testing.T) {
 	}
 }
 
-// echo is a stream that says what it hears.
+// echo opens a stream that sends back its input.
 func echo(t testing.TB, l *Loop) (far int) {
 	h, far := open(t, l)
 	h.input = func(b []byte) int {
@@ -245,7 +249,8 @@ func echo(t testing.TB, l *Loop) (far int) {
 	return far
 }
 
-// A read that is bounded ends there, and what is behind comes with the next.
+// TestStreamReadAtMost holds that a limited read ends at its limit, and that the rest comes with
+// the next.
 func TestStreamReadAtMost(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 4)
@@ -255,7 +260,7 @@ func TestStreamReadAtMost(t *testing.T) {
 	h := &hand{}
 	h.input = func(b []byte) int {
 		sizes = append(sizes, len(b))
-		h.s.ReadAtMost(max(0, 7-3*len(sizes))) // 4, 1, then no bound
+		h.s.ReadAtMost(max(0, 7-3*len(sizes))) // 4, 1, then no limit
 		return len(b)
 	}
 	h.s.Open(l, ours, "far end", h)

@@ -42,7 +42,7 @@ func TestTimerNeverEarly(t *testing.T) {
 	}
 }
 
-// A timer that is due is stopped, or moved, by an earlier one of the same batch.
+// TestTimerStoppedInTheBatch has a handler stop and restart timers that are due in the same turn.
 func TestTimerStoppedInTheBatch(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -57,7 +57,7 @@ func TestTimerStoppedInTheBatch(t *testing.T) {
 	l.Start(&stopped, 1*time.Microsecond, never)
 	l.Start(&moved, 2*time.Microsecond, never)
 	l.Start(&last, 3*time.Microsecond, expiredFunc(func(*Timer) { done = true }))
-	for Now() <= last.when { // so that all are due in the same turn, however fast the machine is
+	for Now() <= last.when { // so that all are due in the same turn on any machine
 	}
 	poll(t, l)
 	if !done || stopped.Running() || !moved.Running() || len(l.timers) != 1 {
@@ -66,7 +66,8 @@ func TestTimerStoppedInTheBatch(t *testing.T) {
 	moved.Stop()
 }
 
-// Ten thousand timers, started, moved and stopped at random, against a sorted list.
+// TestTimerModel starts, restarts and stops ten thousand timers at random, and compares them with a
+// sorted list.
 func TestTimerModel(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)

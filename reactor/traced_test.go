@@ -12,7 +12,8 @@ import (
 
 func init() { roles["trace"] = trace }
 
-// A child that a debugger has is the debugger's to wait for first, however long that takes: the pidfd tells of the exit, and wait of nothing.
+// TestChildTraced has a debugger attached to a child that exits. The debugger is to wait for it
+// first, however long that takes. The pidfd is readable meanwhile, but wait returns nothing.
 func TestChildTraced(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -58,7 +59,7 @@ func TestChildTraced(t *testing.T) {
 	}
 }
 
-// trace takes hold of a process until its input ends, and never waits for it.
+// trace attaches to a process until its input ends, and never waits for it.
 func trace() error {
 	pid, err := strconv.Atoi(os.Getenv("TRACED"))
 	if err != nil {

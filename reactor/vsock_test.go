@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connections over vsock, from this machine to itself. Few kernels have a loopback of vsock; the guest's of
-// cmd/wick/internal/guesttest does, and these tests are run there too.
+// These tests use connections over vsock from this machine to itself. Few kernels have the vsock
+// loopback. The guest of cmd/wick/internal/guesttest has it, and runs these tests too.
 
-// vsockPair are the two ends of a connection to that port, which no other test has.
+// vsockPair returns the ends of a connection to that port, which no other test uses.
 func vsockPair(t *testing.T, l *Loop, port uint32) (near, far *hand) {
 	t.Helper()
 	fd, err := ListenVsock(port)
@@ -46,7 +46,8 @@ func TestVsock(t *testing.T) {
 	}
 }
 
-// A far end that closes is an end like any other to who reads, and the kernel says nothing more of it: that nobody is there is asked at once.
+// TestVsockClosed closes the far end. A read returns an orderly end then, and the kernel never
+// reports a hang-up. So the stream probes at once.
 func TestVsockClosed(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 4)
@@ -56,8 +57,9 @@ func TestVsockClosed(t *testing.T) {
 	wantGone(t, near)
 }
 
-// A far end that writes no more, and is gone a while later, is asked for until then: whether its end was read, and whether or not there is
-// something that it does not read.
+// TestVsockHalfClosedThenGone shuts down the far end's writing side and closes it later. The stream
+// probes until then, whether or not the end was read, and whether or not the far end has unread
+// bytes.
 func TestVsockHalfClosedThenGone(t *testing.T) {
 	t.Parallel()
 	for i, test := range []struct {
@@ -103,7 +105,7 @@ func TestVsockHalfClosedThenGone(t *testing.T) {
 	}
 }
 
-// wantGone wants to have been told of the end, and then that the far end is gone.
+// wantGone fails the test unless h was told of the end and then that the far end is gone.
 func wantGone(t *testing.T, h *hand) {
 	t.Helper()
 	if len(h.ends) != 2 || h.ends[0] != nil || h.ends[1] == nil || judge(errors.Unwrap(h.ends[1])) != gone || h.s.Descriptor.Open() {
