@@ -3,8 +3,8 @@
 
 // func fork(b *forkBlock) int
 //
-// BX is the block throughout: a system call changes no register but AX, CX and R11. The child uses no stack: its own may not even be
-// there, for fork leaves it out.
+// BX points to the block throughout, because a system call changes only AX, CX and R11. The child uses
+// no stack, because LeaveOut may have kept it from the child.
 TEXT ·fork(SB), NOSPLIT, $0-16
 	MOVQ	b+0(FP), BX
 

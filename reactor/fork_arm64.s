@@ -3,7 +3,7 @@
 
 // func fork(b *forkBlock) int
 //
-// R19 is the block throughout: a system call changes no register but R0. See fork_amd64.s.
+// R19 points to the block throughout, because a system call changes only R0. See fork_amd64.s.
 TEXT ·fork(SB), NOSPLIT, $0-16
 	MOVD	b+0(FP), R19
 

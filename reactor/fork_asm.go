@@ -5,8 +5,8 @@ package reactor
 // sparse reports whether fork uses neither the stack nor the heap in the child.
 const sparse = true
 
-// fork blocks all signals, makes b.call, and lets the child make the steps from b.first on. It returns the child's pid or a negated
-// errno. It waits for nothing that the child does.
+// fork blocks all signals, makes b.call, and has the child make the steps from b.first on. It
+// returns the child's pid, or a negated errno. It does not wait for the child.
 //
 //go:noescape
 func fork(b *forkBlock) int

@@ -11,7 +11,7 @@ import (
 // sparse reports whether fork uses neither the stack nor the heap in the child.
 const sparse = false
 
-// fork is the same in Go. The child runs on its copy of the stack.
+// fork does the same in Go. The child runs on its copy of the stack.
 //
 //go:nosplit
 //go:norace

@@ -12,7 +12,8 @@ import (
 
 func init() { roles["show limit"] = showLimit }
 
-// ways are a loop that forks by clone3, and one that does without, as it must on an old kernel or under a filter.
+// ways runs f with a loop that forks by clone3, and with one that must do without. An old kernel
+// and a filter force it to.
 func ways(t *testing.T, f func(t *testing.T, l *Loop)) {
 	t.Parallel()
 	for _, way := range []struct {
@@ -30,7 +31,7 @@ func ways(t *testing.T, f func(t *testing.T, l *Loop)) {
 	}
 }
 
-// output runs a command and returns what it printed.
+// output runs a command and returns its output.
 func output(t *testing.T, l *Loop, cmd *Command) string {
 	t.Helper()
 	f, err := os.CreateTemp(t.TempDir(), "out")
@@ -49,7 +50,8 @@ func output(t *testing.T, l *Loop, cmd *Command) string {
 	return string(text)
 }
 
-// A command without an environment has the loop's, one with an empty one has none.
+// TestChildEnv holds that a command without an environment has the loop's, and that one with an
+// empty environment has no variable.
 func TestChildEnv(t *testing.T) {
 	ways(t, func(t *testing.T, l *Loop) {
 		if err := l.SetEnv([]string{"A=1", "B=2"}); err != nil {
@@ -71,8 +73,8 @@ func TestChildEnv(t *testing.T) {
 	})
 }
 
-// A child has no handler of ours, no signal blocked and a group of its own, and its descriptors are what it was given even if
-// these are numbers from 0 to 2 in another order.
+// TestChildState holds that a child has no signal handled or blocked, and a process group of its
+// own. Its descriptors are those of the command, even if their numbers are 0 to 2 in another order.
 func TestChildState(t *testing.T) {
 	ways(t, func(t *testing.T, l *Loop) {
 		got := output(t, l, shell(t, "sed -n 's/^SigBlk:\\t//p; s/^SigCgt:\\t//p; s/^NSpgid:\\t//p' /proc/self/status; echo $$"))
@@ -98,8 +100,8 @@ func TestChildState(t *testing.T) {
 	})
 }
 
-// A child has the limit of open descriptors that this process was started with, though Go has raised that for itself; and if somebody
-// has set it since, what it was set to.
+// TestChildFileLimit holds that a child has the limit of open descriptors with which this process
+// was started, although Go has raised it. A limit that was set since then is inherited.
 func TestChildFileLimit(t *testing.T) {
 	t.Parallel()
 	cmd := role(t, "show limit")

@@ -10,13 +10,13 @@ import (
 type step struct {
 	number uintptr
 	args   [5]uintptr
-	pass   uint64 // the errnos, as bits, after which the child goes on
-	stage  uint64 // what it belongs to, for the report
+	pass   uint64 // the errnos after which the child goes on, as bits
+	stage  uint64 // the stage that it belongs to, for the report
 }
 
-// report is what a child says of the step that ended it. Child and parent share it.
+// report says which step ended a child. Child and parent share it.
 type report struct {
-	errno uint64 // 0: none did
+	errno uint64 // 0 if no step failed
 	stage uint64
 }
 
@@ -40,7 +40,7 @@ type cloneArgs struct {
 	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
-// image is the memory that a child gets a copy of: the block, then the steps, then what they point to.
+// image is the memory that a child gets a copy of: the block, the steps, and what they point to.
 type image struct {
 	b     []byte
 	block *forkBlock
@@ -49,7 +49,7 @@ type image struct {
 	bad   bool
 }
 
-// newImage lays an image out in b for that many steps.
+// newImage lays out an image with that many steps in b.
 func newImage(b []byte, steps int) image {
 	m := image{b: b, block: (*forkBlock)(unsafe.Pointer(&b[0]))}
 	*m.block = forkBlock{all: ^uint64(0)}
@@ -59,7 +59,7 @@ func newImage(b []byte, steps int) image {
 	return m
 }
 
-// imageHead is the size of an image without what its steps point to.
+// imageHead returns the size of an image without what its steps point to.
 func imageHead(steps int) int {
 	return int(unsafe.Sizeof(forkBlock{}) + uintptr(steps)*unsafe.Sizeof(step{}))
 }
@@ -72,13 +72,13 @@ func (m *image) then(stage uint64, pass uint64, number uintptr, args ...uintptr)
 	m.next = (*step)(unsafe.Add(unsafe.Pointer(s), unsafe.Sizeof(*s)))
 }
 
-// text puts a string, of the concatenated parts, into the image.
+// text puts the concatenated parts into the image as a string.
 func (m *image) text(parts ...string) uintptr {
 	from := m.at
 	for _, part := range parts {
 		for i := range len(part) {
 			if part[i] == 0 {
-				m.bad = true // it would end there
+				m.bad = true // the string would end there
 			}
 		}
 		m.at += copy(m.b[m.at:], part)
@@ -166,8 +166,8 @@ func LeaveOut(from, size uintptr) {
 	}
 }
 
-// LeaveIn gives later children the memory that LeaveOut kept from them. A program calls it before it
-// forks a child that goes on in Go code.
+// LeaveIn gives later children the memory that LeaveOut kept from them. A program calls it before
+// it forks a child that goes on in Go code.
 func LeaveIn() {
 	for _, m := range leftOut {
 		unix.RawSyscall(unix.SYS_MADVISE, m[0], m[1], unix.MADV_DOFORK)
@@ -176,5 +176,5 @@ func LeaveIn() {
 }
 
 // leftOut is the memory that LeaveOut was called for. An image that is older than the last call may
-// have been left out with the rest.
+// be part of it.
 var leftOut [][2]uintptr

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
+	"path"
 	"regexp"
 	"strings"
 	"testing"
@@ -32,10 +33,23 @@ var discouraged = []struct {
 	{regexp.MustCompile(`, for (it|they|there|nobody|otherwise|what) `), "say because"},
 }
 
-// pending has the directories and files whose faults TestProse only logs. Remove one as soon as it
-// is clean. A directory stands for everything below it.
+// pending has the files and directories whose faults TestProse only logs. Remove one as soon as it
+// is clean. A directory stands for everything below it, and a pattern for the files that path.Match
+// matches.
 var pending = []string{
-	"reactor",
+	"reactor/agent/*.go",
+	"reactor/agent/internal/files",
+	"reactor/agent/internal/launch",
+	"reactor/architecture.md",
+	"reactor/child*.go",
+	"reactor/spawn*.go",
+	"reactor/stream_splice*.go",
+}
+
+// isPending reports whether the entry p of pending stands for the file.
+func isPending(p, file string) bool {
+	matched, err := path.Match(p, file)
+	return err == nil && matched || strings.HasPrefix(file, p+"/")
 }
 
 // passage is a paragraph, list item or comment, with the line on which it begins.
@@ -173,10 +187,10 @@ func pageBlocks(t *testing.T, path string) (blocks []passage, wide []int) {
 func TestProse(t *testing.T) {
 	t.Parallel()
 	faults := map[string]int{} // by pending path
-	check := func(path string, blocks []passage, wide []int) {
+	check := func(file string, blocks []passage, wide []int) {
 		report := t.Errorf
 		for _, p := range pending {
-			if path == p || strings.HasPrefix(path, p+"/") {
+			if isPending(p, file) {
 				report = func(format string, args ...any) {
 					faults[p]++
 					t.Logf(format, args...)
@@ -184,11 +198,11 @@ func TestProse(t *testing.T) {
 			}
 		}
 		for _, line := range wide {
-			report("%s:%d: more than %d columns", path, line, widest)
+			report("%s:%d: more than %d columns", file, line, widest)
 		}
 		for _, b := range blocks {
 			for _, fault := range b.faults() {
-				report("%s:%d: %s", path, b.line, fault)
+				report("%s:%d: %s", file, b.line, fault)
 			}
 		}
 	}

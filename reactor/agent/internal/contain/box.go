@@ -11,8 +11,8 @@ type Box struct {
 	name string
 	dir  int // descriptor of the cgroup's directory
 	// spoiled means that the cgroup is not used again. At a fork into another cgroup, Linux 6.18
-	// compares the counts of kills of that cgroup and of the parent's own, and kills the child if
-	// they differ. A child that is forked into a frozen cgroup never executes its program.
+	// compares the counts of kills of that cgroup and of the parent. It kills the child if they
+	// differ. A child that is forked into a frozen cgroup never executes its program.
 	spoiled bool
 	// before is the usage of earlier commands, which does not count for this one.
 	before usage
