@@ -24,7 +24,7 @@ func TestPipeHangupWithData(t *testing.T) {
 	ended := false
 	l.Attach(&d, r, readyFunc(func(ev Events) {
 		if ev&Readable == 0 {
-			t.Errorf("told %v", ev)
+			t.Errorf("Ready(%v), want Readable", ev)
 		}
 		n, err := recv(d.FD(), b)
 		if err != nil {
@@ -39,7 +39,7 @@ func TestPipeHangupWithData(t *testing.T) {
 	d.Want(Read)
 	until(t, l, "the end", func() bool { return ended })
 	if !bytes.Equal(got, sent) {
-		t.Errorf("%d of %d bytes, or others", len(got), len(sent))
+		t.Errorf("read %d bytes, want the %d that were written", len(got), len(sent))
 	}
 }
 
@@ -56,12 +56,12 @@ func TestFullPipeWithoutAReader(t *testing.T) {
 	d.Want(Write)
 	poll(t, l)
 	if told != 0 {
-		t.Errorf("told %v of a full pipe", told)
+		t.Errorf("Ready(%v) for a full pipe, want no event", told)
 	}
 	closeFD(t, r)
 	poll(t, l)
 	if told != Writable|HungUp {
-		t.Errorf("told %v", told)
+		t.Errorf("Ready(%v) without a reader, want Writable and HungUp", told)
 	}
 }
 
@@ -92,12 +92,12 @@ func TestBackpressuredPipeDoesNotSpin(t *testing.T) {
 	due := false
 	l.Start(&tm, 20e6, expiredFunc(func(*Timer) { due = true }))
 	if turns := until(t, l, "the timer", func() bool { return due }); turns > 2 { // one turn if the clocks agree
-		t.Errorf("%d turns while nothing happened", turns)
+		t.Errorf("%d turns before the timer, want 2 at most", turns)
 	}
 	d.Want(Read)
 	until(t, l, "the data", func() bool { return !d.Open() })
 	if string(got) != "data" || calls != 2 {
-		t.Errorf("%q in %d calls", got, calls)
+		t.Errorf("read %q in %d calls, want %q in 2", got, calls, "data")
 	}
 }
 
@@ -114,7 +114,7 @@ func TestInterests(t *testing.T) {
 		d.Want(want)
 		poll(t, l)
 		if told != expect {
-			t.Errorf("%s: wants %v, told %v, expected %v", what, want, told, expect)
+			t.Errorf("%s: Want(%v) led to Ready(%v), want %v", what, want, told, expect)
 		}
 	}
 	step("idle", Read, 0)
@@ -152,7 +152,7 @@ func TestClosedWhileDuplicated(t *testing.T) {
 	}
 	defer unix.Close(duplicate)
 	var d Descriptor
-	l.Attach(&d, r, readyFunc(func(Events) { t.Error("told") }))
+	l.Attach(&d, r, readyFunc(func(Events) { t.Error("Ready was called after Close") }))
 	d.Want(Read)
 	poll(t, l)
 	d.Close()
@@ -160,7 +160,7 @@ func TestClosedWhileDuplicated(t *testing.T) {
 	quiet(t, l)
 	poll(t, l)
 	if isOpen(r) {
-		t.Error("open after the turn")
+		t.Error("the descriptor is open after the turn")
 	}
 }
 
@@ -196,12 +196,12 @@ func TestSlotTableGrowsInABatch(t *testing.T) {
 	})
 	for i := range told {
 		if told[i] != 1 {
-			t.Errorf("descriptor %d told %d times", i, told[i])
+			t.Errorf("descriptor %d got %d events, want 1", i, told[i])
 		}
 	}
 	poll(t, l)
 	if free := len(l.free); free != first*more {
-		t.Errorf("%d of %d slots free", free, len(l.slots))
+		t.Errorf("%d of %d slots are free, want %d", free, len(l.slots), first*more)
 	}
 }
 
@@ -219,7 +219,7 @@ func TestDescriptorUsedAgainInItsHandler(t *testing.T) {
 		d.Close()
 		d.Close()
 		if d.FD() != -1 || d.Open() {
-			t.Error("still open")
+			t.Errorf("FD() = %d, Open() = %v after Close, want -1 and false", d.FD(), d.Open())
 		}
 		d.Want(Read)
 		l.Attach(&d, eventfd(t, 1), again)
@@ -229,6 +229,6 @@ func TestDescriptorUsedAgainInItsHandler(t *testing.T) {
 	d.Want(Read)
 	until(t, l, "100 calls", func() bool { return calls >= 100 })
 	if calls != 100 || len(l.slots) > 3 {
-		t.Errorf("%d calls, %d slots", calls, len(l.slots))
+		t.Errorf("%d calls and %d slots, want 100 and 3 at most", calls, len(l.slots))
 	}
 }

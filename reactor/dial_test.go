@@ -27,15 +27,15 @@ func TestDial(t *testing.T) {
 	var c call
 	l.DialUnix(&c.d, path, &c)
 	if c.fd != 0 {
-		t.Error("connected before a turn")
+		t.Error("Connected was called before a turn")
 	}
 	until(t, l, "the connection", func() bool { return c.fd != 0 && len(g.fds) == 1 })
 	if c.d.Open() || len(c.errs) != 0 {
-		t.Errorf("dial open %v, errors %v", c.d.Open(), c.errs)
+		t.Errorf("dial open %v, errors %v, want neither", c.d.Open(), c.errs)
 	}
 	write(t, c.fd, "hello")
 	if got := string(drain(t, g.fds[0])); got != "hello" {
-		t.Errorf("got %q", got)
+		t.Errorf("read %q, want hello", got)
 	}
 	closeFD(t, c.fd)
 	closeFD(t, g.fds[0])
@@ -46,7 +46,8 @@ func TestDial(t *testing.T) {
 	c.d.Close()
 	until(t, l, "the connection", func() bool { return len(g.fds) == 2 })
 	if n, err := recv(g.fds[1], make([]byte, 1)); n != 0 || err != nil || c.fd != 0 {
-		t.Errorf("closed while connecting: %d, %v; connected %d", n, err, c.fd)
+		t.Errorf("read %d, %v from a dial closed before its outcome, Connected(%d); want 0, no error and no call",
+			n, err, c.fd)
 	}
 	closeFD(t, g.fds[1])
 }
@@ -80,7 +81,8 @@ func TestDialErrors(t *testing.T) {
 		l.DialUnix(&c.d, path, &c)
 		var e *Error
 		if len(c.errs) != 1 || !errors.As(c.errs[0], &e) || e.Errno != want || e.Op != "connect" || e.Object != path || c.d.Open() {
-			t.Errorf("%s: %v", path, c.errs)
+			t.Errorf("DialUnix(%s) failed with %v, dial open %v; want connect, %v",
+				path, c.errs, c.d.Open(), want)
 		}
 	}
 	poll(t, l)
@@ -90,7 +92,7 @@ func TestVsockName(t *testing.T) {
 	t.Parallel()
 	for want, at := range map[string]uint32{"vsock 2:1000": 2, "vsock any:1000": unix.VMADDR_CID_ANY} {
 		if got := VsockName(at, 1000); got != want {
-			t.Errorf("%q, want %q", got, want)
+			t.Errorf("VsockName(%d, 1000) = %q, want %q", at, got, want)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestException(t *testing.T) {
 	}
 	until(t, l, "the urgent byte", func() bool { return told != 0 })
 	if told != Exceptional {
-		t.Errorf("told %v", told)
+		t.Errorf("Ready(%v), want Exceptional", told)
 	}
 	step := func(what string, want Interest, expect Events) {
 		t.Helper()
@@ -57,7 +57,7 @@ func TestException(t *testing.T) {
 		d.Want(want)
 		poll(t, l)
 		if told != expect {
-			t.Errorf("%s: wants %v, told %v, expected %v", what, want, told, expect)
+			t.Errorf("%s: Want(%v) led to Ready(%v), want %v", what, want, told, expect)
 		}
 	}
 	step("urgent", Exception|Write, Exceptional|Writable)
@@ -66,7 +66,7 @@ func TestException(t *testing.T) {
 	step("urgent", 0, 0)
 	var b [1]byte
 	if n, _, err := unix.Recvfrom(ours, b[:], unix.MSG_OOB); n != 1 || err != nil || b[0] != '!' {
-		t.Errorf("read %q, %v", b[:n], err)
+		t.Errorf("read the urgent byte %q, %v, want !", b[:n], err)
 	}
 	step("read", Exception, 0)
 

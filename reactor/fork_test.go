@@ -41,7 +41,7 @@ func output(t *testing.T, l *Loop, cmd *Command) string {
 	defer f.Close()
 	cmd.Files[1], cmd.Files[2] = int(f.Fd()), int(f.Fd())
 	if status := run(t, l, cmd); status != 0 {
-		t.Errorf("status %#x", status)
+		t.Errorf("status %#x, want 0", status)
 	}
 	text, err := os.ReadFile(f.Name())
 	if err != nil {
@@ -64,11 +64,11 @@ func TestChildEnv(t *testing.T) {
 			cmd := shell(t, "")
 			cmd.Path, cmd.Args, cmd.Env = "/usr/bin/env", []string{"env"}, x.env
 			if got := output(t, l, cmd); got != x.want {
-				t.Errorf("with %q it is %q, want %q", x.env, got, x.want)
+				t.Errorf("env with %q printed %q, want %q", x.env, got, x.want)
 			}
 		}
 		if err := l.SetEnv([]string{"A=\x00"}); !errors.Is(err, unix.EINVAL) {
-			t.Errorf("a NUL gives %v", err)
+			t.Errorf("SetEnv with a NUL = %v, want EINVAL", err)
 		}
 	})
 }
@@ -81,7 +81,7 @@ func TestChildState(t *testing.T) {
 		lines := strings.Split(got, "\n")
 		const none = "0000000000000000"
 		if len(lines) != 5 || lines[0] != lines[3] || lines[1] != none || lines[2] != none {
-			t.Errorf("group, signals blocked and caught, pid are %q", got)
+			t.Errorf("process group, signals blocked and caught, pid are %q", got)
 		}
 		cmd := shell(t, "")
 		want := make([]string, 3)
@@ -92,7 +92,7 @@ func TestChildState(t *testing.T) {
 		out := t.TempDir() + "/out"
 		cmd.Args[2] = "x=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo \"$x\" >" + out
 		if status := run(t, l, cmd); status != 0 {
-			t.Errorf("status %#x", status)
+			t.Errorf("status %#x, want 0", status)
 		}
 		if text, _ := os.ReadFile(out); string(text) != strings.Join(want, "\n")+"\n" {
 			t.Errorf("descriptors are %q, want %q", text, want)
@@ -108,7 +108,7 @@ func TestChildFileLimit(t *testing.T) {
 	cmd.Args = append([]string{"sh", "-c", `ulimit -Sn 512 && exec "$0"`}, cmd.Path)
 	cmd.Path = "/bin/sh"
 	if got := play(t, cmd); got != "512\n512\n300\n300\n" {
-		t.Errorf("limits are %q", got)
+		t.Errorf("limits are %q, want 512 twice and 300 twice", got)
 	}
 }
 
@@ -134,7 +134,7 @@ func showLimit() error {
 	}
 	var now unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil || now.Cur <= 512 {
-		return fmt.Errorf("not raised: %d (%v)", now.Cur, err)
+		return fmt.Errorf("the limit is %d (%v), want more than 512", now.Cur, err)
 	}
 	if err := show(); err != nil {
 		return err

@@ -52,7 +52,7 @@ func TestSpawnDoesNotWait(t *testing.T) {
 	if err := l.Spawn(&c, &Command{Path: path, Args: []string{"program"}, Files: [3]int{fd, fd, fd}, Tell: true}, &startFuncs{
 		func() {
 			if status == 0 && c.Running() && held(c.PID()) {
-				t.Error("started while it is held up")
+				t.Error("Started was called while the child waits for the lease")
 			}
 		},
 		func(s unix.WaitStatus) { status = s },
@@ -64,15 +64,16 @@ func TestSpawnDoesNotWait(t *testing.T) {
 	}
 	closeFD(t, ours)
 	if n, err := unix.Read(theirs, make([]byte, 1)); n != 0 || err != nil {
-		t.Errorf("the far end of a closed connection reads %d, %v", n, err)
+		t.Errorf("read %d, %v from a connection that was closed, want 0 and no error", n, err)
 	}
 	if got := run(t, newLoop(t, 0), shell(t, "exit 3")); got.ExitStatus() != 3 {
-		t.Errorf("another child ended with %#x", got)
+		t.Errorf("another child ended with %#x, want exit code 3", got)
 	}
 	c.SignalGroup(unix.SIGKILL)
 	until(t, l, "the exit", func() bool { return !c.Running() })
 	if status.Signal() != unix.SIGKILL || c.Failure() != nil {
-		t.Errorf("it ended with %#x, %v", status, c.Failure())
+		t.Errorf("the child ended with %#x and failure %v, want SIGKILL and no failure",
+			status, c.Failure())
 	}
 }
 

@@ -34,7 +34,7 @@ func TestIdle(t *testing.T) {
 		}
 		seen = append(seen, n) // the first wait includes the end of the start
 	}
-	t.Errorf("context switches in %v: %v", window, seen)
+	t.Errorf("%v context switches in windows of %v, want one without any", seen, window)
 }
 
 // switches returns the number of context switches of all threads of a process.
@@ -42,7 +42,7 @@ func switches(t *testing.T, pid int) (total int) {
 	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil || len(files) == 0 {
-		t.Fatal("no threads", err)
+		t.Fatalf("no threads of process %d: %v", pid, err)
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)

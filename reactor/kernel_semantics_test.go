@@ -111,10 +111,10 @@ func TestKernelUnixHangup(t *testing.T) {
 	closeFD(t, far)
 	wantReady(t, epfd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP, "closed")
 	if got := string(drain(t, ours)); got != "x" {
-		t.Errorf("read %q after the hang-up", got)
+		t.Errorf("read %q after the hang-up, want x", got)
 	}
 	if _, err := send(ours, []byte("x")); err != unix.EPIPE {
-		t.Errorf("send: %v", err)
+		t.Errorf("send = %v, want EPIPE", err)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestKernelPipeHangupKeepsData(t *testing.T) {
 	closeFD(t, w)
 	wantReady(t, epfd, unix.EPOLLIN|unix.EPOLLHUP, "closed with a byte unread")
 	if got := string(drain(t, r)); got != "x" {
-		t.Errorf("read %q", got)
+		t.Errorf("read %q, want x", got)
 	}
 	wantReady(t, epfd, unix.EPOLLHUP, "read empty")
 }
@@ -145,13 +145,13 @@ func TestKernelUnixReset(t *testing.T) {
 	wantReady(t, epfd, unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR, "closed with bytes unread on both sides")
 	b := make([]byte, 100)
 	if n, err := recv(ours, b); string(b[:n]) != "last words" {
-		t.Errorf("first %q, %v", b[:n], err)
+		t.Errorf("the first read returns %q, %v, want %q", b[:n], err, "last words")
 	}
 	if _, err := recv(ours, b); err != unix.ECONNRESET {
-		t.Errorf("then %v", err)
+		t.Errorf("the second read returns %v, want ECONNRESET", err)
 	}
 	if n, err := recv(ours, b); n != 0 || err != nil {
-		t.Errorf("then %d, %v", n, err)
+		t.Errorf("the third read returns %d, %v, want 0 and no error", n, err)
 	}
 }
 
@@ -193,12 +193,12 @@ func TestKernelConnectToFullBacklog(t *testing.T) {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 		if err == unix.EAGAIN && i > 0 {
 			if got := ready(t, watch(t, fd, unix.EPOLLOUT)); got&unix.EPOLLHUP == 0 {
-				t.Errorf("the socket reports %#x: a connection under way would not hang up", got)
+				t.Errorf("epoll reports %#x for a refused connect, want EPOLLHUP", got)
 			}
 			return
 		}
 		if err != nil || i > 3 {
-			t.Fatalf("connection %d: %v", i, err)
+			t.Fatalf("connection %d = %v, want EAGAIN by the fourth", i, err)
 		}
 	}
 }
@@ -219,7 +219,7 @@ func TestKernelSocketModeBeforeBind(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := info.Mode().Perm(); got != 0o600 {
-		t.Errorf("mode %o", got)
+		t.Errorf("the mode is %o, want 600", got)
 	}
 }
 
@@ -236,7 +236,7 @@ func TestKernelEpollRefusesFiles(t *testing.T) {
 	}
 	defer unix.Close(epfd)
 	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN}); err != unix.EPERM {
-		t.Errorf("%v", err)
+		t.Errorf("epoll_ctl of a regular file = %v, want EPERM", err)
 	}
 }
 
@@ -249,6 +249,6 @@ func TestKernelEmptyReadLooksLikeTheEnd(t *testing.T) {
 	defer unix.Close(far)
 	write(t, far, "x")
 	if n, err := recv(ours, nil); n != 0 || err != nil {
-		t.Errorf("%d, %v", n, err)
+		t.Errorf("read into no room = %d, %v, want 0 and no error", n, err)
 	}
 }

@@ -59,13 +59,13 @@ func TestListener(t *testing.T) {
 		defer unix.Close(connect(t, path))
 	}
 	if turns := until(t, l, "the connections", func() bool { return len(g.fds) == n }); turns < 4 {
-		t.Errorf("%d connections in %d turns", n, turns)
+		t.Errorf("%d connections were accepted in %d turns, want 4 turns or more", n, turns)
 	}
 	for _, fd := range g.fds {
 		flags, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 		descriptor, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		if flags&unix.O_NONBLOCK == 0 || descriptor&unix.FD_CLOEXEC == 0 {
-			t.Errorf("flags %#x, %#x", flags, descriptor)
+			t.Errorf("flags %#x and %#x, want O_NONBLOCK and FD_CLOEXEC", flags, descriptor)
 		}
 		closeFD(t, fd)
 	}
@@ -116,10 +116,11 @@ func TestListenerClosedInAccepted(t *testing.T) {
 	until(t, l, "the first", func() bool { return len(g.fds) > 0 })
 	poll(t, l)
 	if len(g.fds) != 1 || len(g.errs) != 0 || ln.Open() {
-		t.Errorf("accepted %d, errors %v", len(g.fds), g.errs)
+		t.Errorf("accepted %d, errors %v, open %v; want 1, none and false",
+			len(g.fds), g.errs, ln.Open())
 	}
 	if _, err := recv(b, make([]byte, 1)); err != unix.ECONNRESET {
-		t.Errorf("whom nobody accepted: %v", err)
+		t.Errorf("a connection that was not accepted reads %v, want ECONNRESET", err)
 	}
 }
 
@@ -137,7 +138,7 @@ func TestListenerOnTheWrongSocket(t *testing.T) {
 	l.Listen(&ln, fd, "wrong", &g)
 	until(t, l, "the error", func() bool { return len(g.errs) > 0 })
 	if ln.Open() || !errors.Is(g.errs[0], unix.EINVAL) {
-		t.Errorf("open %v, errors %v", ln.Open(), g.errs)
+		t.Errorf("listener open %v, errors %v, want false and EINVAL", ln.Open(), g.errs)
 	}
 }
 
@@ -151,7 +152,7 @@ func TestListenErrors(t *testing.T) {
 		_, err := ListenUnix(path)
 		var e *Error
 		if !errors.As(err, &e) || e.Errno != want || e.Op != "bind" || e.Object != path {
-			t.Errorf("%s: %v", path, err)
+			t.Errorf("ListenUnix(%s) = %v, want bind, %v", path, err, want)
 		}
 	}
 }
@@ -220,10 +221,11 @@ func outOfDescriptors() error {
 		turns++
 	}
 	if took := Now() - began; turns > 10 || took < 2*acceptPause { // one turn for each pause and attempt, unless it spins
-		return fmt.Errorf("%d turns and %v for three attempts", turns, took)
+		return fmt.Errorf("%d turns and %v for three attempts, want 10 turns at most and %v",
+			turns, took, 2*acceptPause)
 	}
 	if len(g.fds) != room || !errors.Is(g.errs[0], unix.EMFILE) {
-		return fmt.Errorf("%d accepted, errors %v", len(g.fds), g.errs)
+		return fmt.Errorf("accepted %d, errors %v, want %d and EMFILE", len(g.fds), g.errs, room)
 	}
 	for len(seen) < clients {
 		serve()
@@ -233,7 +235,7 @@ func outOfDescriptors() error {
 	}
 	for id, n := range seen {
 		if n != 1 {
-			return fmt.Errorf("connection %d was accepted %d times", id, n)
+			return fmt.Errorf("connection %d was accepted %d times, want once", id, n)
 		}
 	}
 	return nil

@@ -91,7 +91,7 @@ func (f *failer) Failed(value any, stack []byte) {
 func (f *failer) once(t *testing.T, value, function string) {
 	t.Helper()
 	if len(f.values) != 1 || f.values[0] != value {
-		t.Fatalf("told of the panics %v, want %q once", f.values, value)
+		t.Fatalf("Failed was called with %v, want %q once", f.values, value)
 	}
 	if !strings.Contains(f.stacks[0], function) {
 		t.Errorf("the stack does not show %s:\n%s", function, f.stacks[0])
@@ -112,7 +112,7 @@ func newLoop(t testing.TB, buffers int) *Loop {
 func allFree(t testing.TB, l *Loop) {
 	t.Helper()
 	if have, want := l.buffers.Free(), len(l.buffers.state)-1; have != want { // one is the scratch buffer
-		t.Errorf("%d of %d buffers are free", have, want)
+		t.Errorf("%d of %d buffers are free, want all", have, want)
 	}
 }
 
@@ -132,7 +132,7 @@ func until(t testing.TB, l *Loop, what string, done func() bool) (turns int) {
 			t.Fatal(err)
 		}
 		if late {
-			t.Fatalf("%s: not in %v", what, patience)
+			t.Fatalf("%s: not within %v", what, patience)
 		}
 		turns++
 	}

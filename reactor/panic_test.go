@@ -75,17 +75,18 @@ func TestPanicInAStream(t *testing.T) {
 			until(t, l, "the panic", func() bool { return len(h.values) > 0 })
 			h.once(t, "boom", "reactor.")
 			if h.s.Descriptor.Open() {
-				t.Error("the stream is open")
+				t.Error("the stream is open after the panic")
 			}
 			poll(t, l)
 			if isOpen(ours) && !closed && string(drain(t, far)) == "" {
 				// The number may belong to another test by now, but then it was closed here.
 				if _, err := unix.Write(far, []byte("x")); err == nil {
-					t.Error("the descriptor is open")
+					t.Error("the descriptor is open after the panic")
 				}
 			}
 			if waits.sent != 0 || src.sent+src.lost > 1 || (where == "fill" || where == "sent" || where == "lost") && waits.lost != 1 {
-				t.Errorf("the source: sent %d, lost %d; the next: sent %d, lost %d", src.sent, src.lost, waits.sent, waits.lost)
+				t.Errorf("source: sent %d, lost %d; next source: sent %d, lost %d",
+					src.sent, src.lost, waits.sent, waits.lost)
 			}
 			write(t, bystander, "alive")
 			until(t, l, "the echo", func() bool { return string(drain(t, bystander)) == "alive" })
@@ -190,12 +191,14 @@ func TestPanicInAccepted(t *testing.T) {
 			f.once(t, "boom", "Accepted")
 			poll(t, l)
 			if n, err := recv(client, make([]byte, 1)); n != 0 || err != nil {
-				t.Errorf("attached %v: the connection is open: %d, %v", test.attach, n, err)
+				t.Errorf("attached %v: read %d, %v, want the end of a closed connection",
+					test.attach, n, err)
 			}
 			closeFD(t, client)
 		}
 		if !ln.Open() || f.s.Descriptor.Open() || f.early {
-			t.Errorf("listening %v, stream open %v, closed within the turn %v", ln.Open(), f.s.Descriptor.Open(), f.early)
+			t.Errorf("listener open %v, stream open %v, closed within the turn %v; want true, false, false",
+				ln.Open(), f.s.Descriptor.Open(), f.early)
 		}
 	}
 }
@@ -226,7 +229,7 @@ func TestPanicInConnected(t *testing.T) {
 	}
 	defer unix.Close(served)
 	if n, err := recv(served, make([]byte, 1)); n != 0 || err != nil {
-		t.Errorf("the connection is open: %d, %v", n, err)
+		t.Errorf("read %d, %v, want the end of a closed connection", n, err)
 	}
 }
 
@@ -245,7 +248,7 @@ func TestPanicInExited(t *testing.T) {
 	until(t, l, "the panic", func() bool { return len(f.values) > 0 })
 	f.once(t, "boom", "Exited")
 	if c.Running() || c.pidfd.Open() || len(l.children) != 0 {
-		t.Error("the child is still there")
+		t.Error("the child still counts as running")
 	}
 	quiet(t, l)
 }

@@ -23,22 +23,22 @@ func TestPoolExhaustion(t *testing.T) {
 	for range 3 {
 		b := p.Get()
 		if len(b) != BufferSize || cap(b) != BufferSize {
-			t.Errorf("len %d, cap %d", len(b), cap(b))
+			t.Errorf("Get returned %d bytes with capacity %d, want %d", len(b), cap(b), BufferSize)
 		}
 		seen[&b[0]] = true
 		all = append(all, b)
 	}
 	if len(seen) != 3 || p.Free() != 0 {
-		t.Errorf("%d different buffers, %d free", len(seen), p.Free())
+		t.Errorf("%d different buffers, Free() = %d, want 3 and 0", len(seen), p.Free())
 	}
 	if p.Get() != nil {
-		t.Error("a fourth")
+		t.Error("Get of a fourth buffer succeeded")
 	}
 	for _, b := range all {
 		p.Put(b)
 	}
 	if p.Free() != 3 {
-		t.Errorf("%d free", p.Free())
+		t.Errorf("Free() = %d, want 3", p.Free())
 	}
 }
 
@@ -65,7 +65,7 @@ func TestPoolRefuses(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("%s: no panic", what)
+					t.Errorf("%s: Put did not panic", what)
 				}
 			}()
 			f()
@@ -88,7 +88,7 @@ func TestPoolBeyond32Bits(t *testing.T) {
 		seen[&all[i][0]] = true
 	}
 	if len(seen) != n || p.Get() != nil {
-		t.Errorf("%d buffers of %d", len(seen), n)
+		t.Errorf("%d different buffers, want %d and no more", len(seen), n)
 	}
 	for _, b := range all {
 		p.Put(b)
@@ -104,7 +104,7 @@ func TestPoolMemory(t *testing.T) {
 	defer p.Close()
 	page := pageSize
 	if got := resident(t, p.arena); got != 0 {
-		t.Errorf("%d pages before use", got)
+		t.Errorf("%d pages are resident before use, want 0", got)
 	}
 	var all [][]byte
 	for range n {
@@ -115,13 +115,13 @@ func TestPoolMemory(t *testing.T) {
 		all = append(all, b)
 	}
 	if got := resident(t, p.arena); got != n*BufferSize/page {
-		t.Errorf("%d pages in use", got)
+		t.Errorf("%d pages are resident in use, want %d", got, n*BufferSize/page)
 	}
 	for _, b := range all {
 		p.Put(b)
 	}
 	if got := resident(t, p.arena); got != warm*BufferSize/page {
-		t.Errorf("%d pages after use, want %d", got, warm*BufferSize/page)
+		t.Errorf("%d pages are resident after use, want %d", got, warm*BufferSize/page)
 	}
 	// A buffer in constant use keeps its memory.
 	for range 10 {
@@ -129,7 +129,7 @@ func TestPoolMemory(t *testing.T) {
 		for i := range some {
 			some[i] = p.Get()
 			if got := resident(t, some[i]); got != BufferSize/page {
-				t.Fatalf("%d pages in a warm buffer", got)
+				t.Fatalf("%d pages of a warm buffer are resident, want %d", got, BufferSize/page)
 			}
 		}
 		for _, b := range some {
@@ -139,7 +139,7 @@ func TestPoolMemory(t *testing.T) {
 	b := unsafe.SliceData(p.Get())
 	p.Put(unsafe.Slice(b, BufferSize))
 	if again := p.Get(); unsafe.SliceData(again) != b {
-		t.Error("another buffer than the one used last")
+		t.Error("Get returned another buffer than the last one that was put")
 	} else {
 		p.Put(again)
 	}
@@ -155,10 +155,10 @@ func TestPoolCold(t *testing.T) {
 	a[0], b[0], b[len(b)-1] = 1, 1, 1
 	p.Put(b)
 	if got := resident(t, p.arena); got != 1 {
-		t.Errorf("%d pages, want that of the buffer in use", got)
+		t.Errorf("%d pages are resident, want 1, of the buffer in use", got)
 	}
 	p.Put(a)
 	if got := resident(t, p.arena); got != 0 {
-		t.Errorf("%d pages after use", got)
+		t.Errorf("%d pages are resident after use, want 0", got)
 	}
 }

@@ -39,7 +39,7 @@ func TestReapOrphans(t *testing.T) {
 
 func asInit() error {
 	if pid := os.Getpid(); pid != 1 {
-		return fmt.Errorf("pid %d", pid)
+		return fmt.Errorf("the pid is %d, want 1", pid)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -88,7 +88,7 @@ func asInit() error {
 	unix.Close(made[1])
 	var b [1]byte
 	if n, err := unix.Read(made[0], b[:]); n != 1 {
-		return fmt.Errorf("no strays were made: %v", err)
+		return fmt.Errorf("litter made no strays: %v", err)
 	}
 	unix.Close(gate[1]) // release them
 
@@ -107,18 +107,18 @@ func asInit() error {
 		most = max(most, n)
 		reaped += n
 		if turns > 1e6 {
-			return fmt.Errorf("%d strays and %d children reaped in %d turns", reaped, exits, turns)
+			return fmt.Errorf("reaped %d strays and %d children in %d turns", reaped, exits, turns)
 		}
 	}
 	if most > reapBatch {
-		return fmt.Errorf("%d reaped in a turn", most)
+		return fmt.Errorf("reaped %d in a turn, want %d at most", most, reapBatch)
 	}
 	if ticks < turns-1 {
-		return fmt.Errorf("%d ticks in %d turns: the loop stood still", ticks, turns)
+		return fmt.Errorf("%d ticks in %d turns: the loop was held up", ticks, turns)
 	}
 	for i, s := range statuses {
 		if !s.Exited() || s.ExitStatus() != i+1 {
-			return fmt.Errorf("child %d: status %#x", i, s)
+			return fmt.Errorf("child %d has status %#x, want exit code %d", i, s, i+1)
 		}
 	}
 	for ; !childless; turns++ { // the last few, which are not this process's children
@@ -126,7 +126,7 @@ func asInit() error {
 			return err
 		}
 		if turns > 1e6 {
-			return fmt.Errorf("nobody was told when the last was reaped: childless %v", l.Childless())
+			return fmt.Errorf("no call after the last was reaped; Childless() = %v", l.Childless())
 		}
 	}
 	fmt.Printf("%d turns, %d wake-ups, at most %d reaped in a turn", turns, wakeups, most)
@@ -169,7 +169,7 @@ func leaveSome() error {
 			return err
 		}
 		if late {
-			return fmt.Errorf("not in %v", patience)
+			return fmt.Errorf("not within %v", patience)
 		}
 	}
 	return nil

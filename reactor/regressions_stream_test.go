@@ -20,12 +20,12 @@ func TestNothingOvertakesASource(t *testing.T) {
 	h.say("head ")
 	h.s.Send(&text{body: []byte("body "), step: 5})
 	if !h.s.Busy() {
-		t.Error("not busy while a source waits")
+		t.Error("Busy() = false while a source waits")
 	}
 	func() {
 		defer func() {
 			if recover() == nil {
-				t.Error("space in front of a source")
+				t.Error("Space did not panic in front of a source")
 			}
 		}()
 		h.s.Space(1)
@@ -41,7 +41,7 @@ func TestNothingOvertakesASource(t *testing.T) {
 		return strings.HasSuffix(string(got), "tail")
 	})
 	if got := string(got[filler:]); got != "head body tail" {
-		t.Errorf("sent %q", got)
+		t.Errorf("sent %q, want %q", got, "head body tail")
 	}
 }
 
@@ -66,7 +66,7 @@ func TestInputKeepsItsBuffer(t *testing.T) {
 				}
 			}
 			if string(b) != "one two" {
-				t.Errorf("input became %q", b)
+				t.Errorf("the input changed to %q, want %q", b, "one two")
 			}
 			if panics {
 				panic("in input")
@@ -93,13 +93,14 @@ func TestFillCloses(t *testing.T) {
 		h.s.Close()
 		b := l.buffers.Get()
 		if &b[0] == &out[0] {
-			t.Error("the buffer is another's")
+			t.Error("the pool gave away the buffer that Fill writes to")
 		}
 		l.buffers.Put(b)
 	}
 	h.s.Send(src)
 	if h.s.Descriptor.Open() || src.sent != 0 || src.lost != 1 {
-		t.Errorf("open %v, sent %d, lost %d", h.s.Descriptor.Open(), src.sent, src.lost)
+		t.Errorf("stream open %v, source sent %d, lost %d; want false, 0, 1",
+			h.s.Descriptor.Open(), src.sent, src.lost)
 	}
 	allFree(t, l)
 }
@@ -113,7 +114,8 @@ func TestSourceOfNothing(t *testing.T) {
 	src := &text{body: []byte("body"), step: 0}
 	h.s.Send(src)
 	if h.s.Descriptor.Open() || src.lost != 1 || len(h.values) != 1 {
-		t.Errorf("open %v, lost %d, failed %v", h.s.Descriptor.Open(), src.lost, h.values)
+		t.Errorf("stream open %v, source lost %d, panics %v; want false, 1 and one",
+			h.s.Descriptor.Open(), src.lost, h.values)
 	}
 	allFree(t, l)
 }
@@ -136,12 +138,12 @@ func TestSourcesInAChainAreBounded(t *testing.T) {
 	}
 	next()
 	if made > 2*writeBatch {
-		t.Errorf("%d sources in one flush", made)
+		t.Errorf("%d sources in one flush, want %d at most", made, 2*writeBatch)
 	}
 	got := 0
 	until(t, l, "the chain", func() bool { got += len(drain(t, far)); return h.s.Idle() })
 	if got += len(drain(t, far)); got != chain {
-		t.Errorf("%d bytes", got)
+		t.Errorf("got %d bytes, want %d", got, chain)
 	}
 }
 
@@ -161,7 +163,7 @@ func TestFillPanicsUnderAnother(t *testing.T) {
 	poll(t, l)
 	until(t, l, "the timer", func() bool { return after })
 	if h.s.Descriptor.Open() || src.lost != 1 {
-		t.Errorf("open %v, lost %d", h.s.Descriptor.Open(), src.lost)
+		t.Errorf("stream open %v, source lost %d; want false, 1", h.s.Descriptor.Open(), src.lost)
 	}
 	h.once(t, "in fill", "TestFillPanicsUnderAnother")
 	allFree(t, l)
@@ -190,7 +192,8 @@ func TestStalledWithinInput(t *testing.T) {
 			if calls == 1 {
 				stall(&h.s)
 				if h.s.Busy() {
-					t.Errorf("%s: the socket took too little", name)
+					t.Errorf("%s: the stream is still busy, because the socket took too little",
+						name)
 				}
 				return 1
 			}
@@ -201,7 +204,7 @@ func TestStalledWithinInput(t *testing.T) {
 		until(t, l, "the rest", func() bool { return calls == 2 })
 		poll(t, l)
 		if string(h.got) != "yz" || calls != 2 {
-			t.Errorf("%s: got %q in %d calls", name, h.got, calls)
+			t.Errorf("%s: got %q in %d calls, want %q in 2", name, h.got, calls, "yz")
 		}
 		allFree(t, l)
 	}
@@ -220,7 +223,7 @@ func TestSendToAClosedStream(t *testing.T) {
 	h.s.Resume()
 	h.s.Flush()
 	if src.lost != 1 || h.s.tail != 0 {
-		t.Errorf("lost %d, queued %d", src.lost, h.s.tail)
+		t.Errorf("source lost %d, %d bytes queued; want 1 and 0", src.lost, h.s.tail)
 	}
 	allFree(t, l)
 }
@@ -258,7 +261,7 @@ func TestFullBufferIsNotTheEnd(t *testing.T) {
 		return len(h.ends) > 0
 	})
 	if !errors.Is(h.ends[0], unix.EMSGSIZE) || len(h.ends) != 1 {
-		t.Errorf("ended with %v", h.ends)
+		t.Errorf("End was called with %v, want EMSGSIZE once", h.ends)
 	}
 	allFree(t, l)
 }
@@ -271,7 +274,7 @@ func TestCommitOfSomethingElse(t *testing.T) {
 	h, _ := open(t, l)
 	defer func() {
 		if recover() == nil {
-			t.Error("committed")
+			t.Error("Commit of other bytes did not panic")
 		}
 	}()
 	h.s.Commit(append(h.s.Space(10), make([]byte, BufferSize+1)...))

@@ -35,7 +35,8 @@ func TestStaleEventInBatch(t *testing.T) {
 				l.Attach(&next, fd, readyFunc(func(Events) { nextCalled = true }))
 				next.Want(Read)
 				if same := fd == number && next.slot == slot; same != now {
-					t.Errorf("released in the batch: %v, number and slot the same: %v", now, same)
+					t.Errorf("released in the batch %v: same number and slot %v, want %v",
+						now, same, now)
 				}
 			}))
 			ds[i].Want(Read)
@@ -44,10 +45,12 @@ func TestStaleEventInBatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		if called != 1 || nextCalled {
-			t.Errorf("released in the batch: %v: the two ready descriptors had %d calls, the new one %v", now, called, nextCalled)
+			t.Errorf("released in the batch %v: the two ready descriptors got %d calls, want 1; the new one was called %v, want false",
+				now, called, nextCalled)
 		}
 		if !now && (isOpen(fds[0]) == isOpen(fds[1])) {
-			t.Error("the closed number is still open after the turn")
+			t.Errorf("released in the batch %v: want one of the two descriptors closed after the turn",
+				now)
 		}
 	}
 }
@@ -82,10 +85,10 @@ func TestReleasedAndAttachedElsewhere(t *testing.T) {
 	until(t, to, "the event", func() bool { return told > 0 })
 	poll(t, from)
 	if told != 1 {
-		t.Errorf("told %d times", told)
+		t.Errorf("got %d events, want 1", told)
 	}
 	if fd := (&Descriptor{}).Release(); fd != -1 {
-		t.Errorf("a closed descriptor releases %d", fd)
+		t.Errorf("Release() of a closed descriptor = %d, want -1", fd)
 	}
 }
 
@@ -114,7 +117,7 @@ func TestInterestGivenUpInTheBatch(t *testing.T) {
 		}
 		poll(t, l)
 		if called != 1 {
-			t.Errorf("hung up: %v, %d calls", hungUp, called)
+			t.Errorf("hung up %v: %d calls, want 1", hungUp, called)
 		}
 	}
 }
@@ -147,7 +150,7 @@ func TestRefusedByEpoll(t *testing.T) {
 		d.Want(0)
 		d.Want(Read)
 		if got != "" || len(l.dirty) != 2 {
-			t.Fatalf("read %q, %d descriptors to be tried again, want 2", got, len(l.dirty))
+			t.Fatalf("read %q, %d descriptors to retry; want none and 2", got, len(l.dirty))
 		}
 	}
 	if ms := l.timeout(); ms != int(armPause.Milliseconds()) {
@@ -160,7 +163,8 @@ func TestRefusedByEpoll(t *testing.T) {
 	closeFD(t, held)
 	until(t, l, "the byte", func() bool { return got == "byte" })
 	if len(l.dirty) != 0 || l.timeout() != -1 {
-		t.Errorf("%d descriptors to be tried again and a timeout of %d ms, want none", len(l.dirty), l.timeout())
+		t.Errorf("%d descriptors to retry, timeout() = %d ms; want 0 and -1",
+			len(l.dirty), l.timeout())
 	}
 }
 
@@ -185,10 +189,10 @@ func TestTimerOverflow(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
 	var tm Timer
-	l.Start(&tm, math.MaxInt64, expiredFunc(func(*Timer) { t.Error("expired") }))
+	l.Start(&tm, math.MaxInt64, expiredFunc(func(*Timer) { t.Error("the timer expired") }))
 	poll(t, l)
 	if !tm.Running() {
-		t.Error("not running")
+		t.Error("Running() = false, want true")
 	}
 }
 
@@ -212,7 +216,7 @@ func TestTimerStartedInATurnWaitsForTheNext(t *testing.T) {
 			t.Fatal(err)
 		}
 		if expired != want {
-			t.Fatalf("expired %d times in %d turns", expired, want+1)
+			t.Fatalf("expired %d times in %d turns, want %d", expired, want+1, want)
 		}
 	}
 }
@@ -245,7 +249,8 @@ func TestLoopClosedWithEverythingOpen(t *testing.T) {
 	l.Listen(&ln, fd, "s", nil)
 	l.Close()
 	if tm.Running() || h.s.Descriptor.Open() || ln.Open() || late.Open() || src.lost != 1 {
-		t.Errorf("timer %v, stream %v, listener %v, late %v, lost %d", tm.Running(), h.s.Descriptor.Open(), ln.Open(), late.Open(), src.lost)
+		t.Errorf("timer %v, stream %v, listener %v, late %v, lost %d",
+			tm.Running(), h.s.Descriptor.Open(), ln.Open(), late.Open(), src.lost)
 	}
 	tm.Stop()
 }

@@ -94,7 +94,7 @@ func dirtyStart() error {
 		}
 		act := sigaction{handler: sigIgnore}
 		if err := rtSigaction(sig, &act, nil); err != nil {
-			return fmt.Errorf("%d: %w", sig, err)
+			return fmt.Errorf("sigaction of signal %d: %w", sig, err)
 		}
 	}
 	var set unix.Sigset_t
@@ -133,7 +133,7 @@ func showChild() error {
 			return err
 		}
 		if status != 0 {
-			return fmt.Errorf("status %#x", status)
+			return fmt.Errorf("the child has status %#x, want 0", status)
 		}
 	}
 	return nil
@@ -176,7 +176,8 @@ func countThreads() error {
 		}
 	}
 	if after := threads(); after != before || runtime.NumGoroutine() != goroutines {
-		return fmt.Errorf("%s threads and %d goroutines, before %s and %d", after, runtime.NumGoroutine(), before, goroutines)
+		return fmt.Errorf("%s threads and %d goroutines, want %s and %d as before",
+			after, runtime.NumGoroutine(), before, goroutines)
 	}
 	if got := claimed.Open(); !got {
 		return errors.New("closed")

@@ -45,7 +45,7 @@ func startSignaled(t *testing.T, cmd *exec.Cmd) *signaled {
 		}
 	})
 	if line := s.line(); line != "ready" {
-		t.Fatalf("said %q", line)
+		t.Fatalf("the process printed %q, want ready", line)
 	}
 	return s
 }
@@ -54,7 +54,7 @@ func (s *signaled) line() string {
 	s.t.Helper()
 	if !s.out.Scan() {
 		s.cmd.Process.Kill()
-		s.t.Fatalf("it ended: %v\n%s", s.cmd.Wait(), s.log)
+		s.t.Fatalf("the process ended: %v\n%s", s.cmd.Wait(), s.log)
 	}
 	return s.out.Text()
 }
@@ -70,7 +70,7 @@ func (s *signaled) end() {
 	s.t.Helper()
 	s.in.Close()
 	if err := s.cmd.Wait(); err != nil {
-		s.t.Fatalf("%v\n%s", err, s.log)
+		s.t.Fatalf("the process ended with %v\n%s", err, s.log)
 	}
 }
 
@@ -82,7 +82,7 @@ func (s *signaled) each(times int, sigs []unix.Signal) {
 		for _, sig := range sigs {
 			s.send(sig)
 			if got := s.line(); got != strconv.Itoa(int(sig)) {
-				s.t.Fatalf("sent %v, told of %s", sig, got)
+				s.t.Fatalf("sent %v, the process reported %s", sig, got)
 			}
 		}
 	}
@@ -151,7 +151,7 @@ func TestSignalStorm(t *testing.T) {
 	}
 	for _, sig := range senders {
 		if n := told[strconv.Itoa(int(sig))]; n < 1 || n > each {
-			t.Errorf("%v told of %d times, sent %d times", sig, n, each)
+			t.Errorf("%v was reported %d times, want 1 to %d", sig, n, each)
 		}
 	}
 	s.end()
@@ -175,7 +175,7 @@ func TestSignalsCoalesce(t *testing.T) {
 	got := []string{s.line(), s.line()}
 	slices.Sort(got)
 	if want := []string{strconv.Itoa(int(unix.SIGUSR1)), strconv.Itoa(int(unix.SIGUSR2))}; !slices.Equal(got, want) {
-		t.Errorf("told of %v", got)
+		t.Errorf("reported %v, want %v", got, want)
 	}
 	s.end()
 }
@@ -195,13 +195,14 @@ func TestSignalsOfChildren(t *testing.T) {
 				if value, ok := strings.CutPrefix(line, field); ok {
 					lines++
 					if strings.Trim(value, "0 \t\n") != "" {
-						t.Errorf("%v: %s", cmd.Env[len(cmd.Env)-2:], line)
+						t.Errorf("%v: a child has %s, want no signal",
+							cmd.Env[len(cmd.Env)-2:], line)
 					}
 				}
 			}
 		}
 		if lines != 15 {
-			t.Errorf("%d lines of five children", lines)
+			t.Errorf("%d lines from five children, want 15", lines)
 		}
 	}
 }
@@ -228,7 +229,7 @@ func TestShieldFaults(t *testing.T) {
 	t.Parallel()
 	out := play(t, role(t, "shielded"))
 	if out != "alive\nruntime error: invalid memory address or nil pointer dereference\n" {
-		t.Errorf("it said %q", out)
+		t.Errorf("the process printed %q", out)
 	}
 }
 
@@ -239,15 +240,15 @@ func TestSignalSet(t *testing.T) {
 	for sig := range set.All {
 		got = append(got, sig)
 		if !set.Has(sig) {
-			t.Errorf("has not %v", sig)
+			t.Errorf("Has(%v) = false", sig)
 		}
 	}
 	if !slices.Equal(got, []unix.Signal{1, unix.SIGTERM, 64}) || set.Has(2) {
-		t.Errorf("got %v", got)
+		t.Errorf("All() = %v, want 1, 15 and 64", got)
 	}
 	for sig := range set.All {
 		if sig != 1 {
-			t.Errorf("went on to %v", sig)
+			t.Errorf("All continued with %v after yield returned false", sig)
 		}
 		break
 	}

@@ -33,7 +33,7 @@ func TestSignalfdLosesSignalsInAGoProcess(t *testing.T) {
 	t.Logf("%d of each: %v", times, told)
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGCHLD} {
 		if told[fmt.Sprint(sig, " lost")] == 0 {
-			t.Errorf("signalfd got every %v: it works", sig)
+			t.Errorf("signalfd got every %v, so it can be used", sig)
 		}
 	}
 }

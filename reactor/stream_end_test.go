@@ -15,7 +15,7 @@ func TestStreamReadsAllBeforeTheEnd(t *testing.T) {
 		h, far := open(t, l)
 		sent := bytes.Repeat([]byte("0123456789"), 15000) // more than two turns read
 		if n, err := unix.Write(far, sent); n < 2*BufferSize {
-			t.Fatalf("the socket took only %d bytes, %v", n, err)
+			t.Fatalf("the socket took only %d bytes: %v", n, err)
 		} else {
 			sent = sent[:n]
 		}
@@ -30,7 +30,8 @@ func TestStreamReadsAllBeforeTheEnd(t *testing.T) {
 		h.end = func(error) { atEnd = len(h.got); h.s.Close() }
 		until(t, l, "the end", func() bool { return atEnd >= 0 })
 		if !bytes.Equal(h.got, sent) || len(h.ends) != 1 || h.ends[0] != nil {
-			t.Errorf("half %v: %d of %d bytes, ends %v", half, len(h.got), len(sent), h.ends)
+			t.Errorf("half %v: got %d bytes, want %d; ends %v, want one without an error",
+				half, len(h.got), len(sent), h.ends)
 		}
 		allFree(t, l)
 	}
@@ -52,19 +53,19 @@ func TestStreamHalfClosed(t *testing.T) {
 	got := 0
 	until(t, l, "the output", func() bool { got += len(drain(t, far)); return h.drains == 1 })
 	if got += len(drain(t, far)); got != filler+9 {
-		t.Errorf("%d bytes", got)
+		t.Errorf("got %d bytes, want %d", got, filler+9)
 	}
 	quiet(t, l)
 	h.say("more")
 	if got := string(drain(t, far)); got != "more" {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want more", got)
 	}
 	if err := unix.Shutdown(far, unix.SHUT_RDWR); err != nil {
 		t.Fatal(err)
 	}
 	until(t, l, "the hang-up", func() bool { return len(h.ends) == 2 })
 	if h.ends[0] != nil || !errors.Is(h.ends[1], unix.ECONNRESET) || h.s.Descriptor.Open() {
-		t.Errorf("ends %v", h.ends)
+		t.Errorf("ends %v, want nil and ECONNRESET", h.ends)
 	}
 	quiet(t, l)
 }
@@ -82,10 +83,10 @@ func TestStreamReset(t *testing.T) {
 	closeFD(t, far)
 	until(t, l, "the end", func() bool { return len(h.ends) == 1 })
 	if string(h.got) != "last words" || !errors.Is(h.ends[0], unix.ECONNRESET) || h.s.Descriptor.Open() {
-		t.Errorf("got %q, ends %v", h.got, h.ends)
+		t.Errorf("got %q, ends %v, want %q and ECONNRESET", h.got, h.ends, "last words")
 	}
 	if got := h.ends[0].Error(); got != "read far end: connection reset by peer" {
-		t.Errorf("error %q", got)
+		t.Errorf("the error is %q", got)
 	}
 	allFree(t, l)
 }
@@ -110,10 +111,11 @@ func TestStreamGoneUnderOutput(t *testing.T) {
 		closeFD(t, far)
 		until(t, l, "the end", func() bool { return len(h.ends) == 1 })
 		if h.ends[0] == nil || h.s.Descriptor.Open() || h.drains != 0 {
-			t.Errorf("ends %v, drained %d times", h.ends, h.drains)
+			t.Errorf("ends %v, Drained was called %d times; want one error and 0", h.ends, h.drains)
 		}
 		if under.sent+waits.sent != 0 || under.lost != 1 || waits.lost != 1 {
-			t.Errorf("under way: sent %d lost %d; waiting: sent %d lost %d", under.sent, under.lost, waits.sent, waits.lost)
+			t.Errorf("first source: sent %d, lost %d; second: sent %d, lost %d; want 0, 1, 0, 1",
+				under.sent, under.lost, waits.sent, waits.lost)
 		}
 		allFree(t, l)
 		quiet(t, l)
@@ -133,7 +135,7 @@ func TestStreamPausedLearnsOfTheEnd(t *testing.T) {
 	closeFD(t, far)
 	until(t, l, "the end", func() bool { return len(h.ends) == 1 })
 	if !errors.Is(h.ends[0], unix.ECONNRESET) || len(h.got) != 0 {
-		t.Errorf("ends %v, got %q", h.ends, h.got)
+		t.Errorf("ends %v, got %q, want ECONNRESET and no input", h.ends, h.got)
 	}
 }
 
@@ -159,16 +161,17 @@ func TestStreamPausedAndHalfClosed(t *testing.T) {
 		quiet(t, l)
 		h.s.probe() // as the timer would
 		if len(h.ends) > 0 || !h.s.probing.Running() {
-			t.Fatalf("ends %v", h.ends)
+			t.Fatalf("ends %v, want no end and another probe", h.ends)
 		}
 		got := 0
 		h.s.Resume()
 		until(t, l, "the end", func() bool { got += len(drain(t, far)); return len(h.ends) == 1 && h.s.Idle() })
 		if got += len(drain(t, far)); h.ends[0] != nil || string(h.got) != "unread" || busy && got != filler+9 {
-			t.Errorf("ends %v, got %q, gave %d bytes", h.ends, h.got, got)
+			t.Errorf("ends %v, got %q, sent %d bytes; want nil, %q and all",
+				h.ends, h.got, got, "unread")
 		}
 		if !h.s.probing.Running() {
-			t.Error("not looked for any more once its end was read")
+			t.Error("no probe after the end was read")
 		}
 		quiet(t, l)
 	}
@@ -188,11 +191,11 @@ func TestStreamProbe(t *testing.T) {
 	}
 	poll(t, l)
 	if len(h.ends) > 0 {
-		t.Fatalf("ends %v", h.ends)
+		t.Fatalf("ends %v, want no end yet", h.ends)
 	}
 	h.s.probe()
 	if len(h.ends) != 1 || !errors.Is(h.ends[0], unix.EPIPE) || h.s.Descriptor.Open() || h.s.probing.Running() {
-		t.Errorf("ends %v", h.ends)
+		t.Errorf("ends %v, want EPIPE", h.ends)
 	}
 	allFree(t, l)
 }
@@ -210,7 +213,7 @@ func TestStreamProbeAtTheEnd(t *testing.T) {
 	}
 	poll(t, l)
 	if len(h.ends) != 2 || h.ends[0] != nil || !errors.Is(h.ends[1], unix.EPIPE) || h.s.Descriptor.Open() {
-		t.Errorf("ends %v", h.ends)
+		t.Errorf("ends %v, want nil and EPIPE", h.ends)
 	}
 	allFree(t, l)
 }

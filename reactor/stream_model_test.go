@@ -134,7 +134,8 @@ func TestStreamAgainstAQueue(t *testing.T) {
 			})
 			l.stopped = false
 			if !bytes.Equal(in, out) || len(m.ends) > 0 || len(m.values) > 0 {
-				t.Fatalf("in %d, out %d bytes; the same up to %d; ends %v, failed %v", len(in), len(out), same(in, out), m.ends, m.values)
+				t.Fatalf("%d bytes in, %d out, %d of them equal; ends %v, panics %v",
+					len(in), len(out), same(in, out), m.ends, m.values)
 			}
 			until(t, l, "the last turn", func() bool { l.stopped = true; return m.s.Idle() && !m.s.paused })
 			l.stopped = false

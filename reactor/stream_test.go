@@ -19,7 +19,7 @@ func TestStreamOneByteAtATime(t *testing.T) {
 	const message = "a message of some length"
 	h.input = func(b []byte) int {
 		if want := message[:len(b)]; string(b) != want {
-			t.Errorf("given %q, want %q", b, want)
+			t.Errorf("Input(%q), want %q", b, want)
 		}
 		if len(b) < len(message) {
 			return 0
@@ -32,7 +32,7 @@ func TestStreamOneByteAtATime(t *testing.T) {
 		until(t, l, "the byte", func() bool { return h.s.kept == (i+1)%len(message) })
 	}
 	if string(h.got) != message {
-		t.Errorf("got %q", h.got)
+		t.Errorf("got %q, want %q", h.got, message)
 	}
 	allFree(t, l)
 }
@@ -55,10 +55,11 @@ func TestStreamShortWrites(t *testing.T) {
 	turns := until(t, l, "the body", func() bool { got = append(got, drain(t, far)...); return h.drains > 0 && h.s.Idle() })
 	got = append(got, drain(t, far)...)
 	if string(got[:4]) != "head" || !bytes.Equal(got[4:], body) || src.sent != 1 || src.lost != 0 {
-		t.Errorf("%d bytes, sent %d, lost %d", len(got), src.sent, src.lost)
+		t.Errorf("got %d bytes, want %d; source sent %d, lost %d",
+			len(got), 4+len(body), src.sent, src.lost)
 	}
 	if turns < 10 {
-		t.Errorf("in %d turns: the writes were not short", turns)
+		t.Errorf("%d turns, want 10 or more, because the socket is small", turns)
 	}
 	allFree(t, l)
 }
@@ -89,12 +90,12 @@ func TestStreamFarEndThatDoesNotRead(t *testing.T) {
 	}
 	quiet(t, l)
 	if asked > 2<<20 {
-		t.Errorf("%d bytes were taken of a far end that does not read", asked)
+		t.Errorf("read %d bytes of a far end that does not read, want 2 MiB at most", asked)
 	}
 	got := 0
 	until(t, l, "the answers", func() bool { got += len(drain(t, far)); return got >= asked*1000 })
 	if got != asked*1000 {
-		t.Errorf("%d bytes of answers to %d", got, asked)
+		t.Errorf("got %d bytes of answers to %d requests, want %d", got, asked, asked*1000)
 	}
 	until(t, l, "the last", h.s.Idle)
 	allFree(t, l)
@@ -112,7 +113,7 @@ func TestStreamFairness(t *testing.T) {
 		hs[i], fars[i] = open(t, l)
 		hs[i].input = func(b []byte) int {
 			if len(b) > BufferSize {
-				t.Errorf("%d bytes in a turn", len(b))
+				t.Errorf("read %d bytes in a turn, want %d at most", len(b), BufferSize)
 			}
 			calls[i]++
 			return len(b)
@@ -131,7 +132,8 @@ func TestStreamFairness(t *testing.T) {
 			t.Fatal(err)
 		}
 		if calls[0] != turn || calls[1] != turn || ticks != turn {
-			t.Fatalf("after %d turns: inputs %v, ticks %d", turn, calls, ticks)
+			t.Fatalf("after %d turns: inputs %v, ticks %d; want one of each per turn",
+				turn, calls, ticks)
 		}
 	}
 }
@@ -150,7 +152,8 @@ func TestStreamWithoutBuffers(t *testing.T) {
 	write(t, farB, "x")
 	until(t, l, "the second", func() bool { return len(b.ends) == 1 })
 	if !errors.Is(b.ends[0], unix.ENOBUFS) || !a.s.Descriptor.Open() {
-		t.Errorf("ends %v, the first open %v", b.ends, a.s.Descriptor.Open())
+		t.Errorf("ends %v, first stream open %v; want ENOBUFS and true",
+			b.ends, a.s.Descriptor.Open())
 	}
 }
 
@@ -193,7 +196,8 @@ func TestStreamClosedInEachCallback(t *testing.T) {
 				h.input = func(b []byte) int {
 					h.say("to nobody")
 					if h.s.Descriptor.Open() || len(h.ends) != 1 {
-						t.Errorf("open %v, ends %v", h.s.Descriptor.Open(), h.ends)
+						t.Errorf("stream open %v, ends %v; want false and one end",
+							h.s.Descriptor.Open(), h.ends)
 					}
 					h.say("to nobody at all")
 					return len(b)
@@ -204,7 +208,8 @@ func TestStreamClosedInEachCallback(t *testing.T) {
 			until(t, l, "the close", func() bool { return !h.s.Descriptor.Open() })
 			poll(t, l)
 			if src.sent+src.lost > 1 || len(h.ends) > 1 || len(h.values) != 0 {
-				t.Errorf("sent %d, lost %d, ends %v, failed %v", src.sent, src.lost, h.ends, h.values)
+				t.Errorf("sent %d, lost %d, ends %v, panics %v",
+					src.sent, src.lost, h.ends, h.values)
 			}
 			allFree(t, l)
 			quiet(t, l)
@@ -230,7 +235,7 @@ func TestStreamEchoAllocatesNothing(t *testing.T) {
 			n += m
 		}
 	}); got != 0 {
-		t.Errorf("%v allocations in a round trip", got)
+		t.Errorf("%v allocations in a round trip, want 0", got)
 	}
 }
 
@@ -274,7 +279,7 @@ func TestStreamReadAtMost(t *testing.T) {
 		return n == 100
 	})
 	if !slices.Equal(sizes, []int{7, 4, 1, 88}) {
-		t.Errorf("reads of %v", sizes)
+		t.Errorf("reads of %v, want 7, 4, 1 and 88", sizes)
 	}
 	h.s.Close()
 }

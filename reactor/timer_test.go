@@ -16,14 +16,14 @@ func TestTimerOrder(t *testing.T) {
 	for i, d := range []time.Duration{3, 1, 2} {
 		l.Start(&timers[i], d*time.Millisecond, expiredFunc(func(tm *Timer) {
 			if tm != &timers[i] || tm.Running() {
-				t.Error("another timer, or one still running")
+				t.Error("Expired got another timer, or one that still runs")
 			}
 			order = append(order, i)
 		}))
 	}
 	until(t, l, "the timers", func() bool { return len(order) == 3 })
 	if !slices.Equal(order, []int{1, 2, 0}) {
-		t.Errorf("order %v", order)
+		t.Errorf("the order is %v, want 1, 2, 0", order)
 	}
 }
 
@@ -37,7 +37,7 @@ func TestTimerNeverEarly(t *testing.T) {
 		l.Start(&tm, d, expiredFunc(func(*Timer) { took = time.Since(start) }))
 		turns := until(t, l, "the timer", func() bool { return took != 0 })
 		if took < d || turns > 3 {
-			t.Errorf("%v took %v, %d turns", d, took, turns)
+			t.Errorf("a timer of %v took %v and %d turns, want 3 turns at most", d, took, turns)
 		}
 	}
 }
@@ -47,7 +47,7 @@ func TestTimerStoppedInTheBatch(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
 	var first, stopped, moved, last Timer
-	never := expiredFunc(func(*Timer) { t.Error("expired") })
+	never := expiredFunc(func(*Timer) { t.Error("a stopped timer expired") })
 	done := false
 	l.Start(&first, 0, expiredFunc(func(*Timer) {
 		stopped.Stop()
@@ -61,7 +61,8 @@ func TestTimerStoppedInTheBatch(t *testing.T) {
 	}
 	poll(t, l)
 	if !done || stopped.Running() || !moved.Running() || len(l.timers) != 1 {
-		t.Errorf("last %v, stopped %v, moved %v, %d timers", done, stopped.Running(), moved.Running(), len(l.timers))
+		t.Errorf("last expired %v, stopped runs %v, moved runs %v, %d timers; want true, false, true, 1",
+			done, stopped.Running(), moved.Running(), len(l.timers))
 	}
 	moved.Stop()
 }
@@ -90,13 +91,13 @@ func TestTimerModel(t *testing.T) {
 		}
 	}
 	if len(model) != len(l.timers) {
-		t.Fatalf("%d run, %d are in the heap", len(model), len(l.timers))
+		t.Fatalf("%d timers in the heap, want %d", len(l.timers), len(model))
 	}
 	slices.SortFunc(model, func(a, b *Timer) int { return cmp.Compare(a.when, b.when) })
 	until(t, l, "the timers", func() bool { return len(order) == len(model) })
 	for i, tm := range order {
 		if tm.when != model[i].when {
-			t.Fatalf("number %d is due at %v, want %v", i, tm.when, model[i].when)
+			t.Fatalf("timer %d is due at %v, want %v", i, tm.when, model[i].when)
 		}
 	}
 }
@@ -110,6 +111,6 @@ func TestTimerStartAllocatesNothing(t *testing.T) {
 		l.Start(&b, time.Minute, h)
 		b.Stop()
 	}); got != 0 {
-		t.Errorf("%v allocations", got)
+		t.Errorf("%v allocations, want 0", got)
 	}
 }

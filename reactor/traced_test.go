@@ -44,7 +44,7 @@ func TestChildTraced(t *testing.T) {
 			until(t, l, "the exit", func() bool { return exits > 0 })
 			t.Skip("ptrace is not permitted: run as root, without a filter")
 		}
-		t.Fatalf("the tracer says %q, %v", line, err)
+		t.Fatalf("the tracer printed %q, %v", line, err)
 	}
 	c.Signal(unix.SIGKILL)
 	until(t, l, "that it cannot be reaped", func() bool { return exits > 0 || c.retry.Running() })
@@ -55,7 +55,7 @@ func TestChildTraced(t *testing.T) {
 	}
 	until(t, l, "the exit", func() bool { return exits > 0 })
 	if !got.Signaled() || got.Signal() != unix.SIGKILL || exits != 1 || c.retry.Running() {
-		t.Errorf("status %#x, exited %d times", got, exits)
+		t.Errorf("status %#x, %d exits; want SIGKILL and 1", got, exits)
 	}
 }
 

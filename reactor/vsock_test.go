@@ -42,7 +42,7 @@ func TestVsock(t *testing.T) {
 	far.s.Close()
 	until(t, l, "the end", func() bool { return len(near.ends) > 0 })
 	if string(near.got) != "unread" {
-		t.Errorf("got %q before the end", near.got)
+		t.Errorf("got %q before the end, want unread", near.got)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestVsockHalfClosedThenGone(t *testing.T) {
 				until(t, l, "the end", func() bool { return len(near.ends) > 0 })
 			}
 			if !near.s.Descriptor.Open() {
-				t.Fatalf("ends %v of a far end that still reads", near.ends)
+				t.Fatalf("ends %v while the far end still reads, want no error", near.ends)
 			}
 			quiet(t, l)
 			far.s.Close()
@@ -109,6 +109,7 @@ func TestVsockHalfClosedThenGone(t *testing.T) {
 func wantGone(t *testing.T, h *hand) {
 	t.Helper()
 	if len(h.ends) != 2 || h.ends[0] != nil || h.ends[1] == nil || judge(errors.Unwrap(h.ends[1])) != gone || h.s.Descriptor.Open() {
-		t.Errorf("ends %v, open %v", h.ends, h.s.Descriptor.Open())
+		t.Errorf("ends %v, open %v, want nil, an error that the far end is gone, and false",
+			h.ends, h.s.Descriptor.Open())
 	}
 }
