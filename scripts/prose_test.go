@@ -40,7 +40,6 @@ var pending = []string{
 	"reactor/agent/*.go",
 	"reactor/agent/internal/files",
 	"reactor/agent/internal/launch",
-	"reactor/architecture.md",
 	"reactor/child*.go",
 	"reactor/spawn*.go",
 	"reactor/stream_splice*.go",
