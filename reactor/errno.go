@@ -41,7 +41,7 @@ type verdict uint8
 
 const (
 	fine        verdict = iota
-	interrupted         // interrupted, or the connection to accept is gone already: call again at once
+	interrupted         // or the connection to accept is gone already: call again at once
 	wouldBlock          // it would block: wait for the event
 	exhausted           // the process or the system lacks a resource: retry after a pause
 	gone                // the far end went away

@@ -27,7 +27,8 @@ func fileLimits() (inherited, raised unix.Rlimit) {
 // process, because it has been changed since the start.
 func limitForChild() *unix.Rlimit {
 	var now unix.Rlimit
-	if inheritedFiles == raisedFiles || unix.Getrlimit(unix.RLIMIT_NOFILE, &now) != nil || now != raisedFiles {
+	if inheritedFiles == raisedFiles || unix.Getrlimit(unix.RLIMIT_NOFILE, &now) != nil ||
+		now != raisedFiles {
 		return nil
 	}
 	return &inheritedFiles

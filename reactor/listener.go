@@ -131,7 +131,8 @@ func (ln *Listener) Expired(*Timer) { ln.Want(Read) }
 // ListenVsock returns a socket that listens on port, for every CID. A snapshot that is restored
 // elsewhere may change the machine's CID. An error is an *Error.
 func ListenVsock(port uint32) (fd int, err error) {
-	return listen(unix.AF_VSOCK, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: port}, VsockName(unix.VMADDR_CID_ANY, port))
+	return listen(unix.AF_VSOCK, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: port},
+		VsockName(unix.VMADDR_CID_ANY, port))
 }
 
 // ListenUnix returns a socket that listens at path, which must not exist yet (EADDRINUSE). Its mode

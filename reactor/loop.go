@@ -21,10 +21,10 @@ type Loop struct {
 	events [eventBatch]unix.EpollEvent
 	slots  []slot
 	free   []uint32      // indexes of the slots without a descriptor
-	dirty  []*Descriptor // wanted and armed interest may differ; during a wait, those that epoll refused
+	dirty  []*Descriptor // may differ in wanted and armed interest; during a wait, refused by epoll
 	doomed []doomed      // closed during this turn, released at its end
 	timers timerHeap
-	due    time.Duration // when the last wait ended; timers that are due by then expire in this turn
+	due    time.Duration // when the last wait ended; timers due by then expire in this turn
 	quota  int           // children that this turn may still reap
 
 	children []*Child

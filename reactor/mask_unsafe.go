@@ -9,5 +9,6 @@ import (
 // unblockSignals clears the calling thread's signal mask.
 func unblockSignals() {
 	var none uint64
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK,
+		uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
 }

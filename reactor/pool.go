@@ -18,7 +18,7 @@ type Pool struct {
 	Warm int
 
 	arena []byte
-	free  []uint32 // a stack of the free buffers that were used before; only the top ones, at most Warm, are hot
+	free  []uint32 // a stack of free buffers that were used; the top ones, at most Warm, are hot
 	fresh uint32   // the first buffer that was never used; all after it were not either
 	state []bufferState
 }
@@ -33,14 +33,20 @@ const (
 
 // NewPool makes a pool of n buffers. An error is an *Error from mmap.
 func NewPool(n int) (*Pool, error) {
-	arena, err := unix.Mmap(-1, 0, n*BufferSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	arena, err := unix.Mmap(-1, 0, n*BufferSize, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, wrap("mmap", "buffers", err)
 	}
 	// A single huge page would take more memory than the rest of the process. The result is
 	// ignored, because a kernel without huge pages refuses the advice.
 	unix.Madvise(arena, unix.MADV_NOHUGEPAGE)
-	return &Pool{Warm: warm, arena: arena, free: make([]uint32, 0, n), state: make([]bufferState, n)}, nil
+	return &Pool{
+		Warm:  warm,
+		arena: arena,
+		free:  make([]uint32, 0, n),
+		state: make([]bufferState, n),
+	}, nil
 }
 
 // Get takes a buffer out of the pool. Its length and capacity are BufferSize, and its content is
@@ -65,7 +71,8 @@ func (p *Pool) Get() []byte {
 func (p *Pool) Put(b []byte) {
 	at := offset(p.arena, b)
 	i := at / BufferSize
-	if len(b) != BufferSize || i >= uintptr(len(p.state)) || at%BufferSize != 0 || p.state[i] != inUse {
+	if len(b) != BufferSize || i >= uintptr(len(p.state)) || at%BufferSize != 0 ||
+		p.state[i] != inUse {
 		panic("reactor: buffer given back that is not in use")
 	}
 	p.state[i] = hot

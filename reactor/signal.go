@@ -66,7 +66,8 @@ func ClaimSignals(sigs ...unix.Signal) error {
 // faults are the signals that end a Go program, whether they report a fault or another process sent
 // them.
 var faults = [...]unix.Signal{
-	unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGSYS,
+	unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT,
+	unix.SIGSYS,
 }
 
 // ShieldFaults makes the signals of faults do nothing when a process sends them. It is for an init.
@@ -107,7 +108,8 @@ func raise(sig unix.Signal) {
 // Ready implements [Handler].
 func (s *Signals) Ready(Events) {
 	var count [8]byte
-	recv(s.fd, count[:]) // resets the counter before the bits are taken, so that one set in between is reported again
+	// The counter is reset before the bits are taken, so a signal in between is reported again.
+	recv(s.fd, count[:])
 	if set := takeSignals(); set != 0 {
 		s.handler.Signaled(set)
 	}

@@ -11,7 +11,7 @@ import (
 
 // The signal handler reads and writes these. It runs in any thread, at any instant.
 var (
-	pending uint64      // bit n-1 says that signal n came; the handler sets it, takeSignals clears it
+	pending uint64      // bit n-1: signal n came; the handler sets it, takeSignals clears it
 	wakeFD  int32  = -1 // the eventfd that the handler writes to
 	//lint:ignore U1000 the assembly reads it
 	one = uint64(1) // the number that it writes
@@ -112,7 +112,8 @@ func unignore() {
 }
 
 func rtSigaction(sig unix.Signal, act, old *sigaction) error {
-	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig),
+		uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
 	if errno != 0 {
 		return errno
 	}

@@ -58,7 +58,9 @@ func (g *Box) OutOfMemory() uint32 {
 	kills := g.starved
 	g.starved = 0
 	var buf [256]byte
-	if total := uint32(sys.ReadFigure(g.dir, "memory.events", "oom_kill", buf[:])); total > g.oomKills { // it is lower if it cannot be read any more
+	// The file may be unreadable by now, which is 0.
+	total := uint32(sys.ReadFigure(g.dir, "memory.events", "oom_kill", buf[:]))
+	if total > g.oomKills {
 		kills += total - g.oomKills
 		g.oomKills = total
 	}

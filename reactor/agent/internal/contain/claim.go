@@ -34,7 +34,8 @@ func (t *Pool) claim(base string) error {
 		}
 		// The name is taken: by another agent in this process, or with the same number. Or an agent
 		// that is starting has just removed the directory as left over.
-		if i == 100 || !sys.IsErrno(err, unix.EEXIST) && !sys.IsErrno(err, unix.EAGAIN) && !sys.IsErrno(err, unix.ENOENT) {
+		if i == 100 || !sys.IsErrno(err, unix.EEXIST) && !sys.IsErrno(err, unix.EAGAIN) &&
+			!sys.IsErrno(err, unix.ENOENT) {
 			return err
 		}
 		path = name + "-" + sys.Num(i)
@@ -52,7 +53,8 @@ func removeLeftOver(base string, buf []byte) {
 	removed := 0
 	half := len(buf) / 2
 	sys.EachEntry(dir, buf[:half], func(name string) {
-		if removed == leftOverBatch || len(name) <= len(groupPrefix) || name[:len(groupPrefix)] != groupPrefix {
+		if removed == leftOverBatch || len(name) <= len(groupPrefix) ||
+			name[:len(groupPrefix)] != groupPrefix {
 			return
 		}
 		number, _, _ := sys.Cut(name[len(groupPrefix):], '-')

@@ -143,7 +143,8 @@ func (t *Pool) openCgroups(maxPids uint32) {
 	}
 	if err != nil {
 		t.Missing.Cgroup = err.Error()
-		log.Info("commands are contained", "by", "process group and /proc", "processes", "unlimited", "reason", t.Missing.Cgroup)
+		log.Info("commands are contained", "by", "process group and /proc",
+			"processes", "unlimited", "reason", t.Missing.Cgroup)
 		return
 	}
 	t.allow(base, "+cpu")

@@ -152,7 +152,8 @@ func (t *Pool) killStarving() {
 	victim, pages := 0, uint64(0)
 	largest.each(func(pid int) {
 		var buf [128]byte
-		_, rest, _ := sys.TakeNumber(sys.ReadText("/proc/"+sys.Num(pid)+"/statm", buf[:])) // the second number is the resident size
+		// The second number is the resident size.
+		_, rest, _ := sys.TakeNumber(sys.ReadText("/proc/"+sys.Num(pid)+"/statm", buf[:]))
 		if n, _, _ := sys.TakeNumber(rest); n > pages {
 			victim, pages = pid, n
 		}

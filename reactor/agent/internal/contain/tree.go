@@ -54,7 +54,8 @@ func descendants(leader int) []procStat {
 		grew = false
 		for i := tree; i < len(procs); i++ {
 			p := procs[i]
-			if p.pid == leader || p.group == leader || p.session == leader || contains(procs[:tree], p.parent) {
+			if p.pid == leader || p.group == leader || p.session == leader ||
+				contains(procs[:tree], p.parent) {
 				procs[i], procs[tree] = procs[tree], p
 				tree++
 				grew = true

@@ -76,7 +76,8 @@ func (r *Path) Open() error {
 		return &PathError{r.path, "path names an abstract socket; ./" + r.path + " names a file"}
 	}
 	if len(r.path) > sunPathMax {
-		return &PathError{r.path, "path has " + sys.Num(len(r.path)) + " bytes, the limit is " + sys.Num(sunPathMax)}
+		return &PathError{r.path,
+			"path has " + sys.Num(len(r.path)) + " bytes, the limit is " + sys.Num(sunPathMax)}
 	}
 	if !dirExists(dirOf(r.path)) {
 		return &PathError{r.path, "directory " + dirOf(r.path) + " does not exist"}
@@ -351,7 +352,8 @@ func inodeOf(path string) (id inode, changed unix.Timespec, err error) {
 	if err != nil {
 		return inode{}, changed, err
 	}
-	return inode{dev: st.Dev, ino: st.Ino, socket: st.Mode&unix.S_IFMT == unix.S_IFSOCK}, st.Ctim, nil
+	socket := st.Mode&unix.S_IFMT == unix.S_IFSOCK
+	return inode{dev: st.Dev, ino: st.Ino, socket: socket}, st.Ctim, nil
 }
 
 func dirExists(path string) bool {

@@ -141,7 +141,8 @@ func (v *Listen) Refuse(peer reactor.Peer) bool {
 		v.refusedSince, v.refused = now, 0
 	}
 	if v.refused++; v.refused <= refusalLines {
-		v.log.Warn("connection rejected, peer is not the host", "peer", reactor.VsockName(peer.CID, peer.Port))
+		name := reactor.VsockName(peer.CID, peer.Port)
+		v.log.Warn("connection rejected, peer is not the host", "peer", name)
 	}
 	return true
 }

@@ -21,7 +21,8 @@ func (w *watch) open(l *reactor.Loop, path string, changed func()) error {
 	}
 	// If an open file is deleted, or another is renamed over it, its lower link count is reported
 	// as IN_ATTRIB.
-	_, err = unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_DONT_FOLLOW)
+	_, err = unix.InotifyAddWatch(fd, path,
+		unix.IN_ATTRIB|unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_DONT_FOLLOW)
 	if err == nil {
 		_, err = unix.InotifyAddWatch(fd, dirOf(path), unix.IN_MOVE_SELF)
 	}

@@ -58,7 +58,8 @@ func (l *Log) Separate() {
 	if _, err := unix.IoctlGetTermios(l.fd, unix.TCGETS); err != nil {
 		return
 	}
-	if fd, err := unix.Open(sys.FDPath(l.fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
+	const flags = unix.O_WRONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	if fd, err := unix.Open(sys.FDPath(l.fd), flags, 0); err == nil {
 		l.fd = fd
 	}
 }

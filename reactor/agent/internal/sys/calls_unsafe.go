@@ -46,7 +46,8 @@ func Fstatat(dir int, path string, st *unix.Stat_t, flags int) error {
 		return err
 	}
 	for {
-		_, _, errno := unix.RawSyscall6(unix.SYS_NEWFSTATAT, uintptr(dir), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(st)), uintptr(flags), 0, 0)
+		_, _, errno := unix.RawSyscall6(unix.SYS_NEWFSTATAT, uintptr(dir),
+			uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(st)), uintptr(flags), 0, 0)
 		if errno != unix.EINTR {
 			return asError(errno)
 		}
@@ -71,12 +72,14 @@ func Write(fd int, b []byte) (int, error) {
 
 // Pread calls pread(2).
 func Pread(fd int, b []byte, offset int64) (int, error) {
-	return raw(unix.SYS_PREAD64, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), uintptr(offset))
+	return raw(unix.SYS_PREAD64, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)),
+		uintptr(offset))
 }
 
 // Pwrite calls pwrite(2).
 func Pwrite(fd int, b []byte, offset int64) (int, error) {
-	return raw(unix.SYS_PWRITE64, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), uintptr(offset))
+	return raw(unix.SYS_PWRITE64, fd, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)),
+		uintptr(offset))
 }
 
 // Fchmod calls fchmod(2).
@@ -119,7 +122,8 @@ func RenameIn(dir int, from, to string, flags uintptr) error {
 		return err
 	}
 	for {
-		_, _, errno := unix.RawSyscall6(unix.SYS_RENAMEAT2, uintptr(dir), uintptr(unsafe.Pointer(p)), uintptr(dir), uintptr(unsafe.Pointer(q)), flags, 0)
+		_, _, errno := unix.RawSyscall6(unix.SYS_RENAMEAT2, uintptr(dir),
+			uintptr(unsafe.Pointer(p)), uintptr(dir), uintptr(unsafe.Pointer(q)), flags, 0)
 		if errno != unix.EINTR {
 			return asError(errno)
 		}
@@ -127,7 +131,9 @@ func RenameIn(dir int, from, to string, flags uintptr) error {
 }
 
 // SetNonblock sets O_NONBLOCK for the end of a new pipe, which has no other flags.
-func SetNonblock(fd int) { unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK) }
+func SetNonblock(fd int) {
+	unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK)
+}
 
 // GrowPipe sets the capacity of a pipe, in bytes. The kernel may refuse it to a user with many
 // pipes.
@@ -144,6 +150,7 @@ func Alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) 
 // ChildSubreaper reports whether the process is a child subreaper; prctl(2).
 func ChildSubreaper() bool {
 	var is int32
-	_, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&is)), 0, 0, 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER,
+		uintptr(unsafe.Pointer(&is)), 0, 0, 0, 0)
 	return errno == 0 && is != 0
 }

@@ -10,7 +10,8 @@ import (
 // readings of CLOCK_REALTIME, so it is off by the time of one system call at most.
 func ClockError(id int32) (ahead time.Duration, ok bool) {
 	var before, other, after unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_REALTIME, &before) != nil || unix.ClockGettime(id, &other) != nil ||
+	if unix.ClockGettime(unix.CLOCK_REALTIME, &before) != nil ||
+		unix.ClockGettime(id, &other) != nil ||
 		unix.ClockGettime(unix.CLOCK_REALTIME, &after) != nil {
 		return 0, false
 	}
@@ -32,7 +33,8 @@ const maxPTP = 8
 func OpenHostClock() (fd int) {
 	var buf [64]byte
 	for i := range maxPTP {
-		if name := "ptp" + Num(i); ReadText("/sys/class/ptp/"+name+"/clock_name", buf[:]) == "KVM virtual PTP" {
+		name := "ptp" + Num(i)
+		if ReadText("/sys/class/ptp/"+name+"/clock_name", buf[:]) == "KVM virtual PTP" {
 			if fd, err := unix.Open("/dev/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
 				return fd
 			}

@@ -24,7 +24,8 @@ func AddEntropy(b []byte) error {
 	}
 	pool.size = int32(copy(pool.bytes[:], b))
 	pool.bits = 8 * pool.size
-	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&pool))); errno != 0 {
+	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.RNDADDENTROPY,
+		uintptr(unsafe.Pointer(&pool))); errno != 0 {
 		return NewError("RNDADDENTROPY", path, errno)
 	}
 	return Wrap("RNDRESEEDCRNG", path, unix.IoctlSetInt(fd, unix.RNDRESEEDCRNG, 0))
@@ -35,7 +36,8 @@ func AddEntropy(b []byte) error {
 func random() uint64 {
 	var n uint64
 	for _, flags := range [...]uintptr{unix.GRND_INSECURE, unix.GRND_NONBLOCK} {
-		got, _, errno := unix.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&n)), unsafe.Sizeof(n), flags)
+		got, _, errno := unix.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&n)),
+			unsafe.Sizeof(n), flags)
 		if errno == 0 && got == unsafe.Sizeof(n) {
 			return n
 		}
