@@ -6,8 +6,9 @@ import "golang.org/x/sys/unix"
 type StreamHandler interface {
 	// Input receives the bytes read so far and returns how many it took off the front. The stream
 	// keeps the rest, and passes it again with more bytes behind it. If the stream was
-	// [Stream.Busy] or paused, it passes the rest again as soon as it no longer is. Otherwise Input
-	// must not leave a whole [BufferSize] untaken. b is valid until Input returns.
+	// [Stream.Busy] or paused, it passes the rest again as soon as it no longer is. After a
+	// [Stream.Yield] it does so in the next turn. Otherwise Input must not leave a whole
+	// [BufferSize] untaken. b is valid until Input returns.
 	Input(b []byte) (taken int)
 	// End is called when nothing more will be read. The error is nil at an orderly end of file,
 	// after which output may go on. Otherwise the stream is closed by then, and queued output is
@@ -43,26 +44,26 @@ type Stream struct {
 	buffers *Pool
 	name    string
 
-	readLimit int    // the most bytes of one read; 0 for as many as there is room for
-	in        []byte // pooled or nil; the input that was not taken
-	kept      int    // how many bytes of it
-	offer     bool   // Input may take more of in; it stopped because the stream was busy or paused
-	stalled   bool   // the stream was busy or paused at some time during Input, or yielded
-	lent      bool   // Input is running, and may use in even after the stream is closed
-	paused    bool
-	ended     bool // there is no more to read
-	shut      bool // the far end writes no more, and its last bytes were not read yet
-	reoffer   Timer
-	probing   Timer // runs while shut and not read
+	readLimit  int    // the most bytes of one read; 0 for as many as there is room for
+	in         []byte // pooled or nil; the input that was not taken
+	kept       int    // how many bytes of it
+	offer      bool   // Input may take more of in; it stopped because the stream was busy or paused
+	stalled    bool   // the stream was busy or paused at some time during Input, or yielded
+	inInput    bool   // Input is running, and may use in even after the stream is closed
+	paused     bool
+	ended      bool  // there is no more to read
+	shut       bool  // the far end writes no more, and its last bytes were not read yet
+	inputTimer Timer // runs until the rest of the input is passed again
+	probeTimer Timer // runs while shut and not read
 
-	out        []byte // pooled or nil
-	head, tail int    // the queued bytes of out
-	source     Source // being sent; its bytes are in out
-	last       bool   // out holds its last bytes
-	sources    []Source
-	flushing   bool  // Flush is running, and may be called by a handler that it calls
-	filling    bool  // Fill is running, and may use out even after the stream is closed
-	starved    Timer // runs while the kernel has no memory for the queued bytes
+	out         []byte // pooled or nil
+	head, tail  int    // the queued bytes of out
+	source      Source // being sent; its bytes are in out
+	last        bool   // out holds its last bytes
+	sources     []Source
+	inFlush     bool  // Flush is running, and may be called by a handler that it calls
+	inFill      bool  // Fill is running, and may use out even after the stream is closed
+	memoryTimer Timer // runs while the kernel has no memory for the queued bytes
 
 	pipe    [2]int // of SpliceFrom; zero without a pipe
 	spliced int    // bytes in the pipe, which are queued between out[:mark] and out[mark:]
@@ -77,7 +78,7 @@ type Stream struct {
 // Open starts reading from fd, a non-blocking socket, which the loop owns from now on. name is for
 // errors. s must be zero or closed, and no call of its handler may be running.
 func (s *Stream) Open(l *Loop, fd int, name string, h StreamHandler) {
-	if s.lent || s.flushing {
+	if s.inInput || s.inFlush {
 		panic("reactor: stream opened by its own handler")
 	}
 	l.Attach(&s.Descriptor, fd, s)
@@ -197,16 +198,16 @@ func (s *Stream) Close() {
 // drop releases everything except a buffer that a running handler may use. The caller of that
 // handler releases it.
 func (s *Stream) drop() {
-	s.reoffer.Stop()
-	s.probing.Stop()
-	s.starved.Stop()
+	s.inputTimer.Stop()
+	s.probeTimer.Stop()
+	s.memoryTimer.Stop()
 	s.Descriptor.Close()
 	s.kept, s.offer, s.head, s.tail = 0, false, 0, 0
 	s.dropPipe()
-	if !s.lent {
+	if !s.inInput {
 		s.freeIn()
 	}
-	if !s.filling {
+	if !s.inFill {
 		s.freeOut()
 	}
 	source, sources := s.source, s.sources

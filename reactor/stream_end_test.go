@@ -157,10 +157,10 @@ func TestStreamPausedAndHalfClosed(t *testing.T) {
 		if err := unix.Shutdown(far, unix.SHUT_WR); err != nil {
 			t.Fatal(err)
 		}
-		until(t, l, "a probe", h.s.probing.Running)
+		until(t, l, "a probe", h.s.probeTimer.Running)
 		quiet(t, l)
 		h.s.probe() // as the timer would
-		if len(h.ends) > 0 || !h.s.probing.Running() {
+		if len(h.ends) > 0 || !h.s.probeTimer.Running() {
 			t.Fatalf("ends %v, want no end and another probe", h.ends)
 		}
 		got := 0
@@ -170,7 +170,7 @@ func TestStreamPausedAndHalfClosed(t *testing.T) {
 			t.Errorf("ends %v, got %q, sent %d bytes; want nil, %q and all",
 				h.ends, h.got, got, "unread")
 		}
-		if !h.s.probing.Running() {
+		if !h.s.probeTimer.Running() {
 			t.Error("no probe after the end was read")
 		}
 		quiet(t, l)
@@ -194,7 +194,7 @@ func TestStreamProbe(t *testing.T) {
 		t.Fatalf("ends %v, want no end yet", h.ends)
 	}
 	h.s.probe()
-	if len(h.ends) != 1 || !errors.Is(h.ends[0], unix.EPIPE) || h.s.Descriptor.Open() || h.s.probing.Running() {
+	if len(h.ends) != 1 || !errors.Is(h.ends[0], unix.EPIPE) || h.s.Descriptor.Open() || h.s.probeTimer.Running() {
 		t.Errorf("ends %v, want EPIPE", h.ends)
 	}
 	allFree(t, l)

@@ -63,10 +63,10 @@ func (s *Stream) take(b []byte) {
 
 // input calls Input. The handler may close the stream, or panic, and use b until it returns.
 func (s *Stream) input(b []byte) int {
-	s.lent = true
+	s.inInput = true
 	s.stalled = s.paused || s.Busy()
 	defer func() {
-		s.lent = false
+		s.inInput = false
 		if s.loop == nil {
 			s.freeIn()
 		}
@@ -99,10 +99,10 @@ func (s *Stream) probe() {
 // end, or retries after the kernel had no memory.
 func (s *Stream) Expired(t *Timer) {
 	switch t {
-	case &s.probing:
+	case &s.probeTimer:
 		s.probe()
 		return
-	case &s.starved:
+	case &s.memoryTimer:
 		s.Flush()
 		return
 	}
@@ -116,7 +116,7 @@ func (s *Stream) Expired(t *Timer) {
 // is room. Flush does nothing when a handler that it called calls it, because it sends what was
 // queued meanwhile anyway.
 func (s *Stream) Flush() {
-	if s.loop == nil || s.flushing {
+	if s.loop == nil || s.inFlush {
 		return
 	}
 	// The caller may be another stream's handler, which must not get the panic of this one's.
@@ -144,8 +144,8 @@ const (
 )
 
 func (s *Stream) flush() {
-	s.flushing = true
-	defer func() { s.flushing = false }()
+	s.inFlush = true
+	defer func() { s.inFlush = false }()
 	for sent, writes := 0, 0; sent < BufferSize && writes < writeBatch && !s.Idle(); writes++ {
 		if s.Queued() == 0 {
 			s.refill()
@@ -158,12 +158,12 @@ func (s *Stream) flush() {
 			switch judge(err) {
 			case fine:
 				sent += n
-				s.starved.Stop()
+				s.memoryTimer.Stop()
 			case interrupted:
 			case wouldBlock:
 				return
 			case exhausted:
-				s.loop.Start(&s.starved, starvedPause, s)
+				s.loop.Start(&s.memoryTimer, starvedPause, s)
 				return
 			default:
 				s.fail("write", err)
@@ -213,9 +213,9 @@ func (s *Stream) refill() {
 
 // fill calls Fill. The source may close the stream, or panic, and use the buffer until it returns.
 func (s *Stream) fill() (n int, last bool) {
-	s.filling = true
+	s.inFill = true
 	defer func() {
-		s.filling = false
+		s.inFill = false
 		if s.loop == nil {
 			s.freeOut()
 		}
@@ -239,7 +239,7 @@ func (s *Stream) interest() {
 		return
 	}
 	var i Interest
-	write := !s.Idle() && !s.starved.Running()
+	write := !s.Idle() && !s.memoryTimer.Running()
 	probe := false // nothing else would report that the far end is gone
 	switch {
 	case s.ended, s.paused, s.Busy():
@@ -255,8 +255,8 @@ func (s *Stream) interest() {
 	case s.offer:
 		// The kept input comes first, because a read may have no room behind it. A hang-up waits
 		// until then.
-		if !s.reoffer.Running() {
-			s.loop.Start(&s.reoffer, 0, s)
+		if !s.inputTimer.Running() {
+			s.loop.Start(&s.inputTimer, 0, s)
 		}
 	default:
 		i |= Read
@@ -266,9 +266,9 @@ func (s *Stream) interest() {
 	}
 	s.Want(i)
 	if !probe {
-		s.probing.Stop()
-	} else if !s.probing.Running() {
-		s.loop.Start(&s.probing, probePause, s)
+		s.probeTimer.Stop()
+	} else if !s.probeTimer.Running() {
+		s.loop.Start(&s.probeTimer, probePause, s)
 	}
 }
 

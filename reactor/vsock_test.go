@@ -87,7 +87,7 @@ func TestVsockHalfClosedThenGone(t *testing.T) {
 			if err := unix.Shutdown(far.s.FD(), unix.SHUT_WR); err != nil {
 				t.Fatal(err)
 			}
-			until(t, l, "a probe", near.s.probing.Running)
+			until(t, l, "a probe", near.s.probeTimer.Running)
 			if !test.paused {
 				until(t, l, "the end", func() bool { return len(near.ends) > 0 })
 			}
