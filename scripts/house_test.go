@@ -24,8 +24,10 @@ var (
 	guestPackages = []string{
 		"framing", "reactor", "reactor/agent",
 		"reactor/agent/internal/sys", "reactor/agent/internal/log",
-		"reactor/agent/internal/contain", "reactor/agent/internal/link",
-		"reactor/agent/internal/launch", "reactor/agent/internal/files",
+		"reactor/agent/internal/wire", "reactor/agent/internal/contain",
+		"reactor/agent/internal/link", "reactor/agent/internal/launch",
+		"reactor/agent/internal/files", "reactor/agent/internal/command",
+		"reactor/agent/internal/session", "reactor/agent/internal/machine",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -84,6 +86,35 @@ func TestFormatted(t *testing.T) {
 			t.Errorf("%s: run gofmt -w on it", path)
 		}
 	})
+}
+
+// longestRoom is how many lines of Go a room of the agent may have without its tests, and the agent
+// itself.
+const (
+	longestRoom  = 2500
+	longestAgent = 1500
+)
+
+func TestRoomSizes(t *testing.T) {
+	lines := map[string]int{}
+	goFiles(t, func(path string) {
+		if dir := filepath.Dir(path); strings.HasPrefix(dir, "reactor/agent") && !strings.HasSuffix(path, "_test.go") {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines[dir] += bytes.Count(text, []byte("\n"))
+		}
+	})
+	for dir, n := range lines {
+		most := longestRoom
+		if dir == "reactor/agent" {
+			most = longestAgent
+		}
+		if n > most {
+			t.Errorf("%s has %d lines of Go, want at most %d: divide it", dir, n, most)
+		}
+	}
 }
 
 // longest is how many lines a Go file may have. A longer file has more than one concern. A short
@@ -188,19 +219,29 @@ var mayImport = map[string][]string{
 	"wick/framing/client/clienttest": {"wick/framing", "wick/framing/wiretest"},
 	"wick/reactor":                   {},
 	"wick/reactor/leaktest":          {},
-	// The agent puts its rooms together, and each has a line of its own.
-	"wick/reactor/agent":              {"wick/framing", "wick/reactor", "wick/reactor/agent/internal/..."},
-	"wick/reactor/agent/internal/sys": {},
-	"wick/reactor/agent/internal/log": {"wick/reactor/agent/internal/sys"},
-	"wick/reactor/agent/internal/link": {
-		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
-	},
-	"wick/reactor/agent/internal/files": {"wick/framing", "wick/reactor/agent/internal/sys"},
+	// The agent puts its rooms together. From the ground up, each room may import those before it.
+	"wick/reactor/agent":                  {"wick/framing", "wick/reactor", room("...")},
+	"wick/reactor/agent/internal/sys":     {},
+	"wick/reactor/agent/internal/log":     {room("sys")},
+	"wick/reactor/agent/internal/wire":    {"wick/framing", "wick/reactor", room("log"), room("sys")},
+	"wick/reactor/agent/internal/contain": {"wick/reactor", room("log"), room("sys")},
+	"wick/reactor/agent/internal/link":    {"wick/reactor", room("log"), room("sys")},
 	"wick/reactor/agent/internal/launch": {
-		"wick/framing", "wick/reactor", "wick/reactor/agent/internal/sys",
+		"wick/framing", "wick/reactor", room("contain"), room("log"), room("sys"),
 	},
-	"wick/reactor/agent/internal/contain": {
-		"wick/reactor", "wick/reactor/agent/internal/log", "wick/reactor/agent/internal/sys",
+	// launch for its jobs: a sync of a file is one.
+	"wick/reactor/agent/internal/files": {
+		"wick/framing", "wick/reactor", room("launch"), room("log"), room("sys"), room("wire"),
+	},
+	// files for spool files, and for what is to be done while the disk is held.
+	"wick/reactor/agent/internal/command": {
+		"wick/framing", "wick/reactor", room("files"), room("launch"), room("log"), room("sys"), room("wire"),
+	},
+	"wick/reactor/agent/internal/session": {
+		"wick/framing", "wick/reactor", room("contain"), room("launch"), room("log"), room("sys"), room("wire"),
+	},
+	"wick/reactor/agent/internal/machine": {
+		"wick/framing", "wick/reactor", room("contain"), room("launch"), room("log"), room("sys"), room("wire"),
 	},
 	"wick/sysinit": {},
 	// The codec of the tests, which shares no code with framing.
@@ -211,6 +252,9 @@ var mayImport = map[string][]string{
 	"wick/bench/...":        {"*", "wick/bench/..."},
 	"wick/scripts":          {"wick/framing/client/clienttest"},
 }
+
+// room returns the import path of a room of the agent.
+func room(name string) string { return "wick/reactor/agent/internal/" + name }
 
 func matches(pattern, p string) bool {
 	if pattern == "*" {

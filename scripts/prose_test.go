@@ -39,7 +39,10 @@ var discouraged = []struct {
 var pending = []string{
 	"reactor/agent/*.go",
 	"reactor/agent/internal/files",
+	"reactor/agent/internal/command",
 	"reactor/agent/internal/launch",
+	"reactor/agent/internal/machine",
+	"reactor/agent/internal/session",
 	"reactor/child*.go",
 	"reactor/spawn*.go",
 	"reactor/stream_splice*.go",

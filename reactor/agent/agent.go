@@ -9,11 +9,15 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/command"
 	"wick/reactor/agent/internal/contain"
 	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/link"
+	"wick/reactor/agent/internal/machine"
+	"wick/reactor/agent/internal/session"
 	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/wire"
 )
 
 // PathError is a path that cannot be the place of a socket.
@@ -62,42 +66,29 @@ type Config struct {
 
 // Agent serves hosts. It lives on one goroutine, the one that calls Run.
 type Agent struct {
-	cfg      Config
-	loop     *reactor.Loop
-	log      *Log
-	spooled  int64         // bytes of output on disk
-	captures *reactor.Pool // the first output of commands
-	holds    *reactor.Pool // what waits for processes, and for hosts that are away
-	inputs   int           // buffers of it that are for processes; the others are for hosts
-	env      launch.Env    // what commands inherit
-	disk     files.Disk
-	null     int // their stdin
-	root     bool
+	cfg     Config
+	loop    *reactor.Loop
+	log     *Log
+	garbage sys.Garbage
+	env     launch.Env // what commands inherit
+	disk    files.Disk
+	null    int // their stdin
+	root    bool
+
 	contain  *contain.Pool
-
-	conns    []*conn    // in the order of their opening
-	connID   uint32     // of the newest
-	full     bool       // one more was told that there are too many
-	running  []*process // in the order of their start
-	commands []*command // those that run, or whose result is not decided
-	sessions []*session // those that a host may ask for
-	garbage  sys.Garbage
-	exits    []*result // process_exits without a connection
-	commits  []*upload // whole, and being put in place
-	syncs    syncer
-	fsyncs   fileSyncer
-	spare    *upload // for the next write_file
-
+	table    *launch.Table
+	server   *wire.Server
+	commands *command.Service
+	sessions *session.Service
+	files    *files.Service
+	machine  *machine.Service
 	links    []link.Link // the ways to the host
+	initctl  initctl
+
 	down     downStep
 	downTime reactor.Timer // of the next step down
 	killAt   time.Duration // reactor.Now, when processes that were asked to end are killed
 	power    powerRequest
-	restores restores
-	freezer  freezer
-	initctl  initctl
-	watched  int    // pressures
-	unpinned string // why the program's code is not pinned
 }
 
 // New makes an agent that is ready to Run. The error of a Unix socket path that cannot be used is a *PathError.
@@ -109,18 +100,17 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Limits = lastWordsLimits
 	}
 	cfg.Limits.complete()
-	loop, err := reactor.New(buffersPerConn * int(cfg.Limits.Conns))
+	loop, err := reactor.New(wire.BuffersPerConn * int(cfg.Limits.Conns))
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, null: -1, root: unix.Geteuid() == 0}
-	a.contain = contain.New(loop, a.log, &a.garbage, a.boxes)
 	env := cfg.Env
 	if env == nil {
 		env = syscall.Environ()
 	}
 	a.env = launch.NewEnv(env, &a.garbage)
-	a.disk = files.Disk{Spools: [...]string{a.env.Lookup("TMPDIR"), "/tmp", "/var/tmp"}, Frozen: a.isFrozen}
+	a.disk.Spools = [...]string{a.env.Lookup("TMPDIR"), "/tmp", "/var/tmp"}
 	if err := a.open(); err != nil {
 		a.close()
 		return nil, err
@@ -138,19 +128,10 @@ func (a *Agent) open() (err error) {
 			return err
 		}
 	}
-	captures := captureBuffers
-	if a.cfg.LastWords != "" {
-		captures = 1
-	}
-	if a.captures, err = reactor.NewPool(captures); err != nil {
-		return err
-	}
-	// The outputs of commands come and go, and a page of each is soon there again.
-	a.captures.Warm = 0
-	if a.holds, err = reactor.NewPool(holdBuffers*int(a.cfg.Limits.Kept) + int(a.cfg.Limits.Commands)); err != nil {
-		return err
-	}
 	if a.null, err = openNull(); err != nil {
+		return err
+	}
+	if err := a.openRooms(); err != nil {
 		return err
 	}
 	if err := a.openLinks(); err != nil {
@@ -170,11 +151,76 @@ func (a *Agent) open() (err error) {
 	if a.cfg.Signals { // the process is the agent's alone
 		// Last: what comes before it need not stay in memory.
 		if err := sys.PinCode(a.loop.Scratch(), reactor.LeaveOut); err != nil {
-			a.unpinned = err.Error()
-			a.log.Info("code not pinned", "error", a.unpinned)
+			a.machine.Facts = append(a.machine.Facts, [2]string{"degraded.pinned", err.Error()})
+			a.log.Info("code not pinned", "error", err.Error())
 		}
 	}
 	return nil
+}
+
+// openRooms makes the rooms, each of which registers the types of the messages that it serves.
+func (a *Agent) openRooms() (err error) {
+	limits := &a.cfg.Limits
+	a.contain = contain.New(a.loop, a.log, &a.garbage, func(f func(*contain.Box)) { a.table.Boxes(f) })
+	a.table = launch.NewTable(a.loop, a.contain, limits.Commands, a.stepDown)
+	a.server = wire.NewServer(wire.Config{
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage,
+		Conns: limits.Conns, LastWords: a.cfg.LastWords, Changed: a.stepDown,
+	})
+	captures := captureBuffers
+	if a.cfg.LastWords != "" {
+		captures = 1
+	}
+	a.commands, err = command.NewService(command.Config{
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Table: a.table, Env: &a.env, Disk: &a.disk,
+		Null: a.null, Root: a.root, Captures: captures,
+		Exits: limits.Exits, Spool: limits.Spool, SpoolTotal: limits.SpoolTotal, Changed: a.stepDown,
+	})
+	if err != nil {
+		return err
+	}
+	a.sessions, err = session.NewService(session.Config{
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Table: a.table, Env: &a.env,
+		Null: a.null, Root: a.root, Kept: limits.Kept, Changed: a.stepDown,
+	})
+	if err != nil {
+		return err
+	}
+	jobs := &launch.Jobs{Command: a.cfg.JobCommand, Loop: a.loop, Log: a.log}
+	a.files = files.NewService(files.Config{
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk, Jobs: jobs,
+		Root: a.root, SudoPath: a.env.SudoPath(), Null: a.null, Changed: a.stepDown,
+	})
+	features := session.Features | files.Features
+	if a.cfg.Init {
+		features |= framing.FeaturePower
+	}
+	a.machine = machine.NewService(machine.Config{
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Contain: a.contain, Jobs: jobs, Disk: &a.disk,
+		Null: a.null, FreezeFD: a.cfg.FreezeFD, Features: features, Facts: a.facts(), AddFigures: a.addFigures,
+	})
+	a.server.Handle(framing.TypePower, a.powerDown)
+	a.server.OnDetach(a.power.Forget)
+	return nil
+}
+
+// facts returns what a host is told of the agent.
+func (a *Agent) facts() [][2]string {
+	facts := [][2]string{{"agent", a.cfg.Version}, {"pid", sys.Num(unix.Getpid())}}
+	for i := range LimitOptions {
+		o := &LimitOptions[i]
+		facts = append(facts, [2]string{"limit." + o.Name[len("--max-"):], sys.Num(*o.field(&a.cfg.Limits))})
+	}
+	return append(facts, a.cfg.Facts...)
+}
+
+// addFigures adds what the agent has in use.
+func (a *Agent) addFigures(f *framing.Figures) {
+	conns, _ := a.server.Count()
+	f.Add("agent.connections", uint64(conns))
+	f.Add("agent.commands", uint64(len(a.table.Running())))
+	f.Add("agent.kept", uint64(a.sessions.CountKept()))
+	f.Add("agent.spooled", uint64(a.commands.Spooled()))
 }
 
 // openLinks opens the ways that the configuration asks for.
@@ -197,7 +243,19 @@ func (a *Agent) openLinks() error {
 	return nil
 }
 
-// Run serves until the agent is told to stop, by a signal or by Stop, and releases everything. What is running is left
+// linkHost is the agent as its links see it.
+type linkHost Agent
+
+// Accept implements [link.Host].
+func (h *linkHost) Accept(fd int, peer string, by link.Link) (id uint32, open bool) {
+	c := h.server.Accept(fd, by, peer)
+	if c == nil {
+		return 0, false
+	}
+	return c.ID(), !c.Closed()
+}
+
+// Run serves until the agent is told to stop, by a signal or by Stop, and releases everything. Commands are left
 // to run, unless this is the end of the machine.
 func (a *Agent) Run() error {
 	defer a.close()
@@ -208,35 +266,16 @@ func (a *Agent) Run() error {
 	return err
 }
 
-// endSessions kills what was started and still runs, for nobody can ask for it any more, and waits until it is gone.
+// endSessions kills what was started and still runs, because no host can ask for it any more, and waits until it is gone.
 func (a *Agent) endSessions() error {
 	a.closeHosts()
-	for len(a.sessions) > 0 {
-		a.sessions[0].forget()
-	}
-	if a.cfg.Init || !a.sessionsRun() {
+	a.sessions.Drop()
+	if a.cfg.Init || !a.table.Runs(framing.KindStart) {
 		return nil // an init has killed everything
 	}
 	a.down = downLast
 	a.loop.Start(&a.downTime, killedGrace, (*downTimer)(a))
 	return a.loop.Run()
-}
-
-// boxes calls f with the cgroup of each running process; nil if it has none.
-func (a *Agent) boxes(f func(*contain.Box)) {
-	for _, p := range a.running {
-		f(p.cgroup)
-	}
-}
-
-// sessionsRun reports whether any process that was started has not exited.
-func (a *Agent) sessionsRun() bool {
-	for _, p := range a.running {
-		if p.kind == framing.KindStart {
-			return true
-		}
-	}
-	return false
 }
 
 // closeHosts is the end of all connections, and of the ways to them.
@@ -246,9 +285,7 @@ func (a *Agent) closeHosts() {
 	for _, l := range links {
 		l.Close()
 	}
-	for len(a.conns) > 0 {
-		a.conns[0].close()
-	}
+	a.server.Close()
 }
 
 // Stop ends Run. Like all else it is for the agent's goroutine.
@@ -257,25 +294,25 @@ func (a *Agent) Stop() { a.loop.Stop() }
 // close releases everything that the agent holds, whatever it is in the middle of.
 func (a *Agent) close() {
 	reactor.LeaveIn() // the caller may fork
-	a.closeHosts()
-	a.letGo()
-	for len(a.sessions) > 0 {
-		a.sessions[0].forget()
-	}
-	for len(a.running) > 0 {
-		a.running[0].leave()
+	if a.machine != nil {
+		a.closeHosts()
+		a.drop()
+		a.sessions.Drop()
+		a.table.Leave()
 	}
 	a.initctl.Close()
-	a.contain.Close()
+	if a.contain != nil {
+		a.contain.Close()
+	}
 	a.loop.Close()
 	if a.null >= 0 {
 		unix.Close(a.null)
 	}
-	if a.captures != nil {
-		a.captures.Close()
+	if a.commands != nil {
+		a.commands.Close()
 	}
-	if a.holds != nil {
-		a.holds.Close()
+	if a.sessions != nil {
+		a.sessions.Close()
 	}
 }
 
@@ -291,73 +328,4 @@ func openNull() (int, error) {
 	}
 	unix.Close(p[1])
 	return p[0], nil
-}
-
-// remove takes what out of a list, in which it is at most once, and keeps the order of the others.
-//
-//go:noinline
-func remove[T comparable](list []T, what T) []T {
-	for i, other := range list {
-		if other == what {
-			n := i + copy(list[i:], list[i+1:])
-			clear(list[n:])
-			return list[:n]
-		}
-	}
-	return list
-}
-
-// linkHost is the agent as its links see it.
-type linkHost Agent
-
-// Accept implements [link.Host].
-func (h *linkHost) Accept(fd int, peer string, by link.Link) (id uint32, open bool) {
-	c := (*Agent)(h).accept(fd, by, peer)
-	if c == nil {
-		return 0, false
-	}
-	return c.id, c.state != connClosed
-}
-
-// accept begins to serve a connected socket, which the agent owns from now on.
-func (a *Agent) accept(fd int, by link.Link, peer string) *conn {
-	a.garbage.Collect(connGarbage)
-	if len(a.conns) >= int(a.cfg.Limits.Conns) && !a.makeRoom() {
-		if !a.full {
-			a.full = true // hosts that wait for a free one try again and again
-			a.log.Warn("too many connections", "peer", peer, "limit", sys.Num(a.cfg.Limits.Conns))
-		}
-		// Nothing was written yet, so there is room for it.
-		words := framing.AppendFrame(nil, framing.TypeReady, 0, nil)
-		unix.Write(fd, framing.AppendError(words, 0, "too many connections (limit "+sys.Num(a.cfg.Limits.Conns)+")"))
-		unix.Close(fd)
-		return nil
-	}
-	a.full = false
-	a.connID++
-	c := &conn{agent: a, link: by, id: a.connID}
-	if c.vsock() {
-		a.restores.opened(a)
-	}
-	a.conns = append(a.conns, c)
-	c.open(fd, peer)
-	return c
-}
-
-// makeRoom closes the oldest connection that has never said anything, and reports whether there was
-// one: connections that are merely held must not keep a host out. One that has just come is given
-// time, and one that the agent itself has made stays, because it would be made again.
-func (a *Agent) makeRoom() bool {
-	for _, c := range a.conns {
-		if reactor.Now()-c.opened < silentGrace {
-			break // those behind it are newer
-		}
-		dialed := c.link.Vsock() && c.link.Dialed(c.id)
-		if !dialed && !c.useful && c.due == 0 {
-			a.log.Warn("connection closed to make room, it never said anything", "conn", sys.Num(c.id))
-			c.close()
-			return true
-		}
-	}
-	return false
 }

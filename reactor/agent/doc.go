@@ -1,34 +1,22 @@
-// Package agent serves hosts from within a machine: it speaks the protocol that package framing describes, as policy on
-// a reactor's loop.
+// Package agent serves hosts from within a machine. It speaks the protocol that package framing describes,
+// on a reactor's loop.
 //
-// An [Agent] has ways to its host (a vsock dial, a vsock listener, a path of a Unix socket), connections, commands and little
-// else. A request goes one way through the package:
+// An [Agent] is made of rooms, packages below internal that import each other in one direction alone:
 //
-//	conn.Input ─ decoder ─▶ frame/piece ─┬─▶ exec ──▶ command ── capture ×2 ──▶ result ──▶ conn.send
-//	                                     ├─▶ upload ─ staging ─▶ rename, copying or sudo ──▶ reply
-//	                                     ├─▶ syncer ──▶ reply
-//	                                     ├─▶ extended ─▶ facts, stats, pressure, restore, freezer, power ──▶ done, figures
-//	                                     └─▶ pong, error
+//	link ── a connected socket ──▶ wire ── a frame ──▶ the room that registered its type
 //
-// A started process is a session: its outlets and its inlet move bytes between pipes, or a terminal, and the connection as credit allows, and
-// what an exec is too, a child in a cgroup with a deadline, is a process of the same type. A session that is kept has no connection at times:
+//	command   exec, spawn_watch: output is captured and sent as one result
+//	session   start, attach, signal, processes: streams with credit, kept without a connection
+//	files     write_file, read, write, stat, list, change
+//	machine   hello, ping, stats, pressure, shutdown, freeze, restore
 //
-//	conn.extended ─ start ─▶ session ─┬─ outlet ×2 ──▶ conn.queue ─ serveLine ──▶ output … close
-//	                                  ├─ inlet ◀── input, close
-//	                                  └─ process ── figures ──▶ exited
+// These stand on launch (accounts, environments, a table of processes), contain (a cgroup for each
+// command), log and sys.
 //
-// The files of the extension share staging and target with write_file. Their channels belong to a connection, and a read's or list's output is
-// made a frame at a time, in turn with that of others:
+// This package itself puts the rooms together, and has what concerns all of them: the options and limits,
+// the signals, and the way down. On the way down it asks each room whether it is busy, and tells it to drop
+// what it holds. A room says when its answer may differ by calling the function that it was given for that.
 //
-//	conn.extended ─ fileRequest ─┬─▶ fileRead, fileList ──▶ conn.queue ─ serveLine ──▶ output … done
-//	                             ├─▶ fileWrite ─ staging ─▶ fsync ─▶ rename ──▶ done
-//	                             └─▶ stat, change ──▶ stat_result, done
-//
-// Small replies are encoded into the connection's output buffer. What may be long, a command's output, is a
-// [reactor.Source], which is asked for the next bytes when the host has taken those before.
-//
-// What may take as long as a disk does, a sync or a freeze, is a job: a child, this very program, does it (job.go). While the disk is frozen
-// the agent itself keeps off it; freeze.go says how. The way down of a machine is down.go's, and ends with the disk settled and the host told.
-//
-// Everything that a host or a command can make grow has a limit; they stand in limits.go.
+// Everything that a host or a command can make grow has a limit. Those that an operator can set are in
+// limits.go; the others stand in the room that they concern.
 package agent

@@ -7,7 +7,9 @@ import (
 
 	"wick/framing"
 	"wick/reactor"
+	"wick/reactor/agent/internal/machine"
 	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/wire"
 )
 
 // downStep is how far the end has come. An agent beside others sends its own commands TERM, and
@@ -41,41 +43,37 @@ const (
 
 // powerRequest is a host's request for the end. The newest says how, and is answered if its connection lasts.
 type powerRequest struct {
-	waiter
+	wire.Waiter
 	how Power
 }
 
 // open reports whether somebody waits for an answer who could ask again.
-func (p *powerRequest) open() bool { return p.conn != nil && p.conn.state == connOpen }
+func (p *powerRequest) open() bool { return p.Conn() != nil && p.Conn().Open() }
 
-var (
-	errGoingDown = &sys.WordedError{Errno: unix.EBUSY, Words: "machine is going down"}
-	errNotInit   = &sys.WordedError{Errno: unix.EPERM, Words: "power: not process 1"}
-)
+var errNotInit = &sys.WordedError{Errno: unix.EPERM, Words: "power: not process 1"}
 
 // powerDown is the request.
-func (c *conn) powerDown(p *framing.Part) error {
+func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 	how, graceMS, err := framing.ParsePower(p.Data)
 	if err != nil {
 		return err
 	}
-	a := c.agent
 	switch {
 	case !a.cfg.Init:
-		c.done(p.Seq, 0, errNotInit)
+		c.Done(p.Seq, 0, errNotInit)
 	case how > framing.PowerHalt:
-		c.done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "power: unknown way " + sys.Num(uint32(how))})
+		c.Done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "power: unknown way " + sys.Num(uint32(how))})
 	case a.power.open() || a.down >= downFlushed:
-		c.done(p.Seq, 0, errGoingDown)
+		c.Done(p.Seq, 0, machine.ErrGoingDown)
 	default:
-		a.power.answer(errGoingDown) // to one that sends nothing more, and most likely is gone
-		a.power.wait(c, p.Seq)
+		a.power.Answer(machine.ErrGoingDown) // to one that sends nothing more, and most likely is gone
+		a.power.Wait(c, p.Seq)
 		a.power.how = PowerRestart + Power(how)
 		grace := time.Duration(graceMS) * time.Millisecond
 		if grace == 0 {
 			grace = downGrace
 		}
-		a.log.Info("ending", "conn", sys.Num(c.id))
+		a.log.Info("ending", "conn", sys.Num(c.ID()))
 		a.end(grace)
 		a.stepDown()
 	}
@@ -91,10 +89,11 @@ func (a *Agent) end(grace time.Duration) {
 	switch {
 	case a.down == downNot && !a.cfg.Init:
 		grace = stopGrace
-		a.forward(unix.SIGTERM) // whatever began the end: a program cleans up on this signal
-		a.forward(unix.SIGCONT) // one that is stopped would not hear of it
+		a.machine.GoDown()
+		a.table.Signal(unix.SIGTERM) // whatever began the end: a program cleans up on this signal
+		a.table.Signal(unix.SIGCONT) // one that is stopped would not hear of it
 	case a.down == downNot:
-		a.freezer.end() // a process that waits for the thaw does not end
+		a.machine.GoDown()
 		unix.Kill(-1, unix.SIGTERM)
 		unix.Kill(-1, unix.SIGCONT)
 	case a.down != downAsked || killAt >= a.killAt:
@@ -117,53 +116,34 @@ func (a *Agent) stepDown() {
 		}
 		fallthrough
 	case downEmpty:
-		if len(a.commands) == 0 && a.told() && len(a.commits) == 0 && a.idle() {
+		if !a.commands.Busy() && a.sessions.Told() && !a.files.Busy() && a.server.Idle() {
 			if !a.cfg.Init {
 				a.Stop()
 				return
 			}
 			a.down = downFlushed
+			a.commands.Stop()
 			a.loop.Start(&a.downTime, 0, (*downTimer)(a))
 		}
 	case downLast:
-		if !a.sessionsRun() {
+		if !a.table.Runs(framing.KindStart) {
 			a.Stop()
 		}
 	case downSettled:
-		for _, c := range a.conns {
-			// The kernel has the last words of these, but the host may not have them yet: it is waited for.
-			if c.state == connRefused || c.state == connLingering {
-				return
-			}
+		// The kernel has the last words of a connection, but the host may not have them yet: it is waited for.
+		if !a.server.Lingering() {
+			a.Stop()
 		}
+	}
+	if a.server.Heard() {
 		a.Stop()
 	}
-}
-
-// told reports whether every session has ended, and the hosts know of it that are there.
-func (a *Agent) told() bool {
-	for _, s := range a.sessions {
-		if !s.exited || s.conn != nil && !s.told {
-			return false
-		}
-	}
-	return true
-}
-
-// idle reports whether no host has anything more to take.
-func (a *Agent) idle() bool {
-	for _, c := range a.conns {
-		if !c.stream.Idle() {
-			return false
-		}
-	}
-	return true
 }
 
 // settle brings the disks to their end, and tells who asked for it. It may take as long as they do, with nobody left to wait for the loop.
 // Whatever holds files on them is let go first; afterwards nothing may touch them.
 func (a *Agent) settle() {
-	a.letGo()
+	a.drop()
 	var err error
 	if a.cfg.Settle != nil {
 		reactor.LeaveIn() // the disks are settled by a fork of this program
@@ -171,36 +151,23 @@ func (a *Agent) settle() {
 			err = &sys.WordedError{Errno: unix.EIO, Words: err.Error()}
 		}
 	}
+	a.disk.Hold() // for ever
+	if c := a.power.Conn(); c != nil {
+		a.power.Answer(err)
+		c.Refuse()
+	}
 	a.down = downSettled
 	a.loop.Start(&a.downTime, answerGrace, (*downTimer)(a))
-	if c := a.power.conn; c != nil {
-		c.state = connRefused // before, for with the last byte sent it is asked whom there is to wait for
-		a.power.answer(err)
-		c.refused()
-	}
 	a.stepDown()
 }
 
-// letGo gives up what holds files: requests that will not be whole, channels of reads and writes, results that nobody has taken.
-func (a *Agent) letGo() {
-	a.freezer.end()
-	for i := len(a.conns) - 1; i >= 0; i-- {
-		if c := a.conns[i]; c.stream.Idle() {
-			c.dropRequest()
-			c.loseChannels()
-		} else {
-			c.close() // it has had its time
-		}
-	}
-	for len(a.commits) > 0 {
-		a.commits[0].abandon()
-	}
-	for _, r := range a.takeExits() {
-		r.command.release()
-	}
-	for len(a.commands) > 0 {
-		a.commands[0].abandon()
-	}
+// drop gives up what holds files: requests that will not be whole, channels of reads and writes, results that no host has taken.
+func (a *Agent) drop() {
+	a.machine.GoDown()
+	a.commands.Stop()
+	a.server.Drop()
+	a.files.Drop()
+	a.commands.Drop()
 }
 
 // downTimer is an agent as the handler of the end's timer.

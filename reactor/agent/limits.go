@@ -66,49 +66,10 @@ func (l *Limits) complete() {
 // the reason for it may be that 36 MiB were refused.
 var lastWordsLimits = Limits{Conns: 4, Commands: 1, Kept: 1}
 
-// What else a host can make grow, and how far.
-const (
-	// maxSyncs is the most shutdowns that wait for their sync.
-	maxSyncs = 256
-	// heavyBatch is the most commands started and files written for one connection in a turn of the loop.
-	heavyBatch = 4
-	// maxExec is the longest exec payload that is held, in bytes. The kernel takes 128 KiB for the command and for each
-	// entry of the environment; what is longer than this is checked as it passes by and answered as the kernel would.
-	maxExec = 256 << 10
-	// maxText is the longest reason or message of ours, in bytes.
-	maxText = 1 << 10
-	// maxLogged is the most bytes of a host's message that are logged.
-	maxLogged = 200
-)
-
-// Buffers of reactor.BufferSize bytes. Their memory is address space until it is used.
-const (
-	// buffersPerConn: every connection may hold a buffer of input and one of output.
-	// What is queued for a connection is bounded by that, and has no option: a larger buffer would be set aside for each
-	// connection there may be, and a smaller one would take no reply.
-	buffersPerConn = 2
-	// captureBuffers hold the first output of commands. When they are all in use output goes to its spool file at once.
-	captureBuffers = 64
-	// holdBuffers: a kept process holds two outputs for its host. Besides, every process may have input waiting.
-	holdBuffers = 2
-)
-
-// The output of a command.
-const (
-	// noticeRoom is enough for the lines that the agent adds to stderr, in bytes. Output makes way for them only if there are any.
-	noticeRoom = 512
-	// leastStderr is what stderr keeps at least, in bytes, if there is too much of both.
-	leastStderr = 1 << 20
-	// maxUnspooled is the most bytes kept of an output when no directory takes a spool file.
-	maxUnspooled = 1 << 20
-)
+// captureBuffers hold the first output of commands. Their memory is address space until it is used.
+const captureBuffers = 64
 
 const (
-	// pipeGrace is how long after a command's exit its result waits for the pipes' end.
-	pipeGrace = 100 * time.Millisecond
-	// killGrace is how long after a timeout the result waits for the exit. A process that cannot die
-	// must not hold it up: the result comes within a second of the timeout.
-	killGrace = 700 * time.Millisecond
 	// stopGrace is how long the end of the agent waits for commands and for hosts to take their results.
 	stopGrace = 500 * time.Millisecond
 	// answerGrace is how long the machine's end, when all is done, waits for the host that asked for it to have its answer. A slow host would
@@ -117,28 +78,6 @@ const (
 	// downGrace is how long the way down of a machine waits between SIGTERM and SIGKILL, and killedGrace after it.
 	downGrace   = 5 * time.Second
 	killedGrace = time.Second
-	// lingerGrace is how long a connection that the agent ends waits for the host to read its last words.
-	lingerGrace = time.Second
-	// commitTimeout bounds what a write_file may wait for once it is whole: a FIFO that is not read, or sudo.
-	commitTimeout = 30 * time.Second
-	// silentGrace is how long a connection may say nothing before it has to make room for another,
-	// where there are too many.
-	silentGrace = 2 * time.Second
-
 	// lastWordsGrace is how long a machine that could not boot looks for a host to tell.
 	lastWordsGrace = 5 * time.Second
-	// greetGrace is how long after the ready a host that asks nothing is told what nobody asked for. Hosts in the field drop
-	// whatever comes between the ready and their first pong.
-	greetGrace = 100 * time.Millisecond
-)
-
-// What leaves garbage, and how much, in bytes; what does not stand here makes none worth mentioning.
-const (
-	commandGarbage = 1 << 10 // and a few copies of its payload
-	sessionGarbage = 2 << 10 // more, of a started process
-	connGarbage    = 2 << 10
-	fileGarbage    = 512
-	errorGarbage   = 256
-	factsGarbage   = 24 << 10
-	statsGarbage   = 10 << 10
 )

@@ -89,7 +89,7 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 	}
 	for _, sig := range a.cfg.forwarded() {
 		if set.Has(sig) {
-			a.forward(sig)
+			a.table.Signal(sig)
 		}
 	}
 	for _, e := range a.cfg.endings() {
@@ -119,13 +119,6 @@ func signalText(sig unix.Signal) string {
 		return name
 	}
 	return sys.Num(sig)
-}
-
-// forward sends a signal to every running command's group.
-func (a *Agent) forward(sig unix.Signal) {
-	for _, p := range a.running {
-		p.child.SignalGroup(sig)
-	}
 }
 
 // Failed implements [reactor.Failer].

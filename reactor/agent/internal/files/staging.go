@@ -257,7 +257,7 @@ func (s *Staging) Discard(d *Disk) {
 	if !s.open {
 		return
 	}
-	if d.Frozen() {
+	if d.Held() {
 		d.stagings = append(d.stagings, *s)
 		*s = Staging{}
 		return

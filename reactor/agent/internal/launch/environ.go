@@ -2,7 +2,6 @@ package launch
 
 import (
 	"wick/framing"
-
 	"wick/reactor/agent/internal/sys"
 )
 

@@ -1,0 +1,208 @@
+package command
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+	"wick/reactor/agent/internal/launch"
+	"wick/reactor/agent/internal/log"
+	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/wire"
+)
+
+// command is one exec or spawn_watch, from the spawn to the moment when its result has gone out and its pipes have ended.
+//
+//	started ──exit──▶ exited ──both pipes at end, or what was in them launch.PipeGrace later──▶ decided ──▶ its result is sent
+//	    └──timeout──▶ killed ──as above, or killGrace──▶ decided
+type command struct {
+	service *Service
+	process launch.Process
+	conn    *wire.Conn // where it came from; nil once that is closed
+	seq     uint32
+	stdout  capture
+	stderr  capture
+
+	owed   bool    // a spawn_watch that is not answered yet
+	untold bool    // a spawn_watch whose connection ended before the answer
+	answer []byte  // that waits for its turn
+	exit   *result // the process_exit that waits for the answer
+}
+
+// start spawns it with pipes for its output.
+func (cmd *command) start(spec *reactor.Command) error {
+	s := cmd.service
+	cmd.process.Owner = cmd
+	cmd.stdout.spool, cmd.stderr.spool = -1, -1
+	var ends [2]int
+	for i, out := range []*capture{&cmd.stdout, &cmd.stderr} {
+		w, err := out.open(s, cmd)
+		if err != nil {
+			if i == 1 {
+				unix.Close(ends[0])
+			}
+			cmd.release()
+			return err
+		}
+		ends[i] = w
+	}
+	spec.Files = [3]int{s.Null, ends[0], ends[1]}
+	err := cmd.process.Spawn(s.Table, spec)
+	sys.Close(ends[0])
+	sys.Close(ends[1])
+	if err != nil {
+		cmd.release()
+		return err
+	}
+	cmd.conn.Owe() // its exec_result, or its spawn_watch_result
+	if cmd.watch() {
+		s.answers.add(cmd)
+	}
+	s.commands = append(s.commands, cmd)
+	return nil
+}
+
+// watch reports whether it is a spawn_watch.
+func (cmd *command) watch() bool { return cmd.process.Kind == framing.KindSpawnWatch }
+
+// Started implements [launch.Owner]: a host is told the pid of what it watches.
+func (cmd *command) Started() {
+	if cmd.owed {
+		cmd.service.answers.answer(cmd, framing.AppendSpawnResult(nil, cmd.seq, uint32(cmd.process.PID())))
+	}
+}
+
+// NotStarted implements [launch.Owner].
+func (cmd *command) NotStarted(f *launch.Failure) {
+	cmd.process.Decide()
+	cmd.leave()
+	cmd.stdout.close()
+	cmd.stderr.close()
+	if s := cmd.stdout.chunks; s != nil {
+		s.closeLog()
+	}
+	c := cmd.conn
+	if cmd.watch() && !cmd.owed && !cmd.untold {
+		cmd.exit = newResult(cmd)
+		cmd.exit.code = f.Code()
+		cmd.exit.line(sys.Clip(f.Err.Error(), wire.MaxText))
+		cmd.tell()
+		return
+	}
+	cmd.release()
+	switch {
+	case cmd.owed:
+		cmd.service.answers.answer(cmd, cmd.service.appendNotStarted(c, nil, framing.TypeSpawnWatch, cmd.seq, f.Err))
+	case c != nil:
+		c.ReplyLater(cmd.service.appendNotStarted(c, nil, framing.TypeExec, cmd.seq, f.Err))
+		c.Sent()
+	}
+}
+
+// Gone implements [launch.Owner].
+func (cmd *command) Gone() {
+	cmd.process.LeaveBox()
+	if cmd.process.Decided() {
+		cmd.leave()
+	} else {
+		cmd.ended()
+	}
+}
+
+// Overdue implements [launch.Owner].
+func (cmd *command) Overdue() {
+	out, errs := cmd.stdout.hurry(), cmd.stderr.hurry()
+	switch {
+	case !cmd.process.HasExited() || out && errs:
+		cmd.decide()
+	case errs && cmd.stdout.chunks != nil:
+		cmd.stdout.chunks.ready() // it waits for a host, and then for no more than what is in the pipe
+	default:
+		cmd.process.WaitMore()
+	}
+}
+
+// ended is called when something of the command has come to its end.
+func (cmd *command) ended() {
+	if cmd.process.HasExited() && !cmd.process.Decided() && cmd.stdout.over() && cmd.stderr.over() {
+		cmd.decide()
+	}
+}
+
+// decide makes the result and sends it on its way. From here on output is read and dropped.
+func (cmd *command) decide() {
+	cmd.process.Decide()
+	if cmd.process.HasExited() {
+		cmd.leave()
+	}
+	cmd.stdout.decided, cmd.stderr.decided = true, true
+	if ch := cmd.stdout.chunks; ch != nil {
+		ch.closeLog()
+		cmd.stdout.resume()
+	}
+	s := cmd.service
+	r := newResult(cmd)
+	if s.Log.Enabled(log.LevelDebug) {
+		s.Log.Debug("command ended", "pid", sys.Num(cmd.process.PID()), "code", sys.Num(r.code))
+	}
+	c := cmd.conn
+	switch {
+	case cmd.watch():
+		cmd.exit = r
+		cmd.tell()
+	case c == nil:
+		cmd.release() // nobody waits for it
+	default:
+		c.Send(r)
+		c.Sent() // what was due since the spawn is in the stream's queue now, which counts for itself
+	}
+	s.Changed()
+}
+
+// known sends what waited for the answer.
+func (cmd *command) known() {
+	if s := cmd.stdout.chunks; s != nil {
+		s.push()
+	}
+	cmd.tell()
+}
+
+// tell sends the process_exit, if there is one and the host knows the process.
+func (cmd *command) tell() {
+	if r := cmd.exit; r != nil && !cmd.owed {
+		cmd.exit = nil
+		cmd.service.deliver(r)
+	}
+}
+
+// release gives back what holds the output. Pipes that have not ended are read on.
+func (cmd *command) release() {
+	cmd.stdout.release()
+	cmd.stderr.release()
+}
+
+// leave takes the command off the agent's list: it has exited, and its result is decided.
+func (cmd *command) leave() { cmd.service.commands = sys.Remove(cmd.service.commands, cmd) }
+
+// abandon lets go of a command that runs on without the agent.
+func (cmd *command) abandon() {
+	cmd.leave()
+	if s := cmd.stdout.chunks; s != nil {
+		s.closeLog()
+	}
+	cmd.release()
+}
+
+// Failed implements [reactor.Failer].
+func (cmd *command) Failed(value any, stack []byte) {
+	cmd.service.Log.Panic("command", value, stack)
+}
+
+// SignalGroup implements [launch.Owner].
+func (cmd *command) SignalGroup(sig unix.Signal) { cmd.process.SignalGroup(sig) }
+
+// Cancel implements [launch.Owner].
+func (cmd *command) Cancel() { cmd.process.Kill() }
+
+// Record implements [launch.Owner].
+func (cmd *command) Record() framing.Process { return cmd.process.Record() }

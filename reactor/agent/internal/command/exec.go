@@ -1,0 +1,115 @@
+package command
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+	"wick/reactor/agent/internal/files"
+	"wick/reactor/agent/internal/launch"
+	"wick/reactor/agent/internal/log"
+	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/wire"
+)
+
+// exec handles a part of an exec or spawn_watch. A payload that is too long for the kernel is not held, only
+// checked.
+func (s *Service) exec(c *wire.Conn, p *framing.Part) (err error) {
+	t, seq := p.Type, p.Seq
+	switch {
+	case p.First() && p.Last():
+		return s.start(c, t, seq, p.Data)
+	case p.Size > wire.MaxGathered:
+		return s.tooLong(c, p)
+	}
+	c.Gather(p, func(payload []byte) {
+		if payload == nil {
+			s.notStarted(c, t, seq, sys.NewError("mmap", "command", unix.ENOMEM))
+		} else {
+			err = s.start(c, t, seq, payload)
+		}
+	})
+	return err
+}
+
+// checker is a request of which nothing is held.
+type checker struct{ framing.ExecChecker }
+
+// Drop implements [wire.Request].
+func (*checker) Drop() {}
+
+// tooLong checks a payload as it passes by, and answers it as the kernel would.
+func (s *Service) tooLong(c *wire.Conn, p *framing.Part) error {
+	if p.First() {
+		check := &checker{}
+		check.Reset(p.Type, p.Size)
+		c.Request = check
+	}
+	check := c.Request.(*checker)
+	check.Check(p.Data)
+	if !p.Last() {
+		return nil
+	}
+	c.Request = nil
+	if err := check.Finish(); err != nil {
+		return err
+	}
+	s.notStarted(c, p.Type, p.Seq, sys.NewError("exec", launch.Shell, unix.E2BIG))
+	return nil
+}
+
+// start starts a command. payload is not kept.
+func (s *Service) start(c *wire.Conn, t framing.Type, seq uint32, payload []byte) error {
+	var e framing.Exec
+	if err := framing.ParseExec(t, payload, &e); err != nil {
+		return err
+	}
+	if s.Table.Full() {
+		return s.Table.ErrFull()
+	}
+	streamed := e.Stream || len(e.Log) > 0
+	if len(e.Log) > 0 && s.Disk.Held() {
+		return files.ErrFrozen
+	}
+	s.Garbage.Collect(commandGarbage + 4*len(payload))
+	cmd := &command{service: s, conn: c, seq: seq}
+	cmd.process.Kind = framing.KindExec
+	if t == framing.TypeSpawnWatch {
+		cmd.process.Kind = framing.KindSpawnWatch
+	}
+	cmd.process.AddName(e.Command)
+	spec := reactor.Command{Path: launch.Shell, Args: launch.ShellArgs(string(e.Command)), Env: s.Env.With(e.Env), Tell: cmd.watch()}
+	if e.Root && !s.Root {
+		s.Env.ThroughSudo(&spec, e.Env)
+	}
+	if err := cmd.start(&spec); err != nil {
+		s.notStarted(c, t, seq, err)
+		return nil
+	}
+	if streamed {
+		cmd.stdout.chunks = newChunks(cmd, string(e.Log))
+	}
+	cmd.process.Limit(e.TimeoutMS)
+	c.Heavy()
+	if s.Log.Enabled(log.LevelDebug) {
+		s.Log.Debug("command started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "pid", sys.Num(cmd.process.PID()))
+	}
+	return nil
+}
+
+// notStarted answers a request whose command could not be run.
+func (s *Service) notStarted(c *wire.Conn, t framing.Type, seq uint32, err error) {
+	c.Reply(s.appendNotStarted(c, c.Space(framing.HeaderSize+12+wire.MaxText), t, seq, err))
+}
+
+// appendNotStarted appends that answer: for an exec it is a result as a shell would have it.
+func (s *Service) appendNotStarted(c *wire.Conn, dst []byte, t framing.Type, seq uint32, err error) []byte {
+	s.Log.Warn("command not started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "error", err.Error())
+	s.Garbage.Collect(commandGarbage)
+	reason := sys.Clip(launch.Reason(err), wire.MaxText)
+	if t == framing.TypeSpawnWatch {
+		return framing.AppendError(dst, seq, reason)
+	}
+	r := framing.ExecResult{ExitCode: launch.ExitCode(err), Stderr: []byte(reason)}
+	return framing.AppendExecResult(dst, seq, &r)
+}

@@ -1,0 +1,188 @@
+package command
+
+import (
+	"wick/framing"
+	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/wire"
+)
+
+const (
+	// noticeRoom is enough for the lines that the agent adds to stderr, in bytes. Output makes way for them
+	// only if there are any.
+	noticeRoom = 512
+	// leastStderr is what stderr keeps at least, in bytes, if there is too much of both.
+	leastStderr = 1 << 20
+)
+
+// result is the exec_result or process_exit of a command, made while it is sent: head, stdout, count, stderr, and the
+// lines that the agent adds to stderr.
+type result struct {
+	command *command
+	conn    *wire.Conn // where it is being sent
+	code    int32
+	nout    int64 // bytes of stdout sent
+	nerr    int64 // bytes of stderr sent, without the lines added
+	tail    []byte
+	stage   stage
+	offset  int64 // within the stage
+}
+
+type stage uint8
+
+const (
+	stageHead stage = iota
+	stageStdout
+	stageCount
+	stageStderr
+	stageTail
+	stageDone
+)
+
+// newResult fixes what is sent of a command's output.
+func newResult(cmd *command) *result {
+	r := &result{command: cmd, conn: cmd.conn, code: cmd.process.ExitCode()}
+	room := int64(framing.MaxOutput)
+	if cmd.watch() {
+		room -= 4 // for the pid
+	}
+	if r.share(room); r.nout+r.nerr+int64(len(r.tail)) > room {
+		r.share(room - noticeRoom)
+	}
+	return r
+}
+
+// share gives both outputs their parts of room bytes, and makes the lines that are then to be said.
+func (r *result) share(room int64) {
+	cmd := r.command
+	r.nout, r.nerr, r.tail = cmd.stdout.kept, cmd.stderr.kept, nil
+	if r.nout+r.nerr > room {
+		r.nerr = min(r.nerr, max(leastStderr, room-r.nout))
+		r.nout = min(r.nout, room-r.nerr)
+	}
+	lost := [2]int64{
+		cmd.stdout.dropped + cmd.stdout.kept - r.nout,
+		cmd.stderr.dropped + cmd.stderr.kept - r.nerr,
+	}
+	if lost != [2]int64{} {
+		r.line("[output truncated: " + sys.Num(lost[0]) + " bytes of stdout, " +
+			sys.Num(lost[1]) + " bytes of stderr dropped]")
+	}
+	if cmd.process.OOMKills() > 0 {
+		r.line("[out of memory: " + sys.Num(cmd.process.OOMKills()) + " processes killed]")
+	}
+	if s := cmd.stdout.chunks; s != nil && s.logErr != nil {
+		r.line("[log incomplete: " + sys.Clip(s.logErr.Error(), maxLogReason) + "]")
+	}
+	if cmd.process.TimedOut() {
+		r.line("Timeout")
+	}
+}
+
+// line adds a line to stderr, beginning where a line begins. The last one has no newline.
+func (r *result) line(text string) {
+	if len(r.tail) > 0 || r.nerr > 0 && r.lastStderr() != '\n' {
+		r.tail = append(r.tail, '\n')
+	}
+	r.tail = append(r.tail, text...)
+}
+
+func (r *result) lastStderr() byte {
+	e := &r.command.stderr
+	if r.nerr == e.kept {
+		return e.last
+	}
+	var b [1]byte
+	e.read(b[:], r.nerr-1)
+	return b[0]
+}
+
+// Fill implements [reactor.Source].
+func (r *result) Fill(b []byte) (n int, last bool) {
+	for n < len(b) && r.stage != stageDone {
+		if _, _, size := r.File(); size > 0 && n > 0 {
+			break
+		}
+		switch r.stage {
+		case stageHead:
+			n = len(r.head(b[:0]))
+			r.next()
+		case stageStdout:
+			n += r.copyFrom(&r.command.stdout, b[n:], r.nout)
+		case stageCount:
+			if len(b)-n < 4 {
+				return n, false
+			}
+			n += len(framing.AppendCount(b[n:n], int(r.nerr)+len(r.tail)))
+			r.next()
+		case stageStderr:
+			n += r.copyFrom(&r.command.stderr, b[n:], r.nerr)
+		case stageTail:
+			m := copy(b[n:], r.tail[r.offset:])
+			n += m
+			if r.offset += int64(m); r.offset == int64(len(r.tail)) {
+				r.next()
+			}
+		}
+	}
+	return n, r.stage == stageDone
+}
+
+// File implements [reactor.FileSource].
+func (r *result) File() (fd int, offset, size int64) {
+	o, size := &r.command.stdout, r.nout
+	switch r.stage {
+	case stageStdout:
+	case stageStderr:
+		o, size = &r.command.stderr, r.nerr
+	default:
+		return -1, 0, 0
+	}
+	if o.spool < 0 {
+		return -1, 0, 0
+	}
+	return o.spool, r.offset, size - r.offset
+}
+
+// Took implements [reactor.FileSource].
+func (r *result) Took(n int) {
+	_, _, size := r.File()
+	r.offset += int64(n)
+	if int64(n) == size {
+		r.next()
+	}
+}
+
+func (r *result) next() {
+	r.stage++
+	r.offset = 0
+}
+
+func (r *result) head(b []byte) []byte {
+	nerr := int(r.nerr) + len(r.tail)
+	if r.command.watch() {
+		return framing.AppendProcessExitHead(b, uint32(r.command.process.PID()), r.code, int(r.nout), nerr)
+	}
+	return framing.AppendExecResultHead(b, r.command.seq, r.code, int(r.nout), nerr)
+}
+
+func (r *result) copyFrom(o *capture, b []byte, size int64) int {
+	m := int(min(int64(len(b)), size-r.offset))
+	o.read(b[:m], r.offset)
+	if r.offset += int64(m); r.offset == size {
+		r.next()
+	}
+	return m
+}
+
+// Sent implements [reactor.Source].
+func (r *result) Sent(whole bool) {
+	c := r.conn
+	if !whole && r.command.watch() {
+		// It is to be sent again, from its beginning, to whoever comes next.
+		r.stage, r.offset, r.conn = stageHead, 0, nil
+		r.command.service.keepExit(r)
+	} else {
+		r.command.release()
+	}
+	c.Sent()
+}

@@ -1,0 +1,168 @@
+package files
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
+)
+
+// commitTimeout bounds how long a write_file waits once it is whole: for a FIFO that is not read, or for sudo.
+const commitTimeout = 30 * time.Second
+
+// copying writes a staged content into a target that cannot be replaced: a device, a FIFO, a file of /proc, one that is
+// mounted on, one whose owner cannot be given to another, or one that is added to. One buffer of it a turn, and a target that takes no more
+// for now is waited for.
+type copying struct {
+	upload  *upload
+	target  reactor.Descriptor
+	fd      int
+	file    bool // a regular one, as those of /proc and /sys say they are
+	oldSize int64
+	offset  int64
+	turn    reactor.Timer
+	stuck   reactor.Timer
+}
+
+func (w *copying) begin(u *upload) {
+	w.upload = u
+	t := &u.target
+	flags := unix.O_WRONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	if u.append {
+		flags |= unix.O_APPEND
+	}
+	fd, err := unix.Open(t.Path, flags, 0)
+	if err != nil {
+		u.err = sys.NewError("open", t.Path, err)
+		u.reply()
+		return
+	}
+	w.fd = fd
+	loop := u.service.Loop
+	loop.Attach(&w.target, fd, w)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		w.file, w.oldSize = true, st.Size
+		if err := DropSetID(fd, t.Path, &st); err != nil {
+			w.close()
+			u.err = err
+			u.reply()
+			return
+		}
+		if u.size > 0 {
+			// Before the first byte is lost it must be sure that there is room for the last, and in what of it is a hole.
+			start := int64(0)
+			if u.append {
+				start = st.Size
+			}
+			err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, start, u.size)
+			if err == unix.ENOSPC || err == unix.EDQUOT || err == unix.EFBIG {
+				w.end("write", err)
+				return
+			}
+		}
+	}
+	loop.Start(&w.stuck, commitTimeout, w)
+	loop.Start(&w.turn, 0, w)
+}
+
+// Expired implements [reactor.TimerHandler]: it is the next turn, or there were too many.
+func (w *copying) Expired(t *reactor.Timer) {
+	if t == &w.stuck {
+		if s := w.upload.service; s.Disk.Held() {
+			s.Loop.Start(&w.stuck, commitTimeout, w)
+			return
+		}
+		w.end("write", unix.ETIMEDOUT)
+		return
+	}
+	w.step()
+}
+
+// Ready implements [reactor.Handler]: there is room again.
+func (w *copying) Ready(reactor.Events) {
+	w.target.Want(0)
+	w.step()
+}
+
+// step copies a buffer.
+func (w *copying) step() {
+	u := w.upload
+	if disk := u.service.Disk; disk.Held() {
+		disk.OnRelease(w.resume)
+		return
+	}
+	loop := u.service.Loop
+	b := loop.Scratch()
+	b = b[:min(int64(len(b)), u.size-w.offset)]
+	if len(b) == 0 {
+		if w.oldSize > u.size && !u.append {
+			if err := unix.Ftruncate(w.fd, u.size); err != nil {
+				w.end("ftruncate", err)
+				return
+			}
+		}
+		w.end("", nil)
+		return
+	}
+	n, err := unix.Pread(u.stage.FD, b, w.offset)
+	if err == nil && n == 0 {
+		err = unix.EIO
+	}
+	if err == nil {
+		n, err = unix.Write(w.fd, b[:n])
+	}
+	switch {
+	case err == nil:
+		w.offset += int64(n)
+		loop.Start(&w.turn, 0, w)
+	case err == unix.EINTR:
+		loop.Start(&w.turn, 0, w)
+	case err == unix.EAGAIN && !w.file:
+		w.target.Want(reactor.Write)
+	default: // EAGAIN of a file is an answer: memory.reclaim gives it for memory that could not be reclaimed, and can always be written
+		w.end("write", err)
+	}
+}
+
+// resume goes on after a thaw.
+func (w *copying) resume() {
+	if w.target.Open() {
+		w.upload.service.Loop.Start(&w.turn, 0, w)
+	}
+}
+
+func (w *copying) end(op string, err error) {
+	if err != nil {
+		w.takeBack()
+	}
+	w.close()
+	if err != nil {
+		w.upload.err = sys.NewError(op, w.upload.target.Path, err)
+	}
+	w.upload.reply()
+}
+
+// takeBack has a file end where it ended before, if it was only added to, and by no other. It gives back what was allocated too.
+func (w *copying) takeBack() {
+	var st unix.Stat_t
+	added := w.upload.append || w.offset == 0
+	if w.file && added && unix.Fstat(w.fd, &st) == nil && st.Size == w.oldSize+w.offset {
+		unix.Ftruncate(w.fd, w.oldSize)
+	}
+}
+
+// Failed implements [reactor.Failer].
+func (w *copying) Failed(value any, stack []byte) {
+	w.upload.service.Log.Panic("write_file", value, stack)
+	w.end("write", unix.EIO)
+}
+
+// close releases what it holds. Doing it again does nothing.
+func (w *copying) close() {
+	w.turn.Stop()
+	w.stuck.Stop()
+	w.target.Close()
+}

@@ -1,0 +1,216 @@
+package files
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/wire"
+)
+
+// upload is one write_file: its content goes to a staging file as it arrives, and when it is whole the staging file
+// takes the place of the target, or is copied into it.
+//
+//	head ──▶ staging ──last byte──▶ placed by rename ──▶ reply
+//	  │         │                     └─if that cannot be─▶ copying, or sudo ──▶ reply
+//	  └─failed──┴─▶ the rest is skipped ──▶ reply with the reason
+//
+// What is added to a file is staged too, in a file without a name, and copied behind what is there.
+type upload struct {
+	service *Service
+	conn    *wire.Conn
+	seq     uint32
+	parser  framing.WriteFileParser
+	target  Target
+	stage   Staging
+	size    int64 // bytes staged
+	err     error // why it failed
+	append  bool  // to what is there, if anything is
+
+	committing bool // whole, and being put in place
+	copy       copying
+	sudo       sudoWrite
+}
+
+// upload takes a part of a write_file, and carries it out when it was the last.
+func (s *Service) upload(c *wire.Conn, p *framing.Part) error {
+	if p.First() {
+		s.newUpload(c, p)
+	}
+	u := c.Request.(*upload)
+	headed := u.target.Known
+	content, err := u.parser.Parse(p.Data)
+	if err == nil && p.Last() {
+		err = u.parser.Finish()
+	}
+	if err != nil {
+		// Nothing was done yet: an error shows in the head.
+		if !p.Last() {
+			return nil
+		}
+		u.end()
+		return err
+	}
+	if head, ok := u.parser.Head(); ok && !headed {
+		u.begin(head)
+	}
+	u.write(content)
+	if p.Last() {
+		u.commit()
+	} else if u.err == nil {
+		u.align()
+	}
+	return nil
+}
+
+// newUpload begins the write_file of a frame's first part.
+func (s *Service) newUpload(c *wire.Conn, p *framing.Part) {
+	u := s.spare
+	if u == nil {
+		u = &upload{}
+	}
+	s.spare = nil
+	s.Garbage.Collect(requestGarbage)
+	u.service, u.conn, u.seq = s, c, p.Seq
+	c.Heavy()
+	u.parser.Reset(p.Size)
+	c.Request = u
+}
+
+// begin finds out what the path is, and opens where the content goes.
+func (u *upload) begin(head framing.WriteFile) {
+	s := u.service
+	u.target.Known = true
+	if s.Disk.Held() {
+		u.err = ErrFrozen
+		return
+	}
+	if u.parser.PathLen() >= framing.MaxPath {
+		u.err = sys.NewError("open", "path", unix.ENAMETOOLONG)
+		return
+	}
+	path := string(head.Path)
+	u.append = head.Append
+	if head.Sudo && !s.Root {
+		u.sudo.wanted = true
+		u.target.Path = path
+		u.err = u.stage.OpenSpool(s.Disk)
+		return
+	}
+	if u.err = u.target.Find(path); u.err != nil {
+		return
+	}
+	if u.append && u.target.Exists {
+		u.err = u.stage.OpenNear(s.Disk, &u.target, head.Size)
+	} else {
+		u.err = u.stage.OpenFor(s.Disk, &u.target)
+	}
+}
+
+// write stages content. After a failure the rest is skipped.
+func (u *upload) write(b []byte) {
+	if len(b) == 0 || u.err != nil {
+		return
+	}
+	if u.service.Disk.Held() {
+		u.err = ErrFrozen
+		return
+	}
+	n, err := WriteAt(u.stage.FD, b, u.size)
+	u.size += int64(n)
+	if err != nil {
+		u.conn.ReadAtMost(0)
+		u.err = sys.NewError("write", u.target.Path, err)
+		u.stage.Discard(u.service.Disk)
+	}
+}
+
+// align has the next piece end where a buffer's size of the file does: file systems that keep large folios write whole ones in half the
+// time that they take for the two halves of each.
+func (u *upload) align() {
+	u.conn.ReadAtMost(reactor.BufferSize - int(u.size%reactor.BufferSize))
+}
+
+// commit puts what was staged in place.
+func (u *upload) commit() {
+	if u.err == nil && u.service.Disk.Held() {
+		u.err = ErrFrozen
+	}
+	if u.err != nil {
+		u.reply()
+		return
+	}
+	if u.sudo.wanted {
+		u.wait()
+		u.sudo.begin(u)
+		return
+	}
+	if u.stage.Named() {
+		u.target.Exclusive = u.append // what is there by now is added to
+		err := u.stage.Place(&u.target)
+		if err == nil {
+			u.reply()
+			return
+		}
+		if !u.target.Exists && !sys.IsErrno(err, unix.EEXIST) || DiskFull(err) {
+			u.err = err
+			u.reply()
+			return
+		}
+		u.service.Log.Debug("file written in place", "path", u.target.Path, "reason", err.Error())
+	}
+	u.wait()
+	u.copy.begin(u)
+}
+
+// wait holds the connection until the upload is in place: a write_file takes effect before the next frame is looked at.
+func (u *upload) wait() {
+	u.committing = true
+	u.service.commits = append(u.service.commits, u)
+	u.conn.Hold()
+}
+
+// reply ends the upload with its result.
+func (u *upload) reply() {
+	u.stage.Discard(u.service.Disk)
+	reason := ""
+	if u.err != nil {
+		reason = sys.Clip(u.err.Error(), wire.MaxText)
+	}
+	s, c, seq, waited := u.service, u.conn, u.seq, u.committing
+	u.end()
+	if !waited {
+		c.Reply(framing.AppendWriteFileResult(c.Space(framing.HeaderSize+3+len(reason)), seq, reason))
+		return
+	}
+	s.commits = sys.Remove(s.commits, u)
+	c.Unhold(framing.AppendWriteFileResult(nil, seq, reason))
+	s.Changed()
+}
+
+// end takes the upload off its connection.
+func (u *upload) end() {
+	u.conn.ReadAtMost(0)
+	u.conn.Request = nil
+	if s := u.service; !u.committing { // otherwise the loop may still hold what is in it
+		*u = upload{}
+		s.spare = u
+	}
+}
+
+// Drop implements [wire.Request]: the rest will not come.
+func (u *upload) Drop() {
+	if !u.committing {
+		u.stage.Discard(u.service.Disk)
+	}
+}
+
+// abandon lets go of an upload that is being put in place, for the agent is at its end.
+func (u *upload) abandon() {
+	s := u.service
+	s.commits = sys.Remove(s.commits, u)
+	u.copy.close()
+	u.sudo.close()
+	u.stage.Discard(s.Disk)
+}

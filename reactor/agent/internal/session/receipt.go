@@ -1,0 +1,60 @@
+package session
+
+import (
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor/agent/internal/contain"
+)
+
+// makeReceipt fills in what exited says.
+func (s *session) makeReceipt() {
+	r := &s.receipt
+	*r = framing.Exited{
+		Code: s.process.ExitCode(), ElapsedUS: uint64(s.process.Elapsed().Microseconds()), Killed: s.process.OOMKills(),
+		Output: s.out[0].total, Errors: s.out[1].total, OutputDropped: s.out[0].dropped, ErrorsDropped: s.out[1].dropped,
+	}
+	if s.process.Status().Signaled() {
+		r.Signal, r.Core = uint8(s.process.Status().Signal()), s.process.Status().CoreDump()
+	}
+	r.Held = s.tellHeld && s.process.HasExited() && (s.out[0].pipe.Open() || s.out[1].pipe.Open())
+	switch {
+	case s.process.TimedOut():
+		r.Reason = framing.ReasonTimedOut
+	case s.cancelled:
+		r.Reason = framing.ReasonCancelled
+	case r.Signal == uint8(unix.SIGKILL) && r.Killed > 0:
+		r.Reason = framing.ReasonOutOfMemory
+	case r.Signal != 0:
+		r.Reason = framing.ReasonSignalled
+	}
+	if !s.process.HasExited() { // it was killed and cannot die
+		r.Signal = uint8(unix.SIGKILL)
+		if !s.process.TimedOut() {
+			r.Code = 128 + int32(unix.SIGKILL)
+		}
+	}
+	s.account(r)
+}
+
+// account adds what it used: all that it became, where its cgroup can tell all of it, or else the
+// process and what it waited for.
+func (s *session) account(r *framing.Exited) {
+	killed := s.process.TimedOut() || s.cancelled // what is still there of it is dying
+	used := s.process.Usage()
+	r.UserUS, r.SystemUS = uint64(used.User.Microseconds()), uint64(used.System.Microseconds())
+	r.Peak = uint64(used.Peak)
+	g := s.process.Box
+	if g == nil {
+		if !killed {
+			r.Left = contain.LeftBy(s.process.PID())
+		}
+		return
+	}
+	if !killed {
+		r.Left = g.Count()
+	}
+	if user, system, peak, ok := g.Spent(&s.peak); ok {
+		r.UserUS, r.SystemUS, r.Peak, r.Tree = user, system, peak, true
+	}
+}

@@ -1,0 +1,288 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor"
+	"wick/reactor/agent/internal/launch"
+	"wick/reactor/agent/internal/log"
+	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/wire"
+)
+
+// start starts a process. payload is not kept.
+func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
+	var req framing.Start
+	if err := framing.ParseStart(payload, &req); err != nil {
+		return err
+	}
+	if svc.session(req.ID) != nil {
+		return errors.New("process id is in use")
+	}
+	if !c.MayOpen(seq) {
+		return nil
+	}
+	if err := svc.mayStart(&req); err != nil {
+		return err
+	}
+	svc.Garbage.Collect(startGarbage + 4*len(payload))
+	c.Heavy()
+	s := &session{service: svc, id: req.ID, keep: req.KeepMS, cap: req.Cap, terminal: req.Terminal}
+	s.process.Kind = framing.KindStart
+	if s.tellHeld = req.More; s.tellHeld {
+		s.process.Patience = time.Duration(req.WaitMS)*time.Millisecond + 1 // which is not 0
+		if req.WaitMS == framing.WaitForEnd {
+			s.process.Patience = launch.WaitForEnd
+		}
+	}
+	if failure := s.begin(&req); failure != nil {
+		svc.Log.Warn("process not started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "error", failure.Err.Error())
+		c.Reply(framing.AppendExited(c.Space(exitedRoom), seq, notStarted(failure)))
+		return nil
+	}
+	if svc.Log.Enabled(log.LevelDebug) {
+		svc.Log.Debug("process started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "pid", sys.Num(s.process.PID()))
+	}
+	s.bind(c, seq)
+	s.push()
+	return nil
+}
+
+// notStarted returns the receipt of what was not started.
+func notStarted(f *launch.Failure) *framing.Exited {
+	r := framing.Exited{Reason: framing.ReasonNotStarted, Stage: f.Stage, Code: f.Code(), Errno: uint32(unix.EINVAL)}
+	if errno := f.Errno(); errno != 0 {
+		r.Errno = uint32(errno)
+	}
+	r.Message = []byte(sys.Clip(launch.Reason(f.Err), wire.MaxText))
+	return &r
+}
+
+// begin spawns it. After a failure nothing is left of it.
+func (s *session) begin(req *framing.Start) *launch.Failure {
+	svc := s.service
+	s.process.Owner = s
+	for word := range req.Args.All {
+		s.process.AddName(word)
+	}
+	acc, err := launch.FindAccount(string(req.User), svc.Root)
+	if err != nil {
+		return &launch.Failure{Stage: framing.StageUser, Err: err}
+	}
+	spec := reactor.Command{Dir: string(req.Dir), User: acc.User, Terminal: req.Terminal, Tell: true}
+	spec.Env = svc.Env.For(&acc, req)
+	for limit := range req.Limits.All {
+		spec.Limits = append(spec.Limits, reactor.Limit{Resource: int(limit.Resource), Soft: limit.Soft, Hard: limit.Hard})
+	}
+	if req.Shell {
+		for word := range req.Args.All {
+			spec.Path, spec.Args = launch.Shell, launch.ShellArgs(string(word))
+		}
+	} else {
+		spec.Args = make([]string, 0, req.Args.Len())
+		for word := range req.Args.All {
+			spec.Args = append(spec.Args, string(word))
+		}
+		spec.Path, spec.Search = spec.Args[0], svc.Env.SearchPath(spec.Env)
+	}
+	var child [3]int
+	if failure := s.openStreams(req, &child, acc.User); failure != nil {
+		s.closeStreams(&child)
+		return failure
+	}
+	spec.Files = child
+	failure := s.run(&spec)
+	s.closeChild(&child)
+	if failure != nil {
+		s.closeStreams(&child)
+		return failure
+	}
+	svc.sessions = append(svc.sessions, s)
+	s.out[0].resume(0, req.OutputCredit)
+	s.out[1].resume(0, req.ErrorsCredit)
+	s.process.Limit(req.TimeoutMS)
+	return nil
+}
+
+// run spawns what is described.
+func (s *session) run(spec *reactor.Command) *launch.Failure {
+	s.process.TakeBox(s.service.Table)
+	s.peak.Open(s.process.Box)
+	if err := s.process.Spawn(s.service.Table, spec); err != nil {
+		f := launch.NewFailure(err)
+		switch f.Errno() {
+		case unix.EMFILE, unix.ENFILE:
+			f.Stage = framing.StageResources // the pipe that tells of the start
+		case unix.E2BIG, unix.EINVAL:
+		default:
+			f.Stage = framing.StageFork
+		}
+		return f
+	}
+	s.launching = true
+	return nil
+}
+
+// Started implements [launch.Owner].
+func (s *session) Started() {
+	s.launching = false
+	s.out[0].interest()
+	s.out[1].interest()
+	s.push()
+}
+
+// NotStarted implements [launch.Owner]: exited is all that its connection hears of it.
+func (s *session) NotStarted(f *launch.Failure) {
+	s.service.Log.Warn("process not started", "seq", sys.Num(s.seq), "error", f.Err.Error())
+	if c := s.conn; c != nil {
+		c.CloseChannel(s)
+		c.ReplyLater(framing.AppendExited(nil, s.seq, notStarted(f)))
+		s.conn = nil
+	}
+	s.forget()
+}
+
+// openStreams makes what the process has as its descriptors 0, 1 and 2, which are the caller's, and our ends of them.
+func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.User) *launch.Failure {
+	*child = [3]int{-1, -1, -1}
+	s.in.session = s
+	for i := range s.out {
+		s.out[i] = outlet{session: s, stream: framing.Stream(i + 1), ended: true}
+	}
+	if req.Terminal {
+		return s.openTerminal(req, child, user)
+	}
+	var p [2]int
+	if child[0] = s.service.Null; req.Stdin {
+		if failure := openPipe(&p, user); failure != nil {
+			return failure
+		}
+		// Only our end: a process does not expect an input that is not ready.
+		unix.SetNonblock(p[1], true)
+		child[0] = p[0]
+		s.in.asked = true
+		s.in.open(p[1])
+	}
+	for i := range s.out {
+		if i == 1 && req.Merge {
+			child[2] = child[1]
+			break
+		}
+		if failure := openPipe(&p, user); failure != nil {
+			return failure
+		}
+		unix.SetNonblock(p[0], true)
+		child[1+i] = p[1]
+		s.out[i].open(p[0])
+	}
+	return nil
+}
+
+// openPipe makes a pipe, which is the user's: its process may open /dev/stdout and the like.
+func openPipe(p *[2]int, user *reactor.User) *launch.Failure {
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return &launch.Failure{Stage: framing.StageResources, Err: sys.NewError("pipe", "process", err)}
+	}
+	if user == nil {
+		return nil
+	}
+	if err := unix.Fchown(p[0], int(user.UID), int(user.GID)); err != nil {
+		unix.Close(p[0])
+		unix.Close(p[1])
+		return &launch.Failure{Stage: framing.StageResources, Err: sys.NewError("fchown", "pipe", err)}
+	}
+	return nil
+}
+
+// openTerminal makes all three of them a terminal, which is the user's.
+func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.User) *launch.Failure {
+	master, slave, err := launch.OpenTerminal(req.Rows, req.Columns)
+	if err != nil {
+		return &launch.Failure{Stage: framing.StageTerminal, Err: err}
+	}
+	*child = [3]int{slave, slave, slave}
+	s.line = slave
+	launch.SetModes(slave, &req.Modes)
+	s.out[0].open(master)
+	if user != nil {
+		if err := unix.Fchown(slave, int(user.UID), -1); err != nil {
+			return &launch.Failure{Stage: framing.StageTerminal, Err: sys.NewError("fchown", "terminal", err)}
+		}
+	}
+	if req.Stdin {
+		// Another descriptor of the same, for a loop waits for one thing at a time on each.
+		fd, err := unix.FcntlInt(uintptr(master), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return &launch.Failure{Stage: framing.StageResources, Err: sys.NewError("dup", "terminal", err)}
+		}
+		s.in.asked = true
+		s.in.open(fd)
+	}
+	return nil
+}
+
+// closeChild closes the process's own ends, but for a terminal.
+func (s *session) closeChild(child *[3]int) {
+	for i, fd := range child {
+		shared := fd == s.service.Null || fd == s.line || i > 0 && fd == child[i-1]
+		if fd >= 0 && !shared {
+			unix.Close(fd)
+		}
+	}
+	*child = [3]int{-1, -1, -1}
+}
+
+// closeStreams is the end of what was not started.
+func (s *session) closeStreams(child *[3]int) {
+	s.closeChild(child)
+	s.closeLine()
+	s.forgotten = true
+	s.in.close()
+	s.out[0].release(true)
+	s.out[1].release(true)
+	s.peak.Close()
+	s.process.LeaveBox()
+}
+
+// startParts handles a part of a start. A payload that is too long for the kernel is not looked at.
+func (svc *Service) startParts(c *wire.Conn, p *framing.Part) (err error) {
+	seq := p.Seq
+	switch {
+	case p.First() && p.Last():
+		return svc.start(c, seq, p.Data)
+	case p.Size > wire.MaxGathered:
+		if p.Last() {
+			tooLong(c, seq, unix.E2BIG, framing.StageExec)
+		}
+		return nil
+	}
+	c.Gather(p, func(payload []byte) {
+		if payload == nil {
+			tooLong(c, seq, unix.ENOMEM, framing.StageResources)
+		} else {
+			err = svc.start(c, seq, payload)
+		}
+	})
+	return err
+}
+
+// tooLong answers a start whose payload could not be held.
+func tooLong(c *wire.Conn, seq uint32, errno unix.Errno, stage framing.StartStage) {
+	if c.MayOpen(seq) {
+		f := launch.Failure{Stage: stage, Err: sys.NewError("exec", "process", errno)}
+		c.Reply(framing.AppendExited(c.Space(exitedRoom), seq, notStarted(&f)))
+	}
+}
+
+// closeLine lets go of the process's side of the terminal. Until the process has exited it is not left to those who have it open: one that
+// runs on without any of them may open /dev/tty again, and when our side is closed, which would then be at its end, it gets SIGHUP.
+func (s *session) closeLine() {
+	if s.line != 0 {
+		unix.Close(s.line)
+		s.line = 0
+	}
+}
