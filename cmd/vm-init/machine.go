@@ -125,8 +125,8 @@ func (m *machine) serve() {
 		m.say()
 		return
 	}
-	if power, asked := powers[a.Power()]; asked {
-		m.mode.Power = power
+	if how, asked := a.Power(); asked {
+		m.mode.Power = powers[how]
 	}
 }
 

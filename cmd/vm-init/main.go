@@ -12,10 +12,10 @@ import (
 // version is set by the linker.
 var version = "devel"
 
-func main() {
-	agent.RunJob()
-	agent.Tune()
-	args := agent.Args()[1:]
+func main() { agent.Main(run) }
+
+func run(args []string) {
+	args = args[1:]
 	if syscall.Getpid() != 1 {
 		aside(args)
 	}

@@ -14,20 +14,7 @@ var endings = map[string]sysinit.Power{"restart": sysinit.Restart, "poweroff": s
 // options returns the options of vm-init and of the agent. There is no option for a Unix socket,
 // because the root of its path is not mounted yet.
 func (m *machine) options() []sysinit.Option {
-	forAgent := func(name string) func(string) error {
-		return func(value string) error {
-			_, err := m.agent.Set(name, value)
-			if err != nil {
-				_, reason, _ := strings.Cut(err.Error(), ": ")
-				return errors.New(reason) // the caller adds the name of the option
-			}
-			return nil
-		}
-	}
 	options := []sysinit.Option{
-		{Name: "--vsock-dial", Value: "CID:PORT", Help: "connect to the host (default 2:1000; off: do not)", Set: forAgent("--vsock-dial")},
-		{Name: "--vsock-listen", Value: "PORT", Help: "listen for the host (default 1000; off: do not)", Set: forAgent("--vsock-listen")},
-		{Name: "--log-level", Value: "LEVEL", Help: "error, warn, info or debug (default info)", Set: forAgent("--log-level")},
 		{Name: "--end", Value: "HOW", Help: "restart, poweroff or halt the machine at its end (default restart)", Set: func(value string) error {
 			power, ok := endings[value]
 			if !ok {
@@ -37,8 +24,10 @@ func (m *machine) options() []sysinit.Option {
 			return nil
 		}},
 	}
-	for _, l := range agent.LimitOptions {
-		options = append(options, sysinit.Option{Name: l.Name, Value: l.Value, Help: l.Help, Set: forAgent(l.Name)})
+	for _, o := range m.agent.Table() {
+		if o.Name != "--unix-socket" {
+			options = append(options, sysinit.Option(o))
+		}
 	}
 	return options
 }

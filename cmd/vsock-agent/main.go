@@ -59,11 +59,11 @@ It ends on SIGTERM and SIGINT. Exit status: 0 after a signal, 2 for a wrong
 option, 1 for anything else.
 `
 
-func main() {
-	agent.RunJob()
-	agent.Tune()
+func main() { agent.Main(run) }
+
+func run(args []string) {
 	var options agent.Options
-	done, err := parse(&options, agent.Args()[1:])
+	done, err := parse(&options, args[1:])
 	if err != nil {
 		fail(2, err)
 	}
@@ -90,6 +90,7 @@ func main() {
 // parse reads the options, as --name value or --name=value. If done is not empty it is to be
 // printed instead of running.
 func parse(o *agent.Options, args []string) (done string, err error) {
+	table := o.Table()
 	for len(args) > 0 {
 		name, value := args[0], ""
 		equals := strings.IndexByte(name, '=')
@@ -101,23 +102,44 @@ func parse(o *agent.Options, args []string) (done string, err error) {
 		case "--version":
 			return "vsock-agent " + version + "\n", nil
 		case "--help", "-h":
-			return head + agent.Usage() + tail, nil
+			return usage(table), nil
 		}
-		if equals < 0 && o.Known(name) {
+		option := find(table, name)
+		if option == nil {
+			return "", errors.New("unknown option " + name + "; --help lists them")
+		}
+		if equals < 0 {
 			if len(args) == 0 {
 				return "", errors.New(name + ": value is missing")
 			}
 			value, args = args[0], args[1:]
 		}
-		known, err := o.Set(name, value)
-		if err != nil {
-			return "", err
-		}
-		if !known {
-			return "", errors.New("unknown option " + name + "; --help lists them")
+		if err := option.Set(value); err != nil {
+			return "", errors.New(name + ": " + err.Error())
 		}
 	}
 	return "", nil
+}
+
+func find(table []agent.Option, name string) *agent.Option {
+	for i := range table {
+		if table[i].Name == name {
+			return &table[i]
+		}
+	}
+	return nil
+}
+
+// blanks is the width of an option in the usage.
+const blanks = "                          "
+
+func usage(table []agent.Option) string {
+	text := head
+	for _, o := range table {
+		word := "  " + o.Name + " " + o.Value
+		text += word + blanks[min(len(word), len(blanks)-1):] + o.Help + "\n"
+	}
+	return text + tail
 }
 
 // fail prints err in one line and ends the program.

@@ -105,6 +105,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, null: -1, root: unix.Geteuid() == 0}
+	a.power.how = unasked
 	env := cfg.Env
 	if env == nil {
 		env = syscall.Environ()
@@ -207,9 +208,8 @@ func (a *Agent) openRooms() (err error) {
 // facts returns what a host is told of the agent.
 func (a *Agent) facts() [][2]string {
 	facts := [][2]string{{"agent", a.cfg.Version}, {"pid", sys.Num(unix.Getpid())}}
-	for i := range LimitOptions {
-		o := &LimitOptions[i]
-		facts = append(facts, [2]string{"limit." + o.Name[len("--max-"):], sys.Num(*o.field(&a.cfg.Limits))})
+	for _, o := range limitOptions {
+		facts = append(facts, [2]string{"limit." + o.name[len("--max-"):], sys.Num(*o.field(&a.cfg.Limits))})
 	}
 	return append(facts, a.cfg.Facts...)
 }

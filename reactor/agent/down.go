@@ -30,15 +30,16 @@ const (
 	downLast             // of an agent that is no init: no host is left either; what was started is being killed
 )
 
-// Power is how a host, or a signal, asked for the machine's end.
-type Power uint8
+// Power is how a machine ends.
+type Power = framing.PowerHow
 
-// The ways; PowerUnasked is that neither did.
+// The ways.
 const (
-	PowerUnasked Power = iota
-	PowerRestart
-	PowerOff
-	PowerHalt
+	PowerRestart = framing.PowerRestart
+	PowerOff     = framing.PowerOff
+	PowerHalt    = framing.PowerHalt
+	// unasked leaves it to the configuration.
+	unasked Power = 0xFF
 )
 
 // powerRequest is a host's request for the end. The newest says how, and is answered if its connection lasts.
@@ -68,7 +69,7 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 	default:
 		a.power.Answer(machine.ErrGoingDown) // to one that sends nothing more, and most likely is gone
 		a.power.Wait(c, p.Seq)
-		a.power.how = PowerRestart + Power(how)
+		a.power.how = how
 		grace := time.Duration(graceMS) * time.Millisecond
 		if grace == 0 {
 			grace = downGrace
@@ -80,8 +81,8 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// Power is how the machine is to end, once Run has returned.
-func (a *Agent) Power() Power { return a.power.how }
+// Power returns how a host, or a signal, asked for the machine to end, once Run has returned.
+func (a *Agent) Power() (how Power, asked bool) { return a.power.how, a.power.how != unasked }
 
 // end begins the end. Once begun it goes on by itself. An init waits so long between TERM and KILL, or less if it is asked for again.
 func (a *Agent) end(grace time.Duration) {

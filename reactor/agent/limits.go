@@ -29,17 +29,15 @@ type Limits struct {
 // maxLimit is the most that a limit can be set to.
 const maxLimit = 1 << 16
 
-// LimitOption is an option that sets a limit.
-type LimitOption struct {
-	// Name is "--max-commands", Value "N" or "MIB", Help a line for a usage text.
-	Name, Value, Help string
+// limitOption is an option that sets a limit. The default of each limit stands here alone.
+type limitOption struct {
+	name, value, help string
 
 	field   func(*Limits) *uint32
 	initial uint32
 }
 
-// LimitOptions are the options that [Options.Set] takes for limits.
-var LimitOptions = [...]LimitOption{
+var limitOptions = [...]limitOption{
 	{"--max-connections", "N", "connections at a time (default 64)", func(l *Limits) *uint32 { return &l.Conns }, 64},
 	{"--max-commands", "N", "commands running at a time (default 256)", func(l *Limits) *uint32 { return &l.Commands }, 256},
 	{"--max-pids", "N", "processes of one command (default: one for 256 KiB of memory)", func(l *Limits) *uint32 { return &l.Pids }, 0},
@@ -51,8 +49,8 @@ var LimitOptions = [...]LimitOption{
 
 // complete fills in the defaults.
 func (l *Limits) complete() {
-	for i := range LimitOptions {
-		o := &LimitOptions[i]
+	for i := range limitOptions {
+		o := &limitOptions[i]
 		if field := o.field(l); *field == 0 {
 			*field = o.initial
 		}

@@ -9,9 +9,22 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Options are the command line of an agent, as text. Their zero value is the default.
+// Option is an option of the command line, "--name VALUE".
+type Option struct {
+	// Name is the word itself, "--log-level".
+	Name string
+	// Value names the value in a usage text.
+	Value string
+	// Help is one line for a usage text, lower case.
+	Help string
+	// Set stores the value. After an error nothing has changed. The error says only what is wrong with
+	// the value; the caller adds the option.
+	Set func(value string) error
+}
+
+// Options are the command line of an agent. Their zero value is the default.
 type Options struct {
-	// UnixSocket is the path of --unix-socket, empty if there was none.
+	// UnixSocket is the path of --unix-socket, or empty.
 	UnixSocket string
 	dial       string
 	listen     string
@@ -20,64 +33,54 @@ type Options struct {
 	limits     Limits
 }
 
-// Usage describes the options: lines for a help text, a line feed at the end of each.
-func Usage() string {
-	text := `  --unix-socket PATH      meet the host at PATH and not over vsock: connect if it
-                          listens there, listen otherwise
-  --vsock-dial CID:PORT   connect to the host (default 2:1000; off: do not)
-  --vsock-listen PORT     listen for the host (default 1000; off: do not)
-  --log-level LEVEL       error, warn, info or debug (default info)
-`
-	for i := range LimitOptions {
-		o := &LimitOptions[i]
-		word := "  " + o.Name + " " + o.Value + "                    "
-		text += word[:26] + o.Help + "\n"
-	}
-	return text
-}
-
-// Set takes one option, "--name", with its value. known is false for a name that is none of the agent's. What is wrong changes nothing.
-func (o *Options) Set(name, value string) (known bool, err error) {
-	switch name {
-	case "--unix-socket":
-		if value == "" {
-			return true, errors.New("--unix-socket: path is empty")
-		}
-		o.UnixSocket = value
-	case "--vsock-dial":
-		if _, _, err = parseDial(value); err == nil {
-			o.dial = value
-		}
-	case "--vsock-listen":
-		if _, err = parseListen(value); err == nil {
-			o.listen = value
-		}
-	case "--log-level":
-		level, ok := log.ParseLevel(value)
-		if !ok {
-			return true, errors.New("--log-level: unknown level " + sys.Quote(value))
-		}
-		o.level, o.leveled = level, true
-	default:
-		for i := range LimitOptions {
-			if l := &LimitOptions[i]; l.Name == name {
-				n, ok := sys.ParseNumber(value)
-				if !ok || n == 0 || n > maxLimit {
-					return true, errors.New(name + ": " + sys.Quote(value) + " is not a number from 1 to " + sys.Num(maxLimit))
-				}
-				*l.field(&o.limits) = n
-				return true, nil
+// Table returns the options, each of which stores its value in o.
+func (o *Options) Table() []Option {
+	table := []Option{
+		{"--unix-socket", "PATH", "meet the host at PATH, not over vsock: connect or listen", o.setUnixSocket},
+		{"--vsock-dial", "CID:PORT", "connect to the host (default 2:1000; off: do not)", func(value string) error {
+			_, _, err := parseDial(value)
+			if err == nil {
+				o.dial = value
 			}
-		}
-		return false, nil
+			return err
+		}},
+		{"--vsock-listen", "PORT", "listen for the host (default 1000; off: do not)", func(value string) error {
+			_, err := parseListen(value)
+			if err == nil {
+				o.listen = value
+			}
+			return err
+		}},
+		{"--log-level", "LEVEL", "error, warn, info or debug (default info)", o.setLevel},
 	}
-	return true, err
+	for _, l := range limitOptions {
+		table = append(table, Option{l.name, l.value, l.help, func(value string) error {
+			n, ok := sys.ParseNumber(value)
+			if !ok || n == 0 || n > maxLimit {
+				return errors.New(sys.Quote(value) + " is not a number from 1 to " + sys.Num(maxLimit))
+			}
+			*l.field(&o.limits) = n
+			return nil
+		}})
+	}
+	return table
 }
 
-// Known reports whether the name is one of the agent's options; each has a value.
-func (o *Options) Known(name string) bool {
-	known, _ := new(Options).Set(name, "")
-	return known
+func (o *Options) setUnixSocket(path string) error {
+	if path == "" {
+		return errors.New("path is empty")
+	}
+	o.UnixSocket = path
+	return nil
+}
+
+func (o *Options) setLevel(name string) error {
+	level, ok := log.ParseLevel(name)
+	if !ok {
+		return errors.New("unknown level " + sys.Quote(name))
+	}
+	o.level, o.leveled = level, true
+	return nil
 }
 
 // Config is the configuration that the options describe. With a Unix socket the vsock ways are off unless they are asked for.
@@ -114,7 +117,7 @@ func parseDial(s string) (cid, port uint32, err error) {
 	cid, ok := sys.ParseNumber(c)
 	port, ok2 := sys.ParseNumber(p)
 	if !ok || !ok2 || cid == unix.VMADDR_CID_ANY || port == 0 || port == unix.VMADDR_PORT_ANY {
-		return 0, 0, errors.New("--vsock-dial: " + sys.Quote(s) + " is not CID:PORT or off")
+		return 0, 0, errors.New(sys.Quote(s) + " is not CID:PORT or off")
 	}
 	return cid, port, nil
 }
@@ -126,7 +129,7 @@ func parseListen(s string) (uint32, error) {
 	}
 	n, ok := sys.ParseNumber(s)
 	if !ok || n == 0 || n == unix.VMADDR_PORT_ANY {
-		return 0, errors.New("--vsock-listen: " + sys.Quote(s) + " is not a port or off")
+		return 0, errors.New(sys.Quote(s) + " is not a port or off")
 	}
 	return n, nil
 }

@@ -7,14 +7,14 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Args returns the program's arguments, as os.Args has them.
-func Args() []string { return sys.Args() }
+// Main is the main function of a program with an agent in it. It calls f with the program's arguments, as
+// os.Args has them, once the process is prepared: its descriptors, and the Go runtime for a single loop. If
+// the program was started to do a job (JobCommand), it does that instead and ends.
+func Main(f func(args []string)) {
+	launch.RunJob(machine.SyncJob, machine.FreezeJob, files.SyncJob)
+	sys.Tune()
+	f(sys.Args())
+}
 
-// Tune prepares the process for an agent: its descriptors, and the Go runtime for a single loop.
-func Tune() { sys.Tune() }
-
-// JobCommand runs this very program as a child that does a job, for a program whose main begins with RunJob.
+// JobCommand runs this very program as a child that does a job, for a program whose main is Main.
 var JobCommand = launch.JobCommand
-
-// RunJob does what JobCommand is for and ends the program, if it was started for that.
-func RunJob() { launch.RunJob(machine.SyncJob, machine.FreezeJob, files.SyncJob) }

@@ -13,7 +13,7 @@ var forwarded = [...]unix.Signal{unix.SIGHUP, unix.SIGQUIT, unix.SIGWINCH, unix.
 
 const initForwards = 3
 
-// ending is a signal that ends the agent, and how an init then ends its machine: PowerUnasked is as
+// ending is a signal that ends the agent, and how an init then ends its machine: unasked is as
 // it was configured.
 type ending struct {
 	sig unix.Signal
@@ -29,8 +29,8 @@ const sigRTMin unix.Signal = 34
 // reboot is SIGTERM or SIGINT), and of systemd. A machine that has halted would hold its memory for
 // nothing, so halt powers off.
 var endings = [...]ending{
-	{unix.SIGTERM, PowerUnasked}, {unix.SIGINT, PowerUnasked},
-	{unix.SIGPWR, PowerUnasked}, {unix.SIGUSR1, PowerOff}, {unix.SIGUSR2, PowerOff},
+	{unix.SIGTERM, unasked}, {unix.SIGINT, unasked},
+	{unix.SIGPWR, unasked}, {unix.SIGUSR1, PowerOff}, {unix.SIGUSR2, PowerOff},
 	{sigRTMin + 3, PowerOff}, {sigRTMin + 4, PowerOff}, {sigRTMin + 5, PowerRestart},
 }
 
@@ -106,7 +106,7 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 // endBy begins the end, for a reason from within the machine, which may say how.
 func (a *Agent) endBy(kind, what string, how Power) {
 	a.log.Info("ending", kind, what)
-	if how != PowerUnasked && a.down < downFlushed {
+	if how != unasked && a.down < downFlushed {
 		a.power.how = how
 	}
 	a.end(downGrace)
