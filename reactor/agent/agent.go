@@ -85,10 +85,10 @@ type Agent struct {
 	links    []link.Link // the ways to the host
 	initctl  initctl
 
-	down     downStep
-	downTime reactor.Timer // of the next step down
-	killAt   time.Duration // reactor.Now, when processes that were asked to end are killed
-	power    powerRequest
+	down       downStep
+	phaseTimer reactor.Timer // of the next step down
+	killAt     time.Duration // reactor.Now, when processes that were asked to end are killed
+	power      powerRequest
 }
 
 // New makes an agent that is ready to Run. The error of a Unix socket path that cannot be used is a *PathError.
@@ -105,7 +105,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, loop: loop, log: cfg.Log, null: -1, root: unix.Geteuid() == 0}
-	a.power.how = unasked
+	a.power.how = powerDefault
 	env := cfg.Env
 	if env == nil {
 		env = syscall.Environ()
@@ -125,7 +125,7 @@ func (a *Agent) open() (err error) {
 		return err
 	}
 	if a.cfg.Signals {
-		if err := a.takeSignals(); err != nil {
+		if err := a.openSignals(); err != nil {
 			return err
 		}
 	}
@@ -140,7 +140,7 @@ func (a *Agent) open() (err error) {
 	}
 	if a.cfg.LastWords != "" {
 		// It runs no commands, so there is nothing to be protected from.
-		a.loop.Start(&a.downTime, lastWordsGrace, (*downTimer)(a))
+		a.loop.Start(&a.phaseTimer, lastWordsGrace, (*downTimer)(a))
 		return nil
 	}
 	a.contain.Open(a.cfg.Limits.Pids)
@@ -162,7 +162,7 @@ func (a *Agent) open() (err error) {
 // openRooms makes the rooms, each of which registers the types of the messages that it serves.
 func (a *Agent) openRooms() (err error) {
 	limits := &a.cfg.Limits
-	a.contain = contain.New(a.loop, a.log, &a.garbage, func(f func(*contain.Box)) { a.table.Boxes(f) })
+	a.contain = contain.New(a.loop, a.log, &a.garbage, func(f func(*contain.Box)) { a.table.EachBox(f) })
 	a.table = launch.NewTable(a.loop, a.contain, limits.Commands, a.stepDown)
 	a.server = wire.NewServer(wire.Config{
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage,
@@ -261,20 +261,20 @@ func (a *Agent) Run() error {
 	defer a.close()
 	err := a.loop.Run()
 	if err == nil {
-		err = a.endSessions()
+		err = a.killSessions()
 	}
 	return err
 }
 
 // endSessions kills what was started and still runs, because no host can ask for it any more, and waits until it is gone.
-func (a *Agent) endSessions() error {
+func (a *Agent) killSessions() error {
 	a.closeHosts()
 	a.sessions.Drop()
 	if a.cfg.Init || !a.table.Runs(framing.KindStart) {
 		return nil // an init has killed everything
 	}
-	a.down = downLast
-	a.loop.Start(&a.downTime, killedGrace, (*downTimer)(a))
+	a.down = downSessions
+	a.loop.Start(&a.phaseTimer, killedGrace, (*downTimer)(a))
 	return a.loop.Run()
 }
 
@@ -298,7 +298,7 @@ func (a *Agent) close() {
 		a.closeHosts()
 		a.drop()
 		a.sessions.Drop()
-		a.table.Leave()
+		a.table.Release()
 	}
 	a.initctl.Close()
 	if a.contain != nil {

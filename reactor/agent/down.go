@@ -21,13 +21,13 @@ import (
 type downStep uint8
 
 const (
-	downNot     downStep = iota
-	downAsked            // processes were asked to end
-	downKilled           // they were killed
-	downEmpty            // none is left
-	downFlushed          // and nothing of theirs is to be sent: the disks are next
-	downSettled          // the disks are settled, or will not be
-	downLast             // of an agent that is no init: no host is left either; what was started is being killed
+	downNone        downStep = iota
+	downTerminating          // processes were asked to end
+	downKilling              // they were killed
+	downFlushing             // none is left
+	downDisks                // and nothing of theirs is to be sent: the disks are next
+	downAnswering            // the disks are settled, or will not be
+	downSessions             // of an agent that is no init: no host is left either; what was started is being killed
 )
 
 // Power is how a machine ends.
@@ -39,7 +39,7 @@ const (
 	PowerOff     = framing.PowerOff
 	PowerHalt    = framing.PowerHalt
 	// unasked leaves it to the configuration.
-	unasked Power = 0xFF
+	powerDefault Power = 0xFF
 )
 
 // powerRequest is a host's request for the end. The newest says how, and is answered if its connection lasts.
@@ -49,7 +49,7 @@ type powerRequest struct {
 }
 
 // open reports whether somebody waits for an answer who could ask again.
-func (p *powerRequest) open() bool { return p.Conn() != nil && p.Conn().Open() }
+func (p *powerRequest) waiting() bool { return p.Conn() != nil && p.Conn().Open() }
 
 var errNotInit = &sys.WordedError{Errno: unix.EPERM, Words: "power: not process 1"}
 
@@ -64,7 +64,7 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 		c.Done(p.Seq, 0, errNotInit)
 	case how > framing.PowerHalt:
 		c.Done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "power: unknown way " + sys.Num(uint32(how))})
-	case a.power.open() || a.down >= downFlushed:
+	case a.power.waiting() || a.down >= downDisks:
 		c.Done(p.Seq, 0, machine.ErrGoingDown)
 	default:
 		a.power.Answer(machine.ErrGoingDown) // to one that sends nothing more, and most likely is gone
@@ -75,62 +75,62 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 			grace = downGrace
 		}
 		a.log.Info("ending", "conn", sys.Num(c.ID()))
-		a.end(grace)
+		a.beginDown(grace)
 		a.stepDown()
 	}
 	return nil
 }
 
 // Power returns how a host, or a signal, asked for the machine to end, once Run has returned.
-func (a *Agent) Power() (how Power, asked bool) { return a.power.how, a.power.how != unasked }
+func (a *Agent) Power() (how Power, asked bool) { return a.power.how, a.power.how != powerDefault }
 
 // end begins the end. Once begun it goes on by itself. An init waits so long between TERM and KILL, or less if it is asked for again.
-func (a *Agent) end(grace time.Duration) {
+func (a *Agent) beginDown(grace time.Duration) {
 	killAt := reactor.Now() + grace
 	switch {
-	case a.down == downNot && !a.cfg.Init:
+	case a.down == downNone && !a.cfg.Init:
 		grace = stopGrace
-		a.machine.GoDown()
+		a.machine.Stop()
 		a.table.Signal(unix.SIGTERM) // whatever began the end: a program cleans up on this signal
 		a.table.Signal(unix.SIGCONT) // one that is stopped would not hear of it
-	case a.down == downNot:
-		a.machine.GoDown()
+	case a.down == downNone:
+		a.machine.Stop()
 		unix.Kill(-1, unix.SIGTERM)
 		unix.Kill(-1, unix.SIGCONT)
-	case a.down != downAsked || killAt >= a.killAt:
+	case a.down != downTerminating || killAt >= a.killAt:
 		return
 	}
-	a.down, a.killAt = downAsked, killAt
-	a.loop.Start(&a.downTime, grace, (*downTimer)(a))
+	a.down, a.killAt = downTerminating, killAt
+	a.loop.Start(&a.phaseTimer, grace, (*downTimer)(a))
 }
 
 // stepDown looks whether what is waited for has come.
 func (a *Agent) stepDown() {
 	switch a.down {
-	case downAsked, downKilled:
+	case downTerminating, downKilling:
 		if a.cfg.Init {
 			if !a.loop.Childless() {
 				return
 			}
-			a.down = downEmpty
-			a.loop.Start(&a.downTime, stopGrace, (*downTimer)(a))
+			a.down = downFlushing
+			a.loop.Start(&a.phaseTimer, stopGrace, (*downTimer)(a))
 		}
 		fallthrough
-	case downEmpty:
-		if !a.commands.Busy() && a.sessions.Told() && !a.files.Busy() && a.server.Idle() {
+	case downFlushing:
+		if !a.commands.Busy() && a.sessions.AllReported() && !a.files.Busy() && a.server.Idle() {
 			if !a.cfg.Init {
 				a.Stop()
 				return
 			}
-			a.down = downFlushed
+			a.down = downDisks
 			a.commands.Stop()
-			a.loop.Start(&a.downTime, 0, (*downTimer)(a))
+			a.loop.Start(&a.phaseTimer, 0, (*downTimer)(a))
 		}
-	case downLast:
+	case downSessions:
 		if !a.table.Runs(framing.KindStart) {
 			a.Stop()
 		}
-	case downSettled:
+	case downAnswering:
 		// The kernel has the last words of a connection, but the host may not have them yet: it is waited for.
 		if !a.server.Lingering() {
 			a.Stop()
@@ -143,7 +143,7 @@ func (a *Agent) stepDown() {
 
 // settle brings the disks to their end, and tells who asked for it. It may take as long as they do, with nobody left to wait for the loop.
 // Whatever holds files on them is let go first; afterwards nothing may touch them.
-func (a *Agent) settle() {
+func (a *Agent) shutDownDisks() {
 	a.drop()
 	var err error
 	if a.cfg.Settle != nil {
@@ -157,14 +157,14 @@ func (a *Agent) settle() {
 		a.power.Answer(err)
 		c.Refuse()
 	}
-	a.down = downSettled
-	a.loop.Start(&a.downTime, answerGrace, (*downTimer)(a))
+	a.down = downAnswering
+	a.loop.Start(&a.phaseTimer, answerGrace, (*downTimer)(a))
 	a.stepDown()
 }
 
 // drop gives up what holds files: requests that will not be whole, channels of reads and writes, results that no host has taken.
 func (a *Agent) drop() {
-	a.machine.GoDown()
+	a.machine.Stop()
 	a.commands.Stop()
 	a.server.Drop()
 	a.files.Drop()
@@ -177,15 +177,15 @@ type downTimer Agent
 func (d *downTimer) Expired(*reactor.Timer) {
 	a := (*Agent)(d)
 	switch {
-	case !a.cfg.Init || a.down == downSettled:
+	case !a.cfg.Init || a.down == downAnswering:
 		a.Stop()
-	case a.down == downAsked:
+	case a.down == downTerminating:
 		a.log.Warn("processes left after SIGTERM are killed")
-		a.down = downKilled
+		a.down = downKilling
 		unix.Kill(-1, unix.SIGKILL)
-		a.loop.Start(&a.downTime, killedGrace, d)
+		a.loop.Start(&a.phaseTimer, killedGrace, d)
 	default:
-		a.settle()
+		a.shutDownDisks()
 	}
 }
 

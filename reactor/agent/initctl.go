@@ -51,9 +51,9 @@ func (c *initctl) Ready(reactor.Events) {
 	case n == initRequestSize && string(b[:len(initRunLevel)]) == initRunLevel:
 		switch b[len(initRunLevel)] {
 		case '0':
-			a.endBy("initctl", "0", PowerOff)
+			a.shutDown("initctl", "0", PowerOff)
 		case '6':
-			a.endBy("initctl", "6", PowerRestart)
+			a.shutDown("initctl", "6", PowerRestart)
 		}
 	}
 }

@@ -29,8 +29,8 @@ const sigRTMin unix.Signal = 34
 // reboot is SIGTERM or SIGINT), and of systemd. A machine that has halted would hold its memory for
 // nothing, so halt powers off.
 var endings = [...]ending{
-	{unix.SIGTERM, unasked}, {unix.SIGINT, unasked},
-	{unix.SIGPWR, unasked}, {unix.SIGUSR1, PowerOff}, {unix.SIGUSR2, PowerOff},
+	{unix.SIGTERM, powerDefault}, {unix.SIGINT, powerDefault},
+	{unix.SIGPWR, powerDefault}, {unix.SIGUSR1, PowerOff}, {unix.SIGUSR2, PowerOff},
 	{sigRTMin + 3, PowerOff}, {sigRTMin + 4, PowerOff}, {sigRTMin + 5, PowerRestart},
 }
 
@@ -74,7 +74,7 @@ func (c *Config) ClaimSignals() error {
 // prctl(2).
 func reapsOrphans() bool { return unix.Getpid() == 1 || sys.ChildSubreaper() }
 
-func (a *Agent) takeSignals() error {
+func (a *Agent) openSignals() error {
 	if err := a.cfg.ClaimSignals(); err != nil {
 		return err
 	}
@@ -96,20 +96,20 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 		if !set.Has(e.sig) {
 			continue
 		}
-		a.endBy("signal", signalText(e.sig), e.how)
+		a.shutDown("signal", signalText(e.sig), e.how)
 	}
-	if a.down != downNot {
+	if a.down != downNone {
 		a.stepDown()
 	}
 }
 
 // endBy begins the end, for a reason from within the machine, which may say how.
-func (a *Agent) endBy(kind, what string, how Power) {
+func (a *Agent) shutDown(kind, what string, how Power) {
 	a.log.Info("ending", kind, what)
-	if how != unasked && a.down < downFlushed {
+	if how != powerDefault && a.down < downDisks {
 		a.power.how = how
 	}
-	a.end(downGrace)
+	a.beginDown(downGrace)
 	a.stepDown()
 }
 

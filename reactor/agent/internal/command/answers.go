@@ -23,13 +23,13 @@ type answers struct {
 
 // add appends a command that is to be answered.
 func (a *answers) add(cmd *command) {
-	cmd.owed = true
+	cmd.answerDue = true
 	a.list = append(a.list, cmd)
-	a.wait()
+	a.startTimer()
 }
 
 // wait starts the timer for the command that has waited longest.
-func (a *answers) wait() {
+func (a *answers) startTimer() {
 	if len(a.list) > 0 && !a.timer.Running() {
 		a.service.Loop.Start(&a.timer, max(0, startGrace-a.list[0].process.Elapsed()), a)
 	}
@@ -66,13 +66,13 @@ func (a *answers) send(cmd *command) {
 	}
 	a.remove(cmd)
 	c.ReplyLater(frame)
-	cmd.known()
+	cmd.sendDeferred()
 	c.Sent()
 }
 
 func (a *answers) remove(cmd *command) {
 	a.list = sys.Remove(a.list, cmd)
-	cmd.answer, cmd.owed = nil, false
+	cmd.answer, cmd.answerDue = nil, false
 	if len(a.list) == 0 {
 		a.timer.Stop()
 	}
@@ -83,7 +83,7 @@ func (a *answers) Expired(*reactor.Timer) {
 	for len(a.list) > 0 && a.list[0].process.Elapsed() >= startGrace {
 		a.send(a.list[0])
 	}
-	a.wait()
+	a.startTimer()
 }
 
 // detach ends the waiting for a connection. If that is open, all are answered; otherwise they have no host.
@@ -94,7 +94,7 @@ func (a *answers) detach(c *wire.Conn) {
 			continue
 		}
 		a.remove(cmd)
-		cmd.conn, cmd.untold = nil, true
-		cmd.known()
+		cmd.conn, cmd.answerLost = nil, true
+		cmd.sendDeferred()
 	}
 }

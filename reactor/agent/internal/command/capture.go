@@ -50,12 +50,12 @@ func (o *capture) open(s *Service, cmd *command) (writeEnd int, err error) {
 // Ready implements [reactor.Handler]: it takes what is there, at most a buffer.
 func (o *capture) Ready(reactor.Events) {
 	if o.chunks != nil && !o.decided {
-		o.chunks.ready()
+		o.chunks.onReadable()
 		return
 	}
 	b := o.service.Loop.Scratch()
 	if o.service.Disk.Held() && !o.decided && o.kept < o.limit {
-		if b = b[:o.memory()]; len(b) == 0 {
+		if b = b[:o.roomInMemory()]; len(b) == 0 {
 			o.pipe.Want(0)
 			o.service.Disk.OnRelease(o.resume)
 			return
@@ -65,32 +65,32 @@ func (o *capture) Ready(reactor.Events) {
 	switch {
 	case err == unix.EAGAIN:
 	case err != nil || n == 0:
-		o.end()
+		o.finish()
 	case o.decided:
 	default:
-		o.keep(b[:n])
-		o.took(n)
+		o.add(b[:n])
+		o.countRead(n)
 	}
 }
 
 // took counts what was read.
-func (o *capture) took(n int) {
-	if o.rest -= n; o.over() {
-		o.command.ended()
+func (o *capture) countRead(n int) {
+	if o.rest -= n; o.drained() {
+		o.command.checkEnd()
 	}
 }
 
 // dry is called when chunks found the pipe empty. Another that has the pipe may have read what was waited for.
-func (o *capture) dry() {
+func (o *capture) noteEmpty() {
 	o.rest = 0
 	o.pipe.Want(reactor.Read)
-	o.took(0)
+	o.countRead(0)
 }
 
 // hurry is called when the end has been waited for long enough, again and again until there is nothing more to wait for, which it reports. What
 // is in the pipe by then is part of the output: the command may have written it before its exit. It is counted anew each time, for another
 // who has the pipe may read from it.
-func (o *capture) hurry() bool {
+func (o *capture) drainBounded() bool {
 	if !o.ended {
 		n, _ := unix.IoctlGetInt(o.pipe.FD(), unix.TIOCINQ)
 		if o.late {
@@ -98,14 +98,14 @@ func (o *capture) hurry() bool {
 		}
 		o.late, o.rest = true, n
 	}
-	return o.over()
+	return o.drained()
 }
 
 // over reports whether nothing more is waited for.
-func (o *capture) over() bool { return o.ended || o.late && o.rest <= 0 }
+func (o *capture) drained() bool { return o.ended || o.late && o.rest <= 0 }
 
 // memory is how much more can be held without a file.
-func (o *capture) memory() int64 {
+func (o *capture) roomInMemory() int64 {
 	if o.spool >= 0 {
 		return 0
 	}
@@ -122,7 +122,7 @@ func (o *capture) resume() {
 	switch {
 	case o.ended:
 	case o.chunks != nil && !o.decided:
-		o.chunks.ready()
+		o.chunks.onReadable()
 	default:
 		o.pipe.Want(reactor.Read)
 	}
@@ -131,12 +131,12 @@ func (o *capture) resume() {
 // Failed implements [reactor.Failer].
 func (o *capture) Failed(value any, stack []byte) {
 	o.service.Log.Panic("command output", value, stack)
-	o.end()
+	o.finish()
 }
 
-func (o *capture) end() {
+func (o *capture) finish() {
 	o.close()
-	o.command.ended()
+	o.command.checkEnd()
 }
 
 // close stops reading.
@@ -146,8 +146,8 @@ func (o *capture) close() {
 }
 
 // keep holds on to b, or to what of it is within the limit.
-func (o *capture) keep(b []byte) {
-	n := o.hold(b)
+func (o *capture) add(b []byte) {
+	n := o.store(b)
 	o.dropped += int64(len(b) - n)
 	if n > 0 {
 		o.kept += int64(n)
@@ -157,7 +157,7 @@ func (o *capture) keep(b []byte) {
 
 // hold puts b behind what is held, in memory or on disk, and returns how much of it. A disk that is full ends what is kept, and
 // not the reading.
-func (o *capture) hold(b []byte) int {
+func (o *capture) store(b []byte) int {
 	if o.kept >= o.limit {
 		return 0
 	}
@@ -170,7 +170,7 @@ func (o *capture) hold(b []byte) int {
 	case o.buf != nil && o.kept+int64(len(b)) <= reactor.BufferSize:
 		return copy(o.buf[o.kept:], b)
 	default:
-		return o.toSpool(b)
+		return o.moveToSpool(b)
 	}
 	if room := o.service.spoolRoom(); room < int64(len(b)) {
 		// Later output is dropped even if there is room again by then, because it would follow a hole.
@@ -187,10 +187,10 @@ func (o *capture) hold(b []byte) int {
 }
 
 // toSpool moves what is held in memory to a file, with b behind it.
-func (o *capture) toSpool(b []byte) int {
+func (o *capture) moveToSpool(b []byte) int {
 	held := o.buf[:o.kept]
 	if size := o.kept + int64(len(b)); size > o.service.spoolRoom() {
-		return o.fillUp(b)
+		return o.fillBuffer(b)
 	}
 	fd, err := o.service.Disk.OpenSpool(held, b)
 	if err != nil {
@@ -202,16 +202,16 @@ func (o *capture) toSpool(b []byte) int {
 		}
 	}
 	if err != nil {
-		return o.fillUp(b)
+		return o.fillBuffer(b)
 	}
 	o.spool = fd
 	o.service.spooled += o.kept + int64(len(b))
-	o.giveBack()
+	o.releaseBuffer()
 	return len(b)
 }
 
 // fillUp puts what the buffer has room for behind what is held, and ends what is kept: there is no place for more.
-func (o *capture) fillUp(b []byte) int {
+func (o *capture) fillBuffer(b []byte) int {
 	n := copy(o.buf[o.kept:], b)
 	o.limit = o.kept + int64(n)
 	return n
@@ -221,7 +221,7 @@ func (o *capture) fillUp(b []byte) int {
 func (s *Service) spoolRoom() int64 { return int64(s.SpoolTotal)<<20 - s.spooled }
 
 // giveBack returns the buffer, if there is one.
-func (o *capture) giveBack() {
+func (o *capture) releaseBuffer() {
 	if o.buf != nil {
 		o.service.captures.Put(o.buf)
 		o.buf = nil
@@ -229,7 +229,7 @@ func (o *capture) giveBack() {
 }
 
 // read copies what is held from offset on to b, which it fills: there is as much as kept says.
-func (o *capture) read(b []byte, offset int64) {
+func (o *capture) readAt(b []byte, offset int64) {
 	if o.spool < 0 {
 		copy(b, o.buf[offset:o.kept])
 		return
@@ -250,7 +250,7 @@ func (o *capture) read(b []byte, offset int64) {
 // release gives back what holds the output. The pipe is read on, if it has not ended.
 func (o *capture) release() {
 	o.decided = true
-	o.giveBack()
+	o.releaseBuffer()
 	if o.spool >= 0 {
 		o.service.Disk.CloseUnlinked(o.spool)
 		o.spool = -1

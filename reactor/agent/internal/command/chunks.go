@@ -41,7 +41,7 @@ func newChunks(cmd *command, path string) *chunks {
 	if path != "" {
 		fd, err := openLog(path)
 		if err != nil {
-			s.endLog(sys.NewError("open", path, err))
+			s.failLog(sys.NewError("open", path, err))
 		} else {
 			s.log = fd
 		}
@@ -63,7 +63,7 @@ func openLog(path string) (int, error) {
 }
 
 // endLog ends the log for good: one with a hole in it would be worse than one that says where it ends.
-func (s *chunks) endLog(err error) {
+func (s *chunks) failLog(err error) {
 	s.closeLog()
 	s.logErr = err
 	s.command.service.Log.Warn("log incomplete", "pid", sys.Num(s.command.process.PID()), "error", err.Error())
@@ -77,16 +77,16 @@ func (s *chunks) closeLog() {
 }
 
 // ready is called when the pipe has something, or is at its end.
-func (s *chunks) ready() {
+func (s *chunks) onReadable() {
 	s.readable = true
 	s.command.stdout.pipe.Want(0)
-	s.push()
+	s.queue()
 }
 
 // push has it stand in line at the connection that its chunks go to, if there is one and there is something to send.
-func (s *chunks) push() {
+func (s *chunks) queue() {
 	cmd := s.command
-	if !s.readable || cmd.process.Decided() || cmd.owed {
+	if !s.readable || cmd.process.Finished() || cmd.answerDue {
 		return
 	}
 	if c := cmd.service.Server.Host(cmd.conn); c != nil && c.Greeted() {
@@ -103,7 +103,7 @@ func (s *chunks) Produce() (more bool) {
 		return false
 	}
 	if svc.Server.Host(s.command.conn) != c {
-		s.push() // a newer connection
+		s.queue() // a newer connection
 		return false
 	}
 	if s.log >= 0 && svc.Disk.Held() {
@@ -116,28 +116,28 @@ func (s *chunks) Produce() (more bool) {
 	if n <= 0 {
 		s.readable = false
 		if err == unix.EAGAIN {
-			o.dry()
+			o.noteEmpty()
 		} else {
-			o.end()
+			o.finish()
 		}
 		return false
 	}
-	s.append(frame[framing.ChunkHeaderSize:][:n])
+	s.appendLog(frame[framing.ChunkHeaderSize:][:n])
 	framing.AppendStdoutChunkHead(frame[:0], uint32(s.command.process.PID()), n)
 	c.Reply(frame[:framing.ChunkHeaderSize+n])
-	o.took(n)
+	o.countRead(n)
 	return s.readable
 }
 
 // append adds what was read to the log.
-func (s *chunks) append(b []byte) {
+func (s *chunks) appendLog(b []byte) {
 	for len(b) > 0 && s.log >= 0 {
 		n, err := sys.Write(s.log, b)
 		if err == nil && n == 0 {
 			err = unix.EIO
 		}
 		if err != nil {
-			s.endLog(sys.NewError("write", s.path, err))
+			s.failLog(sys.NewError("write", s.path, err))
 			return
 		}
 		b = b[n:]

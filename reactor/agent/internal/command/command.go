@@ -23,10 +23,10 @@ type command struct {
 	stdout  capture
 	stderr  capture
 
-	owed   bool    // a spawn_watch that is not answered yet
-	untold bool    // a spawn_watch whose connection ended before the answer
-	answer []byte  // that waits for its turn
-	exit   *result // the process_exit that waits for the answer
+	answerDue  bool    // a spawn_watch that is not answered yet
+	answerLost bool    // a spawn_watch whose connection ended before the answer
+	answer     []byte  // that waits for its turn
+	exit       *result // the process_exit that waits for the answer
 }
 
 // start spawns it with pipes for its output.
@@ -67,31 +67,31 @@ func (cmd *command) watch() bool { return cmd.process.Kind == framing.KindSpawnW
 
 // Started implements [launch.Owner]: a host is told the pid of what it watches.
 func (cmd *command) Started() {
-	if cmd.owed {
+	if cmd.answerDue {
 		cmd.service.answers.answer(cmd, framing.AppendSpawnResult(nil, cmd.seq, uint32(cmd.process.PID())))
 	}
 }
 
 // NotStarted implements [launch.Owner].
 func (cmd *command) NotStarted(f *launch.Failure) {
-	cmd.process.Decide()
-	cmd.leave()
+	cmd.process.Finish()
+	cmd.unlist()
 	cmd.stdout.close()
 	cmd.stderr.close()
 	if s := cmd.stdout.chunks; s != nil {
 		s.closeLog()
 	}
 	c := cmd.conn
-	if cmd.watch() && !cmd.owed && !cmd.untold {
+	if cmd.watch() && !cmd.answerDue && !cmd.answerLost {
 		cmd.exit = newResult(cmd)
 		cmd.exit.code = f.Code()
-		cmd.exit.line(sys.Clip(f.Err.Error(), wire.MaxText))
-		cmd.tell()
+		cmd.exit.addLine(sys.Clip(f.Err.Error(), wire.MaxText))
+		cmd.sendExit()
 		return
 	}
 	cmd.release()
 	switch {
-	case cmd.owed:
+	case cmd.answerDue:
 		cmd.service.answers.answer(cmd, cmd.service.appendNotStarted(c, nil, framing.TypeSpawnWatch, cmd.seq, f.Err))
 	case c != nil:
 		c.ReplyLater(cmd.service.appendNotStarted(c, nil, framing.TypeExec, cmd.seq, f.Err))
@@ -100,40 +100,40 @@ func (cmd *command) NotStarted(f *launch.Failure) {
 }
 
 // Gone implements [launch.Owner].
-func (cmd *command) Gone() {
-	cmd.process.LeaveBox()
-	if cmd.process.Decided() {
-		cmd.leave()
+func (cmd *command) Exited() {
+	cmd.process.ReturnBox()
+	if cmd.process.Finished() {
+		cmd.unlist()
 	} else {
-		cmd.ended()
+		cmd.checkEnd()
 	}
 }
 
 // Overdue implements [launch.Owner].
 func (cmd *command) Overdue() {
-	out, errs := cmd.stdout.hurry(), cmd.stderr.hurry()
+	out, errs := cmd.stdout.drainBounded(), cmd.stderr.drainBounded()
 	switch {
 	case !cmd.process.HasExited() || out && errs:
-		cmd.decide()
+		cmd.finish()
 	case errs && cmd.stdout.chunks != nil:
-		cmd.stdout.chunks.ready() // it waits for a host, and then for no more than what is in the pipe
+		cmd.stdout.chunks.onReadable() // it waits for a host, and then for no more than what is in the pipe
 	default:
-		cmd.process.WaitMore()
+		cmd.process.ExtendGrace()
 	}
 }
 
 // ended is called when something of the command has come to its end.
-func (cmd *command) ended() {
-	if cmd.process.HasExited() && !cmd.process.Decided() && cmd.stdout.over() && cmd.stderr.over() {
-		cmd.decide()
+func (cmd *command) checkEnd() {
+	if cmd.process.HasExited() && !cmd.process.Finished() && cmd.stdout.drained() && cmd.stderr.drained() {
+		cmd.finish()
 	}
 }
 
 // decide makes the result and sends it on its way. From here on output is read and dropped.
-func (cmd *command) decide() {
-	cmd.process.Decide()
+func (cmd *command) finish() {
+	cmd.process.Finish()
 	if cmd.process.HasExited() {
-		cmd.leave()
+		cmd.unlist()
 	}
 	cmd.stdout.decided, cmd.stderr.decided = true, true
 	if ch := cmd.stdout.chunks; ch != nil {
@@ -149,7 +149,7 @@ func (cmd *command) decide() {
 	switch {
 	case cmd.watch():
 		cmd.exit = r
-		cmd.tell()
+		cmd.sendExit()
 	case c == nil:
 		cmd.release() // nobody waits for it
 	default:
@@ -160,16 +160,16 @@ func (cmd *command) decide() {
 }
 
 // known sends what waited for the answer.
-func (cmd *command) known() {
+func (cmd *command) sendDeferred() {
 	if s := cmd.stdout.chunks; s != nil {
-		s.push()
+		s.queue()
 	}
-	cmd.tell()
+	cmd.sendExit()
 }
 
 // tell sends the process_exit, if there is one and the host knows the process.
-func (cmd *command) tell() {
-	if r := cmd.exit; r != nil && !cmd.owed {
+func (cmd *command) sendExit() {
+	if r := cmd.exit; r != nil && !cmd.answerDue {
 		cmd.exit = nil
 		cmd.service.deliver(r)
 	}
@@ -182,11 +182,11 @@ func (cmd *command) release() {
 }
 
 // leave takes the command off the agent's list: it has exited, and its result is decided.
-func (cmd *command) leave() { cmd.service.commands = sys.Remove(cmd.service.commands, cmd) }
+func (cmd *command) unlist() { cmd.service.commands = sys.Remove(cmd.service.commands, cmd) }
 
 // abandon lets go of a command that runs on without the agent.
 func (cmd *command) abandon() {
-	cmd.leave()
+	cmd.unlist()
 	if s := cmd.stdout.chunks; s != nil {
 		s.closeLog()
 	}

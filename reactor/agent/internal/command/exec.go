@@ -89,7 +89,7 @@ func (s *Service) start(c *wire.Conn, t framing.Type, seq uint32, payload []byte
 	if streamed {
 		cmd.stdout.chunks = newChunks(cmd, string(e.Log))
 	}
-	cmd.process.Limit(e.TimeoutMS)
+	cmd.process.SetDeadline(e.TimeoutMS)
 	c.Heavy()
 	if s.Log.Enabled(log.LevelDebug) {
 		s.Log.Debug("command started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "pid", sys.Num(cmd.process.PID()))

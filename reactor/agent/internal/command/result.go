@@ -45,14 +45,14 @@ func newResult(cmd *command) *result {
 	if cmd.watch() {
 		room -= 4 // for the pid
 	}
-	if r.share(room); r.nout+r.nerr+int64(len(r.tail)) > room {
-		r.share(room - noticeRoom)
+	if r.divide(room); r.nout+r.nerr+int64(len(r.tail)) > room {
+		r.divide(room - noticeRoom)
 	}
 	return r
 }
 
 // share gives both outputs their parts of room bytes, and makes the lines that are then to be said.
-func (r *result) share(room int64) {
+func (r *result) divide(room int64) {
 	cmd := r.command
 	r.nout, r.nerr, r.tail = cmd.stdout.kept, cmd.stderr.kept, nil
 	if r.nout+r.nerr > room {
@@ -64,22 +64,22 @@ func (r *result) share(room int64) {
 		cmd.stderr.dropped + cmd.stderr.kept - r.nerr,
 	}
 	if lost != [2]int64{} {
-		r.line("[output truncated: " + sys.Num(lost[0]) + " bytes of stdout, " +
+		r.addLine("[output truncated: " + sys.Num(lost[0]) + " bytes of stdout, " +
 			sys.Num(lost[1]) + " bytes of stderr dropped]")
 	}
 	if cmd.process.OOMKills() > 0 {
-		r.line("[out of memory: " + sys.Num(cmd.process.OOMKills()) + " processes killed]")
+		r.addLine("[out of memory: " + sys.Num(cmd.process.OOMKills()) + " processes killed]")
 	}
 	if s := cmd.stdout.chunks; s != nil && s.logErr != nil {
-		r.line("[log incomplete: " + sys.Clip(s.logErr.Error(), maxLogReason) + "]")
+		r.addLine("[log incomplete: " + sys.Clip(s.logErr.Error(), maxLogReason) + "]")
 	}
 	if cmd.process.TimedOut() {
-		r.line("Timeout")
+		r.addLine("Timeout")
 	}
 }
 
 // line adds a line to stderr, beginning where a line begins. The last one has no newline.
-func (r *result) line(text string) {
+func (r *result) addLine(text string) {
 	if len(r.tail) > 0 || r.nerr > 0 && r.lastStderr() != '\n' {
 		r.tail = append(r.tail, '\n')
 	}
@@ -92,7 +92,7 @@ func (r *result) lastStderr() byte {
 		return e.last
 	}
 	var b [1]byte
-	e.read(b[:], r.nerr-1)
+	e.readAt(b[:], r.nerr-1)
 	return b[0]
 }
 
@@ -104,8 +104,8 @@ func (r *result) Fill(b []byte) (n int, last bool) {
 		}
 		switch r.stage {
 		case stageHead:
-			n = len(r.head(b[:0]))
-			r.next()
+			n = len(r.appendHead(b[:0]))
+			r.nextStage()
 		case stageStdout:
 			n += r.copyFrom(&r.command.stdout, b[n:], r.nout)
 		case stageCount:
@@ -113,14 +113,14 @@ func (r *result) Fill(b []byte) (n int, last bool) {
 				return n, false
 			}
 			n += len(framing.AppendCount(b[n:n], int(r.nerr)+len(r.tail)))
-			r.next()
+			r.nextStage()
 		case stageStderr:
 			n += r.copyFrom(&r.command.stderr, b[n:], r.nerr)
 		case stageTail:
 			m := copy(b[n:], r.tail[r.offset:])
 			n += m
 			if r.offset += int64(m); r.offset == int64(len(r.tail)) {
-				r.next()
+				r.nextStage()
 			}
 		}
 	}
@@ -148,16 +148,16 @@ func (r *result) Took(n int) {
 	_, _, size := r.File()
 	r.offset += int64(n)
 	if int64(n) == size {
-		r.next()
+		r.nextStage()
 	}
 }
 
-func (r *result) next() {
+func (r *result) nextStage() {
 	r.stage++
 	r.offset = 0
 }
 
-func (r *result) head(b []byte) []byte {
+func (r *result) appendHead(b []byte) []byte {
 	nerr := int(r.nerr) + len(r.tail)
 	if r.command.watch() {
 		return framing.AppendProcessExitHead(b, uint32(r.command.process.PID()), r.code, int(r.nout), nerr)
@@ -167,9 +167,9 @@ func (r *result) head(b []byte) []byte {
 
 func (r *result) copyFrom(o *capture, b []byte, size int64) int {
 	m := int(min(int64(len(b)), size-r.offset))
-	o.read(b[:m], r.offset)
+	o.readAt(b[:m], r.offset)
 	if r.offset += int64(m); r.offset == size {
-		r.next()
+		r.nextStage()
 	}
 	return m
 }

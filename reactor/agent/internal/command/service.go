@@ -59,7 +59,7 @@ func NewService(cfg Config) (*Service, error) {
 	// The outputs of commands come and go, and a page of each is soon there again.
 	s.captures.Warm = 0
 	s.answers.service = s
-	s.Table.Unheard = s.unheard
+	s.Table.CountUnread = s.countUnread
 	s.Server.HandleParts(framing.TypeExec, s.exec)
 	s.Server.HandleParts(framing.TypeSpawnWatch, s.exec)
 	s.Server.OnDetach(s.detach)
@@ -102,9 +102,9 @@ func (s *Service) detach(c *wire.Conn) {
 }
 
 // unheard returns how many commands have exited and wait for a host to take their stdout.
-func (s *Service) unheard() (n int) {
+func (s *Service) countUnread() (n int) {
 	for _, cmd := range s.commands {
-		if cmd.process.HasExited() && !cmd.process.Decided() && cmd.stdout.chunks != nil {
+		if cmd.process.HasExited() && !cmd.process.Finished() && cmd.stdout.chunks != nil {
 			n++
 		}
 	}
@@ -122,7 +122,7 @@ func (s *Service) redirect() {
 	// From the end: any of them may be decided by this, and leave the list.
 	for i := len(s.commands) - 1; i >= 0; i-- {
 		if i < len(s.commands) && s.commands[i].stdout.chunks != nil {
-			s.commands[i].stdout.chunks.push()
+			s.commands[i].stdout.chunks.queue()
 		}
 	}
 }

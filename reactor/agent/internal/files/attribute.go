@@ -20,7 +20,7 @@ const maxAttribute = wire.MaxOutput - 1 - unix.NAME_MAX - 2
 
 // listAttributes begins a list of the extended attributes of a file, which is not followed. A file system without any has none.
 func listAttributes(c *wire.Conn, seq uint32, q *framing.List) error {
-	f := &fileSend{conn: c, seq: seq, call: "getxattr", path: string(q.Path), granted: uint64(q.Credit)}
+	f := &fileSend{conn: c, seq: seq, op: "getxattr", path: string(q.Path), granted: uint64(q.Credit)}
 	fd, err := openNode("open", f.path, q.Flags&framing.FileSafe != 0, false)
 	if err != nil {
 		c.Done(seq, 0, err)
@@ -42,12 +42,12 @@ func listAttributes(c *wire.Conn, seq uint32, q *framing.List) error {
 		return nil
 	}
 	f.from = &attributeList{string(names[:size])}
-	f.begin()
+	f.open()
 	return nil
 }
 
 // fill implements [fileSource]: an attribute a frame.
-func (l *attributeList) fill(f *fileSend) (more bool) {
+func (l *attributeList) produce(f *fileSend) (more bool) {
 	if l.names == "" {
 		f.finish(nil)
 		return false
@@ -64,7 +64,7 @@ func (l *attributeList) fill(f *fileSend) (more bool) {
 		l.names = rest
 		return true
 	default:
-		f.finish(sys.NewError(f.call, f.path, err))
+		f.finish(sys.NewError(f.op, f.path, err))
 		return false
 	}
 	if uint64(head+n) > f.granted {
@@ -103,7 +103,7 @@ func makeNode(path string, q *framing.Change, safe bool) error {
 }
 
 // mark marks an entry of a directory that has extended attributes.
-func mark(i *framing.FileInfo, dir int, name []byte) {
+func markAttributes(i *framing.FileInfo, dir int, name []byte) {
 	if kind := i.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
 		return
 	}

@@ -72,7 +72,7 @@ func makeDir(path string, mode uint32, safe, parents bool) error {
 	if err != nil {
 		return sys.NewError("mkdir", path, err)
 	}
-	return giveMode(e, path, mode)
+	return setFullMode(e, path, mode)
 }
 
 // isDir reports whether a path leads to a directory.
@@ -86,7 +86,7 @@ func isDir(dir int, path string, safe bool) bool {
 
 // giveMode sees to it that a new directory has all of its mode: mkdir(2) takes no set-ID bits, and a default ACL or the set-group-ID bit of
 // the directory around it change what it takes.
-func giveMode(e Entry, path string, mode uint32) error {
+func setFullMode(e Entry, path string, mode uint32) error {
 	fd, err := OpenAt(e.Dir, e.Base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, false)
 	if err != nil {
 		return sys.NewError("open", path, err)

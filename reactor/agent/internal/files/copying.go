@@ -16,17 +16,17 @@ const commitTimeout = 30 * time.Second
 // mounted on, one whose owner cannot be given to another, or one that is added to. One buffer of it a turn, and a target that takes no more
 // for now is waited for.
 type copying struct {
-	upload  *upload
-	target  reactor.Descriptor
-	fd      int
-	file    bool // a regular one, as those of /proc and /sys say they are
-	oldSize int64
-	offset  int64
-	turn    reactor.Timer
-	stuck   reactor.Timer
+	upload   *upload
+	target   reactor.Descriptor
+	fd       int
+	file     bool // a regular one, as those of /proc and /sys say they are
+	oldSize  int64
+	offset   int64
+	turn     reactor.Timer
+	deadline reactor.Timer
 }
 
-func (w *copying) begin(u *upload) {
+func (w *copying) open(u *upload) {
 	w.upload = u
 	t := &u.target
 	flags := unix.O_WRONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
@@ -36,7 +36,7 @@ func (w *copying) begin(u *upload) {
 	fd, err := unix.Open(t.Path, flags, 0)
 	if err != nil {
 		u.err = sys.NewError("open", t.Path, err)
-		u.reply()
+		u.finish()
 		return
 	}
 	w.fd = fd
@@ -48,7 +48,7 @@ func (w *copying) begin(u *upload) {
 		if err := DropSetID(fd, t.Path, &st); err != nil {
 			w.close()
 			u.err = err
-			u.reply()
+			u.finish()
 			return
 		}
 		if u.size > 0 {
@@ -59,23 +59,23 @@ func (w *copying) begin(u *upload) {
 			}
 			err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, start, u.size)
 			if err == unix.ENOSPC || err == unix.EDQUOT || err == unix.EFBIG {
-				w.end("write", err)
+				w.finish("write", err)
 				return
 			}
 		}
 	}
-	loop.Start(&w.stuck, commitTimeout, w)
+	loop.Start(&w.deadline, commitTimeout, w)
 	loop.Start(&w.turn, 0, w)
 }
 
 // Expired implements [reactor.TimerHandler]: it is the next turn, or there were too many.
 func (w *copying) Expired(t *reactor.Timer) {
-	if t == &w.stuck {
+	if t == &w.deadline {
 		if s := w.upload.service; s.Disk.Held() {
-			s.Loop.Start(&w.stuck, commitTimeout, w)
+			s.Loop.Start(&w.deadline, commitTimeout, w)
 			return
 		}
-		w.end("write", unix.ETIMEDOUT)
+		w.finish("write", unix.ETIMEDOUT)
 		return
 	}
 	w.step()
@@ -100,11 +100,11 @@ func (w *copying) step() {
 	if len(b) == 0 {
 		if w.oldSize > u.size && !u.append {
 			if err := unix.Ftruncate(w.fd, u.size); err != nil {
-				w.end("ftruncate", err)
+				w.finish("ftruncate", err)
 				return
 			}
 		}
-		w.end("", nil)
+		w.finish("", nil)
 		return
 	}
 	n, err := unix.Pread(u.stage.FD, b, w.offset)
@@ -123,7 +123,7 @@ func (w *copying) step() {
 	case err == unix.EAGAIN && !w.file:
 		w.target.Want(reactor.Write)
 	default: // EAGAIN of a file is an answer: memory.reclaim gives it for memory that could not be reclaimed, and can always be written
-		w.end("write", err)
+		w.finish("write", err)
 	}
 }
 
@@ -134,19 +134,19 @@ func (w *copying) resume() {
 	}
 }
 
-func (w *copying) end(op string, err error) {
+func (w *copying) finish(op string, err error) {
 	if err != nil {
-		w.takeBack()
+		w.undo()
 	}
 	w.close()
 	if err != nil {
 		w.upload.err = sys.NewError(op, w.upload.target.Path, err)
 	}
-	w.upload.reply()
+	w.upload.finish()
 }
 
 // takeBack has a file end where it ended before, if it was only added to, and by no other. It gives back what was allocated too.
-func (w *copying) takeBack() {
+func (w *copying) undo() {
 	var st unix.Stat_t
 	added := w.upload.append || w.offset == 0
 	if w.file && added && unix.Fstat(w.fd, &st) == nil && st.Size == w.oldSize+w.offset {
@@ -157,12 +157,12 @@ func (w *copying) takeBack() {
 // Failed implements [reactor.Failer].
 func (w *copying) Failed(value any, stack []byte) {
 	w.upload.service.Log.Panic("write_file", value, stack)
-	w.end("write", unix.EIO)
+	w.finish("write", unix.EIO)
 }
 
 // close releases what it holds. Doing it again does nothing.
 func (w *copying) close() {
 	w.turn.Stop()
-	w.stuck.Stop()
+	w.deadline.Stop()
 	w.target.Close()
 }

@@ -68,7 +68,7 @@ func (d *Disk) OpenSpool(first, second []byte) (fd int, err error) {
 		if dir == "" {
 			continue
 		}
-		if fd, err = unnamed(dir); err == nil {
+		if fd, err = openUnnamed(dir); err == nil {
 			if err = WriteStart(fd, first, second); err == nil {
 				return fd, nil
 			}

@@ -17,11 +17,11 @@ type fileMap struct {
 }
 
 // fill implements [fileSource].
-func (m *fileMap) fill(f *fileSend) (more bool) {
+func (m *fileMap) produce(f *fileSend) (more bool) {
 	b := f.conn.Space(framing.OutputHeaderSize + mapBatch*framing.ExtentSize)
 	content := b[framing.OutputHeaderSize:framing.OutputHeaderSize]
 	for range mapBatch {
-		e, err := m.next(f.fd)
+		e, err := m.nextExtent(f.fd)
 		if err != nil || e.Length == 0 {
 			if len(content) == 0 {
 				f.finish(sys.Wrap("lseek", f.path, err))
@@ -42,7 +42,7 @@ func (m *fileMap) fill(f *fileSend) (more bool) {
 }
 
 // next is the next extent. Its length is 0 if there is none.
-func (m *fileMap) next(fd int) (e framing.Extent, err error) {
+func (m *fileMap) nextExtent(fd int) (e framing.Extent, err error) {
 	if m.offset >= m.end {
 		return e, nil
 	}

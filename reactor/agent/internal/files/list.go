@@ -30,22 +30,22 @@ func (s *Service) list(c *wire.Conn, p *framing.Part) error {
 	if q.Flags&framing.FileAttributes != 0 {
 		return listAttributes(c, p.Seq, &q)
 	}
-	f := &fileSend{from: &fileList{marks: q.Flags&framing.FileMarks != 0}, conn: c, seq: p.Seq, call: "getdents", path: string(q.Path), granted: uint64(q.Credit)}
+	f := &fileSend{from: &fileList{marks: q.Flags&framing.FileMarks != 0}, conn: c, seq: p.Seq, op: "getdents", path: string(q.Path), granted: uint64(q.Credit)}
 	f.fd, err = OpenAt(unix.AT_FDCWD, f.path, unix.O_DIRECTORY|unix.O_NONBLOCK, q.Flags&framing.FileSafe != 0)
 	if err != nil {
 		c.Done(p.Seq, 0, sys.NewError("open", f.path, err))
 		return nil
 	}
-	f.begin()
+	f.open()
 	return nil
 }
 
 // fill implements [fileSource].
-func (l *fileList) fill(f *fileSend) (more bool) {
+func (l *fileList) produce(f *fileSend) (more bool) {
 	b := f.conn.Space(framing.OutputHeaderSize + wire.MaxOutput)
 	content := b[framing.OutputHeaderSize:framing.OutputHeaderSize]
 	for range listBatch {
-		name, err := l.next(f)
+		name, err := l.nextEntry(f)
 		if err != nil || l.ended {
 			if len(content) == 0 {
 				f.finish(err)
@@ -62,7 +62,7 @@ func (l *fileList) fill(f *fileSend) (more bool) {
 		switch err := readInfo(&i, f.fd, name, content[target:target+unix.PathMax]); err {
 		case nil:
 		case unix.ENOENT:
-			l.skip() // it is gone since
+			l.skipEntry() // it is gone since
 			continue
 		default:
 			if len(content) == 0 {
@@ -73,7 +73,7 @@ func (l *fileList) fill(f *fileSend) (more bool) {
 			return true
 		}
 		if l.marks {
-			mark(&i, f.fd, name[:len(name)-1])
+			markAttributes(&i, f.fd, name[:len(name)-1])
 		}
 		longer := framing.AppendFileInfo(content, &i)
 		if uint64(len(longer)) > f.granted {
@@ -81,7 +81,7 @@ func (l *fileList) fill(f *fileSend) (more bool) {
 			return false // until there is credit for all of it
 		}
 		content = longer
-		l.skip()
+		l.skipEntry()
 		f.sent++
 	}
 	f.send(b, len(content))
@@ -89,7 +89,7 @@ func (l *fileList) fill(f *fileSend) (more bool) {
 }
 
 // next is the name of the next entry, with the NUL at its end, unless the directory has ended.
-func (l *fileList) next(f *fileSend) (name []byte, err error) {
+func (l *fileList) nextEntry(f *fileSend) (name []byte, err error) {
 	for !l.ended {
 		if l.at == l.size {
 			n, err := unix.Getdents(f.fd, l.entries[:])
@@ -97,7 +97,7 @@ func (l *fileList) next(f *fileSend) (name []byte, err error) {
 				continue
 			}
 			if err != nil {
-				return nil, sys.NewError(f.call, f.path, err)
+				return nil, sys.NewError(f.op, f.path, err)
 			}
 			l.at, l.size = 0, n
 			l.ended = n == 0
@@ -107,10 +107,10 @@ func (l *fileList) next(f *fileSend) (name []byte, err error) {
 		if string(name) != ".\x00" && string(name) != "..\x00" {
 			return name, nil
 		}
-		l.skip()
+		l.skipEntry()
 	}
 	return nil, nil
 }
 
 // skip goes on to the entry after.
-func (l *fileList) skip() { l.at += sys.EntrySize(l.entries[l.at:l.size]) }
+func (l *fileList) skipEntry() { l.at += sys.EntrySize(l.entries[l.at:l.size]) }

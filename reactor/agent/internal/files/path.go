@@ -61,7 +61,7 @@ func WorkDir(dir string, safe, parents bool) (int, error) {
 
 // split splits a path into its directory, which is never empty, and its last name without slashes at
 // the end. The name is empty if the path names no entry of a directory: the empty path, /, . and ..
-func split(path string) (dir, base string) {
+func splitPath(path string) (dir, base string) {
 	for len(path) > 1 && path[len(path)-1] == '/' {
 		path = path[:len(path)-1]
 	}
@@ -84,7 +84,7 @@ type Entry struct {
 // OpenEntry opens the directory that a path is in. The path itself need not exist, and is not
 // followed. op is the operation that an error names. Close releases the entry.
 func OpenEntry(op, path string, safe, parents bool) (Entry, error) {
-	dir, base := split(path)
+	dir, base := splitPath(path)
 	switch {
 	case path == "":
 		return Entry{}, sys.NewError(op, "path", unix.ENOENT)

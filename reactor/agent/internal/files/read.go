@@ -30,17 +30,17 @@ func (s *Service) read(c *wire.Conn, p *framing.Part) error {
 	if q.Flags&framing.FileMap != 0 {
 		from = &fileMap{offset: q.Offset, end: q.Offset + min(r.left, math.MaxUint64-q.Offset)}
 	}
-	f := &fileSend{from: from, conn: c, seq: p.Seq, call: "read", path: string(q.Path), granted: uint64(q.Credit)}
+	f := &fileSend{from: from, conn: c, seq: p.Seq, op: "read", path: string(q.Path), granted: uint64(q.Credit)}
 	if f.fd, err = OpenContent(f.path, unix.O_RDONLY, q.Flags&framing.FileSafe != 0); err != nil {
 		c.Done(p.Seq, 0, err)
 		return nil
 	}
-	f.begin()
+	f.open()
 	return nil
 }
 
 // fill implements [fileSource]. The end of the file is looked for without credit too: a host may have granted just as much as there is.
-func (r *fileRead) fill(f *fileSend) (more bool) {
+func (r *fileRead) produce(f *fileSend) (more bool) {
 	if r.left == 0 {
 		f.finish(nil)
 		return false
@@ -51,7 +51,7 @@ func (r *fileRead) fill(f *fileSend) (more bool) {
 	n, err := sys.Pread(f.fd, b[framing.OutputHeaderSize:room], int64(r.offset))
 	switch {
 	case err != nil:
-		f.finish(sys.NewError(f.call, f.path, err))
+		f.finish(sys.NewError(f.op, f.path, err))
 		return false
 	case n == 0:
 		f.finish(nil)

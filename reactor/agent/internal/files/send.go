@@ -13,7 +13,7 @@ type fileSend struct {
 	from    fileSource
 	conn    *wire.Conn
 	seq     uint32
-	call    string // by which it is read
+	op      string // by which it is read
 	path    string
 	fd      int
 	granted uint64 // bytes that may be sent
@@ -23,17 +23,17 @@ type fileSend struct {
 // fileSource has what is sent: a [fileRead] or a [fileList].
 type fileSource interface {
 	// fill is [wire.Producer.Produce].
-	fill(f *fileSend) (more bool)
+	produce(f *fileSend) (more bool)
 }
 
 // begin begins to send.
-func (f *fileSend) begin() {
+func (f *fileSend) open() {
 	f.conn.OpenChannel(f.seq, f)
 	f.conn.Queue(f)
 }
 
 // Produce implements [wire.Producer].
-func (f *fileSend) Produce() (more bool) { return f.from.fill(f) }
+func (f *fileSend) Produce() (more bool) { return f.from.produce(f) }
 
 // send queues a frame with n bytes, if there are any. They stand in b, the stream's space, behind the room for the frame's head.
 func (f *fileSend) send(b []byte, n int) {
@@ -62,7 +62,7 @@ func (f *fileSend) Credit(s framing.Stream, n uint32) {
 // End implements [wire.Channel]: no more is wanted.
 func (f *fileSend) End(s framing.Stream) {
 	if s == framing.StreamOutput {
-		f.finish(sys.NewError(f.call, f.path, unix.ECANCELED))
+		f.finish(sys.NewError(f.op, f.path, unix.ECANCELED))
 	}
 }
 

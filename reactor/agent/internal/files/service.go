@@ -69,7 +69,7 @@ func (s *Service) Busy() bool { return len(s.commits) > 0 }
 // Drop gives up what is being put in place, because the agent is at its end.
 func (s *Service) Drop() {
 	for len(s.commits) > 0 {
-		s.commits[0].abandon()
+		s.commits[0].close()
 	}
 }
 

@@ -20,7 +20,7 @@ func WriteStart(fd int, first, second []byte) error {
 }
 
 // unnamed opens a file in dir that has no name, so that it is gone when it is closed.
-func unnamed(dir string) (int, error) {
+func openUnnamed(dir string) (int, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != unix.EOPNOTSUPP && err != unix.EISDIR {
 		return fd, err

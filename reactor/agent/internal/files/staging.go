@@ -49,8 +49,8 @@ func (s *Staging) OpenBeside(t *Target, parents bool) error {
 	if err != nil {
 		return err
 	}
-	if t.NameAlone() {
-		if err := t.lookIn(dir); err != nil {
+	if t.NoFollow() {
+		if err := t.checkIn(dir); err != nil {
 			unix.Close(dir)
 			return err
 		}
@@ -69,7 +69,7 @@ func (s *Staging) OpenBeside(t *Target, parents bool) error {
 func (s *Staging) OpenNear(d *Disk, t *Target, size int) error {
 	var fs unix.Statfs_t
 	if t.Regular() && unix.Statfs(t.Dir, &fs) == nil && fs.Bavail > 2*uint64(size)/uint64(fs.Bsize) {
-		if fd, err := unnamed(t.Dir); err == nil {
+		if fd, err := openUnnamed(t.Dir); err == nil {
 			*s = Staging{open: true, FD: fd}
 			return nil
 		}
@@ -90,7 +90,7 @@ func (s *Staging) OpenSpool(d *Disk) error {
 // Place makes the staging file the target. It takes the mode, owner and extended attributes of the
 // file that it replaces.
 func (s *Staging) Place(t *Target) error {
-	if err := s.Dress(t); err != nil {
+	if err := s.SetAttributes(t); err != nil {
 		return err
 	}
 	return s.Rename(t)
@@ -133,7 +133,7 @@ const setID = unix.S_ISUID | unix.S_ISGID
 // Dress sets the attributes of the staging file to those that the target is to have. It looks at the
 // target again, because it may have changed while the content came. The file that it finds stays open
 // meanwhile, so that all attributes come from one file.
-func (s *Staging) Dress(t *Target) error {
+func (s *Staging) SetAttributes(t *Target) error {
 	fd, err := sys.Openat(s.Dir, t.Base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
 		t.Exists = false
@@ -173,7 +173,7 @@ func (s *Staging) Dress(t *Target) error {
 	if err := sys.Fchmod(s.FD, mode); err != nil {
 		return sys.NewError("fchmod", t.Path, err)
 	}
-	if !t.Given.Moded && !t.Given.Owned {
+	if !t.Given.HasMode && !t.Given.HasOwner {
 		return nil
 	}
 	return t.Given.Apply(s.FD, t.Path, mode)
@@ -201,15 +201,15 @@ func DropSetID(fd int, path string, st *unix.Stat_t) error {
 // Apply sets the owner of a file, if it is given, and the mode that is given or else mode. With a new
 // owner, mode alone sets no set-ID bits.
 func (g *Attributes) Apply(fd int, path string, mode uint32) error {
-	if g.Owned {
+	if g.HasOwner {
 		if err := unix.Fchown(fd, int(int32(g.UID)), int(int32(g.GID))); err != nil {
 			return sys.NewError("fchown", path, err)
 		}
 	}
 	switch {
-	case g.Moded:
+	case g.HasMode:
 		mode = g.Mode
-	case g.Owned:
+	case g.HasOwner:
 		mode &^= setID
 	}
 	return sys.Wrap("fchmod", path, sys.Fchmod(fd, mode&0o7777))

@@ -25,11 +25,11 @@ type sudoWrite struct {
 	closed bool
 }
 
-func (w *sudoWrite) begin(u *upload) {
+func (w *sudoWrite) open(u *upload) {
 	w.upload = u
 	path := u.target.Path
 	if path == "" {
-		w.end(errors.New("path is empty"))
+		w.finish(errors.New("path is empty"))
 		return
 	}
 	var st unix.Stat_t
@@ -53,7 +53,7 @@ func (w *sudoWrite) run(args ...string) {
 	s := w.upload.service
 	stderr, err := unix.MemfdCreate("stderr", unix.MFD_CLOEXEC)
 	if err != nil {
-		w.end(sys.NewError("memfd_create", "stderr", err))
+		w.finish(sys.NewError("memfd_create", "stderr", err))
 		return
 	}
 	w.stderr = stderr
@@ -67,7 +67,7 @@ func (w *sudoWrite) run(args ...string) {
 		spec.Files[0] = w.upload.stage.FD
 	}
 	if err := s.Loop.Spawn(&w.child, &spec, w); err != nil {
-		w.end(err)
+		w.finish(err)
 		return
 	}
 	s.Loop.Start(&w.timer, commitTimeout, w)
@@ -79,27 +79,27 @@ func (w *sudoWrite) Exited(status unix.WaitStatus) {
 		return
 	}
 	if err := w.child.Failure(); err != nil {
-		w.end(err)
+		w.finish(err)
 		return
 	}
-	text := w.said()
-	w.release()
+	text := w.stderrText()
+	w.closeCommand()
 	switch code := status.ExitStatus(); {
 	case w.killed:
-		w.end(sys.NewError("sudo", w.upload.target.Path, unix.ETIMEDOUT))
+		w.finish(sys.NewError("sudo", w.upload.target.Path, unix.ETIMEDOUT))
 	case code != 0 && text == "":
-		w.end(errors.New("sudo: exit status " + sys.Num(code)))
+		w.finish(errors.New("sudo: exit status " + sys.Num(code)))
 	case code != 0:
-		w.end(errors.New("sudo: " + text))
+		w.finish(errors.New("sudo: " + text))
 	case !w.tee:
 		w.runTee()
 	default:
-		w.end(nil)
+		w.finish(nil)
 	}
 }
 
 // said returns the beginning of what the program wrote to stderr, without the white space at its end.
-func (w *sudoWrite) said() string {
+func (w *sudoWrite) stderrText() string {
 	text := make([]byte, wire.MaxText/2)
 	n, _ := sys.Pread(w.stderr, text, 0)
 	for n > 0 && text[n-1] <= ' ' {
@@ -117,7 +117,7 @@ func (w *sudoWrite) Expired(*reactor.Timer) {
 		return
 	}
 	// A process that is not root may not kill one that is.
-	w.end(sys.NewError("sudo", w.upload.target.Path, unix.ETIMEDOUT))
+	w.finish(sys.NewError("sudo", w.upload.target.Path, unix.ETIMEDOUT))
 }
 
 // Failed implements [reactor.Failer].
@@ -125,14 +125,14 @@ func (w *sudoWrite) Failed(value any, stack []byte) {
 	w.upload.service.Log.Panic("write_file", value, stack)
 }
 
-func (w *sudoWrite) end(err error) {
+func (w *sudoWrite) finish(err error) {
 	w.close()
 	w.upload.err = err
-	w.upload.reply()
+	w.upload.finish()
 }
 
 // release ends one command.
-func (w *sudoWrite) release() {
+func (w *sudoWrite) closeCommand() {
 	w.timer.Stop()
 	if w.stderr != 0 {
 		unix.Close(w.stderr)
@@ -143,5 +143,5 @@ func (w *sudoWrite) release() {
 // close gives up. It may be called again, and the exit of the child may come later.
 func (w *sudoWrite) close() {
 	w.closed = true
-	w.release()
+	w.closeCommand()
 }

@@ -33,11 +33,11 @@ type fileSync struct {
 func (s *syncer) add(w *fileWrite) {
 	w.sync = &fileSync{service: s.service, write: w}
 	s.waiting = append(s.waiting, w.sync)
-	s.next()
+	s.startNext()
 }
 
 // next starts as many as there is room for.
-func (s *syncer) next() {
+func (s *syncer) startNext() {
 	for s.running < maxSyncs && len(s.waiting) > 0 {
 		j := s.waiting[0]
 		s.waiting = sys.Remove(s.waiting, j)
@@ -49,7 +49,7 @@ func (s *syncer) next() {
 			s.running++
 			continue
 		}
-		j.write.synced(j.inPlace(err))
+		j.write.syncDone(j.syncInProcess(err))
 	}
 }
 
@@ -57,19 +57,19 @@ func (s *syncer) next() {
 func (j *fileSync) Exited(status unix.WaitStatus) {
 	s := &j.service.syncs
 	s.running--
-	defer s.next()
+	defer s.startNext()
 	if j.write == nil {
 		return
 	}
 	errno := launch.JobErrno(&j.child, status)
 	if err := j.child.Failure(); err != nil {
-		errno = j.inPlace(err)
+		errno = j.syncInProcess(err)
 	}
-	j.write.synced(errno)
+	j.write.syncDone(errno)
 }
 
 // inPlace makes the fsync in this process, because no child can.
-func (j *fileSync) inPlace(err error) unix.Errno {
+func (j *fileSync) syncInProcess(err error) unix.Errno {
 	j.service.Log.Warn("fsync not started, done in place", "error", err.Error())
 	errno, _ := unix.Fsync(j.write.stage.FD).(unix.Errno)
 	return errno

@@ -10,12 +10,12 @@ import (
 
 // Target is a file that a host has named to be written.
 type Target struct {
-	Known  bool // Find was called
-	Path   string
-	Dir    string // what path is in; never empty
-	Base   string
-	Exists bool
-	mode   uint32 // st_mode, if it exists
+	Resolved bool // Find was called
+	Path     string
+	Dir      string // what path is in; never empty
+	Base     string
+	Exists   bool
+	mode     uint32 // st_mode, if it exists
 
 	// What a write may ask for, and a write_file does not.
 	Safe      bool // nothing of the path is followed
@@ -26,9 +26,9 @@ type Target struct {
 // Attributes are those that a file gets, whatever the file that it replaces had.
 type Attributes struct {
 	Mode     uint32
-	Moded    bool // mode is given
+	HasMode  bool // mode is given
 	UID, GID uint32
-	Owned    bool // uid and gid are given; 1<<32 - 1 leaves one as it is
+	HasOwner bool // uid and gid are given; 1<<32 - 1 leaves one as it is
 }
 
 // MaxLinks is how many symbolic links are followed, as the kernel does; path_resolution(7).
@@ -41,7 +41,7 @@ func (t *Target) Find(path string) error {
 		return errors.New("path is empty")
 	}
 	for i := range MaxLinks {
-		if err := t.Name(path); err != nil {
+		if err := t.Split(path); err != nil {
 			return err
 		}
 		var st unix.Stat_t
@@ -80,7 +80,7 @@ func (t *Target) Find(path string) error {
 }
 
 // Name splits the path without looking at the file.
-func (t *Target) Name(path string) error {
+func (t *Target) Split(path string) error {
 	slash := sys.LastSlash(path)
 	t.Path, t.Dir, t.Base = path, path[:slash+1], path[slash+1:]
 	if t.Base == "" {
@@ -93,10 +93,10 @@ func (t *Target) Name(path string) error {
 }
 
 // NameAlone reports whether the target is the path's last name itself, and not where a link leads.
-func (t *Target) NameAlone() bool { return t.Safe || t.Exclusive }
+func (t *Target) NoFollow() bool { return t.Safe || t.Exclusive }
 
 // lookIn is Find for a name alone, in its open directory.
-func (t *Target) lookIn(dir int) error {
+func (t *Target) checkIn(dir int) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(dir, t.Base, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err == unix.ENOENT {

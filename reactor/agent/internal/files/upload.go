@@ -39,7 +39,7 @@ func (s *Service) upload(c *wire.Conn, p *framing.Part) error {
 		s.newUpload(c, p)
 	}
 	u := c.Request.(*upload)
-	headed := u.target.Known
+	headed := u.target.Resolved
 	content, err := u.parser.Parse(p.Data)
 	if err == nil && p.Last() {
 		err = u.parser.Finish()
@@ -49,13 +49,13 @@ func (s *Service) upload(c *wire.Conn, p *framing.Part) error {
 		if !p.Last() {
 			return nil
 		}
-		u.end()
+		u.reset()
 		return err
 	}
 	if head, ok := u.parser.Head(); ok && !headed {
-		u.begin(head)
+		u.open(head)
 	}
-	u.write(content)
+	u.stageContent(content)
 	if p.Last() {
 		u.commit()
 	} else if u.err == nil {
@@ -79,9 +79,9 @@ func (s *Service) newUpload(c *wire.Conn, p *framing.Part) {
 }
 
 // begin finds out what the path is, and opens where the content goes.
-func (u *upload) begin(head framing.WriteFile) {
+func (u *upload) open(head framing.WriteFile) {
 	s := u.service
-	u.target.Known = true
+	u.target.Resolved = true
 	if s.Disk.Held() {
 		u.err = ErrFrozen
 		return
@@ -109,7 +109,7 @@ func (u *upload) begin(head framing.WriteFile) {
 }
 
 // write stages content. After a failure the rest is skipped.
-func (u *upload) write(b []byte) {
+func (u *upload) stageContent(b []byte) {
 	if len(b) == 0 || u.err != nil {
 		return
 	}
@@ -138,48 +138,48 @@ func (u *upload) commit() {
 		u.err = ErrFrozen
 	}
 	if u.err != nil {
-		u.reply()
+		u.finish()
 		return
 	}
 	if u.sudo.wanted {
-		u.wait()
-		u.sudo.begin(u)
+		u.holdConn()
+		u.sudo.open(u)
 		return
 	}
 	if u.stage.Named() {
 		u.target.Exclusive = u.append // what is there by now is added to
 		err := u.stage.Place(&u.target)
 		if err == nil {
-			u.reply()
+			u.finish()
 			return
 		}
 		if !u.target.Exists && !sys.IsErrno(err, unix.EEXIST) || DiskFull(err) {
 			u.err = err
-			u.reply()
+			u.finish()
 			return
 		}
 		u.service.Log.Debug("file written in place", "path", u.target.Path, "reason", err.Error())
 	}
-	u.wait()
-	u.copy.begin(u)
+	u.holdConn()
+	u.copy.open(u)
 }
 
 // wait holds the connection until the upload is in place: a write_file takes effect before the next frame is looked at.
-func (u *upload) wait() {
+func (u *upload) holdConn() {
 	u.committing = true
 	u.service.commits = append(u.service.commits, u)
 	u.conn.Hold()
 }
 
 // reply ends the upload with its result.
-func (u *upload) reply() {
+func (u *upload) finish() {
 	u.stage.Discard(u.service.Disk)
 	reason := ""
 	if u.err != nil {
 		reason = sys.Clip(u.err.Error(), wire.MaxText)
 	}
 	s, c, seq, waited := u.service, u.conn, u.seq, u.committing
-	u.end()
+	u.reset()
 	if !waited {
 		c.Reply(framing.AppendWriteFileResult(c.Space(framing.HeaderSize+3+len(reason)), seq, reason))
 		return
@@ -190,7 +190,7 @@ func (u *upload) reply() {
 }
 
 // end takes the upload off its connection.
-func (u *upload) end() {
+func (u *upload) reset() {
 	u.conn.ReadAtMost(0)
 	u.conn.Request = nil
 	if s := u.service; !u.committing { // otherwise the loop may still hold what is in it
@@ -207,7 +207,7 @@ func (u *upload) Drop() {
 }
 
 // abandon lets go of an upload that is being put in place, for the agent is at its end.
-func (u *upload) abandon() {
+func (u *upload) close() {
 	s := u.service
 	s.commits = sys.Remove(s.commits, u)
 	u.copy.close()

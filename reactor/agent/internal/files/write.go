@@ -20,20 +20,20 @@ const writeWindow = 64 << 10
 //	open ──credit──▶ input … ──close──▶ dressed ──(fsync)──▶ renamed ──(fsync of the directory)──▶ done
 //	  └─failed─────────┴─given up, lost──▶ nothing is left, but what was written in place
 type fileWrite struct {
-	service *Service
-	conn    *wire.Conn
-	seq     uint32
-	flags   framing.WriteFlags
-	target  Target
-	stage   Staging
-	offset  int64  // of the next byte
-	written uint64 // bytes
-	window  int    // bytes granted that have not come
-	taken   int    // bytes that came since there was a grant
-	whole   bool   // the content has ended
-	hole    bool   // what came last of it is a hole
-	placed  bool   // the file is in place
-	sync    *fileSync
+	service    *Service
+	conn       *wire.Conn
+	seq        uint32
+	flags      framing.WriteFlags
+	target     Target
+	stage      Staging
+	offset     int64  // of the next byte
+	written    uint64 // bytes
+	window     int    // bytes granted that have not come
+	ungranted  int    // bytes that came since there was a grant
+	whole      bool   // the content has ended
+	endsInHole bool   // what came last of it is a hole
+	placed     bool   // the file is in place
+	sync       *fileSync
 }
 
 // writeFile begins a write.
@@ -61,7 +61,7 @@ func (w *fileWrite) open(q *framing.Write) error {
 	t := &w.target
 	t.Path = string(q.Path)
 	t.Safe, t.Exclusive = w.has(framing.WriteSafe), w.has(framing.WriteExclusive)
-	t.Given = Attributes{Mode: q.Mode, Moded: w.has(framing.WriteMode), UID: q.UID, GID: q.GID, Owned: w.has(framing.WriteOwner)}
+	t.Given = Attributes{Mode: q.Mode, HasMode: w.has(framing.WriteMode), UID: q.UID, GID: q.GID, HasOwner: w.has(framing.WriteOwner)}
 	w.offset = int64(q.Offset)
 	inPlace, positioned := w.has(framing.WriteInPlace), q.Offset != 0 || w.has(framing.WriteTruncate)
 	switch {
@@ -74,7 +74,7 @@ func (w *fileWrite) open(q *framing.Write) error {
 	case inPlace:
 		return w.openInPlace()
 	}
-	if err := w.find(); err != nil {
+	if err := w.resolve(); err != nil {
 		return err
 	}
 	if t.Exists && !t.Regular() {
@@ -85,10 +85,10 @@ func (w *fileWrite) open(q *framing.Write) error {
 
 // find finds the name that the file is to have. A link at the end of the path is followed, unless the name itself is meant; then it is looked at
 // once its directory is open.
-func (w *fileWrite) find() error {
+func (w *fileWrite) resolve() error {
 	t := &w.target
-	if t.NameAlone() {
-		return t.Name(t.Path)
+	if t.NoFollow() {
+		return t.Split(t.Path)
 	}
 	return t.Find(t.Path)
 }
@@ -105,7 +105,7 @@ func (w *fileWrite) openInPlace() error {
 			fd, err := OpenContent(t.Path, flags, t.Safe)
 			if err == nil {
 				w.stage = NewStaging(fd, 0)
-				return w.ready()
+				return w.prepareInPlace()
 			}
 			if !sys.IsErrno(err, unix.ENOENT) {
 				return err
@@ -119,7 +119,7 @@ func (w *fileWrite) openInPlace() error {
 }
 
 // ready readies the file for being written in place. It refuses what has no end that could be set.
-func (w *fileWrite) ready() error {
+func (w *fileWrite) prepareInPlace() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(w.stage.FD, &st); err != nil {
 		return sys.NewError("fstat", w.target.Path, err)
@@ -133,7 +133,7 @@ func (w *fileWrite) ready() error {
 // create makes the file that is to be written in place, and keeps its directory for a sync.
 func (w *fileWrite) create(flags int) error {
 	t := &w.target
-	if err := w.find(); err != nil {
+	if err := w.resolve(); err != nil {
 		return err
 	}
 	dir, err := WorkDir(t.Dir, t.Safe, w.has(framing.WriteParents))
@@ -146,7 +146,7 @@ func (w *fileWrite) create(flags int) error {
 		return sys.NewError("create", t.Path, err)
 	}
 	w.stage = NewStaging(fd, dir)
-	if t.Given.Moded {
+	if t.Given.HasMode {
 		return nil // it stays the agent's own until it is whole
 	}
 	return sys.Wrap("fchmod", t.Path, unix.Fchmod(fd, 0o644))
@@ -166,7 +166,7 @@ func (w *fileWrite) Input(p *framing.Part) bool {
 		w.finish(ErrFrozen)
 		return true
 	}
-	w.hole = false
+	w.endsInHole = false
 	n, err := WriteAt(w.stage.FD, b, w.offset)
 	w.offset += int64(n)
 	w.written += uint64(n)
@@ -175,9 +175,9 @@ func (w *fileWrite) Input(p *framing.Part) bool {
 		return true
 	}
 	// Not in the middle of a frame, which would be granted while it comes.
-	if w.taken += n; w.taken >= writeWindow/2 && p.Last() {
-		w.grant(w.taken)
-		w.taken = 0
+	if w.ungranted += n; w.ungranted >= writeWindow/2 && p.Last() {
+		w.grant(w.ungranted)
+		w.ungranted = 0
 	}
 	return true
 }
@@ -191,7 +191,7 @@ func (w *fileWrite) Skip(n uint64) {
 	default:
 		w.offset += int64(n)
 		w.written += n
-		w.hole = n > 0
+		w.endsInHole = n > 0
 	}
 }
 
@@ -220,7 +220,7 @@ func (w *fileWrite) commit() {
 		w.finish(ErrFrozen)
 		return
 	}
-	switch err := w.dress(); {
+	switch err := w.setAttributes(); {
 	case err != nil:
 		w.finish(err)
 	case w.has(framing.WriteSync):
@@ -231,17 +231,17 @@ func (w *fileWrite) commit() {
 }
 
 // dress gives the file its length and attributes.
-func (w *fileWrite) dress() error {
+func (w *fileWrite) setAttributes() error {
 	t := &w.target
-	if w.hole || w.has(framing.WriteTruncate) {
+	if w.endsInHole || w.has(framing.WriteTruncate) {
 		if err := unix.Ftruncate(w.stage.FD, w.offset); err != nil {
 			return sys.NewError("ftruncate", t.Path, err)
 		}
 	}
 	if w.stage.Named() {
-		return w.stage.Dress(t)
+		return w.stage.SetAttributes(t)
 	}
-	if !t.Given.Moded && !t.Given.Owned {
+	if !t.Given.HasMode && !t.Given.HasOwner {
 		return nil
 	}
 	var st unix.Stat_t
@@ -263,7 +263,7 @@ func (w *fileWrite) place() error {
 }
 
 // synced goes on after an fsync: of the file, and then of the directory where its name is new.
-func (w *fileWrite) synced(errno unix.Errno) {
+func (w *fileWrite) syncDone(errno unix.Errno) {
 	w.sync = nil
 	var err error
 	switch {

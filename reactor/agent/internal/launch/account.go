@@ -66,19 +66,19 @@ func findUser(name string, isNumber bool, acc *Account, u *reactor.User) error {
 		return err
 	}
 	defer r.close()
-	for r.more() {
+	for r.hasMore() {
 		// name:password:uid:gid:comment:home:shell; passwd(5)
-		entry := r.text()
-		r.skip()
-		uid, ok := sys.ParseNumber(r.text())
-		gid, ok2 := sys.ParseNumber(r.text())
+		entry := r.nextField()
+		r.skipField()
+		uid, ok := sys.ParseNumber(r.nextField())
+		gid, ok2 := sys.ParseNumber(r.nextField())
 		if !ok || !ok2 || entry == "" || entry != name && (acc.named || !isNumber || uid != number) {
 			r.endLine()
 			continue
 		}
-		r.skip()
+		r.skipField()
 		u.UID, u.GID = uid, gid
-		acc.named, acc.name, acc.home, acc.shell = true, entry, r.text(), r.text()
+		acc.named, acc.name, acc.home, acc.shell = true, entry, r.nextField(), r.nextField()
 		r.endLine()
 		if entry == name {
 			break
@@ -100,16 +100,16 @@ func findGroups(group string, grouped bool, name string, u *reactor.User) error 
 	err := r.open(groupFile)
 	if err == nil {
 		defer r.close()
-		for r.more() {
+		for r.hasMore() {
 			// name:password:gid:member,member; group(5)
-			entry := r.text()
-			r.skip()
-			gid, ok := sys.ParseNumber(r.text())
+			entry := r.nextField()
+			r.skipField()
+			gid, ok := sys.ParseNumber(r.nextField())
 			if ok && !found && entry != "" && entry == group {
 				u.GID, found = gid, true
 			}
-			for ok && name != "" && r.more() && !r.atEnd() {
-				if r.item() == name && len(u.Groups) < maxGroups {
+			for ok && name != "" && r.hasMore() && !r.atEnd() {
+				if r.nextItem() == name && len(u.Groups) < maxGroups {
 					u.Groups = append(u.Groups, gid)
 				}
 			}
@@ -157,7 +157,7 @@ func (r *tableReader) open(name string) error {
 	switch {
 	case err == unix.ENOSYS:
 		fd, err = unix.Open(name, flags, 0)
-	case err == unix.EXDEV && !served(name):
+	case err == unix.EXDEV && !mayBlock(name):
 		how.Resolve = unix.RESOLVE_NO_SYMLINKS
 		fd, err = unix.Openat2(unix.AT_FDCWD, name, &how)
 	}
@@ -175,7 +175,7 @@ func (r *tableReader) open(name string) error {
 
 // served reports whether a process or another machine may serve the file system that a path is on. It
 // does not follow links.
-func served(path string) bool {
+func mayBlock(path string) bool {
 	var r tableReader
 	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -184,15 +184,15 @@ func served(path string) bool {
 	r.fd = fd
 	defer r.close()
 	longest, known := 0, false
-	for r.more() {
+	for r.hasMore() {
 		// id parent device root place options… - type source options; proc_pid_mountinfo(5)
 		for range 4 {
-			r.word()
+			r.nextWord()
 		}
-		place := r.word()
-		for r.more() && !r.atEnd() && r.word() != "-" {
+		place := r.nextWord()
+		for r.hasMore() && !r.atEnd() && r.nextWord() != "-" {
 		}
-		kind := r.word()
+		kind := r.nextWord()
 		r.endLine()
 		n := len(place)
 		within := place == "/" || n <= len(path) && path[:n] == place && (n == len(path) || path[n] == '/')
@@ -213,7 +213,7 @@ func served(path string) bool {
 func (r *tableReader) close() { unix.Close(r.fd) }
 
 // more reports whether there is another byte.
-func (r *tableReader) more() bool {
+func (r *tableReader) hasMore() bool {
 	for r.at == r.end && !r.finished {
 		n, err := unix.Read(r.fd, r.buf[:])
 		if err == unix.EINTR {
@@ -231,9 +231,9 @@ func (r *tableReader) more() bool {
 func (r *tableReader) atEnd() bool { return r.buf[r.at] == '\n' }
 
 // until takes what is before a colon, or sep, and the separator; never the end of the line.
-func (r *tableReader) until(sep byte) {
+func (r *tableReader) readUntil(sep byte) {
 	r.field = r.field[:0]
-	for r.more() && !r.atEnd() {
+	for r.hasMore() && !r.atEnd() {
 		c := r.buf[r.at]
 		r.at++
 		if c == ':' || c == sep {
@@ -247,20 +247,20 @@ func (r *tableReader) until(sep byte) {
 
 // text returns the next field of the line, and item the next of a list in it. Both are empty at the
 // end of the line.
-func (r *tableReader) text() string {
-	r.until(':')
+func (r *tableReader) nextField() string {
+	r.readUntil(':')
 	return string(r.field)
 }
 
-func (r *tableReader) item() string {
-	r.until(',')
+func (r *tableReader) nextItem() string {
+	r.readUntil(',')
 	return string(r.field)
 }
 
 // word returns what is before the next space.
-func (r *tableReader) word() string {
+func (r *tableReader) nextWord() string {
 	r.field = r.field[:0]
-	for r.more() && !r.atEnd() {
+	for r.hasMore() && !r.atEnd() {
 		c := r.buf[r.at]
 		if r.at++; c == ' ' {
 			break
@@ -273,10 +273,10 @@ func (r *tableReader) word() string {
 }
 
 // skip passes over a field, endLine over the rest of the line.
-func (r *tableReader) skip() { r.until(':') }
+func (r *tableReader) skipField() { r.readUntil(':') }
 
 func (r *tableReader) endLine() {
-	for r.more() {
+	for r.hasMore() {
 		r.at++
 		if r.buf[r.at-1] == '\n' {
 			return

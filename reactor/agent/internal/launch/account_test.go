@@ -30,12 +30,12 @@ func TestTables(t *testing.T) {
 	}
 	defer r.close()
 	var lines []string
-	for r.more() {
-		name := r.text()
-		r.skip()
-		id, n, last := r.text(), 0, ""
-		for r.more() && !r.atEnd() {
-			last = r.item()
+	for r.hasMore() {
+		name := r.nextField()
+		r.skipField()
+		id, n, last := r.nextField(), 0, ""
+		for r.hasMore() && !r.atEnd() {
+			last = r.nextItem()
 			n++
 		}
 		r.endLine()
@@ -53,7 +53,7 @@ func TestTables(t *testing.T) {
 		t.Errorf("open of a FIFO: %v, want %v", err, unix.EINVAL)
 	}
 	for path, want := range map[string]bool{"/proc/self/status": true, "/": false} {
-		if got := served(path); got != want {
+		if got := mayBlock(path); got != want {
 			t.Errorf("served(%q) = %v, want %v", path, got, want)
 		}
 	}

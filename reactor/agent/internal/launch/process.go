@@ -30,20 +30,20 @@ type Process struct {
 	// Box is the cgroup that it runs in, or nil.
 	Box *contain.Box
 
-	table *Table
-	child reactor.Child
-	pid   int
-	name  [framing.MaxCommand]byte // the beginning of its command
-	named uint8                    // bytes of it
-	began time.Duration            // reactor.Now
-	took  time.Duration            // from then to the exit
+	table     *Table
+	child     reactor.Child
+	pid       int
+	name      [framing.MaxCommand]byte // the beginning of its command
+	nameLen   uint8                    // bytes of it
+	startedAt time.Duration            // reactor.Now
+	runTime   time.Duration            // from then to the exit
 
 	deadline reactor.Timer
 	grace    reactor.Timer
 	status   unix.WaitStatus
 	exited   bool
 	timedOut bool
-	decided  bool // its result is: it waits for nothing any more
+	finished bool // its result is: it waits for nothing any more
 	oomKills uint32
 }
 
@@ -57,7 +57,7 @@ type Owner interface {
 	// NotStarted is called instead of Gone when its program was not executed. Nothing of it is left.
 	NotStarted(f *Failure)
 	// Gone is called when it has exited. It is not in its cgroup any more, but what it left running is.
-	Gone()
+	Exited()
 	// Overdue is called when the end of its pipes, or after a kill its exit, has been waited for long
 	// enough.
 	Overdue()
@@ -72,15 +72,15 @@ type Owner interface {
 
 // AddName adds a word to the name that a list shows.
 func (p *Process) AddName(word []byte) {
-	if p.named > 0 && int(p.named) < len(p.name) {
-		p.name[p.named] = ' '
-		p.named++
+	if p.nameLen > 0 && int(p.nameLen) < len(p.name) {
+		p.name[p.nameLen] = ' '
+		p.nameLen++
 	}
-	p.named += uint8(copy(p.name[p.named:], word))
+	p.nameLen += uint8(copy(p.name[p.nameLen:], word))
 }
 
 // NameLen returns the length of the name, in bytes.
-func (p *Process) NameLen() int { return int(p.named) }
+func (p *Process) NameLen() int { return int(p.nameLen) }
 
 // PID returns its process ID, which another may have once it has exited.
 func (p *Process) PID() int { return p.pid }
@@ -103,20 +103,20 @@ func (p *Process) OOMKills() uint32 { return p.oomKills }
 // Elapsed returns the time from its start to its exit, or to now.
 func (p *Process) Elapsed() time.Duration {
 	if p.exited {
-		return p.took
+		return p.runTime
 	}
-	return reactor.Now() - p.began
+	return reactor.Now() - p.startedAt
 }
 
 // Decide says that its result is decided: it waits for nothing any more.
-func (p *Process) Decide() {
-	p.decided = true
+func (p *Process) Finish() {
+	p.finished = true
 	p.grace.Stop()
 	p.deadline.Stop()
 }
 
 // Decided reports whether its result is decided.
-func (p *Process) Decided() bool { return p.decided }
+func (p *Process) Finished() bool { return p.finished }
 
 // TakeBox takes a cgroup for the process, if there are any.
 func (p *Process) TakeBox(t *Table) {
@@ -133,9 +133,9 @@ func (p *Process) Spawn(t *Table, spec *reactor.Command) error {
 	if p.Box != nil {
 		spec.Cgroup = p.Box.Dir()
 	}
-	p.began = reactor.Now()
+	p.startedAt = reactor.Now()
 	if err := p.fork(spec); err != nil {
-		p.LeaveBox()
+		p.ReturnBox()
 		spec.Cgroup = 0
 		return err
 	}
@@ -156,7 +156,7 @@ func (p *Process) fork(spec *reactor.Command) error {
 	if sys.Exhausted(err) {
 		return err // the cgroup is not to blame, and the next start may find what this one lacked
 	}
-	p.LeaveBox()
+	p.ReturnBox()
 	spec.Cgroup = 0
 	if again := loop.Spawn(&p.child, spec, p); again != nil {
 		return again
@@ -166,7 +166,7 @@ func (p *Process) fork(spec *reactor.Command) error {
 }
 
 // LeaveBox gives its cgroup back.
-func (p *Process) LeaveBox() {
+func (p *Process) ReturnBox() {
 	if p.table != nil {
 		p.table.contain.Give(p.Box)
 		p.Box = nil
@@ -174,14 +174,14 @@ func (p *Process) LeaveBox() {
 }
 
 // Limit has it killed after ms milliseconds, unless that is 0.
-func (p *Process) Limit(ms uint32) {
+func (p *Process) SetDeadline(ms uint32) {
 	if ms > 0 {
 		p.table.loop.Start(&p.deadline, time.Duration(ms)*time.Millisecond, p)
 	}
 }
 
 // WaitMore has the owner's Overdue called again after another PipeGrace.
-func (p *Process) WaitMore() { p.table.loop.Start(&p.grace, PipeGrace, p) }
+func (p *Process) ExtendGrace() { p.table.loop.Start(&p.grace, PipeGrace, p) }
 
 // Started implements [reactor.StartHandler].
 func (p *Process) Started() { p.Owner.Started() }
@@ -190,14 +190,14 @@ func (p *Process) Started() { p.Owner.Started() }
 func (p *Process) Exited(status unix.WaitStatus) {
 	t := p.table
 	p.exited, p.status = true, status
-	p.took = reactor.Now() - p.began
+	p.runTime = reactor.Now() - p.startedAt
 	if p.Patience == 0 {
 		p.deadline.Stop()
 	}
 	t.running = sys.Remove(t.running, p)
-	if err := p.child.Failure(); err != nil && !p.decided {
+	if err := p.child.Failure(); err != nil && !p.finished {
 		p.grace.Stop()
-		p.LeaveBox()
+		p.ReturnBox()
 		p.Owner.NotStarted(NewFailure(err))
 		t.changed()
 		return
@@ -206,7 +206,7 @@ func (p *Process) Exited(status unix.WaitStatus) {
 		p.oomKills = p.Box.OutOfMemory()
 	}
 	switch {
-	case p.decided:
+	case p.finished:
 	case p.Patience == 0 || p.timedOut:
 		t.loop.Start(&p.grace, PipeGrace, p)
 	case p.Patience == WaitForEnd:
@@ -214,7 +214,7 @@ func (p *Process) Exited(status unix.WaitStatus) {
 	default:
 		t.loop.Start(&p.grace, p.Patience, p)
 	}
-	p.Owner.Gone()
+	p.Owner.Exited()
 	t.changed()
 }
 
@@ -258,7 +258,7 @@ func (p *Process) Kill() {
 func (p *Process) Abort() {
 	p.Patience = 0
 	p.deadline.Stop()
-	if !p.decided {
+	if !p.finished {
 		p.table.loop.Start(&p.grace, KillGrace, p)
 	}
 	p.Kill()
@@ -280,12 +280,12 @@ func (p *Process) ExitCode() int32 {
 
 // Record returns what a list says of every process.
 func (p *Process) Record() framing.Process {
-	age := uint64((reactor.Now() - p.began).Microseconds())
-	return framing.Process{PID: uint32(p.pid), Kind: p.Kind, Exited: p.exited, AgeUS: age, Command: p.name[:p.named]}
+	age := uint64((reactor.Now() - p.startedAt).Microseconds())
+	return framing.Process{PID: uint32(p.pid), Kind: p.Kind, Exited: p.exited, AgeUS: age, Command: p.name[:p.nameLen]}
 }
 
 // Measure adds to a record what all that it became uses, where that is known.
-func (p *Process) Measure(r *framing.Process) {
+func (p *Process) AddUsage(r *framing.Process) {
 	if p.Box != nil {
 		r.CPUUS, r.Memory, _ = p.Box.Using()
 		r.Processes = p.Box.Count()
@@ -293,9 +293,9 @@ func (p *Process) Measure(r *framing.Process) {
 }
 
 // leave lets the process run on without the agent.
-func (p *Process) leave() {
+func (p *Process) release() {
 	p.table.running = sys.Remove(p.table.running, p)
 	p.deadline.Stop()
 	p.grace.Stop()
-	p.LeaveBox()
+	p.ReturnBox()
 }

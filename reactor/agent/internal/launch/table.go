@@ -17,7 +17,7 @@ type Table struct {
 	Limit uint32
 	// Unheard returns how many processes have exited and wait for a host to take their output. They hold
 	// pipes, so they count as if they ran. It is nil if there are never any.
-	Unheard func() int
+	CountUnread func() int
 
 	loop    *reactor.Loop
 	contain *contain.Pool
@@ -36,8 +36,8 @@ func (t *Table) Running() []*Process { return t.running }
 // Full reports whether no more process may be started.
 func (t *Table) Full() bool {
 	n := len(t.running)
-	if t.Unheard != nil {
-		n += t.Unheard()
+	if t.CountUnread != nil {
+		n += t.CountUnread()
 	}
 	return n >= int(t.Limit)
 }
@@ -70,16 +70,16 @@ func (t *Table) Signal(sig unix.Signal) {
 }
 
 // Boxes calls f with the cgroup of each; nil if it has none.
-func (t *Table) Boxes(f func(*contain.Box)) {
+func (t *Table) EachBox(f func(*contain.Box)) {
 	for _, p := range t.running {
 		f(p.Box)
 	}
 }
 
 // Leave lets all of them run on without the agent.
-func (t *Table) Leave() {
+func (t *Table) Release() {
 	for len(t.running) > 0 {
-		t.running[0].leave()
+		t.running[0].release()
 	}
 }
 

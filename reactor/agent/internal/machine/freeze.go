@@ -26,11 +26,11 @@ import (
 // longer than the host has asked for: the child stays as the watchdog, and thaws without the agent.
 type freezer struct {
 	state     freezeState
-	calledOff bool // a thaw came while it was freezing
+	cancelled bool // a thaw came while it was freezing
 	service   *Service
 	child     reactor.Child
-	said      reactor.Descriptor // a byte of it: that it is frozen
-	after     time.Duration
+	notice    reactor.Descriptor // a byte of it: that it is frozen
+	timeout   time.Duration
 	freeze    wire.Waiter // who is to be told that it is frozen
 	thaw      wire.Waiter // and who that it is not
 }
@@ -56,7 +56,7 @@ var (
 	errFrozen    = &sys.WordedError{Errno: unix.EBUSY, Words: "file system is frozen"}
 	errNoFreeze  = &sys.WordedError{Errno: unix.EOPNOTSUPP, Words: "freeze: no disk to freeze"}
 	errNotFrozen = &sys.WordedError{Errno: unix.EINVAL, Words: "thaw: file system is not frozen"}
-	errCalledOff = &sys.WordedError{Errno: unix.ECANCELED, Words: "freeze: called off"}
+	errCancelled = &sys.WordedError{Errno: unix.ECANCELED, Words: "freeze: called off"}
 )
 
 // freeze is the request.
@@ -74,11 +74,11 @@ func (s *Service) freeze(c *wire.Conn, p *framing.Part) error {
 		c.Done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "freeze: not for 1 to " + sys.Num(int64(maxFreeze/time.Millisecond)) + " ms"})
 	case f.state != thawed || f.child.Running():
 		c.Done(p.Seq, 0, errFrozen)
-	case s.goesDown:
+	case s.stopping:
 		c.Done(p.Seq, 0, ErrGoingDown)
 	default:
-		f.after = after
-		if err := f.begin(); err != nil {
+		f.timeout = after
+		if err := f.open(); err != nil {
 			c.Done(p.Seq, 0, err)
 		} else {
 			f.freeze.Wait(c, p.Seq)
@@ -93,7 +93,7 @@ func (s *Service) thaw(c *wire.Conn, p *framing.Part) error {
 	switch {
 	case !s.canFreeze():
 		c.Done(p.Seq, 0, errNoFreeze)
-	case !f.held():
+	case !f.canThaw():
 		c.Done(p.Seq, 0, errNotFrozen)
 	default:
 		f.thawFor(c, p.Seq, 0)
@@ -106,26 +106,26 @@ func (f *freezer) thawFor(c *wire.Conn, seq uint32, value uint64) {
 	f.thaw.Wait(c, seq)
 	f.thaw.Value = value
 	if f.state == freezing {
-		f.calledOff = true
-	} else if err := f.undo(); err != nil {
+		f.cancelled = true
+	} else if err := f.thawNow(); err != nil {
 		f.thaw.Answer(err)
 	}
 }
 
 // held reports whether a thaw has something to do: the file system is frozen, or is being frozen with no thaw asked for.
-func (f *freezer) held() bool { return f.state == frozen || f.state == freezing && !f.calledOff }
+func (f *freezer) canThaw() bool { return f.state == frozen || f.state == freezing && !f.cancelled }
 
 // canFreeze reports whether there is something to freeze, and somebody to do it.
 func (s *Service) canFreeze() bool { return s.FreezeFD != 0 && len(s.Jobs.Command) > 0 }
 
 // begin starts the child.
-func (f *freezer) begin() error {
+func (f *freezer) open() error {
 	s := f.service
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return sys.NewError("pipe", "freeze", err)
 	}
-	err := s.Jobs.Start(&f.child, FreezeJob.Name, sys.Num(f.after.Milliseconds()), s.FreezeFD, p[1], f)
+	err := s.Jobs.Start(&f.child, FreezeJob.Name, sys.Num(f.timeout.Milliseconds()), s.FreezeFD, p[1], f)
 	unix.Close(p[1])
 	if err != nil {
 		unix.Close(p[0])
@@ -133,8 +133,8 @@ func (f *freezer) begin() error {
 	}
 	f.state = freezing
 	s.Disk.Hold()
-	s.Loop.Attach(&f.said, p[0], f)
-	f.said.Want(reactor.Read)
+	s.Loop.Attach(&f.notice, p[0], f)
+	f.notice.Want(reactor.Read)
 	return nil
 }
 
@@ -162,42 +162,42 @@ func freezeJob(ms string) error {
 // Ready implements [reactor.Handler]: the child says that it is frozen, or will never say so.
 func (f *freezer) Ready(reactor.Events) {
 	var b [1]byte
-	n, err := unix.Read(f.said.FD(), b[:])
+	n, err := unix.Read(f.notice.FD(), b[:])
 	if err == unix.EINTR || err == unix.EAGAIN {
 		return
 	}
-	f.said.Close()
+	f.notice.Close()
 	if n != 1 {
 		return // its exit says why
 	}
 	f.state = frozen
-	if f.calledOff || f.service.goesDown {
-		f.freeze.Answer(errCalledOff)
-		if err := f.undo(); err != nil {
+	if f.cancelled || f.service.stopping {
+		f.freeze.Answer(errCancelled)
+		if err := f.thawNow(); err != nil {
 			f.thaw.Answer(err)
 		}
 		return
 	}
-	f.service.Log.Info("file system frozen", "for", sys.Num(f.after.Milliseconds())+"ms")
+	f.service.Log.Info("file system frozen", "for", sys.Num(f.timeout.Milliseconds())+"ms")
 	f.freeze.Answer(nil)
 }
 
 // Exited implements [reactor.ChildHandler].
 func (f *freezer) Exited(status unix.WaitStatus) {
-	f.said.Close()
+	f.notice.Close()
 	errno := launch.JobErrno(&f.child, status)
 	switch {
 	case f.state == frozen:
 		f.service.Log.Warn("file system was frozen for too long")
-		f.undo()
+		f.thawNow()
 	case f.state == freezing:
 		// One that was killed may have got as far as that. One that has frozen and thawed was not heard in time. Where somebody else had frozen
 		// before (EBUSY), it is for them to thaw.
 		var err error
 		if errno == unix.EBUSY {
-			f.goOn()
+			f.resume()
 		} else {
-			err = f.undo()
+			err = f.thawNow()
 		}
 		if errno == 0 {
 			errno = unix.ETIMEDOUT
@@ -210,7 +210,7 @@ func (f *freezer) Exited(status unix.WaitStatus) {
 
 // undo thaws, and has what waited for that go on. It writes one block of the disk, the superblock; if that fails it is frozen still. Who asked
 // for it is answered when the child is gone.
-func (f *freezer) undo() error {
+func (f *freezer) thawNow() error {
 	s := f.service
 	if err := unix.IoctlSetInt(s.FreezeFD, fiThaw, 0); err == nil {
 		s.Log.Info("file system thawed")
@@ -219,7 +219,7 @@ func (f *freezer) undo() error {
 		s.Log.Error("file system not thawed", "error", err.Error())
 		return sys.NewError("thaw", "", err)
 	}
-	f.goOn()
+	f.resume()
 	if f.child.Running() {
 		f.child.SignalGroup(unix.SIGKILL)
 	} else {
@@ -229,22 +229,22 @@ func (f *freezer) undo() error {
 }
 
 // goOn goes on with what waited for the thaw.
-func (f *freezer) goOn() {
+func (f *freezer) resume() {
 	if f.state != thawed {
-		f.state, f.calledOff = thawed, false
+		f.state, f.cancelled = thawed, false
 		f.service.Disk.Release()
 	}
 }
 
 // end thaws what is frozen, because the machine goes down or the agent ends. What is freezing is thawed when it is frozen.
-func (f *freezer) end() {
+func (f *freezer) stop() {
 	if f.state == frozen {
-		f.undo()
+		f.thawNow()
 	}
 }
 
 // forget drops the requests of a connection that is gone.
-func (f *freezer) forget(c *wire.Conn) {
+func (f *freezer) detach(c *wire.Conn) {
 	f.freeze.Forget(c)
 	f.thaw.Forget(c)
 }

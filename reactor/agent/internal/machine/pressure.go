@@ -45,7 +45,7 @@ func (s *Service) pressure(c *wire.Conn, p *framing.Part) error {
 		return nil
 	}
 	w := &pressure{service: s, conn: c, seq: p.Seq}
-	s.watched++
+	s.pressures++
 	s.Loop.Attach(&w.Descriptor, fd, w)
 	w.Want(reactor.Exception)
 	c.OpenChannel(p.Seq, w)
@@ -58,7 +58,7 @@ func (s *Service) openPressure(ask framing.Pressure) (fd int, err error) {
 	switch {
 	case int(ask.Resource) >= len(pressureFiles):
 		return -1, &sys.WordedError{Errno: unix.EINVAL, Words: "pressure: unknown resource " + sys.Num(uint32(ask.Resource))}
-	case s.watched == maxPressures:
+	case s.pressures == maxPressures:
 		return -1, &sys.WordedError{Errno: unix.EMFILE, Words: "too many pressures watched (limit " + sys.Num(maxPressures) + ")"}
 	}
 	return sys.OpenTrigger(pressureFiles[ask.Resource], "some "+sys.Num(ask.StallUS)+" "+sys.Num(ask.WindowUS))
@@ -68,7 +68,7 @@ func (s *Service) openPressure(ask framing.Pressure) (fd int, err error) {
 func (w *pressure) Ready(ev reactor.Events) {
 	switch {
 	case ev&reactor.HungUp != 0:
-		w.over()
+		w.finish()
 	default:
 		w.conn.Queue(w)
 	}
@@ -77,7 +77,7 @@ func (w *pressure) Ready(ev reactor.Events) {
 // Failed implements [reactor.Failer].
 func (w *pressure) Failed(value any, stack []byte) {
 	w.service.Log.Panic("pressure", value, stack)
-	w.over()
+	w.finish()
 }
 
 // Produce implements [wire.Producer]. The line of the tasks that stall now and then is the first:
@@ -110,7 +110,7 @@ func (w *pressure) Produce() (more bool) {
 const pressureRoom = framing.HeaderSize + 2 + 3*(1+14+8)
 
 // over ends the channel from this side.
-func (w *pressure) over() {
+func (w *pressure) finish() {
 	c := w.conn
 	w.Lost()
 	c.CloseChannel(w)
@@ -128,7 +128,7 @@ func (w *pressure) End(s framing.Stream) {
 // Lost implements [wire.Channel].
 func (w *pressure) Lost() {
 	if w.Open() {
-		w.service.watched--
+		w.service.pressures--
 	}
 	w.Close()
 }

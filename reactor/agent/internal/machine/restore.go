@@ -24,13 +24,13 @@ func (s *Service) restore(c *wire.Conn, p *framing.Part) error {
 		return nil
 	}
 	s.Contain.LimitMemory() // a balloon may have another size
-	r.step()                // the clock's jump is accounted for
-	if r.untold {
-		r.untold = false // this restore is counted already
+	r.clockStep()           // the clock's jump is accounted for
+	if r.hostPending {
+		r.hostPending = false // this restore is counted already
 	} else {
-		r.count("by", "host")
+		r.record("by", "host")
 	}
-	if f := &s.freezer; f.held() {
+	if f := &s.freezer; f.canThaw() {
 		f.thawFor(c, p.Seq, r.epoch)
 	} else {
 		c.Done(p.Seq, r.epoch, nil)
@@ -61,14 +61,14 @@ type restores struct {
 	service *Service
 	epoch   uint64
 	// wall is CLOCK_REALTIME less CLOCK_MONOTONIC at the last look: it moves when somebody sets the clock, and only then.
-	wall time.Duration
+	clockOffset time.Duration
 	// first and last are when connections were reset since the last one was opened, of which there were some.
-	some        bool
+	resetSeen   bool
 	first, last time.Duration
 	// suspected: all were, and there was nothing about the clock. It is looked at again when a connection opens.
 	suspected bool
 	// untold: the last time that all were reset was a restore that the agent saw, and the host has not told of it yet.
-	untold bool
+	hostPending bool
 }
 
 const (
@@ -79,74 +79,74 @@ const (
 )
 
 // sight is what is known when connections were reset.
-type sight struct {
-	open   int           // vsock connections that are left
-	spread time.Duration // from the first reset to the last
-	step   time.Duration // by which the clock was set since the last look
-	wrong  time.Duration // by which the host's clock is ahead; 0 if it cannot be asked
+type observation struct {
+	connsLeft  int           // vsock connections that are left
+	spread     time.Duration // from the first reset to the last
+	clockStep  time.Duration // by which the clock was set since the last look
+	clockError time.Duration // by which the host's clock is ahead; 0 if it cannot be asked
 }
 
 // resets reports whether the connections ended as those of a restored machine.
-func (s *sight) resets() bool { return s.open == 0 && s.spread <= resetSpread }
+func (s *observation) looksReset() bool { return s.connsLeft == 0 && s.spread <= resetSpread }
 
 // restored reports whether the machine was restored.
-func (s *sight) restored() bool {
-	return s.resets() && (s.step.Abs() > clockSlack || s.wrong.Abs() > clockSlack)
+func (s *observation) restored() bool {
+	return s.looksReset() && (s.clockStep.Abs() > clockSlack || s.clockError.Abs() > clockSlack)
 }
 
 // count counts one more.
-func (r *restores) count(pairs ...string) {
+func (r *restores) record(pairs ...string) {
 	r.epoch++
 	r.service.Log.Warn("restored from a snapshot", append(pairs, "epoch", sys.Num(int64(r.epoch)))...)
 }
 
 // opened is told of a new connection.
-func (r *restores) opened(c *wire.Conn) {
+func (r *restores) connOpened(c *wire.Conn) {
 	if !c.Vsock() {
 		return
 	}
 	if r.suspected {
-		r.judge()
+		r.check()
 	} else {
-		r.step()
+		r.clockStep()
 	}
-	r.some, r.suspected = false, false
+	r.resetSeen, r.suspected = false, false
 }
 
 // closed is told of the end of a connection.
-func (r *restores) closed(c *wire.Conn) {
+func (r *restores) connClosed(c *wire.Conn) {
 	if !c.Vsock() {
 		return
 	}
 	if !c.WasReset() {
-		r.some = false
+		r.resetSeen = false
 		return
 	}
 	r.last = reactor.Now()
-	if !r.some {
-		r.some, r.first = true, r.last
+	if !r.resetSeen {
+		r.resetSeen, r.first = true, r.last
 	}
-	r.judge()
+	r.check()
 }
 
 // judge looks whether the machine was restored.
-func (r *restores) judge() {
-	s := sight{spread: r.last - r.first}
-	_, s.open = r.service.Server.Count()
-	if !s.resets() {
+func (r *restores) check() {
+	s := observation{spread: r.last - r.first}
+	_, s.connsLeft = r.service.Server.Count()
+	if !s.looksReset() {
 		return
 	}
-	s.step = r.step()
+	s.clockStep = r.clockStep()
 	host := sys.OpenHostClock()
 	if host >= 0 {
-		s.wrong, _ = sys.ClockError(unix.FdToClockID(host))
+		s.clockError, _ = sys.ClockError(unix.FdToClockID(host))
 	}
-	r.untold = s.restored()
-	r.suspected = !r.untold
-	if r.untold {
+	r.hostPending = s.restored()
+	r.suspected = !r.hostPending
+	if r.hostPending {
 		r.service.Contain.LimitMemory()
-		r.count("by", "resets and clock", "clock", adjustClock(host, s.wrong))
-		r.step()
+		r.record("by", "resets and clock", "clock", adjustClock(host, s.clockError))
+		r.clockStep()
 	}
 	if host >= 0 {
 		unix.Close(host)
@@ -170,12 +170,12 @@ func adjustClock(host int, wrong time.Duration) string {
 }
 
 // step is by how much the clock was set since the last look, which this one is from now on.
-func (r *restores) step() time.Duration {
+func (r *restores) clockStep() time.Duration {
 	ahead, ok := sys.ClockError(unix.CLOCK_MONOTONIC)
 	if !ok {
 		return 0
 	}
-	last := r.wall
-	r.wall = -ahead
-	return r.wall - last
+	last := r.clockOffset
+	r.clockOffset = -ahead
+	return r.clockOffset - last
 }

@@ -53,11 +53,11 @@ type Config struct {
 // and thaw.
 type Service struct {
 	Config
-	syncs    syncer
-	restores restores
-	freezer  freezer
-	watched  int // pressures
-	goesDown bool
+	syncs     syncer
+	restores  restores
+	freezer   freezer
+	pressures int // pressures
+	stopping  bool
 }
 
 // NewService returns a service that has registered its handlers.
@@ -76,20 +76,20 @@ func NewService(cfg Config) *Service {
 	}{{framing.TypeHello, s.hello}, {framing.TypePressure, s.pressure}, {framing.TypeRestore, s.restore}, {framing.TypeFreeze, s.freeze}} {
 		s.Server.Handle(h.t, h.serve)
 	}
-	s.Server.OnOpen(s.restores.opened)
-	s.Server.OnClose(s.restores.closed)
+	s.Server.OnOpen(s.restores.connOpened)
+	s.Server.OnClose(s.restores.connClosed)
 	s.Server.OnDetach(func(c *wire.Conn) {
-		s.syncs.forget(c)
-		s.freezer.forget(c)
+		s.syncs.detach(c)
+		s.freezer.detach(c)
 	})
 	return s
 }
 
 // GoDown thaws what is frozen, and freezes nothing any more. A process that waits for the thaw would not
 // end.
-func (s *Service) GoDown() {
-	s.goesDown = true
-	s.freezer.end()
+func (s *Service) Stop() {
+	s.stopping = true
+	s.freezer.stop()
 }
 
 // ErrGoingDown is the error of a request that comes too late.

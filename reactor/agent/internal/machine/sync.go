@@ -41,12 +41,12 @@ func (s *syncer) request(c *wire.Conn, p *framing.Part) error {
 	c.Owe()
 	s.next = append(s.next, syncRequest{c, p.Seq})
 	if !s.child.Running() {
-		s.begin()
+		s.start()
 	}
 	return nil
 }
 
-func (s *syncer) begin() {
+func (s *syncer) start() {
 	s.current, s.next = s.next, nil
 	svc := s.service
 	err := svc.Jobs.Start(&s.child, SyncJob.Name, "", svc.Null, svc.Log.FD(), s)
@@ -79,12 +79,12 @@ func (s *syncer) finish() {
 	}
 	s.current = nil
 	if len(s.next) > 0 && !s.child.Running() {
-		s.begin()
+		s.start()
 	}
 }
 
 // forget drops the requests of a connection that is gone.
-func (s *syncer) forget(c *wire.Conn) {
+func (s *syncer) detach(c *wire.Conn) {
 	for _, requests := range [...][]syncRequest{s.current, s.next} {
 		for i := range requests {
 			if requests[i].conn == c {

@@ -17,63 +17,63 @@ const (
 
 // inlet is the stdin of a session: a pipe, or a terminal. What it does not take at once waits in a buffer.
 type inlet struct {
-	session *session
-	pipe    reactor.Descriptor
-	asked   bool   // there is a stdin
-	window  uint32 // bytes that the host may still send
-	taken   uint64 // bytes since the start
-	given   uint32 // bytes taken and not granted anew
-	ended   bool   // the host has ended it
-	broken  bool   // nobody reads it any more; the host is to be told
-	last    byte   // the last one
+	session   *session
+	pipe      reactor.Descriptor
+	present   bool   // there is a stdin
+	window    uint32 // bytes that the host may still send
+	taken     uint64 // bytes since the start
+	ungranted uint32 // bytes taken and not granted anew
+	ended     bool   // the host has ended it
+	closeDue  bool   // nobody reads it any more; the host is to be told
+	lastByte  byte   // the last one
 
 	buf        []byte // of service.holds, or nil
 	head, tail int    // what of it waits
-	typed      int    // bytes at its end that are none of the host's
+	eofLen     int    // bytes at its end that are none of the host's
 }
 
 // open begins with the descriptor, which is non-blocking, and which the loop owns from now on.
 func (in *inlet) open(fd int) {
-	in.last = '\n'
+	in.lastByte = '\n'
 	in.session.service.Loop.Attach(&in.pipe, fd, in)
 }
 
 // put takes input, and reports whether it was granted.
-func (in *inlet) put(b []byte) bool {
+func (in *inlet) receive(b []byte) bool {
 	if len(b) > int(in.window) {
 		return false
 	}
 	in.window -= uint32(len(b))
 	if !in.ended {
-		in.add(b)
+		in.feed(b)
 	}
 	return true
 }
 
 // add writes what the pipe takes, and keeps the rest.
-func (in *inlet) add(b []byte) {
+func (in *inlet) feed(b []byte) {
 	if len(b) > 0 {
-		in.last = b[len(b)-1]
+		in.lastByte = b[len(b)-1]
 	}
 	if in.head == in.tail {
 		n := in.write(b)
-		in.took(n)
+		in.countTaken(n)
 		b = b[n:]
 	}
 	if len(b) > 0 && in.pipe.Open() {
-		in.keep(b)
+		in.buffer(b)
 	}
 }
 
 // keep puts b behind what waits.
-func (in *inlet) keep(b []byte) {
+func (in *inlet) buffer(b []byte) {
 	if in.buf == nil {
 		svc := in.session.service
-		if svc.inputs == int(svc.Table.Limit) {
-			in.broke() // more processes have exited and wait for their output to be read than may run
+		if svc.inputBuffers == int(svc.Table.Limit) {
+			in.fail() // more processes have exited and wait for their output to be read than may run
 			return
 		}
-		svc.inputs++
+		svc.inputBuffers++
 		in.buf = svc.holds.Get()
 	}
 	if in.tail+len(b) > len(in.buf) {
@@ -95,36 +95,36 @@ func (in *inlet) write(b []byte) int {
 		return n
 	case unix.EAGAIN:
 	default:
-		in.broke()
+		in.fail()
 	}
 	return 0
 }
 
 // took counts what was taken.
-func (in *inlet) took(n int) {
+func (in *inlet) countTaken(n int) {
 	in.taken += uint64(n)
-	in.given += uint32(n)
+	in.ungranted += uint32(n)
 }
 
 // Ready implements [reactor.Handler]: there is room.
 func (in *inlet) Ready(reactor.Events) {
 	n := in.write(in.buf[in.head:in.tail])
 	in.head += n
-	if own := in.typed - (in.tail - in.head); own > 0 {
-		in.typed -= own
+	if own := in.eofLen - (in.tail - in.head); own > 0 {
+		in.eofLen -= own
 		n -= own
 	}
-	in.took(n)
-	in.settle()
-	in.session.push()
+	in.countTaken(n)
+	in.checkEnd()
+	in.session.queue()
 }
 
 // settle is called when something was taken.
-func (in *inlet) settle() {
+func (in *inlet) checkEnd() {
 	if in.head < in.tail {
 		return
 	}
-	in.drop()
+	in.releaseBuffer()
 	if in.ended && !in.session.onTerminal() {
 		in.close()
 	}
@@ -135,7 +135,7 @@ func (in *inlet) Failed(value any, stack []byte) { in.session.Failed(value, stac
 
 // end is the host's: what waits is still written. A terminal's end is its VEOF character, as if it was typed: at the beginning of a line
 // it is the end, and within one the second of two is.
-func (in *inlet) end() {
+func (in *inlet) endInput() {
 	if in.ended || !in.pipe.Open() {
 		return
 	}
@@ -143,29 +143,29 @@ func (in *inlet) end() {
 	if in.session.onTerminal() {
 		if eof, lines := launch.TerminalEOF(in.pipe.FD()); eof != 0 {
 			typed := []byte{eof, eof}
-			if !lines || in.last == '\n' || in.last == '\r' || in.last == eof {
+			if !lines || in.lastByte == '\n' || in.lastByte == '\r' || in.lastByte == eof {
 				typed = typed[:1]
 			}
-			in.keep(typed)
-			in.typed = len(typed)
+			in.buffer(typed)
+			in.eofLen = len(typed)
 		}
 		return
 	}
-	in.settle()
+	in.checkEnd()
 }
 
 // broke is the end of the pipe: whoever read it is gone.
-func (in *inlet) broke() {
-	in.broken = true
+func (in *inlet) fail() {
+	in.closeDue = true
 	in.close()
 }
 
 // drop gives up what waits.
-func (in *inlet) drop() {
-	in.head, in.tail, in.typed = 0, 0, 0
+func (in *inlet) releaseBuffer() {
+	in.head, in.tail, in.eofLen = 0, 0, 0
 	in.pipe.Want(0)
 	if in.buf != nil {
-		in.session.service.inputs--
+		in.session.service.inputBuffers--
 		in.session.service.holds.Put(in.buf)
 		in.buf = nil
 	}
@@ -173,29 +173,29 @@ func (in *inlet) drop() {
 
 // close ends stdin, with what waits for it.
 func (in *inlet) close() {
-	in.drop()
+	in.releaseBuffer()
 	in.pipe.Close()
 }
 
 // lost is the end of the connection: what waits is lost with it, and sent again by the next one, its end too.
-func (in *inlet) lost() {
+func (in *inlet) detach() {
 	if in.head < in.tail {
 		in.ended = false
-		in.last = '\n' // where its line stands is not known
+		in.lastByte = '\n' // where its line stands is not known
 	}
-	in.drop()
-	in.window, in.given, in.broken = 0, 0, false
+	in.releaseBuffer()
+	in.window, in.ungranted, in.closeDue = 0, 0, false
 }
 
 // resume is the beginning of a connection. It is called before started is sent.
-func (in *inlet) resume() {
+func (in *inlet) bind() {
 	switch {
 	case in.pipe.Open():
 		in.window = inputWindow
-	case in.asked:
-		in.broken = true
+	case in.present:
+		in.closeDue = true
 	}
 }
 
 // pending reports whether the host is to be told something.
-func (in *inlet) pending() bool { return in.broken || in.given >= inputStep && in.pipe.Open() }
+func (in *inlet) hasReply() bool { return in.closeDue || in.ungranted >= inputStep && in.pipe.Open() }

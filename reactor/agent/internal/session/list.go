@@ -51,7 +51,7 @@ func (l *processList) Fill(b []byte) (n int, last bool) {
 		p := l.list[l.at]
 		l.at++
 		r := p.Owner.Record()
-		p.Measure(&r)
+		p.AddUsage(&r)
 		frame = framing.AppendProcess(frame, &r)
 	}
 	return len(frame), l.at == len(l.list)

@@ -28,21 +28,21 @@ type outlet struct {
 	credit  uint64 // bytes more that may be sent
 	ring    []byte // of service.holds, or nil while it holds nothing; byte n is at n modulo its length
 
-	readable bool // a read may give something
-	ended    bool // nothing more is to be sent than what is held
-	closed   bool // the host was told so
-	unwanted bool // the host wants no more
-	late     bool // the process has exited, and what comes after last bytes, or after none, is not waited for
-	last     int
-	bulk     bool // it had as much as a frame takes, and is spliced
-	grown    bool // its pipe is as large as a spliced frame
+	readable     bool // a read may give something
+	ended        bool // nothing more is to be sent than what is held
+	closeSent    bool // the host was told so
+	closedByHost bool // the host wants no more
+	draining     bool // the process has exited, and what comes after last bytes, or after none, is not waited for
+	rest         int
+	bulk         bool // it had as much as a frame takes, and is spliced
+	grown        bool // its pipe is as large as a spliced frame
 }
 
 // have is how many bytes of content came.
-func (o *outlet) have() uint64 { return o.total - o.dropped }
+func (o *outlet) received() uint64 { return o.total - o.dropped }
 
 // capped reports whether what comes now is dropped.
-func (o *outlet) capped() bool { return o.session.cap > 0 && o.have() >= o.session.cap }
+func (o *outlet) capped() bool { return o.session.outputCap > 0 && o.received() >= o.session.outputCap }
 
 // open begins with the descriptor, which is non-blocking, and which the loop owns from now on.
 func (o *outlet) open(fd int) {
@@ -51,14 +51,14 @@ func (o *outlet) open(fd int) {
 }
 
 // interest states what the pipe is waited for: a function of the outlet's state.
-func (o *outlet) interest() {
+func (o *outlet) updateInterest() {
 	read := false
 	switch s := o.session; {
 	case s.launching:
 	case o.ended, o.capped():
 		read = true // and dropped
 	case s.kept():
-		read = o.have()-o.acked < reactor.BufferSize
+		read = o.received()-o.acked < reactor.BufferSize
 	default:
 		read = o.credit > 0 && !o.readable
 	}
@@ -75,12 +75,12 @@ func (o *outlet) Ready(reactor.Events) {
 	case o.ended, o.capped():
 		o.discard()
 	case o.session.kept():
-		o.fill()
+		o.fillRing()
 	default:
 		o.readable = true
 	}
-	o.interest()
-	o.session.push()
+	o.updateInterest()
+	o.session.queue()
 }
 
 // Failed implements [reactor.Failer].
@@ -93,47 +93,47 @@ func (o *outlet) read(b []byte) int {
 		return n
 	}
 	if err != unix.EAGAIN {
-		o.end() // of a pipe, or by an error, which for a terminal is how it ends
+		o.closePipe() // of a pipe, or by an error, which for a terminal is how it ends
 	}
 	return 0
 }
 
 // took counts what was read.
-func (o *outlet) took(n int) {
+func (o *outlet) countRead(n int) {
 	o.total += uint64(n)
-	if o.late {
-		if o.last -= n; o.last <= 0 || o.session.terminal && o.state()&unix.POLLIN == 0 {
+	if o.draining {
+		if o.rest -= n; o.rest <= 0 || o.session.terminal && o.poll()&unix.POLLIN == 0 {
 			o.finish()
 		}
 	}
 }
 
 // fill reads into the ring.
-func (o *outlet) fill() {
+func (o *outlet) fillRing() {
 	if o.ring == nil {
 		if o.ring = o.session.service.holds.Get(); o.ring == nil {
 			panic("agent: more kept processes than buffers")
 		}
 	}
-	at := int(o.have() % reactor.BufferSize)
-	n := min(reactor.BufferSize-at, reactor.BufferSize-int(o.have()-o.acked))
-	n = o.read(o.ring[at : at+o.uncapped(n)])
-	o.took(n)
-	o.letGo()
+	at := int(o.received() % reactor.BufferSize)
+	n := min(reactor.BufferSize-at, reactor.BufferSize-int(o.received()-o.acked))
+	n = o.read(o.ring[at : at+o.withinCap(n)])
+	o.countRead(n)
+	o.releaseRing()
 }
 
 // letGo gives the ring back when it holds nothing.
-func (o *outlet) letGo() {
-	if o.ring != nil && o.acked == o.have() {
+func (o *outlet) releaseRing() {
+	if o.ring != nil && o.acked == o.received() {
 		o.session.service.holds.Put(o.ring)
 		o.ring = nil
 	}
 }
 
 // uncapped is n, or what of it is within the cap.
-func (o *outlet) uncapped(n int) int {
-	if limit := o.session.cap; limit > 0 {
-		return int(min(uint64(n), limit-o.have()))
+func (o *outlet) withinCap(n int) int {
+	if limit := o.session.outputCap; limit > 0 {
+		return int(min(uint64(n), limit-o.received()))
 	}
 	return n
 }
@@ -143,12 +143,12 @@ func (o *outlet) discard() {
 	n := o.read(o.session.service.Loop.Scratch())
 	if !o.ended {
 		o.dropped += uint64(n)
-		o.took(n)
+		o.countRead(n)
 	}
 }
 
 // end closes the pipe: nothing more comes, or is wanted.
-func (o *outlet) end() {
+func (o *outlet) closePipe() {
 	o.pipe.Close()
 	o.finish()
 }
@@ -158,24 +158,24 @@ func (o *outlet) finish() {
 	o.readable = false
 	if !o.ended {
 		o.ended = true
-		o.interest()
-		o.session.settle()
-		o.session.push()
+		o.updateInterest()
+		o.session.checkEnd()
+		o.session.queue()
 	}
 }
 
 // look looks for the end of the pipe, which nobody waits for where nothing may be sent.
-func (o *outlet) look() {
+func (o *outlet) checkEnd() {
 	if o.ended {
 		return
 	}
-	if state := o.state(); state != 0 && state&unix.POLLIN == 0 {
-		o.end()
+	if state := o.poll(); state != 0 && state&unix.POLLIN == 0 {
+		o.closePipe()
 	}
 }
 
 // state is what poll(2) says of the pipe.
-func (o *outlet) state() int16 {
+func (o *outlet) poll() int16 {
 	p := []unix.PollFd{{Fd: int32(o.pipe.FD()), Events: unix.POLLIN}}
 	if _, err := unix.Poll(p, 0); err != nil {
 		return unix.POLLIN // a read will tell
@@ -188,71 +188,71 @@ func (o *outlet) state() int16 {
 const terminalHolds = 16 << 10
 
 // hurry is called when the process has exited a while ago: from now on no more is waited for than what is in the pipe.
-func (o *outlet) hurry() {
+func (o *outlet) drainBounded() {
 	if o.ended {
 		return
 	}
-	o.late = true
-	if o.last = terminalHolds; !o.session.terminal {
-		o.last, _ = unix.IoctlGetInt(o.pipe.FD(), unix.TIOCINQ)
+	o.draining = true
+	if o.rest = terminalHolds; !o.session.terminal {
+		o.rest, _ = unix.IoctlGetInt(o.pipe.FD(), unix.TIOCINQ)
 	}
-	o.took(0)
+	o.countRead(0)
 }
 
 // grant is more credit. For a kept process it says too that as many bytes arrived, and never comes to more than what can be held.
-func (o *outlet) grant(n uint32) {
+func (o *outlet) addCredit(n uint32) {
 	o.credit += uint64(n)
 	if o.session.kept() {
 		o.acked += min(uint64(n), o.sent-o.acked)
-		o.bound()
-		o.letGo()
+		o.limitCredit()
+		o.releaseRing()
 	}
-	o.interest()
+	o.updateInterest()
 }
 
 // bound keeps the credit of a kept process within what it holds.
-func (o *outlet) bound() {
+func (o *outlet) limitCredit() {
 	if o.session.kept() {
 		o.credit = min(o.credit, reactor.BufferSize-(o.sent-o.acked))
 	}
 }
 
 // unwant is the host's close: whoever writes on gets SIGPIPE.
-func (o *outlet) unwant() {
-	o.unwanted = true
-	o.forgetHeld()
-	o.end()
+func (o *outlet) closeByHost() {
+	o.closedByHost = true
+	o.dropHeld()
+	o.closePipe()
 }
 
 // forgetHeld gives up what is held.
-func (o *outlet) forgetHeld() {
-	o.sent = o.have()
+func (o *outlet) dropHeld() {
+	o.sent = o.received()
 	o.acked = o.sent
-	o.letGo()
+	o.releaseRing()
 }
 
 // holds reports whether output can go on at that offset.
-func (o *outlet) holds(offset uint64) bool {
-	return o.unwanted || offset >= o.acked && offset <= o.have()
+func (o *outlet) canResume(offset uint64) bool {
+	return o.closedByHost || offset >= o.acked && offset <= o.received()
 }
 
 // resume goes on at an offset that it holds, on another connection.
-func (o *outlet) resume(offset uint64, credit uint32) {
-	if !o.unwanted {
+func (o *outlet) resumeAt(offset uint64, credit uint32) {
+	if !o.closedByHost {
 		o.sent, o.acked = offset, offset
-		o.letGo()
+		o.releaseRing()
 	}
-	o.credit, o.closed = uint64(credit), false
-	o.bound()
-	o.interest()
+	o.credit, o.closeSent = uint64(credit), false
+	o.limitCredit()
+	o.updateInterest()
 }
 
 // ready reports whether it has something to send at once.
-func (o *outlet) ready() bool {
+func (o *outlet) hasFrame() bool {
 	switch {
-	case o.closed:
+	case o.closeSent:
 		return false
-	case o.sent < o.have():
+	case o.sent < o.received():
 		return o.credit > 0
 	case o.ended:
 		return true
@@ -264,8 +264,8 @@ func (o *outlet) ready() bool {
 func (o *outlet) produce() bool {
 	s := o.session
 	c := s.conn
-	if o.ended && o.sent == o.have() {
-		o.closed = true
+	if o.ended && o.sent == o.received() {
+		o.closeSent = true
 		c.Reply(framing.AppendClose(c.Space(framing.HeaderSize+1), s.seq, o.stream))
 		return true
 	}
@@ -280,20 +280,20 @@ func (o *outlet) produce() bool {
 	if s.kept() {
 		n = o.copyHeld(content)
 	} else {
-		content = content[:o.uncapped(n)]
+		content = content[:o.withinCap(n)]
 		n = o.read(content)
 		if n < len(content) {
 			o.readable = false
 		}
 		o.bulk = n == wire.MaxOutput && !s.terminal
-		o.took(n)
+		o.countRead(n)
 	}
 	o.sent += uint64(n)
 	o.credit -= uint64(n)
 	if !s.kept() {
 		o.acked = o.sent
 	}
-	o.interest()
+	o.updateInterest()
 	if n == 0 {
 		return false
 	}
@@ -323,7 +323,7 @@ func (o *outlet) splice() (sent, ok bool) {
 	if c.Crowded() {
 		limit = maxTurn
 	}
-	most := o.uncapped(int(min(o.credit, limit)))
+	most := o.withinCap(int(min(o.credit, limit)))
 	n, err := c.SpliceFrom(o.pipe.FD(), most)
 	o.readable = n == most
 	o.bulk = n >= leastSpliced
@@ -333,20 +333,20 @@ func (o *outlet) splice() (sent, ok bool) {
 		o.sent += uint64(n)
 		o.acked += uint64(n)
 		o.credit -= uint64(n)
-		o.took(n)
+		o.countRead(n)
 	case err == nil:
-		o.end()
+		o.closePipe()
 	case err != unix.EAGAIN:
 		o.readable = true
 		return false, false
 	}
-	o.interest()
+	o.updateInterest()
 	return n > 0, true
 }
 
 // copyHeld copies what is next to be sent.
 func (o *outlet) copyHeld(b []byte) int {
-	b = b[:min(uint64(len(b)), o.have()-o.sent)]
+	b = b[:min(uint64(len(b)), o.received()-o.sent)]
 	at := int(o.sent % reactor.BufferSize)
 	n := copy(b, o.ring[at:])
 	copy(b[n:], o.ring)
@@ -356,9 +356,9 @@ func (o *outlet) copyHeld(b []byte) int {
 // release gives up what it holds, and the pipe too if nobody needs to be read from.
 func (o *outlet) release(pipe bool) {
 	o.ended = true
-	o.forgetHeld()
+	o.dropHeld()
 	if pipe {
 		o.pipe.Close()
 	}
-	o.interest()
+	o.updateInterest()
 }

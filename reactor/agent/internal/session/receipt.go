@@ -17,7 +17,7 @@ func (s *session) makeReceipt() {
 	if s.process.Status().Signaled() {
 		r.Signal, r.Core = uint8(s.process.Status().Signal()), s.process.Status().CoreDump()
 	}
-	r.Held = s.tellHeld && s.process.HasExited() && (s.out[0].pipe.Open() || s.out[1].pipe.Open())
+	r.Held = s.reportHeld && s.process.HasExited() && (s.out[0].pipe.Open() || s.out[1].pipe.Open())
 	switch {
 	case s.process.TimedOut():
 		r.Reason = framing.ReasonTimedOut
@@ -34,12 +34,12 @@ func (s *session) makeReceipt() {
 			r.Code = 128 + int32(unix.SIGKILL)
 		}
 	}
-	s.account(r)
+	s.addUsage(r)
 }
 
 // account adds what it used: all that it became, where its cgroup can tell all of it, or else the
 // process and what it waited for.
-func (s *session) account(r *framing.Exited) {
+func (s *session) addUsage(r *framing.Exited) {
 	killed := s.process.TimedOut() || s.cancelled // what is still there of it is dying
 	used := s.process.Usage()
 	r.UserUS, r.SystemUS = uint64(used.User.Microseconds()), uint64(used.System.Microseconds())

@@ -44,9 +44,9 @@ type Config struct {
 // Service serves the requests about processes: start, attach, signal, release and processes.
 type Service struct {
 	Config
-	holds    *reactor.Pool // what waits for processes, and for hosts that are away
-	inputs   int           // buffers of it that are for processes; the others are for hosts
-	sessions []*session    // those that a host may ask for
+	holds        *reactor.Pool // what waits for processes, and for hosts that are away
+	inputBuffers int           // buffers of it that are for processes; the others are for hosts
+	sessions     []*session    // those that a host may ask for
 }
 
 // NewService returns a service that has registered its handlers. The error is a *reactor.Error.
@@ -65,7 +65,7 @@ func NewService(cfg Config) (*Service, error) {
 }
 
 // Told reports whether every process has ended, and the hosts that are there know of it.
-func (s *Service) Told() bool {
+func (s *Service) AllReported() bool {
 	for _, p := range s.sessions {
 		if !p.process.HasExited() || p.conn != nil && !p.told {
 			return false
@@ -77,7 +77,7 @@ func (s *Service) Told() bool {
 // Drop kills all processes.
 func (s *Service) Drop() {
 	for len(s.sessions) > 0 {
-		s.sessions[0].forget()
+		s.sessions[0].close()
 	}
 }
 
@@ -95,7 +95,7 @@ func (s *Service) CountKept() (n int) {
 }
 
 // session returns the session with that id, or nil.
-func (s *Service) session(id uint64) *session {
+func (s *Service) find(id uint64) *session {
 	for _, p := range s.sessions {
 		if p.id == id {
 			return p
@@ -110,13 +110,13 @@ func (s *Service) attach(c *wire.Conn, p *framing.Part) error {
 	if err != nil {
 		return err
 	}
-	to := s.session(a.ID)
+	to := s.find(a.ID)
 	switch {
 	case to == nil:
 		c.Done(p.Seq, 0, sys.NewError("attach", "process", unix.ESRCH))
-	case !to.out[0].holds(a.Output):
+	case !to.out[0].canResume(a.Output):
 		c.Done(p.Seq, to.out[0].acked, &sys.WordedError{Errno: unix.EINVAL, Words: "attach process: offset of stdout is not held"})
-	case !to.out[1].holds(a.Errors):
+	case !to.out[1].canResume(a.Errors):
 		c.Done(p.Seq, to.out[1].acked, &sys.WordedError{Errno: unix.ERANGE, Words: "attach process: offset of stderr is not held"})
 	case c.MayOpen(p.Seq):
 		to.attach(c, p.Seq, &a)
@@ -136,7 +136,7 @@ func (s *Service) release(c *wire.Conn, p *framing.Part) error {
 func (s *Service) signal(c *wire.Conn, p *framing.Part) error {
 	r, err := framing.ParseSignal(p.Data)
 	if err == nil {
-		c.Done(p.Seq, 0, s.send(&r))
+		c.Done(p.Seq, 0, s.sendSignal(&r))
 	}
 	return err
 }
@@ -145,7 +145,7 @@ func (s *Service) signal(c *wire.Conn, p *framing.Part) error {
 const maxSignal = 64
 
 // send sends a signal.
-func (s *Service) send(r *framing.Signal) error {
+func (s *Service) sendSignal(r *framing.Signal) error {
 	sig := unix.Signal(r.Signal)
 	if r.Signal > maxSignal || r.Scope > framing.ScopeTree {
 		return sys.NewError("kill", "process", unix.EINVAL)
@@ -174,7 +174,7 @@ func (s *Service) target(r *framing.Signal) *launch.Process {
 	if r.ID == 0 {
 		return s.Table.Find(r.PID)
 	}
-	if p := s.session(r.ID); p != nil && !p.process.HasExited() {
+	if p := s.find(r.ID); p != nil && !p.process.HasExited() {
 		return &p.process
 	}
 	return nil

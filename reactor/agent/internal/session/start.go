@@ -20,7 +20,7 @@ func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 	if err := framing.ParseStart(payload, &req); err != nil {
 		return err
 	}
-	if svc.session(req.ID) != nil {
+	if svc.find(req.ID) != nil {
 		return errors.New("process id is in use")
 	}
 	if !c.MayOpen(seq) {
@@ -31,15 +31,15 @@ func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 	}
 	svc.Garbage.Collect(startGarbage + 4*len(payload))
 	c.Heavy()
-	s := &session{service: svc, id: req.ID, keep: req.KeepMS, cap: req.Cap, terminal: req.Terminal}
+	s := &session{service: svc, id: req.ID, keepMS: req.KeepMS, outputCap: req.Cap, terminal: req.Terminal}
 	s.process.Kind = framing.KindStart
-	if s.tellHeld = req.More; s.tellHeld {
+	if s.reportHeld = req.More; s.reportHeld {
 		s.process.Patience = time.Duration(req.WaitMS)*time.Millisecond + 1 // which is not 0
 		if req.WaitMS == framing.WaitForEnd {
 			s.process.Patience = launch.WaitForEnd
 		}
 	}
-	if failure := s.begin(&req); failure != nil {
+	if failure := s.open(&req); failure != nil {
 		svc.Log.Warn("process not started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "error", failure.Err.Error())
 		c.Reply(framing.AppendExited(c.Space(exitedRoom), seq, notStarted(failure)))
 		return nil
@@ -48,7 +48,7 @@ func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 		svc.Log.Debug("process started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "pid", sys.Num(s.process.PID()))
 	}
 	s.bind(c, seq)
-	s.push()
+	s.queue()
 	return nil
 }
 
@@ -63,7 +63,7 @@ func notStarted(f *launch.Failure) *framing.Exited {
 }
 
 // begin spawns it. After a failure nothing is left of it.
-func (s *session) begin(req *framing.Start) *launch.Failure {
+func (s *session) open(req *framing.Start) *launch.Failure {
 	svc := s.service
 	s.process.Owner = s
 	for word := range req.Args.All {
@@ -91,25 +91,25 @@ func (s *session) begin(req *framing.Start) *launch.Failure {
 	}
 	var child [3]int
 	if failure := s.openStreams(req, &child, acc.User); failure != nil {
-		s.closeStreams(&child)
+		s.abortStart(&child)
 		return failure
 	}
 	spec.Files = child
-	failure := s.run(&spec)
+	failure := s.spawn(&spec)
 	s.closeChild(&child)
 	if failure != nil {
-		s.closeStreams(&child)
+		s.abortStart(&child)
 		return failure
 	}
 	svc.sessions = append(svc.sessions, s)
-	s.out[0].resume(0, req.OutputCredit)
-	s.out[1].resume(0, req.ErrorsCredit)
-	s.process.Limit(req.TimeoutMS)
+	s.out[0].resumeAt(0, req.OutputCredit)
+	s.out[1].resumeAt(0, req.ErrorsCredit)
+	s.process.SetDeadline(req.TimeoutMS)
 	return nil
 }
 
 // run spawns what is described.
-func (s *session) run(spec *reactor.Command) *launch.Failure {
+func (s *session) spawn(spec *reactor.Command) *launch.Failure {
 	s.process.TakeBox(s.service.Table)
 	s.peak.Open(s.process.Box)
 	if err := s.process.Spawn(s.service.Table, spec); err != nil {
@@ -130,9 +130,9 @@ func (s *session) run(spec *reactor.Command) *launch.Failure {
 // Started implements [launch.Owner].
 func (s *session) Started() {
 	s.launching = false
-	s.out[0].interest()
-	s.out[1].interest()
-	s.push()
+	s.out[0].updateInterest()
+	s.out[1].updateInterest()
+	s.queue()
 }
 
 // NotStarted implements [launch.Owner]: exited is all that its connection hears of it.
@@ -143,7 +143,7 @@ func (s *session) NotStarted(f *launch.Failure) {
 		c.ReplyLater(framing.AppendExited(nil, s.seq, notStarted(f)))
 		s.conn = nil
 	}
-	s.forget()
+	s.close()
 }
 
 // openStreams makes what the process has as its descriptors 0, 1 and 2, which are the caller's, and our ends of them.
@@ -164,7 +164,7 @@ func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.U
 		// Only our end: a process does not expect an input that is not ready.
 		unix.SetNonblock(p[1], true)
 		child[0] = p[0]
-		s.in.asked = true
+		s.in.present = true
 		s.in.open(p[1])
 	}
 	for i := range s.out {
@@ -205,7 +205,7 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 		return &launch.Failure{Stage: framing.StageTerminal, Err: err}
 	}
 	*child = [3]int{slave, slave, slave}
-	s.line = slave
+	s.slave = slave
 	launch.SetModes(slave, &req.Modes)
 	s.out[0].open(master)
 	if user != nil {
@@ -219,7 +219,7 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 		if err != nil {
 			return &launch.Failure{Stage: framing.StageResources, Err: sys.NewError("dup", "terminal", err)}
 		}
-		s.in.asked = true
+		s.in.present = true
 		s.in.open(fd)
 	}
 	return nil
@@ -228,7 +228,7 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 // closeChild closes the process's own ends, but for a terminal.
 func (s *session) closeChild(child *[3]int) {
 	for i, fd := range child {
-		shared := fd == s.service.Null || fd == s.line || i > 0 && fd == child[i-1]
+		shared := fd == s.service.Null || fd == s.slave || i > 0 && fd == child[i-1]
 		if fd >= 0 && !shared {
 			unix.Close(fd)
 		}
@@ -237,15 +237,15 @@ func (s *session) closeChild(child *[3]int) {
 }
 
 // closeStreams is the end of what was not started.
-func (s *session) closeStreams(child *[3]int) {
+func (s *session) abortStart(child *[3]int) {
 	s.closeChild(child)
-	s.closeLine()
+	s.closeSlave()
 	s.forgotten = true
 	s.in.close()
 	s.out[0].release(true)
 	s.out[1].release(true)
 	s.peak.Close()
-	s.process.LeaveBox()
+	s.process.ReturnBox()
 }
 
 // startParts handles a part of a start. A payload that is too long for the kernel is not looked at.
@@ -280,9 +280,9 @@ func tooLong(c *wire.Conn, seq uint32, errno unix.Errno, stage framing.StartStag
 
 // closeLine lets go of the process's side of the terminal. Until the process has exited it is not left to those who have it open: one that
 // runs on without any of them may open /dev/tty again, and when our side is closed, which would then be at its end, it gets SIGHUP.
-func (s *session) closeLine() {
-	if s.line != 0 {
-		unix.Close(s.line)
-		s.line = 0
+func (s *session) closeSlave() {
+	if s.slave != 0 {
+		unix.Close(s.slave)
+		s.slave = 0
 	}
 }
