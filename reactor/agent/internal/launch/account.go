@@ -7,17 +7,17 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Account is the user that a process runs as.
+// Account is the user that a process runs as. The zero Account is the agent's own.
 type Account struct {
-	User  *reactor.User // nil: as the agent
-	asked bool          // a user was asked for
-	named bool          // it has an entry in /etc/passwd, which is where what follows is from
+	User  *reactor.User // nil: the agent's own
+	asked bool          // the request named a user
+	named bool          // the user has an entry in /etc/passwd, from which the fields below come
 	name  string
 	home  string
 	shell string
 }
 
-// maxGroups is the most groups of a user besides its own.
+// maxGroups limits the supplementary groups of a user. Further ones are left out.
 const maxGroups = 1024
 
 const (
@@ -25,9 +25,11 @@ const (
 	groupFile  = "/etc/group"
 )
 
-// FindAccount looks up "name", "uid", "name:group", "uid:gid" and so on; the empty text is the agent's
-// own account. root says whether the agent is root. An error is ENOENT for an account that does not
-// exist, EPERM for one that the agent may not take, or comes from reading the files.
+// FindAccount looks up text: "name", "uid", "name:group", "uid:gid" and the like. The empty text is
+// the agent's own account. root reports whether the agent is root.
+//
+// The error wraps ENOENT if the account does not exist, and EPERM if the agent may not switch to
+// it. Any other error comes from reading the files.
 func FindAccount(text string, root bool) (acc Account, err error) {
 	if text == "" {
 		return acc, nil
@@ -49,13 +51,13 @@ func FindAccount(text string, root bool) (acc Account, err error) {
 		if u.UID != uint32(unix.Geteuid()) || grouped && u.GID != uint32(unix.Getegid()) {
 			return acc, sys.NewError("user", text, unix.EPERM)
 		}
-		return acc, nil // it is the agent's own, and its groups are as they are
+		return acc, nil // the agent's own account keeps its groups
 	}
 	acc.User = u
 	return acc, nil
 }
 
-// findUser looks up the entry of a name, or of the number that the name is.
+// findUser looks up a user by name, or by the number that the name spells.
 func findUser(name string, isNumber bool, acc *Account, u *reactor.User) error {
 	number := u.UID
 	var r tableReader
@@ -72,7 +74,8 @@ func findUser(name string, isNumber bool, acc *Account, u *reactor.User) error {
 		r.skipField()
 		uid, ok := sys.ParseNumber(r.nextField())
 		gid, ok2 := sys.ParseNumber(r.nextField())
-		if !ok || !ok2 || entry == "" || entry != name && (acc.named || !isNumber || uid != number) {
+		byNumber := isNumber && uid == number && !acc.named // the first entry with the number wins
+		if !ok || !ok2 || entry == "" || entry != name && !byNumber {
 			r.endLine()
 			continue
 		}
@@ -87,7 +90,7 @@ func findUser(name string, isNumber bool, acc *Account, u *reactor.User) error {
 	return r.err
 }
 
-// findGroups sets the group that is asked for, if any, and the groups that name is a member of.
+// findGroups sets the requested group, if any, and the groups of which name is a member.
 func findGroups(group string, grouped bool, name string, u *reactor.User) error {
 	found := !grouped
 	if gid, ok := sys.ParseNumber(group); ok && gid != 1<<32-1 {
@@ -125,8 +128,8 @@ func findGroups(group string, grouped bool, name string, u *reactor.User) error 
 	return err
 }
 
-// env returns the entries of the environment that describe the user. A user without an entry in
-// /etc/passwd has no home, name or shell.
+// env returns the environment entries that describe the user. A user without an entry in
+// /etc/passwd has only HOME.
 func (acc *Account) env() []string {
 	if !acc.named {
 		return []string{"HOME=/"}
@@ -138,7 +141,8 @@ func (acc *Account) env() []string {
 	return []string{"HOME=" + acc.home, "USER=" + acc.name, "LOGNAME=" + acc.name, "SHELL=" + shell}
 }
 
-// tableReader reads a file of lines and fields, however long it and its lines are.
+// tableReader reads the fields of a text file in bounded memory, however long the file or a line
+// is.
 type tableReader struct {
 	fd       int
 	err      error
@@ -146,10 +150,11 @@ type tableReader struct {
 	buf      [2 << 10]byte
 	at, end  int
 	finished bool
-	field    []byte // at most unix.PathMax bytes of it
+	field    []byte // the current field, cut at unix.PathMax bytes
 }
 
-// open opens a file that the loop can read without waiting for a process in the machine.
+// open opens a table. It refuses what could make the loop wait for another process in the machine:
+// a FIFO, a FUSE mount, a magic link of /proc.
 func (r *tableReader) open(name string) error {
 	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 	how := unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS}
@@ -173,8 +178,8 @@ func (r *tableReader) open(name string) error {
 	return nil
 }
 
-// served reports whether a process or another machine may serve the file system that a path is on. It
-// does not follow links.
+// mayBlock reports whether another process or machine may serve the file system that holds path. It
+// does not follow links. An unknown file system type counts as one that may.
 func mayBlock(path string) bool {
 	var r tableReader
 	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -195,13 +200,15 @@ func mayBlock(path string) bool {
 		kind := r.nextWord()
 		r.endLine()
 		n := len(place)
-		within := place == "/" || n <= len(path) && path[:n] == place && (n == len(path) || path[n] == '/')
+		prefix := n <= len(path) && path[:n] == place
+		within := place == "/" || prefix && (n == len(path) || path[n] == '/')
 		if !within || n < longest {
 			continue
 		}
-		longest = n // of two at the same place the later one counts
+		longest = n // of two mounts at one place the later one is on top
 		switch kind {
-		case "ext4", "xfs", "btrfs", "f2fs", "squashfs", "erofs", "overlay", "tmpfs", "ramfs", "rootfs":
+		case "ext4", "xfs", "btrfs", "f2fs", "squashfs", "erofs",
+			"overlay", "tmpfs", "ramfs", "rootfs":
 			known = true
 		default:
 			known = false
@@ -212,7 +219,7 @@ func mayBlock(path string) bool {
 
 func (r *tableReader) close() { unix.Close(r.fd) }
 
-// more reports whether there is another byte.
+// hasMore reports whether there is another byte, and reads the next buffer if needed.
 func (r *tableReader) hasMore() bool {
 	for r.at == r.end && !r.finished {
 		n, err := unix.Read(r.fd, r.buf[:])
@@ -227,10 +234,11 @@ func (r *tableReader) hasMore() bool {
 	return !r.finished
 }
 
-// atEnd reports whether the line is at its end. There is another byte.
+// atEnd reports whether the current line is at its end. The caller has seen hasMore report true.
 func (r *tableReader) atEnd() bool { return r.buf[r.at] == '\n' }
 
-// until takes what is before a colon, or sep, and the separator; never the end of the line.
+// readUntil reads a field up to a colon or sep, and skips that separator. It stops before a
+// newline.
 func (r *tableReader) readUntil(sep byte) {
 	r.field = r.field[:0]
 	for r.hasMore() && !r.atEnd() {
@@ -245,19 +253,19 @@ func (r *tableReader) readUntil(sep byte) {
 	}
 }
 
-// text returns the next field of the line, and item the next of a list in it. Both are empty at the
-// end of the line.
+// nextField returns the next field of the line; empty at the end of the line.
 func (r *tableReader) nextField() string {
 	r.readUntil(':')
 	return string(r.field)
 }
 
+// nextItem returns the next item of a comma-separated list; empty at the end of the line.
 func (r *tableReader) nextItem() string {
 	r.readUntil(',')
 	return string(r.field)
 }
 
-// word returns what is before the next space.
+// nextWord returns the text up to the next space.
 func (r *tableReader) nextWord() string {
 	r.field = r.field[:0]
 	for r.hasMore() && !r.atEnd() {
@@ -272,9 +280,10 @@ func (r *tableReader) nextWord() string {
 	return string(r.field)
 }
 
-// skip passes over a field, endLine over the rest of the line.
+// skipField skips one field.
 func (r *tableReader) skipField() { r.readUntil(':') }
 
+// endLine skips the rest of the line.
 func (r *tableReader) endLine() {
 	for r.hasMore() {
 		r.at++

@@ -1,7 +1,7 @@
-// Package launch starts processes, and has what every started process has: the account that it runs as
-// ([FindAccount]), its environment and where its program is looked up ([Env]), its terminal, its cgroup and
-// deadline ([Process]), and a table of those that run ([Table]). A [Job] is a child that does for the agent
-// what takes as long as a disk does.
+// Package launch starts processes. It resolves the account that a process runs as ([FindAccount]),
+// its environment and search path ([Env]), and its terminal. A [Process] has a cgroup and a
+// deadline, and a [Table] lists the running ones. A [Job] is a child process that does slow disk
+// work for the agent.
 //
-// It knows nothing of hosts and of what becomes of a process's output.
+// The package knows nothing about hosts, nor about what happens to a process's output.
 package launch

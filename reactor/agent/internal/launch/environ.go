@@ -5,30 +5,33 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// envGarbage is what an environment leaves on the heap, in bytes.
+// envGarbage is how much heap garbage one environment makes, in bytes.
 const envGarbage = 4 << 10
 
-// Env is the environment that children inherit, KEY=value each. The zero Env is empty.
+// Env is the environment that children inherit, as KEY=value entries. The zero Env is empty.
 type Env struct {
 	entries []string
 	garbage *sys.Garbage
 }
 
-// NewEnv returns the environment with those entries. garbage counts what is made of it.
+// NewEnv returns an environment with these entries. It keeps the slice. garbage counts what is
+// built from it.
 func NewEnv(entries []string, garbage *sys.Garbage) Env { return Env{entries, garbage} }
 
-// Entries returns the entries, which are not to be changed.
+// Entries returns the entries. The caller must not change them.
 func (env *Env) Entries() []string { return env.entries }
 
-// environ gathers the environment of a command, KEY=value each. The last entry of a name counts. It
-// finds names by their hash, because a host may send as many as fit in its message.
+// environ builds the environment of a command. The last entry of a name wins. Names are looked up
+// by hash, because one message can carry many thousands of them.
 type environ struct {
 	entries []string
-	table   []int32 // index+1 of the entry whose name has that hash, or a little less; its length is a power of two
+	// table has 1 + the index of an entry at the hash of its name, or at the next free place after
+	// it. Its length is a power of two.
+	table []int32
 }
 
-// With returns the environment with entries added. It is nil if none are, which stands for the loop's
-// environment.
+// With returns the environment plus the added entries. If added is empty it returns nil, which
+// means the loop's own environment.
 func (env *Env) With(added framing.Env) []string {
 	if added.Len() == 0 {
 		return nil
@@ -37,12 +40,12 @@ func (env *Env) With(added framing.Env) []string {
 	return mergeEnv(env.entries, nil, added)
 }
 
-// For returns the environment of a process that is started with an account. Like With it may be nil.
-func (env *Env) For(who *Account, req *framing.Start) []string {
+// For returns the environment of a process started as acc. Like With it may return nil.
+func (env *Env) For(acc *Account, req *framing.Start) []string {
 	switch {
 	case req.Only:
 		return mergeEnv(nil, nil, req.Env)
-	case !who.asked:
+	case !acc.asked:
 		return env.With(req.Env)
 	}
 	env.garbage.Add(envGarbage)
@@ -50,14 +53,14 @@ func (env *Env) For(who *Account, req *framing.Start) []string {
 	for _, entry := range env.entries {
 		switch name, _, _ := sys.Cut(entry, '='); name {
 		case "HOME", "USER", "LOGNAME", "SHELL", "MAIL":
-			continue // the agent's own
+			continue // these describe the agent's user
 		}
 		base = append(base, entry)
 	}
-	return mergeEnv(base, who.env(), req.Env)
+	return mergeEnv(base, acc.env(), req.Env)
 }
 
-// mergeEnv returns an environment with entries of the agent added, and then those of a host.
+// mergeEnv returns base, then own, then what the host added. Later entries replace earlier ones.
 func mergeEnv(base, own []string, added framing.Env) []string {
 	most := len(base) + len(own) + added.Len()
 	size := 16
@@ -77,11 +80,12 @@ func mergeEnv(base, own []string, added framing.Env) []string {
 	return e.entries
 }
 
-// set adds an entry, or replaces the one of the same name. name is the length of its name.
-func (e *environ) set(entry string, name int) {
+// set adds an entry, or replaces the one with the same name. The name is the first n bytes of
+// entry.
+func (e *environ) set(entry string, n int) {
 	const offset, prime = 2166136261, 16777619 // FNV-1a
 	hash := uint32(offset)
-	for i := range name {
+	for i := range n {
 		hash = (hash ^ uint32(entry[i])) * prime
 	}
 	for ; ; hash++ {
@@ -91,25 +95,25 @@ func (e *environ) set(entry string, name int) {
 			*place = int32(len(e.entries))
 			return
 		}
-		if old := &e.entries[*place-1]; sameName(*old, entry, name) {
+		if old := &e.entries[*place-1]; sameName(*old, entry, n) {
 			*old = entry
 			return
 		}
 	}
 }
 
-// sameName reports whether both entries have the same name, which is n bytes long in b.
+// sameName reports whether two entries have the same name, which is the first n bytes of b.
 func sameName(a, b string, n int) bool {
 	return len(a) >= n && a[:n] == b[:n] && (len(a) == n || a[n] == '=')
 }
 
-// Lookup returns the value of a name, or an empty text.
+// Lookup returns the value of a name; empty if it is not set.
 func (env *Env) Lookup(name string) string {
 	value, _ := lookupIn(env.entries, name)
 	return value
 }
 
-// lookupIn returns the value of a name in an environment.
+// lookupIn returns the value of a name in env.
 func lookupIn(env []string, name string) (value string, ok bool) {
 	for _, entry := range env {
 		if key, value, ok := sys.Cut(entry, '='); ok && key == name {
@@ -119,10 +123,10 @@ func lookupIn(env []string, name string) (value string, ok bool) {
 	return "", false
 }
 
-// defaultPath is the PATH of an environment without one; exec(3).
+// defaultPath is the PATH of an environment that has none; exec(3).
 const defaultPath = "/bin:/usr/bin"
 
-// SearchPath returns the PATH of a child's environment, which With or For has returned.
+// SearchPath returns the PATH of an environment that With or For returned.
 func (env *Env) SearchPath(child []string) string {
 	if child == nil {
 		child = env.entries

@@ -8,13 +8,13 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Failure is why a process was not started, and how far it came.
+// Failure reports why a process was not started, and at which stage.
 type Failure struct {
 	Stage framing.StartStage
 	Err   error // wraps the errno
 }
 
-// NewFailure returns the failure of a spawn. The stage is that of the operation that failed.
+// NewFailure returns the failure of a spawn. err is a *reactor.Error, whose operation is the stage.
 func NewFailure(err error) *Failure {
 	f := &Failure{framing.StageExec, err}
 	e, _ := err.(*reactor.Error)
@@ -33,10 +33,10 @@ func NewFailure(err error) *Failure {
 	return f
 }
 
-// Errno returns the errno that Err wraps, or 0.
+// Errno returns the errno that Err wraps; 0 if none.
 func (f *Failure) Errno() unix.Errno { return sys.ErrnoOf(f.Err) }
 
-// Code returns the exit code that a shell has for it.
+// Code returns the exit code that a shell would report.
 func (f *Failure) Code() int32 {
 	if f.Stage == framing.StageExec {
 		return ExitCode(f.Err)
@@ -44,7 +44,7 @@ func (f *Failure) Code() int32 {
 	return 126
 }
 
-// ExitCode returns the exit code that a shell has for a program that could not be executed.
+// ExitCode returns the exit code that a shell reports for a program that it cannot execute.
 func ExitCode(err error) int32 {
 	if sys.IsErrno(err, unix.ENOENT) {
 		return 127
@@ -52,11 +52,12 @@ func ExitCode(err error) int32 {
 	return 126
 }
 
-// Reason returns why a process was not started, in words. The kernel's words for an argument that is too
-// long do not say how long it may be.
+// Reason returns why a process was not started, in words. For E2BIG it adds the limits, which the
+// kernel's message leaves out.
 func Reason(err error) string {
 	if sys.IsErrno(err, unix.E2BIG) {
-		return err.Error() + ": a command, an argument and an environment entry have at most 131071 bytes, and all of them 256 KiB"
+		return err.Error() + ": a command, an argument and an environment entry have at most " +
+			"131071 bytes, and all of them 256 KiB"
 	}
 	return err.Error()
 }

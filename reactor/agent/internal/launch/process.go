@@ -12,65 +12,66 @@ import (
 )
 
 const (
-	// PipeGrace is how long after a command's exit its result waits for the pipes' end.
+	// PipeGrace is how long a result waits after the exit for the pipes to end.
 	PipeGrace = 100 * time.Millisecond
-	// KillGrace is how long after a timeout the result waits for the exit. A process that cannot die must
-	// not hold it up: the result comes within a second of the timeout.
+	// KillGrace is how long a result waits for the exit after a kill. A process in uninterruptible
+	// sleep does not delay its result: that comes within a second of the timeout.
 	KillGrace = 700 * time.Millisecond
 )
 
-// Process is a process that a host has started, by any message: a child in a cgroup of its own, with all
-// that it becomes. It is part of its Owner.
+// Process is a process that a host has started by any message, with all its descendants. It is a
+// child in a cgroup of its own. Its Owner contains it and decides its result.
 type Process struct {
 	Owner Owner
 	Kind  framing.ProcessKind
-	// Patience is how long after its exit the end of its pipes is waited for, within its deadline. 0 is
-	// PipeGrace, whatever the deadline.
+	// Patience is how long the result waits for the pipes after the exit, within the deadline. At 0
+	// that is PipeGrace, and the deadline does not count after the exit.
 	Patience time.Duration
-	// Box is the cgroup that it runs in, or nil.
+	// Box is the cgroup in which it runs, or nil.
 	Box *contain.Box
 
 	table     *Table
 	child     reactor.Child
 	pid       int
-	name      [framing.MaxCommand]byte // the beginning of its command
-	nameLen   uint8                    // bytes of it
+	name      [framing.MaxCommand]byte // the beginning of the command line
+	nameLen   uint8                    // in bytes
 	startedAt time.Duration            // reactor.Now
-	runTime   time.Duration            // from then to the exit
+	runTime   time.Duration            // from the start to the exit
 
 	deadline reactor.Timer
-	grace    reactor.Timer
+	grace    reactor.Timer // until the result no longer waits for the pipes, or for the exit
 	status   unix.WaitStatus
 	exited   bool
 	timedOut bool
-	finished bool // its result is: it waits for nothing any more
+	finished bool // the result is made, and waits for nothing
 	oomKills uint32
 }
 
 // WaitForEnd is a Patience without limit.
 const WaitForEnd time.Duration = 1<<63 - 1
 
-// Owner is what a process is part of.
+// Owner receives the events of a process and decides its result.
 type Owner interface {
-	// Started is called when its program has been executed.
+	// Started is called when the program has been executed.
 	Started()
-	// NotStarted is called instead of Gone when its program was not executed. Nothing of it is left.
+	// NotStarted is called instead of Exited if the program was not executed. No process is left.
 	NotStarted(f *Failure)
-	// Gone is called when it has exited. It is not in its cgroup any more, but what it left running is.
+	// Exited is called when the process has been reaped. Its descendants may still run in the
+	// cgroup.
 	Exited()
-	// Overdue is called when the end of its pipes, or after a kill its exit, has been waited for long
-	// enough.
+	// Overdue is called when the grace is over: for the pipes after an exit, or for the exit after
+	// a kill.
 	Overdue()
-	// SignalGroup sends a signal to its process group.
+	// SignalGroup sends a signal to the process group.
 	SignalGroup(sig unix.Signal)
-	// Cancel kills all that it has become, because a host asks for it.
+	// Cancel kills the process and all its descendants at a host's request.
 	Cancel()
-	// Record returns what a list says of it, but for what it uses.
+	// Record returns the entry for a process list, without usage.
 	Record() framing.Process
 	reactor.Failer
 }
 
-// AddName adds a word to the name that a list shows.
+// AddName adds a word to the command line that a list shows.
 func (p *Process) AddName(word []byte) {
 	if p.nameLen > 0 && int(p.nameLen) < len(p.name) {
 		p.name[p.nameLen] = ' '
@@ -79,28 +80,28 @@ func (p *Process) AddName(word []byte) {
 	p.nameLen += uint8(copy(p.name[p.nameLen:], word))
 }
 
-// NameLen returns the length of the name, in bytes.
+// NameLen returns the length of that command line, in bytes.
 func (p *Process) NameLen() int { return int(p.nameLen) }
 
-// PID returns its process ID, which another may have once it has exited.
+// PID returns the process ID. After the exit the kernel may give it to another process.
 func (p *Process) PID() int { return p.pid }
 
-// Exited reports whether it has been reaped.
+// HasExited reports whether the process has been reaped.
 func (p *Process) HasExited() bool { return p.exited }
 
-// Status returns its wait status. It is zero before the exit.
+// Status returns the wait status; zero before the exit.
 func (p *Process) Status() unix.WaitStatus { return p.status }
 
-// Usage returns what it had used when it was reaped.
+// Usage returns the resource usage at the exit.
 func (p *Process) Usage() reactor.Usage { return p.child.Usage() }
 
-// TimedOut reports whether it was killed at its deadline.
+// TimedOut reports whether the deadline killed the process.
 func (p *Process) TimedOut() bool { return p.timedOut }
 
-// OOMKills returns how many of its processes were killed for want of memory.
+// OOMKills returns how many of the command's processes the OOM killer killed.
 func (p *Process) OOMKills() uint32 { return p.oomKills }
 
-// Elapsed returns the time from its start to its exit, or to now.
+// Elapsed returns the time from the start to the exit, or to now.
 func (p *Process) Elapsed() time.Duration {
 	if p.exited {
 		return p.runTime
@@ -108,24 +109,24 @@ func (p *Process) Elapsed() time.Duration {
 	return reactor.Now() - p.startedAt
 }
 
-// Decide says that its result is decided: it waits for nothing any more.
+// Finish stops all timers, because the result is made and waits for nothing.
 func (p *Process) Finish() {
 	p.finished = true
 	p.grace.Stop()
 	p.deadline.Stop()
 }
 
-// Decided reports whether its result is decided.
+// Finished reports whether the result is made. The process itself may still run.
 func (p *Process) Finished() bool { return p.finished }
 
-// TakeBox takes a cgroup for the process, if there are any.
+// TakeBox takes a cgroup for the process, if the pool has one.
 func (p *Process) TakeBox(t *Table) {
 	p.table = t
 	p.Box = t.contain.Take()
 }
 
-// Spawn forks the process into its Box, or into a new one if it has none. If the cgroup is what fails, it is
-// forked without one. Spawn does not wait until the program is executed.
+// Spawn forks the process into its Box, which it takes first unless the process has one. If only
+// the cgroup makes the fork fail, Spawn forks without one. It does not wait for the execve.
 func (p *Process) Spawn(t *Table, spec *reactor.Command) error {
 	if p.Box == nil {
 		p.TakeBox(t)
@@ -154,7 +155,7 @@ func (p *Process) fork(spec *reactor.Command) error {
 		return err
 	}
 	if sys.Exhausted(err) {
-		return err // the cgroup is not to blame, and the next start may find what this one lacked
+		return err // memory or descriptors ran out, so the cgroup is not at fault
 	}
 	p.ReturnBox()
 	spec.Cgroup = 0
@@ -165,7 +166,7 @@ func (p *Process) fork(spec *reactor.Command) error {
 	return nil
 }
 
-// LeaveBox gives its cgroup back.
+// ReturnBox returns the cgroup to the pool. Calling it again does nothing.
 func (p *Process) ReturnBox() {
 	if p.table != nil {
 		p.table.contain.Give(p.Box)
@@ -173,14 +174,14 @@ func (p *Process) ReturnBox() {
 	}
 }
 
-// Limit has it killed after ms milliseconds, unless that is 0.
+// SetDeadline kills the process ms milliseconds from now; 0 sets no deadline.
 func (p *Process) SetDeadline(ms uint32) {
 	if ms > 0 {
 		p.table.loop.Start(&p.deadline, time.Duration(ms)*time.Millisecond, p)
 	}
 }
 
-// WaitMore has the owner's Overdue called again after another PipeGrace.
+// ExtendGrace calls the owner's Overdue again after another PipeGrace.
 func (p *Process) ExtendGrace() { p.table.loop.Start(&p.grace, PipeGrace, p) }
 
 // Started implements [reactor.StartHandler].
@@ -218,11 +219,10 @@ func (p *Process) Exited(status unix.WaitStatus) {
 	t.changed()
 }
 
-// Expired implements [reactor.TimerHandler]: its deadline has passed, or its pipes had time enough.
+// Expired implements [reactor.TimerHandler], for the deadline and the grace.
 func (p *Process) Expired(t *reactor.Timer) {
 	if !p.exited {
-		// The agent may have been stopped, or the machine, and more have ended meanwhile than one wait
-		// tells of.
+		// If the agent or the machine was stopped, the exit may be older than the deadline.
 		if p.child.Reap(); p.exited {
 			return
 		}
@@ -232,29 +232,29 @@ func (p *Process) Expired(t *reactor.Timer) {
 		return
 	}
 	p.timedOut = true
-	p.table.loop.Start(&p.grace, KillGrace, p) // a process that cannot die does not hold up its result
+	p.table.loop.Start(&p.grace, KillGrace, p)
 	p.Kill()
 }
 
 // Signal sends a signal to the process alone.
 func (p *Process) Signal(sig unix.Signal) { p.child.Signal(sig) }
 
-// SignalGroup sends a signal to its process group.
+// SignalGroup sends a signal to the process group.
 func (p *Process) SignalGroup(sig unix.Signal) { p.child.SignalGroup(sig) }
 
-// SignalTree sends a signal to all that it has become.
+// SignalTree sends a signal to the process and all its descendants.
 func (p *Process) SignalTree(sig unix.Signal) { p.table.contain.Signal(p.Box, p.pid, sig) }
 
-// Kill kills all that it has become.
+// Kill sends SIGKILL to the process and all its descendants.
 func (p *Process) Kill() {
 	if p.Box != nil {
-		p.child.Signal(unix.SIGKILL) // first, because its exit is waited for, and not theirs
+		p.child.Signal(unix.SIGKILL) // first, because the result waits for this exit
 	}
 	p.table.contain.Kill(p.Box, p.pid)
-	p.child.SignalGroup(unix.SIGKILL) // it may have left its cgroup
+	p.child.SignalGroup(unix.SIGKILL) // catches a process that left the cgroup
 }
 
-// Abort kills it at once: its result does not wait for its pipes any longer than after a timeout.
+// Abort kills the process now. The result then waits for the exit and the pipes as after a timeout.
 func (p *Process) Abort() {
 	p.Patience = 0
 	p.deadline.Stop()
@@ -267,7 +267,7 @@ func (p *Process) Abort() {
 // Failed implements [reactor.Failer].
 func (p *Process) Failed(value any, stack []byte) { p.Owner.Failed(value, stack) }
 
-// ExitCode returns its exit code as a shell gives it; 124 after a timeout.
+// ExitCode returns the exit code as a shell reports it; 124 after a timeout.
 func (p *Process) ExitCode() int32 {
 	switch {
 	case p.timedOut:
@@ -278,13 +278,15 @@ func (p *Process) ExitCode() int32 {
 	return int32(p.status.ExitStatus())
 }
 
-// Record returns what a list says of every process.
+// Record returns the parts of a list entry that every kind of process has.
 func (p *Process) Record() framing.Process {
 	age := uint64((reactor.Now() - p.startedAt).Microseconds())
-	return framing.Process{PID: uint32(p.pid), Kind: p.Kind, Exited: p.exited, AgeUS: age, Command: p.name[:p.nameLen]}
+	return framing.Process{
+		PID: uint32(p.pid), Kind: p.Kind, Exited: p.exited, AgeUS: age, Command: p.name[:p.nameLen],
+	}
 }
 
-// Measure adds to a record what all that it became uses, where that is known.
+// AddUsage adds to a record what the process and its descendants use, if their cgroup counts it.
 func (p *Process) AddUsage(r *framing.Process) {
 	if p.Box != nil {
 		r.CPUUS, r.Memory, _ = p.Box.Using()
@@ -292,7 +294,7 @@ func (p *Process) AddUsage(r *framing.Process) {
 	}
 }
 
-// leave lets the process run on without the agent.
+// release takes the process off the table and lets it run on.
 func (p *Process) release() {
 	p.table.running = sys.Remove(p.table.running, p)
 	p.deadline.Stop()

@@ -5,11 +5,11 @@ import (
 	"wick/reactor"
 )
 
-// Shell runs every command that is a line of text.
+// Shell runs every command that is given as a line of text.
 const Shell = "/bin/sh"
 
-// ShellArgs returns the arguments with which the shell runs a command. A command that begins like an option
-// must not be taken for one.
+// ShellArgs returns the arguments with which the shell runs a command. A "--" keeps the shell from
+// taking a command that begins with - or + as an option.
 func ShellArgs(command string) []string {
 	if command != "" && (command[0] == '-' || command[0] == '+') {
 		return []string{"sh", "-c", "--", command}
@@ -17,8 +17,8 @@ func ShellArgs(command string) []string {
 	return []string{"sh", "-c", command}
 }
 
-// ThroughSudo makes the command of a shell one that sudo runs as root, without asking for a password. Added
-// entries of the environment are named to it, not shown: every user can read a command line.
+// ThroughSudo changes a shell command into one that sudo runs as root without a password. The
+// command line only names the added environment entries, because every user can read it.
 func (env *Env) ThroughSudo(spec *reactor.Command, added framing.Env) {
 	args := []string{"sudo", "-n"}
 	if added.Len() > 0 {

@@ -7,8 +7,8 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// OpenTerminal makes a terminal; pty(7). The agent's side of it, master, does not block, and the
-// process's side does. The caller owns both.
+// OpenTerminal opens a pseudoterminal; pty(7). master, the agent's side, is non-blocking; slave,
+// the process's side, is not. The caller owns both.
 func OpenTerminal(rows, columns uint16) (master, slave int, err error) {
 	const name = "/dev/ptmx"
 	master, err = unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -16,10 +16,11 @@ func OpenTerminal(rows, columns uint16) (master, slave int, err error) {
 		return -1, -1, sys.NewError("open", name, err)
 	}
 	if err = unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err == nil {
-		// By a path it might be one of another mount namespace.
+		// A path could lead to the devpts of another mount namespace.
 		var fd uintptr
 		var errno unix.Errno
-		fd, _, errno = unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+		const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC
+		fd, _, errno = unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, flags)
 		if slave = int(fd); errno != 0 {
 			err = errno
 		}
@@ -32,7 +33,8 @@ func OpenTerminal(rows, columns uint16) (master, slave int, err error) {
 	return master, slave, nil
 }
 
-// SetModes sets the modes of a new terminal, if there are any, but not its speed and character size.
+// SetModes sets the modes of a new terminal, except its speed and character size. Without modes it
+// does nothing.
 func SetModes(fd int, m *framing.Modes) {
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if len(m.Chars) == 0 || err != nil {
@@ -43,14 +45,15 @@ func SetModes(fd int, m *framing.Modes) {
 	unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
-// ResizeTerminal sets the size of a terminal. The kernel tells its foreground processes of a new size.
+// ResizeTerminal sets the size of a terminal. The kernel sends SIGWINCH to the foreground process
+// group if the size is new.
 func ResizeTerminal(fd int, rows, columns uint16) {
 	unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
 }
 
-// TerminalEOF returns the character that ends a terminal's input, 0 if there is none, and whether it
-// is read by lines. If it is not, the process decides what the character means: a shell that edits
-// its own line takes it for the end too.
+// TerminalEOF returns the character that ends a terminal's input; 0 without one. lines reports
+// canonical mode. In raw mode the process interprets the character, as a shell with line editing
+// does.
 func TerminalEOF(fd int) (char byte, lines bool) {
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
@@ -59,7 +62,7 @@ func TerminalEOF(fd int) (char byte, lines bool) {
 	return t.Cc[unix.VEOF], t.Lflag&unix.ICANON != 0
 }
 
-// Foreground returns the process group in the foreground of a terminal, or 0.
+// Foreground returns the foreground process group of a terminal; 0 without one.
 func Foreground(fd int) int {
 	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	if err != nil || group < 0 {
