@@ -9,33 +9,34 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// startGrace is how long a spawn_watch waits to learn whether its program was executed.
+// startGrace is how long the answer to a spawn_watch waits for the program to be executed.
 const startGrace = 500 * time.Millisecond
 
-// answers are the spawn_watches that are not answered yet. Those of one connection are answered in the order
-// of the requests, though their programs may be executed in any. One whose program takes long is answered as
-// if it had been executed: if it then fails, its process_exit says so.
+// answers holds the spawn_watches whose answer is due. Their programs may be executed in any order,
+// but each connection gets its answers in the order of its requests. A program that takes longer
+// than startGrace is answered as executed. If it fails after that, its process_exit says so.
 type answers struct {
 	service *Service
 	list    []*command
-	timer   reactor.Timer // of the first
+	timer   reactor.Timer // for the oldest
 }
 
-// add appends a command that is to be answered.
+// add appends a command whose answer is due.
 func (a *answers) add(cmd *command) {
 	cmd.answerDue = true
 	a.list = append(a.list, cmd)
 	a.startTimer()
 }
 
-// wait starts the timer for the command that has waited longest.
+// startTimer starts the timer for the oldest command.
 func (a *answers) startTimer() {
 	if len(a.list) > 0 && !a.timer.Running() {
 		a.service.Loop.Start(&a.timer, max(0, startGrace-a.list[0].process.Elapsed()), a)
 	}
 }
 
-// answer has a command answered with a frame, and those that waited for it.
+// answer sets the answer of cmd, and sends it unless the connection waits for an earlier one. Then
+// it sends the later answers that are ready.
 func (a *answers) answer(cmd *command, frame []byte) {
 	cmd.answer = frame
 	c := cmd.conn
@@ -48,7 +49,7 @@ func (a *answers) answer(cmd *command, frame []byte) {
 	}
 }
 
-// first returns the first command of a connection that is not answered, or nil.
+// first returns the oldest unanswered command of a connection, or nil.
 func (a *answers) first(c *wire.Conn) *command {
 	for _, cmd := range a.list {
 		if cmd.conn == c {
@@ -58,7 +59,7 @@ func (a *answers) first(c *wire.Conn) *command {
 	return nil
 }
 
-// send sends an answer, and the process_exit that waits for it.
+// send sends the answer of cmd, and after it the process_exit if there is one already.
 func (a *answers) send(cmd *command) {
 	c, frame := cmd.conn, cmd.answer
 	if frame == nil {
@@ -78,7 +79,8 @@ func (a *answers) remove(cmd *command) {
 	}
 }
 
-// Expired implements [reactor.TimerHandler]: what has waited long enough is answered, and what is before it.
+// Expired implements [reactor.TimerHandler]. It answers the commands that have waited for
+// startGrace.
 func (a *answers) Expired(*reactor.Timer) {
 	for len(a.list) > 0 && a.list[0].process.Elapsed() >= startGrace {
 		a.send(a.list[0])
@@ -86,7 +88,7 @@ func (a *answers) Expired(*reactor.Timer) {
 	a.startTimer()
 }
 
-// detach ends the waiting for a connection. If that is open, all are answered; otherwise they have no host.
+// detach sends every answer that is due on c if c is still open. Otherwise the answers are lost.
 func (a *answers) detach(c *wire.Conn) {
 	for cmd := a.first(c); cmd != nil; cmd = a.first(c) {
 		if c.Open() {

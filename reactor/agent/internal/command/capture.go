@@ -9,52 +9,67 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// maxUnspooled is the most bytes kept of an output when no directory takes a spool file.
+// maxUnspooled limits an output, in bytes, if no directory takes its spool file.
 const maxUnspooled = 1 << 20
 
-// capture reads one output pipe of a command to its end. The first buffer of it is held in memory, the rest in a
-// spool file, and what is beyond the limit is read and dropped, so that the command never waits for the agent.
+// capture reads one output pipe of a command until its end. Output stays in memory up to one
+// buffer, then goes to a spool file; beyond the limit it is read and dropped. So a command never
+// blocks on its output, unless a host takes it in chunks.
 type capture struct {
 	pipe    reactor.Descriptor
 	service *Service
-	command *command // which is told of the end
-	chunks  *chunks  // where the output goes instead of being held; nil if it is held
-	buf     []byte   // of service.captures, or nil
-	spool   int      // file descriptor, or -1
-	limit   int64    // of kept
+	command *command
+	chunks  *chunks // sends the output at once instead of keeping it; nil for none
+	state   captureState
+	rest    int // bytes that draining still reads
 
-	kept    int64 // bytes held, in buf or in spool
-	dropped int64 // bytes read and not held, up to the decision
-	last    byte  // the last byte held
-	ended   bool  // nothing more will come
-	late    bool  // its end is not waited for any more, but for rest bytes that are in the pipe
-	rest    int
-	decided bool // what comes now is of no interest
+	buf     []byte // of service.captures, or nil
+	spool   int    // file descriptor, or -1
+	limit   int64  // of kept, in bytes
+	kept    int64  // bytes in buf or in spool
+	dropped int64  // bytes read beyond the limit
+	last    byte   // the last byte kept
 }
 
-// open makes the pipe and begins to read it. The caller closes the end for writing that it gets.
+// captureState is how the output of a command is read. It only goes forward.
+type captureState uint8
+
+const (
+	// reading: output is kept, or sent in chunks, until the pipe ends.
+	reading captureState = iota
+	// draining: the command has exited and left the pipe open to other processes. No more than rest
+	// bytes are read: those that were in the pipe then.
+	draining
+	// dropping: the result is made, and later output is read and dropped.
+	dropping
+	// ended: the pipe is closed.
+	ended
+)
+
+// open creates the pipe and starts to read it. The caller closes writeEnd after the fork.
 func (o *capture) open(s *Service, cmd *command) (writeEnd int, err error) {
-	*o = capture{service: s, command: cmd, spool: -1, limit: min(framing.MaxOutput, int64(s.Spool)<<20)}
+	limit := min(framing.MaxOutput, int64(s.Spool)<<20)
+	*o = capture{service: s, command: cmd, state: reading, spool: -1, limit: limit}
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		o.ended = true
+		o.state = ended
 		return -1, sys.NewError("pipe", "command", err)
 	}
-	// Only our end: a command does not expect an output that is not ready.
+	// Only the read end is non-blocking: programs do not expect EAGAIN on their output.
 	sys.SetNonblock(p[0])
 	s.Loop.Attach(&o.pipe, p[0], o)
 	o.pipe.Want(reactor.Read)
 	return p[1], nil
 }
 
-// Ready implements [reactor.Handler]: it takes what is there, at most a buffer.
+// Ready implements [reactor.Handler]. It reads at most one buffer, so that others get their turn.
 func (o *capture) Ready(reactor.Events) {
-	if o.chunks != nil && !o.decided {
+	if o.chunks != nil && o.state < dropping {
 		o.chunks.onReadable()
 		return
 	}
 	b := o.service.Loop.Scratch()
-	if o.service.Disk.Held() && !o.decided && o.kept < o.limit {
+	if o.service.Disk.Held() && o.state < dropping && o.kept < o.limit {
 		if b = b[:o.roomInMemory()]; len(b) == 0 {
 			o.pipe.Want(0)
 			o.service.Disk.OnRelease(o.resume)
@@ -66,45 +81,47 @@ func (o *capture) Ready(reactor.Events) {
 	case err == unix.EAGAIN:
 	case err != nil || n == 0:
 		o.finish()
-	case o.decided:
+	case o.state == dropping:
 	default:
 		o.add(b[:n])
 		o.countRead(n)
 	}
 }
 
-// took counts what was read.
+// countRead counts n bytes read, and checks whether the output has been drained.
 func (o *capture) countRead(n int) {
 	if o.rest -= n; o.drained() {
 		o.command.checkEnd()
 	}
 }
 
-// dry is called when chunks found the pipe empty. Another that has the pipe may have read what was waited for.
+// noteEmpty records that chunks found the pipe empty. Another process may have read the rest.
 func (o *capture) noteEmpty() {
 	o.rest = 0
 	o.pipe.Want(reactor.Read)
 	o.countRead(0)
 }
 
-// hurry is called when the end has been waited for long enough, again and again until there is nothing more to wait for, which it reports. What
-// is in the pipe by then is part of the output: the command may have written it before its exit. It is counted anew each time, for another
-// who has the pipe may read from it.
+// drainBounded reads no more than the bytes now in the pipe. It reports whether they have all been
+// read. The command may have written them before its exit, so they belong to its output. Each call
+// counts again, because another process may read from the pipe too.
 func (o *capture) drainBounded() bool {
-	if !o.ended {
+	if o.state < dropping {
 		n, _ := unix.IoctlGetInt(o.pipe.FD(), unix.TIOCINQ)
-		if o.late {
+		if o.state == draining {
 			n = min(n, o.rest)
 		}
-		o.late, o.rest = true, n
+		o.state, o.rest = draining, n
 	}
 	return o.drained()
 }
 
-// over reports whether nothing more is waited for.
-func (o *capture) drained() bool { return o.ended || o.late && o.rest <= 0 }
+// drained reports whether the result waits for no more of the output.
+func (o *capture) drained() bool {
+	return o.state >= dropping || o.state == draining && o.rest <= 0
+}
 
-// memory is how much more can be held without a file.
+// roomInMemory returns how many more bytes fit without a file.
 func (o *capture) roomInMemory() int64 {
 	if o.spool >= 0 {
 		return 0
@@ -117,11 +134,11 @@ func (o *capture) roomInMemory() int64 {
 	return reactor.BufferSize - o.kept
 }
 
-// resume reads on after a thaw.
+// resume reads on, after a thaw of the disk or once the result is made.
 func (o *capture) resume() {
 	switch {
-	case o.ended:
-	case o.chunks != nil && !o.decided:
+	case o.state == ended:
+	case o.chunks != nil && o.state < dropping:
 		o.chunks.onReadable()
 	default:
 		o.pipe.Want(reactor.Read)
@@ -134,18 +151,19 @@ func (o *capture) Failed(value any, stack []byte) {
 	o.finish()
 }
 
+// finish closes the pipe at its end, and lets the command check whether it has ended.
 func (o *capture) finish() {
 	o.close()
 	o.command.checkEnd()
 }
 
-// close stops reading.
+// close closes the pipe.
 func (o *capture) close() {
-	o.ended = true
+	o.state = ended
 	o.pipe.Close()
 }
 
-// keep holds on to b, or to what of it is within the limit.
+// add keeps the part of b that is within the limit, and counts the rest as dropped.
 func (o *capture) add(b []byte) {
 	n := o.store(b)
 	o.dropped += int64(len(b) - n)
@@ -155,8 +173,8 @@ func (o *capture) add(b []byte) {
 	}
 }
 
-// hold puts b behind what is held, in memory or on disk, and returns how much of it. A disk that is full ends what is kept, and
-// not the reading.
+// store appends b to the kept output, in memory or on disk. It returns how many bytes it kept. A
+// full disk ends the keeping, not the reading.
 func (o *capture) store(b []byte) int {
 	if o.kept >= o.limit {
 		return 0
@@ -173,20 +191,22 @@ func (o *capture) store(b []byte) int {
 		return o.moveToSpool(b)
 	}
 	if room := o.service.spoolRoom(); room < int64(len(b)) {
-		// Later output is dropped even if there is room again by then, because it would follow a hole.
+		// Nothing is kept after this point, even if there is room again, because of the hole.
 		b = b[:room]
 		o.limit = o.kept + room
 	}
 	n, err := files.WriteAt(o.spool, b, o.kept)
 	o.service.spooled += int64(n)
 	if err != nil {
-		o.service.Log.Warn("output truncated", "pid", sys.Num(o.command.process.PID()), "error", err.Error())
+		o.service.Log.Warn("output truncated", "pid", sys.Num(o.command.process.PID()),
+			"error", err.Error())
 		o.limit = o.kept + int64(n)
 	}
 	return n
 }
 
-// toSpool moves what is held in memory to a file, with b behind it.
+// moveToSpool moves the output from memory to a spool file, and appends b. It returns how many
+// bytes of b it kept.
 func (o *capture) moveToSpool(b []byte) int {
 	held := o.buf[:o.kept]
 	if size := o.kept + int64(len(b)); size > o.service.spoolRoom() {
@@ -194,8 +214,9 @@ func (o *capture) moveToSpool(b []byte) int {
 	}
 	fd, err := o.service.Disk.OpenSpool(held, b)
 	if err != nil {
-		// No directory takes a file. Memory of the kernel's, not of this process, takes a little.
-		o.service.Log.Warn("no directory for output", "pid", sys.Num(o.command.process.PID()), "error", err.Error())
+		// A memfd takes a little instead. Its pages are the kernel's, not this process's.
+		o.service.Log.Warn("output kept in memory", "pid", sys.Num(o.command.process.PID()),
+			"error", err.Error())
 		o.limit = min(o.limit, maxUnspooled)
 		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err == nil {
 			err = files.WriteStart(fd, held, b)
@@ -210,17 +231,17 @@ func (o *capture) moveToSpool(b []byte) int {
 	return len(b)
 }
 
-// fillUp puts what the buffer has room for behind what is held, and ends what is kept: there is no place for more.
+// fillBuffer keeps the part of b that fits into memory, and drops all later output.
 func (o *capture) fillBuffer(b []byte) int {
 	n := copy(o.buf[o.kept:], b)
 	o.limit = o.kept + int64(n)
 	return n
 }
 
-// spoolRoom returns how many bytes of output may still be put on disk.
+// spoolRoom returns how many more bytes of output may go to disk.
 func (s *Service) spoolRoom() int64 { return int64(s.SpoolTotal)<<20 - s.spooled }
 
-// giveBack returns the buffer, if there is one.
+// releaseBuffer returns the buffer to the pool, if there is one.
 func (o *capture) releaseBuffer() {
 	if o.buf != nil {
 		o.service.captures.Put(o.buf)
@@ -228,7 +249,7 @@ func (o *capture) releaseBuffer() {
 	}
 }
 
-// read copies what is held from offset on to b, which it fills: there is as much as kept says.
+// readAt fills b with kept output from offset on. The caller asks for no more than is kept.
 func (o *capture) readAt(b []byte, offset int64) {
 	if o.spool < 0 {
 		copy(b, o.buf[offset:o.kept])
@@ -237,8 +258,9 @@ func (o *capture) readAt(b []byte, offset int64) {
 	for len(b) > 0 {
 		n, err := sys.Pread(o.spool, b, offset)
 		if err != nil || n <= 0 {
-			// The frame has promised these bytes, and there is nothing else to send.
-			o.service.Log.Error("output lost", "pid", sys.Num(o.command.process.PID()), "bytes", sys.Num(len(b)))
+			// The frame's head has announced these bytes, so zeros are sent.
+			o.service.Log.Error("output lost", "pid", sys.Num(o.command.process.PID()),
+				"bytes", sys.Num(len(b)))
 			clear(b)
 			return
 		}
@@ -247,9 +269,13 @@ func (o *capture) readAt(b []byte, offset int64) {
 	}
 }
 
-// release gives back what holds the output. The pipe is read on, if it has not ended.
+// drop keeps no more of the output. A pipe that has not ended is still read, because the processes
+// that have it open must not block.
+func (o *capture) drop() { o.state = max(o.state, dropping) }
+
+// release frees the buffer and the spool file. It drops later output.
 func (o *capture) release() {
-	o.decided = true
+	o.drop()
 	o.releaseBuffer()
 	if o.spool >= 0 {
 		o.service.Disk.CloseUnlinked(o.spool)

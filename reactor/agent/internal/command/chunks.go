@@ -9,33 +9,35 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// chunks sends the stdout of a spawn_watch as it comes: bytes go from the pipe straight into the buffer of a connection, in that one's
-// turns. The connection is the one that the process_exit would go to. While there is none, or its host does not read, the bytes stay in
-// the pipe and the command waits.
+// chunks sends the stdout of a spawn_watch as the command writes it. Bytes go from the pipe into
+// the buffer of a connection, in that connection's turns. It is the connection to which the
+// process_exit would go. Without a connection, or if its host does not read, the bytes stay in the
+// pipe and the command blocks.
 //
-//	waiting ──the pipe is readable──▶ readable ──a host takes it──▶ in the line of its connection ──pipe is empty──▶ waiting
+//	waiting ──the pipe is readable──▶ readable ──a host takes all of it──▶ waiting
 //
-// They are appended to a log too, if the host has named one.
+// The bytes are also appended to a log file, if the host has named one.
 type chunks struct {
 	command  *command
-	conn     *wire.Conn // in whose line it stands
-	readable bool       // a read may give something
+	conn     *wire.Conn // in its line, if queued
+	readable bool       // a read may succeed
 	log      int        // file descriptor, or -1
 	path     string     // of the log
-	logErr   error      // why the log is not whole
+	logErr   error      // why the log is incomplete
 }
 
 const (
-	// frameRoom is what is left of a buffer for replies beside two chunks, in bytes.
+	// frameRoom is the part of a buffer that two chunks leave for replies, in bytes.
 	frameRoom = 1 << 10
-	// maxChunk is the most content of a stdout_chunk.
+	// maxChunk limits the content of a stdout_chunk, in bytes.
 	maxChunk = reactor.BufferSize/2 - framing.ChunkHeaderSize - frameRoom
-	// maxLogReason is the most that is said of a log that is not whole, in bytes: its line fits noticeRoom with the others.
+	// maxLogReason limits the reason for an incomplete log, in bytes, so that its line fits
+	// noticeRoom.
 	maxLogReason = 200
 )
 
-// newChunks makes the chunks of a command, whose host wants a log at path unless that is empty. A log that cannot be opened costs the
-// command nothing: its stderr says so.
+// newChunks returns the chunks of a command. path names its log; empty for none. If the log cannot
+// be opened, the command runs nonetheless and its stderr says so.
 func newChunks(cmd *command, path string) *chunks {
 	s := &chunks{command: cmd, log: -1, path: path}
 	if path != "" {
@@ -49,7 +51,8 @@ func newChunks(cmd *command, path string) *chunks {
 	return s
 }
 
-// openLog opens a file to append to, and creates it with mode 0644 whatever the umask. It waits for no reader of a FIFO.
+// openLog opens a file for appending. It creates the file with mode 0644 whatever the umask, and
+// does not wait for the reader of a FIFO.
 func openLog(path string) (int, error) {
 	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	fd, err := sys.Openat(unix.AT_FDCWD, path, flags, 0)
@@ -62,11 +65,12 @@ func openLog(path string) (int, error) {
 	return fd, err
 }
 
-// endLog ends the log for good: one with a hole in it would be worse than one that says where it ends.
+// failLog closes the log for good, because a log that ends is better than one with a hole.
 func (s *chunks) failLog(err error) {
 	s.closeLog()
 	s.logErr = err
-	s.command.service.Log.Warn("log incomplete", "pid", sys.Num(s.command.process.PID()), "error", err.Error())
+	s.command.service.Log.Warn("log incomplete", "pid", sys.Num(s.command.process.PID()),
+		"error", err.Error())
 }
 
 func (s *chunks) closeLog() {
@@ -76,14 +80,15 @@ func (s *chunks) closeLog() {
 	}
 }
 
-// ready is called when the pipe has something, or is at its end.
+// onReadable handles a pipe that has bytes or has ended.
 func (s *chunks) onReadable() {
 	s.readable = true
 	s.command.stdout.pipe.Want(0)
 	s.queue()
 }
 
-// push has it stand in line at the connection that its chunks go to, if there is one and there is something to send.
+// queue puts the chunks into the line of their connection, if there is a connection and something
+// to send.
 func (s *chunks) queue() {
 	cmd := s.command
 	if !s.readable || cmd.process.Finished() || cmd.answerDue {
@@ -99,11 +104,11 @@ func (s *chunks) queue() {
 func (s *chunks) Produce() (more bool) {
 	o, c := &s.command.stdout, s.conn
 	svc := o.service
-	if !s.readable || o.decided {
+	if !s.readable || o.state >= dropping {
 		return false
 	}
 	if svc.Server.Host(s.command.conn) != c {
-		s.queue() // a newer connection
+		s.queue() // on a newer connection
 		return false
 	}
 	if s.log >= 0 && svc.Disk.Held() {
@@ -129,7 +134,7 @@ func (s *chunks) Produce() (more bool) {
 	return s.readable
 }
 
-// append adds what was read to the log.
+// appendLog appends what was read to the log.
 func (s *chunks) appendLog(b []byte) {
 	for len(b) > 0 && s.log >= 0 {
 		n, err := sys.Write(s.log, b)

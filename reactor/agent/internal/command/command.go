@@ -11,25 +11,26 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// command is one exec or spawn_watch, from the spawn to the moment when its result has gone out and its pipes have ended.
+// command is one exec or spawn_watch, from the fork until its result is sent and its pipes have
+// ended.
 //
-//	started ──exit──▶ exited ──both pipes at end, or what was in them launch.PipeGrace later──▶ decided ──▶ its result is sent
-//	    └──timeout──▶ killed ──as above, or killGrace──▶ decided
+//	running ──exit──▶ exited ──pipes end, or are drained after PipeGrace──▶ finished ──▶ sent
+//	   └──timeout──▶ killed ──as above, or after KillGrace──▶ finished
 type command struct {
 	service *Service
 	process launch.Process
-	conn    *wire.Conn // where it came from; nil once that is closed
+	conn    *wire.Conn // on which it was requested; nil once that is closed
 	seq     uint32
 	stdout  capture
 	stderr  capture
 
 	answerDue  bool    // a spawn_watch that is not answered yet
-	answerLost bool    // a spawn_watch whose connection ended before the answer
-	answer     []byte  // that waits for its turn
+	answerLost bool    // a spawn_watch whose connection closed before the answer
+	answer     []byte  // the frame that waits for its turn
 	exit       *result // the process_exit that waits for the answer
 }
 
-// start spawns it with pipes for its output.
+// start forks the command, with pipes for its output. After an error it holds nothing.
 func (cmd *command) start(spec *reactor.Command) error {
 	s := cmd.service
 	cmd.process.Owner = cmd
@@ -62,13 +63,14 @@ func (cmd *command) start(spec *reactor.Command) error {
 	return nil
 }
 
-// watch reports whether it is a spawn_watch.
+// watch reports whether the command is a spawn_watch.
 func (cmd *command) watch() bool { return cmd.process.Kind == framing.KindSpawnWatch }
 
-// Started implements [launch.Owner]: a host is told the pid of what it watches.
+// Started implements [launch.Owner]. It answers a spawn_watch with the pid.
 func (cmd *command) Started() {
 	if cmd.answerDue {
-		cmd.service.answers.answer(cmd, framing.AppendSpawnResult(nil, cmd.seq, uint32(cmd.process.PID())))
+		pid := uint32(cmd.process.PID())
+		cmd.service.answers.answer(cmd, framing.AppendSpawnResult(nil, cmd.seq, pid))
 	}
 }
 
@@ -92,14 +94,15 @@ func (cmd *command) NotStarted(f *launch.Failure) {
 	cmd.release()
 	switch {
 	case cmd.answerDue:
-		cmd.service.answers.answer(cmd, cmd.service.appendNotStarted(c, nil, framing.TypeSpawnWatch, cmd.seq, f.Err))
+		frame := cmd.service.appendNotStarted(c, nil, framing.TypeSpawnWatch, cmd.seq, f.Err)
+		cmd.service.answers.answer(cmd, frame)
 	case c != nil:
 		c.ReplyLater(cmd.service.appendNotStarted(c, nil, framing.TypeExec, cmd.seq, f.Err))
 		c.Sent()
 	}
 }
 
-// Gone implements [launch.Owner].
+// Exited implements [launch.Owner].
 func (cmd *command) Exited() {
 	cmd.process.ReturnBox()
 	if cmd.process.Finished() {
@@ -116,26 +119,28 @@ func (cmd *command) Overdue() {
 	case !cmd.process.HasExited() || out && errs:
 		cmd.finish()
 	case errs && cmd.stdout.chunks != nil:
-		cmd.stdout.chunks.onReadable() // it waits for a host, and then for no more than what is in the pipe
+		cmd.stdout.chunks.onReadable() // a host has yet to take what is in the pipe
 	default:
 		cmd.process.ExtendGrace()
 	}
 }
 
-// ended is called when something of the command has come to its end.
+// checkEnd finishes the command once it has exited and its output is drained.
 func (cmd *command) checkEnd() {
-	if cmd.process.HasExited() && !cmd.process.Finished() && cmd.stdout.drained() && cmd.stderr.drained() {
+	waits := cmd.process.HasExited() && !cmd.process.Finished()
+	if waits && cmd.stdout.drained() && cmd.stderr.drained() {
 		cmd.finish()
 	}
 }
 
-// decide makes the result and sends it on its way. From here on output is read and dropped.
+// finish makes the result and sends it. Later output is read and dropped.
 func (cmd *command) finish() {
 	cmd.process.Finish()
 	if cmd.process.HasExited() {
 		cmd.unlist()
 	}
-	cmd.stdout.decided, cmd.stderr.decided = true, true
+	cmd.stdout.drop()
+	cmd.stderr.drop()
 	if ch := cmd.stdout.chunks; ch != nil {
 		ch.closeLog()
 		cmd.stdout.resume()
@@ -151,15 +156,15 @@ func (cmd *command) finish() {
 		cmd.exit = r
 		cmd.sendExit()
 	case c == nil:
-		cmd.release() // nobody waits for it
+		cmd.release()
 	default:
 		c.Send(r)
-		c.Sent() // what was due since the spawn is in the stream's queue now, which counts for itself
+		c.Sent() // ends the Owe of the start; the queued result counts by itself
 	}
 	s.Changed()
 }
 
-// known sends what waited for the answer.
+// sendDeferred sends what had to wait for the answer: chunks and the process_exit.
 func (cmd *command) sendDeferred() {
 	if s := cmd.stdout.chunks; s != nil {
 		s.queue()
@@ -167,7 +172,7 @@ func (cmd *command) sendDeferred() {
 	cmd.sendExit()
 }
 
-// tell sends the process_exit, if there is one and the host knows the process.
+// sendExit sends the process_exit, if there is one and the host has the pid.
 func (cmd *command) sendExit() {
 	if r := cmd.exit; r != nil && !cmd.answerDue {
 		cmd.exit = nil
@@ -175,16 +180,16 @@ func (cmd *command) sendExit() {
 	}
 }
 
-// release gives back what holds the output. Pipes that have not ended are read on.
+// release frees the output that is kept.
 func (cmd *command) release() {
 	cmd.stdout.release()
 	cmd.stderr.release()
 }
 
-// leave takes the command off the agent's list: it has exited, and its result is decided.
+// unlist takes a command off the list: it has exited and its result is made.
 func (cmd *command) unlist() { cmd.service.commands = sys.Remove(cmd.service.commands, cmd) }
 
-// abandon lets go of a command that runs on without the agent.
+// abandon releases a command that runs on without the agent.
 func (cmd *command) abandon() {
 	cmd.unlist()
 	if s := cmd.stdout.chunks; s != nil {

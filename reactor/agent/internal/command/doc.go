@@ -1,12 +1,13 @@
-// Package command serves exec and spawn_watch: a command of the shell, whose output is captured and sent as
-// one result.
+// Package command serves exec and spawn_watch. It runs a shell command, captures its output and
+// sends one result.
 //
 //	exec ─▶ command ─┬─ capture ×2 ──▶ result ──▶ exec_result
 //	                 └─ process ── exit, deadline
 //
-// A spawn_watch is answered at once, and its result comes as a process_exit, which outlives its connection:
-// it goes to the newest host. Its stdout may be sent as it comes, in chunks.
+// A spawn_watch is answered at once. Its result follows as a process_exit, which outlives the
+// connection and goes to the newest host. The host may ask for stdout in chunks, as the command
+// writes it.
 //
-// Output beyond the first buffer goes to a spool file, and output beyond the limits is dropped, so that a
-// command never waits for the agent.
+// Output beyond one buffer goes to a spool file, and output beyond the limits is dropped. So a
+// command never blocks on its output, unless a host takes it in chunks.
 package command

@@ -12,8 +12,8 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// exec handles a part of an exec or spawn_watch. A payload that is too long for the kernel is not held, only
-// checked.
+// exec handles a part of an exec or spawn_watch. It checks a payload that is too long for the
+// kernel, but does not store it.
 func (s *Service) exec(c *wire.Conn, p *framing.Part) (err error) {
 	t, seq := p.Type, p.Seq
 	switch {
@@ -32,13 +32,13 @@ func (s *Service) exec(c *wire.Conn, p *framing.Part) (err error) {
 	return err
 }
 
-// checker is a request of which nothing is held.
+// checker is a request that is checked and not stored.
 type checker struct{ framing.ExecChecker }
 
 // Drop implements [wire.Request].
 func (*checker) Drop() {}
 
-// tooLong checks a payload as it passes by, and answers it as the kernel would.
+// tooLong checks the parts of a payload, and answers the last with the kernel's E2BIG.
 func (s *Service) tooLong(c *wire.Conn, p *framing.Part) error {
 	if p.First() {
 		check := &checker{}
@@ -58,7 +58,7 @@ func (s *Service) tooLong(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// start starts a command. payload is not kept.
+// start starts a command. It does not keep payload.
 func (s *Service) start(c *wire.Conn, t framing.Type, seq uint32, payload []byte) error {
 	var e framing.Exec
 	if err := framing.ParseExec(t, payload, &e); err != nil {
@@ -78,7 +78,10 @@ func (s *Service) start(c *wire.Conn, t framing.Type, seq uint32, payload []byte
 		cmd.process.Kind = framing.KindSpawnWatch
 	}
 	cmd.process.AddName(e.Command)
-	spec := reactor.Command{Path: launch.Shell, Args: launch.ShellArgs(string(e.Command)), Env: s.Env.With(e.Env), Tell: cmd.watch()}
+	spec := reactor.Command{
+		Path: launch.Shell, Args: launch.ShellArgs(string(e.Command)),
+		Env: s.Env.With(e.Env), Tell: cmd.watch(),
+	}
 	if e.Root && !s.Root {
 		s.Env.ThroughSudo(&spec, e.Env)
 	}
@@ -92,19 +95,24 @@ func (s *Service) start(c *wire.Conn, t framing.Type, seq uint32, payload []byte
 	cmd.process.SetDeadline(e.TimeoutMS)
 	c.Heavy()
 	if s.Log.Enabled(log.LevelDebug) {
-		s.Log.Debug("command started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "pid", sys.Num(cmd.process.PID()))
+		s.Log.Debug("command started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq),
+			"pid", sys.Num(cmd.process.PID()))
 	}
 	return nil
 }
 
-// notStarted answers a request whose command could not be run.
+// notStarted answers a request whose command was not started.
 func (s *Service) notStarted(c *wire.Conn, t framing.Type, seq uint32, err error) {
 	c.Reply(s.appendNotStarted(c, c.Space(framing.HeaderSize+12+wire.MaxText), t, seq, err))
 }
 
-// appendNotStarted appends that answer: for an exec it is a result as a shell would have it.
-func (s *Service) appendNotStarted(c *wire.Conn, dst []byte, t framing.Type, seq uint32, err error) []byte {
-	s.Log.Warn("command not started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "error", err.Error())
+// appendNotStarted appends that answer to dst. An exec gets a result as a shell would report it,
+// and a spawn_watch an error.
+func (s *Service) appendNotStarted(
+	c *wire.Conn, dst []byte, t framing.Type, seq uint32, err error,
+) []byte {
+	s.Log.Warn("command not started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq),
+		"error", err.Error())
 	s.Garbage.Collect(commandGarbage)
 	reason := sys.Clip(launch.Reason(err), wire.MaxText)
 	if t == framing.TypeSpawnWatch {

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	// noticeRoom is enough for the lines that the agent adds to stderr, in bytes. Output makes way for them
-	// only if there are any.
+	// noticeRoom is enough for the lines that the agent adds to stderr, in bytes. Output is cut for
+	// them only if there are any.
 	noticeRoom = 512
-	// leastStderr is what stderr keeps at least, in bytes, if there is too much of both.
+	// leastStderr is how many bytes of stderr are sent at least, if both outputs are too long.
 	leastStderr = 1 << 20
 )
 
-// result is the exec_result or process_exit of a command, made while it is sent: head, stdout, count, stderr, and the
-// lines that the agent adds to stderr.
+// result is the exec_result or process_exit of a command. It is a source whose stages fill the
+// frame while it is sent: head, stdout, count, stderr, and the lines that the agent adds.
 type result struct {
 	command *command
-	conn    *wire.Conn // where it is being sent
+	conn    *wire.Conn // on which it is being sent
 	code    int32
-	nout    int64 // bytes of stdout sent
-	nerr    int64 // bytes of stderr sent, without the lines added
-	tail    []byte
+	nout    int64  // bytes of stdout that are sent
+	nerr    int64  // bytes of stderr that are sent, without the added lines
+	tail    []byte // the added lines
 	stage   stage
 	offset  int64 // within the stage
 }
@@ -38,7 +38,7 @@ const (
 	stageDone
 )
 
-// newResult fixes what is sent of a command's output.
+// newResult decides how much of each output is sent.
 func newResult(cmd *command) *result {
 	r := &result{command: cmd, conn: cmd.conn, code: cmd.process.ExitCode()}
 	room := int64(framing.MaxOutput)
@@ -51,7 +51,8 @@ func newResult(cmd *command) *result {
 	return r
 }
 
-// share gives both outputs their parts of room bytes, and makes the lines that are then to be said.
+// divide splits room bytes between the two outputs, and writes the lines that report what is left
+// out.
 func (r *result) divide(room int64) {
 	cmd := r.command
 	r.nout, r.nerr, r.tail = cmd.stdout.kept, cmd.stderr.kept, nil
@@ -78,7 +79,7 @@ func (r *result) divide(room int64) {
 	}
 }
 
-// line adds a line to stderr, beginning where a line begins. The last one has no newline.
+// addLine adds a line to stderr. It starts on a new line, and the last one has no newline.
 func (r *result) addLine(text string) {
 	if len(r.tail) > 0 || r.nerr > 0 && r.lastStderr() != '\n' {
 		r.tail = append(r.tail, '\n')
@@ -160,7 +161,8 @@ func (r *result) nextStage() {
 func (r *result) appendHead(b []byte) []byte {
 	nerr := int(r.nerr) + len(r.tail)
 	if r.command.watch() {
-		return framing.AppendProcessExitHead(b, uint32(r.command.process.PID()), r.code, int(r.nout), nerr)
+		pid := uint32(r.command.process.PID())
+		return framing.AppendProcessExitHead(b, pid, r.code, int(r.nout), nerr)
 	}
 	return framing.AppendExecResultHead(b, r.command.seq, r.code, int(r.nout), nerr)
 }
@@ -178,7 +180,7 @@ func (r *result) copyFrom(o *capture, b []byte, size int64) int {
 func (r *result) Sent(whole bool) {
 	c := r.conn
 	if !whole && r.command.watch() {
-		// It is to be sent again, from its beginning, to whoever comes next.
+		// The next host gets it again, from the beginning.
 		r.stage, r.offset, r.conn = stageHead, 0, nil
 		r.command.service.keepExit(r)
 	} else {

@@ -10,10 +10,10 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// commandGarbage is what a command leaves, in bytes, beside a few copies of its payload.
+// commandGarbage is how much heap garbage a command makes, in bytes, besides copies of its payload.
 const commandGarbage = 1 << 10
 
-// Config is what a service is made of.
+// Config has the parts of the agent that a Service uses. The caller keeps them.
 type Config struct {
 	Loop    *reactor.Loop
 	Log     *log.Log
@@ -24,17 +24,18 @@ type Config struct {
 	Disk    *files.Disk
 	// Null is a descriptor of /dev/null, the stdin of commands.
 	Null int
-	// Root reports that the agent is root. Otherwise a command that asks for root goes through sudo.
+	// Root reports whether the agent is root. If not, a command that asks for root goes through
+	// sudo.
 	Root bool
-	// Captures is how many buffers hold the first output of commands. When they are all in use, output
-	// goes to its spool file at once.
+	// Captures is the number of buffers for the start of outputs. If all are in use, output goes to
+	// its spool file at once.
 	Captures int
-	// Exits is the most process_exits that are kept while there is no connection to send them on. The
-	// oldest is dropped.
+	// Exits is the most process_exits kept while no host is connected. Beyond it the oldest is
+	// dropped.
 	Exits uint32
-	// Spool is the most MiB of one output that are kept on disk, and SpoolTotal of all outputs.
+	// Spool limits one output on disk, and SpoolTotal all of them, in MiB.
 	Spool, SpoolTotal uint32
-	// Changed is called when Busy may have another answer.
+	// Changed is called when Busy may answer differently.
 	Changed func()
 }
 
@@ -45,18 +46,18 @@ type Service struct {
 	spooled  int64 // bytes of output on disk
 	commands []*command
 	answers  answers
-	exits    []*result // process_exits without a connection
-	stopped  bool      // no process_exit is sent any more
+	exits    []*result // process_exits that wait for a host
+	stopped  bool      // process_exits are no longer sent
 }
 
-// NewService returns a service that has registered its handlers. The error is a *reactor.Error.
+// NewService registers the handlers. The error is a *reactor.Error.
 func NewService(cfg Config) (*Service, error) {
 	s := &Service{Config: cfg}
 	var err error
 	if s.captures, err = reactor.NewPool(cfg.Captures); err != nil {
 		return nil, err
 	}
-	// The outputs of commands come and go, and a page of each is soon there again.
+	// A free buffer keeps no memory, because the next output faults a page in quickly.
 	s.captures.Warm = 0
 	s.answers.service = s
 	s.Table.CountUnread = s.countUnread
@@ -67,16 +68,16 @@ func NewService(cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// Busy reports whether a command runs, or its result is not decided.
+// Busy reports whether a command runs, or its result is not made.
 func (s *Service) Busy() bool { return len(s.commands) > 0 }
 
 // Spooled returns how many bytes of output are on disk.
 func (s *Service) Spooled() int64 { return s.spooled }
 
-// Stop sends no process_exit any more.
+// Stop stops sending process_exits.
 func (s *Service) Stop() { s.stopped = true }
 
-// Drop gives up what holds output: results that no host has taken, and commands, which run on.
+// Drop releases all kept output: unsent process_exits, and commands, which run on.
 func (s *Service) Drop() {
 	s.stopped = true
 	for _, r := range s.takeExits() {
@@ -87,11 +88,11 @@ func (s *Service) Drop() {
 	}
 }
 
-// Close releases the buffers. It is called after Drop.
+// Close releases the buffers. Call it after Drop.
 func (s *Service) Close() { s.captures.Close() }
 
-// detach has the commands of a connection run on for no connection. Those that are not answered yet are
-// answered first, if the connection is still open.
+// detach lets the commands of a connection run on without it. If c is still open, it sends the
+// answers that are due first.
 func (s *Service) detach(c *wire.Conn) {
 	s.answers.detach(c)
 	for _, cmd := range s.commands {
@@ -101,7 +102,7 @@ func (s *Service) detach(c *wire.Conn) {
 	}
 }
 
-// unheard returns how many commands have exited and wait for a host to take their stdout.
+// countUnread returns how many commands have exited and wait for a host to take their stdout.
 func (s *Service) countUnread() (n int) {
 	for _, cmd := range s.commands {
 		if cmd.process.HasExited() && !cmd.process.Finished() && cmd.stdout.chunks != nil {
@@ -111,7 +112,7 @@ func (s *Service) countUnread() (n int) {
 	return n
 }
 
-// redirect has what waits for a host look for one again.
+// redirect offers what waits for a host to the host that there is now.
 func (s *Service) redirect() {
 	if s.stopped {
 		return
@@ -119,7 +120,7 @@ func (s *Service) redirect() {
 	for _, r := range s.takeExits() {
 		s.deliver(r)
 	}
-	// From the end: any of them may be decided by this, and leave the list.
+	// From the end, because queue may finish commands, which takes them off the list.
 	for i := len(s.commands) - 1; i >= 0; i-- {
 		if i < len(s.commands) && s.commands[i].stdout.chunks != nil {
 			s.commands[i].stdout.chunks.queue()
@@ -127,8 +128,8 @@ func (s *Service) redirect() {
 	}
 }
 
-// deliver sends a process_exit: on the connection that spawned the process if it is open, else on the newest
-// open one. It is kept if there is none, or its host may not listen yet.
+// deliver sends a process_exit on the connection that spawned the process if it is open, else on
+// the newest open one. It keeps the result if there is no host, or the host may not listen yet.
 func (s *Service) deliver(r *result) {
 	c := s.Server.Host(r.command.conn)
 	if c == nil || !c.Greeted() {
@@ -139,18 +140,19 @@ func (s *Service) deliver(r *result) {
 	c.Send(r)
 }
 
-// keepExit keeps a process_exit for the next connection.
+// keepExit keeps a process_exit for the next host.
 func (s *Service) keepExit(r *result) {
 	if len(s.exits) == int(s.Exits) {
 		oldest := s.exits[0]
 		s.exits = sys.Remove(s.exits, oldest)
 		oldest.command.release()
-		s.Log.Warn("process_exit dropped", "pid", sys.Num(oldest.command.process.PID()), "limit", sys.Num(s.Exits))
+		s.Log.Warn("process_exit dropped", "pid", sys.Num(oldest.command.process.PID()),
+			"limit", sys.Num(s.Exits))
 	}
 	s.exits = append(s.exits, r)
 }
 
-// takeExits empties the list of what was kept.
+// takeExits returns the kept process_exits and empties the list.
 func (s *Service) takeExits() []*result {
 	exits := s.exits
 	s.exits = nil
