@@ -9,36 +9,37 @@ import (
 )
 
 const (
-	// inputWindow is the most input of a session that is under way or waits, in bytes.
+	// inputWindow limits the input of a session that is in flight or buffered, in bytes.
 	inputWindow = 60 << 10
-	// inputStep is how much of it is taken before the host is told.
+	// inputStep is how many bytes the process takes before the host gets new credit.
 	inputStep = inputWindow / 4
 )
 
-// inlet is the stdin of a session: a pipe, or a terminal. What it does not take at once waits in a buffer.
+// inlet is the stdin of a session: a pipe or a terminal. A buffer holds the input that the process
+// has not taken.
 type inlet struct {
 	session   *session
 	pipe      reactor.Descriptor
-	present   bool   // there is a stdin
+	present   bool   // the process has a stdin
 	window    uint32 // bytes that the host may still send
-	taken     uint64 // bytes since the start
-	ungranted uint32 // bytes taken and not granted anew
-	ended     bool   // the host has ended it
-	closeDue  bool   // nobody reads it any more; the host is to be told
-	lastByte  byte   // the last one
+	taken     uint64 // bytes that the process took since the start
+	ungranted uint32 // bytes taken for which there was no new credit yet
+	ended     bool   // the host has closed the input
+	closeDue  bool   // the process has closed its stdin, and the host is to be told
+	lastByte  byte   // of the input
 
 	buf        []byte // of service.holds, or nil
-	head, tail int    // what of it waits
-	eofLen     int    // bytes at its end that are none of the host's
+	head, tail int    // buf[head:tail] waits for the process
+	eofLen     int    // how many bytes at its end are a terminal's end character, not the host's
 }
 
-// open begins with the descriptor, which is non-blocking, and which the loop owns from now on.
+// open attaches fd, which is non-blocking. The loop owns it from then on.
 func (in *inlet) open(fd int) {
 	in.lastByte = '\n'
 	in.session.service.Loop.Attach(&in.pipe, fd, in)
 }
 
-// put takes input, and reports whether it was granted.
+// receive takes input from the host. It reports false if the input exceeds the window.
 func (in *inlet) receive(b []byte) bool {
 	if len(b) > int(in.window) {
 		return false
@@ -50,7 +51,7 @@ func (in *inlet) receive(b []byte) bool {
 	return true
 }
 
-// add writes what the pipe takes, and keeps the rest.
+// feed writes what the pipe takes, and buffers the rest.
 func (in *inlet) feed(b []byte) {
 	if len(b) > 0 {
 		in.lastByte = b[len(b)-1]
@@ -65,12 +66,12 @@ func (in *inlet) feed(b []byte) {
 	}
 }
 
-// keep puts b behind what waits.
+// buffer appends b to what waits.
 func (in *inlet) buffer(b []byte) {
 	if in.buf == nil {
 		svc := in.session.service
 		if svc.inputBuffers == int(svc.Table.Limit) {
-			in.fail() // more processes have exited and wait for their output to be read than may run
+			in.fail() // too many exited processes still wait for a host, each with a buffer
 			return
 		}
 		svc.inputBuffers++
@@ -84,7 +85,7 @@ func (in *inlet) buffer(b []byte) {
 	in.pipe.Want(reactor.Write)
 }
 
-// write writes what the pipe takes.
+// write writes what the pipe takes, and returns how many bytes.
 func (in *inlet) write(b []byte) int {
 	if !in.pipe.Open() || len(b) == 0 {
 		return 0
@@ -100,13 +101,13 @@ func (in *inlet) write(b []byte) int {
 	return 0
 }
 
-// took counts what was taken.
+// countTaken counts n bytes that the process took.
 func (in *inlet) countTaken(n int) {
 	in.taken += uint64(n)
 	in.ungranted += uint32(n)
 }
 
-// Ready implements [reactor.Handler]: there is room.
+// Ready implements [reactor.Handler]. It writes what waits.
 func (in *inlet) Ready(reactor.Events) {
 	n := in.write(in.buf[in.head:in.tail])
 	in.head += n
@@ -119,7 +120,7 @@ func (in *inlet) Ready(reactor.Events) {
 	in.session.queue()
 }
 
-// settle is called when something was taken.
+// checkEnd releases an empty buffer, and closes stdin if the host has closed the input.
 func (in *inlet) checkEnd() {
 	if in.head < in.tail {
 		return
@@ -133,8 +134,10 @@ func (in *inlet) checkEnd() {
 // Failed implements [reactor.Failer].
 func (in *inlet) Failed(value any, stack []byte) { in.session.Failed(value, stack) }
 
-// end is the host's: what waits is still written. A terminal's end is its VEOF character, as if it was typed: at the beginning of a line
-// it is the end, and within one the second of two is.
+// endInput handles the host's close. Buffered input is still written.
+//
+// A terminal gets its VEOF character, as if it were typed. At the beginning of a line one is the
+// end of input; within a line it takes two.
 func (in *inlet) endInput() {
 	if in.ended || !in.pipe.Open() {
 		return
@@ -154,13 +157,13 @@ func (in *inlet) endInput() {
 	in.checkEnd()
 }
 
-// broke is the end of the pipe: whoever read it is gone.
+// fail closes a stdin that has no reader any more.
 func (in *inlet) fail() {
 	in.closeDue = true
 	in.close()
 }
 
-// drop gives up what waits.
+// releaseBuffer drops what waits, and returns the buffer to the pool.
 func (in *inlet) releaseBuffer() {
 	in.head, in.tail, in.eofLen = 0, 0, 0
 	in.pipe.Want(0)
@@ -171,23 +174,24 @@ func (in *inlet) releaseBuffer() {
 	}
 }
 
-// close ends stdin, with what waits for it.
+// close closes stdin and drops what waits.
 func (in *inlet) close() {
 	in.releaseBuffer()
 	in.pipe.Close()
 }
 
-// lost is the end of the connection: what waits is lost with it, and sent again by the next one, its end too.
+// detach handles the loss of the connection. It drops what waits, even a close, because the next
+// connection sends it again.
 func (in *inlet) detach() {
 	if in.head < in.tail {
 		in.ended = false
-		in.lastByte = '\n' // where its line stands is not known
+		in.lastByte = '\n' // the position in the line is unknown now
 	}
 	in.releaseBuffer()
 	in.window, in.ungranted, in.closeDue = 0, 0, false
 }
 
-// resume is the beginning of a connection. It is called before started is sent.
+// bind opens the window for a new connection. It is called before started is sent.
 func (in *inlet) bind() {
 	switch {
 	case in.pipe.Open():
@@ -197,5 +201,7 @@ func (in *inlet) bind() {
 	}
 }
 
-// pending reports whether the host is to be told something.
-func (in *inlet) hasReply() bool { return in.closeDue || in.ungranted >= inputStep && in.pipe.Open() }
+// hasReply reports whether a close or a credit is to be sent.
+func (in *inlet) hasReply() bool {
+	return in.closeDue || in.ungranted >= inputStep && in.pipe.Open()
+}

@@ -9,52 +9,58 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// outlet is an output of a session: a pipe, or a terminal. Bytes go from it straight into the connection's buffer, as far as the host granted
-// them; what it did not is left in the pipe, for which the process waits.
+// outlet is an output of a session: a pipe or a terminal. Bytes go from it straight into the
+// connection's buffer, within the host's credit. The rest stays in the pipe, and the process
+// blocks.
 //
-// The outlet of a kept session has a ring between the two, which holds everything that the host may not have got yet:
+// The outlet of a kept session has a ring in between. It holds what the host may not have received
+// yet:
 //
-//	0 ──── acked ──── sent ──── have ──▶ pipe
-//	 let go │  may be lost │ not sent │
+//	0 ──────── acked ─────── sent ─────── received ──▶ pipe
+//	  released   │ may be lost │  not sent   │
 type outlet struct {
 	session *session
 	stream  framing.Stream
 	pipe    reactor.Descriptor
 
 	total   uint64 // bytes read
-	dropped uint64 // of these, beyond the cap
-	sent    uint64
-	acked   uint64
-	credit  uint64 // bytes more that may be sent
-	ring    []byte // of service.holds, or nil while it holds nothing; byte n is at n modulo its length
+	dropped uint64 // the part of total beyond the cap
+	sent    uint64 // bytes sent
+	acked   uint64 // bytes that the host has received for certain
+	credit  uint64 // bytes that may still be sent
+	// ring is a buffer of service.holds, or nil while it is empty. Byte n is at n modulo its
+	// length.
+	ring []byte
 
-	readable     bool // a read may give something
-	ended        bool // nothing more is to be sent than what is held
-	closeSent    bool // the host was told so
+	readable     bool // a read may succeed
+	ended        bool // nothing follows what is received
+	closeSent    bool // the host has been told of the end
 	closedByHost bool // the host wants no more
-	draining     bool // the process has exited, and what comes after last bytes, or after none, is not waited for
+	draining     bool // the process has exited; no more than rest bytes are awaited
 	rest         int
-	bulk         bool // it had as much as a frame takes, and is spliced
-	grown        bool // its pipe is as large as a spliced frame
+	bulk         bool // the last read filled a frame, so the next is spliced
+	grown        bool // the pipe has the size of a spliced frame
 }
 
-// have is how many bytes of content came.
+// received returns the bytes of content read: those within the cap.
 func (o *outlet) received() uint64 { return o.total - o.dropped }
 
-// capped reports whether what comes now is dropped.
-func (o *outlet) capped() bool { return o.session.outputCap > 0 && o.received() >= o.session.outputCap }
+// capped reports whether the cap is reached, so that more output is dropped.
+func (o *outlet) capped() bool {
+	return o.session.outputCap > 0 && o.received() >= o.session.outputCap
+}
 
-// open begins with the descriptor, which is non-blocking, and which the loop owns from now on.
+// open attaches fd, which is non-blocking. The loop owns it from then on.
 func (o *outlet) open(fd int) {
 	o.ended = false
 	o.session.service.Loop.Attach(&o.pipe, fd, o)
 }
 
-// interest states what the pipe is waited for: a function of the outlet's state.
+// updateInterest sets what the pipe is polled for, from the outlet's state alone.
 func (o *outlet) updateInterest() {
 	read := false
 	switch s := o.session; {
-	case s.launching:
+	case s.state == launching:
 	case o.ended, o.capped():
 		read = true // and dropped
 	case s.kept():
@@ -86,19 +92,20 @@ func (o *outlet) Ready(reactor.Events) {
 // Failed implements [reactor.Failer].
 func (o *outlet) Failed(value any, stack []byte) { o.session.Failed(value, stack) }
 
-// read reads from the pipe. It returns 0 if there is nothing, and if this is the end, which it sees to.
+// read reads from the pipe. It returns 0 if the pipe is empty, and also at its end, at which it
+// closes the pipe.
 func (o *outlet) read(b []byte) int {
 	n, err := sys.Read(o.pipe.FD(), b)
 	if n > 0 {
 		return n
 	}
 	if err != unix.EAGAIN {
-		o.closePipe() // of a pipe, or by an error, which for a terminal is how it ends
+		o.closePipe() // at end of file; a terminal ends with EIO
 	}
 	return 0
 }
 
-// took counts what was read.
+// countRead counts n bytes read, and finishes the output if it has been drained.
 func (o *outlet) countRead(n int) {
 	o.total += uint64(n)
 	if o.draining {
@@ -108,7 +115,7 @@ func (o *outlet) countRead(n int) {
 	}
 }
 
-// fill reads into the ring.
+// fillRing reads into the ring.
 func (o *outlet) fillRing() {
 	if o.ring == nil {
 		if o.ring = o.session.service.holds.Get(); o.ring == nil {
@@ -122,7 +129,7 @@ func (o *outlet) fillRing() {
 	o.releaseRing()
 }
 
-// letGo gives the ring back when it holds nothing.
+// releaseRing returns an empty ring to the pool.
 func (o *outlet) releaseRing() {
 	if o.ring != nil && o.acked == o.received() {
 		o.session.service.holds.Put(o.ring)
@@ -130,7 +137,7 @@ func (o *outlet) releaseRing() {
 	}
 }
 
-// uncapped is n, or what of it is within the cap.
+// withinCap returns n, or less if the cap allows no more.
 func (o *outlet) withinCap(n int) int {
 	if limit := o.session.outputCap; limit > 0 {
 		return int(min(uint64(n), limit-o.received()))
@@ -138,7 +145,7 @@ func (o *outlet) withinCap(n int) int {
 	return n
 }
 
-// discard reads what nobody wants, so that whoever writes it does not wait.
+// discard reads output that is not wanted, so that its writer does not block.
 func (o *outlet) discard() {
 	n := o.read(o.session.service.Loop.Scratch())
 	if !o.ended {
@@ -147,13 +154,13 @@ func (o *outlet) discard() {
 	}
 }
 
-// end closes the pipe: nothing more comes, or is wanted.
+// closePipe closes the pipe and finishes the output.
 func (o *outlet) closePipe() {
 	o.pipe.Close()
 	o.finish()
 }
 
-// finish ends the output, whatever may still be written to the pipe.
+// finish ends the output. Later output is read and dropped.
 func (o *outlet) finish() {
 	o.readable = false
 	if !o.ended {
@@ -164,7 +171,7 @@ func (o *outlet) finish() {
 	}
 }
 
-// look looks for the end of the pipe, which nobody waits for where nothing may be sent.
+// checkEnd looks for the end of a pipe that is not polled, for want of credit.
 func (o *outlet) checkEnd() {
 	if o.ended {
 		return
@@ -174,20 +181,21 @@ func (o *outlet) checkEnd() {
 	}
 }
 
-// state is what poll(2) says of the pipe.
+// poll returns the pipe's state as poll(2) reports it.
 func (o *outlet) poll() int16 {
 	p := []unix.PollFd{{Fd: int32(o.pipe.FD()), Events: unix.POLLIN}}
 	if _, err := unix.Poll(p, 0); err != nil {
-		return unix.POLLIN // a read will tell
+		return unix.POLLIN // the next read shows the error
 	}
 	return p[0].Revents
 }
 
-// terminalHolds is more than a terminal ever holds of what was written to it: 4 KiB to be read, 8 KiB on the way there, and what its
-// buffers are rounded up to; pty_common_install in the kernel's drivers/tty/pty.c. How much it is cannot be asked: TIOCINQ leaves out what is on its way.
+// terminalHolds is more than a terminal's buffers hold: 4 KiB to be read, 8 KiB in flight, and
+// rounding; pty_common_install in drivers/tty/pty.c. TIOCINQ does not count what is in flight.
 const terminalHolds = 16 << 10
 
-// hurry is called when the process has exited a while ago: from now on no more is waited for than what is in the pipe.
+// drainBounded reads no more than the bytes now in the pipe. The process exited a while ago, so
+// only its descendants could write more.
 func (o *outlet) drainBounded() {
 	if o.ended {
 		return
@@ -199,7 +207,8 @@ func (o *outlet) drainBounded() {
 	o.countRead(0)
 }
 
-// grant is more credit. For a kept process it says too that as many bytes arrived, and never comes to more than what can be held.
+// addCredit adds n bytes of credit. A kept process also counts n bytes as acknowledged, and reuses
+// their place in the ring.
 func (o *outlet) addCredit(n uint32) {
 	o.credit += uint64(n)
 	if o.session.kept() {
@@ -210,33 +219,33 @@ func (o *outlet) addCredit(n uint32) {
 	o.updateInterest()
 }
 
-// bound keeps the credit of a kept process within what it holds.
+// limitCredit limits a kept process's credit to what its ring can hold.
 func (o *outlet) limitCredit() {
 	if o.session.kept() {
 		o.credit = min(o.credit, reactor.BufferSize-(o.sent-o.acked))
 	}
 }
 
-// unwant is the host's close: whoever writes on gets SIGPIPE.
+// closeByHost handles the host's close. A process that writes on gets SIGPIPE.
 func (o *outlet) closeByHost() {
 	o.closedByHost = true
 	o.dropHeld()
 	o.closePipe()
 }
 
-// forgetHeld gives up what is held.
+// dropHeld drops what has not been acknowledged.
 func (o *outlet) dropHeld() {
 	o.sent = o.received()
 	o.acked = o.sent
 	o.releaseRing()
 }
 
-// holds reports whether output can go on at that offset.
+// canResume reports whether the ring still has the bytes from offset on.
 func (o *outlet) canResume(offset uint64) bool {
 	return o.closedByHost || offset >= o.acked && offset <= o.received()
 }
 
-// resume goes on at an offset that it holds, on another connection.
+// resumeAt continues at offset on a new connection. canResume has reported true.
 func (o *outlet) resumeAt(offset uint64, credit uint32) {
 	if !o.closedByHost {
 		o.sent, o.acked = offset, offset
@@ -247,7 +256,7 @@ func (o *outlet) resumeAt(offset uint64, credit uint32) {
 	o.updateInterest()
 }
 
-// ready reports whether it has something to send at once.
+// hasFrame reports whether produce can send a frame now.
 func (o *outlet) hasFrame() bool {
 	switch {
 	case o.closeSent:
@@ -260,7 +269,8 @@ func (o *outlet) hasFrame() bool {
 	return o.readable && o.credit > 0 && !o.capped()
 }
 
-// produce sends a frame, of output or the close, and reports whether there was one. It is ready.
+// produce sends one frame, of output or the close, and reports whether it did. hasFrame has
+// reported true.
 func (o *outlet) produce() bool {
 	s := o.session
 	c := s.conn
@@ -303,15 +313,16 @@ func (o *outlet) produce() bool {
 }
 
 const (
-	// leastSpliced is the least content of an output frame for which a splice is faster than a copy.
+	// leastSpliced is the content from which a splice is faster than a copy, in bytes.
 	leastSpliced = 16 << 10
-	// maxSpliced is the most content of an output frame that is spliced. A reply waits for no more.
+	// maxSpliced limits the content of a spliced frame, in bytes. A reply waits for no more than
+	// that.
 	maxSpliced = 256 << 10
-	// maxTurn is the most of it while other channels of the connection have something to send too.
+	// maxTurn is that limit while other channels of the connection have something to send.
 	maxTurn = 128 << 10
 )
 
-// splice is produce without a copy. It reports false if it cannot be done.
+// splice is produce without a copy. ok is false if the kernel cannot splice.
 func (o *outlet) splice() (sent, ok bool) {
 	s := o.session
 	c := s.conn
@@ -329,7 +340,8 @@ func (o *outlet) splice() (sent, ok bool) {
 	o.bulk = n >= leastSpliced
 	switch {
 	case n > 0:
-		c.ReplySpliced(framing.AppendOutputHead(c.Space(framing.OutputHeaderSize), s.seq, o.stream, n))
+		head := c.Space(framing.OutputHeaderSize)
+		c.ReplySpliced(framing.AppendOutputHead(head, s.seq, o.stream, n))
 		o.sent += uint64(n)
 		o.acked += uint64(n)
 		o.credit -= uint64(n)
@@ -344,7 +356,7 @@ func (o *outlet) splice() (sent, ok bool) {
 	return n > 0, true
 }
 
-// copyHeld copies what is next to be sent.
+// copyHeld copies the next bytes to send out of the ring, and returns how many.
 func (o *outlet) copyHeld(b []byte) int {
 	b = b[:min(uint64(len(b)), o.received()-o.sent)]
 	at := int(o.sent % reactor.BufferSize)
@@ -353,7 +365,8 @@ func (o *outlet) copyHeld(b []byte) int {
 	return len(b)
 }
 
-// release gives up what it holds, and the pipe too if nobody needs to be read from.
+// release drops what is held. It closes the pipe unless it must still be read, for writers not to
+// block.
 func (o *outlet) release(pipe bool) {
 	o.ended = true
 	o.dropHeld()

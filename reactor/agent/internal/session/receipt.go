@@ -7,12 +7,17 @@ import (
 	"wick/reactor/agent/internal/contain"
 )
 
-// makeReceipt fills in what exited says.
+// makeReceipt fills in what exited reports.
 func (s *session) makeReceipt() {
 	r := &s.receipt
 	*r = framing.Exited{
-		Code: s.process.ExitCode(), ElapsedUS: uint64(s.process.Elapsed().Microseconds()), Killed: s.process.OOMKills(),
-		Output: s.out[0].total, Errors: s.out[1].total, OutputDropped: s.out[0].dropped, ErrorsDropped: s.out[1].dropped,
+		Code:          s.process.ExitCode(),
+		ElapsedUS:     uint64(s.process.Elapsed().Microseconds()),
+		Killed:        s.process.OOMKills(),
+		Output:        s.out[0].total,
+		Errors:        s.out[1].total,
+		OutputDropped: s.out[0].dropped,
+		ErrorsDropped: s.out[1].dropped,
 	}
 	if s.process.Status().Signaled() {
 		r.Signal, r.Core = uint8(s.process.Status().Signal()), s.process.Status().CoreDump()
@@ -28,7 +33,7 @@ func (s *session) makeReceipt() {
 	case r.Signal != 0:
 		r.Reason = framing.ReasonSignalled
 	}
-	if !s.process.HasExited() { // it was killed and cannot die
+	if !s.process.HasExited() { // killed, but in uninterruptible sleep
 		r.Signal = uint8(unix.SIGKILL)
 		if !s.process.TimedOut() {
 			r.Code = 128 + int32(unix.SIGKILL)
@@ -37,10 +42,10 @@ func (s *session) makeReceipt() {
 	s.addUsage(r)
 }
 
-// account adds what it used: all that it became, where its cgroup can tell all of it, or else the
-// process and what it waited for.
+// addUsage adds what was used: by all descendants if the cgroup counts them, else by the process
+// and the children that it waited for.
 func (s *session) addUsage(r *framing.Exited) {
-	killed := s.process.TimedOut() || s.cancelled // what is still there of it is dying
+	killed := s.process.TimedOut() || s.cancelled // descendants that are left are dying
 	used := s.process.Usage()
 	r.UserUS, r.SystemUS = uint64(used.User.Microseconds()), uint64(used.System.Microseconds())
 	r.Peak = uint64(used.Peak)

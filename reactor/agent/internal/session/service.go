@@ -16,14 +16,13 @@ import (
 // Features are the parts of the extension that a [Service] serves.
 const Features = framing.FeatureProcesses | framing.FeatureTerminals | framing.FeatureManners
 
-// holdBuffers is how many buffers a kept process may hold: its two outputs. Besides, every process may have
-// input waiting.
+// holdBuffers is the number of rings that a kept process may hold: one for each output.
 const holdBuffers = 2
 
-// startGarbage is what a started process leaves, in bytes, beside a few copies of its payload.
+// startGarbage is how much heap garbage a start makes, in bytes, besides copies of its payload.
 const startGarbage = 3 << 10
 
-// Config is what a service is made of.
+// Config has the parts of the agent that a Service uses. The caller keeps them.
 type Config struct {
 	Loop    *reactor.Loop
 	Log     *log.Log
@@ -33,41 +32,42 @@ type Config struct {
 	Env     *launch.Env
 	// Null is a descriptor of /dev/null, the stdin of processes that have none.
 	Null int
-	// Root reports that the agent is root, and may start processes as any user.
+	// Root reports whether the agent is root, and so may start processes as any user.
 	Root bool
-	// Kept is the most processes at a time that are kept when their connection is lost.
+	// Kept is the most processes at a time that outlive their connection.
 	Kept uint32
-	// Changed is called when Told may have another answer.
+	// Changed is called when AllReported may answer differently.
 	Changed func()
 }
 
 // Service serves the requests about processes: start, attach, signal, release and processes.
 type Service struct {
 	Config
-	holds        *reactor.Pool // what waits for processes, and for hosts that are away
-	inputBuffers int           // buffers of it that are for processes; the others are for hosts
-	sessions     []*session    // those that a host may ask for
+	holds        *reactor.Pool // rings of outputs, and buffers of input
+	inputBuffers int           // how many of holds are buffers of input
+	sessions     []*session    // those that a host can ask for
 }
 
-// NewService returns a service that has registered its handlers. The error is a *reactor.Error.
+// NewService registers the handlers. The error is a *reactor.Error.
 func NewService(cfg Config) (*Service, error) {
-	s := &Service{Config: cfg}
+	svc := &Service{Config: cfg}
 	var err error
-	if s.holds, err = reactor.NewPool(holdBuffers*int(cfg.Kept) + int(cfg.Table.Limit)); err != nil {
+	buffers := holdBuffers*int(cfg.Kept) + int(cfg.Table.Limit)
+	if svc.holds, err = reactor.NewPool(buffers); err != nil {
 		return nil, err
 	}
-	s.Server.HandleParts(framing.TypeStart, s.startParts)
-	s.Server.Handle(framing.TypeAttach, s.attach)
-	s.Server.Handle(framing.TypeSignal, s.signal)
-	s.Server.HandleEmpty(framing.TypeRelease, s.release)
-	s.Server.HandleEmpty(framing.TypeProcesses, s.processes)
-	return s, nil
+	svc.Server.HandleParts(framing.TypeStart, svc.startParts)
+	svc.Server.Handle(framing.TypeAttach, svc.attach)
+	svc.Server.Handle(framing.TypeSignal, svc.signal)
+	svc.Server.HandleEmpty(framing.TypeRelease, svc.release)
+	svc.Server.HandleEmpty(framing.TypeProcesses, svc.processes)
+	return svc, nil
 }
 
-// Told reports whether every process has ended, and the hosts that are there know of it.
-func (s *Service) AllReported() bool {
-	for _, p := range s.sessions {
-		if !p.process.HasExited() || p.conn != nil && !p.told {
+// AllReported reports whether every process has exited, and every connected host has its exited.
+func (svc *Service) AllReported() bool {
+	for _, p := range svc.sessions {
+		if !p.process.HasExited() || p.conn != nil && p.state != reported {
 			return false
 		}
 	}
@@ -75,18 +75,18 @@ func (s *Service) AllReported() bool {
 }
 
 // Drop kills all processes.
-func (s *Service) Drop() {
-	for len(s.sessions) > 0 {
-		s.sessions[0].close()
+func (svc *Service) Drop() {
+	for len(svc.sessions) > 0 {
+		svc.sessions[0].close()
 	}
 }
 
-// Close releases the buffers. It is called after Drop.
-func (s *Service) Close() { s.holds.Close() }
+// Close releases the buffers. Call it after Drop.
+func (svc *Service) Close() { svc.holds.Close() }
 
-// CountKept returns how many processes are kept.
-func (s *Service) CountKept() (n int) {
-	for _, p := range s.sessions {
+// CountKept returns the number of kept processes.
+func (svc *Service) CountKept() (n int) {
+	for _, p := range svc.sessions {
 		if p.kept() {
 			n++
 		}
@@ -94,9 +94,9 @@ func (s *Service) CountKept() (n int) {
 	return n
 }
 
-// session returns the session with that id, or nil.
-func (s *Service) find(id uint64) *session {
-	for _, p := range s.sessions {
+// find returns the session with that id, or nil.
+func (svc *Service) find(id uint64) *session {
+	for _, p := range svc.sessions {
 		if p.id == id {
 			return p
 		}
@@ -104,53 +104,62 @@ func (s *Service) find(id uint64) *session {
 	return nil
 }
 
+var (
+	errNoStdout = &sys.WordedError{
+		Errno: unix.EINVAL, Words: "attach process: offset of stdout is not held",
+	}
+	errNoStderr = &sys.WordedError{
+		Errno: unix.ERANGE, Words: "attach process: offset of stderr is not held",
+	}
+)
+
 // attach handles an attach.
-func (s *Service) attach(c *wire.Conn, p *framing.Part) error {
+func (svc *Service) attach(c *wire.Conn, p *framing.Part) error {
 	a, err := framing.ParseAttach(p.Data)
 	if err != nil {
 		return err
 	}
-	to := s.find(a.ID)
+	to := svc.find(a.ID)
 	switch {
 	case to == nil:
 		c.Done(p.Seq, 0, sys.NewError("attach", "process", unix.ESRCH))
 	case !to.out[0].canResume(a.Output):
-		c.Done(p.Seq, to.out[0].acked, &sys.WordedError{Errno: unix.EINVAL, Words: "attach process: offset of stdout is not held"})
+		c.Done(p.Seq, to.out[0].acked, errNoStdout)
 	case !to.out[1].canResume(a.Errors):
-		c.Done(p.Seq, to.out[1].acked, &sys.WordedError{Errno: unix.ERANGE, Words: "attach process: offset of stderr is not held"})
+		c.Done(p.Seq, to.out[1].acked, errNoStderr)
 	case c.MayOpen(p.Seq):
 		to.attach(c, p.Seq, &a)
 	}
 	return nil
 }
 
-// release handles a release. It is about a channel, and is not answered.
-func (s *Service) release(c *wire.Conn, p *framing.Part) error {
-	if to, ok := c.Channel(p.Seq).(*session); ok && to.told {
+// release handles a release. It concerns a channel and has no reply.
+func (svc *Service) release(c *wire.Conn, p *framing.Part) error {
+	if to, ok := c.Channel(p.Seq).(*session); ok && to.state == reported {
 		to.release()
 	}
 	return nil
 }
 
 // signal handles a signal.
-func (s *Service) signal(c *wire.Conn, p *framing.Part) error {
+func (svc *Service) signal(c *wire.Conn, p *framing.Part) error {
 	r, err := framing.ParseSignal(p.Data)
 	if err == nil {
-		c.Done(p.Seq, 0, s.sendSignal(&r))
+		c.Done(p.Seq, 0, svc.sendSignal(&r))
 	}
 	return err
 }
 
-// maxSignal is the highest signal there is.
+// maxSignal is the highest signal number; signal(7).
 const maxSignal = 64
 
-// send sends a signal.
-func (s *Service) sendSignal(r *framing.Signal) error {
+// sendSignal sends the signal that r names. The error wraps EINVAL or ESRCH.
+func (svc *Service) sendSignal(r *framing.Signal) error {
 	sig := unix.Signal(r.Signal)
 	if r.Signal > maxSignal || r.Scope > framing.ScopeTree {
 		return sys.NewError("kill", "process", unix.EINVAL)
 	}
-	p := s.target(r)
+	p := svc.target(r)
 	if p == nil {
 		return sys.NewError("kill", "process", unix.ESRCH)
 	}
@@ -169,24 +178,24 @@ func (s *Service) sendSignal(r *framing.Signal) error {
 	return nil
 }
 
-// target returns the running process that a signal names, or nil.
-func (s *Service) target(r *framing.Signal) *launch.Process {
+// target returns the running process that r names, or nil.
+func (svc *Service) target(r *framing.Signal) *launch.Process {
 	if r.ID == 0 {
-		return s.Table.Find(r.PID)
+		return svc.Table.Find(r.PID)
 	}
-	if p := s.find(r.ID); p != nil && !p.process.HasExited() {
+	if p := svc.find(r.ID); p != nil && !p.process.HasExited() {
 		return &p.process
 	}
 	return nil
 }
 
-// mayStart returns why one more process may not be started, or nil.
-func (s *Service) mayStart(req *framing.Start) error {
+// mayStart returns nil, or the error of a start that would exceed a limit.
+func (svc *Service) mayStart(req *framing.Start) error {
 	switch {
-	case s.Table.Full():
-		return s.Table.ErrFull()
-	case req.KeepMS != 0 && s.CountKept() >= int(s.Kept):
-		return errors.New("too many kept processes (limit " + sys.Num(s.Kept) + ")")
+	case svc.Table.Full():
+		return svc.Table.ErrFull()
+	case req.KeepMS != 0 && svc.CountKept() >= int(svc.Kept):
+		return errors.New("too many kept processes (limit " + sys.Num(svc.Kept) + ")")
 	}
 	return nil
 }

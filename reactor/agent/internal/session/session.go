@@ -14,64 +14,79 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// session is one start, from the fork to the moment when its exited has gone out, and for one that is kept, when the host has released it
-// or has stayed away for too long.
+// session is one process that a start request started, from the fork until its exited is sent. A
+// kept session lasts until the host releases it, or stays away for too long.
 //
-//	launching ──▶ running ──exit──▶ exited ──outputs at their end, or what was in them pipeGrace later──▶ decided ──▶ exited is sent
-//	                  └──kill──▶ killed ──as above, or killGrace──▶ decided
+//	running ──exit──▶ exited ──outputs end, or are drained after PipeGrace──▶ finished ──▶ sent
+//	   └──kill──▶ killed ──as above, or after KillGrace──▶ finished
 //
-// All the while a connection has it, or for one that is kept none.
+// One connection at a time is bound to it. A kept session may have none for a while.
 type session struct {
-	process    launch.Process
-	service    *Service
-	id         uint64
-	conn       *wire.Conn // that has it; nil for none
-	seq        uint32
-	keepMS     uint32 // milliseconds; 0: it is killed with its connection
+	process launch.Process
+	service *Service
+	id      uint64
+	conn    *wire.Conn // bound to it, or nil
+	seq     uint32     // of its channel on conn
+	// keepMS is how long it is kept without a connection. At 0 it ends with its connection.
+	keepMS     uint32
 	keepTimer  reactor.Timer
-	outputCap  uint64
+	outputCap  uint64 // the most bytes of each output; 0: no cap
 	terminal   bool
-	reportHeld bool // the host knows of outputs that are held
-	slave      int  // the process's side of its terminal, held open until it has exited; 0 for none
+	reportHeld bool // exited reports outputs that other processes hold open
+	slave      int  // the process's side of its terminal, open until the exit; 0 for none
 
 	in   inlet
 	out  [2]outlet
-	turn int               // which output is next
-	peak contain.PeakMeter // of its cgroup, since the start
+	turn int               // the output whose turn is next
+	peak contain.PeakMeter // of the cgroup's memory, since the start
 
+	state      sessionState
+	startedDue bool // started is to be sent on this connection
+	cancelled  bool // a host has killed it
+	producing  bool // Produce is running, and queues the session itself
 	receipt    framing.Exited
-	launching  bool // it is not known yet if it can be started
-	startedDue bool // started is to be sent
-	told       bool // exited was sent
-	cancelled  bool
-	forgotten  bool // it is in no list any more
-	producing  bool // produce is at work
 }
+
+// sessionState is how much of a session its connection is told.
+type sessionState uint8
+
+const (
+	// launching: it is not known yet whether the program can be executed. Nothing is sent.
+	launching sessionState = iota
+	// active: started, output, credit and at last exited are sent.
+	active
+	// reported: exited is sent. A kept session waits for its release, or for the next attach.
+	reported
+	// closed: the session is in no list, and what still runs of it is killed.
+	closed
+)
 
 func (s *session) kept() bool       { return s.keepMS != 0 }
 func (s *session) onTerminal() bool { return s.terminal }
 
-// bind attaches the session to c as the channel seq.
+// bind attaches the session to c as channel seq.
 func (s *session) bind(c *wire.Conn, seq uint32) {
 	s.conn, s.seq = c, seq
 	s.keepTimer.Stop()
-	s.told = false
+	if s.state == reported {
+		s.state = active // the new connection has not got it
+	}
 	c.OpenChannel(seq, s)
 	s.in.bind()
 	s.startedDue = true
 }
 
-// push has it send what it has to.
+// queue puts the session into the line of its connection, if it has something to send.
 func (s *session) queue() {
 	if s.conn != nil && !s.producing && s.hasFrame() {
 		s.conn.Queue(s)
 	}
 }
 
-// ready reports whether there is something to send.
+// hasFrame reports whether Produce can send a frame now.
 func (s *session) hasFrame() bool {
 	switch {
-	case s.launching || s.told:
+	case s.state != active:
 		return false
 	case s.startedDue, s.in.hasReply(), s.out[0].hasFrame(), s.out[1].hasFrame():
 		return true
@@ -79,7 +94,7 @@ func (s *session) hasFrame() bool {
 	return s.exitDue()
 }
 
-// ending reports whether exited is all that is left to send.
+// exitDue reports whether exited is all that is left to send.
 func (s *session) exitDue() bool {
 	return s.process.Finished() && s.out[0].closeSent && s.out[1].closeSent
 }
@@ -95,7 +110,8 @@ func (s *session) Produce() (more bool) {
 	switch {
 	case s.startedDue:
 		s.startedDue = false
-		started := framing.Started{PID: uint32(s.process.PID()), Taken: s.in.taken, Credit: s.in.window}
+		pid := uint32(s.process.PID())
+		started := framing.Started{PID: pid, Taken: s.in.taken, Credit: s.in.window}
 		c.Reply(framing.AppendStarted(c.Space(framing.HeaderSize+16), s.seq, started))
 	case s.in.closeDue:
 		s.in.closeDue = false
@@ -106,7 +122,7 @@ func (s *session) Produce() (more bool) {
 		s.in.window += n
 		c.Reply(framing.AppendCredit(c.Space(framing.HeaderSize+5), s.seq, framing.StreamInput, n))
 	case s.exitDue():
-		s.told = true
+		s.state = reported
 		c.Reply(framing.AppendExited(c.Space(exitedRoom), s.seq, &s.receipt))
 		if !s.kept() {
 			c.CloseChannel(s)
@@ -123,11 +139,11 @@ func (s *session) Produce() (more bool) {
 	return s.hasFrame()
 }
 
-// exitedRoom is enough for every exited.
+// exitedRoom is enough for any exited, in bytes.
 const exitedRoom = framing.HeaderSize + 90 + wire.MaxText
 
-// Input implements [wire.Sink]. A frame larger than the whole window is refused outright, so that its tail
-// cannot use credit granted later.
+// Input implements [wire.Sink]. It refuses a frame larger than the whole window outright, so that
+// its tail cannot use credit granted later.
 func (s *session) Input(p *framing.Part) bool {
 	if p.Size > inputWindow || !s.in.receive(p.Data) {
 		return false
@@ -136,7 +152,7 @@ func (s *session) Input(p *framing.Part) bool {
 	return true
 }
 
-// outlet is an output by its number, or nil.
+// outlet returns the output with that number, or nil.
 func (s *session) outlet(stream framing.Stream) *outlet {
 	for i := range s.out {
 		if s.out[i].stream == stream {
@@ -154,7 +170,7 @@ func (s *session) Credit(stream framing.Stream, n uint32) {
 	}
 }
 
-// End implements [wire.Channel]. A terminal whose output is not wanted is hung up.
+// End implements [wire.Channel]. Closing the output of a terminal hangs it up.
 func (s *session) End(stream framing.Stream) {
 	if o := s.outlet(stream); o == nil {
 		s.in.endInput()
@@ -186,14 +202,15 @@ func (s *session) Lost() {
 	s.service.Changed()
 }
 
-// waitForHost begins the time that it is kept without a connection.
+// startKeepTimer starts the time for which the session is kept without a connection.
 func (s *session) startKeepTimer() {
 	if s.keepMS != framing.KeepForEver {
-		s.service.Loop.Start(&s.keepTimer, time.Duration(s.keepMS)*time.Millisecond, (*keepExpiry)(s))
+		keep := time.Duration(s.keepMS) * time.Millisecond
+		s.service.Loop.Start(&s.keepTimer, keep, (*keepExpiry)(s))
 	}
 }
 
-// keeper is a session as the handler of that time's end.
+// keepExpiry is a session as the handler of keepTimer.
 type keepExpiry session
 
 func (k *keepExpiry) Expired(*reactor.Timer) {
@@ -205,7 +222,8 @@ func (k *keepExpiry) Expired(*reactor.Timer) {
 // Failed implements [reactor.Failer].
 func (k *keepExpiry) Failed(value any, stack []byte) { (*session)(k).Failed(value, stack) }
 
-// attach has the session go on as another channel, at the offsets that the host has.
+// attach binds the session to c as channel seq. Output continues at the offsets in a, which are
+// held.
 func (s *session) attach(c *wire.Conn, seq uint32, a *framing.Attach) {
 	old, oldSeq := s.detach()
 	for i, x := range [...]struct {
@@ -215,14 +233,14 @@ func (s *session) attach(c *wire.Conn, seq uint32, a *framing.Attach) {
 		s.out[i].resumeAt(x.offset, x.credit)
 	}
 	s.bind(c, seq)
-	// Only now, for it may be the same connection, and to tell it may be its end.
+	// Last, because the reply may end the old connection, which may be c itself.
 	if old != nil {
 		old.ReplyLater(framing.AppendError(nil, oldSeq, "attached by another connection"))
 	}
 	s.queue()
 }
 
-// leaveConn takes it from its connection, if it has one, which is to be told why.
+// detach takes the session off its connection, which it returns with the seq of the channel.
 func (s *session) detach() (c *wire.Conn, seq uint32) {
 	if c = s.conn; c != nil {
 		c.CloseChannel(s)
@@ -232,16 +250,16 @@ func (s *session) detach() (c *wire.Conn, seq uint32) {
 	return c, s.seq
 }
 
-// release is the host's word that it has the exited of a kept session.
+// release ends a kept session whose exited the host has received.
 func (s *session) release() {
 	s.conn.CloseChannel(s)
 	s.close()
 }
 
-// Gone implements [launch.Owner].
+// Exited implements [launch.Owner].
 func (s *session) Exited() {
 	s.closeSlave()
-	if s.forgotten || s.process.Finished() {
+	if s.process.Finished() {
 		s.process.ReturnBox()
 		return
 	}
@@ -285,14 +303,14 @@ func (s *session) Record() framing.Process {
 	return r
 }
 
-// settle looks whether there is nothing more to wait for.
+// checkEnd finishes the session once the process has exited and both outputs have ended.
 func (s *session) checkEnd() {
 	if s.process.HasExited() && !s.process.Finished() && s.out[0].ended && s.out[1].ended {
 		s.finish()
 	}
 }
 
-// decide makes the receipt. From here on output is read and dropped.
+// finish makes the receipt. Later output is read and dropped.
 func (s *session) finish() {
 	s.process.Finish()
 	s.makeReceipt()
@@ -310,19 +328,21 @@ func (s *session) finish() {
 	s.service.Changed()
 }
 
-// forget ends the session. What runs of it is killed.
+// close ends the session, and kills the process if it still runs.
 func (s *session) close() {
-	if s.forgotten {
+	if s.state == closed {
 		return
 	}
-	s.forgotten = true
+	// After an exit the pipes are read on, so that descendants do not block on them.
+	closePipes := s.state == launching || !s.process.HasExited()
+	s.state = closed
 	s.service.sessions = sys.Remove(s.service.sessions, s)
 	s.conn = nil
 	s.keepTimer.Stop()
 	s.process.Finish()
 	s.in.close()
 	for i := range s.out {
-		s.out[i].release(!s.process.HasExited() || s.launching) // a program that was not executed wrote nothing
+		s.out[i].release(closePipes)
 	}
 	s.peak.Close()
 	s.closeSlave()
@@ -333,7 +353,7 @@ func (s *session) close() {
 	}
 }
 
-// Failed implements [reactor.Failer]: a fault of ours costs no more than the session.
+// Failed implements [reactor.Failer]. A panic ends the session and nothing else.
 func (s *session) Failed(value any, stack []byte) {
 	s.service.Log.Panic("process", value, stack)
 	s.producing = false

@@ -14,7 +14,7 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// start starts a process. payload is not kept.
+// start starts a process. It does not keep payload.
 func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 	var req framing.Start
 	if err := framing.ParseStart(payload, &req); err != nil {
@@ -31,30 +31,37 @@ func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 	}
 	svc.Garbage.Collect(startGarbage + 4*len(payload))
 	c.Heavy()
-	s := &session{service: svc, id: req.ID, keepMS: req.KeepMS, outputCap: req.Cap, terminal: req.Terminal}
+	s := &session{
+		service: svc, id: req.ID, keepMS: req.KeepMS, outputCap: req.Cap, terminal: req.Terminal,
+	}
 	s.process.Kind = framing.KindStart
 	if s.reportHeld = req.More; s.reportHeld {
-		s.process.Patience = time.Duration(req.WaitMS)*time.Millisecond + 1 // which is not 0
+		s.process.Patience = time.Duration(req.WaitMS)*time.Millisecond + 1 // never 0
 		if req.WaitMS == framing.WaitForEnd {
 			s.process.Patience = launch.WaitForEnd
 		}
 	}
 	if failure := s.open(&req); failure != nil {
-		svc.Log.Warn("process not started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "error", failure.Err.Error())
+		svc.Log.Warn("process not started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq),
+			"error", failure.Err.Error())
 		c.Reply(framing.AppendExited(c.Space(exitedRoom), seq, notStarted(failure)))
 		return nil
 	}
 	if svc.Log.Enabled(log.LevelDebug) {
-		svc.Log.Debug("process started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq), "pid", sys.Num(s.process.PID()))
+		svc.Log.Debug("process started", "conn", sys.Num(c.ID()), "seq", sys.Num(seq),
+			"pid", sys.Num(s.process.PID()))
 	}
 	s.bind(c, seq)
 	s.queue()
 	return nil
 }
 
-// notStarted returns the receipt of what was not started.
+// notStarted returns the receipt of a process that was not started.
 func notStarted(f *launch.Failure) *framing.Exited {
-	r := framing.Exited{Reason: framing.ReasonNotStarted, Stage: f.Stage, Code: f.Code(), Errno: uint32(unix.EINVAL)}
+	r := framing.Exited{
+		Reason: framing.ReasonNotStarted, Stage: f.Stage, Code: f.Code(),
+		Errno: uint32(unix.EINVAL),
+	}
 	if errno := f.Errno(); errno != 0 {
 		r.Errno = uint32(errno)
 	}
@@ -62,7 +69,7 @@ func notStarted(f *launch.Failure) *framing.Exited {
 	return &r
 }
 
-// begin spawns it. After a failure nothing is left of it.
+// open forks the process. After a failure the session holds nothing.
 func (s *session) open(req *framing.Start) *launch.Failure {
 	svc := s.service
 	s.process.Owner = s
@@ -73,10 +80,13 @@ func (s *session) open(req *framing.Start) *launch.Failure {
 	if err != nil {
 		return &launch.Failure{Stage: framing.StageUser, Err: err}
 	}
-	spec := reactor.Command{Dir: string(req.Dir), User: acc.User, Terminal: req.Terminal, Tell: true}
+	spec := reactor.Command{
+		Dir: string(req.Dir), User: acc.User, Terminal: req.Terminal, Tell: true,
+	}
 	spec.Env = svc.Env.For(&acc, req)
 	for limit := range req.Limits.All {
-		spec.Limits = append(spec.Limits, reactor.Limit{Resource: int(limit.Resource), Soft: limit.Soft, Hard: limit.Hard})
+		l := reactor.Limit{Resource: int(limit.Resource), Soft: limit.Soft, Hard: limit.Hard}
+		spec.Limits = append(spec.Limits, l)
 	}
 	if req.Shell {
 		for word := range req.Args.All {
@@ -108,7 +118,7 @@ func (s *session) open(req *framing.Start) *launch.Failure {
 	return nil
 }
 
-// run spawns what is described.
+// spawn forks the process that spec describes.
 func (s *session) spawn(spec *reactor.Command) *launch.Failure {
 	s.process.TakeBox(s.service.Table)
 	s.peak.Open(s.process.Box)
@@ -116,26 +126,28 @@ func (s *session) spawn(spec *reactor.Command) *launch.Failure {
 		f := launch.NewFailure(err)
 		switch f.Errno() {
 		case unix.EMFILE, unix.ENFILE:
-			f.Stage = framing.StageResources // the pipe that tells of the start
+			f.Stage = framing.StageResources // the pipe that reports the execve
 		case unix.E2BIG, unix.EINVAL:
 		default:
 			f.Stage = framing.StageFork
 		}
 		return f
 	}
-	s.launching = true
 	return nil
 }
 
 // Started implements [launch.Owner].
 func (s *session) Started() {
-	s.launching = false
+	if s.state != launching {
+		return
+	}
+	s.state = active
 	s.out[0].updateInterest()
 	s.out[1].updateInterest()
 	s.queue()
 }
 
-// NotStarted implements [launch.Owner]: exited is all that its connection hears of it.
+// NotStarted implements [launch.Owner]. The connection gets no frame of the session but exited.
 func (s *session) NotStarted(f *launch.Failure) {
 	s.service.Log.Warn("process not started", "seq", sys.Num(s.seq), "error", f.Err.Error())
 	if c := s.conn; c != nil {
@@ -146,8 +158,11 @@ func (s *session) NotStarted(f *launch.Failure) {
 	s.close()
 }
 
-// openStreams makes what the process has as its descriptors 0, 1 and 2, which are the caller's, and our ends of them.
-func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.User) *launch.Failure {
+// openStreams opens the streams of the process. The caller owns child, the process's descriptors 0,
+// 1 and 2. The session owns the other ends.
+func (s *session) openStreams(
+	req *framing.Start, child *[3]int, user *reactor.User,
+) *launch.Failure {
 	*child = [3]int{-1, -1, -1}
 	s.in.session = s
 	for i := range s.out {
@@ -161,7 +176,7 @@ func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.U
 		if failure := openPipe(&p, user); failure != nil {
 			return failure
 		}
-		// Only our end: a process does not expect an input that is not ready.
+		// Only the write end is non-blocking: programs do not expect EAGAIN on their input.
 		unix.SetNonblock(p[1], true)
 		child[0] = p[0]
 		s.in.present = true
@@ -182,10 +197,15 @@ func (s *session) openStreams(req *framing.Start, child *[3]int, user *reactor.U
 	return nil
 }
 
-// openPipe makes a pipe, which is the user's: its process may open /dev/stdout and the like.
+// noResources returns the failure of an operation for want of descriptors or memory.
+func noResources(op, object string, err error) *launch.Failure {
+	return &launch.Failure{Stage: framing.StageResources, Err: sys.NewError(op, object, err)}
+}
+
+// openPipe opens a pipe that user owns, so that the process can open /dev/stdout and the like.
 func openPipe(p *[2]int, user *reactor.User) *launch.Failure {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return &launch.Failure{Stage: framing.StageResources, Err: sys.NewError("pipe", "process", err)}
+		return noResources("pipe", "process", err)
 	}
 	if user == nil {
 		return nil
@@ -193,13 +213,15 @@ func openPipe(p *[2]int, user *reactor.User) *launch.Failure {
 	if err := unix.Fchown(p[0], int(user.UID), int(user.GID)); err != nil {
 		unix.Close(p[0])
 		unix.Close(p[1])
-		return &launch.Failure{Stage: framing.StageResources, Err: sys.NewError("fchown", "pipe", err)}
+		return noResources("fchown", "pipe", err)
 	}
 	return nil
 }
 
-// openTerminal makes all three of them a terminal, which is the user's.
-func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.User) *launch.Failure {
+// openTerminal opens a terminal that user owns, for all three streams.
+func (s *session) openTerminal(
+	req *framing.Start, child *[3]int, user *reactor.User,
+) *launch.Failure {
 	master, slave, err := launch.OpenTerminal(req.Rows, req.Columns)
 	if err != nil {
 		return &launch.Failure{Stage: framing.StageTerminal, Err: err}
@@ -210,14 +232,15 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 	s.out[0].open(master)
 	if user != nil {
 		if err := unix.Fchown(slave, int(user.UID), -1); err != nil {
-			return &launch.Failure{Stage: framing.StageTerminal, Err: sys.NewError("fchown", "terminal", err)}
+			err = sys.NewError("fchown", "terminal", err)
+			return &launch.Failure{Stage: framing.StageTerminal, Err: err}
 		}
 	}
 	if req.Stdin {
-		// Another descriptor of the same, for a loop waits for one thing at a time on each.
+		// Input gets a descriptor of its own, because it is polled independently of output.
 		fd, err := unix.FcntlInt(uintptr(master), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			return &launch.Failure{Stage: framing.StageResources, Err: sys.NewError("dup", "terminal", err)}
+			return noResources("dup", "terminal", err)
 		}
 		s.in.present = true
 		s.in.open(fd)
@@ -225,7 +248,7 @@ func (s *session) openTerminal(req *framing.Start, child *[3]int, user *reactor.
 	return nil
 }
 
-// closeChild closes the process's own ends, but for a terminal.
+// closeChild closes the process's ends of its streams, except a terminal.
 func (s *session) closeChild(child *[3]int) {
 	for i, fd := range child {
 		shared := fd == s.service.Null || fd == s.slave || i > 0 && fd == child[i-1]
@@ -236,11 +259,11 @@ func (s *session) closeChild(child *[3]int) {
 	*child = [3]int{-1, -1, -1}
 }
 
-// closeStreams is the end of what was not started.
+// abortStart releases what a failed start has opened.
 func (s *session) abortStart(child *[3]int) {
 	s.closeChild(child)
 	s.closeSlave()
-	s.forgotten = true
+	s.state = closed
 	s.in.close()
 	s.out[0].release(true)
 	s.out[1].release(true)
@@ -248,7 +271,7 @@ func (s *session) abortStart(child *[3]int) {
 	s.process.ReturnBox()
 }
 
-// startParts handles a part of a start. A payload that is too long for the kernel is not looked at.
+// startParts handles a part of a start. A payload that is too long for the kernel is not stored.
 func (svc *Service) startParts(c *wire.Conn, p *framing.Part) (err error) {
 	seq := p.Seq
 	switch {
@@ -270,7 +293,7 @@ func (svc *Service) startParts(c *wire.Conn, p *framing.Part) (err error) {
 	return err
 }
 
-// tooLong answers a start whose payload could not be held.
+// tooLong answers a start whose payload was not stored.
 func tooLong(c *wire.Conn, seq uint32, errno unix.Errno, stage framing.StartStage) {
 	if c.MayOpen(seq) {
 		f := launch.Failure{Stage: stage, Err: sys.NewError("exec", "process", errno)}
@@ -278,8 +301,9 @@ func tooLong(c *wire.Conn, seq uint32, errno unix.Errno, stage framing.StartStag
 	}
 }
 
-// closeLine lets go of the process's side of the terminal. Until the process has exited it is not left to those who have it open: one that
-// runs on without any of them may open /dev/tty again, and when our side is closed, which would then be at its end, it gets SIGHUP.
+// closeSlave closes the process's side of the terminal. It stays open until the exit: if the last
+// descriptor were closed earlier, the terminal would hang up, although the process may open
+// /dev/tty again.
 func (s *session) closeSlave() {
 	if s.slave != 0 {
 		unix.Close(s.slave)
