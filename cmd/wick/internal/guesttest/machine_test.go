@@ -292,7 +292,7 @@ func testFreeze(t *testing.T, s *served) {
 	r.ask(wiretest.Freeze, 8, 500)
 	r.wantDone(8, 0)
 	written(writer("two"))
-	s.console.await(t, "frozen for too long", 1)
+	s.console.await(t, "freeze timed out", 1)
 	r.ask(wiretest.Freeze, 9, 500)
 	r.wantDone(9, 0)
 	r.conn.Close()

@@ -8,12 +8,13 @@ import (
 )
 
 const (
-	// maxMounts is the most mounts that are among the facts, and maxFact the longest value of a fact, in bytes.
+	// maxMounts is the most mounts among the facts, and maxFact limits the value of a fact, in
+	// bytes.
 	maxMounts = 16
 	maxFact   = 200
 )
 
-// addFacts says what the agent and its machine are, a few kB in all.
+// addFacts adds what identifies the agent and its machine, a few kB in all.
 func (s *Service) addFacts(f *framing.Facts) {
 	s.Garbage.Collect(factsGarbage)
 	buf := make([]byte, sys.KernelFile)
@@ -25,7 +26,8 @@ func (s *Service) addFacts(f *framing.Facts) {
 	}
 
 	f.Add("uptime", sys.Uptime())
-	f.Add("memory.total_kib", sys.Decimal(int64(sys.ReadFigure(unix.AT_FDCWD, "/proc/meminfo", "MemTotal", buf))))
+	total := sys.ReadFigure(unix.AT_FDCWD, "/proc/meminfo", "MemTotal", buf)
+	f.Add("memory.total_kib", sys.Decimal(int64(total)))
 	for _, fact := range s.Facts {
 		f.Add(fact[0], sys.Clip(fact[1], maxFact))
 	}
@@ -46,7 +48,7 @@ func (s *Service) addFacts(f *framing.Facts) {
 	}
 }
 
-// addMounts says what is mounted, the first of it; proc_pid_mountinfo(5):
+// addMounts adds the first maxMounts mounts; proc_pid_mountinfo(5):
 //
 //	36 35 98:0 / /srv rw,noatime shared:1 - ext4 /dev/vdc rw
 func addMounts(f *framing.Facts, buf []byte) {

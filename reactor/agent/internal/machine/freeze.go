@@ -12,54 +12,61 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// freezer holds the writable file system still, for a snapshot of its disk (FIFREEZE and FITHAW of linux/fs.h).
+// freezer freezes the writable file system for a snapshot of its disk (FIFREEZE and FITHAW of
+// linux/fs.h).
 //
-//	thawed ──freeze──▶ freezing ──the child says so──▶ frozen ──thaw, or the time is over──▶ thawed
-//	                      └─it failed, or a thaw came─────────────────────────────────────────▲
+//	thawed ──freeze──▶ freezing ──the child has frozen it──▶ frozen ──thaw, or timeout──▶ thawed
+//	                      └─failed, or thaw requested──────────────────────────────────────▲
 //
-// To write a file there, to remove one, even to close one that has no name any more, waits until it is thawed. So from the moment when the
-// child is started the agent does none of that: a write_file, a write or a change is refused, output that does not fit in memory is left in
-// its pipe, and files are closed afterwards. Nor is a path looked up for a write_file: a process that waits in the middle of making a file has
-// its directory locked where the root is an overlayfs, and whoever looks for another name there waits with it.
+// On a frozen file system these block until the thaw: writing a file, removing one, and closing one
+// that has no name. So from the start of the child the agent does none of them. It refuses
+// write_file, write and change, leaves output that exceeds its memory in the pipe, and closes files
+// after the thaw.
 //
-// What is left is the lookup of a program to be executed, and of a file that a host wants to read. Should that hold up the loop, it is for no
-// longer than the host has asked for: the child stays as the watchdog, and thaws without the agent.
+// It looks up no path for a write_file either. On overlayfs a process that is blocked while it
+// creates a file holds the lock of the directory, and every lookup there blocks behind it.
+//
+// Lookups of programs to execute, and of files that a host reads, remain. They can block the loop,
+// but no longer than the host's timeout: the child is a watchdog that thaws by itself.
 type freezer struct {
 	state     freezeState
-	cancelled bool // a thaw came while it was freezing
+	cancelled bool // a thaw was requested while freezing
 	service   *Service
 	child     reactor.Child
-	notice    reactor.Descriptor // a byte of it: that it is frozen
-	timeout   time.Duration
-	freeze    wire.Waiter // who is to be told that it is frozen
-	thaw      wire.Waiter // and who that it is not
+	notice    reactor.Descriptor // readable when the child has frozen the file system
+	timeout   time.Duration      // after which the child thaws
+	freeze    wire.Waiter        // the request to answer once frozen
+	thaw      wire.Waiter        // the request to answer once thawed
 }
 
+// freezeState is the state of the file system as far as the agent knows.
 type freezeState uint8
 
 const (
-	thawed freezeState = iota
-	freezing
-	frozen
+	thawed   freezeState = iota // the file system is writable
+	freezing                    // the child runs, and has not reported yet
+	frozen                      // writes block
 )
 
 // Linux's numbers on every architecture but mips, powerpc and sparc: _IOWR('X', 119 and 120, int).
 const (
+	// FIFREEZE and FITHAW: _IOWR('X', 119, int) and 120. The values hold on every architecture
+	// except mips, powerpc and sparc.
 	fiFreeze = 0xc0045877
 	fiThaw   = 0xc0045878
 )
 
-// maxFreeze is the longest time for which a host may have the file system frozen.
+// maxFreeze limits the timeout of a freeze.
 const maxFreeze = 60 * time.Second
 
 var (
 	errFrozen    = &sys.WordedError{Errno: unix.EBUSY, Words: "file system is frozen"}
 	errNoFreeze  = &sys.WordedError{Errno: unix.EOPNOTSUPP, Words: "freeze: no disk to freeze"}
 	errNotFrozen = &sys.WordedError{Errno: unix.EINVAL, Words: "thaw: file system is not frozen"}
-	errCancelled = &sys.WordedError{Errno: unix.ECANCELED, Words: "freeze: called off"}
+	errCancelled = &sys.WordedError{Errno: unix.ECANCELED, Words: "freeze: cancelled by a thaw"}
 )
 
-// freeze is the request.
+// freeze handles a freeze.
 func (s *Service) freeze(c *wire.Conn, p *framing.Part) error {
 	ms, err := framing.ParseFreeze(p.Data)
 	if err != nil {
@@ -71,7 +78,8 @@ func (s *Service) freeze(c *wire.Conn, p *framing.Part) error {
 	case !s.canFreeze():
 		c.Done(p.Seq, 0, errNoFreeze)
 	case after == 0 || after > maxFreeze:
-		c.Done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "freeze: not for 1 to " + sys.Num(int64(maxFreeze/time.Millisecond)) + " ms"})
+		words := "freeze: timeout is not 1 to " + sys.Num(maxFreeze.Milliseconds()) + " ms"
+		c.Done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: words})
 	case f.state != thawed || f.child.Running():
 		c.Done(p.Seq, 0, errFrozen)
 	case s.stopping:
@@ -87,7 +95,7 @@ func (s *Service) freeze(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// thaw is the request.
+// thaw handles a thaw.
 func (s *Service) thaw(c *wire.Conn, p *framing.Part) error {
 	f := &s.freezer
 	switch {
@@ -101,7 +109,7 @@ func (s *Service) thaw(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// thawFor thaws, or calls the freeze off, and then answers the request seq of c with value.
+// thawFor thaws, or cancels the freeze, and then answers the request seq of c with value.
 func (f *freezer) thawFor(c *wire.Conn, seq uint32, value uint64) {
 	f.thaw.Wait(c, seq)
 	f.thaw.Value = value
@@ -112,20 +120,22 @@ func (f *freezer) thawFor(c *wire.Conn, seq uint32, value uint64) {
 	}
 }
 
-// held reports whether a thaw has something to do: the file system is frozen, or is being frozen with no thaw asked for.
+// canThaw reports whether a thaw has an effect: the file system is frozen, or is freezing and no
+// thaw has been requested.
 func (f *freezer) canThaw() bool { return f.state == frozen || f.state == freezing && !f.cancelled }
 
-// canFreeze reports whether there is something to freeze, and somebody to do it.
+// canFreeze reports whether there is a file system to freeze, and a job to do it.
 func (s *Service) canFreeze() bool { return s.FreezeFD != 0 && len(s.Jobs.Command) > 0 }
 
-// begin starts the child.
+// open starts the child and holds the disk.
 func (f *freezer) open() error {
 	s := f.service
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return sys.NewError("pipe", "freeze", err)
 	}
-	err := s.Jobs.Start(&f.child, FreezeJob.Name, sys.Num(f.timeout.Milliseconds()), s.FreezeFD, p[1], f)
+	ms := sys.Num(f.timeout.Milliseconds())
+	err := s.Jobs.Start(&f.child, FreezeJob.Name, ms, s.FreezeFD, p[1], f)
 	unix.Close(p[1])
 	if err != nil {
 		unix.Close(p[0])
@@ -138,9 +148,9 @@ func (f *freezer) open() error {
 	return nil
 }
 
-// FreezeJob freezes the file system of descriptor 0. First it writes what is dirty, so that no writer has to
-// wait for that. It says on stdout that it has frozen, and thaws when as many milliseconds have passed as its
-// argument says. The agent kills it if it has thawed itself.
+// FreezeJob freezes the file system of descriptor 0, reports that on stdout, and thaws after as
+// many milliseconds as its argument says. It first writes what is dirty, so that the freeze is
+// short. The agent kills it after a thaw of its own.
 var FreezeJob = launch.Job{Name: "freeze", Do: freezeJob}
 
 func freezeJob(ms string) error {
@@ -159,7 +169,8 @@ func freezeJob(ms string) error {
 	return nil
 }
 
-// Ready implements [reactor.Handler]: the child says that it is frozen, or will never say so.
+// Ready implements [reactor.Handler]. It reads the child's report; end of file means that there
+// will be none.
 func (f *freezer) Ready(reactor.Events) {
 	var b [1]byte
 	n, err := unix.Read(f.notice.FD(), b[:])
@@ -168,7 +179,7 @@ func (f *freezer) Ready(reactor.Events) {
 	}
 	f.notice.Close()
 	if n != 1 {
-		return // its exit says why
+		return // Exited follows, with the reason
 	}
 	f.state = frozen
 	if f.cancelled || f.service.stopping {
@@ -188,11 +199,12 @@ func (f *freezer) Exited(status unix.WaitStatus) {
 	errno := launch.JobErrno(&f.child, status)
 	switch {
 	case f.state == frozen:
-		f.service.Log.Warn("file system was frozen for too long")
+		f.service.Log.Warn("freeze timed out")
 		f.thawNow()
 	case f.state == freezing:
-		// One that was killed may have got as far as that. One that has frozen and thawed was not heard in time. Where somebody else had frozen
-		// before (EBUSY), it is for them to thaw.
+		// A child that was killed may have frozen the file system before. One that exited with 0
+		// has frozen and thawed before its report was read. EBUSY means that another program has
+		// frozen it, and will thaw it.
 		var err error
 		if errno == unix.EBUSY {
 			f.resume()
@@ -208,13 +220,13 @@ func (f *freezer) Exited(status unix.WaitStatus) {
 	f.thaw.Answer(nil)
 }
 
-// undo thaws, and has what waited for that go on. It writes one block of the disk, the superblock; if that fails it is frozen still. Who asked
-// for it is answered when the child is gone.
+// thawNow thaws and resumes what waited. A thaw writes the superblock; if that fails, the file
+// system stays frozen. The requester is answered once the child is gone.
 func (f *freezer) thawNow() error {
 	s := f.service
 	if err := unix.IoctlSetInt(s.FreezeFD, fiThaw, 0); err == nil {
 		s.Log.Info("file system thawed")
-	} else if err != unix.EINVAL { // EINVAL: the child has, or somebody else
+	} else if err != unix.EINVAL { // EINVAL: thawed already, by the child or another program
 		f.state = frozen
 		s.Log.Error("file system not thawed", "error", err.Error())
 		return sys.NewError("thaw", "", err)
@@ -228,7 +240,7 @@ func (f *freezer) thawNow() error {
 	return nil
 }
 
-// goOn goes on with what waited for the thaw.
+// resume releases the disk, which resumes what waited for the thaw.
 func (f *freezer) resume() {
 	if f.state != thawed {
 		f.state, f.cancelled = thawed, false
@@ -236,14 +248,15 @@ func (f *freezer) resume() {
 	}
 }
 
-// end thaws what is frozen, because the machine goes down or the agent ends. What is freezing is thawed when it is frozen.
+// stop thaws, because the machine goes down or the agent ends. A freeze under way is thawed once it
+// is complete.
 func (f *freezer) stop() {
 	if f.state == frozen {
 		f.thawNow()
 	}
 }
 
-// forget drops the requests of a connection that is gone.
+// detach drops the requests of a connection that is gone.
 func (f *freezer) detach(c *wire.Conn) {
 	f.freeze.Forget(c)
 	f.thaw.Forget(c)

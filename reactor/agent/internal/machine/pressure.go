@@ -9,20 +9,20 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// pressureFiles are where the kernel tells of stalls; Documentation/accounting/psi.rst. A kernel without them, or started with psi=0, has
-// none.
+// pressureFiles are the files in which the kernel reports stalls; Documentation/accounting/psi.rst.
+// A kernel without PSI, or with psi=0, has none.
 var pressureFiles = [...]string{
 	framing.PressureMemory: "/proc/pressure/memory",
 	framing.PressureCPU:    "/proc/pressure/cpu",
 	framing.PressureIO:     "/proc/pressure/io",
 }
 
-// maxPressures is the most pressures that are watched at a time, for all hosts: each costs the kernel a look at its averages
-// several times in each window.
+// maxPressures limits the pressures watched at a time, for all hosts together. For each, the kernel
+// updates its averages several times in a window.
 const maxPressures = 8
 
-// pressure is a channel on which figures are sent when the kernel says that tasks stalled for too long. A host that is slow to take them gets
-// those of the moment when it does.
+// pressure is a channel that sends figures when tasks have stalled for too long. A slow host gets
+// the figures of the moment at which it takes them.
 type pressure struct {
 	reactor.Descriptor
 	service *Service
@@ -30,7 +30,7 @@ type pressure struct {
 	seq     uint32
 }
 
-// pressure opens a channel.
+// pressure handles a pressure request: it opens the channel.
 func (s *Service) pressure(c *wire.Conn, p *framing.Part) error {
 	ask, err := framing.ParsePressure(p.Data)
 	if err != nil {
@@ -52,16 +52,20 @@ func (s *Service) pressure(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// openPressure has the kernel watch: the file is exceptional (POLLPRI) at most once in a window, and the trigger goes with its
-// descriptor. Who has no CAP_SYS_RESOURCE is refused by older kernels; since Linux 6.5 such a window is a multiple of 2 s.
+// openPressure sets a trigger. The file then polls as POLLPRI at most once in a window. The trigger
+// lasts until the descriptor is closed. Without CAP_SYS_RESOURCE, kernels before 6.5 refuse it, and
+// later ones want a window that is a multiple of 2 s.
 func (s *Service) openPressure(ask framing.Pressure) (fd int, err error) {
 	switch {
 	case int(ask.Resource) >= len(pressureFiles):
-		return -1, &sys.WordedError{Errno: unix.EINVAL, Words: "pressure: unknown resource " + sys.Num(uint32(ask.Resource))}
+		words := "pressure: unknown resource " + sys.Num(uint32(ask.Resource))
+		return -1, &sys.WordedError{Errno: unix.EINVAL, Words: words}
 	case s.pressures == maxPressures:
-		return -1, &sys.WordedError{Errno: unix.EMFILE, Words: "too many pressures watched (limit " + sys.Num(maxPressures) + ")"}
+		words := "too many pressures watched (limit " + sys.Num(maxPressures) + ")"
+		return -1, &sys.WordedError{Errno: unix.EMFILE, Words: words}
 	}
-	return sys.OpenTrigger(pressureFiles[ask.Resource], "some "+sys.Num(ask.StallUS)+" "+sys.Num(ask.WindowUS))
+	trigger := "some " + sys.Num(ask.StallUS) + " " + sys.Num(ask.WindowUS)
+	return sys.OpenTrigger(pressureFiles[ask.Resource], trigger)
 }
 
 // Ready implements [reactor.Handler].
@@ -80,7 +84,8 @@ func (w *pressure) Failed(value any, stack []byte) {
 	w.finish()
 }
 
-// Produce implements [wire.Producer]. The line of the tasks that stall now and then is the first:
+// Produce implements [wire.Producer]. It sends the figures of the first line, that for stalls of
+// some tasks:
 //
 //	some avg10=0.00 avg60=0.00 avg300=0.00 total=0
 func (w *pressure) Produce() (more bool) {
@@ -106,10 +111,10 @@ func (w *pressure) Produce() (more bool) {
 	return false
 }
 
-// pressureRoom is enough for the figures: three, of 8 bytes and a name of at most 14.
+// pressureRoom is enough for the three figures, each 8 bytes and a name of at most 14.
 const pressureRoom = framing.HeaderSize + 2 + 3*(1+14+8)
 
-// over ends the channel from this side.
+// finish closes the channel from the guest's side.
 func (w *pressure) finish() {
 	c := w.conn
 	w.Lost()

@@ -11,8 +11,9 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// restore is a host's word that the machine was restored from a snapshot. A snapshot of a frozen guest is of a frozen file
-// system, and the copy is not asked to thaw by the host that froze the original.
+// restore handles a restore: the host reports that the machine was restored from a snapshot. A
+// snapshot taken during a freeze holds a frozen file system. The host that froze the original will
+// not thaw the copy, so restore does.
 func (s *Service) restore(c *wire.Conn, p *framing.Part) error {
 	ns, entropy, err := framing.ParseRestore(p.Data)
 	if err != nil {
@@ -24,7 +25,7 @@ func (s *Service) restore(c *wire.Conn, p *framing.Part) error {
 		return nil
 	}
 	s.Contain.LimitMemory() // a balloon may have another size
-	r.clockStep()           // the clock's jump is accounted for
+	r.clockStep()           // this jump is accounted for
 	if r.hostPending {
 		r.hostPending = false // this restore is counted already
 	} else {
@@ -38,11 +39,13 @@ func (s *Service) restore(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// applyRestore makes randomness and time good again, in this order: what reads the right time shall not meet the old randomness.
+// applyRestore restores entropy and then the clock, in this order: a program that reads the right
+// time must not get the old randomness.
 func applyRestore(ns uint64, entropy []byte) error {
 	switch {
 	case len(entropy) > sys.MaxEntropy:
-		return &sys.WordedError{Errno: unix.EINVAL, Words: "restore: more than " + sys.Num(sys.MaxEntropy) + " bytes of entropy"}
+		words := "restore: more than " + sys.Num(sys.MaxEntropy) + " bytes of entropy"
+		return &sys.WordedError{Errno: unix.EINVAL, Words: words}
 	case len(entropy) > 0:
 		if err := sys.AddEntropy(entropy); err != nil {
 			return err
@@ -54,39 +57,44 @@ func applyRestore(ns uint64, entropy []byte) error {
 	return sys.SetClock(ns)
 }
 
-// restores counts how often the machine was restored from a snapshot: as often as a host says so, and as often as the agent
-// sees it. A restore has two signs. The device resets all connections to the host at once; Firecracker does so when the
-// snapshot is made, so the machine that goes on sees that too. And the clock jumps, or differs from the host's.
+// restores counts restores from a snapshot: those that a host reports, and those that the agent
+// detects.
+//
+// A detected restore has two signs. First, the device resets all vsock connections at once.
+// Firecracker does that when it takes the snapshot, so the original machine sees it too. Second,
+// the clock jumps, or differs from the host's.
 type restores struct {
 	service *Service
 	epoch   uint64
-	// wall is CLOCK_REALTIME less CLOCK_MONOTONIC at the last look: it moves when somebody sets the clock, and only then.
+	// clockOffset is CLOCK_REALTIME less CLOCK_MONOTONIC at the last check. It changes only when a
+	// program sets the clock.
 	clockOffset time.Duration
-	// first and last are when connections were reset since the last one was opened, of which there were some.
+	// resetSeen reports that connections were reset since the last one opened, from first to last.
 	resetSeen   bool
 	first, last time.Duration
-	// suspected: all were, and there was nothing about the clock. It is looked at again when a connection opens.
+	// suspected reports that all connections were reset but the clock was right. The next
+	// connection checks the clock again.
 	suspected bool
-	// untold: the last time that all were reset was a restore that the agent saw, and the host has not told of it yet.
+	// hostPending reports that the agent has counted a restore which the host has not reported yet.
 	hostPending bool
 }
 
 const (
-	// resetSpread is how far apart the resets of a restore may be seen.
+	// resetSpread limits the time between the first and the last reset of one restore.
 	resetSpread = 100 * time.Millisecond
-	// clockSlack is how wrong a clock may be.
+	// clockSlack is the clock error that a running machine may have.
 	clockSlack = 100 * time.Millisecond
 )
 
-// sight is what is known when connections were reset.
+// observation is what is known after connections were reset.
 type observation struct {
-	connsLeft  int           // vsock connections that are left
+	connsLeft  int           // vsock connections that are still open
 	spread     time.Duration // from the first reset to the last
-	clockStep  time.Duration // by which the clock was set since the last look
-	clockError time.Duration // by which the host's clock is ahead; 0 if it cannot be asked
+	clockStep  time.Duration // by which the clock was set since the last check
+	clockError time.Duration // how far the host's clock is ahead; 0 if unknown
 }
 
-// resets reports whether the connections ended as those of a restored machine.
+// looksReset reports whether the connections ended as in a restore.
 func (s *observation) looksReset() bool { return s.connsLeft == 0 && s.spread <= resetSpread }
 
 // restored reports whether the machine was restored.
@@ -94,13 +102,14 @@ func (s *observation) restored() bool {
 	return s.looksReset() && (s.clockStep.Abs() > clockSlack || s.clockError.Abs() > clockSlack)
 }
 
-// count counts one more.
+// record counts a restore and logs it with pairs.
 func (r *restores) record(pairs ...string) {
 	r.epoch++
-	r.service.Log.Warn("restored from a snapshot", append(pairs, "epoch", sys.Num(int64(r.epoch)))...)
+	pairs = append(pairs, "epoch", sys.Num(int64(r.epoch)))
+	r.service.Log.Warn("restored from a snapshot", pairs...)
 }
 
-// opened is told of a new connection.
+// connOpened handles a new connection.
 func (r *restores) connOpened(c *wire.Conn) {
 	if !c.Vsock() {
 		return
@@ -113,7 +122,7 @@ func (r *restores) connOpened(c *wire.Conn) {
 	r.resetSeen, r.suspected = false, false
 }
 
-// closed is told of the end of a connection.
+// connClosed handles the end of a connection.
 func (r *restores) connClosed(c *wire.Conn) {
 	if !c.Vsock() {
 		return
@@ -129,7 +138,7 @@ func (r *restores) connClosed(c *wire.Conn) {
 	r.check()
 }
 
-// judge looks whether the machine was restored.
+// check detects a restore after connections were reset.
 func (r *restores) check() {
 	s := observation{spread: r.last - r.first}
 	_, s.connsLeft = r.service.Server.Count()
@@ -153,7 +162,8 @@ func (r *restores) check() {
 	}
 }
 
-// adjustClock sets the clock by the host's, if that can be asked and is another's time, and says what was done.
+// adjustClock sets the clock to the host's if they differ. It returns what it did, for the log.
+// host is a clock's descriptor, or -1 if the host's clock cannot be read.
 func adjustClock(host int, wrong time.Duration) string {
 	if host < 0 || wrong.Abs() <= clockSlack {
 		return "left"
@@ -169,7 +179,7 @@ func adjustClock(host int, wrong time.Duration) string {
 	return "set"
 }
 
-// step is by how much the clock was set since the last look, which this one is from now on.
+// clockStep returns by how much the clock was set since the last call.
 func (r *restores) clockStep() time.Duration {
 	ahead, ok := sys.ClockError(unix.CLOCK_MONOTONIC)
 	if !ok {

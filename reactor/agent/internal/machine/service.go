@@ -13,22 +13,23 @@ import (
 )
 
 const (
-	// maxLogged is the most bytes of a host's message that are logged.
+	// maxLogged limits what is logged of a host's message, in bytes.
 	maxLogged = 200
-	// errorGarbage is what an error leaves, in bytes, factsGarbage a hello and statsGarbage a stats.
+	// errorGarbage, factsGarbage and statsGarbage are how much heap garbage an error, a hello and a
+	// stats make, in bytes.
 	errorGarbage = 256
 	factsGarbage = 24 << 10
 	statsGarbage = 10 << 10
 )
 
-// Disk is what is held while the file system is frozen.
+// Disk is what the freezer holds while the file system is frozen.
 type Disk interface {
-	// Hold has what would write to the disk wait, until Release.
+	// Hold makes writes to the disk wait until Release.
 	Hold()
 	Release()
 }
 
-// Config is what a service is made of.
+// Config has the parts of the agent that a Service uses. The caller keeps them.
 type Config struct {
 	Loop    *reactor.Loop
 	Log     *log.Log
@@ -39,41 +40,47 @@ type Config struct {
 	Disk    Disk
 	// Null is a descriptor of /dev/null.
 	Null int
-	// FreezeFD is a directory of the file system that a host can have frozen, or 0.
+	// FreezeFD is a directory of the file system that a host may freeze, or 0.
 	FreezeFD int
-	// Features are those of the other rooms.
+	// Features are the extension's features that the other rooms serve.
 	Features framing.Features
-	// Facts are names and values that a host is told of, beside the machine's own.
+	// Facts are names and values that a host gets besides the machine's own.
 	Facts [][2]string
 	// AddFigures adds the figures of the other rooms.
 	AddFigures func(*framing.Figures)
 }
 
-// Service serves the requests about the machine: hello, ping, shutdown, stats, pressure, restore, freeze
-// and thaw.
+// Service serves the requests about the machine: hello, ping, shutdown, stats, pressure, restore,
+// freeze and thaw.
 type Service struct {
 	Config
 	syncs     syncer
 	restores  restores
 	freezer   freezer
-	pressures int // pressures
-	stopping  bool
+	pressures int  // the number of open pressures
+	stopping  bool // nothing is frozen any more
 }
 
-// NewService returns a service that has registered its handlers.
+// NewService registers the handlers.
 func NewService(cfg Config) *Service {
 	s := &Service{Config: cfg}
 	s.syncs.service, s.freezer.service, s.restores.service = s, s, s
 	for _, h := range []struct {
 		t     framing.Type
 		serve wire.Handler
-	}{{framing.TypePing, ping}, {framing.TypeShutdown, s.syncs.request}, {framing.TypeError, s.logError}, {framing.TypeStats, s.stats}, {framing.TypeThaw, s.thaw}} {
+	}{
+		{framing.TypePing, ping}, {framing.TypeShutdown, s.syncs.request}, {framing.TypeError, s.logError},
+		{framing.TypeStats, s.stats}, {framing.TypeThaw, s.thaw},
+	} {
 		s.Server.HandleEmpty(h.t, h.serve)
 	}
 	for _, h := range []struct {
 		t     framing.Type
 		serve wire.Handler
-	}{{framing.TypeHello, s.hello}, {framing.TypePressure, s.pressure}, {framing.TypeRestore, s.restore}, {framing.TypeFreeze, s.freeze}} {
+	}{
+		{framing.TypeHello, s.hello}, {framing.TypePressure, s.pressure},
+		{framing.TypeRestore, s.restore}, {framing.TypeFreeze, s.freeze},
+	} {
 		s.Server.Handle(h.t, h.serve)
 	}
 	s.Server.OnOpen(s.restores.connOpened)
@@ -85,14 +92,14 @@ func NewService(cfg Config) *Service {
 	return s
 }
 
-// GoDown thaws what is frozen, and freezes nothing any more. A process that waits for the thaw would not
-// end.
+// Stop thaws a frozen file system and refuses every later freeze. A process that waits for the thaw
+// could not end otherwise.
 func (s *Service) Stop() {
 	s.stopping = true
 	s.freezer.stop()
 }
 
-// ErrGoingDown is the error of a request that comes too late.
+// ErrGoingDown is the error of a request that comes after the machine's end has begun.
 var ErrGoingDown = &sys.WordedError{Errno: unix.EBUSY, Words: "machine is going down"}
 
 // ping answers a ping.
@@ -101,17 +108,18 @@ func ping(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// logError logs an error from the host. It is never answered: two agents that answered each other's errors
-// would not stop.
+// logError logs an error from the host. It never replies, because two agents would answer each
+// other's errors for ever.
 func (s *Service) logError(c *wire.Conn, p *framing.Part) error {
 	text, _ := framing.ParseError(p.Data)
 	s.Garbage.Collect(errorGarbage)
-	s.Log.Warn("error from the host", "conn", sys.Num(c.ID()), "seq", sys.Num(p.Seq), "message", sys.Clip(string(text), maxLogged))
+	s.Log.Warn("error from the host", "conn", sys.Num(c.ID()), "seq", sys.Num(p.Seq),
+		"message", sys.Clip(string(text), maxLogged))
 	return nil
 }
 
-// hello answers a host that asks for the extension. To a host that only happens to use the type, and whose
-// payload asks for nothing, the type is unknown.
+// hello handles a hello, which asks for the extension. A host of the plain protocol may use the
+// type for its own ends. If the payload asks for nothing, the type counts as unknown.
 func (s *Service) hello(c *wire.Conn, p *framing.Part) error {
 	version, err := framing.ParseHello(p.Data)
 	if err != nil || version == 0 {
@@ -121,7 +129,9 @@ func (s *Service) hello(c *wire.Conn, p *framing.Part) error {
 		return wire.ErrUnknown
 	}
 	c.Extend()
-	r := framing.HelloResult{Version: min(version, framing.Version), Features: s.features(), Epoch: s.restores.epoch}
+	r := framing.HelloResult{
+		Version: min(version, framing.Version), Features: s.features(), Epoch: s.restores.epoch,
+	}
 	s.addFacts(&r.Facts)
 	c.ReplyLater(framing.AppendHelloResult(nil, p.Seq, &r))
 	return nil
@@ -129,7 +139,7 @@ func (s *Service) hello(c *wire.Conn, p *framing.Part) error {
 
 var errNoVersion = &sys.WordedError{Errno: unix.EINVAL, Words: "hello: no version"}
 
-// features returns what the agent has of the extension on this machine.
+// features returns the extension's features that work on this machine.
 func (s *Service) features() framing.Features {
 	f := s.Features | framing.FeatureStats
 	var st unix.Stat_t

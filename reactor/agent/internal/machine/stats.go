@@ -8,7 +8,7 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// stats answers with what the machine and the agent use.
+// stats handles a stats.
 func (s *Service) stats(c *wire.Conn, p *framing.Part) error {
 	var f framing.Figures
 	s.addFigures(&f)
@@ -16,13 +16,14 @@ func (s *Service) stats(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// addFigures reads them. What cannot be read is left out.
+// addFigures adds what the machine and the agent use. It leaves out what cannot be read.
 func (s *Service) addFigures(f *framing.Figures) {
 	s.Garbage.Collect(statsGarbage)
 	buf := make([]byte, sys.KernelFile)
 	sys.ReadFigures(unix.AT_FDCWD, "/proc/meminfo", buf, func(name string, kib uint64) {
 		for _, m := range [...][2]string{
-			{"MemTotal", "memory.total"}, {"MemFree", "memory.free"}, {"MemAvailable", "memory.available"},
+			{"MemTotal", "memory.total"}, {"MemFree", "memory.free"},
+			{"MemAvailable", "memory.available"},
 			{"SwapTotal", "swap.total"}, {"SwapFree", "swap.free"},
 		} {
 			if m[0] == name {
@@ -38,7 +39,7 @@ func (s *Service) addFigures(f *framing.Figures) {
 	}
 	var disk unix.Statfs_t
 	if unix.Statfs("/", &disk) == nil {
-		block := uint64(disk.Frsize) // and not Bsize, which is what is best to read at a time; statvfs(3)
+		block := uint64(disk.Frsize) // Bsize is the preferred I/O size; statvfs(3)
 		f.Add("disk.total", disk.Blocks*block)
 		f.Add("disk.free", disk.Bavail*block)
 		f.Add("disk.files", disk.Files)
@@ -60,7 +61,8 @@ func (s *Service) addFigures(f *framing.Figures) {
 	f.Add("epoch", s.restores.epoch)
 }
 
-// addLoad reads /proc/loadavg: "0.20 0.18 0.12 1/80 11206". Processes are counted as the kernel does there, each thread as one.
+// addLoad adds the figures of /proc/loadavg: "0.20 0.18 0.12 1/80 11206". The kernel counts each
+// thread as a process there.
 func addLoad(f *framing.Figures, buf []byte) {
 	text := sys.ReadText("/proc/loadavg", buf)
 	for _, name := range [...]string{"load.1", "load.5", "load.15"} {
@@ -77,10 +79,11 @@ func addLoad(f *framing.Figures, buf []byte) {
 	}
 }
 
-// tick is what the kernel counts processor time in towards programs, in µs: USER_HZ is 100 on every architecture here.
+// tick is USER_HZ, the unit of processor time in /proc, in µs. It is 100 Hz on every supported
+// architecture.
 const tick = 10_000
 
-// addProcessors reads the first line of /proc/stat, which is of all processors together; proc_stat(5):
+// addProcessors adds the first line of /proc/stat, which sums up all processors; proc_stat(5):
 //
 //	cpu  user nice system idle iowait irq softirq steal guest guest_nice
 func addProcessors(f *framing.Figures, buf []byte) {

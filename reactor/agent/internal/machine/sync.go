@@ -12,24 +12,24 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// maxSyncs is the most shutdowns that wait for their sync.
+// maxSyncs limits the shutdown requests that wait for their sync.
 const maxSyncs = 256
 
 // SyncJob syncs every file system.
 var SyncJob = launch.Job{Name: "sync", Do: func(string) error { unix.Sync(); return nil }}
 
-// syncer serves shutdown requests: every file system is synced, then they are acknowledged. A sync takes as
-// long as the disk does, so a child makes it. Requests that come meanwhile wait for the next one, which
-// covers what was written before them.
+// syncer serves shutdown requests. It syncs every file system, then acknowledges. A sync takes as
+// long as the disk does, so a child makes it. Requests that arrive meanwhile wait for the next
+// sync, because the current one may miss what was written before them.
 type syncer struct {
 	service *Service
 	child   reactor.Child
-	current []syncRequest // of the sync that runs
-	next    []syncRequest
+	current []syncRequest // wait for the sync that runs
+	next    []syncRequest // wait for the one after it
 }
 
 type syncRequest struct {
-	conn *wire.Conn // nil when it is gone
+	conn *wire.Conn // nil once it is closed
 	seq  uint32
 }
 
@@ -46,6 +46,8 @@ func (s *syncer) request(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
+// start starts a sync for the requests in next. If no child can be started, it syncs in this
+// process.
 func (s *syncer) start() {
 	s.current, s.next = s.next, nil
 	svc := s.service
@@ -54,7 +56,7 @@ func (s *syncer) start() {
 		return
 	}
 	if len(svc.Jobs.Command) > 0 {
-		svc.Log.Warn("sync not started, done in place", "error", err.Error())
+		svc.Log.Warn("no child for the sync, syncing in the agent", "error", err.Error())
 	}
 	unix.Sync()
 	s.finish()
@@ -68,7 +70,7 @@ func (s *syncer) Exited(status unix.WaitStatus) {
 	s.finish()
 }
 
-// finish acknowledges the requests of the sync that has ended, and begins the next.
+// finish acknowledges the requests whose sync has ended, and starts the next.
 func (s *syncer) finish() {
 	for _, r := range s.current {
 		if r.conn == nil {
@@ -83,7 +85,7 @@ func (s *syncer) finish() {
 	}
 }
 
-// forget drops the requests of a connection that is gone.
+// detach drops the requests of a connection that is gone.
 func (s *syncer) detach(c *wire.Conn) {
 	for _, requests := range [...][]syncRequest{s.current, s.next} {
 		for i := range requests {
