@@ -8,19 +8,22 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// attributeList is a list of the extended attributes of a file. The names are read when it begins, and each value when it is its
-// turn to be sent.
+// attributeList sends the extended attributes of a file. It reads the names at the start, and each
+// value in its turn to be sent.
 type attributeList struct {
-	names string // that were not yet sent, each with a NUL at its end
+	names string // not sent yet, each with a NUL at its end
 }
 
-// maxAttribute is the longest value of an extended attribute, in bytes; XATTR_SIZE_MAX. A frame holds half of it, and longer
-// ones are left out as E2BIG.
+// maxAttribute limits the value of an extended attribute, in bytes. The kernel allows twice that,
+// 64 KiB (XATTR_SIZE_MAX). A longer value ends the list with E2BIG.
 const maxAttribute = wire.MaxOutput - 1 - unix.NAME_MAX - 2
 
-// listAttributes begins a list of the extended attributes of a file, which is not followed. A file system without any has none.
+// listAttributes starts a list of the extended attributes of a file. It does not follow a symbolic
+// link. A file system without attributes gives an empty list.
 func listAttributes(c *wire.Conn, seq uint32, q *framing.List) error {
-	f := &fileSend{conn: c, seq: seq, op: "getxattr", path: string(q.Path), granted: uint64(q.Credit)}
+	f := &fileSend{
+		conn: c, seq: seq, op: "getxattr", path: string(q.Path), granted: uint64(q.Credit),
+	}
 	fd, err := openNode("open", f.path, q.Flags&framing.FileSafe != 0, false)
 	if err != nil {
 		c.Done(seq, 0, err)
@@ -28,7 +31,7 @@ func listAttributes(c *wire.Conn, seq uint32, q *framing.List) error {
 	}
 	f.fd = fd
 	size, err := unix.Listxattr(sys.FDPath(fd), nil)
-	names := make([]byte, max(size, 0)+1) // one more: with no room at all only the size is told
+	names := make([]byte, max(size, 0)+1) // with no room the kernel returns only the size
 	if err == nil {
 		size, err = unix.Listxattr(sys.FDPath(fd), names)
 	}
@@ -46,7 +49,7 @@ func listAttributes(c *wire.Conn, seq uint32, q *framing.List) error {
 	return nil
 }
 
-// fill implements [fileSource]: an attribute a frame.
+// produce implements [fileSource]. It sends one attribute a frame.
 func (l *attributeList) produce(f *fileSend) (more bool) {
 	if l.names == "" {
 		f.finish(nil)
@@ -60,7 +63,7 @@ func (l *attributeList) produce(f *fileSend) (more bool) {
 	n, err := unix.Getxattr(sys.FDPath(f.fd), name, value)
 	switch err {
 	case nil:
-	case unix.ENODATA: // it is gone since
+	case unix.ENODATA: // removed since
 		l.names = rest
 		return true
 	default:
@@ -68,7 +71,7 @@ func (l *attributeList) produce(f *fileSend) (more bool) {
 		return false
 	}
 	if uint64(head+n) > f.granted {
-		return false // until there is credit for all of it
+		return false // until there is credit for the whole attribute
 	}
 	content = framing.AppendAttribute(content, []byte(name), value[:n])
 	l.names = rest
@@ -77,7 +80,7 @@ func (l *attributeList) produce(f *fileSend) (more bool) {
 	return true
 }
 
-// setAttribute gives a file an extended attribute.
+// setAttribute sets an extended attribute of a file.
 func setAttribute(path string, other []byte, safe bool) error {
 	name, value, rest, err := framing.CutAttribute(other)
 	if err != nil || len(rest) > 0 {
@@ -91,7 +94,7 @@ func setAttribute(path string, other []byte, safe bool) error {
 	return sys.Wrap("setxattr", path, unix.Setxattr(sys.FDPath(fd), string(name), value, 0))
 }
 
-// makeNode makes a device, a FIFO, a socket or an empty file.
+// makeNode creates a device, a FIFO, a socket or an empty file.
 func makeNode(path string, q *framing.Change, safe bool) error {
 	e, err := OpenEntry("mknod", path, safe, false)
 	if err != nil {
@@ -99,10 +102,12 @@ func makeNode(path string, q *framing.Change, safe bool) error {
 	}
 	defer e.Close()
 	defer unix.Umask(unix.Umask(0))
-	return sys.Wrap("mknod", path, unix.Mknodat(e.Dir, e.Base, q.Mode, int(unix.Mkdev(q.UID, q.GID))))
+	dev := int(unix.Mkdev(q.UID, q.GID))
+	return sys.Wrap("mknod", path, unix.Mknodat(e.Dir, e.Base, q.Mode, dev))
 }
 
-// mark marks an entry of a directory that has extended attributes.
+// markAttributes marks an entry that has extended attributes. It looks only at files and
+// directories.
 func markAttributes(i *framing.FileInfo, dir int, name []byte) {
 	if kind := i.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
 		return

@@ -10,7 +10,7 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// changeFile answers a change.
+// change handles a change.
 func (s *Service) change(c *wire.Conn, p *framing.Part) error {
 	q, err := framing.ParseChange(p.Data)
 	if err != nil {
@@ -22,8 +22,9 @@ func (s *Service) change(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// change carries it out. What an operation makes, removes or renames is a name in a directory that is opened first; what it changes of a file is
-// done to the file that was opened. So nothing that somebody puts in the way in between leads anywhere else.
+// change carries out a change. It opens the directory of a name before it creates, removes or
+// renames that name, and opens a file before it changes it. So a program that swaps a path in
+// between cannot redirect the change.
 func change(q *framing.Change) error {
 	path, other, safe := string(q.Path), string(q.Other), q.Flags&framing.FileSafe != 0
 	switch q.Op {
@@ -51,7 +52,8 @@ func change(q *framing.Change) error {
 	return errors.New("change: unknown op " + sys.Num(uint32(q.Op)))
 }
 
-// makeDir makes a directory, and with parents those that lead to it; then one that exists will do.
+// makeDir makes a directory. With parents it makes missing parents too, and accepts a directory
+// that exists.
 func makeDir(path string, mode uint32, safe, parents bool) error {
 	if parents && isDir(unix.AT_FDCWD, path, safe) {
 		return nil
@@ -67,7 +69,7 @@ func makeDir(path string, mode uint32, safe, parents bool) error {
 	defer unix.Umask(unix.Umask(0))
 	err = unix.Mkdirat(e.Dir, e.Base, mode)
 	if err == unix.EEXIST && parents && isDir(e.Dir, e.Base, safe) {
-		return nil // another made it meanwhile
+		return nil // another program made it meanwhile
 	}
 	if err != nil {
 		return sys.NewError("mkdir", path, err)
@@ -75,7 +77,7 @@ func makeDir(path string, mode uint32, safe, parents bool) error {
 	return setFullMode(e, path, mode)
 }
 
-// isDir reports whether a path leads to a directory.
+// isDir reports whether path leads to a directory.
 func isDir(dir int, path string, safe bool) bool {
 	fd, err := OpenAt(dir, path, unix.O_PATH|unix.O_DIRECTORY, safe)
 	if err == nil {
@@ -84,8 +86,8 @@ func isDir(dir int, path string, safe bool) bool {
 	return err == nil
 }
 
-// giveMode sees to it that a new directory has all of its mode: mkdir(2) takes no set-ID bits, and a default ACL or the set-group-ID bit of
-// the directory around it change what it takes.
+// setFullMode sets the full mode of a new directory. mkdir(2) ignores the set-ID bits. The parent's
+// default ACL or set-group-ID bit change the rest.
 func setFullMode(e Entry, path string, mode uint32) error {
 	fd, err := OpenAt(e.Dir, e.Base, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, false)
 	if err != nil {
@@ -102,7 +104,7 @@ func setFullMode(e Entry, path string, mode uint32) error {
 	return sys.Wrap("chmod", path, unix.Chmod(sys.FDPath(fd), mode))
 }
 
-// removeFile removes a file, a link, or an empty directory.
+// removeFile removes a file, a symbolic link or an empty directory.
 func removeFile(path string, safe bool) error {
 	e, err := OpenEntry("unlink", path, safe, false)
 	if err != nil {
@@ -135,13 +137,13 @@ func renameFile(from, to string, safe, noReplace bool) error {
 	return sys.Wrap("rename", from, err)
 }
 
-func makeSymlink(path, says string, safe bool) error {
+func makeSymlink(path, target string, safe bool) error {
 	e, err := OpenEntry("symlink", path, safe, false)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	return sys.Wrap("symlink", path, unix.Symlinkat(says, e.Dir, e.Base))
+	return sys.Wrap("symlink", path, unix.Symlinkat(target, e.Dir, e.Base))
 }
 
 func makeLink(path, file string, safe bool) error {
@@ -158,7 +160,7 @@ func makeLink(path, file string, safe bool) error {
 	return sys.Wrap("link", path, unix.Linkat(old.Dir, old.Base, e.Dir, e.Base, 0))
 }
 
-// openNode opens a file of any kind, of which something is to be changed. Opening it does nothing to it.
+// openNode opens a file of any kind with O_PATH, which has no effect on it.
 func openNode(op, path string, safe, follow bool) (int, error) {
 	flags := unix.O_PATH
 	if !follow {
@@ -183,10 +185,11 @@ func changeOwner(path string, q *framing.Change, safe bool) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return sys.Wrap("chown", path, unix.Fchownat(fd, "", int(int32(q.UID)), int(int32(q.GID)), unix.AT_EMPTY_PATH))
+	err = unix.Fchownat(fd, "", int(int32(q.UID)), int(int32(q.GID)), unix.AT_EMPTY_PATH)
+	return sys.Wrap("chown", path, err)
 }
 
-// changeTime sets when the content changed; when it was read last stays.
+// changeTime sets the modification time, and leaves the access time.
 func changeTime(path string, q *framing.Change, safe bool) error {
 	fd, err := openNode("utimensat", path, safe, q.Flags&framing.FileNoFollow == 0)
 	if err != nil {

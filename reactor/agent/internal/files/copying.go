@@ -9,23 +9,24 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// commitTimeout bounds how long a write_file waits once it is whole: for a FIFO that is not read, or for sudo.
+// commitTimeout limits how long a whole write_file waits for a FIFO's reader or for sudo.
 const commitTimeout = 30 * time.Second
 
-// copying writes a staged content into a target that cannot be replaced: a device, a FIFO, a file of /proc, one that is
-// mounted on, one whose owner cannot be given to another, or one that is added to. One buffer of it a turn, and a target that takes no more
-// for now is waited for.
+// copying writes staged content into a target that cannot be replaced by a rename: a device, a
+// FIFO, a file of /proc, a mount point, a file whose owner cannot be kept, or a file that is
+// appended to. It copies one buffer a turn, and waits for a target that is full.
 type copying struct {
 	upload   *upload
 	target   reactor.Descriptor
 	fd       int
-	file     bool // a regular one, as those of /proc and /sys say they are
+	file     bool // a regular file by its mode, as files of /proc and /sys are
 	oldSize  int64
 	offset   int64
 	turn     reactor.Timer
-	deadline reactor.Timer
+	deadline reactor.Timer // after commitTimeout
 }
 
+// open opens the target and starts to copy. Every failure is replied to the upload.
 func (w *copying) open(u *upload) {
 	w.upload = u
 	t := &u.target
@@ -52,7 +53,8 @@ func (w *copying) open(u *upload) {
 			return
 		}
 		if u.size > 0 {
-			// Before the first byte is lost it must be sure that there is room for the last, and in what of it is a hole.
+			// The old content is overwritten only once there is room for all of the new, holes
+			// included.
 			start := int64(0)
 			if u.append {
 				start = st.Size
@@ -68,7 +70,7 @@ func (w *copying) open(u *upload) {
 	loop.Start(&w.turn, 0, w)
 }
 
-// Expired implements [reactor.TimerHandler]: it is the next turn, or there were too many.
+// Expired implements [reactor.TimerHandler], for the next turn and the deadline.
 func (w *copying) Expired(t *reactor.Timer) {
 	if t == &w.deadline {
 		if s := w.upload.service; s.Disk.Held() {
@@ -81,13 +83,13 @@ func (w *copying) Expired(t *reactor.Timer) {
 	w.step()
 }
 
-// Ready implements [reactor.Handler]: there is room again.
+// Ready implements [reactor.Handler]: the target takes more.
 func (w *copying) Ready(reactor.Events) {
 	w.target.Want(0)
 	w.step()
 }
 
-// step copies a buffer.
+// step copies one buffer.
 func (w *copying) step() {
 	u := w.upload
 	if disk := u.service.Disk; disk.Held() {
@@ -122,18 +124,20 @@ func (w *copying) step() {
 		loop.Start(&w.turn, 0, w)
 	case err == unix.EAGAIN && !w.file:
 		w.target.Want(reactor.Write)
-	default: // EAGAIN of a file is an answer: memory.reclaim gives it for memory that could not be reclaimed, and can always be written
+	default:
+		// EAGAIN of a file is final: memory.reclaim returns it if too little could be reclaimed.
 		w.finish("write", err)
 	}
 }
 
-// resume goes on after a thaw.
+// resume continues after a thaw.
 func (w *copying) resume() {
 	if w.target.Open() {
 		w.upload.service.Loop.Start(&w.turn, 0, w)
 	}
 }
 
+// finish closes the target and replies. op is the operation that err comes from.
 func (w *copying) finish(op string, err error) {
 	if err != nil {
 		w.undo()
@@ -145,7 +149,8 @@ func (w *copying) finish(op string, err error) {
 	w.upload.finish()
 }
 
-// takeBack has a file end where it ended before, if it was only added to, and by no other. It gives back what was allocated too.
+// undo restores the old length of a file that was only appended to, by no other program. It also
+// frees the allocated blocks.
 func (w *copying) undo() {
 	var st unix.Stat_t
 	added := w.upload.append || w.offset == 0
@@ -160,7 +165,7 @@ func (w *copying) Failed(value any, stack []byte) {
 	w.finish("write", unix.EIO)
 }
 
-// close releases what it holds. Doing it again does nothing.
+// close releases the target and the timers. Calling it again does nothing.
 func (w *copying) close() {
 	w.turn.Stop()
 	w.deadline.Stop()

@@ -6,32 +6,32 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Disk is where the agent writes files of its own accord. While it is held, because it is frozen or is being
-// brought to its end, a write may wait for a long time. The agent makes none then: what must not be lost is
-// put off until the disk is released.
+// Disk is where the agent writes files. It is held while it is frozen, and while it is unmounted at
+// the end. A write may block for long then, so the agent makes none. It defers what must not be
+// lost until the release.
 type Disk struct {
-	// Spools are directories for files that are too long to hold in memory. Some may be empty.
+	// Spools are the directories for output that exceeds memory. Empty ones are skipped.
 	Spools [3]string
 
 	holds    int
-	stagings []Staging // to be removed when it is released
-	files    []int     // to be closed then
-	waiting  []func()  // to be called then
+	stagings []Staging // to discard at the release
+	files    []int     // to close at the release
+	waiting  []func()  // to call at the release
 }
 
-// ErrFrozen is the error of an operation that would write while the disk is held.
+// ErrFrozen is the error of an operation that would write to a held disk.
 var ErrFrozen = &sys.WordedError{Errno: unix.EBUSY, Words: "file system is frozen"}
 
-// Hold puts off what would wait for the disk, until as many calls of Release.
+// Hold holds the disk until as many calls of Release.
 func (d *Disk) Hold() { d.holds++ }
 
 // Held reports whether the disk is held.
 func (d *Disk) Held() bool { return d.holds > 0 }
 
-// OnRelease has f called when the disk is released.
+// OnRelease registers f to be called once, when the disk is released.
 func (d *Disk) OnRelease(f func()) { d.waiting = append(d.waiting, f) }
 
-// Release ends a Hold. With the last it does what was put off.
+// Release ends a Hold. The last one does what was deferred.
 func (d *Disk) Release() {
 	if d.holds--; d.holds > 0 {
 		return
@@ -49,7 +49,8 @@ func (d *Disk) Release() {
 	}
 }
 
-// CloseUnlinked closes a file that may have no name, which removes it then.
+// CloseUnlinked closes a file that may have no name. Closing removes it, so a held disk defers
+// that.
 func (d *Disk) CloseUnlinked(fd int) {
 	if d.Held() {
 		d.files = append(d.files, fd)
@@ -58,10 +59,11 @@ func (d *Disk) CloseUnlinked(fd int) {
 	unix.Close(fd)
 }
 
-// Waits returns how many files wait for a release to be removed or closed.
+// Waits returns how many files wait for the release.
 func (d *Disk) Waits() int { return len(d.stagings) + len(d.files) }
 
-// OpenSpool opens a file without a name, in the first directory that takes one and its first bytes.
+// OpenSpool opens a file without a name, which starts with first and second. It uses the first
+// directory that takes the file and these bytes.
 func (d *Disk) OpenSpool(first, second []byte) (fd int, err error) {
 	err = unix.ENOENT
 	for _, dir := range d.Spools {

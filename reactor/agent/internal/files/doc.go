@@ -1,7 +1,7 @@
-// Package files has the ways in which the agent touches files on its own account. A [Target] is the
-// file that a host names, and a [Staging] the temporary file that becomes it in one step. An [Entry]
-// is a name in a directory that is held open. A [Disk] has files without a name, and puts off what
-// must not be done while the disk is frozen.
+// Package files does all that the agent does with files. It serves write_file, and the extension's
+// read, write, stat, list and change.
 //
-// It knows nothing of connections. It imports package framing for the longest path, and the room sys.
+// A [Target] is a file that a host names, and a [Staging] the temporary file that replaces it in
+// one step. An [Entry] is a name in a directory that is held open. A [Disk] has files without a
+// name, and defers what must not be done while the disk is frozen.
 package files

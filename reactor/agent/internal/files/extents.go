@@ -7,16 +7,16 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// mapBatch is the most extents that are looked for in one turn.
+// mapBatch is the most extents looked up in one turn.
 const mapBatch = 64
 
-// fileMap is a read that tells which parts of a file hold data, and sends none of it; lseek(2), SEEK_DATA.
+// fileMap sends which parts of a file hold data, without the data; lseek(2), SEEK_DATA.
 type fileMap struct {
-	offset uint64 // from which the next extent is looked for
-	end    uint64 // of what is asked for
+	offset uint64 // where the next extent is looked up
+	end    uint64 // of the requested range
 }
 
-// fill implements [fileSource].
+// produce implements [fileSource].
 func (m *fileMap) produce(f *fileSend) (more bool) {
 	b := f.conn.Space(framing.OutputHeaderSize + mapBatch*framing.ExtentSize)
 	content := b[framing.OutputHeaderSize:framing.OutputHeaderSize]
@@ -27,7 +27,7 @@ func (m *fileMap) produce(f *fileSend) (more bool) {
 				f.finish(sys.Wrap("lseek", f.path, err))
 				return false
 			}
-			break // which the next turn comes upon again
+			break // the next turn meets it again
 		}
 		if uint64(len(content)+framing.ExtentSize) > f.granted {
 			f.send(b, len(content))
@@ -41,7 +41,7 @@ func (m *fileMap) produce(f *fileSend) (more bool) {
 	return true
 }
 
-// next is the next extent. Its length is 0 if there is none.
+// nextExtent returns the next extent. A length of 0 means that no data is left.
 func (m *fileMap) nextExtent(fd int) (e framing.Extent, err error) {
 	if m.offset >= m.end {
 		return e, nil
@@ -49,7 +49,7 @@ func (m *fileMap) nextExtent(fd int) (e framing.Extent, err error) {
 	begin, err := unix.Seek(fd, int64(m.offset), unix.SEEK_DATA)
 	switch err {
 	case nil:
-	case unix.ENXIO: // nothing but a hole
+	case unix.ENXIO: // only a hole is left
 		return e, nil
 	case unix.EINVAL: // a block device: all of it is data
 		size, err := unix.Seek(fd, 0, unix.SEEK_END)
@@ -62,7 +62,7 @@ func (m *fileMap) nextExtent(fd int) (e framing.Extent, err error) {
 	}
 	end, err := unix.Seek(fd, begin, unix.SEEK_HOLE)
 	if err == unix.ENXIO {
-		return e, nil // it has become shorter
+		return e, nil // the file was truncated
 	}
 	if from := uint64(begin); err == nil && from < m.end {
 		e = framing.Extent{Offset: from, Length: min(uint64(end), m.end) - from}

@@ -10,7 +10,7 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// statFile answers a stat.
+// stat handles a stat.
 func (s *Service) stat(c *wire.Conn, p *framing.Part) error {
 	flags, text, err := framing.ParseStat(p.Data)
 	if err != nil {
@@ -39,18 +39,22 @@ func (s *Service) stat(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// readInfo asks for a file by its name in a directory, which ends in a NUL and is not followed; an empty one is the open file dir itself. The
-// target of a symbolic link is put where there is room for it, of at least PATH_MAX bytes. Between the two calls that this takes another may have
-// the name, which is asked for anew then. Links of /proc may not be for everybody to read, and those of the kernel's own threads lead nowhere.
+// readInfo fills i for an entry of dir, without following it. name ends in a NUL; an empty name is
+// dir itself. room holds at least PATH_MAX bytes, and receives the target of a symbolic link.
+//
+// A link takes two calls. If the name is replaced in between, readInfo starts over. A link of /proc
+// may be unreadable (EACCES), and then has no target.
 func readInfo(i *framing.FileInfo, dir int, name, room []byte) error {
 	for range MaxLinks {
 		var st unix.Statx_t
-		if err := sys.StatxAt(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_EMPTY_PATH, &st); err != nil {
+		const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_EMPTY_PATH
+		if err := sys.StatxAt(dir, name, flags, &st); err != nil {
 			return err
 		}
 		*i = framing.FileInfo{
-			Mode: uint32(st.Mode), UID: st.Uid, GID: st.Gid, Links: st.Nlink, Size: st.Size, ModTime: nanoseconds(st.Mtime),
-			Inode: st.Ino, Device: unix.Mkdev(st.Rdev_major, st.Rdev_minor), Name: name[:len(name)-1],
+			Mode: uint32(st.Mode), UID: st.Uid, GID: st.Gid, Links: st.Nlink, Size: st.Size,
+			ModTime: nanoseconds(st.Mtime), Inode: st.Ino,
+			Device: unix.Mkdev(st.Rdev_major, st.Rdev_minor), Name: name[:len(name)-1],
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return nil
@@ -67,7 +71,7 @@ func readInfo(i *framing.FileInfo, dir int, name, room []byte) error {
 	return nil
 }
 
-// nanoseconds since 1970; what is too far away for them is as far as they go.
+// nanoseconds returns t in ns since 1970, clamped to what an int64 holds.
 func nanoseconds(t unix.StatxTimestamp) int64 {
 	const far = math.MaxInt64 / 1_000_000_000
 	if t.Sec >= far {

@@ -8,20 +8,20 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// listBatch is the most entries that are looked at for one frame.
+// listBatch is the most entries looked at for one frame.
 const listBatch = 256
 
-// fileList is a list. The directory is read a few entries at a time, each of which is asked for when it is its turn to be
-// sent, so neither a long directory nor a host that takes its time makes anything grow.
+// fileList sends the entries of a directory. It reads a few at a time, and the details of each in
+// its turn to be sent. So neither a long directory nor a slow host makes memory grow.
 type fileList struct {
-	ended bool // the directory has no more
-	marks bool // entries with extended attributes are marked
+	ended bool // the directory has no more entries
+	marks bool // mark entries that have extended attributes
 
-	entries  [2 << 10]byte // as the kernel gave them
-	at, size int           // of the next one, and of all
+	entries  [2 << 10]byte // as getdents64(2) returned them
+	at, size int           // entries[at:size] are to be sent
 }
 
-// listFiles begins a list.
+// list handles a list.
 func (s *Service) list(c *wire.Conn, p *framing.Part) error {
 	q, err := framing.ParseList(p.Data)
 	if err != nil || !c.MayOpen(p.Seq) {
@@ -30,8 +30,12 @@ func (s *Service) list(c *wire.Conn, p *framing.Part) error {
 	if q.Flags&framing.FileAttributes != 0 {
 		return listAttributes(c, p.Seq, &q)
 	}
-	f := &fileSend{from: &fileList{marks: q.Flags&framing.FileMarks != 0}, conn: c, seq: p.Seq, op: "getdents", path: string(q.Path), granted: uint64(q.Credit)}
-	f.fd, err = OpenAt(unix.AT_FDCWD, f.path, unix.O_DIRECTORY|unix.O_NONBLOCK, q.Flags&framing.FileSafe != 0)
+	f := &fileSend{
+		from: &fileList{marks: q.Flags&framing.FileMarks != 0}, conn: c, seq: p.Seq,
+		op: "getdents", path: string(q.Path), granted: uint64(q.Credit),
+	}
+	safe := q.Flags&framing.FileSafe != 0
+	f.fd, err = OpenAt(unix.AT_FDCWD, f.path, unix.O_DIRECTORY|unix.O_NONBLOCK, safe)
 	if err != nil {
 		c.Done(p.Seq, 0, sys.NewError("open", f.path, err))
 		return nil
@@ -40,7 +44,7 @@ func (s *Service) list(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// fill implements [fileSource].
+// produce implements [fileSource].
 func (l *fileList) produce(f *fileSend) (more bool) {
 	b := f.conn.Space(framing.OutputHeaderSize + wire.MaxOutput)
 	content := b[framing.OutputHeaderSize:framing.OutputHeaderSize]
@@ -51,18 +55,18 @@ func (l *fileList) produce(f *fileSend) (more bool) {
 				f.finish(err)
 				return false
 			}
-			break // which the next turn comes upon again
+			break // the next turn meets it again
 		}
 		if len(content)+framing.FileInfoSize+len(name)+unix.PathMax > wire.MaxOutput {
 			break
 		}
-		// The target is read to where it belongs.
+		// A link's target is read straight into its place in the frame.
 		var i framing.FileInfo
 		target := len(content) + framing.FileInfoSize + len(name) - 1
 		switch err := readInfo(&i, f.fd, name, content[target:target+unix.PathMax]); err {
 		case nil:
 		case unix.ENOENT:
-			l.skipEntry() // it is gone since
+			l.skipEntry() // removed since
 			continue
 		default:
 			if len(content) == 0 {
@@ -78,7 +82,7 @@ func (l *fileList) produce(f *fileSend) (more bool) {
 		longer := framing.AppendFileInfo(content, &i)
 		if uint64(len(longer)) > f.granted {
 			f.send(b, len(content))
-			return false // until there is credit for all of it
+			return false // until there is credit for the whole entry
 		}
 		content = longer
 		l.skipEntry()
@@ -88,7 +92,8 @@ func (l *fileList) produce(f *fileSend) (more bool) {
 	return true
 }
 
-// next is the name of the next entry, with the NUL at its end, unless the directory has ended.
+// nextEntry returns the name of the next entry, with the NUL at its end. At the end of the
+// directory it sets ended.
 func (l *fileList) nextEntry(f *fileSend) (name []byte, err error) {
 	for !l.ended {
 		if l.at == l.size {
@@ -112,5 +117,5 @@ func (l *fileList) nextEntry(f *fileSend) (name []byte, err error) {
 	return nil, nil
 }
 
-// skip goes on to the entry after.
+// skipEntry moves on to the next entry.
 func (l *fileList) skipEntry() { l.at += sys.EntrySize(l.entries[l.at:l.size]) }

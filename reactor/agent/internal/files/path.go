@@ -7,19 +7,19 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// OpenAt opens a path relative to an open directory. With safe it is openat2(2) with
-// RESOLVE_NO_SYMLINKS: a symbolic link anywhere in the path is ELOOP. A kernel before 5.6 has no
-// openat2, which is ENOSYS.
+// OpenAt opens path relative to dir. With safe, a symbolic link anywhere in the path fails with
+// ELOOP (openat2(2), RESOLVE_NO_SYMLINKS). Kernels before 5.6 have no openat2 and fail with ENOSYS.
 func OpenAt(dir int, path string, flags int, safe bool) (int, error) {
 	flags |= unix.O_CLOEXEC
 	if !safe {
 		return sys.Openat(dir, path, flags, 0)
 	}
-	return unix.Openat2(dir, path, &unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_SYMLINKS})
+	how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_SYMLINKS}
+	return unix.Openat2(dir, path, &how)
 }
 
-// WorkDir opens a directory for calls that are relative to it. With parents it makes what is missing
-// of the path, with mode 0755 whatever the umask is.
+// WorkDir opens a directory with O_PATH. With parents it makes missing directories, with mode 0755
+// whatever the umask. The caller owns the descriptor.
 func WorkDir(dir string, safe, parents bool) (int, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY
 	fd, err := OpenAt(unix.AT_FDCWD, dir, flags, safe)
@@ -35,7 +35,7 @@ func WorkDir(dir string, safe, parents bool) (int, error) {
 		for end < len(dir) && dir[end] != '/' {
 			end++
 		}
-		step := dir[begin:max(end, 1)] // the first slash of an absolute path is a step
+		step := dir[begin:max(end, 1)] // the first step of an absolute path is its slash
 		for end < len(dir) && dir[end] == '/' {
 			end++
 		}
@@ -59,8 +59,8 @@ func WorkDir(dir string, safe, parents bool) (int, error) {
 	return at, nil
 }
 
-// split splits a path into its directory, which is never empty, and its last name without slashes at
-// the end. The name is empty if the path names no entry of a directory: the empty path, /, . and ..
+// splitPath splits a path into its directory, which is never empty, and its last name. It ignores
+// trailing slashes. The name is empty if the path names no directory entry: "", /, . and ..
 func splitPath(path string) (dir, base string) {
 	for len(path) > 1 && path[len(path)-1] == '/' {
 		path = path[:len(path)-1]
@@ -75,21 +75,22 @@ func splitPath(path string) (dir, base string) {
 	return dir, base
 }
 
-// Entry is a name in a directory that is held open, so that the path to it is resolved once.
+// Entry is a name in a directory that is held open. The path to it is resolved only once.
 type Entry struct {
 	Dir  int
 	Base string
 }
 
-// OpenEntry opens the directory that a path is in. The path itself need not exist, and is not
-// followed. op is the operation that an error names. Close releases the entry.
+// OpenEntry opens the directory of path. The last name need not exist, and is not followed. op is
+// the operation that errors name. The caller closes the entry.
 func OpenEntry(op, path string, safe, parents bool) (Entry, error) {
 	dir, base := splitPath(path)
 	switch {
 	case path == "":
 		return Entry{}, sys.NewError(op, "path", unix.ENOENT)
 	case len(path) >= framing.MaxPath:
-		return Entry{}, sys.NewError(op, "path", unix.ENAMETOOLONG) // of which the kernel would see only a part
+		// The kernel sees the directory and the name separately, and either may be short enough.
+		return Entry{}, sys.NewError(op, "path", unix.ENAMETOOLONG)
 	case base == "":
 		return Entry{}, sys.NewError(op, path, unix.EINVAL)
 	}
@@ -100,8 +101,8 @@ func OpenEntry(op, path string, safe, parents bool) (Entry, error) {
 // Close closes the directory.
 func (e Entry) Close() { unix.Close(e.Dir) }
 
-// OpenContent opens the content of a regular file or a block device. It refuses any other file before
-// it opens it, because that has an effect: it waits for the other end of a FIFO, or rewinds a tape.
+// OpenContent opens a regular file or a block device. It refuses other files before opening them,
+// because that has an effect: a FIFO blocks, a tape rewinds.
 func OpenContent(path string, flags int, safe bool) (int, error) {
 	fd, err := OpenAt(unix.AT_FDCWD, path, unix.O_PATH, safe)
 	if err != nil {
@@ -119,6 +120,7 @@ func OpenContent(path string, flags int, safe bool) (int, error) {
 	default:
 		return -1, sys.NewError("open", path, unix.EINVAL)
 	}
-	content, err := OpenAt(unix.AT_FDCWD, sys.FDPath(fd), flags|unix.O_NONBLOCK|unix.O_NOCTTY, false)
+	flags |= unix.O_NONBLOCK | unix.O_NOCTTY
+	content, err := OpenAt(unix.AT_FDCWD, sys.FDPath(fd), flags, false)
 	return content, sys.Wrap("open", path, err)
 }

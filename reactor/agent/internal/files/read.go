@@ -10,13 +10,14 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// fileRead is a read: a file's content goes straight from the file to the stream's buffer, a frame at a time.
+// fileRead sends the content of a file. It goes from the file into the stream's buffer, one frame
+// at a time.
 type fileRead struct {
 	offset uint64 // of the next byte
-	left   uint64 // bytes that are wanted yet
+	left   uint64 // bytes that are still to be sent
 }
 
-// readFile begins a read.
+// read handles a read.
 func (s *Service) read(c *wire.Conn, p *framing.Part) error {
 	q, err := framing.ParseRead(p.Data)
 	if err != nil || !c.MayOpen(p.Seq) {
@@ -28,10 +29,15 @@ func (s *Service) read(c *wire.Conn, p *framing.Part) error {
 	}
 	var from fileSource = r
 	if q.Flags&framing.FileMap != 0 {
-		from = &fileMap{offset: q.Offset, end: q.Offset + min(r.left, math.MaxUint64-q.Offset)}
+		length := min(r.left, math.MaxUint64-q.Offset)
+		from = &fileMap{offset: q.Offset, end: q.Offset + length}
 	}
-	f := &fileSend{from: from, conn: c, seq: p.Seq, op: "read", path: string(q.Path), granted: uint64(q.Credit)}
-	if f.fd, err = OpenContent(f.path, unix.O_RDONLY, q.Flags&framing.FileSafe != 0); err != nil {
+	f := &fileSend{
+		from: from, conn: c, seq: p.Seq, op: "read", path: string(q.Path),
+		granted: uint64(q.Credit),
+	}
+	f.fd, err = OpenContent(f.path, unix.O_RDONLY, q.Flags&framing.FileSafe != 0)
+	if err != nil {
 		c.Done(p.Seq, 0, err)
 		return nil
 	}
@@ -39,7 +45,8 @@ func (s *Service) read(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// fill implements [fileSource]. The end of the file is looked for without credit too: a host may have granted just as much as there is.
+// produce implements [fileSource]. Without credit it looks for the end of the file nonetheless,
+// because a host may have granted exactly the file's size.
 func (r *fileRead) produce(f *fileSend) (more bool) {
 	if r.left == 0 {
 		f.finish(nil)

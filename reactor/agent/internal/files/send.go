@@ -8,25 +8,27 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// fileSend is the channel of a read or a list: it sends what is in a file or a directory, as the host grants credit.
+// fileSend is the channel of a read or a list. It sends what is in a file or a directory, within
+// the host's credit.
 type fileSend struct {
 	from    fileSource
 	conn    *wire.Conn
 	seq     uint32
-	op      string // by which it is read
+	op      string // the system call that reads it
 	path    string
 	fd      int
-	granted uint64 // bytes that may be sent
-	sent    uint64 // bytes or entries, as the host is told at the end
+	granted uint64 // bytes that may still be sent
+	sent    uint64 // bytes or entries, which done reports
 }
 
-// fileSource has what is sent: a [fileRead] or a [fileList].
+// fileSource makes the frames of a fileSend: a [fileRead], [fileMap], [fileList] or
+// [attributeList].
 type fileSource interface {
-	// fill is [wire.Producer.Produce].
+	// produce queues at most one frame; see [wire.Producer].
 	produce(f *fileSend) (more bool)
 }
 
-// begin begins to send.
+// open opens the channel.
 func (f *fileSend) open() {
 	f.conn.OpenChannel(f.seq, f)
 	f.conn.Queue(f)
@@ -35,16 +37,18 @@ func (f *fileSend) open() {
 // Produce implements [wire.Producer].
 func (f *fileSend) Produce() (more bool) { return f.from.produce(f) }
 
-// send queues a frame with n bytes, if there are any. They stand in b, the stream's space, behind the room for the frame's head.
+// send queues a frame with n bytes of content; 0 queues none. b is the stream's space, in which the
+// content follows the room for the frame's head.
 func (f *fileSend) send(b []byte, n int) {
 	if n == 0 {
 		return
 	}
-	f.conn.Reply(framing.AppendOutputHead(b, f.seq, framing.StreamOutput, n)[:framing.OutputHeaderSize+n])
+	frame := framing.AppendOutputHead(b, f.seq, framing.StreamOutput, n)
+	f.conn.Reply(frame[:framing.OutputHeaderSize+n])
 	f.granted -= uint64(n)
 }
 
-// finish ends the channel.
+// finish closes the channel and replies with done.
 func (f *fileSend) finish(err error) {
 	unix.Close(f.fd)
 	f.conn.CloseChannel(f)
@@ -59,7 +63,7 @@ func (f *fileSend) Credit(s framing.Stream, n uint32) {
 	}
 }
 
-// End implements [wire.Channel]: no more is wanted.
+// End implements [wire.Channel]: the host wants no more.
 func (f *fileSend) End(s framing.Stream) {
 	if s == framing.StreamOutput {
 		f.finish(sys.NewError(f.op, f.path, unix.ECANCELED))

@@ -12,10 +12,10 @@ import (
 // Features are the parts of the extension that a [Service] serves.
 const Features = framing.FeatureFiles | framing.FeatureCopies
 
-// requestGarbage is what a request about a file leaves, in bytes.
+// requestGarbage is how much heap garbage a request makes, in bytes.
 const requestGarbage = 512
 
-// Config is what a service is made of.
+// Config has the parts of the agent that a Service uses. The caller keeps them.
 type Config struct {
 	Loop    *reactor.Loop
 	Log     *log.Log
@@ -23,26 +23,25 @@ type Config struct {
 	Server  *wire.Server
 	Disk    *Disk
 	Jobs    *launch.Jobs
-	// Root reports that the agent is root. Otherwise a write_file that asks for root goes through sudo,
-	// which is looked up in SudoPath.
+	// Root reports whether the agent is root. If not, a write_file that asks for root goes through
+	// sudo, which is looked up in SudoPath.
 	Root     bool
 	SudoPath string
 	// Null is a descriptor of /dev/null.
 	Null int
-	// Changed is called when Busy may have another answer.
+	// Changed is called when Busy may answer differently.
 	Changed func()
 }
 
-// Service serves the requests about files: write_file, and the extension's read, write, stat, list and
-// change.
+// Service serves the requests about files.
 type Service struct {
 	Config
-	commits []*upload // write_files that are whole, and being put in place
+	commits []*upload // write_files that are whole and being put in place
 	syncs   syncer
-	spare   *upload // for the next write_file
+	spare   *upload // an upload to reuse
 }
 
-// NewService returns a service that has registered its handlers.
+// NewService registers the handlers.
 func NewService(cfg Config) *Service {
 	s := &Service{Config: cfg}
 	s.syncs.service = s
@@ -55,7 +54,7 @@ func NewService(cfg Config) *Service {
 		{framing.TypeList, s.list}, {framing.TypeChange, s.change},
 	} {
 		s.Server.Handle(h.t, func(c *wire.Conn, p *framing.Part) error {
-			c.Heavy() // a disk may have to be asked
+			c.Heavy() // it may wait for a disk
 			s.Garbage.Collect(2*requestGarbage + 4*len(p.Data))
 			return h.serve(c, p)
 		})
@@ -66,14 +65,14 @@ func NewService(cfg Config) *Service {
 // Busy reports whether a write_file is being put in place.
 func (s *Service) Busy() bool { return len(s.commits) > 0 }
 
-// Drop gives up what is being put in place, because the agent is at its end.
+// Drop gives up what is being put in place.
 func (s *Service) Drop() {
 	for len(s.commits) > 0 {
 		s.commits[0].close()
 	}
 }
 
-// mayWrite reports whether a file may be written now. If not, it ends the operation seq with EBUSY.
+// mayWrite reports whether files may be written now. If not, it replies EBUSY to seq.
 func (s *Service) mayWrite(c *wire.Conn, seq uint32) bool {
 	if s.Disk.Held() {
 		c.Done(seq, 0, ErrFrozen)

@@ -6,43 +6,44 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Staging is the file that takes content for a target as it arrives. It is a temporary file beside
-// the target, which becomes the target by a rename. Where there can be none, it is a file without a
-// name that is copied into the target.
+// Staging is the file that takes the content for a target as it arrives. Usually it is a temporary
+// file beside the target, and a rename puts it in place. Where no such file can be created, it is a
+// file without a name, and its content is copied into the target.
 type Staging struct {
 	open bool
-	FD   int    // the file
-	Dir  int    // the directory of name
-	name string // of the temporary file; empty if it has none
+	FD   int    // the file; Discard closes it
+	Dir  int    // the directory of name; 0 for none
+	name string // of the temporary file; empty if it has no name
 }
 
-// NewStaging returns a staging file without a name. dir is the directory of its target, or 0.
+// NewStaging returns a staging file without a name. It owns fd and dir, the directory of the target
+// or 0.
 func NewStaging(fd, dir int) Staging { return Staging{open: true, FD: fd, Dir: dir} }
 
-// Named reports whether the file has a name, so that it can become the target.
+// Named reports whether the file has a name, and so can be renamed to the target.
 func (s *Staging) Named() bool { return s.name != "" }
 
-// OpenFor opens the staging file for a target, beside it if possible.
+// OpenFor opens the staging file for t, beside it if possible.
 func (s *Staging) OpenFor(d *Disk, t *Target) error {
 	if !t.Regular() {
 		return s.OpenSpool(d)
 	}
 	err := s.OpenBeside(t, !t.Exists)
 	if err != nil && t.Exists && !DiskFull(err) {
-		// A directory that takes no new file, as in /proc; the file itself may well be writable.
+		// The directory takes no new files, as in /proc, but the target itself may be writable.
 		return s.OpenSpool(d)
 	}
 	return err
 }
 
-// DiskFull reports whether an error says that the disk is full. A file is not written in place then,
-// because it would be in part neither the old one nor the new.
+// DiskFull reports whether err means that the disk is full. A target is not overwritten then,
+// because it would end up with part of the new content.
 func DiskFull(err error) bool {
 	errno := sys.ErrnoOf(err)
 	return errno == unix.ENOSPC || errno == unix.EDQUOT
 }
 
-// OpenBeside opens a temporary file in the directory of the target. With parents it makes a missing
+// OpenBeside opens a temporary file in the target's directory. With parents it makes a missing
 // directory.
 func (s *Staging) OpenBeside(t *Target, parents bool) error {
 	dir, err := WorkDir(t.Dir, t.Safe, parents)
@@ -64,11 +65,12 @@ func (s *Staging) OpenBeside(t *Target, parents bool) error {
 	return nil
 }
 
-// OpenNear opens a file without a name for size bytes that are to be added to the target. It is on the
-// target's file system if that has room for them twice.
+// OpenNear opens a file without a name for size bytes that will be appended to the target. It is on
+// the target's file system if that has room for them twice.
 func (s *Staging) OpenNear(d *Disk, t *Target, size int) error {
 	var fs unix.Statfs_t
-	if t.Regular() && unix.Statfs(t.Dir, &fs) == nil && fs.Bavail > 2*uint64(size)/uint64(fs.Bsize) {
+	known := t.Regular() && unix.Statfs(t.Dir, &fs) == nil
+	if known && fs.Bavail > 2*uint64(size)/uint64(fs.Bsize) {
 		if fd, err := openUnnamed(t.Dir); err == nil {
 			*s = Staging{open: true, FD: fd}
 			return nil
@@ -77,7 +79,7 @@ func (s *Staging) OpenNear(d *Disk, t *Target, size int) error {
 	return s.OpenSpool(d)
 }
 
-// OpenSpool opens a file without a name.
+// OpenSpool opens a file without a name in a spool directory.
 func (s *Staging) OpenSpool(d *Disk) error {
 	fd, err := d.OpenSpool(nil, nil)
 	if err != nil {
@@ -87,8 +89,8 @@ func (s *Staging) OpenSpool(d *Disk) error {
 	return nil
 }
 
-// Place makes the staging file the target. It takes the mode, owner and extended attributes of the
-// file that it replaces.
+// Place renames the staging file to the target. It gets the mode, owner and extended attributes of
+// the file that it replaces.
 func (s *Staging) Place(t *Target) error {
 	if err := s.SetAttributes(t); err != nil {
 		return err
@@ -104,7 +106,7 @@ func (s *Staging) Rename(t *Target) (err error) {
 	}
 	err = sys.RenameIn(s.Dir, s.name, t.Base, flags)
 	if t.Exclusive && err == unix.EINVAL {
-		// A file system that does not know the flag. A link never replaces anything either.
+		// The file system does not support the flag. A link never replaces a file either.
 		if err = unix.Linkat(s.Dir, s.name, s.Dir, t.Base, 0); err == nil {
 			unix.Unlinkat(s.Dir, s.name, 0)
 		}
@@ -116,7 +118,8 @@ func (s *Staging) Rename(t *Target) (err error) {
 	return nil
 }
 
-// TurnToDir closes the file, which is in place, and opens its directory instead, to be synced.
+// TurnToDir closes the file, which is in place, and opens its directory instead, for the fsync of
+// the name.
 func (s *Staging) TurnToDir(t *Target) error {
 	fd, err := OpenAt(s.Dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, false)
 	if err != nil {
@@ -127,12 +130,12 @@ func (s *Staging) TurnToDir(t *Target) error {
 	return nil
 }
 
-// setID has the bits that give a program the rights of its owner or its group.
+// setID are the bits that give a program the rights of its owner or group.
 const setID = unix.S_ISUID | unix.S_ISGID
 
-// Dress sets the attributes of the staging file to those that the target is to have. It looks at the
-// target again, because it may have changed while the content came. The file that it finds stays open
-// meanwhile, so that all attributes come from one file.
+// SetAttributes gives the staging file the attributes of the target. It inspects the target again,
+// because that may have changed since. The target stays open meanwhile, so that all attributes come
+// from the same file.
 func (s *Staging) SetAttributes(t *Target) error {
 	fd, err := sys.Openat(s.Dir, t.Base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
@@ -160,7 +163,7 @@ func (s *Staging) SetAttributes(t *Target) error {
 			return sys.NewError("fchown", t.Path, err)
 		}
 	}
-	sys.Fremovexattr(s.FD, "system.posix_acl_access") // which it may have of the directory
+	sys.Fremovexattr(s.FD, "system.posix_acl_access") // may come from the directory's default ACL
 	if err := s.copyXattrs(fd, &old, t.Path); err != nil {
 		return err
 	}
@@ -168,8 +171,8 @@ func (s *Staging) SetAttributes(t *Target) error {
 	if mode&setID != 0 && !s.trusts(&old) {
 		mode &^= setID
 	}
-	// After the owner, a change of which clears the set-user-ID bit, and after an ACL, without which the mode may say more. Besides, the owner
-	// too may set an attribute only of a file that can be written.
+	// The mode comes last. A change of owner clears the set-user-ID bit. Without its ACL the mode
+	// may grant more. And only a writable file takes attributes, even from its owner.
 	if err := sys.Fchmod(s.FD, mode); err != nil {
 		return sys.NewError("fchmod", t.Path, err)
 	}
@@ -179,18 +182,18 @@ func (s *Staging) SetAttributes(t *Target) error {
 	return t.Given.Apply(s.FD, t.Path, mode)
 }
 
-// trusts reports whether the content may have the set-ID bits and the capabilities of the file that
-// it replaces. A file with several names may be a program that another user has linked there, to
-// have those rights given to whatever is written. One in a directory that others can write to may
-// be the last of such names.
+// trusts reports whether the content may get the set-ID bits and capabilities of the file that it
+// replaces. A file with several names may be a program that another user has linked there, to get
+// those rights for new content. In a directory that others can write to, it may be the last of such
+// names.
 func (s *Staging) trusts(old *unix.Stat_t) bool {
 	var dir unix.Stat_t
 	return old.Nlink == 1 && sys.Fstat(s.Dir, &dir) == nil && dir.Mode&0o022 == 0 &&
 		(dir.Uid == old.Uid || dir.Uid == 0 || dir.Uid == uint32(unix.Geteuid()))
 }
 
-// DropSetID clears the set-ID bits of a file before it is written in place. The kernel does so itself
-// unless the writer is privileged, and clears the file's capabilities for any writer.
+// DropSetID clears the set-ID bits of a file before it is overwritten. The kernel does that only
+// for unprivileged writers. It clears capabilities for every writer.
 func DropSetID(fd int, path string, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&setID == 0 {
 		return nil
@@ -198,8 +201,8 @@ func DropSetID(fd int, path string, st *unix.Stat_t) error {
 	return sys.Wrap("fchmod", path, sys.Fchmod(fd, st.Mode&0o7777&^setID))
 }
 
-// Apply sets the owner of a file, if it is given, and the mode that is given or else mode. With a new
-// owner, mode alone sets no set-ID bits.
+// Apply sets the owner of a file if it is given, and the mode: the given one or else mode. With a
+// new owner, mode does not set the set-ID bits.
 func (g *Attributes) Apply(fd int, path string, mode uint32) error {
 	if g.HasOwner {
 		if err := unix.Fchown(fd, int(int32(g.UID)), int(int32(g.GID))); err != nil {
@@ -215,10 +218,10 @@ func (g *Attributes) Apply(fd int, path string, mode uint32) error {
 	return sys.Wrap("fchmod", path, sys.Fchmod(fd, mode&0o7777))
 }
 
-// copyXattrs copies the extended attributes of the open file old, and with them ACLs, capabilities
+// copyXattrs copies the extended attributes of the open file fd. They include ACLs, capabilities
 // and labels; xattr(7).
 func (s *Staging) copyXattrs(fd int, old *unix.Stat_t, name string) error {
-	path := sys.FDPath(fd) // which leads to that file alone; fgetxattr(2) does not take what was opened with O_PATH
+	path := sys.FDPath(fd) // fgetxattr(2) refuses an O_PATH descriptor
 	size, err := sys.ListxattrSize(path)
 	if err == unix.ENOTSUP || err == nil && size == 0 {
 		return nil
@@ -237,7 +240,7 @@ func (s *Staging) copyXattrs(fd int, old *unix.Stat_t, name string) error {
 			continue
 		}
 		size, err := unix.Getxattr(path, attr, nil)
-		value := make([]byte, max(size, 0)+1) // one more: with no room at all only the size is told
+		value := make([]byte, max(size, 0)+1) // with no room the kernel returns only the size
 		if err == nil {
 			size, err = unix.Getxattr(path, attr, value)
 		}
@@ -251,8 +254,8 @@ func (s *Staging) copyXattrs(fd int, old *unix.Stat_t, name string) error {
 	return nil
 }
 
-// Discard removes what is left of the staging file, now or after the thaw. Doing it again does
-// nothing.
+// Discard removes a staging file that is not in place, and closes its descriptors. A held disk
+// defers that. Calling it again does nothing.
 func (s *Staging) Discard(d *Disk) {
 	if !s.open {
 		return

@@ -11,20 +11,21 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// sudoWrite puts a staged content in place as root, for an agent that is not root: sudo -n mkdir -p if the
-// directory is missing, then sudo -n tee with the staged file as its input. It is not atomic, because tee is
-// not.
+// sudoWrite puts staged content in place as root, for an agent that is not root. It runs sudo -n
+// mkdir -p if the directory is missing, then sudo -n tee with the staged file as stdin. It is not
+// atomic, because tee is not.
 type sudoWrite struct {
 	wanted bool
 	upload *upload
 	child  reactor.Child
-	stderr int // a file in memory; 0 for none
+	stderr int // a memfd; 0 for none
 	timer  reactor.Timer
-	tee    bool // tee runs, not mkdir
-	killed bool // it took too long
+	tee    bool // tee is running, not mkdir
+	killed bool // it has timed out
 	closed bool
 }
 
+// open starts the first command.
 func (w *sudoWrite) open(u *upload) {
 	w.upload = u
 	path := u.target.Path
@@ -63,7 +64,7 @@ func (w *sudoWrite) run(args ...string) {
 		Args:   append([]string{"sudo", "-n"}, args...),
 		Files:  [3]int{s.Null, s.Null, stderr},
 	}
-	if w.tee { // not for mkdir: a sudo that logs its input would read it
+	if w.tee { // mkdir gets none, because a sudo that logs input would consume it
 		spec.Files[0] = w.upload.stage.FD
 	}
 	if err := s.Loop.Spawn(&w.child, &spec, w); err != nil {
@@ -98,7 +99,7 @@ func (w *sudoWrite) Exited(status unix.WaitStatus) {
 	}
 }
 
-// said returns the beginning of what the program wrote to stderr, without the white space at its end.
+// stderrText returns the beginning of what the program wrote to stderr, without trailing space.
 func (w *sudoWrite) stderrText() string {
 	text := make([]byte, wire.MaxText/2)
 	n, _ := sys.Pread(w.stderr, text, 0)
@@ -108,7 +109,7 @@ func (w *sudoWrite) stderrText() string {
 	return string(text[:max(n, 0)])
 }
 
-// Expired implements [reactor.TimerHandler]: it took too long.
+// Expired implements [reactor.TimerHandler]: the command has timed out.
 func (w *sudoWrite) Expired(*reactor.Timer) {
 	if !w.killed {
 		w.killed = true
@@ -116,7 +117,7 @@ func (w *sudoWrite) Expired(*reactor.Timer) {
 		w.upload.service.Loop.Start(&w.timer, launch.KillGrace, w)
 		return
 	}
-	// A process that is not root may not kill one that is.
+	// Only root may kill a process of root, so this one may never exit.
 	w.finish(sys.NewError("sudo", w.upload.target.Path, unix.ETIMEDOUT))
 }
 
@@ -125,13 +126,14 @@ func (w *sudoWrite) Failed(value any, stack []byte) {
 	w.upload.service.Log.Panic("write_file", value, stack)
 }
 
+// finish ends the upload with err, or nil.
 func (w *sudoWrite) finish(err error) {
 	w.close()
 	w.upload.err = err
 	w.upload.finish()
 }
 
-// release ends one command.
+// closeCommand releases what one command holds.
 func (w *sudoWrite) closeCommand() {
 	w.timer.Stop()
 	if w.stderr != 0 {
@@ -140,7 +142,7 @@ func (w *sudoWrite) closeCommand() {
 	}
 }
 
-// close gives up. It may be called again, and the exit of the child may come later.
+// close gives up. It may be called again. The child may exit later.
 func (w *sudoWrite) close() {
 	w.closed = true
 	w.closeCommand()

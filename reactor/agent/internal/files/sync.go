@@ -8,14 +8,14 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// maxSyncs is the most files that are synced at a time, each by a child.
+// maxSyncs limits the files that are synced at a time, each by a child.
 const maxSyncs = 4
 
-// SyncJob writes the file that is its descriptor 0 to the disk.
+// SyncJob syncs the file at descriptor 0.
 var SyncJob = launch.Job{Name: "sync-file", Do: func(string) error { return unix.Fsync(0) }}
 
-// syncer has the files of writes written to the disk. An fsync takes as long as the disk does, so a child
-// makes it. Those beyond maxSyncs wait.
+// syncer syncs the files of writes. An fsync takes as long as the disk does, so a child makes it.
+// Files beyond maxSyncs wait.
 type syncer struct {
 	service *Service
 	waiting []*fileSync
@@ -25,18 +25,18 @@ type syncer struct {
 // fileSync is one fsync of a write's file.
 type fileSync struct {
 	service *Service
-	write   *fileWrite // nil when it has been given up
+	write   *fileWrite // nil once the write is given up
 	child   reactor.Child
 }
 
-// add has the file that a write holds synced, after which its synced is called.
+// add syncs the file of a write, and then calls its syncDone.
 func (s *syncer) add(w *fileWrite) {
 	w.sync = &fileSync{service: s.service, write: w}
 	s.waiting = append(s.waiting, w.sync)
 	s.startNext()
 }
 
-// next starts as many as there is room for.
+// startNext starts as many syncs as maxSyncs allows.
 func (s *syncer) startNext() {
 	for s.running < maxSyncs && len(s.waiting) > 0 {
 		j := s.waiting[0]
@@ -44,7 +44,8 @@ func (s *syncer) startNext() {
 		if j.write == nil {
 			continue
 		}
-		err := s.service.Jobs.Start(&j.child, SyncJob.Name, "", j.write.stage.FD, s.service.Log.FD(), j)
+		svc, fd := s.service, j.write.stage.FD
+		err := svc.Jobs.Start(&j.child, SyncJob.Name, "", fd, svc.Log.FD(), j)
 		if err == nil {
 			s.running++
 			continue
@@ -68,14 +69,14 @@ func (j *fileSync) Exited(status unix.WaitStatus) {
 	j.write.syncDone(errno)
 }
 
-// inPlace makes the fsync in this process, because no child can.
+// syncInProcess syncs in the agent, because no child could be started.
 func (j *fileSync) syncInProcess(err error) unix.Errno {
-	j.service.Log.Warn("fsync not started, done in place", "error", err.Error())
+	j.service.Log.Warn("no child for the fsync, syncing in the agent", "error", err.Error())
 	errno, _ := unix.Fsync(j.write.stage.FD).(unix.Errno)
 	return errno
 }
 
-// Failed implements [reactor.Failer]: a panic costs no more than its connection.
+// Failed implements [reactor.Failer]. A panic ends the connection and nothing else.
 func (j *fileSync) Failed(value any, stack []byte) {
 	j.service.Log.Panic("write", value, stack)
 	if j.write != nil {

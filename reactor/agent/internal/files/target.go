@@ -12,30 +12,29 @@ import (
 type Target struct {
 	Resolved bool // Find was called
 	Path     string
-	Dir      string // what path is in; never empty
+	Dir      string // of Path; never empty
 	Base     string
 	Exists   bool
 	mode     uint32 // st_mode, if it exists
 
-	// What a write may ask for, and a write_file does not.
-	Safe      bool // nothing of the path is followed
+	Safe      bool // no symbolic link in the path is followed
 	Exclusive bool // it must not exist
 	Given     Attributes
 }
 
-// Attributes are those that a file gets, whatever the file that it replaces had.
+// Attributes are what a host wants for a file, whatever the file that it replaces has.
 type Attributes struct {
 	Mode     uint32
-	HasMode  bool // mode is given
+	HasMode  bool // Mode is given
 	UID, GID uint32
-	HasOwner bool // uid and gid are given; 1<<32 - 1 leaves one as it is
+	HasOwner bool // UID and GID are given; 1<<32 - 1 leaves one as it is
 }
 
-// MaxLinks is how many symbolic links are followed, as the kernel does; path_resolution(7).
+// MaxLinks limits the symbolic links that are followed, as in the kernel; path_resolution(7).
 const MaxLinks = 40
 
-// Find resolves the path. It follows a symbolic link at the end of the path, so that the file which the
-// link points to is replaced, and not the link. The kernel follows those before the end.
+// Find resolves path. It follows a symbolic link at the end, so that the file it points to is
+// replaced and not the link. The kernel follows the others.
 func (t *Target) Find(path string) error {
 	if path == "" {
 		return errors.New("path is empty")
@@ -53,9 +52,11 @@ func (t *Target) Find(path string) error {
 			return sys.NewError("open", path, err)
 		}
 		if i == 0 && st.Mode&unix.S_IFMT == unix.S_IFLNK {
-			// What the kernel finds tells whether the text of the links leads there too. Those of /proc/PID/fd do not.
+			// The text of a link in /proc/PID/fd need not be a path, so the kernel resolves it
+			// first.
 			var there unix.Stat_t
-			if sys.Fstatat(unix.AT_FDCWD, path, &there, 0) == nil && there.Mode&unix.S_IFMT != unix.S_IFREG {
+			err := sys.Fstatat(unix.AT_FDCWD, path, &there, 0)
+			if err == nil && there.Mode&unix.S_IFMT != unix.S_IFREG {
 				st = there
 			}
 		}
@@ -79,7 +80,7 @@ func (t *Target) Find(path string) error {
 	return sys.NewError("open", t.Path, unix.ELOOP)
 }
 
-// Name splits the path without looking at the file.
+// Split sets the path without looking at the file.
 func (t *Target) Split(path string) error {
 	slash := sys.LastSlash(path)
 	t.Path, t.Dir, t.Base = path, path[:slash+1], path[slash+1:]
@@ -92,10 +93,10 @@ func (t *Target) Split(path string) error {
 	return nil
 }
 
-// NameAlone reports whether the target is the path's last name itself, and not where a link leads.
+// NoFollow reports whether the target is the last name itself, even if that is a link.
 func (t *Target) NoFollow() bool { return t.Safe || t.Exclusive }
 
-// lookIn is Find for a name alone, in its open directory.
+// checkIn is Find for a target that NoFollow reports. dir is its open directory.
 func (t *Target) checkIn(dir int) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(dir, t.Base, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -131,5 +132,5 @@ func readLink(path string) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// Regular reports whether the target is an ordinary file, or does not exist yet.
+// Regular reports whether the target is a regular file, or does not exist yet.
 func (t *Target) Regular() bool { return !t.Exists || t.mode&unix.S_IFMT == unix.S_IFREG }

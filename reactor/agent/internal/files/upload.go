@@ -9,14 +9,14 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// upload is one write_file: its content goes to a staging file as it arrives, and when it is whole the staging file
-// takes the place of the target, or is copied into it.
+// upload is one write_file. Its content goes to a staging file as it arrives. Once whole, the
+// staging file replaces the target, or is copied into it.
 //
 //	head ──▶ staging ──last byte──▶ placed by rename ──▶ reply
-//	  │         │                     └─if that cannot be─▶ copying, or sudo ──▶ reply
+//	  │         │                     └─if that fails──▶ copying, or sudo ──▶ reply
 //	  └─failed──┴─▶ the rest is skipped ──▶ reply with the reason
 //
-// What is added to a file is staged too, in a file without a name, and copied behind what is there.
+// Content that is appended is staged too, in a file without a name, and then copied to the end.
 type upload struct {
 	service *Service
 	conn    *wire.Conn
@@ -26,14 +26,14 @@ type upload struct {
 	stage   Staging
 	size    int64 // bytes staged
 	err     error // why it failed
-	append  bool  // to what is there, if anything is
+	append  bool  // to the target, if it exists
 
 	committing bool // whole, and being put in place
 	copy       copying
 	sudo       sudoWrite
 }
 
-// upload takes a part of a write_file, and carries it out when it was the last.
+// upload handles a part of a write_file.
 func (s *Service) upload(c *wire.Conn, p *framing.Part) error {
 	if p.First() {
 		s.newUpload(c, p)
@@ -45,7 +45,7 @@ func (s *Service) upload(c *wire.Conn, p *framing.Part) error {
 		err = u.parser.Finish()
 	}
 	if err != nil {
-		// Nothing was done yet: an error shows in the head.
+		// A malformed payload shows in its head, so nothing was opened yet.
 		if !p.Last() {
 			return nil
 		}
@@ -64,7 +64,7 @@ func (s *Service) upload(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// newUpload begins the write_file of a frame's first part.
+// newUpload starts the write_file whose first part is p.
 func (s *Service) newUpload(c *wire.Conn, p *framing.Part) {
 	u := s.spare
 	if u == nil {
@@ -78,7 +78,7 @@ func (s *Service) newUpload(c *wire.Conn, p *framing.Part) {
 	c.Request = u
 }
 
-// begin finds out what the path is, and opens where the content goes.
+// open resolves the path and opens the staging file.
 func (u *upload) open(head framing.WriteFile) {
 	s := u.service
 	u.target.Resolved = true
@@ -108,7 +108,7 @@ func (u *upload) open(head framing.WriteFile) {
 	}
 }
 
-// write stages content. After a failure the rest is skipped.
+// stageContent writes content to the staging file. After a failure it ignores the rest.
 func (u *upload) stageContent(b []byte) {
 	if len(b) == 0 || u.err != nil {
 		return
@@ -126,13 +126,13 @@ func (u *upload) stageContent(b []byte) {
 	}
 }
 
-// align has the next piece end where a buffer's size of the file does: file systems that keep large folios write whole ones in half the
-// time that they take for the two halves of each.
+// align lets the next piece end at a multiple of the buffer size in the file. A file system with
+// large folios writes a whole one in half the time of its two halves.
 func (u *upload) align() {
 	u.conn.ReadAtMost(reactor.BufferSize - int(u.size%reactor.BufferSize))
 }
 
-// commit puts what was staged in place.
+// commit puts the staged content in place.
 func (u *upload) commit() {
 	if u.err == nil && u.service.Disk.Held() {
 		u.err = ErrFrozen
@@ -147,7 +147,7 @@ func (u *upload) commit() {
 		return
 	}
 	if u.stage.Named() {
-		u.target.Exclusive = u.append // what is there by now is added to
+		u.target.Exclusive = u.append // a target that has appeared is appended to
 		err := u.stage.Place(&u.target)
 		if err == nil {
 			u.finish()
@@ -158,20 +158,22 @@ func (u *upload) commit() {
 			u.finish()
 			return
 		}
-		u.service.Log.Debug("file written in place", "path", u.target.Path, "reason", err.Error())
+		u.service.Log.Debug("file overwritten, not replaced", "path", u.target.Path,
+			"reason", err.Error())
 	}
 	u.holdConn()
 	u.copy.open(u)
 }
 
-// wait holds the connection until the upload is in place: a write_file takes effect before the next frame is looked at.
+// holdConn stops reading from the connection until the upload is in place. A write_file takes
+// effect before the next frame does.
 func (u *upload) holdConn() {
 	u.committing = true
 	u.service.commits = append(u.service.commits, u)
 	u.conn.Hold()
 }
 
-// reply ends the upload with its result.
+// finish replies with the result.
 func (u *upload) finish() {
 	u.stage.Discard(u.service.Disk)
 	reason := ""
@@ -181,7 +183,8 @@ func (u *upload) finish() {
 	s, c, seq, waited := u.service, u.conn, u.seq, u.committing
 	u.reset()
 	if !waited {
-		c.Reply(framing.AppendWriteFileResult(c.Space(framing.HeaderSize+3+len(reason)), seq, reason))
+		frame := c.Space(framing.HeaderSize + 3 + len(reason))
+		c.Reply(framing.AppendWriteFileResult(frame, seq, reason))
 		return
 	}
 	s.commits = sys.Remove(s.commits, u)
@@ -189,24 +192,24 @@ func (u *upload) finish() {
 	s.Changed()
 }
 
-// end takes the upload off its connection.
+// reset takes the upload off its connection, and keeps it for reuse.
 func (u *upload) reset() {
 	u.conn.ReadAtMost(0)
 	u.conn.Request = nil
-	if s := u.service; !u.committing { // otherwise the loop may still hold what is in it
+	if s := u.service; !u.committing { // the loop may still refer to a committed one
 		*u = upload{}
 		s.spare = u
 	}
 }
 
-// Drop implements [wire.Request]: the rest will not come.
+// Drop implements [wire.Request].
 func (u *upload) Drop() {
 	if !u.committing {
 		u.stage.Discard(u.service.Disk)
 	}
 }
 
-// abandon lets go of an upload that is being put in place, for the agent is at its end.
+// close gives up an upload that is being put in place.
 func (u *upload) close() {
 	s := u.service
 	s.commits = sys.Remove(s.commits, u)

@@ -10,15 +10,15 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// writeWindow is how much content of a write a host may have on its way, in bytes. It goes to the file as it comes, so this is only what fills
-// the time of a credit's way back.
+// writeWindow is the credit of a write, in bytes. Content goes to the file as it arrives, so the
+// window only covers the round trip of a credit.
 const writeWindow = 64 << 10
 
-// fileWrite is the channel of a write. Content goes to the file as it comes: a staging file, as that of a write_file, or in place the file
-// itself, which staging holds without a name then.
+// fileWrite is the channel of a write. Content goes to a staging file as it arrives, or in place to
+// the file itself. stage then holds that file without a name.
 //
-//	open ──credit──▶ input … ──close──▶ dressed ──(fsync)──▶ renamed ──(fsync of the directory)──▶ done
-//	  └─failed─────────┴─given up, lost──▶ nothing is left, but what was written in place
+//	open ──credit──▶ input … ──close──▶ attributes ──(fsync)──▶ renamed ──(fsync of dir)──▶ done
+//	  └─failed─────────┴─cancelled, lost──▶ discarded, except what was written in place
 type fileWrite struct {
 	service    *Service
 	conn       *wire.Conn
@@ -27,16 +27,16 @@ type fileWrite struct {
 	target     Target
 	stage      Staging
 	offset     int64  // of the next byte
-	written    uint64 // bytes
-	window     int    // bytes granted that have not come
-	ungranted  int    // bytes that came since there was a grant
+	written    uint64 // bytes, which done reports
+	window     int    // bytes granted that have not arrived
+	ungranted  int    // bytes that arrived since the last credit
 	whole      bool   // the content has ended
-	endsInHole bool   // what came last of it is a hole
+	endsInHole bool   // the content ends in a hole
 	placed     bool   // the file is in place
 	sync       *fileSync
 }
 
-// writeFile begins a write.
+// write handles a write.
 func (s *Service) write(c *wire.Conn, p *framing.Part) error {
 	q, err := framing.ParseWrite(p.Data)
 	if err != nil || !c.MayOpen(p.Seq) || !s.mayWrite(c, p.Seq) {
@@ -53,23 +53,27 @@ func (s *Service) write(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// has reports whether one of the flags is set.
+// has reports whether any of the flags is set.
 func (w *fileWrite) has(flags framing.WriteFlags) bool { return w.flags&flags != 0 }
 
-// open checks what is asked for, and opens where the content goes.
+// open checks the request and opens the file for the content.
 func (w *fileWrite) open(q *framing.Write) error {
 	t := &w.target
 	t.Path = string(q.Path)
 	t.Safe, t.Exclusive = w.has(framing.WriteSafe), w.has(framing.WriteExclusive)
-	t.Given = Attributes{Mode: q.Mode, HasMode: w.has(framing.WriteMode), UID: q.UID, GID: q.GID, HasOwner: w.has(framing.WriteOwner)}
+	t.Given = Attributes{
+		Mode: q.Mode, HasMode: w.has(framing.WriteMode),
+		UID: q.UID, GID: q.GID, HasOwner: w.has(framing.WriteOwner),
+	}
 	w.offset = int64(q.Offset)
-	inPlace, positioned := w.has(framing.WriteInPlace), q.Offset != 0 || w.has(framing.WriteTruncate)
+	inPlace, appends := w.has(framing.WriteInPlace), w.has(framing.WriteAppend)
+	positioned := q.Offset != 0 || w.has(framing.WriteTruncate)
 	switch {
 	case t.Path == "":
 		return sys.NewError("open", "path", unix.ENOENT)
 	case len(t.Path) >= framing.MaxPath:
 		return sys.NewError("open", "path", unix.ENAMETOOLONG)
-	case q.Offset > math.MaxInt64, !inPlace && (positioned || w.has(framing.WriteAppend)), w.has(framing.WriteAppend) && positioned:
+	case q.Offset > math.MaxInt64, !inPlace && (positioned || appends), appends && positioned:
 		return sys.NewError("write", t.Path, unix.EINVAL)
 	case inPlace:
 		return w.openInPlace()
@@ -83,8 +87,8 @@ func (w *fileWrite) open(q *framing.Write) error {
 	return w.stage.OpenBeside(t, w.has(framing.WriteParents))
 }
 
-// find finds the name that the file is to have. A link at the end of the path is followed, unless the name itself is meant; then it is looked at
-// once its directory is open.
+// resolve resolves the name that the file will have. If NoFollow reports true, OpenBeside checks
+// the name later, once its directory is open.
 func (w *fileWrite) resolve() error {
 	t := &w.target
 	if t.NoFollow() {
@@ -93,7 +97,8 @@ func (w *fileWrite) resolve() error {
 	return t.Find(t.Path)
 }
 
-// openInPlace opens the file, or makes it. Between the two another may have made it.
+// openInPlace opens the file, or creates it. It tries again if another program creates or removes
+// the file in between.
 func (w *fileWrite) openInPlace() error {
 	t := &w.target
 	flags := unix.O_WRONLY
@@ -118,7 +123,8 @@ func (w *fileWrite) openInPlace() error {
 	return sys.NewError("create", t.Path, unix.EEXIST)
 }
 
-// ready readies the file for being written in place. It refuses what has no end that could be set.
+// prepareInPlace prepares the file to be overwritten. It refuses to truncate anything but a regular
+// file.
 func (w *fileWrite) prepareInPlace() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(w.stage.FD, &st); err != nil {
@@ -130,7 +136,7 @@ func (w *fileWrite) prepareInPlace() error {
 	return DropSetID(w.stage.FD, w.target.Path, &st)
 }
 
-// create makes the file that is to be written in place, and keeps its directory for a sync.
+// create creates the file to be written in place, and keeps its directory open for the fsync.
 func (w *fileWrite) create(flags int) error {
 	t := &w.target
 	if err := w.resolve(); err != nil {
@@ -147,7 +153,7 @@ func (w *fileWrite) create(flags int) error {
 	}
 	w.stage = NewStaging(fd, dir)
 	if t.Given.HasMode {
-		return nil // it stays the agent's own until it is whole
+		return nil // only the agent can read it until it is whole
 	}
 	return sys.Wrap("fchmod", t.Path, unix.Fchmod(fd, 0o644))
 }
@@ -174,7 +180,7 @@ func (w *fileWrite) Input(p *framing.Part) bool {
 		w.finish(sys.NewError("write", w.target.Path, err))
 		return true
 	}
-	// Not in the middle of a frame, which would be granted while it comes.
+	// Credit is granted between frames only, because it could not be used within one.
 	if w.ungranted += n; w.ungranted >= writeWindow/2 && p.Last() {
 		w.grant(w.ungranted)
 		w.ungranted = 0
@@ -182,7 +188,8 @@ func (w *fileWrite) Input(p *framing.Part) bool {
 	return true
 }
 
-// Skip implements [wire.Skipper]: it leaves a hole. In a file that is written in place content may be there, which would not be one.
+// Skip implements [wire.Skipper]. It leaves a hole. A file that is written in place may have
+// content there, so it is refused.
 func (w *fileWrite) Skip(n uint64) {
 	switch {
 	case w.whole:
@@ -195,14 +202,16 @@ func (w *fileWrite) Skip(n uint64) {
 	}
 }
 
-// grant lets so many more bytes come.
+// grant sends credit for n more bytes.
 func (w *fileWrite) grant(n int) {
 	c := w.conn
 	w.window += n
-	c.Reply(framing.AppendCredit(c.Space(framing.HeaderSize+1+4), w.seq, framing.StreamInput, uint32(n)))
+	frame := c.Space(framing.HeaderSize + 1 + 4)
+	c.Reply(framing.AppendCredit(frame, w.seq, framing.StreamInput, uint32(n)))
 }
 
-// End implements [wire.Channel]: the content is whole, or the write is given up, as long as it can be.
+// End implements [wire.Channel]. The content is whole, or the host cancels the write before it is
+// in place.
 func (w *fileWrite) End(s framing.Stream) {
 	switch {
 	case s == framing.StreamInput && !w.whole:
@@ -213,8 +222,8 @@ func (w *fileWrite) End(s framing.Stream) {
 	}
 }
 
-// commit puts the file in place. What is to be synced is synced before a name leads to it, so that no crash leaves a file under the name that
-// is neither the old one nor whole.
+// commit puts the file in place. The content is synced before the rename, so that after a crash the
+// name leads to the old file or to the whole new one.
 func (w *fileWrite) commit() {
 	if w.service.Disk.Held() {
 		w.finish(ErrFrozen)
@@ -230,7 +239,7 @@ func (w *fileWrite) commit() {
 	}
 }
 
-// dress gives the file its length and attributes.
+// setAttributes sets the length and the attributes of the file.
 func (w *fileWrite) setAttributes() error {
 	t := &w.target
 	if w.endsInHole || w.has(framing.WriteTruncate) {
@@ -251,7 +260,7 @@ func (w *fileWrite) setAttributes() error {
 	return t.Given.Apply(w.stage.FD, t.Path, st.Mode)
 }
 
-// place gives the file its name, if it does not have it.
+// place renames the file to its target, unless it was written in place.
 func (w *fileWrite) place() error {
 	if w.stage.Named() {
 		if err := w.stage.Rename(&w.target); err != nil {
@@ -262,12 +271,12 @@ func (w *fileWrite) place() error {
 	return nil
 }
 
-// synced goes on after an fsync: of the file, and then of the directory where its name is new.
+// syncDone continues after an fsync of the file, and after that of the directory with its new name.
 func (w *fileWrite) syncDone(errno unix.Errno) {
 	w.sync = nil
 	var err error
 	switch {
-	case w.placed && errno == unix.EINVAL: // there are file systems whose directories cannot be synced
+	case w.placed && errno == unix.EINVAL: // some file systems cannot sync a directory
 	case errno != 0:
 		err = sys.NewError("fsync", w.target.Path, errno)
 	case w.placed:
@@ -284,7 +293,7 @@ func (w *fileWrite) syncDone(errno unix.Errno) {
 	w.finish(err)
 }
 
-// finish ends the channel.
+// finish closes the channel and replies with done.
 func (w *fileWrite) finish(err error) {
 	c := w.conn
 	synced := w.whole && w.has(framing.WriteSync)
@@ -296,7 +305,7 @@ func (w *fileWrite) finish(err error) {
 	}
 }
 
-// close lets go of everything.
+// close discards the staging file and closes the channel.
 func (w *fileWrite) close() {
 	w.Lost()
 	w.conn.CloseChannel(w)

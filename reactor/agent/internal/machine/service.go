@@ -69,8 +69,8 @@ func NewService(cfg Config) *Service {
 		t     framing.Type
 		serve wire.Handler
 	}{
-		{framing.TypePing, ping}, {framing.TypeShutdown, s.syncs.request}, {framing.TypeError, s.logError},
-		{framing.TypeStats, s.stats}, {framing.TypeThaw, s.thaw},
+		{framing.TypePing, ping}, {framing.TypeShutdown, s.syncs.request},
+		{framing.TypeError, s.logError}, {framing.TypeStats, s.stats}, {framing.TypeThaw, s.thaw},
 	} {
 		s.Server.HandleEmpty(h.t, h.serve)
 	}
