@@ -20,51 +20,53 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// PathError is a path that cannot be the place of a socket.
+// PathError is a Unix socket path that cannot be used.
 type PathError = link.PathError
 
-// Config says how an agent is reached and what it is to its process. The zero Config is reached by nobody.
+// Config configures an agent. The zero Config has no way to a host.
 type Config struct {
-	// UnixSocket is a path where agent and host meet: the agent connects if a host listens there, and listens
-	// itself otherwise. Empty for none.
+	// UnixSocket is a socket path. The agent connects if a host listens there, and else listens
+	// itself. Empty for none.
 	UnixSocket string
 	// DialCID and DialPort are the vsock address that the agent connects to. Port 0 for none.
 	DialCID, DialPort uint32
-	// ListenPort is the vsock port where the agent listens for the host. 0 for none.
+	// ListenPort is the vsock port on which the agent listens. 0 for none.
 	ListenPort uint32
-	// Log is where the agent logs to.
+	// Log is the log of the agent. The caller keeps its descriptor open until Run returns.
 	Log *Log
-	// Signals lets the agent have the signals of the process: TERM and INT end it, and HUP, USR1,
-	// USR2, QUIT and WINCH go to the commands that run. It reaps orphans if the kernel gives it
-	// any: as process 1 and as a child subreaper.
+	// Signals gives the agent the signals of the process. TERM and INT end it. HUP, USR1, USR2,
+	// QUIT and WINCH go to the running commands. It reaps orphans as process 1 and as a child
+	// subreaper.
 	Signals bool
-	// Init makes the agent process 1 of its machine: it reaps orphans, and TERM, INT, PWR, and the
-	// signals of poweroff, halt and reboot (USR2, USR1; RTMIN+4, +3, +5) begin the way down, at the
-	// end of which Run returns.
+	// Init makes the agent process 1 of its machine. It reaps orphans. These signals shut the
+	// machine down: TERM, INT, PWR, and those for poweroff, halt and reboot (USR2, USR1; RTMIN+4,
+	// +3, +5). Run returns when nothing is left to do but to switch the machine off.
 	Init bool
-	// Env is what commands inherit, and where PATH and TMPDIR are looked up. nil for this process's own.
+	// Env is the environment that commands inherit, and in which PATH and TMPDIR are looked up. nil
+	// means the environment of this process. The agent keeps the slice.
 	Env []string
-	// LastWords makes an agent that serves nobody: a host that connects, or is reached, is told this in an error frame, and Run returns then,
-	// or when no host came within five seconds.
+	// LastWords makes an agent that only reports a failed boot. It sends each host this text in an
+	// error frame. Run returns once a host has read it, or after five seconds without one.
 	LastWords string
-	// Limits bounds what hosts and commands can make grow.
+	// Limits bounds what hosts and commands can make grow. The zero Limits has the defaults.
 	Limits Limits
-	// JobCommand is a program and its first arguments, to which two are added, that does what may take long and exits with its errno: JobCommand
-	// of this package. Empty to sync in this process, which stops the agent for as long as that takes.
+	// JobCommand is the program that does slow disk work, with its first arguments: JobCommand of
+	// this package. The agent adds two arguments. If it is empty, the agent syncs by itself and
+	// serves no host meanwhile.
 	JobCommand []string
-	// Version is the program's, for a host that asks.
+	// Version is the version of the program, for hosts that ask.
 	Version string
-	// Facts are names and values that a host is told of, beside the agent's own.
+	// Facts are names and values that a host gets besides the agent's own.
 	Facts [][2]string
-	// FreezeFD is a directory of the file system that a host can have frozen, 0 for none; it takes a JobCommand. It stays the caller's, and must
-	// be open until Run has returned.
+	// FreezeFD is a directory of the file system that a host may freeze; 0 for none. It needs a
+	// JobCommand. The caller owns it, and keeps it open until Run returns.
 	FreezeFD int
-	// Settle, if not nil, is called by an agent with Init when no other process is left: it brings the disks into the state to be switched
-	// off in, within bounded time, and says what was not.
+	// Settle is called by an agent with Init when no other process is left; nil for none. It
+	// prepares the disks for power-off, within bounded time, and returns what failed.
 	Settle func() error
 }
 
-// Agent serves hosts. It lives on one goroutine, the one that calls Run.
+// Agent serves hosts. All its methods belong to the goroutine that calls Run.
 type Agent struct {
 	cfg     Config
 	loop    *reactor.Loop
@@ -72,8 +74,8 @@ type Agent struct {
 	garbage sys.Garbage
 	env     launch.Env // what commands inherit
 	disk    files.Disk
-	null    int // their stdin
-	root    bool
+	null    int  // the stdin of commands, or -1
+	root    bool // the agent runs as root
 
 	contain  *contain.Pool
 	table    *launch.Table
@@ -82,19 +84,20 @@ type Agent struct {
 	sessions *session.Service
 	files    *files.Service
 	machine  *machine.Service
-	links    []link.Link // the ways to the host
+	links    []link.Link // the ways to hosts
 	initctl  initctl
 
 	down       downStep
-	phaseTimer reactor.Timer // of the next step down
-	killAt     time.Duration // reactor.Now, when processes that were asked to end are killed
+	phaseTimer reactor.Timer // ends the current downStep
+	killAt     time.Duration // reactor.Now at which processes that got SIGTERM are killed
 	power      powerRequest
 }
 
-// New makes an agent that is ready to Run. The error of a Unix socket path that cannot be used is a *PathError.
+// New returns an agent that is ready to Run. The error is a *PathError if a Unix socket path cannot
+// be used. The agent owns descriptors, which Run releases.
 func New(cfg Config) (*Agent, error) {
 	if cfg.Init && unix.Getpid() != 1 {
-		return nil, errors.New("not process 1") // its way down would be the end of every other process
+		return nil, errors.New("not process 1") // its shutdown would kill every other process
 	}
 	if cfg.LastWords != "" {
 		cfg.Limits = lastWordsLimits
@@ -119,6 +122,7 @@ func New(cfg Config) (*Agent, error) {
 	return a, nil
 }
 
+// open acquires the descriptors and starts everything. After an error the caller closes the agent.
 func (a *Agent) open() (err error) {
 	a.log.Separate()
 	if err := a.loop.SetEnv(a.env.Entries()); err != nil {
@@ -139,30 +143,32 @@ func (a *Agent) open() (err error) {
 		return err
 	}
 	if a.cfg.LastWords != "" {
-		// It runs no commands, so there is nothing to be protected from.
+		// It runs no commands, so it needs no protection from them.
 		a.loop.Start(&a.phaseTimer, lastWordsGrace, (*downTimer)(a))
 		return nil
 	}
 	a.contain.Open(a.cfg.Limits.Pids)
 	if a.cfg.Init {
 		if err := a.initctl.open(a); err != nil {
-			a.log.Warn("tools cannot end the machine by initctl", "error", err.Error())
+			a.log.Warn("initctl unavailable", "error", err.Error())
 		}
 	}
 	if a.cfg.Signals { // the process is the agent's alone
-		// Last: what comes before it need not stay in memory.
+		// Last, because code that only runs before need not stay in memory.
 		if err := sys.PinCode(a.loop.Scratch(), reactor.LeaveOut); err != nil {
-			a.machine.Facts = append(a.machine.Facts, [2]string{"degraded.pinned", err.Error()})
+			fact := [2]string{"degraded.pinned", err.Error()}
+			a.machine.Facts = append(a.machine.Facts, fact)
 			a.log.Info("code not pinned", "error", err.Error())
 		}
 	}
 	return nil
 }
 
-// openRooms makes the rooms, each of which registers the types of the messages that it serves.
+// openRooms makes the rooms. Each registers the message types that it serves.
 func (a *Agent) openRooms() (err error) {
 	limits := &a.cfg.Limits
-	a.contain = contain.New(a.loop, a.log, &a.garbage, func(f func(*contain.Box)) { a.table.EachBox(f) })
+	boxes := func(f func(*contain.Box)) { a.table.EachBox(f) }
+	a.contain = contain.New(a.loop, a.log, &a.garbage, boxes)
 	a.table = launch.NewTable(a.loop, a.contain, limits.Commands, a.stepDown)
 	a.server = wire.NewServer(wire.Config{
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage,
@@ -173,16 +179,18 @@ func (a *Agent) openRooms() (err error) {
 		captures = 1
 	}
 	a.commands, err = command.NewService(command.Config{
-		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Table: a.table, Env: &a.env, Disk: &a.disk,
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Table: a.table,
+		Env: &a.env, Disk: &a.disk,
 		Null: a.null, Root: a.root, Captures: captures,
-		Exits: limits.Exits, Spool: limits.Spool, SpoolTotal: limits.SpoolTotal, Changed: a.stepDown,
+		Exits: limits.Exits, Spool: limits.Spool, SpoolTotal: limits.SpoolTotal,
+		Changed: a.stepDown,
 	})
 	if err != nil {
 		return err
 	}
 	a.sessions, err = session.NewService(session.Config{
-		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Table: a.table, Env: &a.env,
-		Null: a.null, Root: a.root, Kept: limits.Kept, Changed: a.stepDown,
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Table: a.table,
+		Env: &a.env, Null: a.null, Root: a.root, Kept: limits.Kept, Changed: a.stepDown,
 	})
 	if err != nil {
 		return err
@@ -197,19 +205,21 @@ func (a *Agent) openRooms() (err error) {
 		features |= framing.FeaturePower
 	}
 	a.machine = machine.NewService(machine.Config{
-		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Contain: a.contain, Jobs: jobs, Disk: &a.disk,
-		Null: a.null, FreezeFD: a.cfg.FreezeFD, Features: features, Facts: a.facts(), AddFigures: a.addFigures,
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Contain: a.contain,
+		Jobs: jobs, Disk: &a.disk, Null: a.null, FreezeFD: a.cfg.FreezeFD,
+		Features: features, Facts: a.facts(), AddFigures: a.addFigures,
 	})
 	a.server.Handle(framing.TypePower, a.powerDown)
 	a.server.OnDetach(a.power.Forget)
 	return nil
 }
 
-// facts returns what a host is told of the agent.
+// facts returns the facts about the agent itself.
 func (a *Agent) facts() [][2]string {
 	facts := [][2]string{{"agent", a.cfg.Version}, {"pid", sys.Num(unix.Getpid())}}
 	for _, o := range limitOptions {
-		facts = append(facts, [2]string{"limit." + o.name[len("--max-"):], sys.Num(*o.field(&a.cfg.Limits))})
+		name := "limit." + o.name[len("--max-"):]
+		facts = append(facts, [2]string{name, sys.Num(*o.field(&a.cfg.Limits))})
 	}
 	return append(facts, a.cfg.Facts...)
 }
@@ -223,7 +233,7 @@ func (a *Agent) addFigures(f *framing.Figures) {
 	f.Add("agent.spooled", uint64(a.commands.Spooled()))
 }
 
-// openLinks opens the ways that the configuration asks for.
+// openLinks opens the links that the configuration names.
 func (a *Agent) openLinks() error {
 	cfg, host := &a.cfg, (*linkHost)(a)
 	if cfg.DialPort != 0 {
@@ -243,7 +253,7 @@ func (a *Agent) openLinks() error {
 	return nil
 }
 
-// linkHost is the agent as its links see it.
+// linkHost is the agent as a [link.Host].
 type linkHost Agent
 
 // Accept implements [link.Host].
@@ -255,8 +265,8 @@ func (h *linkHost) Accept(fd int, peer string, by link.Link) (id uint32, open bo
 	return c.ID(), !c.Closed()
 }
 
-// Run serves until the agent is told to stop, by a signal or by Stop, and releases everything. Commands are left
-// to run, unless this is the end of the machine.
+// Run serves hosts until a signal, a host or Stop ends the agent. Then it releases everything that
+// the agent holds. Commands run on, unless the machine ends too.
 func (a *Agent) Run() error {
 	defer a.close()
 	err := a.loop.Run()
@@ -266,7 +276,8 @@ func (a *Agent) Run() error {
 	return err
 }
 
-// endSessions kills what was started and still runs, because no host can ask for it any more, and waits until it is gone.
+// killSessions kills the processes of start requests, because no host can ask for them any more. It
+// waits for their exit, but not longer than killedGrace.
 func (a *Agent) killSessions() error {
 	a.closeHosts()
 	a.sessions.Drop()
@@ -278,7 +289,7 @@ func (a *Agent) killSessions() error {
 	return a.loop.Run()
 }
 
-// closeHosts is the end of all connections, and of the ways to them.
+// closeHosts closes all connections and links.
 func (a *Agent) closeHosts() {
 	links := a.links
 	a.links = nil
@@ -288,10 +299,10 @@ func (a *Agent) closeHosts() {
 	a.server.Close()
 }
 
-// Stop ends Run. Like all else it is for the agent's goroutine.
+// Stop makes Run return. Call it on the goroutine of Run.
 func (a *Agent) Stop() { a.loop.Stop() }
 
-// close releases everything that the agent holds, whatever it is in the middle of.
+// close releases everything that the agent holds, in whatever state it is.
 func (a *Agent) close() {
 	reactor.LeaveIn() // the caller may fork
 	if a.machine != nil {
@@ -316,7 +327,8 @@ func (a *Agent) close() {
 	}
 }
 
-// openNull is what commands read as stdin: /dev/null, or in an image without one a pipe at its end.
+// openNull opens the stdin of commands: /dev/null, or a pipe at its end in an image without that
+// file.
 func openNull() (int, error) {
 	fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err == nil {

@@ -1,7 +1,8 @@
-// Package agent serves hosts from within a machine. It speaks the protocol that package framing describes,
-// on a reactor's loop.
+// Package agent serves hosts from within a machine. It speaks the protocol of package framing, on a
+// reactor's loop.
 //
-// An [Agent] is made of rooms, packages below internal that import each other in one direction alone:
+// An [Agent] consists of rooms: packages below internal, which import each other in one direction
+// only.
 //
 //	link ── a connected socket ──▶ wire ── a frame ──▶ the room that registered its type
 //
@@ -10,13 +11,13 @@
 //	files     write_file, read, write, stat, list, change
 //	machine   hello, ping, stats, pressure, shutdown, freeze, restore
 //
-// These stand on launch (accounts, environments, a table of processes), contain (a cgroup for each
+// They stand on launch (accounts, environments, a table of processes), contain (a cgroup for each
 // command), log and sys.
 //
-// This package itself puts the rooms together, and has what concerns all of them: the options and limits,
-// the signals, and the way down. On the way down it asks each room whether it is busy, and tells it to drop
-// what it holds. A room says when its answer may differ by calling the function that it was given for that.
+// This package puts the rooms together. It has what concerns all of them: options, limits, signals
+// and the shutdown. A shutdown asks each room whether it is busy, and at last tells it to drop what
+// it holds. A room calls a function that it was given whenever its answer may change.
 //
-// Everything that a host or a command can make grow has a limit. Those that an operator can set are in
-// limits.go; the others stand in the room that they concern.
+// Everything that a host or a command can make grow has a limit. limits.go has those that an
+// operator can set, and each room has its own.
 package agent

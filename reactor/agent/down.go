@@ -12,48 +12,53 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// downStep is how far the end has come. An agent beside others sends its own commands TERM, and
-// waits for them and for their results to go out, for half a second. An init ends everything: TERM,
-// five seconds, KILL, one second; when no process is left, results have half a second to go out;
-// then the disks are settled, and a host that asked for the end is told how that went, which has
-// half a second too. The loop runs on meanwhile, but for the settling: children are reaped, and
-// hosts are answered.
+// downStep is how far a shutdown has come. An agent beside other processes sends its commands TERM,
+// and waits half a second for them and for hosts to take their results.
+//
+// An agent with Init ends the machine. It sends every process TERM, KILL after five seconds, and
+// waits one second more. Once no process is left, hosts have half a second to take results. Then
+// the disks are prepared for power-off, and the host that asked for it has answerGrace to take the
+// answer.
+//
+// The loop runs on meanwhile, except while the disks are prepared: it reaps children and serves
+// hosts.
 type downStep uint8
 
 const (
-	downNone        downStep = iota
-	downTerminating          // processes were asked to end
-	downKilling              // they were killed
-	downFlushing             // none is left
-	downDisks                // and nothing of theirs is to be sent: the disks are next
-	downAnswering            // the disks are settled, or will not be
-	downSessions             // of an agent that is no init: no host is left either; what was started is being killed
+	downNone        downStep = iota // no shutdown has begun
+	downTerminating                 // processes got SIGTERM
+	downKilling                     // processes got SIGKILL
+	downFlushing                    // no process is left; results are being sent
+	downDisks                       // results are sent; the disks are next
+	downAnswering                   // the disks are done; the answer is being sent
+	downSessions                    // without Init: processes of start requests got SIGKILL
 )
 
 // Power is how a machine ends.
 type Power = framing.PowerHow
 
-// The ways.
+// The ways in which a machine ends.
 const (
 	PowerRestart = framing.PowerRestart
 	PowerOff     = framing.PowerOff
 	PowerHalt    = framing.PowerHalt
-	// unasked leaves it to the configuration.
+	// powerDefault leaves the way to the configuration.
 	powerDefault Power = 0xFF
 )
 
-// powerRequest is a host's request for the end. The newest says how, and is answered if its connection lasts.
+// powerRequest is a host's request to end the machine. The latest one decides how the machine ends.
+// It is answered if its connection lasts.
 type powerRequest struct {
 	wire.Waiter
 	how Power
 }
 
-// open reports whether somebody waits for an answer who could ask again.
+// waiting reports whether the request is unanswered on an open connection.
 func (p *powerRequest) waiting() bool { return p.Conn() != nil && p.Conn().Open() }
 
 var errNotInit = &sys.WordedError{Errno: unix.EPERM, Words: "power: not process 1"}
 
-// powerDown is the request.
+// powerDown handles a power request.
 func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 	how, graceMS, err := framing.ParsePower(p.Data)
 	if err != nil {
@@ -63,11 +68,12 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 	case !a.cfg.Init:
 		c.Done(p.Seq, 0, errNotInit)
 	case how > framing.PowerHalt:
-		c.Done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: "power: unknown way " + sys.Num(uint32(how))})
+		words := "power: unknown way " + sys.Num(uint32(how))
+		c.Done(p.Seq, 0, &sys.WordedError{Errno: unix.EINVAL, Words: words})
 	case a.power.waiting() || a.down >= downDisks:
 		c.Done(p.Seq, 0, machine.ErrGoingDown)
 	default:
-		a.power.Answer(machine.ErrGoingDown) // to one that sends nothing more, and most likely is gone
+		a.power.Answer(machine.ErrGoingDown) // the last requester, which has shut down its side
 		a.power.Wait(c, p.Seq)
 		a.power.how = how
 		grace := time.Duration(graceMS) * time.Millisecond
@@ -81,18 +87,20 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 	return nil
 }
 
-// Power returns how a host, or a signal, asked for the machine to end, once Run has returned.
+// Power returns how the machine is to end, after Run. asked is false if neither a host nor a signal
+// said so.
 func (a *Agent) Power() (how Power, asked bool) { return a.power.how, a.power.how != powerDefault }
 
-// end begins the end. Once begun it goes on by itself. An init waits so long between TERM and KILL, or less if it is asked for again.
+// beginDown begins a shutdown, which then continues by itself. grace is the time between TERM and
+// KILL of an agent with Init. A second call can only shorten it.
 func (a *Agent) beginDown(grace time.Duration) {
 	killAt := reactor.Now() + grace
 	switch {
 	case a.down == downNone && !a.cfg.Init:
 		grace = stopGrace
 		a.machine.Stop()
-		a.table.Signal(unix.SIGTERM) // whatever began the end: a program cleans up on this signal
-		a.table.Signal(unix.SIGCONT) // one that is stopped would not hear of it
+		a.table.Signal(unix.SIGTERM)
+		a.table.Signal(unix.SIGCONT) // a stopped process handles no signal
 	case a.down == downNone:
 		a.machine.Stop()
 		unix.Kill(-1, unix.SIGTERM)
@@ -104,7 +112,7 @@ func (a *Agent) beginDown(grace time.Duration) {
 	a.loop.Start(&a.phaseTimer, grace, (*downTimer)(a))
 }
 
-// stepDown looks whether what is waited for has come.
+// stepDown takes the next step of a shutdown if the current one is done.
 func (a *Agent) stepDown() {
 	switch a.down {
 	case downTerminating, downKilling:
@@ -131,7 +139,7 @@ func (a *Agent) stepDown() {
 			a.Stop()
 		}
 	case downAnswering:
-		// The kernel has the last words of a connection, but the host may not have them yet: it is waited for.
+		// The kernel has sent the answer, but the host may not have read it yet.
 		if !a.server.Lingering() {
 			a.Stop()
 		}
@@ -141,18 +149,19 @@ func (a *Agent) stepDown() {
 	}
 }
 
-// settle brings the disks to their end, and tells who asked for it. It may take as long as they do, with nobody left to wait for the loop.
-// Whatever holds files on them is let go first; afterwards nothing may touch them.
+// shutDownDisks prepares the disks for power-off, and answers the power request. It blocks the
+// loop, which nothing waits for any more. First it drops whatever holds files on the disks;
+// afterwards nothing may touch them.
 func (a *Agent) shutDownDisks() {
 	a.drop()
 	var err error
 	if a.cfg.Settle != nil {
-		reactor.LeaveIn() // the disks are settled by a fork of this program
+		reactor.LeaveIn() // Settle forks this program
 		if err = a.cfg.Settle(); err != nil {
 			err = &sys.WordedError{Errno: unix.EIO, Words: err.Error()}
 		}
 	}
-	a.disk.Hold() // for ever
+	a.disk.Hold() // never released
 	if c := a.power.Conn(); c != nil {
 		a.power.Answer(err)
 		c.Refuse()
@@ -162,7 +171,8 @@ func (a *Agent) shutDownDisks() {
 	a.stepDown()
 }
 
-// drop gives up what holds files: requests that will not be whole, channels of reads and writes, results that no host has taken.
+// drop drops whatever holds files: incomplete requests, channels of reads and writes, and results
+// that no host has taken.
 func (a *Agent) drop() {
 	a.machine.Stop()
 	a.commands.Stop()
@@ -171,16 +181,17 @@ func (a *Agent) drop() {
 	a.commands.Drop()
 }
 
-// downTimer is an agent as the handler of the end's timer.
+// downTimer is an agent as the handler of phaseTimer.
 type downTimer Agent
 
+// Expired implements [reactor.TimerHandler]. It ends the current step.
 func (d *downTimer) Expired(*reactor.Timer) {
 	a := (*Agent)(d)
 	switch {
 	case !a.cfg.Init || a.down == downAnswering:
 		a.Stop()
 	case a.down == downTerminating:
-		a.log.Warn("processes left after SIGTERM are killed")
+		a.log.Warn("killing processes that survived SIGTERM")
 		a.down = downKilling
 		unix.Kill(-1, unix.SIGKILL)
 		a.loop.Start(&a.phaseTimer, killedGrace, d)
@@ -189,7 +200,7 @@ func (d *downTimer) Expired(*reactor.Timer) {
 	}
 }
 
-// Failed implements [reactor.Failer]: whatever is wrong with it, the end is not where this stops.
+// Failed implements [reactor.Failer]. A panic does not keep the agent from ending.
 func (d *downTimer) Failed(value any, stack []byte) {
 	a := (*Agent)(d)
 	a.log.Panic("end", value, stack)

@@ -8,7 +8,7 @@ import (
 )
 
 // initctl is init's FIFO. The poweroff, halt, reboot, shutdown and telinit of sysvinit write to it,
-// and systemd's do where systemd does not run. Only root can.
+// and so do systemd's where systemd does not run. Only root can.
 type initctl struct {
 	reactor.Descriptor
 	agent *Agent
@@ -16,20 +16,20 @@ type initctl struct {
 
 const initctlPath = "/run/initctl"
 
-// A request is 384 bytes, written in one piece: a magic number, a command and a run level, each of
-// 32 bits, and what no run level needs. The numbers are little-endian on all machines that we know.
+// A request is 384 bytes, written at once: a magic number, a command and a run level, each of 32
+// bits, and fields for other commands. Numbers are little-endian on every supported machine.
 const (
 	initRequestSize = 384
 	initRunLevel    = "\x69\x19\x09\x03" + "\x01\x00\x00\x00"
 )
 
-// open makes the FIFO, in a /run that is new.
+// open creates the FIFO, in a /run that is new.
 func (c *initctl) open(a *Agent) error {
 	c.agent = a
 	if err := unix.Mkfifo(initctlPath, 0o600); err != nil {
 		return sys.NewError("mkfifo", initctlPath, err)
 	}
-	// For writing too, so that it is not at its end whenever no tool has it open.
+	// Opened for writing too, so that it has no end of file while no tool has it open.
 	fd, err := unix.Open(initctlPath, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return sys.NewError("open", initctlPath, err)
@@ -39,14 +39,14 @@ func (c *initctl) open(a *Agent) error {
 	return nil
 }
 
-// Ready implements [reactor.Handler].
+// Ready implements [reactor.Handler]. It reads one request.
 func (c *initctl) Ready(reactor.Events) {
 	a := c.agent
 	b := a.loop.Scratch()[:initRequestSize]
 	n, err := sys.Read(c.FD(), b)
 	switch {
 	case err != nil && err != unix.EAGAIN:
-		a.log.Warn("not listening any more", "on", initctlPath)
+		a.log.Warn("initctl closed", "path", initctlPath, "error", err.Error())
 		c.Close()
 	case n == initRequestSize && string(b[:len(initRunLevel)]) == initRunLevel:
 		switch b[len(initRunLevel)] {

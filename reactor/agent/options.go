@@ -11,18 +11,18 @@ import (
 
 // Option is an option of the command line, "--name VALUE".
 type Option struct {
-	// Name is the word itself, "--log-level".
+	// Name is the option as it is written, such as "--log-level".
 	Name string
-	// Value names the value in a usage text.
+	// Value is the placeholder for the value in a usage text.
 	Value string
-	// Help is one line for a usage text, lower case.
+	// Help is one lower-case line for a usage text.
 	Help string
-	// Set stores the value. After an error nothing has changed. The error says only what is wrong with
-	// the value; the caller adds the option.
+	// Set parses and stores the value. After an error nothing has changed. The error names the
+	// value, not the option; the caller adds that.
 	Set func(value string) error
 }
 
-// Options are the command line of an agent. Their zero value is the default.
+// Options are the options of an agent. The zero Options has the defaults.
 type Options struct {
 	// UnixSocket is the path of --unix-socket, or empty.
 	UnixSocket string
@@ -33,31 +33,22 @@ type Options struct {
 	limits     Limits
 }
 
-// Table returns the options, each of which stores its value in o.
+// Table returns the options. Each stores its value in o.
 func (o *Options) Table() []Option {
 	table := []Option{
-		{"--unix-socket", "PATH", "meet the host at PATH, not over vsock: connect or listen", o.setUnixSocket},
-		{"--vsock-dial", "CID:PORT", "connect to the host (default 2:1000; off: do not)", func(value string) error {
-			_, _, err := parseDial(value)
-			if err == nil {
-				o.dial = value
-			}
-			return err
-		}},
-		{"--vsock-listen", "PORT", "listen for the host (default 1000; off: do not)", func(value string) error {
-			_, err := parseListen(value)
-			if err == nil {
-				o.listen = value
-			}
-			return err
-		}},
+		{"--unix-socket", "PATH", "meet the host at PATH, not over vsock: connect or listen",
+			o.setUnixSocket},
+		{"--vsock-dial", "CID:PORT", "connect to the host (default 2:1000; off: do not)",
+			o.setDial},
+		{"--vsock-listen", "PORT", "listen for the host (default 1000; off: do not)", o.setListen},
 		{"--log-level", "LEVEL", "error, warn, info or debug (default info)", o.setLevel},
 	}
 	for _, l := range limitOptions {
 		table = append(table, Option{l.name, l.value, l.help, func(value string) error {
 			n, ok := sys.ParseNumber(value)
 			if !ok || n == 0 || n > maxLimit {
-				return errors.New(sys.Quote(value) + " is not a number from 1 to " + sys.Num(maxLimit))
+				value = sys.Quote(value)
+				return errors.New(value + " is not a number from 1 to " + sys.Num(maxLimit))
 			}
 			*l.field(&o.limits) = n
 			return nil
@@ -74,6 +65,22 @@ func (o *Options) setUnixSocket(path string) error {
 	return nil
 }
 
+func (o *Options) setDial(value string) error {
+	_, _, err := parseDial(value)
+	if err == nil {
+		o.dial = value
+	}
+	return err
+}
+
+func (o *Options) setListen(value string) error {
+	_, err := parseListen(value)
+	if err == nil {
+		o.listen = value
+	}
+	return err
+}
+
 func (o *Options) setLevel(name string) error {
 	level, ok := log.ParseLevel(name)
 	if !ok {
@@ -83,7 +90,8 @@ func (o *Options) setLevel(name string) error {
 	return nil
 }
 
-// Config is the configuration that the options describe. With a Unix socket the vsock ways are off unless they are asked for.
+// Config returns the configuration that the options describe. With a Unix socket, vsock is off
+// unless an option turns it on.
 func (o *Options) Config() Config {
 	dial, listen := o.dial, o.listen
 	if dial == "" {
@@ -108,7 +116,7 @@ func (o *Options) Config() Config {
 	return c
 }
 
-// parseDial reads CID:PORT or off.
+// parseDial parses CID:PORT or off.
 func parseDial(s string) (cid, port uint32, err error) {
 	if s == "off" {
 		return 0, 0, nil
@@ -122,7 +130,7 @@ func parseDial(s string) (cid, port uint32, err error) {
 	return cid, port, nil
 }
 
-// parseListen reads a port, 1 to 4294967294, or off.
+// parseListen parses a port, from 1 to 4294967294, or off.
 func parseListen(s string) (uint32, error) {
 	if s == "off" {
 		return 0, nil

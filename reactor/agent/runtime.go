@@ -7,14 +7,14 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Main is the main function of a program with an agent in it. It calls f with the program's arguments, as
-// os.Args has them, once the process is prepared: its descriptors, and the Go runtime for a single loop. If
-// the program was started to do a job (JobCommand), it does that instead and ends.
+// Main is the main function of a program that contains an agent. It prepares the descriptors and
+// the Go runtime, and then calls f with the program's arguments, as in os.Args. If the program was
+// started as a job (JobCommand), Main does the job and exits instead.
 func Main(f func(args []string)) {
 	launch.RunJob(machine.SyncJob, machine.FreezeJob, files.SyncJob)
 	sys.Tune()
 	f(sys.Args())
 }
 
-// JobCommand runs this very program as a child that does a job, for a program whose main is Main.
+// JobCommand starts this program again as a job. The program's main must call Main.
 var JobCommand = launch.JobCommand

@@ -7,27 +7,31 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// forwarded are the signals that go to the process groups of the running commands, and do nothing
-// to the agent. An init has a use of its own for those after initForwards.
-var forwarded = [...]unix.Signal{unix.SIGHUP, unix.SIGQUIT, unix.SIGWINCH, unix.SIGUSR1, unix.SIGUSR2}
+// forwarded are the signals that an agent forwards to the process groups of running commands. It
+// does not react to them itself. An agent with Init forwards only the first initForwards, and
+// handles the others.
+var forwarded = [...]unix.Signal{
+	unix.SIGHUP, unix.SIGQUIT, unix.SIGWINCH, unix.SIGUSR1, unix.SIGUSR2,
+}
 
 const initForwards = 3
 
-// ending is a signal that ends the agent, and how an init then ends its machine: unasked is as
-// it was configured.
+// ending is a signal that ends the agent. how is how the machine of an agent with Init then ends.
 type ending struct {
 	sig unix.Signal
 	how Power
 }
 
-// sigRTMin is the first real-time signal to programs of glibc, which keeps two to itself.
+// sigRTMin is the first real-time signal as programs see it. glibc keeps two for itself.
 const sigRTMin unix.Signal = 34
 
-// endings are the signals that end an agent. Those after plainEndings end an init alone.
-// Ctrl-Alt-Del is SIGINT to process 1, once it has said so to the kernel, and a failing power
-// supply SIGPWR. The others are sent by the halt, poweroff and reboot of busybox and toybox (whose
-// reboot is SIGTERM or SIGINT), and of systemd. A machine that has halted would hold its memory for
-// nothing, so halt powers off.
+// endings are the signals that end an agent. Those after the first plainEndings end only an agent
+// with Init.
+//
+// Process 1 gets SIGINT for Ctrl-Alt-Del, once it has asked the kernel for that, and SIGPWR for a
+// failing power supply. The others come from halt, poweroff and reboot of busybox, toybox and
+// systemd. The reboot of busybox and toybox is SIGTERM or SIGINT. Halt powers off, because a halted
+// machine would hold its memory for nothing.
 var endings = [...]ending{
 	{unix.SIGTERM, powerDefault}, {unix.SIGINT, powerDefault},
 	{unix.SIGPWR, powerDefault}, {unix.SIGUSR1, PowerOff}, {unix.SIGUSR2, PowerOff},
@@ -36,6 +40,7 @@ var endings = [...]ending{
 
 const plainEndings = 2
 
+// forwarded returns the signals that an agent with this configuration forwards.
 func (c *Config) forwarded() []unix.Signal {
 	if c.Init {
 		return forwarded[:initForwards]
@@ -43,6 +48,7 @@ func (c *Config) forwarded() []unix.Signal {
 	return forwarded[:]
 }
 
+// endings returns the signals that end an agent with this configuration.
 func (c *Config) endings() []ending {
 	if c.Init {
 		return endings[:]
@@ -50,9 +56,9 @@ func (c *Config) endings() []ending {
 	return endings[:plainEndings]
 }
 
-// ClaimSignals claims what an agent with that configuration handles, and shields process 1 from
-// what would end it. New does it too; an init does it first of all, because until then SIGTERM and
-// SIGINT end it.
+// ClaimSignals claims the signals that an agent with this configuration handles. In process 1 it
+// also ignores the fault signals that other processes send, which would end a Go program. New does
+// all this too. An init calls it first of all, because until then SIGTERM and SIGINT would end it.
 func (c *Config) ClaimSignals() error {
 	sigs := append([]unix.Signal(nil), c.forwarded()...)
 	for _, e := range c.endings() {
@@ -69,11 +75,11 @@ func (c *Config) ClaimSignals() error {
 	return reactor.ClaimSignals(sigs...)
 }
 
-// reapsOrphans reports whether the kernel makes orphans children of this process: it is process 1,
-// of the machine or of a container, or it was made a child subreaper before it was executed;
-// prctl(2).
+// reapsOrphans reports whether the kernel makes orphans children of this process. It does so for
+// process 1 of a machine or a container, and for a child subreaper; prctl(2).
 func reapsOrphans() bool { return unix.Getpid() == 1 || sys.ChildSubreaper() }
 
+// openSignals claims the signals and handles them on the loop.
 func (a *Agent) openSignals() error {
 	if err := a.cfg.ClaimSignals(); err != nil {
 		return err
@@ -85,7 +91,7 @@ func (a *Agent) openSignals() error {
 // Signaled implements [reactor.SignalHandler].
 func (a *Agent) Signaled(set reactor.SignalSet) {
 	if set.Has(unix.SIGCHLD) {
-		a.loop.ReapOrphans() // it is claimed only if there may be any
+		a.loop.ReapOrphans()
 	}
 	for _, sig := range a.cfg.forwarded() {
 		if set.Has(sig) {
@@ -103,7 +109,7 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 	}
 }
 
-// endBy begins the end, for a reason from within the machine, which may say how.
+// shutDown begins a shutdown for a reason from within the machine. how may be powerDefault.
 func (a *Agent) shutDown(kind, what string, how Power) {
 	a.log.Info("ending", kind, what)
 	if how != powerDefault && a.down < downDisks {
@@ -113,7 +119,7 @@ func (a *Agent) shutDown(kind, what string, how Power) {
 	a.stepDown()
 }
 
-// signalText is a signal's name, or its number if it has none.
+// signalText returns the name of a signal, or its number.
 func signalText(sig unix.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name

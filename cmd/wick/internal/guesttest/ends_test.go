@@ -72,7 +72,7 @@ func TestStubborn(t *testing.T) {
 	obedient()
 	stubborn()
 	v.gone()
-	v.console.await(t, "processes left after SIGTERM are killed", 1)
+	v.console.await(t, "killing processes that survived SIGTERM", 1)
 	wantClean(t, c.overlay)
 	if got := onDisk(t, c.overlay, "/root/last"); got != "kept\n" {
 		t.Errorf("on the disk there is %q", got)

@@ -15,7 +15,7 @@ type attributeList struct {
 }
 
 // maxAttribute limits the value of an extended attribute, in bytes. The kernel allows twice that,
-// 64 KiB (XATTR_SIZE_MAX). A longer value ends the list with E2BIG.
+// 64 KiB (XATTR_SIZE_MAX). A longer value ends the list with ERANGE.
 const maxAttribute = wire.MaxOutput - 1 - unix.NAME_MAX - 2
 
 // listAttributes starts a list of the extended attributes of a file. It does not follow a symbolic

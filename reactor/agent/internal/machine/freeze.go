@@ -48,10 +48,9 @@ const (
 	frozen                      // writes block
 )
 
-// Linux's numbers on every architecture but mips, powerpc and sparc: _IOWR('X', 119 and 120, int).
+// FIFREEZE and FITHAW: _IOWR('X', 119, int) and 120. The values hold on every architecture except
+// mips, powerpc and sparc.
 const (
-	// FIFREEZE and FITHAW: _IOWR('X', 119, int) and 120. The values hold on every architecture
-	// except mips, powerpc and sparc.
 	fiFreeze = 0xc0045877
 	fiThaw   = 0xc0045878
 )
