@@ -10,22 +10,31 @@ const Tmpfs = "tmpfs"
 // Config describes what the machine is built from. Up uses every field as it stands, so start from
 // Default.
 type Config struct {
-	// Base is the block device of the root image, a squashfs. It is never written to.
+	// Base lists the block devices of the root image, separated by commas: up to maxLayers
+	// layers, each a squashfs or an erofs, the lowest first. They are never written to. With
+	// WritableRoot it is one ext4.
 	Base string
-	// Overlay is the block device (an ext4) that takes what the guest writes, or Tmpfs. It is never
-	// formatted.
+	// WritableRoot makes the base the root itself, read-write and without an overlay. Overlay
+	// is not used then.
+	WritableRoot bool
+	// Overlay is the block device (an ext4) that takes what the guest writes, or Tmpfs. It is
+	// never formatted.
 	Overlay string
-	// Hostname is the machine's name. If it is empty, the image's (/etc/hostname) is used, or else
-	// localhost.
+	// Hostname is the machine's name. If it is empty, the image's (/etc/hostname) is used, or
+	// else localhost.
 	Hostname string
 	// Wait limits how long each of the two devices may take to appear. With zero they must be
 	// there.
 	Wait time.Duration
-	// TmpfsSize, RunSize and ShmSize limit an overlay in memory, /run and /dev/shm. A size is a
-	// number of bytes with an optional k, m or g, or a share of the machine's memory such as "10%".
-	// A tmpfs without a limit takes half of the memory, and two full ones all of it.
+	// TmpfsSize, RunSize and ShmSize limit an overlay in memory, /run and /dev/shm. A size is
+	// a number of bytes with an optional k, m or g, or a share of the machine's memory such
+	// as "10%". A tmpfs without a limit takes half of the memory, and two full ones all of
+	// it.
 	TmpfsSize, RunSize, ShmSize string
 }
+
+// maxLayers is the most devices of a base.
+const maxLayers = 16
 
 // Default describes the machine that Firecracker boots for us: the image as the first drive, the
 // overlay as the second.

@@ -38,6 +38,10 @@
 //	/dev /dev/pts /dev/shm /dev/mqueue /proc /sys /sys/fs/cgroup /run
 //	(detached)       ext4, its root held by one descriptor
 //
+// A base may have several layers, each a squashfs or an erofs. They are mounted on rom, rom1 and so
+// on, and the overlay has the last above the others. With Config.WritableRoot there is no overlay:
+// the base is an ext4 and becomes the root.
+//
 // # Two ways to change the root
 //
 // pivot_root(2) swaps two mounts, and the old one goes with everything mounted on it. So it is

@@ -18,7 +18,7 @@ func ExamplePlan() {
 	// Output:
 	// propagation: make / private, and all below
 	// working mount: mount tmpfs on /, unseen from below
-	// base: mount /dev/vda on rom (squashfs, ro)
+	// base: mount /dev/vda on rom (squashfs or erofs, ro)
 	// overlay disk: mount /dev/vdb on rw (ext4, noatime); mkdir rw/upper 0755; mkdir rw/work 0700; pin rw
 	// overlay: mount overlay (lowerdir=rom,upperdir=rw/upper,workdir=rw/work,redirect_dir=on,index=off,metacopy=off,xino=off,noatime)
 	// root: drop the working mount, make the overlay /

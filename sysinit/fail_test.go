@@ -196,7 +196,7 @@ func fill(o *outside, upper string) {
 func TestBaseOfOtherKind(t *testing.T) {
 	failure{
 		prepare: func(o *outside) { o.disk(4); o.device("BASE", o.ext4("ext4", 4), 0) },
-		want:    "base: mount $BASE on rom: invalid argument: the device holds ext4, not squashfs",
+		want:    "base: mount $BASE on rom: invalid argument: the device holds ext4, not squashfs; --root=rw makes an ext4 the root",
 		errno:   unix.EINVAL,
 	}.test(t)
 }

@@ -2,37 +2,112 @@
 
 package sysinit
 
-import "golang.org/x/sys/unix"
+import (
+	"strconv"
 
-// mountBase mounts the image read-only. If it is already mounted as the present root, the kernel
-// mounts the same file system once more.
+	"golang.org/x/sys/unix"
+)
+
+// devices splits a list of devices.
+func devices(list string) (names []string) {
+	for begin, i := 0, 0; i <= len(list); i++ {
+		if i == len(list) || list[i] == ',' {
+			names = append(names, list[begin:i])
+			begin = i + 1
+		}
+	}
+	return names
+}
+
+// layerDir returns the directory of the working mount for a layer, 0 for the lowest.
+func layerDir(layer int) string {
+	if layer == 0 {
+		return "rom"
+	}
+	return "rom" + strconv.Itoa(layer)
+}
+
+// mountBase mounts the layers of the image read-only. If one is already mounted as the present
+// root, the kernel mounts the same file system once more.
 func mountBase(m *machine) error {
-	at, err := m.find(m.cfg.Base)
-	if err != nil {
-		return err
+	mark := newImageMark()
+	for layer, name := range devices(m.cfg.Base) {
+		dir := layerDir(layer)
+		at, err := m.find(name)
+		if err != nil {
+			return err
+		}
+		if err := unix.Mkdir(dir, 0o700); err != nil && err != unix.EEXIST {
+			return fault("mkdir", dir, "", err, "")
+		}
+		kind := mark.add(at)
+		if kind != "erofs" {
+			kind = m.kinds.base
+		}
+		if err := unix.Mount(at, dir, kind, unix.MS_RDONLY, ""); err != nil {
+			return fault("mount", name, dir, err, why(at, kind, false, err))
+		}
 	}
-	if err := unix.Mount(at, "rom", m.kinds.base, unix.MS_RDONLY, ""); err != nil {
-		return fault("mount", m.cfg.Base, "rom", err, why(at, m.kinds.base, false, err))
-	}
-	m.image = imageMark(at)
+	m.layers = len(devices(m.cfg.Base))
+	m.image = mark.sum()
 	return nil
 }
 
 // mountDisk mounts the overlay disk. The mount replays the journal of a machine that was cut off.
-func mountDisk(m *machine) error {
-	at, err := m.find(m.cfg.Overlay)
+func mountDisk(m *machine) error { return m.mountWritable(m.cfg.Overlay) }
+
+// mountRoot mounts the disk that is the root itself, and clones the mount, because the first goes
+// with the working mount.
+func mountRoot(m *machine) error {
+	if err := m.mountWritable(m.cfg.Base); err != nil {
+		return err
+	}
+	const flags = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC
+	fd, err := unix.OpenTree(unix.AT_FDCWD, "rw", flags)
+	if err != nil {
+		return fault("clone the mount of", m.cfg.Base, "", err, "")
+	}
+	m.overlay = fd
+	return nil
+}
+
+// mountWritable mounts a disk on rw, and opens it for the check that it is clean in the end.
+func (m *machine) mountWritable(name string) error {
+	at, err := m.find(name)
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount(at, "rw", m.kinds.disk, unix.MS_NOATIME, ""); err != nil {
-		return fault("mount", m.cfg.Overlay, "rw", err, why(at, m.kinds.disk, true, err))
+	err = unix.Mount(at, "rw", m.kinds.disk, unix.MS_NOATIME, "")
+	if err == unix.EBUSY && m.isRoot(name) {
+		// The kernel has mounted it read-only as its root. Then it can only be mounted
+		// like that.
+		if err = unix.Mount("", "/", "", unix.MS_REMOUNT, ""); err == nil {
+			err = unix.Mount(at, "rw", m.kinds.disk, unix.MS_NOATIME, "")
+		}
+	}
+	if err != nil {
+		return fault("mount", name, "rw", err, why(at, m.kinds.disk, true, err))
 	}
 	m.root.disk, err = unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		m.root.disk = -1
-		return fault("open", m.cfg.Overlay, "", err, "")
+		return fault("open", name, "", err, "")
 	}
 	return nil
+}
+
+// isRoot reports whether the device of that name holds the present root.
+func (m *machine) isRoot(name string) bool {
+	var st unix.Stat_t
+	if unix.Stat("/", &st) != nil {
+		return false
+	}
+	for _, d := range m.drives {
+		if d.path == name {
+			return d.number == st.Dev
+		}
+	}
+	return false
 }
 
 // pinUpper opens the only way to the overlay disk once its mount is detached: see Root. The
@@ -50,31 +125,54 @@ func pinUpper(m *machine) error {
 // with. It has eight bytes, all zero once the disk was used with a second image.
 //
 // A changed file of the image is on the disk with its inode number in the image
-// (trusted.overlay.origin). With redirect_dir=on overlayfs relies on that number. In another image
-// it is another file's, which would be read and written instead. With redirect_dir=follow overlayfs
-// does not rely on it, so that layers may change (ovl_allow_offline_changes in the kernel's
-// source).
+// (trusted.overlay.origin). With redirect_dir=on overlayfs relies on that number. In another
+// image it is another file's, which would be read and written instead. With redirect_dir=follow
+// overlayfs does not rely on it, so that layers may change (ovl_allow_offline_changes in the
+// kernel's source).
 const diskMark = "trusted.wick.image"
 
-// imageMark returns a hash (FNV-1a) of the image's superblock, which holds its time, its size and
-// the places of its tables. The hash is zero if the superblock cannot be read.
-func imageMark(path string) (mark [8]byte) {
+// imageMark is a hash (FNV-1a) of the superblocks of an image's layers, which hold their time,
+// their size and the places of their tables.
+type imageMark struct {
+	hash   uint64
+	failed bool
+}
+
+func newImageMark() imageMark { return imageMark{hash: 14695981039346656037} }
+
+// add adds the superblock of a layer, and returns the layer's kind if it is known.
+func (m *imageMark) add(path string) (kind string) {
+	const squashfsSize, erofsOffset, erofsSize = 96, 1024, 128
+	var head [erofsOffset + erofsSize]byte
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return mark
+		m.failed = true
+		return ""
 	}
-	var super [96]byte
-	n, err := unix.Pread(fd, super[:], 0)
+	n, err := unix.Pread(fd, head[:], 0)
 	unix.Close(fd)
-	if err != nil || n != len(super) {
-		return mark
+	if err != nil || n != len(head) {
+		m.failed = true
+		return ""
 	}
-	hash := uint64(14695981039346656037)
+	var c content
+	c.read(head[:])
+	super := head[:squashfsSize]
+	if c.kind == "erofs" {
+		super = head[erofsOffset:]
+	}
 	for _, b := range super {
-		hash = (hash ^ uint64(b)) * 1099511628211
+		m.hash = (m.hash ^ uint64(b)) * 1099511628211
 	}
-	for i := range mark {
-		mark[i] = byte(hash >> (8 * i))
+	return c.kind
+}
+
+// sum returns the mark. It is zero if a superblock could not be read.
+func (m *imageMark) sum() (mark [8]byte) {
+	if !m.failed {
+		for i := range mark {
+			mark[i] = byte(m.hash >> (8 * i))
+		}
 	}
 	return mark
 }
@@ -124,15 +222,28 @@ var overlayOptions = [][2]string{
 	// managers. It is a mark in the upper directory, to which no other program can write. It is
 	// "follow" on a disk that was used with another image: see diskMark.
 	{"redirect_dir", "on"},
-	// These are off whatever the kernel's defaults are. An index would refuse the disk once the
-	// image was rebuilt (ESTALE). Metacopy leaves files on the disk that are useless without this
-	// very image. Xino makes 64-bit inode numbers, which 32-bit programs cannot take (EOVERFLOW).
+	// These are off whatever the kernel's defaults are. An index would refuse the disk once
+	// the image was rebuilt (ESTALE). Metacopy leaves files on the disk that are useless
+	// without this very image. Xino makes 64-bit inode numbers, which 32-bit programs cannot
+	// take (EOVERFLOW).
 	{"index", "off"}, {"metacopy", "off"}, {"xino", "off"},
 }
 
-func overlayText() string {
+// lowerDirs returns the directories of the layers as overlayfs wants them, the highest first.
+func lowerDirs(layers int) string {
+	dirs := layerDir(layers - 1)
+	for layer := layers - 2; layer >= 0; layer-- {
+		dirs += ":" + layerDir(layer)
+	}
+	return dirs
+}
+
+func overlayText(layers int) string {
 	s := ""
 	for _, o := range overlayOptions {
+		if o[0] == "lowerdir" {
+			o[1] = lowerDirs(layers)
+		}
 		s += o[0] + "=" + o[1] + ","
 	}
 	return s + "noatime"
@@ -149,8 +260,11 @@ func mountOverlay(m *machine) error {
 		return fault("set", "overlay source", "", err, complaint(fs))
 	}
 	for _, o := range overlayOptions {
-		if o[0] == "redirect_dir" && !m.redirect {
+		switch {
+		case o[0] == "redirect_dir" && !m.redirect:
 			o[1] = "follow"
+		case o[0] == "lowerdir":
+			o[1] = lowerDirs(m.layers)
 		}
 		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
 			return fault("set", "overlay "+o[0]+"="+o[1], "", err, complaint(fs))
@@ -166,8 +280,8 @@ func mountOverlay(m *machine) error {
 		m.overlay = -1
 		return fault("mount", "overlay", "", err, "")
 	}
-	// If overlayfs cannot set up its work directory, it comes up read-only and reports that only in
-	// the kernel's log. The most common reason is a full disk.
+	// If overlayfs cannot set up its work directory, it comes up read-only and reports that
+	// only in the kernel's log. The most common reason is a full disk.
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(m.overlay, &st); err != nil {
 		return fault("statfs", "overlay", "", err, "")

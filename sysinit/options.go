@@ -113,9 +113,15 @@ func (e valueError) Error() string { return string(e) }
 // Options returns the table of options that set c.
 func (c *Config) Options() []Option {
 	return []Option{
-		{"--base", "DEV", "block device of the root image, a squashfs (default /dev/vda)",
+		{"--base", "DEV[,DEV]", "layers of the root image, lowest first (default /dev/vda)",
+			func(v string) error { return setBase(&c.Base, v) }},
+		{"--root", "overlay|rw", "rw: the base is an ext4 and the root itself (default overlay)",
 			func(v string) error {
-				return setDevice(&c.Base, v, "not the absolute path of a device")
+				if v != "rw" && v != "overlay" {
+					return valueError("not overlay or rw")
+				}
+				c.WritableRoot = v == "rw"
+				return nil
 			}},
 		{"--overlay", "DEV|tmpfs",
 			"block device for what the guest writes, an ext4; or memory (default /dev/vdb)",
@@ -153,6 +159,27 @@ func (c *Config) Options() []Option {
 func setDevice(to *string, v, reason string) error {
 	if len(v) < 2 || v[0] != '/' {
 		return valueError(reason)
+	}
+	*to = v
+	return nil
+}
+
+// setBase accepts a list of different devices.
+func setBase(to *string, v string) error {
+	names := devices(v)
+	if len(names) > maxLayers {
+		return valueError("more than " + strconv.Itoa(maxLayers) + " devices")
+	}
+	for i, name := range names {
+		var device string
+		if err := setDevice(&device, name, "not the absolute path of a device"); err != nil {
+			return err
+		}
+		for _, other := range names[:i] {
+			if other == name {
+				return valueError(name + " is given twice")
+			}
+		}
 	}
 	*to = v
 	return nil

@@ -22,14 +22,22 @@ func Plan(cfg Config) []Step {
 		// A directory to work in that needs none in the image: see workmount.go.
 		{"working mount", required,
 			[]row{call{"mount tmpfs on /, unseen from below", openWorkMount}}},
-		{"base", required, []row{call{"mount " + cfg.Base + " on rom (squashfs, ro)", mountBase}}},
 	}
-	if cfg.Overlay == Tmpfs {
+	if !cfg.WritableRoot {
+		plan = append(plan, Step{"base", required, baseRows(cfg)})
+	}
+	switch {
+	case cfg.WritableRoot:
+		plan = append(plan, Step{"root disk", required, []row{
+			call{"mount " + cfg.Base + " on rw (ext4, noatime)", mountRoot},
+			call{"pin rw", pinUpper},
+		}})
+	case cfg.Overlay == Tmpfs:
 		plan = append(plan, Step{"overlay memory", required, []row{
 			mount{"tmpfs", "rw", unix.MS_NOATIME, "mode=0700,size=" + cfg.TmpfsSize},
 			dir{"rw/upper", 0o755}, dir{"rw/work", 0o700},
 		}})
-	} else {
+	default:
 		plan = append(plan, Step{"overlay disk", required, []row{
 			call{"mount " + cfg.Overlay + " on rw (ext4, noatime)", mountDisk},
 			// The mode of upper is the mode of the guest's /. work belongs to overlayfs.
@@ -37,11 +45,15 @@ func Plan(cfg Config) []Step {
 			call{"pin rw", pinUpper},
 		}}, Step{"image", wanted, []row{call{"compare it with the disk's mark", compareImage}}})
 	}
+	root := "root disk"
+	if !cfg.WritableRoot {
+		root = "overlay"
+		text := "mount overlay (" + overlayText(len(devices(cfg.Base))) + ")"
+		plan = append(plan, Step{"overlay", required, []row{call{text, mountOverlay}}})
+	}
 	plan = append(plan,
-		Step{"overlay", required,
-			[]row{call{"mount overlay (" + overlayText() + ")", mountOverlay}}},
 		Step{"root", required,
-			[]row{call{"drop the working mount, make the overlay /", switchRoot}}},
+			[]row{call{"drop the working mount, make the " + root + " /", switchRoot}}},
 		Step{"hidden places", wanted, []row{hold{"/dev"}, hold{"/dev/shm"}, hold{"/run"}}},
 
 		// Without /dev/null and /proc no command runs usefully.
@@ -111,4 +123,16 @@ func Plan(cfg Config) []Step {
 		Step{"leases", wanted, []row{call{"set fs/leases-enable to 0", forbidLeases}}},
 	)
 	return plan
+}
+
+// baseRows returns the row that mounts the layers.
+func baseRows(cfg Config) []row {
+	text := ""
+	for layer, name := range devices(cfg.Base) {
+		if layer > 0 {
+			text += ", "
+		}
+		text += name + " on " + layerDir(layer)
+	}
+	return []row{call{"mount " + text + " (squashfs or erofs, ro)", mountBase}}
 }

@@ -85,6 +85,11 @@ func (c *content) read(b []byte) {
 	switch {
 	case c.kind == "squashfs" && len(b) >= 48:
 		c.need = little(b[40:48]) // bytes_used
+	case c.kind == "erofs" && len(b) >= 1024+40:
+		sb := b[1024:]
+		if shift := sb[12]; shift <= 16 {
+			c.need = little(sb[36:40]) << shift
+		}
 	case c.kind == "ext4" && len(b) >= 2048:
 		sb := b[1024:]
 		blocks := little(sb[4:8])
@@ -124,6 +129,8 @@ func why(path, kind string, writable bool, failed error) string {
 		return "the device is empty (not formatted)"
 	case c.kind == "":
 		return "the device holds no known file system, not " + kind
+	case !writable && c.kind == "ext4":
+		return "the device holds ext4, not " + kind + "; --root=rw makes an ext4 the root"
 	case c.kind != kind:
 		return "the device holds " + c.kind + ", not " + kind
 	case c.need > c.size:

@@ -69,6 +69,7 @@ type machine struct {
 	// image is the mark of the image. redirect says that overlayfs may rename the image's
 	// directories.
 	image    [8]byte
+	layers   int // of the image
 	redirect bool
 	// drives lists the devices found, for a /dev made by hand.
 	drives []drive

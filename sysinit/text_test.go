@@ -17,10 +17,13 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestPlanText(t *testing.T) {
-	disk, memory := Default(), Default()
+	disk, memory, layers, writable := Default(), Default(), Default(), Default()
 	disk.Hostname = "guest"
 	memory.Overlay = Tmpfs
-	text := "with a disk\n\n" + planText(disk) + "\nin memory\n\n" + planText(memory) + "\nthe way down\n\n"
+	layers.Base += ",/dev/vdc,/dev/vdd"
+	writable.WritableRoot = true
+	text := "with a disk\n\n" + planText(disk) + "\nin memory\n\n" + planText(memory) +
+		"\nwith three layers\n\n" + planText(layers) + "\nwithout an overlay\n\n" + planText(writable) + "\nthe way down\n\n"
 	for _, s := range stageSteps {
 		text += s.String() + "\n"
 	}
@@ -86,8 +89,15 @@ func TestParse(t *testing.T) {
 		{args: "--log-level debug --listen", level: "debug+listen"},
 		{args: "--what", err: "--what: unknown option"},
 		{args: "--what=1 --log-level=debug", err: "--what: unknown option", level: "debug"},
-		{args: "--base", err: "--base: needs a value: DEV"},
-		{args: "--base --overlay /dev/vdc", err: "--base: needs a value: DEV", change: func(c *Config) { c.Overlay = "/dev/vdc" }},
+		{args: "--base", err: "--base: needs a value: DEV[,DEV]"},
+		{args: "--base --overlay /dev/vdc", err: "--base: needs a value: DEV[,DEV]", change: func(c *Config) { c.Overlay = "/dev/vdc" }},
+		{args: "--base /dev/vda,/dev/vdc", change: func(c *Config) { c.Base = "/dev/vda,/dev/vdc" }},
+		{args: "--base /dev/vda,", err: "--base /dev/vda,: not the absolute path of a device"},
+		{args: "--base /dev/vda,/dev/vda", err: "--base /dev/vda,/dev/vda: /dev/vda is given twice"},
+		{args: "--base " + manyDevices(maxLayers+1), err: "--base " + manyDevices(maxLayers+1) + ": more than 16 devices"},
+		{args: "--root rw", change: func(c *Config) { c.WritableRoot = true }},
+		{args: "--root=rw --root=overlay"},
+		{args: "--root ro", err: "--root ro: not overlay or rw"},
 		{args: "--base= --overlay=vdb", err: "--base: not the absolute path of a device"},
 		{args: "--overlay vdb", err: "--overlay vdb: not the absolute path of a device, nor tmpfs"},
 		{args: "--hostname a,b", err: "--hostname a,b: not a host name of 1 to 64 letters, digits, dots and hyphens"},
@@ -118,6 +128,15 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %+v, %q, ignored %q, error %q", c.args, got, level, ignored, text)
 		}
 	}
+}
+
+// manyDevices returns a list of n devices.
+func manyDevices(n int) string {
+	var names []string
+	for i := range n {
+		names = append(names, "/dev/vd"+itoa(i))
+	}
+	return strings.Join(names, ",")
 }
 
 // TestDefaults checks that the usage text states the defaults.
