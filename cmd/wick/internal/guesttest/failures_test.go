@@ -50,7 +50,7 @@ func TestBootFails(t *testing.T) {
 		{"another file system on the base", func(t *testing.T, c *config) {
 			l.stays(c)
 			c.Drives[0].Path = newOverlay(t, 8)
-		}, "vm-init: base: mount /dev/vda on rom: invalid argument: the device holds ext4, not squashfs"},
+		}, "vm-init: base: mount /dev/vda on rom: invalid argument: the device holds ext4, not squashfs; --root=rw makes an ext4 the root"},
 		{"bad option", func(_ *testing.T, c *config) {
 			c.InitArgs = []string{"--wait=soon"}
 		}, "vm-init: --wait soon: not a number of seconds from 0 to 3600"},
