@@ -20,6 +20,8 @@ type Config struct {
 	// Overlay is the block device (an ext4) that takes what the guest writes, or Tmpfs. It is
 	// never formatted.
 	Overlay string
+	// Drive is the block device that the caller reads options from, with ReadDrive. Empty for none.
+	Drive string
 	// Hostname is the machine's name. If it is empty, the image's (/etc/hostname) is used, or
 	// else localhost.
 	Hostname string

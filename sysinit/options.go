@@ -25,14 +25,22 @@ type Option struct {
 // OptionError reports an invalid option. It prints as "--wait x: not a number of seconds from 0 to
 // 3600".
 type OptionError struct {
+	// Where is the text and line of the option; "" for the kernel's command line.
+	Where                 string
 	Option, Value, Reason string
+	// Early says that the option is used to build the root.
+	Early bool
 }
 
 func (e *OptionError) Error() string {
-	if e.Value == "" {
-		return e.Option + ": " + e.Reason
+	s := e.Option
+	if e.Value != "" {
+		s += " " + e.Value
 	}
-	return e.Option + " " + e.Value + ": " + e.Reason
+	if e.Where != "" {
+		s = e.Where + ": " + s
+	}
+	return s + ": " + e.Reason
 }
 
 // Parse parses init's arguments (os.Args without the first) with the options of all tables. It
@@ -47,7 +55,7 @@ func (e *OptionError) Error() string {
 func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
 	fail := func(option, value, reason string) {
 		if err == nil {
-			err = &OptionError{option, value, reason}
+			err = &OptionError{Option: option, Value: value, Reason: reason}
 		}
 	}
 	for i := 0; i < len(args); i++ {
@@ -131,6 +139,10 @@ func (c *Config) Options() []Option {
 					return nil
 				}
 				return setDevice(&c.Overlay, v, "not the absolute path of a device, nor "+Tmpfs)
+			}},
+		{"--config", "DEV", "block device with more options, a line each, up to the first NUL",
+			func(v string) error {
+				return setDevice(&c.Drive, v, "not the absolute path of a device")
 			}},
 		{"--hostname", "NAME", "name of the machine (default that of /etc/hostname, or localhost)",
 			func(v string) error {

@@ -94,9 +94,10 @@ type drive struct {
 // are undone, unless the step was "root" or a later one. The Root is never nil: it can shut down
 // whatever has come up.
 func Up(cfg Config, report Report) (*Root, error) {
-	return up(cfg, kinds{base: "squashfs", disk: "ext4", overlay: "overlay", dev: "devtmpfs"},
-		report)
+	return up(cfg, linuxKinds, report)
 }
+
+var linuxKinds = kinds{base: "squashfs", disk: "ext4", overlay: "overlay", dev: "devtmpfs"}
 
 func up(cfg Config, k kinds, report Report) (*Root, error) {
 	m := &machine{cfg: cfg, kinds: k, root: &Root{upper: -1, disk: -1}, workMount: -1, overlay: -1,

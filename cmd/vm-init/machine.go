@@ -13,16 +13,18 @@ import (
 	"wick/sysinit"
 )
 
-// machine is the life of process 1: signals, arguments, boot, serving, shutdown. Every failure ends
-// in the shutdown, never in an exit, because the kernel panics if process 1 exits.
+// machine is the life of process 1: signals, arguments, boot, serving, shutdown. Every failure
+// ends in the shutdown, never in an exit, because the kernel panics if process 1 exits.
 type machine struct {
-	cfg     sysinit.Config
-	agent   agent.Options
-	mode    sysinit.Mode
-	log     *agent.Log
-	root    *sysinit.Root
-	settled bool   // the disks are synced and unmounted
-	problem string // the cause of the shutdown, or "" if it was requested
+	cfg      sysinit.Config
+	agent    agent.Options
+	settings *sysinit.Settings
+	wrong    []error // lines of the configuration
+	mode     sysinit.Mode
+	log      *agent.Log
+	root     *sysinit.Root
+	settled  bool   // the disks are synced and unmounted
+	problem  string // the cause of the shutdown, or "" if it was requested
 }
 
 // claimSignals catches signals. It is called first, because SIGTERM and SIGINT end a Go program,
@@ -39,7 +41,11 @@ func (m *machine) claimSignals() {
 // can be told.
 func (m *machine) parse(args []string) {
 	m.cfg = sysinit.Default()
-	ignored, err := sysinit.Parse(args, m.cfg.Options(), m.options())
+	m.settings = sysinit.NewSettings(m.cfg.Options(), m.options())
+	ignored, err := m.settings.Words(args)
+	if err == nil && m.cfg.Drive != "" {
+		err = m.readDrive()
+	}
 	m.log = m.agent.Config().Log
 	if len(ignored) > 0 {
 		m.log.Info("arguments ignored", "words", strings.Join(ignored, " "))
@@ -47,6 +53,35 @@ func (m *machine) parse(args []string) {
 	if err != nil {
 		m.problem = "vm-init: " + err.Error()
 	}
+}
+
+// readDrive sets the options of the configuration drive. It returns the error of one that is used
+// to build the root.
+func (m *machine) readDrive() error {
+	text, err := sysinit.ReadDrive(m.cfg.Drive, m.cfg.Wait)
+	if err != nil {
+		return err
+	}
+	m.wrong = m.settings.Text(sysinit.FromDrive, m.cfg.Drive, text)
+	for _, err := range m.wrong {
+		if o, ok := err.(*sysinit.OptionError); ok && o.Early {
+			return err
+		}
+	}
+	return nil
+}
+
+// readImage sets the options of the image.
+func (m *machine) readImage() {
+	text, err := sysinit.ReadFile(sysinit.ConfigFile)
+	if e, ok := err.(*sysinit.StepError); ok && e.Errno == unix.ENOENT {
+		return
+	}
+	if err != nil {
+		m.wrong = append(m.wrong, err)
+		return
+	}
+	m.wrong = append(m.wrong, m.settings.Text(sysinit.FromImage, sysinit.ConfigFile, text)...)
 }
 
 // up builds the root. It reports whether that worked.
@@ -60,6 +95,11 @@ func (m *machine) up() bool {
 	if m.problem != "" {
 		m.tell()
 		return false
+	}
+	m.readImage()
+	m.log = m.agent.Config().Log
+	for _, err := range m.wrong {
+		m.log.Warn("option ignored", "error", err.Error())
 	}
 	m.timeline()
 	return true
@@ -136,8 +176,14 @@ var powers = map[agent.Power]sysinit.Power{
 }
 
 // facts returns the facts of the boot for the host: the start of each step, counted from the
-// kernel's start, and the failures.
+// kernel's start, the failures, and where each option was set. A value may be a secret.
 func (m *machine) facts() (facts [][2]string) {
+	m.settings.Each(func(name, where string) {
+		facts = append(facts, [2]string{"config." + name, where})
+	})
+	for i, err := range m.wrong {
+		facts = append(facts, [2]string{"degraded.config." + strconv.Itoa(i+1), err.Error()})
+	}
 	for _, mark := range m.root.Timeline() {
 		facts = append(facts, [2]string{"boot." + mark.Step, micros(mark.Start) + " took " + micros(mark.Took)})
 		if mark.Err != nil {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"wick/reactor/agent"
+	"wick/sysinit"
 )
 
 // version is set by the linker.
@@ -28,16 +29,36 @@ func run(args []string) {
 	}
 }
 
-// aside runs the program if it is not process 1. It only prints its usage or version.
+// aside runs the program if it is not process 1. It prints its usage or version, or checks a
+// configuration.
 func aside(args []string) {
 	text, fd, code := usage(), 2, 2
-	if len(args) == 1 && args[0] == "--version" {
+	switch {
+	case len(args) == 1 && args[0] == "--version":
 		text, fd, code = "vm-init "+version+"\n", 1, 0
-	} else if len(args) == 1 && args[0] == "--help" {
+	case len(args) == 1 && args[0] == "--help":
 		fd, code = 1, 0
-	} else {
+	case len(args) == 2 && args[0] == "--check":
+		text, code = check(args[1])
+		fd = 1
+	default:
 		text = "vm-init: not process 1: it is started by the kernel, with init=/sbin/vm-init (--help says more)\n"
 	}
 	syscall.Write(fd, []byte(text))
 	syscall.Exit(code)
+}
+
+// check says what is wrong with the options in a file, as on a configuration drive.
+func check(path string) (text string, code int) {
+	m := machine{cfg: sysinit.Default()}
+	content, err := sysinit.ReadFile(path)
+	if err != nil {
+		return "vm-init: " + err.Error() + "\n", 1
+	}
+	errs := sysinit.NewSettings(m.cfg.Options(), m.options()).Text(sysinit.FromDrive, path, content)
+	for _, err := range errs {
+		text += err.Error() + "\n"
+		code = 1
+	}
+	return text, code
 }

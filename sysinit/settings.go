@@ -1,0 +1,251 @@
+//go:build linux
+
+package sysinit
+
+import (
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Source is where an option was set. If several set it, the highest wins.
+type Source int
+
+// The sources, the lowest first.
+const (
+	Unset      Source = iota
+	FromImage         // ConfigFile of the image
+	FromDrive         // the configuration drive
+	FromKernel        // the kernel's command line
+)
+
+// ConfigFile is where an image has its own options.
+const ConfigFile = "/etc/vm-init.conf"
+
+// maxConfig is the longest text of options, in bytes.
+const maxConfig = 64 << 10
+
+// Settings sets options from several sources. Each source may set an option that no higher one has
+// set, in whatever order the sources are read.
+type Settings struct {
+	// early has the options that are used before the image can be read, and late the others.
+	early, late []Option
+	set         []setting
+}
+
+// setting is an option that was set.
+type setting struct {
+	name  string
+	from  Source
+	where string
+}
+
+// NewSettings returns settings of two tables. The image cannot set the options of early, because
+// its root is mounted by then.
+func NewSettings(early, late []Option) *Settings { return &Settings{early: early, late: late} }
+
+// Words sets options from the kernel's command line, as [Parse] does.
+func (s *Settings) Words(args []string) (ignored []string, err error) {
+	return Parse(args, s.recording(s.early), s.recording(s.late))
+}
+
+// recording returns a table that records what the kernel's command line sets.
+func (s *Settings) recording(table []Option) []Option {
+	recorded := append([]Option(nil), table...)
+	for i := range recorded {
+		o := &recorded[i]
+		name, set := o.Name, o.Set
+		o.Set = func(value string) error {
+			err := set(value)
+			if err == nil {
+				s.record(name, FromKernel, "the kernel's command line")
+			}
+			return err
+		}
+	}
+	return recorded
+}
+
+// Text sets options from a text, one a line: "name=value", with or without the "--" of the
+// command line, or "name" for an option without a value. Blanks around the name and the value are
+// dropped, unless the value stands in double quotes. Empty lines and those that begin with # are
+// skipped, and a NUL ends the text.
+//
+// name names the text in errors and facts. A wrong line does not keep the others from taking
+// effect. Each error is an *OptionError.
+func (s *Settings) Text(from Source, name string, text []byte) (errs []error) {
+	for number := 1; len(text) > 0 && text[0] != 0; number++ {
+		var rest []byte
+		rest, text = cutLine(text)
+		line := trim(string(rest))
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		where := name + " line " + strconv.Itoa(number)
+		if err := s.line(from, where, line); err != nil {
+			err.Where = where
+			err.Early = lookup("--"+err.Option, [][]Option{s.early}) != nil
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// cutLine returns the first line of a text, up to a NUL.
+func cutLine(text []byte) (line, rest []byte) {
+	end := 0
+	for end < len(text) && text[end] != '\n' && text[end] != 0 {
+		end++
+	}
+	line, rest = text[:end], text[end:]
+	if len(rest) > 0 && rest[0] == '\n' {
+		rest = rest[1:]
+	}
+	return line, rest
+}
+
+// trim returns s without the blanks around it.
+func trim(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// line sets the option of a line.
+func (s *Settings) line(from Source, where, line string) *OptionError {
+	if len(line) < 2 || line[:2] != "--" {
+		line = "--" + line
+	}
+	name, value, given := cut(line)
+	name, value = trim(name), trim(value)
+	option, early := lookup(name, [][]Option{s.late}), false
+	if option == nil {
+		option, early = lookup(name, [][]Option{s.early}), true
+	}
+	name = name[2:]
+	switch {
+	case option == nil:
+		return &OptionError{Option: name, Reason: "unknown option"}
+	case early && from == FromImage:
+		return &OptionError{Option: name, Reason: "the image cannot set it: its root is mounted by then"}
+	case option.Value == "" && given:
+		return &OptionError{Option: name, Value: value, Reason: "the option takes no value"}
+	case option.Value != "" && !given:
+		return &OptionError{Option: name, Reason: "needs a value: " + option.Value}
+	case len(value) > 0 && value[0] == '"':
+		if len(value) == 1 || value[len(value)-1] != '"' {
+			return &OptionError{Option: name, Value: value, Reason: "the quotes are not closed"}
+		}
+		value = value[1 : len(value)-1]
+	}
+	if s.from(option.Name) > from {
+		return nil
+	}
+	if err := option.Set(value); err != nil {
+		return &OptionError{Option: name, Value: value, Reason: err.Error()}
+	}
+	s.record(option.Name, from, where)
+	return nil
+}
+
+// from returns the highest source that has set an option.
+func (s *Settings) from(name string) Source {
+	for _, set := range s.set {
+		if set.name == name {
+			return set.from
+		}
+	}
+	return Unset
+}
+
+func (s *Settings) record(name string, from Source, where string) {
+	for i := range s.set {
+		if s.set[i].name == name {
+			s.set[i] = setting{name, from, where}
+			return
+		}
+	}
+	s.set = append(s.set, setting{name, from, where})
+}
+
+// Each calls f with the name of each option that was set, without "--", and with where.
+func (s *Settings) Each(f func(name, where string)) {
+	for _, set := range s.set {
+		f(set.name[2:], set.where)
+	}
+}
+
+// ReadDrive reads the text at the beginning of a block device, up to the first NUL. It waits for
+// the device as Up does. The error is a *StepError.
+func ReadDrive(device string, wait time.Duration) ([]byte, error) {
+	m := &machine{cfg: Config{Wait: wait}, kinds: linuxKinds, root: &Root{upper: -1, disk: -1}, workMount: -1, overlay: -1}
+	text, err := m.readDrive(device)
+	m.undo()
+	if e, ok := err.(*StepError); ok {
+		e.Step = "configuration"
+	}
+	return text, err
+}
+
+func (m *machine) readDrive(device string) ([]byte, error) {
+	if err := private(m); err != nil {
+		return nil, err
+	}
+	if err := openWorkMount(m); err != nil {
+		return nil, err
+	}
+	at, err := m.find(device)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fault("open", device, "", err, "")
+	}
+	defer unix.Close(fd)
+	return readText(fd, device)
+}
+
+// ReadFile reads a text of options from a file. The error is a *StepError; its errno is ENOENT if
+// there is no such file.
+func ReadFile(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fault("open", path, "", err, "")
+	}
+	defer unix.Close(fd)
+	return readText(fd, path)
+}
+
+// readText reads up to the first NUL or the end.
+func readText(fd int, name string) ([]byte, error) {
+	text := make([]byte, maxConfig+1)
+	n := 0
+	for n < len(text) {
+		got, err := unix.Pread(fd, text[n:], int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, fault("read", name, "", err, "")
+		}
+		if got == 0 {
+			break
+		}
+		n += got
+	}
+	for i, b := range text[:n] {
+		if b == 0 {
+			return text[:i], nil
+		}
+	}
+	if n > maxConfig {
+		return nil, fault("read", name, "", nil, "there is no NUL in its first 64 KiB: it holds no text of options")
+	}
+	return text[:n], nil
+}

@@ -1,0 +1,124 @@
+//go:build linux
+
+package sysinit
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// settingsOf returns settings of a Config and of two late options, which store into values.
+func settingsOf(c *Config, values map[string]string) *Settings {
+	store := func(name string) Option {
+		return Option{name, "VALUE", "", func(v string) error {
+			if v == "bad" {
+				return valueError("not good")
+			}
+			values[name] = v
+			return nil
+		}}
+	}
+	return NewSettings(c.Options(), []Option{store("--level"), store("--name")})
+}
+
+func TestSettingsText(t *testing.T) {
+	c, values := Default(), map[string]string{}
+	s := settingsOf(&c, values)
+	const text = `
+# a comment
+hostname = web
+--level=2
+ name = "  two  blanks "
+unknown=1
+level=bad
+wait
+name="open
+base=vda
+` + "\r\n\x00level=9\n"
+	var got []string
+	for _, err := range s.Text(FromDrive, "/dev/vdc", []byte(text)) {
+		got = append(got, err.Error())
+	}
+	want := []string{
+		"/dev/vdc line 6: unknown: unknown option",
+		"/dev/vdc line 7: level bad: not good",
+		"/dev/vdc line 8: wait: needs a value: SECONDS",
+		`/dev/vdc line 9: name "open: the quotes are not closed`,
+		"/dev/vdc line 10: base vda: not the absolute path of a device",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("errors:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if c.Hostname != "web" || values["--level"] != "2" || values["--name"] != "  two  blanks " || c.Base != "/dev/vda" {
+		t.Errorf("hostname %q, base %q, %q", c.Hostname, c.Base, values)
+	}
+}
+
+// TestSettingsOrder has each source set an option. The highest source wins, whenever it is read.
+func TestSettingsOrder(t *testing.T) {
+	c, values := Default(), map[string]string{}
+	s := settingsOf(&c, values)
+	if _, err := s.Words([]string{"--level=kernel", "--hostname", "kernel"}); err != nil {
+		t.Fatal(err)
+	}
+	if errs := s.Text(FromDrive, "drive", []byte("level=drive\nname=drive\nhostname=drive\nname=again")); errs != nil {
+		t.Fatal(errs)
+	}
+	errs := s.Text(FromImage, "image", []byte("level=image\nname=image\nhostname=image"))
+	if len(errs) != 1 || errs[0].Error() != "image line 3: hostname: the image cannot set it: its root is mounted by then" {
+		t.Errorf("the image's errors are %v", errs)
+	}
+	if values["--level"] != "kernel" || values["--name"] != "again" || c.Hostname != "kernel" {
+		t.Errorf("hostname %q, %q", c.Hostname, values)
+	}
+	var where []string
+	s.Each(func(name, from string) { where = append(where, name+" "+from) })
+	slices.Sort(where)
+	want := []string{"hostname the kernel's command line", "level the kernel's command line", "name drive line 4"}
+	if !slices.Equal(where, want) {
+		t.Errorf("set by %q, want %q", where, want)
+	}
+}
+
+// TestReadDrive reads a drive with a text, and one with a file system.
+func TestReadDrive(t *testing.T) {
+	inside := enter(t, func(o *outside) {
+		o.device("TEXT", o.file("text", append([]byte("hostname=a\n"), make([]byte, 4096)...)), 0)
+		o.disk(4, "-E", "lazy_itable_init=1")
+		o.device("FULL", o.file("full", []byte(strings.Repeat("x", maxConfig+512))), 0)
+	})
+	if !inside {
+		return
+	}
+	if text, err := ReadDrive(os.Getenv("TEXT"), 0); err != nil || string(text) != "hostname=a\n" {
+		t.Errorf("ReadDrive = %q, %v", text, err)
+	}
+	if _, err := ReadDrive(os.Getenv("FULL"), 0); err == nil || !strings.Contains(err.Error(), "it holds no text of options") {
+		t.Errorf("ReadDrive of a drive without a NUL: %v", err)
+	}
+	_, err := ReadDrive("/dev/vdz", 0)
+	if !errors.Is(err, unix.ENOENT) || !strings.HasPrefix(err.Error(), "configuration: find /dev/vdz: ") {
+		t.Errorf("ReadDrive of no drive: %v", err)
+	}
+	if cwd, err := os.Getwd(); err != nil || cwd != "/" {
+		t.Errorf("the working directory is %q, %v, want /", cwd, err)
+	}
+}
+
+func FuzzSettings(f *testing.F) {
+	f.Add([]byte("hostname=a\n#\nlevel=\"b\"\x00"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, values := Default(), map[string]string{}
+		s := settingsOf(&c, values)
+		for _, err := range s.Text(FromDrive, "x", text) {
+			if !strings.HasPrefix(err.Error(), "x line ") {
+				t.Errorf("error %q has no line", err)
+			}
+		}
+	})
+}
