@@ -39,7 +39,12 @@ func (a *answers) startTimer() {
 // it sends the later answers that are ready.
 func (a *answers) answer(cmd *command, frame []byte) {
 	cmd.answer = frame
-	c := cmd.conn
+	a.sendReady(cmd.conn)
+}
+
+// sendReady sends the answers of c up to the first that is not set. So the first command of a
+// connection in the list never has an answer.
+func (a *answers) sendReady(c *wire.Conn) {
 	for {
 		first := a.first(c)
 		if first == nil || first.answer == nil {
@@ -80,10 +85,12 @@ func (a *answers) remove(cmd *command) {
 }
 
 // Expired implements [reactor.TimerHandler]. It answers the commands that have waited for
-// startGrace.
+// startGrace, and those whose answers waited for theirs.
 func (a *answers) Expired(*reactor.Timer) {
 	for len(a.list) > 0 && a.list[0].process.Elapsed() >= startGrace {
+		c := a.list[0].conn
 		a.send(a.list[0])
+		a.sendReady(c)
 	}
 	a.startTimer()
 }
