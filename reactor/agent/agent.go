@@ -84,6 +84,7 @@ type Agent struct {
 	sessions *session.Service
 	files    *files.Service
 	machine  *machine.Service
+	jobs     *launch.Jobs
 	links    []link.Link // the ways to hosts
 	initctl  initctl
 
@@ -195,9 +196,9 @@ func (a *Agent) openRooms() (err error) {
 	if err != nil {
 		return err
 	}
-	jobs := &launch.Jobs{Command: a.cfg.JobCommand, Loop: a.loop, Log: a.log}
+	a.jobs = &launch.Jobs{Command: a.cfg.JobCommand, Loop: a.loop, Log: a.log}
 	a.files = files.NewService(files.Config{
-		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk, Jobs: jobs,
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk, Jobs: a.jobs,
 		Root: a.root, SudoPath: a.env.SudoPath(), Null: a.null, Changed: a.stepDown,
 	})
 	features := session.Features | files.Features
@@ -206,7 +207,7 @@ func (a *Agent) openRooms() (err error) {
 	}
 	a.machine = machine.NewService(machine.Config{
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Contain: a.contain,
-		Jobs: jobs, Disk: &a.disk, Null: a.null, FreezeFD: a.cfg.FreezeFD,
+		Jobs: a.jobs, Disk: &a.disk, Null: a.null, FreezeFD: a.cfg.FreezeFD,
 		Features: features, Facts: a.facts(), AddFigures: a.addFigures,
 	})
 	a.server.Handle(framing.TypePower, a.powerDown)

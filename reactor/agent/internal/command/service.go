@@ -74,6 +74,12 @@ func (s *Service) Busy() bool { return len(s.commands) > 0 }
 // Spooled returns how many bytes of output are on disk.
 func (s *Service) Spooled() int64 { return s.spooled }
 
+// Held returns what the service holds: commands that run or whose result is not decided,
+// process_exits that wait for a host, and buffers of output.
+func (s *Service) Held() (commands, exits, buffers int) {
+	return len(s.commands), len(s.exits), s.Captures - s.captures.Free()
+}
+
 // Stop stops sending process_exits.
 func (s *Service) Stop() { s.stopped = true }
 

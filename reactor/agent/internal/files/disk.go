@@ -62,6 +62,9 @@ func (d *Disk) CloseUnlinked(fd int) {
 // Waits returns how many files wait for the release.
 func (d *Disk) Waits() int { return len(d.stagings) + len(d.files) }
 
+// Waiting returns how many calls wait for the release.
+func (d *Disk) Waiting() int { return len(d.waiting) }
+
 // OpenSpool opens a file without a name, which starts with first and second. It uses the first
 // directory that takes the file and these bytes.
 func (d *Disk) OpenSpool(first, second []byte) (fd int, err error) {

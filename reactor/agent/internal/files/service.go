@@ -65,6 +65,9 @@ func NewService(cfg Config) *Service {
 // Busy reports whether a write_file is being put in place.
 func (s *Service) Busy() bool { return len(s.commits) > 0 }
 
+// Syncing returns how many files are being synced, and how many wait for their sync.
+func (s *Service) Syncing() (running, waiting int) { return s.syncs.running, len(s.syncs.waiting) }
+
 // Drop gives up what is being put in place.
 func (s *Service) Drop() {
 	for len(s.commits) > 0 {

@@ -74,6 +74,12 @@ func (svc *Service) AllReported() bool {
 	return true
 }
 
+// Held returns what the service holds: processes that a host may ask for, and buffers of their
+// streams.
+func (s *Service) Held() (processes, buffers int) {
+	return len(s.sessions), holdBuffers*int(s.Kept) + int(s.Table.Limit) - s.holds.Free()
+}
+
 // Drop kills all processes.
 func (svc *Service) Drop() {
 	for len(svc.sessions) > 0 {

@@ -87,6 +87,9 @@ func (c *Conn) Open() bool { return c.state == open }
 // Closed reports whether the connection has ended.
 func (c *Conn) Closed() bool { return c.state == closed }
 
+// Busy reports whether the host has not yet taken all that it was sent.
+func (c *Conn) Busy() bool { return !c.stream.Idle() }
+
 // WasReset reports whether the connection was ended by a reset.
 func (c *Conn) WasReset() bool { return c.reset }
 

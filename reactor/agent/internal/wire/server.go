@@ -158,10 +158,14 @@ func (s *Server) Count() (all, vsock int) {
 	return len(s.conns), vsock
 }
 
+// All returns the connections, the oldest first. The slice is valid until one more opens or
+// closes.
+func (s *Server) All() []*Conn { return s.conns }
+
 // Idle reports whether no host has anything more to take.
 func (s *Server) Idle() bool {
 	for _, c := range s.conns {
-		if !c.stream.Idle() {
+		if c.Busy() {
 			return false
 		}
 	}
