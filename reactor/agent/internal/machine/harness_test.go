@@ -1,0 +1,44 @@
+package machine
+
+import (
+	"testing"
+
+	"wick/framing"
+	"wick/reactor/agent/internal/launch"
+	"wick/reactor/agent/internal/roomtest"
+	"wick/reactor/leaktest"
+)
+
+func TestMain(m *testing.M) {
+	launch.RunJob(SyncJob, FreezeJob)
+	leaktest.Main(m)
+}
+
+// room is a service that serves the machine, and the disk that it holds.
+type room struct {
+	*roomtest.Room
+	s     *Service
+	holds int
+}
+
+func (r *room) Hold()    { r.holds++ }
+func (r *room) Release() { r.holds-- }
+
+func newRoom(t *testing.T) *room {
+	t.Helper()
+	r := &room{}
+	r.Room = roomtest.New(t, func(r0 *roomtest.Room) (end func()) {
+		r.s = NewService(Config{
+			Loop: r0.Loop, Log: r0.Log, Garbage: &r0.Garbage, Server: r0.Server, Contain: r0.Contain, Jobs: r0.Jobs, Disk: r,
+			Null: r0.Null, AddFigures: func(*framing.Figures) {},
+		})
+		return r.s.Stop
+	})
+	return r
+}
+
+// job has a shell do the jobs.
+func (r *room) job(script string) {
+	r.Helper()
+	r.Do(func() { r.Jobs.Command = []string{"/bin/sh", "-c", script, "job"} })
+}
