@@ -66,6 +66,9 @@ func (l *attributeList) produce(f *fileSend) (more bool) {
 	case unix.ENODATA: // removed since
 		l.names = rest
 		return true
+	case unix.ERANGE: // longer than maxAttribute
+		f.finish(sys.NewError(f.op, f.path, unix.E2BIG))
+		return false
 	default:
 		f.finish(sys.NewError(f.op, f.path, err))
 		return false
