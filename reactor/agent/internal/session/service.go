@@ -76,8 +76,8 @@ func (svc *Service) AllReported() bool {
 
 // Held returns what the service holds: processes that a host may ask for, and buffers of their
 // streams.
-func (s *Service) Held() (processes, buffers int) {
-	return len(s.sessions), holdBuffers*int(s.Kept) + int(s.Table.Limit) - s.holds.Free()
+func (svc *Service) Held() (processes, buffers int) {
+	return len(svc.sessions), holdBuffers*int(svc.Kept) + int(svc.Table.Limit) - svc.holds.Free()
 }
 
 // Drop kills all processes.
