@@ -67,6 +67,8 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		{"parse restore", func() { _, _, err := ParseRestore(payloads["restore"]); good(err) }},
 		{"parse freeze", func() { _, err := ParseFreeze(payloads["freeze"]); good(err) }},
 		{"parse power", func() { _, _, err := ParsePower(payloads["power"]); good(err) }},
+		{"parse network", func() { _, err := ParseNetwork(payloads["network"]); good(err) }},
+		{"append facts", func() { AppendFacts(dst, 1, facts) }},
 		{"append input", func() { AppendFrame(dst, TypeInput, 1, path) }},
 		{"append hello_result", func() { AppendHelloResult(dst, 1, &result) }},
 		{"append started", func() { AppendStarted(dst, 1, Started{1, 2, 3}) }},

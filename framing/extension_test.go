@@ -38,6 +38,14 @@ type (
 		UnixNS  uint64
 		Entropy []byte
 	}
+	networkMessage struct {
+		Count uint16
+		Words NetworkWords
+	}
+	factsMessage struct {
+		Count uint16
+		Facts Facts
+	}
 	skipMessage   struct{ Bytes uint64 }
 	freezeMessage struct{ ThawAfterMS uint32 }
 	powerMessage  struct {
@@ -79,6 +87,9 @@ var extensionTypes = map[Type]any{
 	TypeFreeze:      freezeMessage{},
 	TypeThaw:        nil,
 	TypePower:       powerMessage{},
+	TypeNetwork:     networkMessage{},
+	TypeNetworkShow: nil,
+	TypeFacts:       factsMessage{},
 }
 
 // parseExtension parses a payload into its type in extensionTypes.
@@ -166,6 +177,16 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		var m powerMessage
 		m.How, m.GraceMS, err = ParsePower(payload)
 		return m, err
+	case TypeNetwork:
+		var m networkMessage
+		m.Words, err = ParseNetwork(payload)
+		m.Count = uint16(m.Words.Len())
+		return m, err
+	case TypeFacts:
+		var m factsMessage
+		m.Facts, err = ParseFacts(payload)
+		m.Count = uint16(m.Facts.Len())
+		return m, err
 	}
 	panic(t)
 }
@@ -223,6 +244,10 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendFreeze(dst, seq, m.ThawAfterMS)
 	case powerMessage:
 		return AppendPower(dst, seq, m.How, m.GraceMS)
+	case networkMessage:
+		return AppendNetwork(dst, seq, m.Words)
+	case factsMessage:
+		return AppendFacts(dst, seq, m.Facts)
 	}
 	panic(message)
 }
@@ -242,6 +267,10 @@ func render(message any) string {
 		}
 		switch list := v.Field(i).Interface().(type) {
 		case Words:
+			for word := range list.All {
+				line(word)
+			}
+		case NetworkWords:
 			for word := range list.All {
 				line(word)
 			}
@@ -335,6 +364,9 @@ func unrender(t *testing.T, like any, lines string) any {
 		var name, value []byte
 		switch list := field.Addr().Interface().(type) {
 		case *Words:
+			next(&name)
+			list.Add(string(name))
+		case *NetworkWords:
 			next(&name)
 			list.Add(string(name))
 		case *Env:

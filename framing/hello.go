@@ -19,6 +19,9 @@ const (
 	FeatureCopies                         // maps and holes of files, nodes, extended attributes
 	// the modes of a terminal, and how long to wait for output
 	FeatureManners
+
+	// FeatureNetwork is network and network_show.
+	FeatureNetwork Features = 1 << 12
 )
 
 // AppendHello appends a hello with the highest version that the host speaks.
@@ -73,6 +76,19 @@ func (f Facts) All(yield func(name, value []byte) bool) {
 	}
 }
 
+func (f *Facts) append(dst []byte) []byte { return append(appendU16(dst, f.n), f.raw...) }
+
+func (f *fields) facts() (facts Facts) {
+	facts.n = f.u16()
+	start := f.b
+	for range f.count(uint32(facts.n), 1+2) {
+		f.text8()
+		f.text16()
+	}
+	facts.raw = f.since(start)
+	return facts
+}
+
 // Len returns the number of facts.
 func (f Facts) Len() int { return int(f.n) }
 
@@ -83,8 +99,7 @@ func AppendHelloResult(dst []byte, seq uint32, h *HelloResult) []byte {
 	dst = appendU16(dst, h.Version)
 	dst = appendU32(dst, uint32(h.Features))
 	dst = appendU64(dst, h.Epoch)
-	dst = append(appendU16(dst, h.Facts.n), h.Facts.raw...)
-	return finish(dst, start)
+	return finish(h.Facts.append(dst), start)
 }
 
 // ParseHelloResult parses a whole payload, which h aliases. After an error (*PayloadError) h is
@@ -92,13 +107,7 @@ func AppendHelloResult(dst []byte, seq uint32, h *HelloResult) []byte {
 func ParseHelloResult(payload []byte, h *HelloResult) error {
 	f := fields{b: payload}
 	r := HelloResult{Version: f.u16(), Features: Features(f.u32()), Epoch: f.u64()}
-	r.Facts.n = f.u16()
-	was := f.b
-	for range f.count(uint32(r.Facts.n), 1+2) {
-		f.text8()
-		f.text16()
-	}
-	r.Facts.raw = f.since(was)
+	r.Facts = f.facts()
 	if err := f.end(TypeHelloResult); err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 				line("payload", naiveValue(f))
 			}
 		case f.IsList():
-			if t == TypeProcessList || t == TypeFigures {
+			if t == TypeProcessList || t == TypeFigures || t == TypeNetwork || t == TypeFacts {
 				line("count", f.Number)
 			}
 			for _, entry := range f.List {

@@ -58,7 +58,7 @@ func TestPageMessages(t *testing.T) {
 			t.Errorf("%v: way %s", row.typ, row.way)
 		}
 	}
-	for typ := Type(0x20); typ < 0x40; typ++ {
+	for typ := Type(0x20); typ < 0x60; typ++ {
 		if named := !strings.HasPrefix(typ.String(), "0x"); named != seen[typ] {
 			t.Errorf("%v is in the table: %v", typ, seen[typ])
 		}

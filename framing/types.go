@@ -54,6 +54,9 @@ const (
 	TypeFreeze      Type = 0x3C // H→G
 	TypeThaw        Type = 0x3D // H→G
 	TypePower       Type = 0x3E // H→G
+	TypeNetwork     Type = 0x48 // H→G
+	TypeNetworkShow Type = 0x49 // H→G
+	TypeFacts       Type = 0x4A // G→H
 )
 
 // Sizes of a frame, in bytes.
@@ -82,7 +85,7 @@ type Header struct {
 }
 
 // typeNames has the names of the messages.
-var typeNames = [0x40]string{
+var typeNames = [0x60]string{
 	TypeReady: "ready", TypePing: "ping", TypePong: "pong", TypeExec: "exec", TypeExecResult: "exec_result",
 	TypeWriteFile: "write_file", TypeWriteFileResult: "write_file_result", TypeSpawnWatch: "spawn_watch",
 	TypeSpawnResult: "spawn_watch_result", TypeProcessExit: "process_exit", TypeShutdown: "shutdown",
@@ -118,6 +121,9 @@ var typeNames = [0x40]string{
 	TypeFreeze:      "freeze",
 	TypeThaw:        "thaw",
 	TypePower:       "power",
+	TypeNetwork:     "network",
+	TypeNetworkShow: "network_show",
+	TypeFacts:       "facts",
 }
 
 // String returns the message's name ("exec_result"), or "0x42" (two digits, upper case) for an
@@ -140,7 +146,8 @@ func (t Type) FromHost() bool {
 	case TypePing, TypeExec, TypeWriteFile, TypeSpawnWatch, TypeShutdown,
 		TypeHello, TypeStart, TypeAttach, TypeInput, TypeClose, TypeCredit, TypeResize, TypeSignal, TypeRelease, TypeProcesses,
 		TypeRead, TypeWrite, TypeStat, TypeList, TypeChange, TypeSkip,
-		TypeStats, TypePressure, TypeRestore, TypeFreeze, TypeThaw, TypePower:
+		TypeStats, TypePressure, TypeRestore, TypeFreeze, TypeThaw, TypePower,
+		TypeNetwork, TypeNetworkShow:
 		return true
 	}
 	return false

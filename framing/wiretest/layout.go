@@ -62,6 +62,12 @@ const (
 )
 
 const (
+	Network byte = 0x48 + iota
+	NetworkShow
+	Facts
+)
+
+const (
 	execShort = "timeout:4 cmd:p4/n"
 	execLong  = "timeout:4 flags:1&0x1 cmd:p4/n"
 	watchLong = "timeout:4 flags:1&0x3 cmd:p4/n"
@@ -151,6 +157,10 @@ var Messages = []*Message{
 	{Type: Freeze, Way: "H", Name: "freeze", layout: "after:4"},
 	{Type: Thaw, Way: "H", Name: "thaw", layout: "payload:*"},
 	{Type: Power, Way: "H", Name: "power", layout: "how:1 grace:4"},
+
+	{Type: Network, Way: "H", Name: "network", layout: "words:2/count{ word:p2 }"},
+	{Type: NetworkShow, Way: "H", Name: "network_show", layout: "payload:*"},
+	{Type: Facts, Way: "G", Name: "facts", layout: "facts:2/count{ name:t1 value:t2 }"},
 }
 
 var byType [256]*Message
