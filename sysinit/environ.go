@@ -7,12 +7,13 @@ const Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Environ returns the environment of children, made from that of process 1. The kernel sets
 // "HOME=/", "TERM=linux" and every a=b of its command line that it does not know. Environ keeps all
-// of these (TZ=UTC there is a way to set it) except two. It drops a HOME of /, and psi=1, which a
-// kernel without PSI passes on. It adds PATH, HOME, USER, LOGNAME and TERM where they are missing.
+// of these (TZ=UTC there is a way to set it) except a few. It drops a HOME of /, and psi=1, ip= and
+// nfsaddrs=, which a kernel without PSI or IP_PNP passes on. It adds PATH, HOME, USER, LOGNAME and
+// TERM where they are missing.
 func Environ(kernel []string) []string {
 	env := make([]string, 0, len(kernel)+5)
 	for _, entry := range kernel {
-		if entry != "HOME=/" && entry != "psi=1" {
+		if entry != "HOME=/" && entry != "psi=1" && !of(entry, "ip") && !of(entry, "nfsaddrs") {
 			env = append(env, entry)
 		}
 	}
@@ -28,9 +29,14 @@ func Environ(kernel []string) []string {
 
 func has(env []string, name string) bool {
 	for _, entry := range env {
-		if len(entry) > len(name) && entry[:len(name)] == name && entry[len(name)] == '=' {
+		if of(entry, name) {
 			return true
 		}
 	}
 	return false
+}
+
+// of reports whether an entry is a value of that name.
+func of(entry, name string) bool {
+	return len(entry) > len(name) && entry[:len(name)] == name && entry[len(name)] == '='
 }

@@ -131,26 +131,32 @@ func fillHosts(m *machine) error {
 			old = append(old, '\n')
 		}
 		text = string(old) + text
-	case string(old) != hostsText(filledFor(old)):
+	case !filled(old):
 		return nil
 	}
 	return rewrite(path, text)
 }
 
-// filledFor returns the machine's name in a text that hostsText made.
-func filledFor(text []byte) string {
-	for i := 0; i+len(ownAddress) < len(text); i++ {
-		if string(text[i:i+len(ownAddress)]) != ownAddress {
+// filled reports whether hostsText made a text. The last entry, the machine's own, may have another
+// address: the agent writes the network's address there.
+func filled(text []byte) bool {
+	common := hostsText("localhost")
+	if len(text) < len(common) || string(text[:len(common)]) != common {
+		return false
+	}
+	own := text[len(common):]
+	for i, c := range own {
+		if c != '\t' {
 			continue
 		}
-		name := text[i+len(ownAddress):]
+		name := own[i+1:]
 		for j, c := range name {
 			if isSpace(c) {
-				return string(name[:j])
+				return common+ownAddress+string(own[i+1:]) == hostsText(string(name[:j]))
 			}
 		}
 	}
-	return "localhost"
+	return len(own) == 0
 }
 
 // fillHostname writes the machine's name into an /etc/hostname that exists without an entry.

@@ -168,6 +168,9 @@ func TestHosts(t *testing.T) {
 		filled:                       filled,
 		hostsText("was.example"):     filled,
 		hostsText("localhost"):       filled,
+		// The agent has given the entry an address of the network.
+		strings.Replace(hostsText("was.example"), "127.0.1.1", "10.0.2.15", 1):     filled,
+		strings.Replace(hostsText("was.example"), "127.0.1.1", "fd00::2", 1) + "x": strings.Replace(hostsText("was.example"), "127.0.1.1", "fd00::2", 1) + "x",
 		hostsText("was") + "#\n":     hostsText("was") + "#\n",
 		strings.Repeat("#\n", 1<<15): strings.Repeat("#\n", 1<<15),
 	} {

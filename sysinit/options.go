@@ -80,7 +80,9 @@ func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
 			// A value never begins with "--", so "--base --overlay /dev/vdb" lacks the value of
 			// --base.
 			if i+1 == len(args) || len(args[i+1]) >= 2 && args[i+1][:2] == "--" {
-				fail(name, "", "needs a value: "+option.Value)
+				if option.Set("") != nil { // it can do without
+					fail(name, "", "needs a value: "+option.Value)
+				}
 				continue
 			}
 			i++

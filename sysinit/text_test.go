@@ -98,6 +98,8 @@ func TestParse(t *testing.T) {
 		{args: "--root rw", change: func(c *Config) { c.WritableRoot = true }},
 		{args: "--root=rw --root=overlay"},
 		{args: "--root ro", err: "--root ro: not overlay or rw"},
+		// This option's Set takes an empty value.
+		{args: "--base /dev/vdc --log-level", change: func(c *Config) { c.Base = "/dev/vdc" }},
 		{args: "--base= --overlay=vdb", err: "--base: not the absolute path of a device"},
 		{args: "--overlay vdb", err: "--overlay vdb: not the absolute path of a device, nor tmpfs"},
 		{args: "--hostname a,b", err: "--hostname a,b: not a host name of 1 to 64 letters, digits, dots and hyphens"},
@@ -155,8 +157,9 @@ func TestDefaults(t *testing.T) {
 
 func TestEnviron(t *testing.T) {
 	for kernel, want := range map[string]string{
-		"":                  "PATH=" + Path + " HOME=/root USER=root LOGNAME=root TERM=linux",
-		"HOME=/ TERM=linux": "TERM=linux PATH=" + Path + " HOME=/root USER=root LOGNAME=root",
+		"":                               "PATH=" + Path + " HOME=/root USER=root LOGNAME=root TERM=linux",
+		"HOME=/ TERM=linux":              "TERM=linux PATH=" + Path + " HOME=/root USER=root LOGNAME=root",
+		"ip=dhcp nfsaddrs=1 ipx=2 psi=1": "ipx=2 PATH=" + Path + " HOME=/root USER=root LOGNAME=root TERM=linux",
 		"HOME=/home/me TERM=vt100 TZ=UTC PATH=/bin PATHS=x": "HOME=/home/me TERM=vt100 TZ=UTC PATH=/bin PATHS=x USER=root LOGNAME=root",
 	} {
 		if got := strings.Join(Environ(strings.Fields(kernel)), " "); got != want {
