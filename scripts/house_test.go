@@ -28,6 +28,7 @@ var (
 		"reactor/agent/internal/link", "reactor/agent/internal/launch",
 		"reactor/agent/internal/files", "reactor/agent/internal/command",
 		"reactor/agent/internal/session", "reactor/agent/internal/machine",
+		"reactor/agent/internal/network",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -242,6 +243,10 @@ var mayImport = map[string][]string{
 	},
 	"wick/reactor/agent/internal/machine": {
 		"wick/framing", "wick/reactor", room("contain"), room("launch"), room("log"), room("sys"), room("wire"),
+	},
+	// files for a content that is opened safely, and for what is held while the disk is frozen.
+	"wick/reactor/agent/internal/network": {
+		"wick/framing", room("files"), room("log"), room("sys"), room("wire"),
 	},
 	// Tests of the agent and of its rooms share it, and only they import it. It is above the rooms
 	// that a test's room is made of, and below those that it tests.

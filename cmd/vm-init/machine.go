@@ -23,8 +23,9 @@ type machine struct {
 	mode     sysinit.Mode
 	log      *agent.Log
 	root     *sysinit.Root
-	settled  bool   // the disks are synced and unmounted
-	problem  string // the cause of the shutdown, or "" if it was requested
+	settled  bool     // the disks are synced and unmounted
+	network  []string // words of the network configuration
+	problem  string   // the cause of the shutdown, or "" if it was requested
 }
 
 // claimSignals catches signals. It is called first, because SIGTERM and SIGINT end a Go program,
@@ -142,6 +143,7 @@ func (m *machine) config() agent.Config {
 	cfg.Version = version
 	cfg.Env = sysinit.Environ(syscall.Environ())
 	cfg.JobCommand = agent.JobCommand
+	cfg.Network = m.network
 	return cfg
 }
 

@@ -14,6 +14,14 @@ var endings = map[string]sysinit.Power{"restart": sysinit.Restart, "poweroff": s
 // options returns the options of vm-init and of the agent. There is no option for a Unix socket,
 // because the root of its path is not mounted yet.
 func (m *machine) options() []sysinit.Option {
+	// A bad word of the network does not keep the machine from booting. The agent reports it when
+	// it configures the rest.
+	forNetwork := func(name string) func(string) error {
+		return func(value string) error {
+			m.network = append(m.network, name+"="+value)
+			return nil
+		}
+	}
 	options := []sysinit.Option{
 		{Name: "--end", Value: "HOW", Help: "restart, poweroff or halt the machine at its end (default restart)", Set: func(value string) error {
 			power, ok := endings[value]
@@ -28,6 +36,13 @@ func (m *machine) options() []sysinit.Option {
 		if o.Name != "--unix-socket" {
 			options = append(options, sysinit.Option(o))
 		}
+	}
+	for _, o := range [][3]string{
+		{"--net", "NIC[,FIELD]...", "configure an interface, by name or MAC address: addr=10.0.2.15/24 gw= route= mac= mtu= down"},
+		{"--dns", "ADDRESS", "a name server, for /etc/resolv.conf; may be repeated"},
+		{"--search", "DOMAIN", "a search domain; may be repeated"},
+	} {
+		options = append(options, sysinit.Option{Name: o[0], Value: o[1], Help: o[2], Set: forNetwork(o[0])})
 	}
 	return options
 }

@@ -15,6 +15,7 @@ import (
 	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/link"
 	"wick/reactor/agent/internal/machine"
+	"wick/reactor/agent/internal/network"
 	"wick/reactor/agent/internal/session"
 	"wick/reactor/agent/internal/sys"
 	"wick/reactor/agent/internal/wire"
@@ -58,6 +59,9 @@ type Config struct {
 	Version string
 	// Facts are names and values that a host gets besides the agent's own.
 	Facts [][2]string
+	// Network lists the words of the network's configuration, as --net=eth0,addr=10.0.2.15/24.
+	// Without any, an agent with Init takes the kernel's ip=.
+	Network []string
 	// FreezeFD is a directory of the file system that a host may freeze; 0 for none. It needs a
 	// JobCommand. The caller owns it, and keeps it open until Run returns.
 	FreezeFD int
@@ -83,6 +87,7 @@ type Agent struct {
 	commands *command.Service
 	sessions *session.Service
 	files    *files.Service
+	network  *network.Service
 	machine  *machine.Service
 	jobs     *launch.Jobs
 	links    []link.Link // the ways to hosts
@@ -139,6 +144,9 @@ func (a *Agent) open() (err error) {
 	}
 	if err := a.openRooms(); err != nil {
 		return err
+	}
+	if a.cfg.LastWords == "" {
+		a.network.Boot(a.cfg.Network, a.cfg.Init) // before a host is served
 	}
 	if err := a.openLinks(); err != nil {
 		return err
@@ -201,14 +209,20 @@ func (a *Agent) openRooms() (err error) {
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk, Jobs: a.jobs,
 		Root: a.root, SudoPath: a.env.SudoPath(), Null: a.null, Changed: a.stepDown,
 	})
+	a.network = network.NewService(network.Config{
+		Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk,
+	})
 	features := session.Features | files.Features
+	if a.root {
+		features |= network.Features
+	}
 	if a.cfg.Init {
 		features |= framing.FeaturePower
 	}
 	a.machine = machine.NewService(machine.Config{
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Contain: a.contain,
 		Jobs: a.jobs, Disk: &a.disk, Null: a.null, FreezeFD: a.cfg.FreezeFD,
-		Features: features, Facts: a.facts(), AddFigures: a.addFigures,
+		Features: features, Facts: a.facts(), AddFacts: a.network.AddFacts, AddFigures: a.addFigures,
 	})
 	a.server.Handle(framing.TypePower, a.powerDown)
 	a.server.OnDetach(a.power.Forget)

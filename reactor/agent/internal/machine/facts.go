@@ -32,6 +32,7 @@ func (s *Service) addFacts(f *framing.Facts) {
 		f.Add(fact[0], sys.Clip(fact[1], maxFact))
 	}
 	addMounts(f, buf)
+	s.AddFacts(f)
 	contained := "process group and /proc"
 	if s.Contain.Contained() {
 		contained = "cgroup"

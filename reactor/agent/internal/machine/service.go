@@ -46,6 +46,8 @@ type Config struct {
 	Features framing.Features
 	// Facts are names and values that a host gets besides the machine's own.
 	Facts [][2]string
+	// AddFacts adds the facts of the other rooms.
+	AddFacts func(*framing.Facts)
 	// AddFigures adds the figures of the other rooms.
 	AddFigures func(*framing.Figures)
 }
