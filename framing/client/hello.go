@@ -81,6 +81,7 @@ var featureNames = map[Features]string{
 	framing.FeaturePower:     "ending its machine",
 	framing.FeatureCopies:    "holes, nodes and extended attributes",
 	framing.FeatureManners:   "waiting for output that other processes hold",
+	framing.FeatureNetwork:   "configuring its network",
 }
 
 // Hello asks the guest what it is and can do, and returns the current answer. All other calls of
