@@ -53,6 +53,7 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).infoCommand,
 	(*tool).statsCommand,
 	(*tool).pingCommand,
+	(*tool).netCommand,
 	(*tool).freezeCommand,
 	(*tool).thawCommand,
 	(*tool).restoreCommand,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os/exec"
 	"strings"
 	"testing"
@@ -98,5 +99,23 @@ func TestBar(t *testing.T) {
 	}
 	if line := (&bar{name: "empty"}).line(); !strings.Contains(line, "100%") {
 		t.Errorf("got %q", line)
+	}
+}
+
+// TestNetworkOf parses the facts of a guest, and skips what a later guest may add.
+func TestNetworkOf(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(networkOf([]client.Fact{
+		{Name: "degraded.network", Value: "configure eth5: no such device"},
+		{Name: "net.eth0", Value: "up,mac=02:fc:00:00:00:01,mtu=1400,addr=10.0.2.15/24,addr=fd00::2/64,gw=10.0.2.2,route=10.1.0.0/16@10.0.2.3,new=x"},
+		{Name: "net.tun0", Value: "down,mtu=1500"},
+		{Name: "resolv.conf", Value: "# mine\nnameserver 10.0.2.3\noptions edns0\nsearch a.example b\nnameserver 10.0.2.4"}, {Name: "hostname", Value: "box"}, {Name: "new", Value: "x"},
+	}))
+	const want = `{"interfaces":[{"name":"eth0","up":true,"mac":"02:fc:00:00:00:01","mtu":1400,` +
+		`"addresses":["10.0.2.15/24","fd00::2/64"],"gateways":["10.0.2.2"],"routes":["10.1.0.0/16@10.0.2.3"]},` +
+		`{"name":"tun0","up":false,"mtu":1500,"addresses":[],"gateways":[],"routes":[]}],` +
+		`"dns":["10.0.2.3","10.0.2.4"],"search":["a.example","b"],"hostname":"box","degraded":"configure eth5: no such device"}`
+	if err != nil || string(got) != want {
+		t.Errorf("networkOf is\n%s, %v, want\n%s", got, err, want)
 	}
 }
