@@ -15,7 +15,8 @@ const guestInit = "/sbin/vm-init"
 
 // kernelCommand returns wick kernel.
 func (t *tool) kernelCommand() *cobra.Command {
-	return &cobra.Command{
+	var modules []string
+	cmd := &cobra.Command{
 		Use:   "kernel",
 		Short: "Fetch the kernel that wick run uses, and print its path",
 		Long: `Fetch Debian's cloud kernel, and make the initramfs that loads the modules a microVM needs
@@ -33,7 +34,7 @@ kernel first.`,
 			if err != nil {
 				return err
 			}
-			initramfs, err := k.Initramfs(cmd.Context(), dir, kernel.Initramfs{Init: guestInit})
+			initramfs, err := k.Initramfs(cmd.Context(), dir, kernel.Initramfs{Init: guestInit, Extra: modules})
 			if err != nil {
 				return err
 			}
@@ -41,4 +42,6 @@ kernel first.`,
 			return err
 		},
 	}
+	cmd.Flags().StringArrayVar(&modules, "module", nil, "load another `MODULE`, such as virtio_net; may be repeated")
+	return cmd
 }

@@ -32,7 +32,7 @@ func (t *tool) runCommand() *cobra.Command {
 	var flags sessionFlags
 	var o machine.Options
 	var puts []string
-	var console string
+	var console, network string
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARG]...",
 		Short: "Boot a microVM, run a command in it, and power it off",
@@ -50,6 +50,12 @@ The machine runs on Firecracker if it is installed and KVM works, otherwise on Q
 KVM or emulated. A machine of another architecture (--arch) is always emulated, and needs
 a vm-init of that architecture.
 
+Without --net the guest has no network interface: wick reaches it over vsock. With
+--net user it reaches what this host reaches, without root, except the host's own
+loopback. --net user,host-loopback adds that, at 10.0.2.2. Both need QEMU. --net tap=NAME
+uses an existing tap device; the fields of wick net set may follow:
+--net tap=tap0,addr=172.16.0.2/24,gw=172.16.0.1.
+
 COMMAND, -i and -t are as for wick exec: wick run -it -- sh is a shell in a new machine.
 The exit code is the command's, or 125 if the machine could not be built, booted or
 reached.`,
@@ -57,6 +63,7 @@ reached.`,
   wick run -it -- sh
   wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
   wick run --put ./app:/srv/app -- /srv/app --version
+  wick run --net user -- wget -O- http://example.org/
   wick run --console --kernel vmlinux -- 'dmesg | tail -n 3'`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -70,6 +77,10 @@ reached.`,
 					return &exitError{code: exitUsage, err: err}
 				}
 				o.Puts = append(o.Puts, put)
+			}
+			var err error
+			if o.Net, err = vmm.ParseNet(network); err != nil {
+				return usageError(err)
 			}
 			if err := checkMachine(&o); err != nil {
 				return usageError(err)
@@ -107,7 +118,7 @@ reached.`,
 				}
 				return nil
 			}
-			err := machine.Run(cmd.Context(), o, ui)
+			err = machine.Run(cmd.Context(), o, ui)
 			ui.end()
 			if errors.Is(err, machine.ErrUnresponsive) {
 				return ended
@@ -129,6 +140,7 @@ reached.`,
 	f.StringVar(&o.Overlay, "overlay", "", "use and keep this overlay disk: a `FILE` with an ext4")
 	f.IntVar(&o.OverlayMiB, "overlay-size", 0, "size in `MiB` of the overlay disk made for this run (default 512)")
 	f.BoolVar(&o.Tmpfs, "tmpfs", false, "use the guest's memory instead of an overlay disk")
+	f.StringVar(&network, "net", "none", "`NETWORK` of the guest: none, user, user,host-loopback, or tap=NAME[,FIELD]...")
 	f.StringArrayVar(&puts, "put", nil, "copy a file or a directory into the guest first: `LOCAL:GUEST`; may be repeated")
 	f.BoolVar(&o.Keep, "keep", false, "keep the overlay disk and the console's log, and print where")
 	f.StringVar(&console, "console", "", "show the guest's console on stderr, with ? for terminal controls; =raw: unfiltered")
@@ -138,6 +150,7 @@ reached.`,
 	f.StringVar(&o.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH)")
 	f.StringArrayVar(&o.InitArgs, "init-arg", nil, "`ARG` for vm-init, such as --log-level=debug; may be repeated")
 	cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions(vmm.Archs(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("net", cobra.FixedCompletions([]string{"none", "user", "user,host-loopback", "tap="}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wick/cmd/wick/internal/usernet"
 	"wick/cmd/wick/internal/vhostvsock"
 	"wick/cmd/wick/internal/vmm"
 )
@@ -49,6 +50,7 @@ type Machine struct {
 	process *process
 	qmp     *vmm.QMP
 	device  *vhostvsock.Device
+	network *usernet.Network // the host's side of --net user, or nil
 
 	files  []string
 	served chan struct{} // closed when the device's loop has ended
@@ -125,13 +127,23 @@ func (m *Machine) prepare() (cmd *exec.Cmd, inherited []*os.File, err error) {
 			inherited = append(inherited, f)
 			return 2 + len(inherited) // as exec.Cmd numbers them
 		}
-		ours, theirs, err := monitorPair()
+		ours, theirs, err := connectionPair()
 		if err != nil {
 			return nil, nil, err
 		}
 		m.qmp, run.QMPFD = vmm.NewQMP(ours, m.driveFailed), inherit(theirs)
 		if err := m.prepareVsock(&run, inherit); err != nil {
 			return nil, inherited, err
+		}
+		if n := c.Spec.Net; n != nil && n.Tap == "" {
+			ours, theirs, err := connectionPair()
+			if err != nil {
+				return nil, inherited, err
+			}
+			run.NetFD = inherit(theirs)
+			if m.network, err = usernet.New(ours, n.HostLoopback); err != nil {
+				return nil, inherited, err
+			}
 		}
 		cmd = exec.Command(c.Choice.Program, vmm.QEMUArgs(&c.Spec, run)...)
 		cmd.ExtraFiles = inherited
@@ -192,16 +204,16 @@ func writeNew(path string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// monitorPair makes a connection for QEMU's monitor. It needs no file or name, and the other end
-// exists from the start.
-func monitorPair() (ours net.Conn, theirs *os.File, err error) {
+// connectionPair makes a connection with QEMU. It needs no file or name, and the other end exists
+// from the start.
+func connectionPair() (ours net.Conn, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	end := os.NewFile(uintptr(fds[0]), "qmp")
+	end := os.NewFile(uintptr(fds[0]), "wick")
 	defer end.Close()
-	theirs = os.NewFile(uintptr(fds[1]), "qmp")
+	theirs = os.NewFile(uintptr(fds[1]), "qemu")
 	if ours, err = net.FileConn(end); err != nil {
 		theirs.Close()
 		return nil, nil, err
@@ -241,6 +253,9 @@ func (m *Machine) cleanup() {
 		}
 		if m.device != nil {
 			m.device.Close()
+		}
+		if m.network != nil {
+			m.network.Close()
 		}
 		if m.served != nil {
 			<-m.served

@@ -15,6 +15,7 @@ import (
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/image"
+	"wick/cmd/wick/internal/vmm"
 	"wick/framing/client"
 )
 
@@ -48,6 +49,8 @@ type Options struct {
 	PutTree func(context.Context, *client.Client, Put) error
 	// Keep keeps the machine's directory with the overlay image and the console's log.
 	Keep bool
+	// Net is the machine's network interface, or nil.
+	Net *vmm.Net
 	// Console, if not nil, gets all output of the machine's serial port, which is then verbose.
 	Console io.Writer
 	// VMM forces a backend.

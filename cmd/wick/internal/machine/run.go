@@ -87,6 +87,18 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	}
 	config.Spec.InitArgs = o.InitArgs
 	host := vmm.Look(o.Arch)
+	modules := o.Modules
+	if o.Net != nil {
+		config.Spec.Net = o.Net
+		config.Spec.InitArgs = append(o.Net.InitArgs(), o.InitArgs...)
+		modules = append([]string{"virtio_net"}, modules...)
+		if err := checkNet(o.Net, o.VMM); err != nil {
+			return config, err
+		}
+		if o.Net.Tap == "" {
+			host.Firecracker = "" // it has no network in user mode
+		}
+	}
 	if host.Firecracker == "" && host.QEMU == "" {
 		// Check this before anything is fetched.
 		_, err := host.Choose(o.VMM, nil)
@@ -116,7 +128,7 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		return config, nil
 	}
 	config.Spec.Initramfs, err = k.Initramfs(ctx, o.Cache,
-		kernel.Initramfs{Extra: o.Modules, Init: root.Init})
+		kernel.Initramfs{Extra: modules, Init: root.Init})
 	return config, err
 }
 

@@ -13,6 +13,7 @@ type fcConfig struct {
 	Drives        []fcDrive `json:"drives"`
 	MachineConfig fcMachine `json:"machine-config"`
 	Vsock         *fcVsock  `json:"vsock,omitempty"`
+	Nets          []fcNet   `json:"network-interfaces,omitempty"`
 }
 
 type fcBoot struct {
@@ -32,6 +33,12 @@ type fcDrive struct {
 type fcMachine struct {
 	VCPUCount  int `json:"vcpu_count"`
 	MemSizeMiB int `json:"mem_size_mib"`
+}
+
+type fcNet struct {
+	IfaceID     string `json:"iface_id"`
+	HostDevName string `json:"host_dev_name"`
+	GuestMAC    string `json:"guest_mac"`
 }
 
 type fcVsock struct {
@@ -71,6 +78,9 @@ func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	}
 	if !s.NoVsock {
 		c.Vsock = &fcVsock{GuestCID: s.CID, UDSPath: uds}
+	}
+	if s.Net != nil {
+		c.Nets = []fcNet{{"eth0", s.Net.Tap, s.Net.MAC()}}
 	}
 	c.BootSource.BootArgs = s.cmdline("ttyS0", slices.Clone(firecrackerWords)...)
 	b, err := json.MarshalIndent(&c, "", "  ")

@@ -17,6 +17,8 @@ type QEMURun struct {
 	// inherits.
 	VhostSocket string
 	VhostFD     int
+	// NetFD is the descriptor of the connection with package usernet that QEMU inherits.
+	NetFD int
 	// QMPFD is the descriptor of the monitor's connection that QEMU inherits, or 0.
 	QMPFD int
 }
@@ -131,6 +133,10 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 	default:
 		add("-device",
 			fmt.Sprintf("vhost-vsock-device,guest-cid=%d,vhostfd=%d,%s", s.CID, run.VhostFD, bus()))
+	}
+	if s.Net != nil {
+		add("-netdev", s.Net.netdev(run.NetFD))
+		add("-device", "virtio-net-device,netdev=net0,mac="+escape(s.Net.MAC())+","+bus())
 	}
 	if s.Balloon {
 		add("-device", "virtio-balloon-device,"+bus())

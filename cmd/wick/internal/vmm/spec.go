@@ -39,6 +39,8 @@ type Spec struct {
 	Init string
 	// InitArgs are init's arguments, without spaces. A machine takes 32 words in all.
 	InitArgs []string
+	// Net is the network interface, or nil.
+	Net *Net
 	// Verbose makes the kernel log everything. NoConsole removes the serial port.
 	Verbose, NoConsole bool
 	// Keyboard gives QEMU's microvm a PS/2 keyboard for Ctrl-Alt-Del. Firecracker always has one.

@@ -42,6 +42,15 @@ func TestCommandLines(t *testing.T) {
 	arm.Arch = "arm64"
 	armFull := full
 	armFull.Arch, armFull.Keyboard = "arm64", false
+	user, tap := usual, full
+	user.Net = &Net{}
+	var err error
+	if tap.Net, err = ParseNet("tap=tap0,addr=172.16.0.2/24,gw=172.16.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Spec{&user, &tap} {
+		s.InitArgs = s.Net.InitArgs()
+	}
 	fc := func(s *Spec) []string {
 		b, err := FirecrackerConfig(s, "/d/vsock")
 		if err != nil {
@@ -57,6 +66,9 @@ func TestCommandLines(t *testing.T) {
 		"qemu-vhost":       QEMUArgs(&full, QEMURun{KVM: true, VhostFD: 4, QMPFD: 3}),
 		"qemu-arm":         QEMUArgs(&arm, QEMURun{VhostSocket: "/d/vhost", QMPFD: 3}),
 		"qemu-arm-full":    QEMUArgs(&armFull, QEMURun{KVM: true, VhostFD: 4, QMPFD: 3}),
+		"qemu-user":        QEMUArgs(&user, QEMURun{VhostSocket: "/d/vhost", QMPFD: 3, NetFD: 4}),
+		"qemu-tap":         QEMUArgs(&tap, QEMURun{KVM: true, VhostFD: 4, QMPFD: 3}),
+		"firecracker-tap":  fc(&tap),
 		"firecracker":      fc(&usual),
 		"firecracker-full": fc(&full),
 	} {
