@@ -19,7 +19,7 @@ func wickHelp(t *testing.T) func(command string) (string, bool) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return func(command string) (string, bool) {
-		help, err := shell(wick, command, "--help")
+		help, err := shell(append(append([]string{wick}, strings.Fields(command)...), "--help")...)
 		return string(help), err == nil && strings.Contains(string(help), "wick "+command)
 	}
 }
@@ -61,6 +61,13 @@ func TestPagesNameCommands(t *testing.T) {
 			if !ok {
 				t.Errorf("%s: there is no command %q", page, span[1])
 				continue
+			}
+			if strings.Contains(known, "wick "+span[1]+" [command]") { // it has commands of its own
+				sub, _, _ := strings.Cut(strings.TrimSpace(span[2])+" ", " ")
+				if known, ok = help(span[1] + " " + sub); !ok {
+					t.Errorf("%s: wick %s has no command %q", page, span[1], sub)
+					continue
+				}
 			}
 			if missing := missingFlags(known, span[2]); missing != nil {
 				t.Errorf("%s: wick %s has no %q", page, span[1], missing)

@@ -29,6 +29,8 @@ var shownIn = map[string]string{
 	"client":        "framing/client",
 	"wick":          "cmd/wick",
 	"device":        "cmd/wick/internal/vhostvsock",
+	"network":       "reactor/agent/internal/network",
+	"usernet":       "cmd/wick/internal/usernet",
 	"machine":       "cmd/wick/internal/machine",
 	"vmm":           "cmd/wick/internal/vmm",
 	"transcript":    "cmd/vsock-agent/testdata/conformance",
