@@ -84,7 +84,7 @@ func (ln *Listener) Ready(Events) {
 			}
 			taken++
 			ln.accepted(fd, peer)
-			if !ln.Open() {
+			if ln.want == 0 { // closed, or its handler wants no more for now
 				return
 			}
 		case interrupted:

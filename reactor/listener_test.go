@@ -103,6 +103,29 @@ func TestListenerRefusesInBulk(t *testing.T) {
 	quiet(t, l)
 }
 
+// TestListenerWantsOne has a handler that wants one connection at a time.
+func TestListenerWantsOne(t *testing.T) {
+	t.Parallel()
+	l := newLoop(t, 0)
+	var ln Listener
+	g := gate{accept: func(int) { ln.Want(0) }}
+	path := listenAt(t, l, &ln, &g)
+	for n := range 3 {
+		defer unix.Close(connect(t, path))
+		if n == 0 {
+			defer unix.Close(connect(t, path))
+			defer unix.Close(connect(t, path))
+		}
+		until(t, l, "a connection", func() bool { return len(g.fds) > n })
+		quiet(t, l)
+		if len(g.fds) != n+1 {
+			t.Fatalf("%d connections were accepted, want %d", len(g.fds), n+1)
+		}
+		closeFD(t, g.fds[n])
+		ln.Want(Read)
+	}
+}
+
 func TestListenerClosedInAccepted(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
