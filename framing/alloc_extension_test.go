@@ -20,6 +20,7 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		exited = Exited{Code: 127, Message: []byte("exec: no such file or directory")}
 		info   = FileInfo{Name: []byte("a"), Target: []byte("b")}
 		procs  = []Process{{ID: 1, Command: []byte("sh")}}
+		ports  = []Port{{Address: []byte("::1"), Program: []byte("sshd")}}
 		path   = []byte("/tmp/a")
 		facts  Facts
 		values Figures
@@ -69,6 +70,14 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		{"parse power", func() { _, _, err := ParsePower(payloads["power"]); good(err) }},
 		{"parse network", func() { _, err := ParseNetwork(payloads["network"]); good(err) }},
 		{"append facts", func() { AppendFacts(dst, 1, facts) }},
+		{"parse connect", func() { _, err := ParseConnect(payloads["connect"]); good(err) }},
+		{"parse listen", func() { _, err := ParseListen(payloads["listen"]); good(err) }},
+		{"parse accept", func() { _, _, err := ParseAccept(payloads["accept"]); good(err) }},
+		{"parse ports", func() { _, err := ParsePorts(payloads["ports"]); good(err) }},
+		{"append connected", func() { AppendConnected(dst, 1, &Connected{1, path, path}) }},
+		{"append listening", func() { AppendListening(dst, 1, path) }},
+		{"append incoming", func() { AppendIncoming(dst, 1, 2, path) }},
+		{"append port_list", func() { AppendPortList(dst, 1, ports) }},
 		{"append input", func() { AppendFrame(dst, TypeInput, 1, path) }},
 		{"append hello_result", func() { AppendHelloResult(dst, 1, &result) }},
 		{"append started", func() { AppendStarted(dst, 1, Started{1, 2, 3}) }},

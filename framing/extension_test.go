@@ -1,13 +1,5 @@
 package framing
 
-import (
-	"fmt"
-	"reflect"
-	"strconv"
-	"strings"
-	"testing"
-)
-
 // These messages of the extension have no type of their own in the package; the tests need one for
 // each.
 type (
@@ -52,6 +44,20 @@ type (
 		How     PowerHow
 		GraceMS uint32
 	}
+	listeningMessage struct{ Address []byte }
+	incomingMessage  struct {
+		ID     uint64
+		Remote []byte
+	}
+	acceptMessage struct {
+		ID     uint64
+		Credit uint32
+	}
+	portsMessage    struct{ Watch bool }
+	portListMessage struct {
+		Count uint16
+		Ports []Port
+	}
 )
 
 // extensionTypes has every type of the extension and the Go type of its payload, or nil if it is
@@ -90,6 +96,14 @@ var extensionTypes = map[Type]any{
 	TypeNetwork:     networkMessage{},
 	TypeNetworkShow: nil,
 	TypeFacts:       factsMessage{},
+	TypeConnect:     Connect{},
+	TypeConnected:   Connected{},
+	TypeListen:      Listen{},
+	TypeListening:   listeningMessage{},
+	TypeIncoming:    incomingMessage{},
+	TypeAccept:      acceptMessage{},
+	TypePorts:       portsMessage{},
+	TypePortList:    portListMessage{},
 }
 
 // parseExtension parses a payload into its type in extensionTypes.
@@ -187,6 +201,33 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		m.Facts, err = ParseFacts(payload)
 		m.Count = uint16(m.Facts.Len())
 		return m, err
+	case TypeConnect:
+		return ParseConnect(payload)
+	case TypeConnected:
+		return ParseConnected(payload)
+	case TypeListen:
+		return ParseListen(payload)
+	case TypeListening:
+		var m listeningMessage
+		m.Address, err = ParseListening(payload)
+		return m, err
+	case TypeIncoming:
+		var m incomingMessage
+		m.ID, m.Remote, err = ParseIncoming(payload)
+		return m, err
+	case TypeAccept:
+		var m acceptMessage
+		m.ID, m.Credit, err = ParseAccept(payload)
+		return m, err
+	case TypePorts:
+		var m portsMessage
+		m.Watch, err = ParsePorts(payload)
+		return m, err
+	case TypePortList:
+		var m portListMessage
+		m.Ports, err = ParsePortList(payload)
+		m.Count = uint16(len(m.Ports))
+		return m, err
 	}
 	panic(t)
 }
@@ -248,183 +289,22 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendNetwork(dst, seq, m.Words)
 	case factsMessage:
 		return AppendFacts(dst, seq, m.Facts)
+	case Connect:
+		return AppendConnect(dst, seq, &m)
+	case Connected:
+		return AppendConnected(dst, seq, &m)
+	case Listen:
+		return AppendListen(dst, seq, &m)
+	case listeningMessage:
+		return AppendListening(dst, seq, m.Address)
+	case incomingMessage:
+		return AppendIncoming(dst, seq, m.ID, m.Remote)
+	case acceptMessage:
+		return AppendAccept(dst, seq, m.ID, m.Credit)
+	case portsMessage:
+		return AppendPorts(dst, seq, m.Watch)
+	case portListMessage:
+		return AppendPortList(dst, seq, m.Ports)
 	}
 	panic(message)
-}
-
-// render writes a message as in the golden files: a line for each field, named as in the Go type
-// but in snake case, and one for each entry of a list.
-func render(message any) string {
-	var s strings.Builder
-	v := reflect.ValueOf(message)
-	for i := range v.NumField() {
-		name := snake(v.Type().Field(i).Name)
-		line := func(values ...any) {
-			for i, value := range values {
-				values[i] = scalar(reflect.ValueOf(value))
-			}
-			fmt.Fprintln(&s, append([]any{name, "="}, values...)...)
-		}
-		switch list := v.Field(i).Interface().(type) {
-		case Words:
-			for word := range list.All {
-				line(word)
-			}
-		case NetworkWords:
-			for word := range list.All {
-				line(word)
-			}
-		case Env:
-			for key, value := range list.All {
-				line(key, value)
-			}
-		case Limits:
-			for limit := range list.All {
-				line(limit.Resource, limit.Soft, limit.Hard)
-			}
-		case Facts:
-			for name, value := range list.All {
-				line(name, value)
-			}
-		case Figures:
-			for name, value := range list.All {
-				line(name, value)
-			}
-		case []Process:
-			for _, p := range list {
-				var values []any
-				for i := range reflect.ValueOf(p).NumField() {
-					values = append(values, reflect.ValueOf(p).Field(i).Interface())
-				}
-				line(values...)
-			}
-		case Modes:
-			line(list.Input, list.Output, list.Local, list.Chars)
-		default:
-			line(list)
-		}
-	}
-	return s.String()
-}
-
-// scalar writes a number, a bool or a text as in the golden files.
-func scalar(v reflect.Value) string {
-	switch v.Kind() {
-	case reflect.Slice:
-		return strconv.Quote(string(v.Bytes()))
-	case reflect.Bool:
-		return strconv.FormatBool(v.Bool())
-	case reflect.Int32, reflect.Int64:
-		return strconv.FormatInt(v.Int(), 10)
-	}
-	return strconv.FormatUint(v.Uint(), 10)
-}
-
-// snake converts TimeoutMS to timeout_ms.
-func snake(name string) string {
-	var s []byte
-	for i := range len(name) {
-		c := name[i]
-		if 'A' <= c && c <= 'Z' {
-			if i > 0 && 'a' <= name[i-1] && name[i-1] <= 'z' {
-				s = append(s, '_')
-			}
-			c += 'a' - 'A'
-		}
-		s = append(s, c)
-	}
-	return string(s)
-}
-
-// unrender reverses render for a message like the given one. It makes lists with Add.
-func unrender(t *testing.T, like any, lines string) any {
-	t.Helper()
-	v := reflect.New(reflect.TypeOf(like)).Elem()
-	for line := range strings.Lines(lines) {
-		key, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " = ")
-		var field reflect.Value
-		for i := range v.NumField() {
-			if snake(v.Type().Field(i).Name) == key {
-				field = v.Field(i)
-			}
-		}
-		if !field.IsValid() {
-			t.Fatalf("%T has no field for %q", like, line)
-		}
-		next := func(into any) {
-			word := rest
-			if quoted, err := strconv.QuotedPrefix(rest); err == nil {
-				word = quoted
-			} else if before, _, more := strings.Cut(rest, " "); more {
-				word = before
-			}
-			rest = strings.TrimPrefix(rest[len(word):], " ")
-			unscalar(t, reflect.ValueOf(into).Elem(), word)
-		}
-		var name, value []byte
-		switch list := field.Addr().Interface().(type) {
-		case *Words:
-			next(&name)
-			list.Add(string(name))
-		case *NetworkWords:
-			next(&name)
-			list.Add(string(name))
-		case *Env:
-			next(&name)
-			next(&value)
-			list.Add(name, value)
-		case *Limits:
-			var l Limit
-			next(&l.Resource)
-			next(&l.Soft)
-			next(&l.Hard)
-			list.Add(l)
-		case *Facts:
-			next(&name)
-			next(&value)
-			list.Add(string(name), string(value))
-		case *Figures:
-			var value uint64
-			next(&name)
-			next(&value)
-			list.Add(string(name), value)
-		case *[]Process:
-			var p Process
-			for i := range reflect.ValueOf(p).NumField() {
-				next(reflect.ValueOf(&p).Elem().Field(i).Addr().Interface())
-			}
-			*list = append(*list, p)
-		case *Modes:
-			next(&list.Input)
-			next(&list.Output)
-			next(&list.Local)
-			next(&list.Chars)
-		default:
-			next(list)
-		}
-	}
-	return v.Interface()
-}
-
-// unscalar reverses scalar.
-func unscalar(t *testing.T, v reflect.Value, word string) {
-	t.Helper()
-	var err error
-	switch v.Kind() {
-	case reflect.Slice:
-		v.SetBytes(unquote(t, word))
-	case reflect.Bool:
-		v.SetBool(word == "true")
-	case reflect.Int32, reflect.Int64:
-		var n int64
-		n, err = strconv.ParseInt(word, 10, v.Type().Bits())
-		v.SetInt(n)
-	default:
-		var n uint64
-		n, err = strconv.ParseUint(word, 10, v.Type().Bits())
-		v.SetUint(n)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -66,6 +66,7 @@ func (f *fields) text32() []byte {
 func (f *fields) word16() []byte { return f.word(f.text16(), reasonText) }
 func (f *fields) word32() []byte { return f.word(f.text32(), reasonText) }
 
+//go:noinline
 func (f *fields) word(b []byte, reason string) []byte {
 	if bytes.IndexByte(b, 0) >= 0 {
 		f.fail(reason)

@@ -19,9 +19,9 @@ const (
 	FeatureCopies                         // maps and holes of files, nodes, extended attributes
 	// the modes of a terminal, and how long to wait for output
 	FeatureManners
-
-	// FeatureNetwork is network and network_show.
-	FeatureNetwork Features = 1 << 12
+	FeatureForward // connect, listen, accept
+	FeaturePorts   // ports
+	FeatureNetwork // network, network_show
 )
 
 // AppendHello appends a hello with the highest version that the host speaks.

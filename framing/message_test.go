@@ -224,7 +224,7 @@ func TestTypeNames(t *testing.T) {
 		{TypeSkip, "skip", true},
 		{0x37, "0x37", false},
 		{0x3F, "0x3F", false},
-		{0x42, "0x42", false},
+		{0x5E, "0x5E", false},
 		{0xFE, "0xFE", false},
 	} {
 		if got := test.typ.String(); got != test.name {

@@ -31,6 +31,7 @@ var naiveNames = map[Type]string{
 	TypeRestore:     "time=unix_ns",
 	TypeFreeze:      "after=thaw_after_ms",
 	TypePower:       "grace=grace_ms",
+	TypeConnect:     "timeout=timeout_ms",
 }
 
 // naiveBits are the flags that the golden files have one by one.
@@ -40,6 +41,7 @@ var naiveBits = map[Type][]string{
 	TypeWriteFile:  {"sudo"},
 	TypeStart:      {"shell", "stdin", "terminal", "merge", "only"},
 	TypeExited:     {"core", "tree", "held"},
+	TypePorts:      {"watch"},
 }
 
 // naiveMessage describes a message of the given type, or returns "" if it is malformed.
@@ -83,7 +85,7 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 		}
 		switch {
 		case name == "flags" && naiveBits[t] != nil:
-			if t == TypeStart || t == TypeExited || t == TypeWriteFile {
+			if t == TypeStart || t == TypeExited || t == TypeWriteFile || t == TypePorts {
 				bits()
 			}
 			if t == TypeWriteFile && flags&2 != 0 {
@@ -98,7 +100,7 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 				line("payload", naiveValue(f))
 			}
 		case f.IsList():
-			if t == TypeProcessList || t == TypeFigures || t == TypeNetwork || t == TypeFacts {
+			if t == TypeProcessList || t == TypeFigures || t == TypeNetwork || t == TypeFacts || t == TypePortList {
 				line("count", f.Number)
 			}
 			for _, entry := range f.List {

@@ -54,6 +54,14 @@ const (
 	TypeFreeze      Type = 0x3C // H→G
 	TypeThaw        Type = 0x3D // H→G
 	TypePower       Type = 0x3E // H→G
+	TypeConnect     Type = 0x40 // H→G
+	TypeConnected   Type = 0x41 // G→H
+	TypeListen      Type = 0x42 // H→G
+	TypeListening   Type = 0x43 // G→H
+	TypeIncoming    Type = 0x44 // G→H
+	TypeAccept      Type = 0x45 // H→G
+	TypePorts       Type = 0x46 // H→G
+	TypePortList    Type = 0x47 // G→H
 	TypeNetwork     Type = 0x48 // H→G
 	TypeNetworkShow Type = 0x49 // H→G
 	TypeFacts       Type = 0x4A // G→H
@@ -121,6 +129,14 @@ var typeNames = [0x60]string{
 	TypeFreeze:      "freeze",
 	TypeThaw:        "thaw",
 	TypePower:       "power",
+	TypeConnect:     "connect",
+	TypeConnected:   "connected",
+	TypeListen:      "listen",
+	TypeListening:   "listening",
+	TypeIncoming:    "incoming",
+	TypeAccept:      "accept",
+	TypePorts:       "ports",
+	TypePortList:    "port_list",
 	TypeNetwork:     "network",
 	TypeNetworkShow: "network_show",
 	TypeFacts:       "facts",
@@ -147,7 +163,7 @@ func (t Type) FromHost() bool {
 		TypeHello, TypeStart, TypeAttach, TypeInput, TypeClose, TypeCredit, TypeResize, TypeSignal, TypeRelease, TypeProcesses,
 		TypeRead, TypeWrite, TypeStat, TypeList, TypeChange, TypeSkip,
 		TypeStats, TypePressure, TypeRestore, TypeFreeze, TypeThaw, TypePower,
-		TypeNetwork, TypeNetworkShow:
+		TypeConnect, TypeListen, TypeAccept, TypePorts, TypeNetwork, TypeNetworkShow:
 		return true
 	}
 	return false

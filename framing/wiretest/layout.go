@@ -62,7 +62,15 @@ const (
 )
 
 const (
-	Network byte = 0x48 + iota
+	Connect byte = 0x40 + iota
+	Connected
+	Listen
+	Listening
+	Incoming
+	Accept
+	Ports
+	PortList
+	Network
 	NetworkShow
 	Facts
 )
@@ -157,7 +165,15 @@ var Messages = []*Message{
 	{Type: Freeze, Way: "H", Name: "freeze", layout: "after:4"},
 	{Type: Thaw, Way: "H", Name: "thaw", layout: "payload:*"},
 	{Type: Power, Way: "H", Name: "power", layout: "how:1 grace:4"},
-
+	{Type: Connect, Way: "H", Name: "connect", layout: "network:1 timeout:4 credit:4 address:p2"},
+	{Type: Connected, Way: "G", Name: "connected", layout: "credit:4 local:t2 remote:t2"},
+	{Type: Listen, Way: "H", Name: "listen", layout: "network:1 address:p2"},
+	{Type: Listening, Way: "G", Name: "listening", layout: "address:t2"},
+	{Type: Incoming, Way: "G", Name: "incoming", layout: "id:8 remote:t2"},
+	{Type: Accept, Way: "H", Name: "accept", layout: "id:8 credit:4"},
+	{Type: Ports, Way: "H", Name: "ports", layout: "flags:1&0x1"},
+	{Type: PortList, Way: "G", Name: "port_list", layout: "" +
+		"ports:2/count{ network:1 port:2 pid:4 address:t2 program:t1 }"},
 	{Type: Network, Way: "H", Name: "network", layout: "words:2/count{ word:p2 }"},
 	{Type: NetworkShow, Way: "H", Name: "network_show", layout: "payload:*"},
 	{Type: Facts, Way: "G", Name: "facts", layout: "facts:2/count{ name:t1 value:t2 }"},
