@@ -142,6 +142,7 @@ func (p *Process) Spawn(t *Table, spec *reactor.Command) error {
 	}
 	p.pid = p.child.PID()
 	t.running = append(t.running, p)
+	t.watch()
 	return nil
 }
 
@@ -196,6 +197,7 @@ func (p *Process) Exited(status unix.WaitStatus) {
 		p.deadline.Stop()
 	}
 	t.running = sys.Remove(t.running, p)
+	t.watch()
 	if err := p.child.Failure(); err != nil && !p.finished {
 		p.grace.Stop()
 		p.ReturnBox()

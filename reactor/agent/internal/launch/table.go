@@ -18,6 +18,8 @@ type Table struct {
 	// CountUnread returns how many exited processes wait for a host to read their output. They hold
 	// pipes, so they count against Limit. nil means there are never any.
 	CountUnread func() int
+	// Watch is called after a process was started or has exited, unless it is nil.
+	Watch func()
 
 	loop    *reactor.Loop
 	contain *contain.Pool
@@ -28,6 +30,13 @@ type Table struct {
 // NewTable returns an empty table. It calls changed after every exit.
 func NewTable(loop *reactor.Loop, pool *contain.Pool, limit uint32, changed func()) *Table {
 	return &Table{Limit: limit, loop: loop, contain: pool, changed: changed}
+}
+
+// watch calls Watch.
+func (t *Table) watch() {
+	if t.Watch != nil {
+		t.Watch()
+	}
 }
 
 // Running returns the running processes. The slice is valid until the next start or exit.
