@@ -28,7 +28,7 @@ var (
 		"reactor/agent/internal/link", "reactor/agent/internal/launch",
 		"reactor/agent/internal/files", "reactor/agent/internal/command",
 		"reactor/agent/internal/session", "reactor/agent/internal/machine",
-		"reactor/agent/internal/network",
+		"reactor/agent/internal/network", "reactor/agent/internal/forward",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -243,6 +243,10 @@ var mayImport = map[string][]string{
 	},
 	"wick/reactor/agent/internal/machine": {
 		"wick/framing", "wick/reactor", room("contain"), room("launch"), room("log"), room("sys"), room("wire"),
+	},
+	// files for the directory of a socket, and for what is to be done while the disk is held.
+	"wick/reactor/agent/internal/forward": {
+		"wick/framing", "wick/reactor", room("files"), room("log"), room("sys"), room("wire"),
 	},
 	// files for a content that is opened safely, and for what is held while the disk is frozen.
 	"wick/reactor/agent/internal/network": {

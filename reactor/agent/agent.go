@@ -12,6 +12,7 @@ import (
 	"wick/reactor/agent/internal/command"
 	"wick/reactor/agent/internal/contain"
 	"wick/reactor/agent/internal/files"
+	"wick/reactor/agent/internal/forward"
 	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/link"
 	"wick/reactor/agent/internal/machine"
@@ -89,6 +90,7 @@ type Agent struct {
 	files    *files.Service
 	network  *network.Service
 	machine  *machine.Service
+	forward  *forward.Service
 	jobs     *launch.Jobs
 	links    []link.Link // the ways to hosts
 	initctl  initctl
@@ -212,7 +214,11 @@ func (a *Agent) openRooms() (err error) {
 	a.network = network.NewService(network.Config{
 		Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk,
 	})
-	features := session.Features | files.Features
+	a.forward = forward.NewService(forward.Config{
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk,
+	})
+	a.table.Watch = a.forward.Changed
+	features := session.Features | files.Features | forward.Features
 	if a.root {
 		features |= network.Features
 	}
@@ -339,6 +345,9 @@ func (a *Agent) close() {
 	}
 	if a.sessions != nil {
 		a.sessions.Close()
+	}
+	if a.forward != nil {
+		a.forward.Close()
 	}
 }
 
