@@ -151,7 +151,7 @@ func (c *connection) follow(got *received) error {
 		c.closed = map[string]string{}
 	}
 	switch got.name {
-	case "started":
+	case "started", "connected":
 		c.closed[seq] = ""
 	case "output", "close":
 		if strings.Contains(c.closed[seq], stream) {

@@ -33,6 +33,7 @@ type run struct {
 	conns   map[string]*connection
 	host    *hostSocket
 	fifos   map[string]int
+	peers   peers
 	started time.Time
 	clock   time.Time
 	marks   map[string]int
@@ -121,6 +122,7 @@ func (r *run) end() {
 	for _, fd := range r.fifos {
 		unix.Close(fd)
 	}
+	r.peers.close()
 	r.inject("nothing")
 	if r.agent != nil {
 		r.agent.Process.Kill()
@@ -303,6 +305,8 @@ func (r *run) step(text string) error {
 		return r.fifo(rest)
 	case "host":
 		return r.hostStep(rest)
+	case "peer":
+		return r.peerStep(rest)
 	case "inject":
 		return r.inject(rest)
 	case "peak", "descriptors":

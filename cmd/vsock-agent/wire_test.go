@@ -42,6 +42,7 @@ var defaults = map[string]string{
 	"start":  "id=1 credit=1048576 errcredit=1048576 rows=24 columns=80 wait=100",
 	"attach": "id=1 credit=1048576 errcredit=1048576",
 	"read":   "credit=1073741824", "list": "credit=1073741824", "pressure": "stall=1000000 window=2000000",
+	"connect": "network=1 credit=1073741824", "accept": "credit=1073741824", "listen": "network=1",
 }
 
 // startFlags has the bits of a start. The bare name of a bit sets it.
@@ -188,7 +189,7 @@ func decodeFrame(f wiretest.Frame) (*received, error) {
 			}
 		case m.Type == wiretest.StatResult:
 			r.put(field.Name, fileField(field))
-		case m.Type == wiretest.ProcessList:
+		case m.Type == wiretest.ProcessList, m.Type == wiretest.PortList:
 			r.put("count", value)
 			var list []string
 			for _, entry := range field.List {
