@@ -258,8 +258,8 @@ func TestGarbage(t *testing.T) {
 
 func TestUnknownTypesAreLeftAlone(t *testing.T) {
 	c, p := pair(t)
-	p.send(framing.AppendFrame(nil, 0x40, 0, []byte("extension")))
-	p.send(framing.AppendFrame(nil, 0x41, 9, make([]byte, 2*readBuffer)))
+	p.send(framing.AppendFrame(nil, 0x5e, 0, []byte("extension")))
+	p.send(framing.AppendFrame(nil, 0x5f, 9, make([]byte, 2*readBuffer)))
 	ping := background(func() (time.Duration, error) { return c.Ping(testContext(t)) })
 	seq, _ := p.expect(framing.TypePing)
 	p.pong(seq)

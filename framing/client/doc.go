@@ -55,6 +55,15 @@
 // [Client.TarFrom] and [Client.TarTo] copy trees. The flag [Safe] prevents that symbolic links are
 // followed.
 //
+// [Client.DialContext] connects to a port or a Unix socket in the guest, which needs no network
+// device for that. [Client.Listen] listens there. The results are a [net.Conn] and a
+// [net.Listener], so packages such as net/http work over them:
+//
+//	web := &http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
+//	r, err := web.Get("http://localhost:8080/")
+//
+// [Client.Ports] and [Client.WatchPorts] list the TCP ports that listen in the guest.
+//
 // [Client.Stats], [Client.Processes] and [Client.WatchPressure] report on the machine. Call
 // [Client.Restore] after a snapshot was restored, and [Client.Freeze] and [Client.Thaw] around a
 // copy of its disk. [Client.PowerOff], [Client.Reboot] and [Client.Halt] end it.

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -110,6 +114,66 @@ func ExampleClient_WriteStream() {
 	// Output:
 	// 8 <nil>
 	// <nil>
+}
+
+// A web server in the guest is reached without a network.
+func ExampleClient_DialContext() {
+	ctx := context.Background()
+	c, err := dialAgent(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	server := httptest.NewServer(http.FileServer(http.Dir("testdata"))) // as if in the guest
+	defer server.Close()
+
+	web := &http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
+	defer web.CloseIdleConnections()
+	r, err := web.Get(server.URL + "/nosuch")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r.Body.Close()
+	fmt.Println(r.Status)
+	// Output: 404 Not Found
+}
+
+// Programs in the guest use a proxy of the host.
+func ExampleClient_Listen() {
+	ctx := context.Background()
+	c, err := dialAgent(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	ln, err := c.Listen(ctx, "tcp", "localhost:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	origin, err := url.Parse("http://origin.example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	proxy := httputil.NewSingleHostReverseProxy(origin)
+	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusTeapot) }
+	proxy.Transport = http.NewFileTransport(http.Dir("nosuch")) // instead of the Internet
+	go http.Serve(ln, proxy)
+	defer ln.Close()
+
+	r, err := http.Get("http://" + ln.Addr().String() + "/") // as if in the guest
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	fmt.Println(r.Status)
+	// Output: 404 Not Found
 }
 
 func ExampleClient_Stats() {

@@ -81,6 +81,8 @@ var featureNames = map[Features]string{
 	framing.FeaturePower:     "ending its machine",
 	framing.FeatureCopies:    "holes, nodes and extended attributes",
 	framing.FeatureManners:   "waiting for output that other processes hold",
+	framing.FeatureForward:   "forwarding connections",
+	framing.FeaturePorts:     "listing its listening ports",
 	framing.FeatureNetwork:   "configuring its network",
 }
 
@@ -116,6 +118,12 @@ func (c *Client) Hello(ctx context.Context) (*Hello, error) {
 	c.hello = h
 	c.mu.Unlock()
 	return h, nil
+}
+
+// Require says hello, unless that was done, and returns an [*UnsupportedError] if the guest lacks
+// one of the features. Calls that need a feature do the same themselves.
+func (c *Client) Require(ctx context.Context, features Features) error {
+	return c.need(ctx, features)
 }
 
 // need says hello unless that was done. It returns an *UnsupportedError if the guest lacks a

@@ -41,6 +41,10 @@ var agentBinary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// AgentBinary returns the path of the agent that [StartAgent] starts, for tests that start it
+// otherwise.
+func AgentBinary() (string, error) { return agentBinary() }
+
 // RemoveAgent removes what [StartAgent] built. A TestMain calls it after all tests have run.
 func RemoveAgent() {
 	if agentDir != "" {
