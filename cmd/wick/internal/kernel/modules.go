@@ -12,10 +12,10 @@ import (
 )
 
 // needed are the modules that a machine needs to reach vm-init: its devices, its file systems and
-// vsock. ext4 is built in. vsock_loopback is left out, because a process of the guest could connect
-// to the agent through it.
+// vsock. tcp_diag tells the agent which ports listen. ext4 is built in. vsock_loopback is left out,
+// because a process of the guest could connect to the agent through it.
 var needed = []string{
-	"virtio_mmio", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport",
+	"virtio_mmio", "virtio_blk", "squashfs", "overlay", "vmw_vsock_virtio_transport", "tcp_diag",
 }
 
 // ModuleError reports a module that is neither there nor built in.
