@@ -60,7 +60,7 @@ func featureList(f client.Features) string {
 		{framing.FeatureProcesses, "processes"}, {framing.FeatureTerminals, "terminals"}, {framing.FeatureFiles, "files"},
 		{framing.FeatureStats, "stats"}, {framing.FeaturePressure, "pressure"}, {framing.FeatureRestore, "restore"},
 		{framing.FeatureFreeze, "freeze"}, {framing.FeaturePower, "power"},
-		{framing.FeatureNetwork, "network"},
+		{framing.FeatureForward, "forward"}, {framing.FeaturePorts, "ports"}, {framing.FeatureNetwork, "network"},
 	} {
 		if f&known.bit != 0 {
 			all = append(all, known.name)

@@ -20,6 +20,7 @@ import (
 
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/vmm"
+	"wick/framing"
 	"wick/framing/client"
 )
 
@@ -33,6 +34,7 @@ func (t *tool) runCommand() *cobra.Command {
 	var o machine.Options
 	var puts []string
 	var console, network string
+	var publish []string
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARG]...",
 		Short: "Boot a microVM, run a command in it, and power it off",
@@ -50,6 +52,11 @@ The machine runs on Firecracker if it is installed and KVM works, otherwise on Q
 KVM or emulated. A machine of another architecture (--arch) is always emulated, and needs
 a vm-init of that architecture.
 
+-p 8080:80 publishes port 80 of the guest as 127.0.0.1:8080, over the connection to the
+agent. The guest needs no network device for it, so the published port is the only way to
+reach the guest. -p may be repeated and takes the forms of wick forward, such as
+0.0.0.0:8080:80 and 8080:unix:/run/app.sock.
+
 Without --net the guest has no network interface: wick reaches it over vsock. With
 --net user it reaches what this host reaches, without root, except the host's own
 loopback. --net user,host-loopback adds that, at 10.0.2.2. Both need QEMU. --net tap=NAME
@@ -64,6 +71,7 @@ reached.`,
   wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
   wick run --put ./app:/srv/app -- /srv/app --version
   wick run --net user -- wget -O- http://example.org/
+  wick run -p 8080:80 -- httpd -f -p 80
   wick run --console --kernel vmlinux -- 'dmesg | tail -n 3'`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -85,6 +93,14 @@ reached.`,
 			if err := checkMachine(&o); err != nil {
 				return usageError(err)
 			}
+			var forwards []forward
+			for _, p := range publish {
+				fw, err := parseForward(p, defaultBind, false)
+				if err != nil {
+					return err
+				}
+				forwards = append(forwards, fw)
+			}
 			t.unwind.Store(int64(powerOffLimit))
 			// A closed stdout or stderr must not end the machine without order. SIGPIPE is caught
 			// rather than ignored, because child processes would inherit that it is ignored.
@@ -95,6 +111,11 @@ reached.`,
 			if _, err := flags.command(nil, args); err != nil {
 				return err // before booting a machine
 			}
+			published, err := listenAll(cmd.Context(), forwards)
+			if err != nil {
+				return err
+			}
+			defer closeAll(published)
 			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && console == ""}
 			switch console {
 			case "":
@@ -112,6 +133,20 @@ reached.`,
 			var ended error
 			o.Use = func(ctx context.Context, c *client.Client) error {
 				ui.end()
+				if len(forwards) > 0 {
+					if err := c.Require(ctx, framing.FeatureForward); err != nil {
+						return fmt.Errorf("-p: %w", err)
+					}
+				}
+				f := newForwarder(c, false, t.stderr)
+				defer f.close()
+				for i := range forwards {
+					line, err := f.start(ctx, &forwards[i], published[i])
+					if err != nil {
+						return err
+					}
+					f.say("published %s", line)
+				}
 				ended = t.exec(ctx, c, &flags, args)
 				if _, lost := errors.AsType[*client.ConnError](ended); lost || errors.Is(ended, machine.ErrUnresponsive) {
 					return ended // the machine may know the reason
@@ -142,6 +177,7 @@ reached.`,
 	f.BoolVar(&o.Tmpfs, "tmpfs", false, "use the guest's memory instead of an overlay disk")
 	f.StringVar(&network, "net", "none", "`NETWORK` of the guest: none, user, user,host-loopback, or tap=NAME[,FIELD]...")
 	f.StringArrayVar(&puts, "put", nil, "copy a file or a directory into the guest first: `LOCAL:GUEST`; may be repeated")
+	f.StringArrayVarP(&publish, "publish", "p", nil, "publish a port of the guest: `HOST:GUEST`, such as 8080:80; may be repeated")
 	f.BoolVar(&o.Keep, "keep", false, "keep the overlay disk and the console's log, and print where")
 	f.StringVar(&console, "console", "", "show the guest's console on stderr, with ? for terminal controls; =raw: unfiltered")
 	f.Lookup("console").NoOptDefVal = consoleText
@@ -149,6 +185,7 @@ reached.`,
 	f.DurationVar(&o.BootLimit, "boot-timeout", 60*time.Second, "how long to wait until the guest is ready")
 	f.StringVar(&o.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH)")
 	f.StringArrayVar(&o.InitArgs, "init-arg", nil, "`ARG` for vm-init, such as --log-level=debug; may be repeated")
+	cmd.RegisterFlagCompletionFunc("publish", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions(vmm.Archs(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("net", cobra.FixedCompletions([]string{"none", "user", "user,host-loopback", "tap="}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))

@@ -55,6 +55,9 @@ func (t tests) Run() int {
 //	                   guest got one), or the path of a socket (it exists) or FIFO (CMD opens it)
 //	fifo PATH [DATA]   make a FIFO that gives DATA to its reader
 //	size PATH N        make a file of N zeros
+//	echo NETWORK ADDR  start a server that sends back what it gets; $ADDR is where
+//	ask NETWORK ADDR TEXT...
+//	                   connect as soon as possible, send TEXT, shut down writing, print the answer
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -73,7 +76,7 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Defer(func() { a.Stop() })
 			},
-			"guest": startGuest, "code": code, "interrupt": interrupt, "fifo": fifo, "size": size,
+			"guest": startGuest, "code": code, "interrupt": interrupt, "fifo": fifo, "size": size, "echo": echo, "ask": ask,
 		},
 	})
 }

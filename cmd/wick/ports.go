@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing/client"
+)
+
+// portsCommand returns "wick ports".
+func (t *tool) portsCommand() *cobra.Command {
+	var watch bool
+	cmd := &cobra.Command{
+		Use:   "ports",
+		Short: "List the TCP ports that listen in the guest",
+		Long: `List the TCP ports that listen in the guest's network. PID and PROGRAM are of a process that
+has the port open, or dashes if the guest found no such process. --watch prints a line for each
+port that appears (+) or is gone (-). The guest looks once a second.`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			if watch {
+				return t.watchPorts(ctx, c)
+			}
+			list, err := c.Ports(ctx)
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "ADDRESS\tPID\tPROGRAM")
+			for _, p := range list {
+				portLine(w, "", &p)
+			}
+			return w.Flush()
+		}),
+	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "print a line for each port that appears or is gone")
+	return cmd
+}
+
+// portLine writes a line about a port.
+func portLine(w io.Writer, sign string, p *client.Port) error {
+	program := "-"
+	if p.Program != "" {
+		program = printable(p.Program)
+	}
+	_, err := fmt.Fprintf(w, "%s%v\t%s\t%s\n", sign, p.Addr, known(uint64(p.PID), fmt.Sprint(p.PID)), program)
+	return err
+}
+
+func (t *tool) watchPorts(ctx context.Context, c *client.Client) error {
+	before := map[client.Port]bool{}
+	for list, err := range c.WatchPorts(ctx) {
+		if err != nil {
+			return err
+		}
+		now := map[client.Port]bool{}
+		for _, p := range list {
+			now[p] = true
+			if !before[p] {
+				if err := portLine(t.stdout, "+ ", &p); err != nil {
+					return err
+				}
+			}
+		}
+		for p := range before {
+			if !now[p] {
+				if err := portLine(t.stdout, "- ", &p); err != nil {
+					return err
+				}
+			}
+		}
+		before = now
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// An end is one end of a forward: a network and an address for net.Dial or net.Listen.
+type end struct{ network, address string }
+
+// String returns the end as a user writes it.
+func (e end) String() string {
+	if e.network == "unix" {
+		return "unix:" + e.address
+	}
+	return e.address
+}
+
+// defaultBind is the address for ports of this machine. Other machines do not reach it.
+const defaultBind = "127.0.0.1"
+
+// cutEnd parses the end at the beginning of s, and returns it with the rest of s. An end is PORT,
+// HOST:PORT, [IPV6]:PORT, unix:PATH, a path, or @NAME. host is the host of a port alone.
+func cutEnd(s, host string) (e end, rest string, err error) {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "@") {
+		path, rest, _ = strings.Cut(path, ":")
+		if path == "" {
+			return e, "", errors.New("path is missing")
+		}
+		return end{"unix", path}, rest, nil
+	}
+	first, rest, more := strings.Cut(s, ":")
+	if strings.HasPrefix(s, "[") {
+		inner, behind, ok := strings.Cut(s[1:], "]")
+		if !ok || !strings.HasPrefix(behind, ":") {
+			return e, "", fmt.Errorf("%q is not an IPv6 address in brackets and a port", s)
+		}
+		first, rest, more = inner, behind[1:], true
+	} else if isNumber(first) {
+		port, err := checkPort(first)
+		return end{"tcp", net.JoinHostPort(host, port)}, rest, err
+	}
+	if first == "" || !more {
+		return e, "", fmt.Errorf("%q is not a port", s)
+	}
+	number, rest, _ := strings.Cut(rest, ":")
+	port, err := checkPort(number)
+	return end{"tcp", net.JoinHostPort(first, port)}, rest, err
+}
+
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// checkPort returns a port without leading zeros, or an error if it is not a port.
+func checkPort(s string) (string, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || !isNumber(s) {
+		return "", fmt.Errorf("port %q is not a number of 0 to 65535", s)
+	}
+	return strconv.FormatUint(n, 10), nil
+}
+
+// A forward is two ends. A connection to the first is connected to the second.
+type forward struct {
+	text     string
+	from, to end
+	reverse  bool // from is in the guest
+}
+
+// parseForward parses HOST:GUEST, or GUEST:HOST with reverse. A port alone is both ends.
+func parseForward(s, bind string, reverse bool) (forward, error) {
+	f := forward{text: s, reverse: reverse}
+	refuse := func(err error) (forward, error) { return f, usageError(fmt.Errorf("forward %q: %w", s, err)) }
+	host := bind
+	if reverse {
+		host = "localhost"
+	}
+	var rest string
+	var err error
+	if f.from, rest, err = cutEnd(s, host); err != nil {
+		return refuse(err)
+	}
+	if rest == "" && isNumber(s) {
+		rest = s
+	}
+	if rest == "" {
+		return refuse(errors.New("the other end is missing"))
+	}
+	if f.to, rest, err = cutEnd(rest, "localhost"); err != nil {
+		return refuse(err)
+	}
+	if rest != "" {
+		return refuse(fmt.Errorf("%q is left over", rest))
+	}
+	if _, port, _ := net.SplitHostPort(f.to.address); f.to.network == "tcp" && port == "0" {
+		return refuse(errors.New("port 0 cannot be connected to"))
+	}
+	return f, nil
+}
+
+// parseBind parses an address of this machine.
+func parseBind(s string) (string, error) {
+	s = strings.Trim(s, "[]")
+	if s != "localhost" && net.ParseIP(s) == nil {
+		return "", usageError(fmt.Errorf("--bind %q: want an IP address of this machine", s))
+	}
+	return s, nil
+}
