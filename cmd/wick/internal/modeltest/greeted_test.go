@@ -38,8 +38,14 @@ func (h *host) hello(c *conn) *request {
 // extended makes a random request of the extension.
 func (h *host) extended(c *conn) *request {
 	switch n := h.r.IntN(100); {
-	case n < 40:
+	case n < 30:
 		return h.bind(c, h.proc(), false)
+	case n < 38:
+		return h.forward(c)
+	case n < 40:
+		return h.unreachable()
+	case n < 41:
+		return h.ports(c)
 	case n < 55:
 		if p := h.m.adopt(h.n, h.r.IntN(100)); p != nil {
 			return h.bind(c, p, true)

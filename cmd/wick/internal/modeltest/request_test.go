@@ -122,9 +122,11 @@ func (h *host) unknownType(c *conn) *request {
 			typ++ // it might be a valid hello, and enable the extension
 		}
 	}
-	if c.greeted && typ >= wiretest.Hello && typ <= wiretest.Power {
-		typ = []byte{wiretest.HelloResult, wiretest.Started, wiretest.Output, wiretest.Exited,
-			wiretest.ProcessList, wiretest.Done, wiretest.StatResult, wiretest.Figures, 0x37, 0x3f}[h.r.IntN(10)]
+	if c.greeted && typ >= wiretest.Hello && typ <= wiretest.PortList {
+		others := []byte{wiretest.HelloResult, wiretest.Started, wiretest.Output, wiretest.Exited,
+			wiretest.ProcessList, wiretest.Done, wiretest.StatResult, wiretest.Figures,
+			wiretest.Connected, wiretest.Listening, wiretest.Incoming, wiretest.PortList, 0x37, 0x3f}
+		typ = others[h.r.IntN(len(others))]
 	}
 	return &request{
 		what: fmt.Sprintf("frame of type 0x%02X", typ), seq: seq,
