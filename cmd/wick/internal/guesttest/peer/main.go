@@ -1,5 +1,6 @@
-// Command peer is a process of the guest that poses as its host. It connects over vsock to the
-// agent's port, sends a ping, and prints the result. The tests put it into the machine.
+// Command peer is a process of the guest. With a CID and a port it poses as its host: it connects
+// over vsock to the agent's port, sends a ping, and prints the result. Otherwise it is the other
+// end of forwarded connections. The tests put it into the machine.
 package main
 
 import (
@@ -13,6 +14,13 @@ import (
 )
 
 func main() {
+	if is, err := sockets(os.Args[1:]); is {
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: peer CID PORT")
 		os.Exit(2)
