@@ -94,6 +94,7 @@ type channel struct {
 	came     int // bytes of stdout not yet received
 	unspoken int // bytes read since the last grant
 	total    int
+	done     bool // a forwarded connection has ended
 }
 
 func greet(b testing.TB, h *host) *greeted {
@@ -133,6 +134,15 @@ func (c *greeted) next() *channel {
 			c.b.Fatal(err)
 		}
 		ch.credit = int(s.Credit)
+	case framing.TypeConnected:
+		m, err := framing.ParseConnected(payload)
+		if err != nil {
+			c.b.Fatal(err)
+		}
+		ch.credit = int(m.Credit)
+	case framing.TypeClose:
+	case framing.TypeDone:
+		ch.done = true
 	case framing.TypeCredit:
 		_, n, err := framing.ParseCredit(payload)
 		if err != nil {

@@ -1,7 +1,7 @@
 // Command naive is the agent as one would write it in Go: net (and mdlayher/vsock in a machine), a
 // goroutine per connection and per command, and os/exec. It speaks ping, the short exec and
 // write_file. Wick's agent is compared with it. A start makes its connection the stream of one
-// command.
+// command, and a connect that of one forwarded connection.
 package main
 
 import (
@@ -100,6 +100,19 @@ func serve(c net.Conn) {
 		case 0x22:
 			h.send(0x23, seq, nil, true)
 			stream(c, r, string(payload))
+			return
+		case 0x40:
+			to, err := net.Dial("tcp", string(payload))
+			if err != nil {
+				log.Print(err)
+				return
+			}
+			h.send(0x41, seq, nil, true)
+			go func() {
+				io.Copy(to, c)
+				to.(*net.TCPConn).CloseWrite()
+			}()
+			io.Copy(c, to)
 			return
 		}
 	}
