@@ -86,6 +86,12 @@ func TestParseForward(t *testing.T) {
 		want    string // or the error
 	}{
 		{"8080:80", false, "127.0.0.1:8080 localhost:80"},
+		{"8080:udp:53", false, "UDP is not forwarded, only TCP and Unix sockets are"},
+		{"8080:53/udp", false, "UDP is not forwarded, only TCP and Unix sockets are"},
+		{"8080:db.internal:80", false, `"db.internal" is not an IP address or localhost`},
+		{"256.0.0.1:8080:80", false, `"256.0.0.1" is not an IP address or localhost`},
+		{"3128:proxy.example:3128", true, "localhost:3128 proxy.example:3128"},
+		{"db.internal:3128:3128", true, `"db.internal" is not an IP address or localhost`},
 		{"8080", false, "127.0.0.1:8080 localhost:8080"},
 		{"0:80", false, "127.0.0.1:0 localhost:80"},
 		{"0.0.0.0:8080:80", false, "0.0.0.0:8080 localhost:80"},
@@ -113,7 +119,7 @@ func TestParseForward(t *testing.T) {
 		{"-1:80", false, "the other end is missing"},
 		{"unix::80", false, "path is missing"},
 		{"[::1:80:80", false, "in brackets"},
-		{"8080:80/udp", false, "is not a port"},
+		{"8080:80/udp", false, "UDP is not forwarded"},
 	} {
 		f, err := parseForward(test.text, defaultBind, test.reverse)
 		got := f.from.String() + " " + f.to.String()

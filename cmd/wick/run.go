@@ -113,7 +113,7 @@ reached.`,
 			}
 			published, err := listenAll(cmd.Context(), forwards)
 			if err != nil {
-				return err
+				return &exitError{code: exitTransport, err: err} // nothing ran
 			}
 			defer closeAll(published)
 			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && console == ""}

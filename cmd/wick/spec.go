@@ -75,6 +75,11 @@ type forward struct {
 func parseForward(s, bind string, reverse bool) (forward, error) {
 	f := forward{text: s, reverse: reverse}
 	refuse := func(err error) (forward, error) { return f, usageError(fmt.Errorf("forward %q: %w", s, err)) }
+	if strings.HasSuffix(s, "/udp") { // as docker has it; a path may end like that only after unix:
+		if before, _, _ := strings.Cut(s, "/"); !strings.Contains(before, "unix:") {
+			return refuse(errUDP)
+		}
+	}
 	host := bind
 	if reverse {
 		host = "localhost"
@@ -99,8 +104,32 @@ func parseForward(s, bind string, reverse bool) (forward, error) {
 	if _, port, _ := net.SplitHostPort(f.to.address); f.to.network == "tcp" && port == "0" {
 		return refuse(errors.New("port 0 cannot be connected to"))
 	}
+	// This machine resolves the name of an end that it connects to, and the guest resolves none.
+	ends := []end{f.from, f.to}
+	if reverse {
+		ends = ends[:1]
+	}
+	for _, e := range ends {
+		if err := e.checkHost(); err != nil {
+			return refuse(err)
+		}
+	}
 	return f, nil
 }
+
+// checkHost returns an error for a TCP end whose host is a name other than localhost.
+func (e end) checkHost() error {
+	host, _, err := net.SplitHostPort(e.address)
+	if e.network != "tcp" || err != nil || host == "localhost" || net.ParseIP(host) != nil {
+		return nil
+	}
+	if host == "udp" {
+		return errUDP
+	}
+	return fmt.Errorf("%q is not an IP address or localhost", host)
+}
+
+var errUDP = errors.New("UDP is not forwarded, only TCP and Unix sockets are")
 
 // parseBind parses an address of this machine.
 func parseBind(s string) (string, error) {
