@@ -20,22 +20,25 @@ func init() { roles["signalfd"] = signalfd }
 // become usable, and signal_unsafe.go and the assembly can be removed.
 func TestSignalfdLosesSignalsInAGoProcess(t *testing.T) {
 	t.Parallel()
-	s := startSignaled(t, role(t, "dirty start", "DIRTY_NEXT=signalfd"))
-	const times = 300
+	// A process may be lucky for as long as it runs, if none of its threads wakes up.
+	const times, processes = 300, 40
 	told := map[string]int{}
-	for range times {
-		for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGCHLD} {
-			s.send(sig)
-			told[fmt.Sprint(sig, " ", s.line())]++
+	lost := func(sig unix.Signal) bool { return told[fmt.Sprint(sig, " lost")] > 0 }
+	for range processes {
+		s := startSignaled(t, role(t, "dirty start", "DIRTY_NEXT=signalfd"))
+		for range times {
+			for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGCHLD} {
+				s.send(sig)
+				told[fmt.Sprint(sig, " ", s.line())]++
+			}
+		}
+		s.end()
+		if lost(unix.SIGTERM) && lost(unix.SIGCHLD) {
+			t.Logf("%v", told)
+			return
 		}
 	}
-	s.end()
-	t.Logf("%d of each: %v", times, told)
-	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGCHLD} {
-		if told[fmt.Sprint(sig, " lost")] == 0 {
-			t.Errorf("signalfd got every %v, so it can be used", sig)
-		}
-	}
+	t.Errorf("signalfd lost none of a signal in %d processes, so it can be used: %v", processes, told)
 }
 
 func signalfd() error {
