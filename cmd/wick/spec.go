@@ -119,9 +119,12 @@ func parseForward(s, bind string, reverse bool) (forward, error) {
 
 // checkHost returns an error for a TCP end whose host is a name other than localhost.
 func (e end) checkHost() error {
-	host, _, err := net.SplitHostPort(e.address)
-	if e.network != "tcp" || err != nil || host == "localhost" || net.ParseIP(host) != nil {
+	if e.network != "tcp" {
 		return nil
+	}
+	host, _, err := net.SplitHostPort(e.address)
+	if err != nil || host == "localhost" || net.ParseIP(host) != nil {
+		return err
 	}
 	if host == "udp" {
 		return errUDP
