@@ -20,21 +20,29 @@ func TestIdle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for seconds")
 	}
-	t.Parallel()
-	s := startSignaled(t, role(t, "idle", "GOMAXPROCS=1", "GOGC=off"))
-	defer s.end()
-	const window, tries = 2 * time.Second, 6
-	var seen []int
-	for range tries {
-		before := switches(t, s.cmd.Process.Pid)
-		time.Sleep(window)
-		n := switches(t, s.cmd.Process.Pid) - before
-		if n == 0 {
-			return
-		}
-		seen = append(seen, n) // the first wait includes the end of the start
+	for _, x := range []struct{ name, debug string }{
+		{"preempted by signals", ""},
+		{"not preempted", "GODEBUG=asyncpreemptoff=1"}, // as scripts/build makes the programs
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			s := startSignaled(t, role(t, "idle", "GOMAXPROCS=1", "GOGC=off", x.debug))
+			defer s.end()
+			s.cmd.Process.Signal(unix.SIGUSR1) // what comes last is an event and no timer
+			const window, tries = 2 * time.Second, 6
+			var seen []int
+			for range tries {
+				before := switches(t, s.cmd.Process.Pid)
+				time.Sleep(window)
+				n := switches(t, s.cmd.Process.Pid) - before
+				if n == 0 {
+					return
+				}
+				seen = append(seen, n) // the first wait includes the end of the start
+			}
+			t.Errorf("%v context switches in windows of %v, want one without any", seen, window)
+		})
 	}
-	t.Errorf("%v context switches in windows of %v, want one without any", seen, window)
 }
 
 // switches returns the number of context switches of all threads of a process.

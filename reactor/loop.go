@@ -113,18 +113,21 @@ func (l *Loop) turn() error {
 	return nil
 }
 
+// rawWait is the longest wait in a raw system call, in milliseconds.
+const rawWait = 20
+
 // wait fetches events, in one of two ways. The runtime's monitor thread looks every 20 µs for a
 // system call that may block. It takes the processor away from it, and wakes another thread when
 // the call returns. For one ping after another, that costs as much as the pings. A raw system call
-// avoids it, but the runtime's preemption signal interrupts it every 10 ms while nothing happens.
-// So wait uses a raw call while events come. When the signal or the timeout ends it without one,
-// the next call is an ordinary one that may block.
+// avoids it, but the monitor wakes up every 10 ms meanwhile. So wait uses a raw call while events
+// come. When rawWait ends it without one, the next call is an ordinary one that may block.
 func (l *Loop) wait() (int, error) {
 	timeout := l.timeout()
 	var n int
 	var err error
 	if l.active {
-		n, err = pollEvents(l.epfd, l.events[:], timeout)
+		// As an unsigned number, no timeout is the longest.
+		n, err = pollEvents(l.epfd, l.events[:], int(min(uint(timeout), rawWait)))
 	} else {
 		n, err = unix.EpollWait(l.epfd, l.events[:], timeout)
 	}
