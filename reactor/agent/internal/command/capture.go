@@ -22,6 +22,7 @@ type capture struct {
 	chunks  *chunks // sends the output at once instead of keeping it; nil for none
 	state   captureState
 	rest    int // bytes that draining still reads
+	held    int // the agent's own write end, see closeWriteEnd; 0 for none
 
 	buf     []byte // of service.captures, or nil
 	spool   int    // file descriptor, or -1
@@ -85,6 +86,28 @@ func (o *capture) Ready(reactor.Events) {
 	default:
 		o.add(b[:n])
 		o.countRead(n)
+	}
+}
+
+// readEnd closes the write end that the agent held while the process ran, and reads what is left.
+// Without that end, stdout, stderr and the process would each wake the agent as they end. Until the
+// exit, the end of an output changes nothing.
+func (o *capture) readEnd() {
+	o.closeWriteEnd()
+	// The second read finds the end behind the last bytes. While the disk is held, an output may
+	// have to wait, and its event will tell.
+	for range 2 {
+		if o.state < ended && !o.service.Disk.Held() {
+			o.Ready(reactor.Readable)
+		}
+	}
+}
+
+// closeWriteEnd closes the agent's own write end, if it holds one.
+func (o *capture) closeWriteEnd() {
+	if o.held != 0 {
+		sys.Close(o.held)
+		o.held = 0
 	}
 }
 
@@ -161,6 +184,7 @@ func (o *capture) finish() {
 func (o *capture) close() {
 	o.state = ended
 	o.pipe.Close()
+	o.closeWriteEnd()
 }
 
 // add keeps the part of b that is within the limit, and counts the rest as dropped.
@@ -277,6 +301,7 @@ func (o *capture) drop() { o.state = max(o.state, dropping) }
 func (o *capture) release() {
 	o.drop()
 	o.releaseBuffer()
+	o.closeWriteEnd()
 	if o.spool >= 0 {
 		o.service.Disk.CloseUnlinked(o.spool)
 		o.spool = -1

@@ -49,11 +49,14 @@ func (cmd *command) start(spec *reactor.Command) error {
 	}
 	spec.Files = [3]int{s.Null, ends[0], ends[1]}
 	err := cmd.process.Spawn(s.Table, spec)
-	sys.Close(ends[0])
-	sys.Close(ends[1])
+	cmd.stdout.held, cmd.stderr.held = ends[0], ends[1]
 	if err != nil {
 		cmd.release()
 		return err
+	}
+	if cmd.watch() { // the end of its stdout may be to be told
+		cmd.stdout.closeWriteEnd()
+		cmd.stderr.closeWriteEnd()
 	}
 	cmd.conn.Owe() // its exec_result, or its spawn_watch_result
 	if cmd.watch() {
@@ -107,9 +110,11 @@ func (cmd *command) Exited() {
 	cmd.process.ReturnBox()
 	if cmd.process.Finished() {
 		cmd.unlist()
-	} else {
-		cmd.checkEnd()
+		return
 	}
+	cmd.stdout.readEnd()
+	cmd.stderr.readEnd()
+	cmd.checkEnd()
 }
 
 // Overdue implements [launch.Owner].
