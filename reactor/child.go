@@ -10,28 +10,28 @@ import (
 const (
 	// reapBatch is the most children reaped in one turn.
 	reapBatch = 64
-	// statusLost is the status of a child whose own somebody else took: exit code 255.
+	// statusLost is the status of a child that another wait has reaped: exit code 255.
 	statusLost unix.WaitStatus = 255 << 8
-	// tracedPause is the time between two attempts to reap a child that a debugger is to wait for first.
+	// tracedPause is the time between two attempts to reap a child while a debugger traces it.
 	tracedPause = 100 * time.Millisecond
 )
 
-// ChildHandler is who is told of a child's end.
+// ChildHandler handles the end of a child.
 type ChildHandler interface {
-	// Exited is called once for each successful Spawn. The child is reaped: its pid may be another's.
-	// If the program was never executed, [Child.Failure] says why.
+	// Exited is called once for each successful Spawn. The child is reaped, and its pid may
+	// be reused. If the program was never executed, [Child.Failure] says why.
 	Exited(status unix.WaitStatus)
 }
 
-// StartHandler is a ChildHandler that is told of the start too.
+// StartHandler is a ChildHandler that handles the start too.
 type StartHandler interface {
 	ChildHandler
-	// Started is called before Exited, when the program has been executed, or when a signal has ended the child before it was. It is not
-	// called after a failure.
+	// Started is called before Exited: when the program has been executed, or when a signal has
+	// ended the child before that. It is not called after a failure.
 	Started()
 }
 
-// Child is one process of this program's own, the leader of a process group. The zero Child is not running.
+// Child is a child process, the leader of a process group. The zero Child is not running.
 type Child struct {
 	pidfd   Descriptor
 	loop    *Loop
@@ -40,16 +40,17 @@ type Child struct {
 	usage   Usage
 	retry   Timer // to reap it, if a debugger has it
 
-	starting  Descriptor // at its end when the program is executed
+	starting  Descriptor // reaches its end when the program is executed
 	report    *report
 	path, dir string // for the failure
 	searched  bool
 	failure   error
 }
 
-// Spawn forks the child that executes the command, as the leader of a new process group, and does not wait for it: to execute a program may
-// take as long as a file system does, or the owner of a lease on it, or a signal that stops the child. The error is an *Error with the errno of
-// what comes before the fork, or of the fork. What fails later ends the child, and is its [Child.Failure].
+// Spawn forks a child that executes the command, as the leader of a new process group. It does
+// not wait for that: a file system, a lease on the program, or a signal that stops the child may
+// delay it for ever. The error is an *Error if the fork fails, or a step before it. A later
+// failure ends the child, and is its [Child.Failure].
 func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 	if c.pid != 0 {
 		panic("reactor: child spawned twice")
@@ -83,7 +84,7 @@ func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 	c.report, c.path, c.dir, c.searched, c.failure = r, cmd.Path, cmd.Dir, cmd.searches(), nil
 	l.children = append(l.children, c)
 	if pidfd >= 0 {
-		// It may have exited already; then its pidfd is readable already.
+		// If it has exited already, its pidfd is readable already.
 		l.Attach(&c.pidfd, pidfd, (*pidfdHandler)(c))
 		c.pidfd.Want(Read)
 	}
@@ -94,12 +95,12 @@ func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 	return nil
 }
 
-// startingHandler is the child as the handler of the end of its start.
+// startingHandler is a child as the handler of the end of its start.
 type startingHandler Child
 
 func (h *startingHandler) Ready(Events) { (*Child)(h).started() }
 
-// started tells of the start, if that is to be told and was not.
+// started calls the handler's Started once, if the command asks for it.
 func (c *Child) started() {
 	if !c.starting.Open() {
 		return
@@ -111,41 +112,45 @@ func (c *Child) started() {
 	}
 }
 
-// Failure is why the program was never executed, an *Error whose Op is the stage of the start that failed: [OpExec], [OpDirectory] and so on. It is
-// for [ChildHandler.Exited] and later; nil if the program was executed, or a signal came first.
+// Failure returns why the program was never executed: an *Error whose Op is the stage of the
+// start that failed, such as [OpExec] or [OpDirectory]. It is nil if the program was executed, or
+// a signal came first. It is valid from [ChildHandler.Exited] on.
 func (c *Child) Failure() error { return c.failure }
 
-// PID is the process and its group; 0 when it is not running.
+// PID returns the number of the process and of its group; 0 when it is not running.
 func (c *Child) PID() int { return c.pid }
 
 // Running reports whether the child has not been reaped yet.
 func (c *Child) Running() bool { return c.pid != 0 }
 
-// Usage is what a process used, with those of its descendants that were waited for.
+// Usage is what a process and its reaped descendants have used.
 type Usage struct {
 	User, System time.Duration
-	Peak         int64 // bytes of memory, of the one of them that had most
+	Peak         int64 // bytes of memory of the largest of them
 }
 
-// Usage is what the child had used when it was reaped. It is for [ChildHandler.Exited] and later; zero if somebody else waited for it.
+// Usage returns what the child had used when it was reaped. It is zero if another wait reaped it.
+// It is valid from [ChildHandler.Exited] on.
 func (c *Child) Usage() Usage { return c.usage }
 
-// Signal sends a signal to the child alone, and SignalGroup to its process group. Once the child is reaped they do nothing: the
-// number may name another by then.
+// Signal sends a signal to the child alone. Once the child is reaped it does nothing, because
+// another process may have its number.
 func (c *Child) Signal(sig unix.Signal) {
 	if c.pid != 0 {
 		unix.Kill(c.pid, sig)
 	}
 }
 
-// SignalGroup sends a signal to its process group, by the same rule.
+// SignalGroup sends a signal to the child's process group. Once the child is reaped it does
+// nothing.
 func (c *Child) SignalGroup(sig unix.Signal) {
 	if c.pid != 0 && unix.Kill(-c.pid, sig) == unix.ESRCH {
-		unix.Kill(c.pid, sig) // it has not made the group yet
+		unix.Kill(c.pid, sig) // it has not created the group yet
 	}
 }
 
-// Reap tells the handler of the child's end at once if it has come to it, whether or not its event was among those that were fetched.
+// Reap reaps the child if it has exited, and calls its handler, even if the event of its exit has
+// not been fetched yet.
 func (c *Child) Reap() {
 	if c.pid != 0 {
 		c.loop.reap(c.pid)
@@ -158,7 +163,8 @@ type pidfdHandler Child
 func (h *pidfdHandler) Ready(Events) {
 	c := (*Child)(h)
 	if !c.loop.reap(c.pid) {
-		// It has exited and a debugger has it, which is to wait for it first: ptrace(2). Its pidfd is readable all that time.
+		// It has exited, but the debugger that traces it must wait for it first:
+		// ptrace(2). Its pidfd stays readable meanwhile.
 		c.pidfd.Want(0)
 		c.loop.Start(&c.retry, tracedPause, h)
 	}
@@ -167,7 +173,7 @@ func (h *pidfdHandler) Ready(Events) {
 // Expired tries again.
 func (h *pidfdHandler) Expired(*Timer) { h.pidfd.Want(Read) }
 
-// reap waits for pid, or for any child with -1, and reports whether there was one to reap.
+// reap reaps pid, or any child with -1. It reports whether there was one to reap.
 func (l *Loop) reap(pid int) bool {
 	var status unix.WaitStatus
 	var usage unix.Rusage
@@ -177,7 +183,7 @@ func (l *Loop) reap(pid int) bool {
 			continue
 		}
 		if c := l.child(pid); c != nil && err == unix.ECHILD {
-			// Somebody else waited for it. Its pidfd would be readable for ever.
+			// Another wait has reaped it. Its pidfd would stay readable for ever.
 			got, status, err = pid, statusLost, nil
 		}
 		if err != nil || got == 0 {
@@ -192,7 +198,8 @@ func (l *Loop) reap(pid int) bool {
 	}
 }
 
-// child is the own child with that pid. There are so few that looking through them is as quick as a map.
+// child returns the child with that pid, or nil. A search is as fast as a map, because there are
+// few.
 func (l *Loop) child(pid int) *Child {
 	for _, c := range l.children {
 		if c.pid == pid {
@@ -214,9 +221,9 @@ func (c *Child) exited(status unix.WaitStatus) {
 	c.handler.Exited(status)
 }
 
-// ReapOrphans reaps every child that has exited, whoever started it, and tells the handlers of own ones. An init calls it on SIGCHLD, which it
-// has claimed. No more than 64 are reaped in a turn: if there may be others the signal is handed out once more in the next, so that
-// whoever wants to know when the last is gone learns it.
+// ReapOrphans reaps all children that have exited, orphans included, and calls the handlers of
+// those that Spawn started. An init calls it on SIGCHLD, which it has claimed. It reaps at most
+// 64 in a turn. If there may be more, it raises the signal again for the next turn.
 func (l *Loop) ReapOrphans() {
 	for ; l.quota > 0; l.quota-- {
 		if !l.reap(-1) {
@@ -235,8 +242,8 @@ func (l *Loop) Children(yield func(*Child) bool) {
 	}
 }
 
-// Childless reports whether the process has no children at all, running or not yet reaped. For an init that is the
-// question whether any other process is left.
+// Childless reports whether the process has no children at all, running or not yet reaped. In an
+// init this means that no other process is left.
 func (l *Loop) Childless() bool {
 	return unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == unix.ECHILD
 }

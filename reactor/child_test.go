@@ -30,7 +30,8 @@ func run(t *testing.T, l *Loop, cmd *Command) (status unix.WaitStatus) {
 	return status
 }
 
-// fails spawns a command that cannot be executed, and returns why, whenever it is found out. It wants nothing of it to be left.
+// fails spawns a command that cannot be executed, and returns why, whenever that is found out. It
+// checks that nothing of the command is left.
 func fails(t *testing.T, l *Loop, cmd *Command) error {
 	t.Helper()
 	var c Child
@@ -99,7 +100,8 @@ func testSpawnErrors(t *testing.T, l *Loop) {
 	poll(t, l)
 }
 
-// The group is the child's own, a signal reaches all in it, and none any more once the child is reaped.
+// TestSignalGroup signals a child's group. The signal reaches all processes in it, and does
+// nothing once the child is reaped.
 func TestSignalGroup(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)
@@ -132,7 +134,7 @@ func TestSignalGroup(t *testing.T) {
 	if status.ExitStatus() != 7 {
 		t.Errorf("status %#x: the grandchild did not die of the signal, or the child did", status)
 	}
-	c.SignalGroup(unix.SIGKILL) // to nobody
+	c.SignalGroup(unix.SIGKILL) // without effect
 	if (&Child{}).Running() {
 		t.Error("a child that never was runs")
 	}
@@ -200,7 +202,8 @@ func TestChildThatCannotBeWatched(t *testing.T) {
 	}
 }
 
-// Somebody else's wait took the status. The pidfd stays readable, and the loop must not spin over it.
+// TestChildWhoseStatusIsLost has another wait reap the child. The pidfd stays readable, and the
+// loop must not spin over it.
 func TestChildWhoseStatusIsLost(t *testing.T) {
 	t.Parallel()
 	l := newLoop(t, 0)

@@ -6,25 +6,33 @@ import (
 
 // Command says what to run, for [Loop.Spawn].
 type Command struct {
-	// Path is the executable. The child looks it up, with the rights of its user and from its directory.
+	// Path is the executable. The child looks it up with the rights of its user, from its
+	// directory.
 	Path string
-	// Search is a list of directories, as in PATH, in which a Path without a slash is looked for. Empty for none.
+	// Search lists directories, as PATH does, in which a Path without a slash is looked up.
+	// Empty for none.
 	Search string
-	Args   []string // from argv[0] on
-	Env    []string // KEY=value; nil for what SetEnv was given
-	// Files are the descriptors 0, 1 and 2, or negative for none. They stay the caller's; nothing else is inherited.
+	// Args are the arguments, from argv[0] on.
+	Args []string
+	// Env is the environment, KEY=value each; nil for that of SetEnv.
+	Env []string
+	// Files are the descriptors 0, 1 and 2; a negative one is closed. The caller owns them.
+	// No other descriptor is inherited.
 	Files [3]int
-	// Cgroup is the directory of the cgroup2 that it starts in, or 0 for the one that this process is in.
+	// Cgroup is a descriptor of the cgroup2 directory to start in; 0 for the cgroup of this
+	// process.
 	Cgroup int
-	// Dir is the working directory, looked up with the rights of its user. Empty for this process's own.
+	// Dir is the working directory, looked up with the rights of the user. Empty for that of
+	// this process.
 	Dir string
-	// User is who it is; nil for who this process is.
+	// User is the user to run as; nil for that of this process.
 	User *User
-	// Terminal: descriptor 0 is a terminal, which becomes that of a new session that the process leads.
+	// Terminal makes descriptor 0, a terminal, the controlling terminal of a new session.
 	Terminal bool
-	// Limits are its resource limits.
+	// Limits are resource limits to set.
 	Limits []Limit
-	// Tell has the handler told when the program is executed. The handler is a StartHandler.
+	// Tell has Started called when the program has been executed. The handler is a
+	// StartHandler.
 	Tell bool
 }
 
@@ -40,7 +48,7 @@ type Limit struct {
 	Soft, Hard uint64
 }
 
-// Stages of a start, in their order. The Op of a [Child.Failure] is the name of one.
+// The stages of a start, in order. The Op of a [Child.Failure] is the name of one.
 const (
 	stageFork = iota
 	stageTerminal
@@ -63,44 +71,46 @@ const (
 var stageOps = [...]string{OpFork, OpTerminal, OpLimits, OpUser, OpDirectory, OpExec}
 
 const (
-	// imageSize is the memory that is kept for the images of children. A longer one is mapped for its fork.
+	// imageSize is the memory, in bytes, that is kept for the images of children. A longer
+	// image is mapped for its fork alone.
 	imageSize = 32 << 10
-	// maxImage is more than the kernel lets arguments and environment be: three quarters of 8 MiB, and pointers.
+	// maxImage limits an image, in bytes. The kernel allows less for arguments and
+	// environment: three quarters of 8 MiB, pointers included.
 	maxImage = 16 << 20
-	// ownSteps is how many steps there are besides those that are counted.
+	// ownSteps is the number of steps besides those that depend on the command.
 	ownSteps = 24
-	// telling is the child's descriptor that is closed when the program is executed.
+	// telling is the descriptor of the child that the execution of the program closes.
 	telling = 3
 )
 
-// anyErrno is all that a step may pass over.
+// anyErrno lets a step fail with any errno.
 const anyErrno = ^uint64(0)
 
-// missing are the errnos of a program that may be in the next directory.
+// missing has the errnos after which a program may still be in the next directory.
 const missing = 1<<unix.ENOENT | 1<<unix.ENOTDIR | 1<<unix.EACCES | 1<<unix.ENODEV | 1<<unix.ELOOP | 1<<unix.ENAMETOOLONG
 
-// forkWay is the call that forks.
+// forkWay is the system call that forks.
 type forkWay uint8
 
 const (
 	byClone3 forkWay = iota // needs Linux 5.7
-	byClone                 // needs Linux 5.2; the child resets the signal handlers itself, and is in this process's cgroup
+	byClone                 // needs Linux 5.2; the child resets signal handlers itself, and has no own cgroup
 	byFork                  // without a pidfd, which is opened afterwards
 )
 
-// spawner is what a loop starts children with.
+// spawner starts the children of a loop.
 type spawner struct {
 	env   []string // of SetEnv
 	image []byte
-	// leftOut is how many ranges were left out when the image was last seen to be for children.
+	// leftOut is the number of ranges left out when the image was last made one for children.
 	leftOut int
 	chunks  [][]report
 	free    []*report
 	way     forkWay
 }
 
-// SetEnv sets the environment of the commands that have none of their own, which is empty until then. It keeps env. The error is an *Error
-// with EINVAL: an entry has a NUL.
+// SetEnv sets the environment of commands without one of their own, which is empty until then. It
+// keeps env. The error is an *Error with EINVAL if an entry has a NUL.
 func (l *Loop) SetEnv(env []string) error {
 	l.spawner.env = env
 	for _, entry := range env {
@@ -113,7 +123,7 @@ func (l *Loop) SetEnv(env []string) error {
 	return nil
 }
 
-// takeReport takes a report that says nothing.
+// takeReport returns an empty report.
 func (s *spawner) takeReport() (*report, error) {
 	if len(s.free) == 0 {
 		chunk, err := sharedReports()
@@ -141,11 +151,11 @@ func (s *spawner) close() {
 	*s = spawner{env: s.env}
 }
 
-// start forks the child. tell is what it has as the descriptor telling, or 0.
+// start forks the child. tell becomes its descriptor telling; 0 for none.
 func (s *spawner) start(cmd *Command, r *report, tell int) (pid, pidfd int, err error) {
 	files := cmd.Files
 	for i, fd := range files {
-		if fd >= 0 && fd < i { // it would be replaced before it is copied
+		if fd >= 0 && fd < i { // it would be replaced before it is duplicated
 			if files[i], err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, telling+1); err != nil {
 				return 0, -1, err
 			}
@@ -161,7 +171,8 @@ func (s *spawner) start(cmd *Command, r *report, tell int) (pid, pidfd int, err 
 		if len(m.b) != imageSize {
 			unix.Munmap(m.b)
 		}
-		// Some filters say EPERM of what they do not know; with a cgroup it may be about that.
+		// Some filters answer EPERM to a call that they do not know. With a cgroup the
+		// EPERM may be about that.
 		unable := err == unix.ENOSYS || err == unix.EINVAL || err == unix.EPERM && cmd.Cgroup == 0
 		if !unable || s.way == byFork {
 			return pid, pidfd, err
@@ -173,7 +184,7 @@ func (s *spawner) start(cmd *Command, r *report, tell int) (pid, pidfd int, err 
 	}
 }
 
-// compose makes the image of a child.
+// compose builds the image of a child.
 func (s *spawner) compose(cmd *Command, files [3]int, tell int) (m image, err error) {
 	env := cmd.Env
 	if env == nil {
@@ -229,7 +240,7 @@ func (s *spawner) compose(cmd *Command, files [3]int, tell int) (m image, err er
 	return m, nil
 }
 
-// searches reports whether the program is looked for in several places.
+// searches reports whether the program is looked up in the Search list.
 func (cmd *Command) searches() bool {
 	for i := range len(cmd.Path) {
 		if cmd.Path[i] == '/' {
@@ -243,7 +254,8 @@ func mapImage(size int) ([]byte, error) {
 	return unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 }
 
-// describe writes the steps of a child. What a process in the guest may prolong comes after the agent's descriptors are closed.
+// describe writes the steps of a child. The steps that a process in the guest can delay come after
+// the descriptors of this process are closed.
 func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env []string) {
 	if cmd.Terminal {
 		m.then(stageFork, 0, unix.SYS_SETSID)
@@ -265,7 +277,8 @@ func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env [
 		}
 		first++
 	}
-	// What is close-on-exec would be held until then. Linux 5.9 has the call.
+	// Without this, close-on-exec descriptors would stay open until the execution. Linux 5.9
+	// has the call.
 	m.then(stageFork, anyErrno, unix.SYS_CLOSE_RANGE, first, 1<<32-1, 0)
 	if s.way != byClone3 {
 		act := m.numbers(0, 0, 0, 0) // SIG_DFL
@@ -287,7 +300,9 @@ func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env [
 		m.then(stageUser, 0, unix.SYS_SETGROUPS, uintptr(len(u.Groups)), m.halves(u.Groups))
 		m.then(stageUser, 0, unix.SYS_SETGID, uintptr(u.GID))
 		m.then(stageUser, 0, unix.SYS_SETUID, uintptr(u.UID))
-		if unix.Getpid() != 1 { // the kernel gives process 1 no session keyring; another has its login's or its service's
+		// Process 1 has no session keyring. Another process has that of its login or
+		// service.
+		if unix.Getpid() != 1 {
 			m.then(stageUser, anyErrno, unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0)
 		}
 	}
@@ -319,7 +334,7 @@ func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env [
 // maxSignals is the highest signal there is.
 const maxSignals = 64
 
-// failure is what a report says, or nil.
+// failure returns the error that a report describes, or nil.
 func (r *report) failure(c *Child) error {
 	if r.errno == 0 {
 		return nil
@@ -328,13 +343,13 @@ func (r *report) failure(c *Child) error {
 	e := &Error{stageOps[r.stage], "process", errno}
 	switch r.stage {
 	case stageDirectory:
-		if errno == unix.ENOENT { // else it may be any directory of its path that is to blame
+		if errno == unix.ENOENT { // any other errno may be about a directory above
 			e.Object = c.dir
 		}
 	case stageExec:
 		e.Object = c.path
 		if c.searched && errno < 64 && missing>>errno&1 != 0 {
-			e.Errno = unix.ENOENT // the errno is that of the last place alone
+			e.Errno = unix.ENOENT // the errno is that of the last directory alone
 		}
 	}
 	return e

@@ -68,7 +68,8 @@ func TestSpawnAsUser(t *testing.T) {
 	}
 }
 
-// TestSpawnKeyring has a process of another user not possess what is in this one's session keyring.
+// TestSpawnKeyring has a process of another user not possess what is in this one's session
+// keyring.
 func TestSpawnKeyring(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -109,7 +110,8 @@ func TestSpawnOnTerminal(t *testing.T) {
 		t.Fatal(errno)
 	}
 	defer unix.Close(int(slave))
-	// Of a process that leads its session and has a terminal, the stat file says its own number three times, and that of the terminal.
+	// In the stat file of a session leader with a terminal, its own number stands for its group,
+	// its session and the foreground group. The fifth field is the terminal.
 	cmd := shell(t, `set -- $(sed 's/.*) //' /proc/$$/stat); test $3 = $$ && test $4 = $$ && test $5 != 0 && test $6 = $$ && : > /dev/tty && echo leads`)
 	cmd.Files[0] = int(slave)
 	cmd.Terminal = true

@@ -5,14 +5,14 @@ import "golang.org/x/sys/unix"
 // spliceMost is the capacity of a stream's own pipe in bytes.
 const spliceMost = 256 << 10
 
-// SpliceFrom moves up to n bytes from a pipe to a pipe of the stream's own, without a copy, and
-// queues them behind everything queued so far. If it moved any, the caller queues what goes before
+// SpliceFrom moves up to n bytes from a pipe to a pipe of the stream's own, without a copy. They
+// are queued behind everything queued so far. If it moved any, the caller queues what goes before
 // them, which may tell their number, with [Stream.CommitSpliced]. The stream must not be busy.
 //
-// The error is EAGAIN for a pipe that is empty, and nil with no bytes for one at its end. Any other
-// error says that the caller has to copy: the stream is no Unix socket, there is no descriptor left,
-// or bytes of an earlier call are still queued. A vsock is refused because kernels before 6.5 send
-// the pages of a pipe one by one, in packets of 4 KiB.
+// The error is EAGAIN for a pipe that is empty, and nil with no bytes for one at its end. Any
+// other error says that the caller has to copy. Either the stream is no Unix socket, there is no
+// descriptor left, or bytes of an earlier call are still queued. A vsock is refused because
+// kernels before 6.5 send the pages of a pipe one by one, in packets of 4 KiB.
 func (s *Stream) SpliceFrom(fd, n int) (int, error) {
 	if s.loop == nil {
 		return 0, unix.EBADF
@@ -78,11 +78,12 @@ func (s *Stream) dropPipe() {
 	s.pipe, s.spliced, s.asked = [2]int{}, 0, false
 }
 
-// FileSource is a source of which some bytes lie in a file. They go to a Unix socket by sendfile(2).
+// FileSource is a source some of whose bytes lie in a file. They go to a Unix socket by
+// sendfile(2).
 type FileSource interface {
 	Source
-	// File returns where the next bytes lie, and how many there are. If there are none, or they could
-	// not be sent, Fill is asked.
+	// File returns where the next bytes lie, and how many there are. If there are 0, or they
+	// could not be sent, Fill is asked.
 	File() (fd int, offset, size int64)
 	// Took is told that n of them were sent.
 	Took(n int)

@@ -83,8 +83,8 @@ func TestSpliceNothing(t *testing.T) {
 	allFree(t, l)
 }
 
-// TestSplicePipeIsClosed closes streams that have spliced. A copy of one end of the pipe tells that
-// the stream has closed the other.
+// TestSplicePipeIsClosed closes streams that have spliced. A copy of one end of the pipe tells
+// that the stream has closed the other.
 func TestSplicePipeIsClosed(t *testing.T) {
 	t.Parallel()
 	for end, gone := range []int16{unix.POLLHUP, unix.POLLERR} {
@@ -164,8 +164,8 @@ func TestSplicePeerDies(t *testing.T) {
 	allFree(t, l)
 }
 
-// TestSpliceWithoutDescriptors splices when the process has no descriptor left, and when it has one
-// again.
+// TestSpliceWithoutDescriptors splices when the process has no descriptor left, and when it has
+// one again.
 func TestSpliceWithoutDescriptors(t *testing.T) {
 	play(t, role(t, "splice without descriptors"))
 }
@@ -236,9 +236,8 @@ func (x *fileText) Fill(b []byte) (int, bool) {
 	return copy(b, x.tail), true
 }
 
-// TestSendFile sends sources with a file to a far end that reads little at a time: one that is whole,
-// one with nothing behind the file, one that is shorter than it should be, and one that cannot be
-// read at all.
+// TestSendFile sends sources with a file to a far end that reads little at a time. One is whole,
+// and one ends with the file. One is shorter than it should be, and one cannot be read at all.
 func TestSendFile(t *testing.T) {
 	t.Parallel()
 	const size = 700_000
