@@ -5,7 +5,6 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
-	"path"
 	"regexp"
 	"strings"
 	"testing"
@@ -31,21 +30,6 @@ var discouraged = []struct {
 	{regexp.MustCompile(`(?i)\b(is|are|was) none\b`), "none is for people: say there is no …"},
 	{regexp.MustCompile(`(?i)\bwhich is what\b|\bas far as it goes\b|\bin the place of\b`), "say it directly"},
 	{regexp.MustCompile(`, for (it|they|there|nobody|otherwise|what) `), "say because"},
-}
-
-// pending has the files and directories whose faults TestProse only logs. Remove one as soon as it
-// is clean. A directory stands for everything below it, and a pattern for the files that path.Match
-// matches.
-var pending = []string{
-	"reactor/child*.go",
-	"reactor/spawn*.go",
-	"reactor/stream_splice*.go",
-}
-
-// isPending reports whether the entry p of pending stands for the file.
-func isPending(p, file string) bool {
-	matched, err := path.Match(p, file)
-	return err == nil && matched || strings.HasPrefix(file, p+"/")
 }
 
 // passage is a paragraph, list item or comment, with the line on which it begins.
@@ -178,37 +162,19 @@ func pageBlocks(t *testing.T, path string) (blocks []passage, wide []int) {
 }
 
 // TestProse holds pages and comments to the rules of style that a machine can check. These are the
-// width of lines, the length of sentences, and words and openings to avoid. It logs the faults of
-// what is pending, and fails if something pending has none.
+// width of lines, the length of sentences, and words and openings to avoid.
 func TestProse(t *testing.T) {
 	t.Parallel()
-	faults := map[string]int{} // by pending path
 	check := func(file string, blocks []passage, wide []int) {
-		report := t.Errorf
-		for _, p := range pending {
-			if isPending(p, file) {
-				report = func(format string, args ...any) {
-					faults[p]++
-					t.Logf(format, args...)
-				}
-			}
-		}
 		for _, line := range wide {
-			report("%s:%d: more than %d columns", file, line, widest)
+			t.Errorf("%s:%d: more than %d columns", file, line, widest)
 		}
 		for _, b := range blocks {
 			for _, fault := range b.faults() {
-				report("%s:%d: %s", file, b.line, fault)
+				t.Errorf("%s:%d: %s", file, b.line, fault)
 			}
 		}
 	}
-	defer func() {
-		for _, p := range pending {
-			if faults[p] == 0 {
-				t.Errorf("%s has no faults: remove it from pending", p)
-			}
-		}
-	}()
 	goFiles(t, func(path string) {
 		blocks, wide := goBlocks(t, path)
 		check(path, blocks, wide)
