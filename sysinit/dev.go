@@ -9,6 +9,7 @@ import "golang.org/x/sys/unix"
 // needs no case of its own.
 func mountDev(m *machine) error {
 	unix.Mkdir("/dev", 0o755)
+	m.root.nodes = kernelNodes
 	err := unix.Mount(m.kinds.dev, "/dev", m.kinds.dev, unix.MS_NOSUID, "")
 	if err != unix.ENODEV {
 		if err != nil {
@@ -18,7 +19,7 @@ func mountDev(m *machine) error {
 	}
 	// Without devtmpfs we make the nodes that every program needs, and those of our drives. Sysfs
 	// tells the rest once it is mounted.
-	m.bareDev = true
+	m.bareDev, m.root.nodes = true, sysfsNodes
 	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID,
 		"mode=0755,size=1m"); err != nil {
 		return fault("mount", "tmpfs", "/dev", err, lacks(err, "devtmpfs and tmpfs"))

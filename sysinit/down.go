@@ -17,6 +17,10 @@ type Root struct {
 	// disk is the overlay disk itself, for the final check that it is clean; -1 as above.
 	disk  int
 	marks []Mark
+	// nodes says where device nodes come from, for Mount.
+	nodes nodes
+	// isUp says that the root is /, so that all other mounts of the namespace belong to it.
+	isUp bool
 }
 
 // close closes the descriptors of the overlay disk. It is idempotent.

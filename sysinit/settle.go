@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The stages of settling, in order. The overlay disk comes first, because another disk that was
-// mounted later and hangs must not keep it from being clean. Only the freeze comes after the sync.
+// The stages of settling, in order. Other mounts come first, because they may lie on the overlay
+// disk, but with half of the time: one that hangs must not keep the overlay disk from being clean.
+// The overlay disk comes before the sync for the same reason. Only the freeze comes after it.
 // It happens when files are open, and one of them may hold another file system. A frozen disk would
 // never take that file system's unwritten data.
 const (
-	stageFlush    = iota // syncfs(2) of the overlay disk; also reports a write lost since the boot
+	stageUnmount  = iota // unmount, or make read-only, all that is mounted beside the root
+	stageFlush           // syncfs(2) of the overlay disk; also reports a write lost since the boot
 	stageReadOnly        // remount it read-only, which empties the journal and marks it clean
 	stageSync            // sync(2) of everything else
 	// only after EBUSY from read-only: FIFREEZE does the same while files are open for writing
@@ -24,18 +26,19 @@ const (
 )
 
 var stageSteps = [stages]Step{
+	{"unmount", true, []row{call{"unmount all other file systems, the last first; make busy ones read-only", nil}}},
 	{"flush", true, []row{call{"flush the overlay disk", nil}}},
 	{"read-only", true, []row{call{"make the overlay disk read-only, which marks it clean", nil}}},
 	{"sync", true, []row{call{"flush all other file systems", nil}}},
 	{"freeze", true, []row{call{"freeze the overlay disk if files on it are open", nil}}},
 }
 
-var stageOps = [stages]string{"flush", "remount", "sync", "freeze"}
+var stageOps = [stages]string{"unmount", "flush", "remount", "sync", "freeze"}
 
 // Settle prepares the disks for power-off. All written data is on them, and the overlay disk's file
-// system is clean, with nothing to replay. From then on the root is read-only. If a file was still
-// open for writing, it is frozen instead, and a write to it never returns. With an overlay in
-// memory only other disks are written.
+// system is clean, with nothing to replay. So are the volumes, and what the guest has mounted. From
+// then on the root is read-only. If a file was still open for writing, it is frozen instead, and a
+// write to it never returns. With an overlay in memory only other disks are written.
 //
 // Settle takes at most limit. ETIMEDOUT names the stage that hung. EUCLEAN is a file system that is
 // still not clean, because it has met an error since it was last checked. A process that waits for
@@ -49,7 +52,10 @@ func (r *Root) Settle(limit time.Duration, report Report) error {
 		r = &Root{upper: -1, disk: -1}
 	}
 	begin := uptime()
-	s := settling{root: r, report: report, begin: begin, deadline: begin + limit}
+	s := settling{root: r, report: report, begin: begin, deadline: begin + limit, mounts: r.leavings()}
+	if len(s.mounts) > 0 {
+		s.stages(stageUnmount, stageUnmount, begin+limit/2)
+	}
 	if r.upper >= 0 {
 		s.stages(stageFlush, stageReadOnly, s.deadline)
 	}
@@ -70,6 +76,7 @@ type settling struct {
 	begin    time.Duration // of the stage, as uptime
 	deadline time.Duration // of all stages, as uptime
 	first    error
+	mounts   []leaving
 	busy     bool // read-only was refused because files are open
 }
 
@@ -77,18 +84,18 @@ type settling struct {
 func (s *settling) stages(from, to int, deadline time.Duration) {
 	if uptime() >= s.deadline {
 		if s.first == nil {
-			s.tell(from, unix.ETIMEDOUT, "")
+			s.tell(from, "", unix.ETIMEDOUT, "")
 		}
 		return
 	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		s.tell(from, errno(err), "")
+		s.tell(from, "", errno(err), "")
 		return
 	}
-	pid, errno := forkSettle(pipe[1], s.root, from, to)
+	pid, errno := forkSettle(pipe[1], s.root, s.mounts, from, to)
 	if errno != 0 {
-		settle(pipe[1], s.root.upper, s.root.disk, from, to)
+		settle(pipe[1], s.root.upper, s.root.disk, s.mounts, from, to)
 	}
 	unix.Close(pipe[1])
 	s.follow(pipe[0], from, to, deadline)
@@ -98,13 +105,13 @@ func (s *settling) stages(from, to int, deadline time.Duration) {
 	}
 }
 
-// tell reports the result of a stage.
-func (s *settling) tell(stage int, errno syscall.Errno, hint string) {
+// tell reports the result of a stage. object is a mount's path, or "" for the overlay disk.
+func (s *settling) tell(stage int, object string, errno syscall.Errno, hint string) {
 	now := uptime()
 	var err error
 	if errno != 0 {
-		e := &StepError{Step: stageSteps[stage].Name, Op: stageOps[stage], Errno: errno, Hint: hint}
-		if stage != stageSync {
+		e := &StepError{Step: stageSteps[stage].Name, Op: stageOps[stage], Errno: errno, Hint: hint, Object: object}
+		if object == "" && stage != stageSync && stage != stageUnmount {
 			e.Object = "the overlay disk"
 		}
 		err = e
@@ -124,28 +131,54 @@ func (s *settling) tell(stage int, errno syscall.Errno, hint string) {
 // follow reads the child's records, two bytes each (stage, errno). It stops at the last stage or at
 // the deadline.
 func (s *settling) follow(pipe, from, to int, deadline time.Duration) {
-	for next := from; next <= to; next++ {
-		var record [2]byte
-		n, err := readBefore(pipe, record[:], deadline)
-		if err == unix.ETIMEDOUT {
-			s.tell(next, unix.ETIMEDOUT, "the disk does not answer")
+	for stage := from; stage <= to; stage++ {
+		if stage == stageUnmount {
+			s.followMounts(pipe, deadline)
+			continue
+		}
+		errno, hint, ended := s.read(pipe, stage, deadline)
+		s.tell(stage, "", errno, hint)
+		if ended {
 			return
 		}
-		if err != nil || n != len(record) {
-			// The pipe has ended. Only the kernel can end the child early.
-			s.tell(next, unix.ECHILD, "the child process has ended")
-			return
-		}
-		stage, errno := int(record[0]), syscall.Errno(record[1])
-		hint := ""
-		switch {
-		case stage == stageFlush && errno == unix.EIO:
-			hint = "a write since the boot was lost"
-		case errno == unix.EUCLEAN || errno == unix.EROFS:
-			hint = "its file system has met an error (see the kernel's log); run e2fsck"
-		}
-		s.tell(stage, errno, hint)
 	}
+}
+
+// followMounts reads a record of each mount, and reports the first failure of them.
+func (s *settling) followMounts(pipe int, deadline time.Duration) {
+	var object, hint string
+	var failed syscall.Errno
+	for i := range s.mounts {
+		errno, text, ended := s.read(pipe, stageUnmount, deadline)
+		if errno != 0 && (failed == 0 || ended) {
+			object, failed, hint = s.mounts[i].name, errno, text
+		}
+		if ended {
+			break
+		}
+	}
+	s.tell(stageUnmount, object, failed, hint)
+}
+
+// read reads the next record. ended says that there is no further one.
+func (s *settling) read(pipe, stage int, deadline time.Duration) (errno syscall.Errno, hint string, ended bool) {
+	var record [2]byte
+	n, err := readBefore(pipe, record[:], deadline)
+	if err == unix.ETIMEDOUT {
+		return unix.ETIMEDOUT, "the disk does not answer", true
+	}
+	if err != nil || n != len(record) {
+		// The pipe has ended. Only the kernel can end the child early.
+		return unix.ECHILD, "the child process has ended", true
+	}
+	errno = syscall.Errno(record[1])
+	switch {
+	case stage <= stageFlush && errno == unix.EIO:
+		hint = "a write since the boot was lost"
+	case errno == unix.EUCLEAN || errno == unix.EROFS:
+		hint = "its file system has met an error (see the kernel's log); run e2fsck"
+	}
+	return errno, hint, false
 }
 
 // readBefore is read(2) with a deadline. Records are smaller than PIPE_BUF, so they are never
@@ -176,28 +209,37 @@ func readBefore(fd int, buf []byte, deadline time.Duration) (int, error) {
 	}
 }
 
-// reap waits for the child until the deadline, and then kills it and leaves it behind.
-func reap(pid int, deadline time.Duration) {
+// reap waits for the child until the deadline, and then kills it and leaves it behind. It reports
+// whether the child has succeeded.
+func reap(pid int, deadline time.Duration) bool {
 	for {
-		got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		var status unix.WaitStatus
+		got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil || got == pid {
-			return
+			return err == nil && status == 0
 		}
 		if uptime() >= deadline {
 			unix.Kill(pid, unix.SIGKILL)
-			return
+			return false
 		}
 		pause(time.Millisecond)
 	}
 }
 
-// forkSettle runs settle in a child. Signals are blocked from before the fork until the child has
-// ended. A signal handler of the Go runtime would otherwise run in a process with one thread and no
-// runtime.
-func forkSettle(pipe int, r *Root, from, to int) (int, syscall.Errno) {
+// forkSettle runs settle in a child.
+func forkSettle(pipe int, r *Root, mounts []leaving, from, to int) (int, syscall.Errno) {
+	return withoutSignals(func() (int, syscall.Errno) {
+		return fork(pipe, r.upper, r.disk, mounts, from, to)
+	})
+}
+
+// withoutSignals forks with all signals blocked. They are blocked in the child until it has ended
+// or executes a program. A signal handler of the Go runtime would otherwise run in a process with
+// one thread and no runtime.
+func withoutSignals(fork func() (int, syscall.Errno)) (int, syscall.Errno) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var all, old unix.Sigset_t
@@ -207,7 +249,7 @@ func forkSettle(pipe int, r *Root, from, to int) (int, syscall.Errno) {
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
 		return 0, errno(err)
 	}
-	pid, e := fork(pipe, r.upper, r.disk, from, to)
+	pid, e := fork()
 	unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 	return pid, e
 }

@@ -28,37 +28,41 @@ const fiFreeze = 0xc0045877
 //go:nosplit
 //go:norace
 //go:noinline
-func fork(pipe, upper, disk, from, to int) (pid int, e syscall.Errno) {
+func fork(pipe, upper, disk int, mounts []leaving, from, to int) (pid int, e syscall.Errno) {
 	r, _, e := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if e != 0 || r != 0 {
 		return int(r), e
 	}
-	settle(pipe, upper, disk, from, to)
+	settle(pipe, upper, disk, mounts, from, to)
 	for {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 }
 
-// settle runs the stages from..to and writes a record of each to pipe.
+// settle runs the stages from..to and writes a record of each to pipe, and of each mount.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func settle(pipe, upper, disk, from, to int) {
+func settle(pipe, upper, disk int, mounts []leaving, from, to int) {
 	for stage := from; stage <= to; stage++ {
 		var e syscall.Errno
 		switch stage {
+		case stageUnmount:
+			for i := range mounts {
+				record(pipe, stageUnmount, leave(&mounts[i]))
+			}
+			continue
 		case stageFlush:
 			_, _, e = syscall.RawSyscall(unix.SYS_SYNCFS, uintptr(upper), 0, 0)
 		case stageReadOnly:
-			if e = remount(upper); e == 0 {
+			if e = remount(uintptr(upper), &nothing[0]); e == 0 {
 				e = unclean(disk)
 			}
 		case stageSync:
 			syscall.RawSyscall(syscall.SYS_SYNC, 0, 0, 0)
 		case stageFreeze:
-			_, _, e = syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(upper), fiFreeze, 0)
-			if e == 0 || e == unix.EBUSY { // frozen already
+			if e = freeze(uintptr(upper)); e == 0 {
 				e = unclean(disk)
 			}
 		}
@@ -66,15 +70,80 @@ func settle(pipe, upper, disk, from, to int) {
 	}
 }
 
-// remount makes the overlay disk read-only. fspick takes the detached mount by its descriptor,
-// where mount(2) would need a path. It reconfigures the whole file system and not just this mount
+// leave flushes and unmounts a mount. If it is busy, its file system becomes read-only, or is
+// frozen while files are open for writing. A mount that has gone meanwhile is no error.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func leave(m *leaving) syscall.Errno {
+	var lost syscall.Errno
+	if m.block {
+		if fd := open(m.path); fd >= 0 {
+			_, _, lost = syscall.RawSyscall(unix.SYS_SYNCFS, uintptr(fd), 0, 0)
+			syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0)
+		}
+	}
+	_, _, e := syscall.RawSyscall(unix.SYS_UMOUNT2, uintptr(unsafe.Pointer(m.path)), unix.UMOUNT_NOFOLLOW, 0)
+	if e == unix.EBUSY && m.block {
+		if e = remount(atCwd, m.path); e == unix.EBUSY {
+			if fd := open(m.path); fd >= 0 {
+				e = freeze(uintptr(fd))
+				syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0)
+			}
+		}
+	} else if e == unix.EBUSY || e == unix.EINVAL || e == unix.ENOENT {
+		e = 0
+	}
+	if e == 0 {
+		e = lost
+	}
+	if e == 0 && m.disk != nil {
+		if fd := open(m.disk); fd >= 0 {
+			e = unclean(fd)
+			syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0)
+		}
+	}
+	return e
+}
+
+// atCwd is AT_FDCWD.
+const atCwd = ^uintptr(99)
+
+// open opens path for reading. It returns a negative number if that fails.
+//
+//go:nosplit
+//go:norace
+func open(path *byte) int {
+	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, _, e := syscall.RawSyscall6(unix.SYS_OPENAT, atCwd, uintptr(unsafe.Pointer(path)), flags, 0, 0, 0)
+	if e != 0 {
+		return -1
+	}
+	return int(fd)
+}
+
+// freeze freezes the file system of a descriptor. One that is frozen already is no error.
+//
+//go:nosplit
+//go:norace
+func freeze(fd uintptr) syscall.Errno {
+	_, _, e := syscall.RawSyscall(syscall.SYS_IOCTL, fd, fiFreeze, 0)
+	if e == unix.EBUSY {
+		e = 0
+	}
+	return e
+}
+
+// remount makes a file system read-only: that of path, or of the directory at if path is empty.
+// fspick takes the detached mount of the overlay disk by its descriptor, where mount(2) would need
+// a path. It reconfigures the whole file system and not just this mount
 // of it, because overlayfs writes through another mount.
 //
 //go:nosplit
 //go:norace
-func remount(upper int) syscall.Errno {
-	fs, _, e := syscall.RawSyscall(unix.SYS_FSPICK, uintptr(upper),
-		uintptr(unsafe.Pointer(&nothing)),
+func remount(at uintptr, path *byte) syscall.Errno {
+	fs, _, e := syscall.RawSyscall(unix.SYS_FSPICK, at, uintptr(unsafe.Pointer(path)),
 		unix.FSPICK_EMPTY_PATH|unix.FSPICK_CLOEXEC)
 	if e != 0 {
 		return e

@@ -40,6 +40,7 @@ func switchRoot(m *machine) error {
 	default:
 		return fault("pivot_root to", "overlay", "", err, "")
 	}
+	m.root.isUp = true
 	if err := unix.Chdir("/"); err != nil {
 		return fault("enter", "/", "", err, "")
 	}
