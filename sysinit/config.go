@@ -22,11 +22,15 @@ type Config struct {
 	Overlay string
 	// Drive is the block device that the caller reads options from, with ReadDrive. Empty for none.
 	Drive string
+	// Volumes lists the file systems that Mount mounts. They are set by "--mount".
+	Volumes []*Volume
+	// Grow resizes the ext4 of the overlay disk, or of the root, to its device.
+	Grow bool
 	// Hostname is the machine's name. If it is empty, the image's (/etc/hostname) is used, or
 	// else localhost.
 	Hostname string
-	// Wait limits how long each of the two devices may take to appear. With zero they must be
-	// there.
+	// Wait limits how long each of the two devices may take to appear, and those of all volumes
+	// together. With zero they must be there.
 	Wait time.Duration
 	// TmpfsSize, RunSize and ShmSize limit an overlay in memory, /run and /dev/shm. A size is
 	// a number of bytes with an optional k, m or g, or a share of the machine's memory such

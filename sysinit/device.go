@@ -14,12 +14,23 @@ import (
 // result may differ from path. If an initramfs has not mounted /dev, we look into a devtmpfs of our
 // own. On a kernel without devtmpfs we make a node with the number in sysfs.
 //
-// It checks every millisecond at first and every ten later. Inotify would be faster, but it reports
-// only the node. A missing driver behind the node (ENXIO) and a disk without a size need polling.
+// It checks every millisecond at first and every ten later, or every hundred if it must search for
+// a serial, UUID or label. Inotify would be faster, but it reports only the node. A missing driver
+// behind the node (ENXIO) and a disk without a size need polling.
 func (m *machine) find(path string) (string, error) {
-	deadline := uptime() + m.cfg.Wait
-	for delay := time.Millisecond; ; delay = min(2*delay, 10*time.Millisecond) {
-		at, number, err := m.look(path)
+	deadline, slowest := m.deadline, 10*time.Millisecond
+	if deadline == 0 {
+		deadline = uptime() + m.cfg.Wait
+	}
+	by, _ := searchKey(path)
+	if by != "" {
+		slowest *= 10
+	}
+	for delay := time.Millisecond; ; delay = min(2*delay, slowest) {
+		at, number, err := m.lookFor(by, path)
+		if e, ok := err.(*StepError); ok {
+			return "", e
+		}
 		if err == nil {
 			m.drives = append(m.drives, drive{path, number})
 			return at, nil
@@ -34,13 +45,26 @@ func (m *machine) find(path string) (string, error) {
 		left := deadline - uptime()
 		if left <= 0 {
 			hint := "the device did not appear within " + seconds(m.cfg.Wait)
-			if err == unix.ENOMEDIUM {
+			switch {
+			case by != "":
+				hint = "no device with this " + by[:len(by)-1] + " appeared within " + seconds(m.cfg.Wait)
+			case err == unix.ENOMEDIUM:
 				hint = "the device was still of size 0 after " + seconds(m.cfg.Wait)
 			}
 			return "", fault("find", path, "", err, hint)
 		}
 		pause(min(delay, left))
 	}
+}
+
+// lookFor is look for a path, or for something else by which the device is named.
+func (m *machine) lookFor(by, source string) (at string, number uint64, err error) {
+	if by != "" {
+		if source, err = m.search(source); err != nil {
+			return "", 0, err
+		}
+	}
+	return m.look(source)
 }
 
 // look tries once. ENOMEDIUM is a device without a size.

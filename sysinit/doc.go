@@ -7,13 +7,14 @@
 //	cfg := sysinit.Default()
 //	ignored, err := sysinit.Parse(args, cfg.Options(), agentOptions)
 //	root, err := sysinit.Up(cfg, report)
+//	err = root.Mount(cfg, report)
 //	... serve; then end all other processes ...
 //	root.Down(sysinit.Mode{}, report)
 //
-// It runs on the goroutine that calls it and starts no other. Its time is bounded: Up takes what
-// its mounts take, after the two devices have appeared, and Down keeps its limit. It needs Linux
-// 6.1. Its caller must handle signals already, because Ctrl-Alt-Del is SIGINT from the first step
-// on. It must also have closed stray descriptors, because the Root keeps one.
+// It runs on the goroutine that calls it and starts no other. Its time is bounded: Up and Mount
+// take what their mounts take, after the devices have appeared, and Down keeps its limit. It needs
+// Linux 6.1. Its caller must handle signals already, because Ctrl-Alt-Del is SIGINT from the first
+// step on. It must also have closed stray descriptors, because the Root keeps one.
 //
 // # The mounts
 //
@@ -41,6 +42,11 @@
 // A base may have several layers, each a squashfs or an erofs. They are mounted on rom, rom1 and so
 // on, and the overlay has the last above the others. With Config.WritableRoot there is no overlay:
 // the base is an ext4 and becomes the root.
+//
+// Mount comes after Up, because the image may ask for volumes too. It grows the disk of the root,
+// and mounts each volume on the finished root, those that hold others first. A volume that fails
+// costs the machine only that volume, unless it is required. All devices together may take
+// Config.Wait, so several that are missing delay the boot once.
 //
 // # Two ways to change the root
 //
@@ -75,8 +81,11 @@
 // mount. Files open for writing make that fail with EBUSY: process 1's own log, or a process that
 // could not be killed. Then the file system is frozen (ioctl_fsfreeze), which leaves it as clean.
 //
-// Other mounted disks are flushed by sync(2) and replay their journals next time. This comes before
-// the freeze, because one may lie in a file on the overlay disk.
+// Before that, everything else is unmounted, the last first: the volumes, and what the guest
+// mounted itself. The mount table of process 1 lists them. If a mount is busy, its file system
+// becomes read-only. If files on it are open for writing, it is frozen. Both leave it clean. One
+// may lie in a file on the overlay disk, and must have written its data before that disk is frozen.
+// A disk that hangs takes half of the limit at most.
 //
 // A file system that has met an error accepts all of that silently. It may even have been read-only
 // for long (errors=remount-ro of ext4). So its superblock is read in the end, and one that is

@@ -45,7 +45,11 @@ func mountBase(m *machine) error {
 			kind = m.kinds.base
 		}
 		if err := unix.Mount(at, dir, kind, unix.MS_RDONLY, ""); err != nil {
-			return fault("mount", name, dir, err, why(at, kind, false, err))
+			hint := why(at, kind, false, err)
+			if hint == holdsOther("ext4", kind) {
+				hint += "; --root=rw makes an ext4 the root"
+			}
+			return fault("mount", name, dir, err, hint)
 		}
 	}
 	m.layers = len(devices(m.cfg.Base))

@@ -170,6 +170,17 @@ func (c *Config) Options() []Option {
 	}
 }
 
+// MountOptions returns the table of options that set what Root.Mount does. An image can set them
+// too, because its root is mounted by then.
+func (c *Config) MountOptions() []Option {
+	return []Option{
+		{repeated, "VOLUME", "one more file system: SOURCE:TARGET:TYPE[:OPTIONS] (volumes.md)",
+			func(v string) error { return setVolume(&c.Volumes, v) }},
+		{"--grow", "", "resize the ext4 of the overlay, or of the root, to its device",
+			func(string) error { c.Grow = true; return nil }},
+	}
+}
+
 func setDevice(to *string, v, reason string) error {
 	if len(v) < 2 || v[0] != '/' {
 		return valueError(reason)

@@ -17,6 +17,8 @@ type content struct {
 	// size is the device's and need the file system's, in bytes. need is 0 if it was not read.
 	size, need uint64
 	readOnly   bool
+	// replay says that the journal of an ext4 must be replayed.
+	replay bool
 }
 
 // probeSize reaches beyond the last magic number in the table, that of btrfs.
@@ -93,7 +95,8 @@ func (c *content) read(b []byte) {
 	case c.kind == "ext4" && len(b) >= 2048:
 		sb := b[1024:]
 		blocks := little(sb[4:8])
-		if little(sb[96:100])&0x80 != 0 { // INCOMPAT_64BIT
+		c.replay = little(sb[96:100])&0x4 != 0 // INCOMPAT_RECOVER
+		if little(sb[96:100])&0x80 != 0 {      // INCOMPAT_64BIT
 			blocks |= little(sb[336:340]) << 32
 		}
 		if shift := little(sb[24:28]); shift <= 6 {
@@ -109,6 +112,9 @@ func little(b []byte) uint64 {
 	}
 	return n
 }
+
+// holdsOther returns the hint about a device that holds another kind than it should.
+func holdsOther(kind, want string) string { return "the device holds " + kind + ", not " + want }
 
 // why returns the hint of a StepError for a device that would not mount as kind.
 func why(path, kind string, writable bool, failed error) string {
@@ -129,15 +135,15 @@ func why(path, kind string, writable bool, failed error) string {
 		return "the device is empty (not formatted)"
 	case c.kind == "":
 		return "the device holds no known file system, not " + kind
-	case !writable && c.kind == "ext4":
-		return "the device holds ext4, not " + kind + "; --root=rw makes an ext4 the root"
 	case c.kind != kind:
-		return "the device holds " + c.kind + ", not " + kind
+		return holdsOther(c.kind, kind)
 	case c.need > c.size:
 		return "the device is cut short: " + strconv.FormatUint(c.size, 10) + " of the " +
 			strconv.FormatUint(c.need, 10) + " bytes of its " + kind
 	case writable && c.readOnly:
 		return "the device is read-only"
+	case c.readOnly && c.replay:
+		return "the device is read-only, and its journal must be replayed"
 	default:
 		// EINVAL also means that the kernel was built without a compressor or a feature.
 		return "the device holds a damaged " + kind +

@@ -34,6 +34,17 @@ type Settings struct {
 	set         []setting
 }
 
+// repeated is the option that may be set once for each target.
+const repeated = "--mount"
+
+// identity returns the name by which an option is set once: with the target if it is repeated.
+func identity(name, value string) string {
+	if name == repeated {
+		return name + "." + volumeTarget(value)
+	}
+	return name
+}
+
 // setting is an option that was set.
 type setting struct {
 	name  string
@@ -59,7 +70,7 @@ func (s *Settings) recording(table []Option) []Option {
 		o.Set = func(value string) error {
 			err := set(value)
 			if err == nil {
-				s.record(name, FromKernel, "the kernel's command line")
+				s.record(identity(name, value), FromKernel, "the kernel's command line")
 			}
 			return err
 		}
@@ -143,13 +154,14 @@ func (s *Settings) line(from Source, where, line string) *OptionError {
 		}
 		value = value[1 : len(value)-1]
 	}
-	if s.from(option.Name) > from {
+	id := identity(option.Name, value)
+	if s.from(id) > from {
 		return nil
 	}
 	if err := option.Set(value); err != nil {
 		return &OptionError{Option: name, Value: value, Reason: err.Error()}
 	}
-	s.record(option.Name, from, where)
+	s.record(id, from, where)
 	return nil
 }
 
@@ -183,7 +195,7 @@ func (s *Settings) Each(f func(name, where string)) {
 // ReadDrive reads the text at the beginning of a block device, up to the first NUL. It waits for
 // the device as Up does. The error is a *StepError.
 func ReadDrive(device string, wait time.Duration) ([]byte, error) {
-	m := &machine{cfg: Config{Wait: wait}, kinds: linuxKinds, root: &Root{upper: -1, disk: -1}, workMount: -1, overlay: -1}
+	m := newMachine(&Config{Wait: wait}, &Root{upper: -1, disk: -1})
 	text, err := m.readDrive(device)
 	m.undo()
 	if e, ok := err.(*StepError); ok {

@@ -73,6 +73,9 @@ type machine struct {
 	redirect bool
 	// drives lists the devices found, for a /dev made by hand.
 	drives []drive
+	// deadline limits the wait for devices, as uptime. Zero means Config.Wait from the start of
+	// each.
+	deadline time.Duration
 }
 
 // kinds names the file system types. Tests name missing ones, like a kernel that lacks them.
@@ -100,8 +103,8 @@ func Up(cfg Config, report Report) (*Root, error) {
 var linuxKinds = kinds{base: "squashfs", disk: "ext4", overlay: "overlay", dev: "devtmpfs"}
 
 func up(cfg Config, k kinds, report Report) (*Root, error) {
-	m := &machine{cfg: cfg, kinds: k, root: &Root{upper: -1, disk: -1}, workMount: -1, overlay: -1,
-		redirect: cfg.Overlay == Tmpfs}
+	m := newMachine(&cfg, &Root{upper: -1, disk: -1})
+	m.kinds = k
 	if pid := unix.Getpid(); pid != 1 {
 		return m.root, &StepError{Op: "come up", Errno: unix.EPERM, Hint: "not process 1"}
 	}
@@ -116,6 +119,12 @@ func up(cfg Config, k kinds, report Report) (*Root, error) {
 		}
 	}
 	return m.root, nil
+}
+
+// newMachine returns the state before the first step.
+func newMachine(cfg *Config, r *Root) *machine {
+	return &machine{cfg: *cfg, kinds: linuxKinds, root: r, workMount: -1, overlay: -1,
+		redirect: cfg.Overlay == Tmpfs}
 }
 
 func (m *machine) do(s Step, report Report) error {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -121,12 +122,12 @@ func TestParse(t *testing.T) {
 			{"--log-level", "LEVEL", "", func(v string) error { level += v; return nil }},
 			{"--listen", "", "", func(string) error { level += "+listen"; return nil }},
 		}
-		ignored, err := Parse(strings.Fields(c.args), got.Options(), agent)
+		ignored, err := Parse(strings.Fields(c.args), append(got.Options(), got.MountOptions()...), agent)
 		text := ""
 		if err != nil {
 			text = err.Error()
 		}
-		if got != want || level != c.level || text != c.err || strings.Join(ignored, " ") != c.ignored {
+		if !reflect.DeepEqual(got, want) || level != c.level || text != c.err || strings.Join(ignored, " ") != c.ignored {
 			t.Errorf("%q: %+v, %q, ignored %q, error %q", c.args, got, level, ignored, text)
 		}
 	}
