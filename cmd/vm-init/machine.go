@@ -85,11 +85,16 @@ func (m *machine) readImage() {
 	m.wrong = append(m.wrong, m.settings.Text(sysinit.FromImage, sysinit.ConfigFile, text)...)
 }
 
-// up builds the root. It reports whether that worked.
+// up builds the root and mounts the volumes. It reports whether that worked.
 func (m *machine) up() bool {
 	if m.problem == "" {
 		var err error
-		if m.root, err = sysinit.Up(m.cfg, m.report); err != nil {
+		if m.root, err = sysinit.Up(m.cfg, m.report); err == nil {
+			m.readImage()
+			m.log = m.agent.Config().Log
+			err = m.root.Mount(m.cfg, m.report)
+		}
+		if err != nil {
 			m.problem = "vm-init: " + err.Error()
 		}
 	}
@@ -97,8 +102,6 @@ func (m *machine) up() bool {
 		m.tell()
 		return false
 	}
-	m.readImage()
-	m.log = m.agent.Config().Log
 	for _, err := range m.wrong {
 		m.log.Warn("option ignored", "error", err.Error())
 	}

@@ -11,8 +11,8 @@ import (
 // endings has the values of --end.
 var endings = map[string]sysinit.Power{"restart": sysinit.Restart, "poweroff": sysinit.PowerOff, "halt": sysinit.Halt}
 
-// options returns the options of vm-init and of the agent. There is no option for a Unix socket,
-// because the root of its path is not mounted yet.
+// options returns the options of the mounts beside the root, of vm-init and of the agent. There is
+// no option for a Unix socket, because the root of its path is not mounted yet.
 func (m *machine) options() []sysinit.Option {
 	// A bad word of the network does not keep the machine from booting. The agent reports it when
 	// it configures the rest.
@@ -22,16 +22,15 @@ func (m *machine) options() []sysinit.Option {
 			return nil
 		}
 	}
-	options := []sysinit.Option{
-		{Name: "--end", Value: "HOW", Help: "restart, poweroff or halt the machine at its end (default restart)", Set: func(value string) error {
+	options := append(m.cfg.MountOptions(),
+		sysinit.Option{Name: "--end", Value: "HOW", Help: "restart, poweroff or halt the machine at its end (default restart)", Set: func(value string) error {
 			power, ok := endings[value]
 			if !ok {
 				return errors.New("not restart, poweroff or halt")
 			}
 			m.mode.Power = power
 			return nil
-		}},
-	}
+		}})
 	for _, o := range m.agent.Table() {
 		if o.Name != "--unix-socket" {
 			options = append(options, sysinit.Option(o))
