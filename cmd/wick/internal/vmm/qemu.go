@@ -121,9 +121,16 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 		if d.ReadOnly {
 			readonly, failed = "on", ""
 		}
+		if d.Serial != "" {
+			failed += ",serial=" + escape(d.Serial)
+		}
 		const drive = "if=none,id=disk%d,format=raw,readonly=%s,file=%s"
 		add("-drive", fmt.Sprintf(drive, i, readonly, escape(d.Path)))
 		add("-device", fmt.Sprintf("virtio-blk-device,drive=disk%d%s,%s", i, failed, bus()))
+	}
+	if s.Share != "" {
+		add("-fsdev", "local,id=share,security_model=none,path="+escape(s.Share))
+		add("-device", "virtio-9p-device,fsdev=share,mount_tag=share,"+bus())
 	}
 	switch {
 	case s.NoVsock:

@@ -19,6 +19,8 @@ type Drive struct {
 	ReadOnly bool
 	// Durable makes the guest's flushes reach the host's disk. QEMU passes them on in any case.
 	Durable bool
+	// Serial is the drive's name in the guest, in QEMU alone. Firecracker makes up its own.
+	Serial string
 }
 
 // Spec describes a machine for any backend. The zero value of a field is the usual choice.
@@ -47,6 +49,8 @@ type Spec struct {
 	Keyboard bool
 	// Balloon gives a QEMU machine a virtio-balloon, which QMP's balloon command inflates.
 	Balloon bool
+	// Share is a directory that a QEMU machine can mount by 9p, with the tag "share".
+	Share string
 	// NoVsock leaves out the vsock device. CID is the guest's; 3 if 0.
 	NoVsock bool
 	CID     uint32
