@@ -20,6 +20,28 @@ type Option struct {
 	// Set stores the value. Its error says only what is wrong with the value; Parse adds the
 	// option.
 	Set func(value string) error
+	// Many returns the name that a value sets, for an option that may set several: the sources win
+	// over each other for each name. It is nil for an option that is set once.
+	Many func(value string) (name string)
+	// Private says that the value may have a secret, so that errors do not show it.
+	Private bool
+}
+
+// setting returns the name under which a value is recorded: "--env", or "--env.NAME" if it is one
+// of many.
+func (o *Option) setting(value string) string {
+	if o.Many != nil {
+		return o.Name + "." + o.Many(value)
+	}
+	return o.Name
+}
+
+// shown returns what an error may show of a value.
+func (o *Option) shown(value string) string {
+	if o.Private {
+		return ""
+	}
+	return value
 }
 
 // OptionError reports an invalid option. It prints as "--wait x: not a number of seconds from 0 to
@@ -89,7 +111,7 @@ func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
 			value = args[i]
 		}
 		if bad := option.Set(value); bad != nil {
-			fail(name, value, bad.Error())
+			fail(name, option.shown(value), bad.Error())
 		}
 	}
 	return ignored, err
@@ -123,35 +145,40 @@ func (e valueError) Error() string { return string(e) }
 // Options returns the table of options that set c.
 func (c *Config) Options() []Option {
 	return []Option{
-		{"--base", "DEV[,DEV]", "layers of the root image, lowest first (default /dev/vda)",
-			func(v string) error { return setBase(&c.Base, v) }},
-		{"--root", "overlay|rw", "rw: the base is an ext4 and the root itself (default overlay)",
-			func(v string) error {
+		{Name: "--base", Value: "DEV[,DEV]",
+			Help: "layers of the root image, lowest first (default /dev/vda)",
+			Set:  func(v string) error { return setBase(&c.Base, v) }},
+		{Name: "--root", Value: "overlay|rw",
+			Help: "rw: the base is an ext4 and the root itself (default overlay)",
+			Set: func(v string) error {
 				if v != "rw" && v != "overlay" {
 					return valueError("not overlay or rw")
 				}
 				c.WritableRoot = v == "rw"
 				return nil
 			}},
-		{"--overlay", "DEV|tmpfs",
-			"block device for what the guest writes, an ext4; or memory (default /dev/vdb)",
-			func(v string) error {
+		{Name: "--overlay", Value: "DEV|tmpfs",
+			Help: "block device for what the guest writes, an ext4; or memory (default /dev/vdb)",
+			Set: func(v string) error {
 				if v == Tmpfs {
 					c.Overlay = v
 					return nil
 				}
 				return setDevice(&c.Overlay, v, "not the absolute path of a device, nor "+Tmpfs)
 			}},
-		{"--config", "DEV", "block device with more options, a line each, up to the first NUL",
-			func(v string) error {
+		{Name: "--config", Value: "DEV",
+			Help: "block device with more options, a line each, up to the first NUL",
+			Set: func(v string) error {
 				return setDevice(&c.Drive, v, "not the absolute path of a device")
 			}},
-		{"--hostname", "NAME", "name of the machine (default that of /etc/hostname, or localhost)",
-			func(v string) error {
+		{Name: "--hostname", Value: "NAME",
+			Help: "name of the machine (default that of /etc/hostname, or localhost)",
+			Set: func(v string) error {
 				return setHostname(&c.Hostname, v)
 			}},
-		{"--wait", "SECONDS", "how long a device may take to appear (default 5)",
-			func(v string) error {
+		{Name: "--wait", Value: "SECONDS",
+			Help: "how long a device may take to appear (default 5)",
+			Set: func(v string) error {
 				n, err := strconv.ParseUint(v, 10, 32)
 				if err != nil || n > 3600 {
 					return valueError("not a number of seconds from 0 to 3600")
@@ -159,14 +186,17 @@ func (c *Config) Options() []Option {
 				c.Wait = time.Duration(n) * time.Second
 				return nil
 			}},
-		{"--tmpfs-size", "SIZE", "limit of an overlay in memory, such as 64m (default 50%)",
-			func(v string) error {
+		{Name: "--tmpfs-size", Value: "SIZE",
+			Help: "limit of an overlay in memory, such as 64m (default 50%)",
+			Set: func(v string) error {
 				return setSize(&c.TmpfsSize, v)
 			}},
-		{"--run-size", "SIZE", "limit of /run (default 10%)",
-			func(v string) error { return setSize(&c.RunSize, v) }},
-		{"--shm-size", "SIZE", "limit of /dev/shm (default 25%)",
-			func(v string) error { return setSize(&c.ShmSize, v) }},
+		{Name: "--run-size", Value: "SIZE",
+			Help: "limit of /run (default 10%)",
+			Set:  func(v string) error { return setSize(&c.RunSize, v) }},
+		{Name: "--shm-size", Value: "SIZE",
+			Help: "limit of /dev/shm (default 25%)",
+			Set:  func(v string) error { return setSize(&c.ShmSize, v) }},
 	}
 }
 
@@ -174,10 +204,15 @@ func (c *Config) Options() []Option {
 // too, because its root is mounted by then.
 func (c *Config) MountOptions() []Option {
 	return []Option{
-		{repeated, "VOLUME", "one more file system: SOURCE:TARGET:TYPE[:OPTIONS] (volumes.md)",
-			func(v string) error { return setVolume(&c.Volumes, v) }},
-		{"--grow", "", "resize the ext4 of the overlay, or of the root, to its device",
-			func(string) error { c.Grow = true; return nil }},
+		{
+			Name: "--mount", Value: "VOLUME",
+			Help: "one more file system: SOURCE:TARGET:TYPE[:OPTIONS] (volumes.md)",
+			Set:  func(v string) error { return setVolume(&c.Volumes, v) }, Many: volumeTarget,
+		},
+		{
+			Name: "--grow", Help: "resize the ext4 of the overlay, or of the root, to its device",
+			Set: func(string) error { c.Grow = true; return nil },
+		},
 	}
 }
 

@@ -34,17 +34,6 @@ type Settings struct {
 	set         []setting
 }
 
-// repeated is the option that may be set once for each target.
-const repeated = "--mount"
-
-// identity returns the name by which an option is set once: with the target if it is repeated.
-func identity(name, value string) string {
-	if name == repeated {
-		return name + "." + volumeTarget(value)
-	}
-	return name
-}
-
 // setting is an option that was set.
 type setting struct {
 	name  string
@@ -65,12 +54,11 @@ func (s *Settings) Words(args []string) (ignored []string, err error) {
 func (s *Settings) recording(table []Option) []Option {
 	recorded := append([]Option(nil), table...)
 	for i := range recorded {
-		o := &recorded[i]
-		name, set := o.Name, o.Set
-		o.Set = func(value string) error {
-			err := set(value)
+		o := &table[i]
+		recorded[i].Set = func(value string) error {
+			err := o.Set(value)
 			if err == nil {
-				s.record(identity(name, value), FromKernel, "the kernel's command line")
+				s.record(o.setting(value), FromKernel, "the kernel's command line")
 			}
 			return err
 		}
@@ -80,8 +68,8 @@ func (s *Settings) recording(table []Option) []Option {
 
 // Text sets options from a text, one a line: "name=value", with or without the "--" of the
 // command line, or "name" for an option without a value. Blanks around the name and the value are
-// dropped, unless the value stands in double quotes. Empty lines and those that begin with # are
-// skipped, and a NUL ends the text.
+// dropped, unless the value stands in double quotes. An option gets a value with more quotes as it
+// is. Empty lines and those that begin with # are skipped, and a NUL ends the text.
 //
 // name names the text in errors and facts. A wrong line does not keep the others from taking
 // effect. Each error is an *OptionError.
@@ -148,21 +136,37 @@ func (s *Settings) line(from Source, where, line string) *OptionError {
 		return &OptionError{Option: name, Value: value, Reason: "the option takes no value"}
 	case option.Value != "" && !given:
 		return &OptionError{Option: name, Reason: "needs a value: " + option.Value}
-	case len(value) > 0 && value[0] == '"':
-		if len(value) == 1 || value[len(value)-1] != '"' {
-			return &OptionError{Option: name, Value: value, Reason: "the quotes are not closed"}
-		}
-		value = value[1 : len(value)-1]
 	}
-	id := identity(option.Name, value)
-	if s.from(id) > from {
+	value, ok := unquote(value)
+	if !ok {
+		reason := "the quotes are not closed"
+		return &OptionError{Option: name, Value: option.shown(value), Reason: reason}
+	}
+	if s.from(option.setting(value)) > from {
 		return nil
 	}
 	if err := option.Set(value); err != nil {
-		return &OptionError{Option: name, Value: value, Reason: err.Error()}
+		return &OptionError{Option: name, Value: option.shown(value), Reason: err.Error()}
 	}
-	s.record(id, from, where)
+	s.record(option.setting(value), from, where)
 	return nil
+}
+
+// unquote returns the value without the quotes around it. It returns a value as it is whose first
+// quotes are closed before its end. ok is false if they are not closed.
+func unquote(value string) (text string, ok bool) {
+	if value == "" || value[0] != '"' {
+		return value, true
+	}
+	for i := 1; i < len(value); i++ {
+		if value[i] == '"' {
+			if i == len(value)-1 {
+				return value[1:i], true
+			}
+			return value, true
+		}
+	}
+	return value, false
 }
 
 // from returns the highest source that has set an option.
@@ -185,7 +189,8 @@ func (s *Settings) record(name string, from Source, where string) {
 	s.set = append(s.set, setting{name, from, where})
 }
 
-// Each calls f with the name of each option that was set, without "--", and with where.
+// Each calls f with the name of each option that was set, without "--", and with where. One of many
+// has its own name after a dot.
 func (s *Settings) Each(f func(name, where string)) {
 	for _, set := range s.set {
 		f(set.name[2:], set.where)

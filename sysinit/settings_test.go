@@ -4,6 +4,7 @@ package sysinit
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // settingsOf returns settings of a Config and of two late options, which store into values.
 func settingsOf(c *Config, values map[string]string) *Settings {
 	store := func(name string) Option {
-		return Option{name, "VALUE", "", func(v string) error {
+		return Option{Name: name, Value: "VALUE", Set: func(v string) error {
 			if v == "bad" {
 				return valueError("not good")
 			}
@@ -82,6 +83,42 @@ func TestSettingsOrder(t *testing.T) {
 	want := []string{"hostname the kernel's command line", "level the kernel's command line", "name drive line 4"}
 	if !slices.Equal(where, want) {
 		t.Errorf("set by %q, want %q", where, want)
+	}
+}
+
+// TestSettingsMany has sources set names of one option. The highest source wins for each name, and
+// no error shows a value.
+func TestSettingsMany(t *testing.T) {
+	values := map[string]string{}
+	s := NewSettings(nil, []Option{{Name: "--env", Value: "NAME=VALUE", Many: func(v string) string { name, _, _ := cut(v); return name }, Private: true, Set: func(v string) error {
+		name, value, given := cut(v)
+		if !given {
+			return valueError("not NAME=VALUE")
+		}
+		values[name] = value
+		return nil
+	}}})
+	if _, err := s.Words([]string{"--env=A=kernel", "--env=B=kernel"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Words([]string{"--env=secret"})
+	if err == nil || err.Error() != "--env: not NAME=VALUE" {
+		t.Errorf("Words of a wrong value: %v", err)
+	}
+	errs := s.Text(FromDrive, "drive", []byte("env=A=drive\nenv=C= drive \nenv=\"D= a \"\nenv=\"E\"=\"x\"\nenv=\"secret\nenv=secret\n"))
+	if len(errs) != 2 || errs[0].Error() != "drive line 5: env: the quotes are not closed" || errs[1].Error() != "drive line 6: env: not NAME=VALUE" {
+		t.Errorf("the drive's errors are %v", errs)
+	}
+	s.Text(FromImage, "image", []byte("env=C=image\nenv=F=image\n"))
+	want := map[string]string{"A": "kernel", "B": "kernel", "C": " drive", "D": " a ", `"E"`: `"x"`, "F": "image"}
+	if !maps.Equal(values, want) {
+		t.Errorf("values %q, want %q", values, want)
+	}
+	var names []string
+	s.Each(func(name, _ string) { names = append(names, name) })
+	slices.Sort(names)
+	if want := []string{`env."E"`, "env.A", "env.B", "env.C", "env.D", "env.F"}; !slices.Equal(names, want) {
+		t.Errorf("names %q, want %q", names, want)
 	}
 }
 

@@ -119,8 +119,8 @@ func TestParse(t *testing.T) {
 			c.change(&want)
 		}
 		agent := []Option{
-			{"--log-level", "LEVEL", "", func(v string) error { level += v; return nil }},
-			{"--listen", "", "", func(string) error { level += "+listen"; return nil }},
+			{Name: "--log-level", Value: "LEVEL", Set: func(v string) error { level += v; return nil }},
+			{Name: "--listen", Set: func(string) error { level += "+listen"; return nil }},
 		}
 		ignored, err := Parse(strings.Fields(c.args), append(got.Options(), got.MountOptions()...), agent)
 		text := ""

@@ -20,6 +20,10 @@ type Option struct {
 	// Set parses and stores the value. After an error nothing has changed. The error names the
 	// value, not the option; the caller adds that.
 	Set func(value string) error
+	// Many returns the name that a value sets, for an option that may set several; nil for others.
+	Many func(value string) (name string)
+	// Private says that the value may have a secret, so that errors must not show it.
+	Private bool
 }
 
 // Options are the options of an agent. The zero Options has the defaults.
@@ -36,15 +40,17 @@ type Options struct {
 // Table returns the options. Each stores its value in o.
 func (o *Options) Table() []Option {
 	table := []Option{
-		{"--unix-socket", "PATH", "meet the host at PATH, not over vsock: connect or listen",
-			o.setUnixSocket},
-		{"--vsock-dial", "CID:PORT", "connect to the host (default 2:1000; off: do not)",
-			o.setDial},
-		{"--vsock-listen", "PORT", "listen for the host (default 1000; off: do not)", o.setListen},
-		{"--log-level", "LEVEL", "error, warn, info or debug (default info)", o.setLevel},
+		{Name: "--unix-socket", Value: "PATH", Set: o.setUnixSocket,
+			Help: "meet the host at PATH, not over vsock: connect or listen"},
+		{Name: "--vsock-dial", Value: "CID:PORT", Set: o.setDial,
+			Help: "connect to the host (default 2:1000; off: do not)"},
+		{Name: "--vsock-listen", Value: "PORT", Set: o.setListen,
+			Help: "listen for the host (default 1000; off: do not)"},
+		{Name: "--log-level", Value: "LEVEL", Set: o.setLevel,
+			Help: "error, warn, info or debug (default info)"},
 	}
 	for _, l := range limitOptions {
-		table = append(table, Option{l.name, l.value, l.help, func(value string) error {
+		set := func(value string) error {
 			n, ok := sys.ParseNumber(value)
 			if !ok || n == 0 || n > maxLimit {
 				value = sys.Quote(value)
@@ -52,7 +58,8 @@ func (o *Options) Table() []Option {
 			}
 			*l.field(&o.limits) = n
 			return nil
-		}})
+		}
+		table = append(table, Option{Name: l.name, Value: l.value, Help: l.help, Set: set})
 	}
 	return table
 }
