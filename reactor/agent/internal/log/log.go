@@ -132,6 +132,23 @@ func (l *Log) write(level Level, message string, pairs []string) {
 	}
 }
 
+// Copy writes bytes that are no line of the log, such as the output of a process. It drops what
+// cannot be written at once, and counts that as a line.
+func (l *Log) Copy(b []byte) {
+	for len(b) > 0 {
+		n := 0
+		if l.writable() {
+			n, _ = unix.Write(l.fd, b[:min(len(b), maxLine)])
+		}
+		if n <= 0 {
+			l.dropped++
+			return
+		}
+		l.cut = b[n-1] != '\n'
+		b = b[n:]
+	}
+}
+
 // maxLine is the longest line, in bytes. A writable pipe or terminal takes that much at once.
 const maxLine = 2 << 10
 
