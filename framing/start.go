@@ -16,9 +16,13 @@ const (
 // KeepForEver is the value of Start.KeepMS without a limit.
 const KeepForEver = 1<<32 - 1
 
+// WorkloadID is the id of the process that a guest starts by itself: the letters "workload". No
+// start may have it.
+const WorkloadID = 0x776F726B6C6F6164
+
 // Start is the payload of start.
 type Start struct {
-	// ID is chosen by the host: not 0, and not known to the guest.
+	// ID is chosen by the host: not 0, not WorkloadID, and not known to the guest.
 	ID uint64
 	// Shell says that Args has one word, for sh -c.
 	Shell bool

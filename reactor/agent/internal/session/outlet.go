@@ -25,6 +25,7 @@ type outlet struct {
 
 	total   uint64 // bytes read
 	dropped uint64 // the part of total beyond the cap
+	lost    uint64 // the part of total that went from the ring unsent, for want of a host
 	sent    uint64 // bytes sent
 	acked   uint64 // bytes that the host has received for certain
 	credit  uint64 // bytes that may still be sent
@@ -64,7 +65,7 @@ func (o *outlet) updateInterest() {
 	case o.ended, o.capped():
 		read = true // and dropped
 	case s.kept():
-		read = o.received()-o.acked < reactor.BufferSize
+		read = s.unheard() || o.received()-o.acked < reactor.BufferSize
 	default:
 		read = o.credit > 0 && !o.readable
 	}
@@ -123,10 +124,32 @@ func (o *outlet) fillRing() {
 		}
 	}
 	at := int(o.received() % reactor.BufferSize)
-	n := min(reactor.BufferSize-at, reactor.BufferSize-int(o.received()-o.acked))
-	n = o.read(o.ring[at : at+o.withinCap(n)])
+	n := reactor.BufferSize - at
+	if !o.session.unheard() {
+		n = min(n, reactor.BufferSize-int(o.received()-o.acked))
+	}
+	if n = o.withinCap(n); n == 0 {
+		return
+	}
+	n = o.read(o.ring[at : at+n])
+	if w := o.session.watcher; w != nil {
+		w.Output(o.ring[at : at+n])
+	}
+	o.overwrite(n)
 	o.countRead(n)
 	o.releaseRing()
+}
+
+// overwrite counts the oldest bytes of a full ring as lost, because n new ones took their place.
+func (o *outlet) overwrite(n int) {
+	if o.received()+uint64(n)-o.acked <= reactor.BufferSize {
+		return
+	}
+	o.acked = o.received() + uint64(n) - reactor.BufferSize
+	if o.acked > o.sent {
+		o.lost += o.acked - o.sent
+		o.sent = o.acked
+	}
 }
 
 // releaseRing returns an empty ring to the pool.

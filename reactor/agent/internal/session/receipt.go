@@ -16,8 +16,8 @@ func (s *session) makeReceipt() {
 		Killed:        s.process.OOMKills(),
 		Output:        s.out[0].total,
 		Errors:        s.out[1].total,
-		OutputDropped: s.out[0].dropped,
-		ErrorsDropped: s.out[1].dropped,
+		OutputDropped: s.out[0].dropped + s.out[0].lost,
+		ErrorsDropped: s.out[1].dropped + s.out[1].lost,
 	}
 	if s.process.Status().Signaled() {
 		r.Signal, r.Core = uint8(s.process.Status().Signal()), s.process.Status().CoreDump()

@@ -46,14 +46,15 @@ type Service struct {
 	holds        *reactor.Pool // rings of outputs, and buffers of input
 	inputBuffers int           // how many of holds are buffers of input
 	sessions     []*session    // those that a host can ask for
+	// The last session of StartAlone, and the one before it if its host has not got all of it.
+	alone, before *session
 }
 
 // NewService registers the handlers. The error is a *reactor.Error.
 func NewService(cfg Config) (*Service, error) {
 	svc := &Service{Config: cfg}
 	var err error
-	buffers := holdBuffers*int(cfg.Kept) + int(cfg.Table.Limit)
-	if svc.holds, err = reactor.NewPool(buffers); err != nil {
+	if svc.holds, err = reactor.NewPool(svc.buffers()); err != nil {
 		return nil, err
 	}
 	svc.Server.HandleParts(framing.TypeStart, svc.startParts)
@@ -64,10 +65,15 @@ func NewService(cfg Config) (*Service, error) {
 	return svc, nil
 }
 
+// buffers returns how many buffers holds has.
+func (svc *Service) buffers() int {
+	return holdBuffers*(int(svc.Kept)+aloneSessions) + int(svc.Table.Limit)
+}
+
 // AllReported reports whether every process has exited, and every connected host has its exited.
 func (svc *Service) AllReported() bool {
 	for _, p := range svc.sessions {
-		if !p.process.HasExited() || p.conn != nil && p.state != reported {
+		if !p.process.HasExited() || p.conn != nil && p.state != reported || p.owesHost() {
 			return false
 		}
 	}
@@ -77,7 +83,7 @@ func (svc *Service) AllReported() bool {
 // Held returns what the service holds: processes that a host may ask for, and buffers of their
 // streams.
 func (svc *Service) Held() (processes, buffers int) {
-	return len(svc.sessions), holdBuffers*int(svc.Kept) + int(svc.Table.Limit) - svc.holds.Free()
+	return len(svc.sessions), svc.buffers() - svc.holds.Free()
 }
 
 // Drop kills all processes.
@@ -90,10 +96,10 @@ func (svc *Service) Drop() {
 // Close releases the buffers. Call it after Drop.
 func (svc *Service) Close() { svc.holds.Close() }
 
-// CountKept returns the number of kept processes.
+// CountKept returns the number of processes that a host has kept.
 func (svc *Service) CountKept() (n int) {
 	for _, p := range svc.sessions {
-		if p.kept() {
+		if p.kept() && p.watcher == nil {
 			n++
 		}
 	}
@@ -130,8 +136,10 @@ func (svc *Service) attach(c *wire.Conn, p *framing.Part) error {
 	case to == nil:
 		c.Done(p.Seq, 0, sys.NewError("attach", "process", unix.ESRCH))
 	case !to.out[0].canResume(a.Output):
+		to.pause()
 		c.Done(p.Seq, to.out[0].acked, errNoStdout)
 	case !to.out[1].canResume(a.Errors):
+		to.pause()
 		c.Done(p.Seq, to.out[1].acked, errNoStderr)
 	case c.MayOpen(p.Seq):
 		to.attach(c, p.Seq, &a)

@@ -30,7 +30,11 @@ type session struct {
 	// keepMS is how long it is kept without a connection. At 0 it ends with its connection.
 	keepMS     uint32
 	keepTimer  reactor.Timer
-	outputCap  uint64 // the most bytes of each output; 0: no cap
+	watcher    Watcher // of a session that no host has started, or nil
+	paused     bool    // no output is lost, because a host is about to attach
+	ended      bool    // the watcher knows of the end
+	awaited    bool    // AllReported waits for a host to get the end
+	outputCap  uint64  // the most bytes of each output; 0: no cap
 	terminal   bool
 	reportHeld bool // exited reports outputs that other processes hold open
 	slave      int  // the process's side of its terminal, open until the exit; 0 for none
@@ -68,12 +72,20 @@ func (s *session) onTerminal() bool { return s.terminal }
 func (s *session) bind(c *wire.Conn, seq uint32) {
 	s.conn, s.seq = c, seq
 	s.keepTimer.Stop()
+	s.paused = false
 	if s.state == reported {
 		s.state = active // the new connection has not got it
 	}
 	c.OpenChannel(seq, s)
 	s.in.bind()
 	s.startedDue = true
+	s.updateInterest()
+}
+
+// updateInterest sets what the outputs are polled for.
+func (s *session) updateInterest() {
+	s.out[0].updateInterest()
+	s.out[1].updateInterest()
 }
 
 // queue puts the session into the line of its connection, if it has something to send.
@@ -124,7 +136,7 @@ func (s *session) Produce() (more bool) {
 	case s.exitDue():
 		s.state = reported
 		c.Reply(framing.AppendExited(c.Space(exitedRoom), s.seq, &s.receipt))
-		if !s.kept() {
+		if !s.kept() || s.replaced() {
 			c.CloseChannel(s)
 			s.close()
 		}
@@ -193,12 +205,13 @@ func (s *session) Resize(rows, columns uint16) {
 // Lost implements [wire.Channel].
 func (s *session) Lost() {
 	s.conn = nil
-	if !s.kept() {
+	if !s.kept() || s.replaced() {
 		s.close()
 		return
 	}
 	s.in.detach()
 	s.startKeepTimer()
+	s.updateInterest()
 	s.service.Changed()
 }
 
@@ -215,6 +228,11 @@ type keepExpiry session
 
 func (k *keepExpiry) Expired(*reactor.Timer) {
 	s := (*session)(k)
+	if s.watcher != nil {
+		s.paused = false
+		s.updateInterest()
+		return
+	}
 	s.close()
 	s.service.Changed()
 }
@@ -259,6 +277,7 @@ func (s *session) release() {
 // Exited implements [launch.Owner].
 func (s *session) Exited() {
 	s.closeSlave()
+	s.tellEnd()
 	if s.process.Finished() {
 		s.process.ReturnBox()
 		return
@@ -337,6 +356,9 @@ func (s *session) close() {
 	closePipes := s.state == launching || !s.process.HasExited()
 	s.state = closed
 	s.service.sessions = sys.Remove(s.service.sessions, s)
+	if s.service.before == s {
+		s.service.before = nil
+	}
 	s.conn = nil
 	s.keepTimer.Stop()
 	s.process.Finish()

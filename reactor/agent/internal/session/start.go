@@ -20,7 +20,10 @@ func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 	if err := framing.ParseStart(payload, &req); err != nil {
 		return err
 	}
-	if svc.find(req.ID) != nil {
+	switch {
+	case req.ID == framing.WorkloadID:
+		return errors.New("process id is reserved")
+	case svc.find(req.ID) != nil:
 		return errors.New("process id is in use")
 	}
 	if !c.MayOpen(seq) {
@@ -142,8 +145,11 @@ func (s *session) Started() {
 		return
 	}
 	s.state = active
-	s.out[0].updateInterest()
-	s.out[1].updateInterest()
+	if s.watcher != nil {
+		s.takeOver()
+		s.watcher.Started(s.process.PID())
+	}
+	s.updateInterest()
 	s.queue()
 }
 
@@ -156,6 +162,9 @@ func (s *session) NotStarted(f *launch.Failure) {
 		s.conn = nil
 	}
 	s.close()
+	if s.watcher != nil {
+		s.watcher.NotStarted(f)
+	}
 }
 
 // openStreams opens the streams of the process. The caller owns child, the process's descriptors 0,
