@@ -102,7 +102,7 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 		if !set.Has(e.sig) {
 			continue
 		}
-		a.shutDown("signal", signalText(e.sig), e.how)
+		a.shutDown("signal", sys.SignalText(e.sig), e.how)
 	}
 	if a.down != downNone {
 		a.stepDown()
@@ -117,14 +117,6 @@ func (a *Agent) shutDown(kind, what string, how Power) {
 	}
 	a.beginDown(downGrace)
 	a.stepDown()
-}
-
-// signalText returns the name of a signal, or its number.
-func signalText(sig unix.Signal) string {
-	if name := unix.SignalName(sig); name != "" {
-		return name
-	}
-	return sys.Num(sig)
 }
 
 // Failed implements [reactor.Failer].

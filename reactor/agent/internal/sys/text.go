@@ -1,6 +1,10 @@
 package sys
 
-import "strconv"
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // Packages strconv and strings have these functions too, but theirs add several kB each to the
 // program.
@@ -63,3 +67,11 @@ func AppendQuoted(b []byte, v string) []byte {
 
 // Clip returns the first n bytes of a text, or all of it if it is shorter.
 func Clip(text string, n int) string { return text[:min(len(text), n)] }
+
+// SignalText returns the name of a signal, or its number.
+func SignalText(sig unix.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return Num(int(sig))
+}
