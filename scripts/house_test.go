@@ -29,6 +29,7 @@ var (
 		"reactor/agent/internal/files", "reactor/agent/internal/command",
 		"reactor/agent/internal/session", "reactor/agent/internal/machine",
 		"reactor/agent/internal/network", "reactor/agent/internal/forward",
+		"reactor/agent/internal/workload",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -256,6 +257,10 @@ var mayImport = map[string][]string{
 	// that a test's room is made of, and below those that it tests.
 	"wick/reactor/agent/internal/roomtest": {
 		"wick/framing", "wick/framing/wiretest", "wick/reactor", room("contain"), room("launch"), room("log"), room("sys"), room("wire"),
+	},
+	// session, because a workload is a session that no host has started.
+	"wick/reactor/agent/internal/workload": {
+		"wick/framing", "wick/reactor", room("launch"), room("log"), room("session"), room("sys"),
 	},
 	"wick/sysinit": {},
 	// The codec of the tests, which shares no code with framing.

@@ -39,6 +39,8 @@ var shownElsewhere = []struct{ rule, by string }{
 	{"power.end", "cmd/wick/internal/guesttest TestMachine"},
 	{"power.busy", "cmd/wick/internal/guesttest TestMachine"},
 	{"write.flags", "framing TestPageLayouts"},
+	{"workload.held", "reactor/agent/internal/workload TestFlood"},
+	{"workload.again", "reactor/agent/internal/workload TestAttached"},
 }
 
 // TestCoverage checks that every rule has a unique name, and that a transcript or another test

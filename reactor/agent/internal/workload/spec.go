@@ -1,0 +1,235 @@
+package workload
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wick/framing"
+	"wick/reactor/agent/internal/sys"
+)
+
+// Spec says what the workload is, and when it is started. The zero Spec has none.
+type Spec struct {
+	words   framing.Words
+	shell   bool
+	user    string
+	dir     string
+	env     []string // NAME=VALUE
+	restart policy
+	tries   uint32 // the most starts in a row; 0: no limit
+	waits   bool   // for a host
+	ends    bool   // the machine
+	console bool   // gets a copy of the output
+	signal  unix.Signal
+	grace   time.Duration // after signal
+}
+
+// policy says after which ends the workload is started again.
+type policy uint8
+
+const (
+	never policy = iota
+	onFailure
+	always
+)
+
+const (
+	// defaultGrace is how long the workload has after its signal.
+	defaultGrace = 10 * time.Second
+	// maxGrace is the longest such time, in seconds.
+	maxGrace = 3600
+	// shellMark precedes a line for the shell.
+	shellMark = "sh:"
+)
+
+// Option is an option of the command line, as in package agent.
+type Option struct {
+	Name, Value, Help string
+	Set               func(value string) error
+	Many, Private     bool
+}
+
+// Options returns the options that set s.
+func (s *Spec) Options() (options []Option) {
+	for _, o := range [...]Option{
+		{Name: "--workload", Value: "COMMAND", Private: true,
+			Help: "program to run, with its arguments; or sh:LINE"},
+		{Name: "--workload-user", Value: "USER", Help: "name or uid, and :group, that it runs as"},
+		{Name: "--workload-dir", Value: "DIR", Help: "its working directory"},
+		{Name: "--workload-env", Value: "NAME=VALUE", Many: true, Private: true,
+			Help: "an entry of its environment; may be repeated"},
+		{Name: "--workload-restart", Value: "WHEN",
+			Help: "start it again: no, on-failure or always (default no)"},
+		{Name: "--workload-tries", Value: "N",
+			Help: "how often it is started in a row (default 0: no limit)"},
+		{Name: "--workload-wait", Value: "no|host",
+			Help: "host: start it once a host has said hello (default no)"},
+		{Name: "--workload-end", Value: "no|machine",
+			Help: "machine: end the machine with it, unless it is restarted (default no)"},
+		{Name: "--workload-console", Help: "copy its output to the console"},
+		{Name: "--workload-stop", Value: "SIGNAL[:SEC]",
+			Help: "signal that ends it, and time for that (default TERM:10)"},
+	} {
+		name := o.Name
+		o.Set = func(value string) error { return s.set(name, value) }
+		options = append(options, o)
+	}
+	return options
+}
+
+// set sets an option. The error does not name it.
+func (s *Spec) set(option, value string) error {
+	switch option[len("--workload"):] {
+	case "":
+		return s.setCommand(value)
+	case "-user":
+		s.user = value
+	case "-dir":
+		s.dir = value
+	case "-env":
+		return s.setEnv(value)
+	case "-restart":
+		switch value {
+		case "no":
+			s.restart = never
+		case "on-failure":
+			s.restart = onFailure
+		case "always":
+			s.restart = always
+		default:
+			return errors.New("not no, on-failure or always")
+		}
+	case "-tries":
+		n, ok := sys.ParseNumber(value)
+		if !ok {
+			return errors.New("not a number")
+		}
+		s.tries = n
+	case "-wait":
+		return setFlag(&s.waits, value, "host")
+	case "-end":
+		return setFlag(&s.ends, value, "machine")
+	case "-console":
+		s.console = true
+	case "-stop":
+		return s.setStop(value)
+	}
+	return nil
+}
+
+func setFlag(to *bool, value, only string) error {
+	if value != only && value != "no" {
+		return errors.New("not no or " + only)
+	}
+	*to = value == only
+	return nil
+}
+
+func (s *Spec) setCommand(value string) error {
+	var words framing.Words
+	if len(value) >= len(shellMark) && value[:len(shellMark)] == shellMark {
+		if value = value[len(shellMark):]; value == "" {
+			return errors.New("no line for the shell")
+		}
+		words.Add(value)
+		s.words, s.shell = words, true
+		return nil
+	}
+	if err := split(&words, value); err != nil {
+		return err
+	}
+	s.words, s.shell = words, false
+	return nil
+}
+
+// split splits a line at blanks. A part in double quotes may have blanks, and "" is an empty word.
+func split(words *framing.Words, line string) error {
+	var word []byte
+	begun, quoted := false, false
+	for i := range len(line) {
+		switch c := line[i]; {
+		case c == '"':
+			begun, quoted = true, !quoted
+		case !quoted && (c == ' ' || c == '\t'):
+			if begun {
+				words.Add(string(word))
+			}
+			word, begun = word[:0], false
+		default:
+			word, begun = append(word, c), true
+		}
+	}
+	if quoted {
+		return errors.New("the quotes are not closed")
+	}
+	if begun {
+		words.Add(string(word))
+	}
+	if words.Len() == 0 {
+		return errors.New("no command")
+	}
+	return nil
+}
+
+func (s *Spec) setEnv(value string) error {
+	name, _, ok := sys.Cut(value, '=')
+	if !ok || name == "" {
+		return errors.New("not NAME=VALUE")
+	}
+	for i, old := range s.env {
+		if len(old) > len(name) && old[:len(name)+1] == value[:len(name)+1] {
+			s.env[i] = value
+			return nil
+		}
+	}
+	s.env = append(s.env, value)
+	return nil
+}
+
+func (s *Spec) setStop(value string) error {
+	name, text, timed := sys.Cut(value, ':')
+	sig := findSignal(name)
+	if sig == 0 {
+		return errors.New("unknown signal")
+	}
+	grace := defaultGrace
+	if timed {
+		n, ok := sys.ParseNumber(text)
+		if !ok || n > maxGrace {
+			return errors.New("not a number of seconds up to " + sys.Num(maxGrace))
+		}
+		grace = time.Duration(n) * time.Second
+	}
+	s.signal, s.grace = sig, grace
+	return nil
+}
+
+// maxSignal is the highest signal number; signal(7).
+const maxSignal = 64
+
+// findSignal returns the signal with that number or name, with or without SIG; 0 if it is
+// unknown.
+func findSignal(text string) unix.Signal {
+	for sig := unix.Signal(1); sig <= maxSignal; sig++ {
+		name := unix.SignalName(sig)
+		if sys.Num(int(sig)) == text || name != "" && (name == text || name[len("SIG"):] == text) {
+			return sig
+		}
+	}
+	return 0
+}
+
+// start returns the request that starts the workload.
+func (s *Spec) start() *framing.Start {
+	req := &framing.Start{
+		ID: framing.WorkloadID, Shell: s.shell, Args: s.words,
+		User: []byte(s.user), Dir: []byte(s.dir),
+	}
+	for _, e := range s.env {
+		name, value, _ := sys.Cut(e, '=')
+		req.Env.Add([]byte(name), []byte(value))
+	}
+	return req
+}
