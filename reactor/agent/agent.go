@@ -20,6 +20,7 @@ import (
 	"wick/reactor/agent/internal/session"
 	"wick/reactor/agent/internal/sys"
 	"wick/reactor/agent/internal/wire"
+	"wick/reactor/agent/internal/workload"
 )
 
 // PathError is a Unix socket path that cannot be used.
@@ -69,6 +70,8 @@ type Config struct {
 	// Settle is called by an agent with Init when no other process is left; nil for none. It
 	// prepares the disks for power-off, within bounded time, and returns what failed.
 	Settle func() error
+
+	workload workload.Spec // for an agent with Init
 }
 
 // Agent serves hosts. All its methods belong to the goroutine that calls Run.
@@ -91,13 +94,15 @@ type Agent struct {
 	network  *network.Service
 	machine  *machine.Service
 	forward  *forward.Service
+	workload *workload.Service
 	jobs     *launch.Jobs
 	links    []link.Link // the ways to hosts
 	initctl  initctl
 
 	down       downStep
 	phaseTimer reactor.Timer // ends the current downStep
-	killAt     time.Duration // reactor.Now at which processes that got SIGTERM are killed
+	grace      time.Duration // between SIGTERM and SIGKILL, with Init
+	killAt     time.Duration // reactor.Now at which processes that got a signal are killed
 	power      powerRequest
 }
 
@@ -218,6 +223,14 @@ func (a *Agent) openRooms() (err error) {
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk,
 	})
 	a.table.Watch = a.forward.Changed
+	spec := a.cfg.workload
+	if !a.cfg.Init || a.cfg.LastWords != "" {
+		spec = workload.Spec{}
+	}
+	a.workload = workload.NewService(workload.Config{
+		Loop: a.loop, Log: a.log, Sessions: a.sessions, Spec: spec,
+		End: func() { a.shutDown("workload", "ended", powerDefault) },
+	})
 	features := session.Features | files.Features | forward.Features
 	if a.root {
 		features |= network.Features
@@ -228,7 +241,8 @@ func (a *Agent) openRooms() (err error) {
 	a.machine = machine.NewService(machine.Config{
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Contain: a.contain,
 		Jobs: a.jobs, Disk: &a.disk, Null: a.null, FreezeFD: a.cfg.FreezeFD,
-		Features: features, Facts: a.facts(), AddFacts: a.network.AddFacts, AddFigures: a.addFigures,
+		Features: features, Facts: a.facts(), AddFacts: a.addFacts, AddFigures: a.addFigures,
+		HostHere: a.workload.HostHere,
 	})
 	a.server.Handle(framing.TypePower, a.powerDown)
 	a.server.OnDetach(a.power.Forget)
@@ -243,6 +257,12 @@ func (a *Agent) facts() [][2]string {
 		facts = append(facts, [2]string{name, sys.Num(*o.field(&a.cfg.Limits))})
 	}
 	return append(facts, a.cfg.Facts...)
+}
+
+// addFacts adds the facts of the rooms.
+func (a *Agent) addFacts(f *framing.Facts) {
+	a.network.AddFacts(f)
+	a.workload.AddFacts(f)
 }
 
 // addFigures adds what the agent has in use.

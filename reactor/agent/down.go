@@ -15,10 +15,10 @@ import (
 // downStep is how far a shutdown has come. An agent beside other processes sends its commands TERM,
 // and waits half a second for them and for hosts to take their results.
 //
-// An agent with Init ends the machine. It sends every process TERM, KILL after five seconds, and
-// waits one second more. Once no process is left, hosts have half a second to take results. Then
-// the disks are prepared for power-off, and the host that asked for it has answerGrace to take the
-// answer.
+// An agent with Init ends the machine. It stops the workload by its own signal and grace. Then it
+// sends every process TERM, KILL after five seconds, and waits one second more. Once no process is
+// left, hosts have half a second to take results. Then the disks are prepared for power-off, and
+// the host that asked for it has answerGrace to take the answer.
 //
 // The loop runs on meanwhile, except while the disks are prepared: it reaps children and serves
 // hosts.
@@ -26,6 +26,7 @@ type downStep uint8
 
 const (
 	downNone        downStep = iota // no shutdown has begun
+	downWorkload                    // with Init: the workload got its signal
 	downTerminating                 // processes got SIGTERM
 	downKilling                     // processes got SIGKILL
 	downFlushing                    // no process is left; results are being sent
@@ -76,12 +77,8 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 		a.power.Answer(machine.ErrGoingDown) // the last requester, which has shut down its side
 		a.power.Wait(c, p.Seq)
 		a.power.how = how
-		grace := time.Duration(graceMS) * time.Millisecond
-		if grace == 0 {
-			grace = downGrace
-		}
 		a.log.Info("ending", "conn", sys.Num(c.ID()))
-		a.beginDown(grace)
+		a.beginDown(time.Duration(graceMS) * time.Millisecond)
 		a.stepDown()
 	}
 	return nil
@@ -92,28 +89,55 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 func (a *Agent) Power() (how Power, asked bool) { return a.power.how, a.power.how != powerDefault }
 
 // beginDown begins a shutdown, which then continues by itself. grace is the time between TERM and
-// KILL of an agent with Init. A second call can only shorten it.
+// KILL of an agent with Init, and the most that the workload has after its signal; 0 for the usual
+// times. A second call can only shorten them.
 func (a *Agent) beginDown(grace time.Duration) {
-	killAt := reactor.Now() + grace
+	usual := grace == 0
+	if usual {
+		grace = downGrace
+	}
 	switch {
 	case a.down == downNone && !a.cfg.Init:
-		grace = stopGrace
 		a.machine.Stop()
 		a.table.Signal(unix.SIGTERM)
 		a.table.Signal(unix.SIGCONT) // a stopped process handles no signal
+		a.startPhase(downTerminating, stopGrace)
 	case a.down == downNone:
 		a.machine.Stop()
-		unix.Kill(-1, unix.SIGTERM)
-		unix.Kill(-1, unix.SIGCONT)
-	case a.down != downTerminating || killAt >= a.killAt:
-		return
+		a.grace = grace
+		if stop, runs := a.workload.Stop(); !runs {
+			a.terminate()
+		} else if usual {
+			a.startPhase(downWorkload, stop)
+		} else {
+			a.startPhase(downWorkload, min(stop, grace))
+		}
+	case a.down == downWorkload, a.down == downTerminating:
+		a.grace = min(a.grace, grace)
+		if reactor.Now()+grace < a.killAt {
+			a.startPhase(a.down, grace)
+		}
 	}
-	a.down, a.killAt = downTerminating, killAt
-	a.loop.Start(&a.phaseTimer, grace, (*downTimer)(a))
+}
+
+// startPhase begins a step that ends after so long.
+func (a *Agent) startPhase(step downStep, limit time.Duration) {
+	a.down, a.killAt = step, reactor.Now()+limit
+	a.loop.Start(&a.phaseTimer, limit, (*downTimer)(a))
+}
+
+// terminate sends every process TERM.
+func (a *Agent) terminate() {
+	unix.Kill(-1, unix.SIGTERM)
+	unix.Kill(-1, unix.SIGCONT)
+	a.startPhase(downTerminating, a.grace)
 }
 
 // stepDown takes the next step of a shutdown if the current one is done.
 func (a *Agent) stepDown() {
+	if a.down == downWorkload && !a.workload.Running() {
+		a.terminate()
+	}
 	switch a.down {
 	case downTerminating, downKilling:
 		if a.cfg.Init {
@@ -190,6 +214,10 @@ func (d *downTimer) Expired(*reactor.Timer) {
 	switch {
 	case !a.cfg.Init || a.down == downAnswering:
 		a.Stop()
+	case a.down == downWorkload:
+		a.log.Warn("killing the workload, it survived its signal")
+		a.workload.Kill()
+		a.terminate()
 	case a.down == downTerminating:
 		a.log.Warn("killing processes that survived SIGTERM")
 		a.down = downKilling

@@ -7,6 +7,7 @@ import (
 
 	"wick/reactor/agent/internal/log"
 	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/workload"
 )
 
 // Option is an option of the command line, "--name VALUE".
@@ -35,6 +36,7 @@ type Options struct {
 	level      Level
 	leveled    bool
 	limits     Limits
+	workload   workload.Spec
 }
 
 // Table returns the options. Each stores its value in o.
@@ -60,6 +62,14 @@ func (o *Options) Table() []Option {
 			return nil
 		}
 		table = append(table, Option{Name: l.name, Value: l.value, Help: l.help, Set: set})
+	}
+	return table
+}
+
+// InitTable returns further options, of an agent with Init. Each stores its value in o.
+func (o *Options) InitTable() (table []Option) {
+	for _, w := range o.workload.Options() {
+		table = append(table, Option(w))
 	}
 	return table
 }
@@ -117,7 +127,9 @@ func (o *Options) Config() Config {
 	if o.leveled {
 		level = o.level
 	}
-	c := Config{UnixSocket: o.UnixSocket, Log: NewLog(2, level), Limits: o.limits}
+	c := Config{
+		UnixSocket: o.UnixSocket, Log: NewLog(2, level), Limits: o.limits, workload: o.workload,
+	}
 	c.DialCID, c.DialPort, _ = parseDial(dial)
 	c.ListenPort, _ = parseListen(listen)
 	return c

@@ -115,7 +115,7 @@ func (a *Agent) shutDown(kind, what string, how Power) {
 	if how != powerDefault && a.down < downDisks {
 		a.power.how = how
 	}
-	a.beginDown(downGrace)
+	a.beginDown(0)
 	a.stepDown()
 }
 

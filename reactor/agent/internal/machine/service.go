@@ -46,10 +46,11 @@ type Config struct {
 	Features framing.Features
 	// Facts are names and values that a host gets besides the machine's own.
 	Facts [][2]string
-	// AddFacts adds the facts of the other rooms.
-	AddFacts func(*framing.Facts)
-	// AddFigures adds the figures of the other rooms.
+	// AddFacts adds the facts of the other rooms, and AddFigures their figures.
+	AddFacts   func(*framing.Facts)
 	AddFigures func(*framing.Figures)
+	// HostHere is called after each hello. It may be nil.
+	HostHere func()
 }
 
 // Service serves the requests about the machine: hello, ping, shutdown, stats, pressure, restore,
@@ -136,6 +137,9 @@ func (s *Service) hello(c *wire.Conn, p *framing.Part) error {
 	}
 	s.addFacts(&r.Facts)
 	c.ReplyLater(framing.AppendHelloResult(nil, p.Seq, &r))
+	if s.HostHere != nil {
+		s.HostHere()
+	}
 	return nil
 }
 
