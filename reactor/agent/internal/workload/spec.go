@@ -48,7 +48,14 @@ const (
 type Option struct {
 	Name, Value, Help string
 	Set               func(value string) error
-	Many, Private     bool
+	Many              func(value string) (name string)
+	Private           bool
+}
+
+// envName returns the name of an entry of the environment.
+func envName(entry string) string {
+	name, _, _ := sys.Cut(entry, '=')
+	return name
 }
 
 // Options returns the options that set s.
@@ -58,7 +65,7 @@ func (s *Spec) Options() (options []Option) {
 			Help: "program to run, with its arguments; or sh:LINE"},
 		{Name: "--workload-user", Value: "USER", Help: "name or uid, and :group, that it runs as"},
 		{Name: "--workload-dir", Value: "DIR", Help: "its working directory"},
-		{Name: "--workload-env", Value: "NAME=VALUE", Many: true, Private: true,
+		{Name: "--workload-env", Value: "NAME=VALUE", Many: envName, Private: true,
 			Help: "an entry of its environment; may be repeated"},
 		{Name: "--workload-restart", Value: "WHEN",
 			Help: "start it again: no, on-failure or always (default no)"},
