@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,7 +27,7 @@ import (
 
 // powerOffLimit limits the wait for a power-off after a signal. It is longer than the guest's time
 // for it.
-const powerOffLimit = 15 * time.Second
+const powerOffLimit = 25 * time.Second
 
 // runCommand returns wick run.
 func (t *tool) runCommand() *cobra.Command {
@@ -36,7 +37,7 @@ func (t *tool) runCommand() *cobra.Command {
 	var console, network string
 	var publish []string
 	cmd := &cobra.Command{
-		Use:   "run [flags] -- COMMAND [ARG]...",
+		Use:   "run [flags] [-- COMMAND [ARG]...]",
 		Short: "Boot a microVM, run a command in it, and power it off",
 		Long: `Boot a microVM, run a command in it, pass on its output and its exit code, and power
 the microVM off.
@@ -65,15 +66,18 @@ uses an existing tap device; the fields of wick net set may follow:
 
 COMMAND, -i and -t are as for wick exec: wick run -it -- sh is a shell in a new machine.
 The exit code is the command's, or 125 if the machine could not be built, booted or
-reached.`,
+reached.
+
+Without COMMAND the machine's own workload is awaited, which /etc/vm-init.conf of the root
+image names, or --init-arg=--workload=PROGRAM. Its output and exit code are passed on.`,
 		Example: `  wick run -- uname -a
   wick run -it -- sh
   wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
   wick run --put ./app:/srv/app -- /srv/app --version
   wick run --net user -- wget -O- http://example.org/
   wick run -p 8080:80 -- httpd -f -p 80
-  wick run --console --kernel vmlinux -- 'dmesg | tail -n 3'`,
-		Args:              needs("COMMAND..."),
+  wick run --console --kernel vmlinux -- 'dmesg | tail -n 3'
+  wick run --init-arg=--workload=/bin/date`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Arch != "" && !slices.Contains(vmm.Archs(), o.Arch) {
@@ -108,7 +112,19 @@ reached.`,
 			if flags.stdin && flags.tty && !flags.detach && t.keyboard() == nil {
 				return usageError(errNoKeyboard)
 			}
-			if _, err := flags.command(nil, args); err != nil {
+			use := t.exec
+			if len(args) == 0 {
+				flag := flags.wanted()
+				if len(puts) > 0 {
+					flag = "--put" // a workload may start before the files are there
+				}
+				if flag != "" {
+					return usageError(fmt.Errorf("%s is for a COMMAND, which is missing", flag))
+				}
+				use = t.workload
+				// Before the machine can end, it has a host to tell of that.
+				o.InitArgs = append(o.InitArgs, "--workload-wait=host")
+			} else if _, err := flags.command(nil, args); err != nil {
 				return err // before booting a machine
 			}
 			published, err := listenAll(cmd.Context(), forwards)
@@ -147,7 +163,7 @@ reached.`,
 					}
 					f.say("published %s", line)
 				}
-				ended = t.exec(ctx, c, &flags, args)
+				ended = use(ctx, c, &flags, args)
 				if _, lost := errors.AsType[*client.ConnError](ended); lost || errors.Is(ended, machine.ErrUnresponsive) {
 					return ended // the machine may know the reason
 				}
@@ -190,6 +206,39 @@ reached.`,
 	cmd.RegisterFlagCompletionFunc("net", cobra.FixedCompletions([]string{"none", "user", "user,host-loopback", "tap="}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// workload takes over the program that the machine runs by itself.
+func (t *tool) workload(ctx context.Context, c *client.Client, flags *sessionFlags, _ []string) error {
+	return t.within(ctx, c, flags.timeout, func(ctx context.Context) error {
+		hello, err := c.Hello(ctx)
+		if err != nil {
+			return err
+		}
+		if _, ok := hello.Fact("workload.state"); !ok {
+			return commandFailed(errors.New("COMMAND is missing, and the machine has no workload"))
+		}
+		err = t.attach(ctx, c, &client.Process{ID: framing.WorkloadID}, false)
+		if failed, ok := errors.AsType[*client.OpError](err); ok && failed.Errno == syscall.ESRCH {
+			return t.notStarted(ctx, c, err)
+		}
+		return err
+	})
+}
+
+// notStarted returns the error of a workload that was not started.
+func (t *tool) notStarted(ctx context.Context, c *client.Client, err error) error {
+	hello, again := c.Hello(ctx)
+	if again != nil {
+		return again
+	}
+	reason, ok := hello.Fact("workload.error")
+	if !ok {
+		return commandFailed(err)
+	}
+	text, _ := hello.Fact("workload.code")
+	code, _ := strconv.Atoi(text)
+	return &exitError{code: failure(code), err: errors.New("workload not started: " + reason)}
 }
 
 // The values of --console.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"wick/framing/client"
@@ -98,7 +99,7 @@ func (e *DownError) Unwrap() error { return e.Err }
 
 // PowerOff shuts the guest down in order. It kills the machine if that is impossible or takes until
 // ctx ends. A guest that went down and reports an unclean disk is an error too, which wraps its
-// [*client.OpError].
+// [*client.OpError]. One that was going down already does not report that.
 func (m *Machine) PowerOff(ctx context.Context, c *client.Client) error {
 	asked := m.askDown(ctx, c)
 	unclean, ends := errors.AsType[*client.OpError](asked)
@@ -113,7 +114,7 @@ func (m *Machine) PowerOff(ctx context.Context, c *client.Client) error {
 		return &DownError{err}
 	case exit.Panic != "" || exit.Err != nil:
 		return fmt.Errorf("power the machine off: %v", exit)
-	case ends:
+	case ends && unclean.Errno != syscall.EBUSY:
 		return fmt.Errorf("power the machine off: %w", unclean)
 	}
 	return nil

@@ -67,8 +67,9 @@ type Options struct {
 
 const (
 	defaultBootLimit = 60 * time.Second
-	// downLimit is how long the guest may take to go down. It gives its programs 5 s.
-	downLimit = 12 * time.Second
+	// downLimit is how long the guest may take to go down. It gives its workload 10 s, and then its
+	// programs 5 s.
+	downLimit = 22 * time.Second
 )
 
 // Put is a file or a directory to copy into the guest.
