@@ -37,6 +37,7 @@ const (
 	noCommands = "no command starts: clone(2) with CLONE_PIDFD is EINVAL in qemu-user"
 	noOpenat2  = "no path that is safe, or is changed: openat2(2) is ENOSYS in qemu-user"
 	noEntropy  = "no restore: ioctl(2) with RNDADDENTROPY is ENOSYS in qemu-user"
+	noSockDiag = "no list of ports: a socket of NETLINK_SOCK_DIAG is EPROTONOSUPPORT in qemu-user"
 )
 
 // notEmulated has the cases that cannot run in QEMU's user mode, with the reason. name matches a
@@ -55,6 +56,7 @@ var notEmulated = []struct {
 	{name: regexp.MustCompile(`^file_list.txt extended attributes$`), reason: noOpenat2},
 	{name: regexp.MustCompile(`^file_write.txt (files that are not replaced|parents|a file keeps what it was)$`), reason: noOpenat2},
 	{name: regexp.MustCompile(`^machine.txt a restore`), reason: noEntropy},
+	{step: regexp.MustCompile(`> ports seq`), reason: noSockDiag},
 	{name: regexp.MustCompile(`^hello.txt facts$`), reason: "uname(2) has the emulator's machine, and the host's uname another"},
 	{step: regexp.MustCompile(`^(wait )?peak `), reason: "VmHWM is the emulator's"},
 	{step: regexp.MustCompile(`^(wait )?descriptors `), reason: "/proc/PID/fd has the emulator's descriptors too"},
