@@ -25,7 +25,7 @@ const (
 // them. These are mostly 1.2 MB of the file, and sometimes 1.4.
 const (
 	IdleRSS      = 2200
-	IdleAnon     = 780
+	IdleAnon     = 850  // 40 to 60 of them since the rooms, forwarding and the workload
 	WorkedRSS    = 3700 // after commands, large outputs and large files
 	PeakGrowth   = 1023 // by how much the largest output or file may raise VmHWM
 	StreamGrowth = 512  // by how much a stream through a process may raise it, however long
@@ -35,7 +35,7 @@ const (
 	// process 1 of a machine with 128 MiB. The kernel maps the pages of its file that it has read
 	// by then, 1.0 to 2.35 MB in all.
 	InitRSS       = 2400
-	InitAnon      = 780
+	InitAnon      = 850
 	InitWorkedRSS = 3000 // process 1 after some commands, extension and all
 	InitThreads   = 5
 )
