@@ -36,7 +36,7 @@ const (
 	// by then, 1.0 to 2.35 MB in all.
 	InitRSS       = 2400
 	InitAnon      = 850
-	InitWorkedRSS = 3000 // process 1 after some commands, extension and all
+	InitWorkedRSS = 3200 // process 1 after some commands, extension and all
 	InitThreads   = 5
 )
 
