@@ -242,8 +242,8 @@ func TestWorkloadStops(t *testing.T) {
 		t.Errorf("the other process saw %q, want that the workload has ended first", got)
 	}
 
-	v, conn = boot(t, l, working(t, l, "workload=sh:trap '' INT TERM; while :; do sleep 1000; done", "workload-stop=INT:1"))
-	v.console.await(t, "info workload started pid=", 1)
+	v, conn = boot(t, l, working(t, l, "workload=sh:trap '' INT TERM; : >/run/ready; while :; do sleep 1000; done", "workload-stop=INT:1"))
+	run(t, conn, "until test -e /run/ready; do :; done") // started, but before the trap, it would end
 	signal(t, conn, "TERM")
 	v.gone()
 	v.console.await(t, "warn killing the workload, it survived its signal", 1)
