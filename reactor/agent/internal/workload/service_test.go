@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -347,5 +348,34 @@ func TestCancelled(t *testing.T) {
 	text, e := output(h, 1)
 	if e.Reason != framing.ReasonCancelled || from == 0 || e.OutputDropped != from || e.Output != from+uint64(len(text)) {
 		t.Errorf("attached at %d, %d bytes, %+v", from, len(text), e)
+	}
+}
+
+// TestDelays ends a workload again and again. The delay doubles up to its limit. A long run
+// sets the delay and the count of tries back.
+func TestDelays(t *testing.T) {
+	t.Parallel()
+	r := newRoom(t, "--workload=/bin/true", "--workload-restart=always", "--workload-tries=20")
+	end := func(ran time.Duration) (delay time.Duration, tries uint32) {
+		r.Do(func() {
+			r.work.tries++
+			r.work.next(0, ran, "workload ended", "", "")
+			r.work.timer.Stop()
+			delay, tries = r.work.delay, r.work.tries
+		})
+		return delay, tries
+	}
+	r.Until("the workload waits", func() bool {
+		r.work.timer.Stop()
+		return r.work.state == backingOff
+	})
+	r.Do(func() { r.work.delay, r.work.tries = 0, 0 })
+	for i, want := range []time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000} {
+		if got, tries := end(time.Second); got != want*time.Millisecond || tries != uint32(i+1) {
+			t.Errorf("end %d: the delay is %v and there were %d tries, want %v and %d", i+1, got, tries, want*time.Millisecond, i+1)
+		}
+	}
+	if got, tries := end(steadyAfter); got != minDelay || tries != 0 {
+		t.Errorf("after a long run the delay is %v and there were %d tries, want %v and 0", got, tries, minDelay)
 	}
 }
