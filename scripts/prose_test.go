@@ -142,7 +142,13 @@ func pageBlocks(t *testing.T, path string) (blocks []passage, wide []int) {
 		case code, strings.HasPrefix(line, "    "), strings.HasPrefix(line, "\t"):
 			flush()
 			continue
-		case trimmed == "", strings.ContainsAny(line[:1], "|#<[!"):
+		case strings.HasPrefix(line, "|"): // a cell is a passage
+			flush()
+			for _, cell := range strings.Split(codeInProse.ReplaceAllString(line, "x"), "|") {
+				blocks = append(blocks, passage{path, i + 1, cell})
+			}
+			continue
+		case trimmed == "", strings.ContainsAny(line[:1], "#<[!"):
 			flush()
 			continue
 		case strings.HasPrefix(trimmed, "- "), strings.HasPrefix(trimmed, "* "):
