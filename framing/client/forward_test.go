@@ -291,7 +291,7 @@ func TestForwardUnread(t *testing.T) {
 	for _, conn := range []net.Conn{ours, plain} {
 		conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 		if n, err := conn.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("wrote %d bytes that nobody reads: %v", n, err)
+			t.Errorf("wrote %d bytes to a peer that does not read: %v", n, err)
 		}
 	}
 	for range 20 {

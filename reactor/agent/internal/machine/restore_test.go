@@ -123,6 +123,6 @@ func TestRestoresSeen(t *testing.T) {
 	}
 	h.Send(framing.AppendRestore(nil, 9, 1<<64-1, nil)) // after the end of the clock's range
 	if d := h.Done(9); d.Errno == 0 || d.Value != 5 {
-		t.Errorf("a restore at a time that is none: errno %d, epoch %d; want an error and 5", d.Errno, d.Value)
+		t.Errorf("a restore at an invalid time: errno %d, epoch %d; want an error and 5", d.Errno, d.Value)
 	}
 }
