@@ -103,6 +103,7 @@ var extensionTypes = map[Type]any{
 	TypeIncoming:    incomingMessage{},
 	TypeAccept:      acceptMessage{},
 	TypePorts:       portsMessage{},
+	TypeLook:        Look{},
 	TypePortList:    portListMessage{},
 }
 
@@ -223,6 +224,8 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		var m portsMessage
 		m.Watch, err = ParsePorts(payload)
 		return m, err
+	case TypeLook:
+		return ParseLook(payload)
 	case TypePortList:
 		var m portListMessage
 		m.Ports, err = ParsePortList(payload)
@@ -301,6 +304,8 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendIncoming(dst, seq, m.ID, m.Remote)
 	case acceptMessage:
 		return AppendAccept(dst, seq, m.ID, m.Credit)
+	case Look:
+		return AppendLook(dst, seq, &m)
 	case portsMessage:
 		return AppendPorts(dst, seq, m.Watch)
 	case portListMessage:

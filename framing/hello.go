@@ -19,9 +19,10 @@ const (
 	FeatureCopies                         // maps and holes of files, nodes, extended attributes
 	// the modes of a terminal, and how long to wait for output
 	FeatureManners
-	FeatureForward // connect, listen, accept
-	FeaturePorts   // ports
-	FeatureNetwork // network, network_show
+	FeatureForward                    // connect, listen, accept
+	FeaturePorts                      // ports
+	FeatureNetwork                    // network, network_show
+	FeatureLook    Features = 1 << 20 // look, and start with loose
 )
 
 // AppendHello appends a hello with the highest version that the host speaks.

@@ -20,6 +20,7 @@ var naiveNames = map[Type]string{
 	TypeProcessExit: "code=exit_code",
 	TypeStart: "timeout=timeout_ms keep=keep_ms credit=output_credit errcredit=errors_credit " +
 		"wait=wait_ms",
+	TypeLook:   "out=output err=errors credit=output_credit errcredit=errors_credit",
 	TypeAttach: "out=output err=errors credit=output_credit errcredit=errors_credit",
 	TypeExited: "user=user_us system=system_us elapsed=elapsed_us out=output err=errors " +
 		"outdropped=output_dropped errdropped=errors_dropped",
@@ -42,6 +43,7 @@ var naiveBits = map[Type][]string{
 	TypeStart:      {"shell", "stdin", "terminal", "merge", "only"},
 	TypeExited:     {"core", "tree", "held"},
 	TypePorts:      {"watch"},
+	TypeLook:       {"follow"},
 }
 
 // naiveMessage describes a message of the given type, or returns "" if it is malformed.
@@ -85,8 +87,11 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 		}
 		switch {
 		case name == "flags" && naiveBits[t] != nil:
-			if t == TypeStart || t == TypeExited || t == TypeWriteFile || t == TypePorts {
+			if t == TypeStart || t == TypeExited || t == TypeWriteFile || t == TypePorts || t == TypeLook {
 				bits()
+			}
+			if t == TypeStart {
+				line("loose", flags&128 != 0)
 			}
 			if t == TypeWriteFile && flags&2 != 0 {
 				line("append", true)

@@ -10,7 +10,9 @@ const (
 	startMerge
 	startOnly
 	startMore
-	startKnown = 1<<iota - 1
+	_
+	startLoose
+	startKnown = startLoose<<1 - 1 - 1<<6
 )
 
 // KeepForEver is the value of Start.KeepMS without a limit.
@@ -36,6 +38,9 @@ type Start struct {
 	Merge bool
 	// Only makes Env the whole environment.
 	Only bool
+	// Loose says that the process never waits for a host that is not there: of its output the guest
+	// then holds the newest 64 KiB. A guest without FeatureLook does not know it.
+	Loose bool
 	// TimeoutMS is in milliseconds from the start; 0 means no limit. After it the process and its
 	// descendants are killed.
 	TimeoutMS uint32
@@ -168,6 +173,9 @@ func (s *Start) flags() (flags byte) {
 			flags |= 1 << i
 		}
 	}
+	if s.Loose {
+		flags |= startLoose
+	}
 	return flags
 }
 
@@ -189,7 +197,7 @@ func ParseStart(payload []byte, s *Start) error {
 	flags := f.u8()
 	f.known(uint16(flags), startKnown)
 	r.Shell, r.Stdin, r.Terminal = flags&startShell != 0, flags&startStdin != 0, flags&startTerminal != 0
-	r.Merge, r.Only = flags&startMerge != 0, flags&startOnly != 0
+	r.Merge, r.Only, r.Loose = flags&startMerge != 0, flags&startOnly != 0, flags&startLoose != 0
 	r.TimeoutMS, r.KeepMS = f.u32(), f.u32()
 	r.OutputCredit, r.ErrorsCredit = f.u32(), f.u32()
 	r.Cap = f.u64()
@@ -279,7 +287,13 @@ type Attach struct {
 
 // AppendAttach appends an attach.
 func AppendAttach(dst []byte, seq uint32, a *Attach) []byte {
-	dst = AppendHeader(dst, TypeAttach, seq, 8+8+8+4+4)
+	return appendAttach(AppendHeader(dst, TypeAttach, seq, attachSize), a)
+}
+
+// attachSize is the size of an attach, in bytes.
+const attachSize = 8 + 8 + 8 + 4 + 4
+
+func appendAttach(dst []byte, a *Attach) []byte {
 	dst = appendU64(appendU64(appendU64(dst, a.ID), a.Output), a.Errors)
 	return appendU32(appendU32(dst, a.OutputCredit), a.ErrorsCredit)
 }
@@ -287,9 +301,15 @@ func AppendAttach(dst []byte, seq uint32, a *Attach) []byte {
 // ParseAttach parses a whole payload.
 func ParseAttach(payload []byte) (Attach, error) {
 	f := fields{b: payload}
+	a := f.attach()
+	return a, f.end(TypeAttach)
+}
+
+// attach takes the fields of an attach.
+func (f *fields) attach() Attach {
 	a := Attach{ID: f.u64(), Output: f.u64(), Errors: f.u64(), OutputCredit: f.u32(), ErrorsCredit: f.u32()}
 	if f.reason == "" && a.ID == 0 {
 		f.fail(reasonID)
 	}
-	return a, f.end(TypeAttach)
+	return a
 }

@@ -65,6 +65,7 @@ const (
 	TypeNetwork     Type = 0x48 // H→G
 	TypeNetworkShow Type = 0x49 // H→G
 	TypeFacts       Type = 0x4A // G→H
+	TypeLook        Type = 0x56 // H→G
 )
 
 // Sizes of a frame, in bytes.
@@ -140,6 +141,7 @@ var typeNames = [0x60]string{
 	TypeNetwork:     "network",
 	TypeNetworkShow: "network_show",
 	TypeFacts:       "facts",
+	TypeLook:        "look",
 }
 
 // String returns the message's name ("exec_result"), or "0x42" (two digits, upper case) for an
@@ -163,7 +165,7 @@ func (t Type) FromHost() bool {
 		TypeHello, TypeStart, TypeAttach, TypeInput, TypeClose, TypeCredit, TypeResize, TypeSignal, TypeRelease, TypeProcesses,
 		TypeRead, TypeWrite, TypeStat, TypeList, TypeChange, TypeSkip,
 		TypeStats, TypePressure, TypeRestore, TypeFreeze, TypeThaw, TypePower,
-		TypeConnect, TypeListen, TypeAccept, TypePorts, TypeNetwork, TypeNetworkShow:
+		TypeConnect, TypeListen, TypeAccept, TypePorts, TypeNetwork, TypeNetworkShow, TypeLook:
 		return true
 	}
 	return false

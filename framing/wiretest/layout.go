@@ -75,6 +75,9 @@ const (
 	Facts
 )
 
+// Look is the type of a look.
+const Look byte = 0x56
+
 const (
 	execShort = "timeout:4 cmd:p4/n"
 	execLong  = "timeout:4 flags:1&0x1 cmd:p4/n"
@@ -128,7 +131,7 @@ var Messages = []*Message{
 	{Type: HelloResult, Way: "G", Name: "hello_result", layout: "" +
 		"version:2 features:4 epoch:8 facts:2{ name:t1 value:t2 }"},
 	{Type: Start, Way: "H", Name: "start", layout: "" +
-		"id:8=1.. flags:1&0x3f timeout:4 keep:4 credit:4 errcredit:4 cap:8 rows:2 columns:2 " +
+		"id:8=1.. flags:1&0xbf timeout:4 keep:4 credit:4 errcredit:4 cap:8 rows:2 columns:2 " +
 		"user:p2 dir:p2 args:4/argc{ arg:p4 } env:4/envc{ key:k4 value:p4 } " +
 		"limits:1{ resource:1 soft:8 hard:8 } " +
 		"?flags&0x20 wait:4 iflag:4 oflag:4 lflag:4 cc:t1"},
@@ -177,6 +180,8 @@ var Messages = []*Message{
 	{Type: Network, Way: "H", Name: "network", layout: "words:2/count{ word:p2 }"},
 	{Type: NetworkShow, Way: "H", Name: "network_show", layout: "payload:*"},
 	{Type: Facts, Way: "G", Name: "facts", layout: "facts:2/count{ name:t1 value:t2 }"},
+	{Type: Look, Way: "H", Name: "look", layout: "" +
+		"flags:1&0x1 id:8=1.. out:8 err:8 credit:4 errcredit:4"},
 }
 
 var byType [256]*Message
