@@ -41,12 +41,13 @@ var defaults = map[string]string{
 	"hello": "version=1", "credit": "stream=1", "resize": "rows=24 columns=80", "signal": "signal=15",
 	"start":  "id=1 credit=1048576 errcredit=1048576 rows=24 columns=80 wait=100",
 	"attach": "id=1 credit=1048576 errcredit=1048576",
+	"look":   "id=1 credit=1048576 errcredit=1048576",
 	"read":   "credit=1073741824", "list": "credit=1073741824", "pressure": "stall=1000000 window=2000000",
 	"connect": "network=1 credit=1073741824", "accept": "credit=1073741824", "listen": "network=1",
 }
 
 // startFlags has the bits of a start. The bare name of a bit sets it.
-var startFlags = []string{"shell", "stdin", "terminal", "merge", "only", "more"}
+var startFlags = []string{"shell", "stdin", "terminal", "merge", "only", "more", "confined", "loose"}
 
 // changeOps has the names of a change's ops, from 1 on.
 var changeOps = []string{"mkdir", "remove", "rename", "symlink", "link", "chmod", "chown", "utime", "mknod", "setxattr"}

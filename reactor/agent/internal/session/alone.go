@@ -47,7 +47,7 @@ type End struct {
 // that is attached still gets all of the first.
 func (svc *Service) StartAlone(req *framing.Start, w Watcher) (*Alone, *launch.Failure) {
 	svc.Garbage.Collect(startGarbage)
-	s := &session{service: svc, id: req.ID, keepMS: framing.KeepForEver, watcher: w}
+	s := &session{service: svc, id: req.ID, keepMS: framing.KeepForEver, watcher: w, loose: true}
 	s.process.Kind = framing.KindStart
 	if failure := s.open(req); failure != nil {
 		return nil, failure
@@ -111,12 +111,12 @@ func (s *session) replace() {
 func (s *session) replaced() bool { return s.watcher != nil && s.service.alone != s }
 
 // unheard reports whether output is read though there is no host for it.
-func (s *session) unheard() bool { return s.watcher != nil && s.conn == nil && !s.paused }
+func (s *session) unheard() bool { return s.loose && s.conn == nil && !s.paused }
 
 // pause keeps the outputs of a session as they are for attachGrace. A host was told from where they
 // are held, and asks for that next.
 func (s *session) pause() {
-	if s.watcher != nil && s.conn == nil {
+	if s.loose && s.conn == nil {
 		s.paused = true
 		s.service.Loop.Start(&s.keepTimer, attachGrace, (*keepExpiry)(s))
 		s.updateInterest()

@@ -137,6 +137,7 @@ func (o *outlet) fillRing() {
 	}
 	o.overwrite(n)
 	o.countRead(n)
+	o.session.show()
 	o.releaseRing()
 }
 
@@ -191,6 +192,7 @@ func (o *outlet) finish() {
 		o.updateInterest()
 		o.session.checkEnd()
 		o.session.queue()
+		o.session.show()
 	}
 }
 
@@ -382,9 +384,7 @@ func (o *outlet) splice() (sent, ok bool) {
 // copyHeld copies the next bytes to send out of the ring, and returns how many.
 func (o *outlet) copyHeld(b []byte) int {
 	b = b[:min(uint64(len(b)), o.received()-o.sent)]
-	at := int(o.sent % reactor.BufferSize)
-	n := copy(b, o.ring[at:])
-	copy(b[n:], o.ring)
+	o.copyFrom(o.sent, b)
 	return len(b)
 }
 

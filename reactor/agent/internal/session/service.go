@@ -14,7 +14,8 @@ import (
 )
 
 // Features are the parts of the extension that a [Service] serves.
-const Features = framing.FeatureProcesses | framing.FeatureTerminals | framing.FeatureManners
+const Features = framing.FeatureProcesses | framing.FeatureTerminals | framing.FeatureManners |
+	framing.FeatureLook
 
 // holdBuffers is the number of rings that a kept process may hold: one for each output.
 const holdBuffers = 2
@@ -59,6 +60,7 @@ func NewService(cfg Config) (*Service, error) {
 	}
 	svc.Server.HandleParts(framing.TypeStart, svc.startParts)
 	svc.Server.Handle(framing.TypeAttach, svc.attach)
+	svc.Server.Handle(framing.TypeLook, svc.look)
 	svc.Server.Handle(framing.TypeSignal, svc.signal)
 	svc.Server.HandleEmpty(framing.TypeRelease, svc.release)
 	svc.Server.HandleEmpty(framing.TypeProcesses, svc.processes)

@@ -48,6 +48,8 @@ type session struct {
 	startedDue bool // started is to be sent on this connection
 	cancelled  bool // a host has killed it
 	producing  bool // Produce is running, and queues the session itself
+	loose      bool // without a host it does not wait for one; output may be lost
+	looks      []*look
 	receipt    framing.Exited
 }
 
@@ -210,6 +212,7 @@ func (s *session) Lost() {
 		return
 	}
 	s.in.detach()
+	s.paused = false
 	s.startKeepTimer()
 	s.updateInterest()
 	s.service.Changed()
@@ -228,8 +231,9 @@ type keepExpiry session
 
 func (k *keepExpiry) Expired(*reactor.Timer) {
 	s := (*session)(k)
-	if s.watcher != nil {
+	if s.paused {
 		s.paused = false
+		s.startKeepTimer()
 		s.updateInterest()
 		return
 	}
@@ -355,6 +359,7 @@ func (s *session) close() {
 	// After an exit the pipes are read on, so that descendants do not block on them.
 	closePipes := s.state == launching || !s.process.HasExited()
 	s.state = closed
+	s.endLooks()
 	s.service.sessions = sys.Remove(s.service.sessions, s)
 	if s.service.before == s {
 		s.service.before = nil

@@ -36,6 +36,7 @@ func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 	c.Heavy()
 	s := &session{
 		service: svc, id: req.ID, keepMS: req.KeepMS, outputCap: req.Cap, terminal: req.Terminal,
+		loose: req.Loose && req.KeepMS != 0,
 	}
 	s.process.Kind = framing.KindStart
 	if s.reportHeld = req.More; s.reportHeld {
