@@ -70,6 +70,9 @@ type Cmd struct {
 	// [Cmd.Reattach] or [Client.Attach]. With 0 the process is killed at once. It is rounded up to
 	// milliseconds.
 	Keep time.Duration
+	// Loose lets a process with Keep go on while it is not attached, however much it writes. The
+	// guest then holds the newest 64 KiB of each output. [Receipt] counts what was dropped.
+	Loose bool
 	// Cap is how many bytes of each of stdout and stderr are sent before output is dropped; 0 means
 	// no limit. It bounds what [Cmd.Output] holds, even if the guest is hostile.
 	Cap uint64
@@ -172,6 +175,9 @@ func (cmd *Cmd) features() Features {
 	if cmd.WaitOutput != 0 {
 		f |= framing.FeatureManners
 	}
+	if cmd.Loose {
+		f |= framing.FeatureLook
+	}
 	return f
 }
 
@@ -198,7 +204,7 @@ func (cmd *Cmd) wire(id uint64) (*framing.Start, error) {
 		return nil, &RequestError{Op: "start", Reason: fmt.Sprintf(format, args...)}
 	}
 	s := &framing.Start{
-		ID: id, Shell: cmd.Shell, Stdin: cmd.hasStdin(), Terminal: cmd.Terminal != nil, Merge: cmd.merged(), Only: cmd.OnlyEnv, Cap: cmd.Cap,
+		ID: id, Shell: cmd.Shell, Stdin: cmd.hasStdin(), Terminal: cmd.Terminal != nil, Merge: cmd.merged(), Only: cmd.OnlyEnv, Loose: cmd.Loose, Cap: cmd.Cap,
 		User: []byte(cmd.User), Dir: []byte(cmd.Dir),
 	}
 	if cmd.Terminal != nil {

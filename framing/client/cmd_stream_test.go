@@ -141,3 +141,87 @@ func TestCmdStdin(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLook shows what is held of a process beside the client that has it.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	a := startAgent(t)
+	ctx := testContext(t)
+	first := a.dial()
+	cmd := first.ShellCommand("echo one; echo err >&2; read x; echo two; exit 3")
+	cmd.Keep = KeepForEver
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := a.dial()
+	r, w := io.Pipe()
+	var stderr bytes.Buffer
+	looked := make(chan error, 1)
+	go func() {
+		_, err := c.Look(ctx, cmd.ID(), LookOptions{Follow: true, Stdout: w, Stderr: &stderr})
+		w.Close()
+		looked <- err
+	}()
+	// The look shows this whether it comes before or after it.
+	in.Write([]byte("x\n"))
+	got, _ := io.ReadAll(r)
+	if err := <-looked; err != nil || !strings.HasSuffix(string(got), "two\n") {
+		t.Errorf("got %q, stderr %q, %v", got, stderr.String(), err)
+	}
+	var exit *ExitError
+	if _, err := cmd.Wait(ctx); !errors.As(err, &exit) || exit.Code != 3 {
+		t.Errorf("the process ended with %v", err)
+	}
+	if _, err := first.Ping(ctx); err != nil { // the release before it has arrived
+		t.Fatal(err)
+	}
+	if _, err := c.Look(ctx, cmd.ID(), LookOptions{}); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("a look at a forgotten process: %v", err)
+	}
+}
+
+// TestLoose has a process go on without a reader, and counts what was dropped.
+func TestLoose(t *testing.T) {
+	t.Parallel()
+	a := startAgent(t)
+	ctx := testContext(t)
+	first := a.dial()
+	cmd := first.ShellCommand("head -c 300000 /dev/zero; echo end")
+	cmd.Keep, cmd.Loose = KeepForEver, true
+	// Without a reader the window fills.
+	if _, err := cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	c := a.dial()
+	for {
+		list, err := c.Processes(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 1 && list[0].Exited {
+			break
+		}
+	}
+	var held bytes.Buffer
+	missed, err := c.Look(ctx, cmd.ID(), LookOptions{Stdout: &held})
+	if err != nil || missed+uint64(held.Len()) != 300004 || !strings.HasSuffix(held.String(), "end\n") {
+		t.Errorf("held %d, missed %d, %v", held.Len(), missed, err)
+	}
+	var out bytes.Buffer
+	again, err := c.Attach(ctx, cmd.ID(), AttachOptions{Prepare: func(cmd *Cmd) { cmd.Stdout = &out }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := again.Wait(ctx)
+	if err != nil || !bytes.Equal(out.Bytes(), held.Bytes()) || receipt.StdoutDropped == 0 {
+		t.Errorf("got %d bytes, receipt %+v, %v", out.Len(), receipt, err)
+	}
+}
