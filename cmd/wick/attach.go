@@ -12,18 +12,21 @@ import (
 
 // attachCommand returns wick attach.
 func (t *tool) attachCommand() *cobra.Command {
-	var noStdin bool
+	var noStdin, kill bool
 	cmd := &cobra.Command{
-		Use:   "attach [--no-stdin] ID",
-		Short: "Take over a command that is kept in the guest",
-		Long: `Take over a command that was started with --keep or --detach. It may have lost its
-connection. If another connection has it, that one loses it. Output continues after the
-last byte that is known to have arrived; the guest keeps up to 64 KiB of it. The exit code
-is the command's, even if it has ended meanwhile.
+		Use:   "attach [flags] ID",
+		Short: "Take part in a command that is kept in the guest",
+		Long: `Take part in a command that was started with --keep or --detach. Its output is shown, and
+what is typed goes to it. If another connection has it, that one loses it. Output continues
+after the last byte that is known to have arrived; the guest keeps up to 64 KiB of it. The
+exit code is the command's, even if it has ended meanwhile.
+
+Leaving leaves the command running: by Ctrl-P Ctrl-Q, Ctrl-C, another signal, a closed pipe
+or a closed terminal. On a terminal of the guest Ctrl-C is a key like any other. With
+--kill, signals are passed on to the command, as by wick exec.
 
 ID is the one that wick exec --detach printed and wick ps shows, or an unambiguous
-beginning of it. Ctrl-P Ctrl-Q leaves a command on a terminal running. Signals are passed
-on, as by wick exec; if wick ends for another reason, the command goes on running.`,
+beginning of it. wick logs shows the output without taking the command from anyone.`,
 		Example: `  id=$(wick exec -d -- make -C /src)
   wick attach "$id"`,
 		Args:              needs("ID"),
@@ -33,17 +36,30 @@ on, as by wick exec; if wick ends for another reason, the command goes on runnin
 			if err != nil {
 				return err
 			}
-			return t.attach(ctx, c, p, !noStdin)
+			return t.attach(ctx, c, p, attachOptions{stdin: !noStdin, kill: kill})
 		}),
 	}
-	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave the command's stdin alone")
+	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave the command's stdin alone: only look")
+	cmd.Flags().BoolVar(&kill, "kill", false, "pass signals on, and kill the command if it outlives them by 5 s")
 	return cmd
 }
 
-// attach takes over p and runs it to its end.
-func (t *tool) attach(ctx context.Context, c *client.Client, p *client.Process, stdin bool) error {
-	s := &session{t: t, stdin: stdin, tty: p.Terminal, left: make(chan struct{})}
+// attachOptions say how wick takes part in a command.
+type attachOptions struct {
+	stdin bool // what is typed goes to it
+	kill  bool // it gets wick's signals, and ends with wick
+}
+
+// attach takes part in p until its end.
+func (t *tool) attach(ctx context.Context, c *client.Client, p *client.Process, o attachOptions) error {
+	s := &session{
+		t: t, stdin: o.stdin, tty: p.Terminal, kept: true, looking: !o.kill,
+		left: make(chan struct{}), closed: make(chan struct{}),
+	}
 	s.start = func(ctx context.Context) error {
+		if s.looking {
+			ctx = context.WithoutCancel(ctx) // whose end would kill the command
+		}
 		cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{Prepare: func(cmd *client.Cmd) {
 			s.cmd = cmd
 			s.connect()

@@ -16,6 +16,7 @@ type commandFlags struct {
 	timeout time.Duration
 	env     []string
 	root    bool
+	line    bool
 }
 
 func (f *commandFlags) add(cmd *cobra.Command) {
@@ -25,22 +26,32 @@ func (f *commandFlags) add(cmd *cobra.Command) {
 	flags.SetInterspersed(false)
 	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time; 0 for never")
 	flags.StringArrayVar(&f.env, "env", nil, "add `NAME=VALUE` to the command's environment; may be repeated")
+	flags.BoolVarP(&f.line, "line", "c", false, "COMMAND is one line for the guest's shell")
 	flags.BoolVar(&f.root, "root", false, "run as root, through sudo -n unless the agent is root")
 	cmd.RegisterFlagCompletionFunc("timeout", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("env", cobra.NoFileCompletions)
 }
 
-// exec returns the request for the flags and the arguments.
-func (f *commandFlags) exec(args []string) client.Exec {
-	return client.Exec{Command: shellCommand(args), Timeout: f.timeout, Env: f.env, Root: f.root}
+// checkLine returns an error if the arguments are not one line, though they are to be.
+func (f *commandFlags) checkLine(args []string) error {
+	if f.line && len(args) != 1 {
+		return usageError(fmt.Errorf("-c takes one line, and %d words follow; quote the line: -c %s", len(args),
+			shellQuote(strings.Join(args, " "))))
+	}
+	return nil
 }
 
-// shellCommand returns the guest's command line for the arguments. A single one is a shell command
-// line already. Several are a program and its arguments, which are quoted.
-func shellCommand(args []string) string {
-	if len(args) == 1 {
-		return args[0]
+// exec returns the request for the flags and the arguments.
+func (f *commandFlags) exec(args []string) client.Exec {
+	command := shellCommand(args)
+	if f.line {
+		command = args[0]
 	}
+	return client.Exec{Command: command, Timeout: f.timeout, Env: f.env, Root: f.root}
+}
+
+// shellCommand returns the guest's command line for a program and its arguments, which are quoted.
+func shellCommand(args []string) string {
 	quoted := make([]string, len(args))
 	for i, arg := range args {
 		quoted[i] = shellQuote(arg)
@@ -77,7 +88,7 @@ func (t *tool) pass(r *client.Result) error {
 			continue
 		}
 		if _, err := out.w.Write(out.data); err != nil {
-			return &exitError{code: exitTransport, err: fmt.Errorf("write the command's %s: %w", out.name, err)}
+			return &exitError{code: exitOwn, err: fmt.Errorf("write the command's %s: %w", out.name, err)}
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 // connect connects to the guest that --to names.
 func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	if t.to == "" {
-		return nil, &exitError{code: exitUsage, err: errors.New("no guest named; give --to ADDRESS, or set WICK_TO")}
+		return nil, usageError(errors.New("no guest named; give --to ADDRESS, or set WICK_TO"))
 	}
 	if t.connectTimeout < 0 {
 		return nil, usageError(errors.New("--connect-timeout cannot be negative"))
@@ -36,7 +36,7 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 			err = fmt.Errorf("%w: %w", err, dial.Last)
 		}
 	}
-	return nil, &exitError{code: exitTransport, err: err}
+	return nil, &exitError{code: exitOwn, err: err}
 }
 
 // inGuest returns the RunE of a command that works over one connection to the guest.

@@ -29,7 +29,7 @@ ends. It serves until QEMU disconnects.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config.VhostSocket == "" || config.UDS == "" {
-				return &exitError{code: exitUsage, err: errors.New("device: --vhost and --uds are required")}
+				return usageError(errors.New("device: --vhost and --uds are required"))
 			}
 			config.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
 			device, err := vhostvsock.New(config)

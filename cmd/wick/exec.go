@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/framing"
 	"wick/framing/client"
 )
 
@@ -19,9 +20,10 @@ func (t *tool) execCommand() *cobra.Command {
 		Long: `Run a command in the guest and wait for it. Its stdout and stderr are passed on as they
 arrive, then its exit code.
 
-A single COMMAND is a line for the guest's shell. With arguments it is a program, and each
-argument reaches it unchanged. A line, an argument and a NAME=VALUE have at most 131071
-bytes each, and 256 KiB together; use stdin or a file for more.
+COMMAND is a program of the guest, and each argument reaches it unchanged. With -c it is a
+line for the guest's shell instead: wick exec -c 'dmesg | tail'. A line, an argument and a
+NAME=VALUE have at most 131071 bytes each, and 256 KiB together; use stdin or a file for
+more.
 
 Stdin is /dev/null, or with -i that of wick. With -t the command has a terminal, with the
 modes and the size of yours. All keys go to it, including Ctrl-C.
@@ -36,7 +38,9 @@ If the connection is lost, the command is killed too. With --keep it outlives th
 connection for that time. wick attaches to it again by itself, and wick attach does from
 elsewhere. Ctrl-P Ctrl-Q then leaves it running. While wick is attaching, typed keys wait
 for the command, and Ctrl-C twice gives up. With --detach wick leaves it at once, and -i
-and -t apply to a later wick attach.
+and -t apply to a later wick attach. It then goes on without a reader: the guest keeps the
+newest 64 KiB of each output for wick logs and wick attach. With --keep-all it waits
+instead, and no output is lost.
 
 If stdout and stderr are one file here, as after 2>&1, they are one in the guest too, so
 that the output keeps its order. When the command exits, processes that it left may still
@@ -46,7 +50,7 @@ many there are.
 An older agent runs the command too, but without these flags. Its output arrives at the
 end, up to 16 MiB, and an interrupted command goes on running.`,
 		Example: `  wick exec -- uname -a
-  wick exec 'dmesg | tail -n 3'
+  wick exec -c 'dmesg | tail -n 3'
   wick exec --timeout 30s --env LANG=C -- make -C /src test
   tar -c . | wick exec -i -- tar -x -C /srv
   wick exec -it --user postgres -- psql
@@ -72,17 +76,20 @@ func (t *tool) exec(ctx context.Context, c *client.Client, flags *sessionFlags, 
 func (t *tool) execWithin(
 	ctx context.Context, c *client.Client, flags *sessionFlags, args []string,
 ) error {
-	ok, err := talks(ctx, c)
-	if err != nil {
-		return err
-	}
-	if !ok {
+	h, err := c.Hello(ctx)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return t.execOld(ctx, c, flags, args)
+	case err != nil:
+		return commandFailed(err)
+	case h.Features&framing.FeatureProcesses == 0:
 		return t.execOld(ctx, c, flags, args)
 	}
 	cmd, err := flags.command(c, args)
 	if err != nil {
 		return err
 	}
+	cmd.Loose = flags.detach && !flags.keepAll && h.Features&framing.FeatureLook != 0
 	if flags.stdin && flags.tty && !flags.detach && t.keyboard() == nil {
 		return usageError(errNoKeyboard)
 	}
@@ -102,7 +109,10 @@ func (t *tool) execOld(ctx context.Context, c *client.Client, flags *sessionFlag
 		if err == nil {
 			err = &client.UnsupportedError{Feature: "interactive processes"}
 		}
-		return &exitError{code: exitTransport, err: fmt.Errorf("%s: %w", flag, err)}
+		return &exitError{code: exitOwn, err: fmt.Errorf("%s: %w", flag, err)}
+	}
+	if err := flags.checkLine(args); err != nil {
+		return err
 	}
 	r, err := c.Exec(ctx, flags.exec(args))
 	if err != nil {

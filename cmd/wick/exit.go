@@ -8,17 +8,22 @@ import (
 
 // Exit codes of the tool itself.
 const (
-	exitFailed    = 1   // the guest could not do it
-	exitUsage     = 2   // the command line is wrong
-	exitTimedOut  = 124 // the command ran out of time
-	exitTransport = 125 // the guest could not be reached, was lost, or did not run a command
+	exitFailed   = 1   // the guest could not do it
+	exitTimedOut = 124 // the command ran out of time
+	// exitOwn: the command line is wrong, or the guest could not be reached, was lost, or did not
+	// run a command.
+	exitOwn = 125
 )
 
 // An exitError ends the tool with an exit code. It prints nothing if err is nil.
 type exitError struct {
-	code int
-	err  error
+	code  int
+	err   error
+	usage bool // the command line is wrong
 }
+
+// usageError returns the error of a wrong command line.
+func usageError(err error) error { return &exitError{code: exitOwn, err: err, usage: true} }
 
 func (e *exitError) Error() string {
 	if e.err == nil {
@@ -46,24 +51,20 @@ func failure(code int) int {
 	return code
 }
 
-// exitCode returns the exit code for err, and whether err is not to be printed.
-func (t *tool) exitCode(err error) (code int, silent bool) {
-	if err == nil {
-		return 0, true
-	}
+// exit returns how the tool ends with err, which is not nil.
+func (t *tool) exit(err error) *exitError {
 	if e, ok := errors.AsType[*exitError](err); ok {
-		return e.code, e.err == nil
+		return e
 	}
-	if _, ok := errors.AsType[*client.AddrError](err); ok || !t.parsed {
-		return exitUsage, false
-	}
-	if _, ok := errors.AsType[*client.RequestError](err); ok {
-		return exitUsage, false // such as an invalid timeout or environment
+	_, address := errors.AsType[*client.AddrError](err)
+	_, request := errors.AsType[*client.RequestError](err) // such as an invalid timeout
+	if address || request || !t.parsed {
+		return &exitError{code: exitOwn, err: err, usage: true}
 	}
 	if _, ok := errors.AsType[*client.ConnError](err); ok {
-		return exitTransport, false
+		return &exitError{code: exitOwn, err: err}
 	}
-	return exitFailed, false
+	return &exitError{code: exitFailed, err: err}
 }
 
 // commandFailed returns the error of a command that could not be run. It has exit code 125, because
@@ -72,5 +73,5 @@ func commandFailed(err error) error {
 	if _, ok := errors.AsType[*client.RequestError](err); ok || err == nil {
 		return err
 	}
-	return &exitError{code: exitTransport, err: err}
+	return &exitError{code: exitOwn, err: err}
 }

@@ -5,9 +5,9 @@
 // The exit code of exec, shell, attach and run is that of the command. Otherwise it is:
 //
 //   - 0 for success, and 1 if the guest could not do it
-//   - 2 for an error in the command line
 //   - 124 if the command ran out of time
-//   - 125 if the guest could not be reached, was lost, or did not run the command
+//   - 125 for an error in the command line, and if the guest could not be reached or was lost
+//   - 126 if the command could not be executed, and 127 if there is no such program
 //   - 128+N after signal N
 package main
 
@@ -107,12 +107,15 @@ func (t *tool) main(ctx context.Context, args []string) int {
 	root := t.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	code, silent := t.exitCode(err)
-	if err != nil && !silent && ctx.Err() == nil {
+	if err == nil {
+		return 0
+	}
+	end := t.exit(err)
+	if end.err != nil && ctx.Err() == nil {
 		fmt.Fprintf(t.stderr, "wick: %s\n", printableLines(err.Error())) // it may have text of the guest
-		if code == exitUsage {
+		if end.usage {
 			fmt.Fprintln(t.stderr, "Try 'wick --help', or --help after a command.")
 		}
 	}
-	return code
+	return end.code
 }

@@ -22,7 +22,7 @@ func (t *tool) manCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			day, err := time.Parse(time.DateOnly, date)
 			if err != nil {
-				return &exitError{code: exitUsage, err: fmt.Errorf("--date %q: want YYYY-MM-DD", date)}
+				return usageError(fmt.Errorf("--date %q: want YYYY-MM-DD", date))
 			}
 			return writeManual(args[0], cmd.Root(), day)
 		},

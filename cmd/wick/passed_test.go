@@ -67,7 +67,7 @@ func (s *signalled) end() (code int, said string) {
 func TestSignalIsPassedOn(t *testing.T) {
 	t.Parallel()
 	const command = `stty -onlcr 2>/dev/null; for s in INT TERM HUP QUIT; do trap "echo got $s; exit 7" $s; done; echo ready; while :; do sleep 0.1; done`
-	for _, args := range [][]string{{"exec", "--", command}, {"exec", "--keep", "1m", "--", command}, {"exec", "-t", "--", command}} {
+	for _, args := range [][]string{{"exec", "-c", command}, {"exec", "--keep", "1m", "-c", command}, {"exec", "-t", "-c", command}} {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 			s := signalledRun(t, args...)
 			s.cmd.Process.Signal(sig)
@@ -87,7 +87,7 @@ func TestSignalThatIsIgnored(t *testing.T) {
 	const command = `trap "" TERM; trap "echo hup" HUP; echo $$; echo ready; while :; do sleep 0.1; done`
 	t.Run("grace", func(t *testing.T) {
 		t.Parallel()
-		s := signalledRun(t, "exec", "--", command)
+		s := signalledRun(t, "exec", "-c", command)
 		began := time.Now()
 		s.cmd.Process.Signal(syscall.SIGTERM)
 		if code, _ := s.end(); code != 128+15 || time.Since(began) < signalGrace {
@@ -96,7 +96,7 @@ func TestSignalThatIsIgnored(t *testing.T) {
 	})
 	t.Run("again", func(t *testing.T) {
 		t.Parallel()
-		s := signalledRun(t, "exec", "--", command)
+		s := signalledRun(t, "exec", "-c", command)
 		s.cmd.Process.Signal(syscall.SIGHUP)
 		if line, err := s.out.ReadString('\n'); line != "hup\n" {
 			t.Fatalf("the command said %q, %v; want hup", line, err)
@@ -137,7 +137,7 @@ func TestSignalToSpawn(t *testing.T) {
 	t.Parallel()
 	socket, _ := agentSocket(t)
 	dir := t.TempDir()
-	cmd := exec.Command("wick", "spawn", "--wait", "--", "trap 'echo got TERM; exit 7' TERM; echo ready >"+dir+"/ready; while :; do sleep 0.1; done")
+	cmd := exec.Command("wick", "spawn", "--wait", "-c", "trap 'echo got TERM; exit 7' TERM; echo ready >"+dir+"/ready; while :; do sleep 0.1; done")
 	cmd.Env = append(os.Environ(), "WICK_TO=unix:"+socket)
 	out, err := cmd.StdoutPipe()
 	if err == nil {

@@ -24,7 +24,7 @@ interrupted. The exit code is 1 if no ping was answered.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if p.count < 0 || p.interval < 0 || p.patience <= 0 {
-				return &exitError{code: exitUsage, err: errors.New("ping: --count and --interval cannot be negative, and --wait must be above 0")}
+				return usageError(errors.New("ping: --count and --interval cannot be negative, and --wait must be above 0"))
 			}
 			return t.ping(cmd.Context(), &p)
 		},

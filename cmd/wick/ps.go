@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -15,21 +17,87 @@ import (
 
 // psCommand returns wick ps.
 func (t *tool) psCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "ps",
+	var prune bool
+	var remove []string
+	cmd := &cobra.Command{
+		Use:   "ps [--prune | --rm ID...]",
 		Short: "List the commands in the guest that run or are kept",
 		Long: `List the commands that the agent has started for any host and that still run, or that have
 ended and are kept until a host attaches.
 
 STATE is attached if a connection has the command, alone if none has it, or ended. A t
 after it means that the command has a terminal. TIME, MEM and PROCS are those of the
-command and its descendants. A dash means that the guest does not know the figure.`,
+command and its descendants. A dash means that the guest does not know the figure.
+
+The guest keeps only so many commands (info shows limit.kept). --prune forgets those that
+have ended, with their output. --rm kills one and forgets it.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			switch {
+			case prune && len(remove) > 0:
+				return usageError(errors.New("ps: --prune and --rm exclude each other"))
+			case prune:
+				return t.prune(ctx, c)
+			case len(remove) > 0:
+				return t.forget(ctx, c, remove)
+			}
 			return t.ps(ctx, c, t.stdout)
 		}),
 	}
+	cmd.Flags().BoolVar(&prune, "prune", false, "forget the kept commands that have ended, and print their ids")
+	cmd.Flags().StringArrayVar(&remove, "rm", nil, "kill the command `ID` and forget it; may be repeated")
+	return cmd
+}
+
+// prune forgets the kept commands that have ended, and prints their ids.
+func (t *tool) prune(ctx context.Context, c *client.Client) error {
+	list, err := c.Processes(ctx)
+	for _, p := range list {
+		if err == nil && p.Kind == framing.KindStart && p.Exited && !p.Attached && p.ID != framing.WorkloadID {
+			err = t.forgetOne(ctx, c, &p)
+		}
+	}
+	return err
+}
+
+// forget kills commands and forgets them, and prints their ids.
+func (t *tool) forget(ctx context.Context, c *client.Client, ids []string) error {
+	list, err := c.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	found := make([]*client.Process, len(ids))
+	for i, id := range ids {
+		if found[i], err = findIn(list, id); err != nil {
+			return err // before any is killed
+		}
+	}
+	for _, p := range found {
+		if !p.Exited {
+			err := c.SignalID(ctx, p.ID, syscall.SIGKILL, framing.ScopeTree)
+			if err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
+		if err := t.forgetOne(ctx, c, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetOne takes the rest of a command that has ended, or is about to. The guest forgets it then.
+func (t *tool) forgetOne(ctx context.Context, c *client.Client, p *client.Process) error {
+	cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{})
+	if err == nil {
+		_, err = cmd.Wait(ctx)
+	}
+	if _, ended := errors.AsType[*client.ExitError](err); err != nil && !ended && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	_, err = fmt.Fprintf(t.stdout, "%016x\n", p.ID)
+	return err
 }
 
 func (t *tool) ps(ctx context.Context, c *client.Client, to io.Writer) error {

@@ -202,7 +202,7 @@ func TestTerminal(t *testing.T) {
 // TestTerminalModes checks that the guest's terminal has the modes and keys of the local one.
 func TestTerminalModes(t *testing.T) {
 	socket, _ := agentSocket(t)
-	p := typing(t, socket, 24, 80, "exec", "-it", "--", "stty -a; stty -echo; echo ready; exec head -n 1")
+	p := typing(t, socket, 24, 80, "exec", "-it", "-c", "stty -a; stty -echo; echo ready; exec head -n 1")
 	p.until("intr = ^C; quit = ^\\; erase = ^?;") // those of a new terminal
 	p.until("-iutf8")
 	p.until("ready")
@@ -214,7 +214,7 @@ func TestTerminalModes(t *testing.T) {
 		m.Oflag |= unix.OCRNL
 		m.Lflag &^= unix.ECHOK
 		m.Cc[unix.VERASE], m.Cc[unix.VINTR] = '\b', 'T'-'@'
-	}, "exec", "-it", "--", "stty -a; stty -echo; echo ready; exec head -n 1")
+	}, "exec", "-it", "-c", "stty -a; stty -echo; echo ready; exec head -n 1")
 	p.until("intr = ^T; quit = ^\\; erase = ^H;")
 	p.until(" iutf8")
 	p.until(" ocrnl")
@@ -447,4 +447,32 @@ func TestDetach(t *testing.T) {
 	p.keys("\x15echo \"[$x]\"; exit 3\r") // behind what was typed and not sent
 	p.until("[kept]\r\n")
 	p.expectEnd(3)
+}
+
+// TestDetachWithoutTerminal has the detach keys leave a command that gets lines.
+func TestDetachWithoutTerminal(t *testing.T) {
+	t.Parallel()
+	socket, _ := agentSocket(t)
+	p := typing(t, socket, 24, 80, "exec", "-i", "--keep", "forever", "-c", "echo ready; while read x; do echo got $x; done")
+	p.until("ready\r\n")
+	p.keys("one\r")
+	p.until("got one\r\n")
+	p.keys("\x10\x11")
+	p.until("wick attach ")
+	p.until("\n")
+	p.expectEnd(0)
+	out, err := exec.Command("wick", "--to", "unix:"+socket, "ps").Output()
+	if err != nil || !strings.Contains(string(out), "alone ") {
+		t.Fatalf("%s, %v", out, err)
+	}
+	id := strings.Fields(strings.Split(string(out), "\n")[1])[0]
+	p = typing(t, socket, 24, 80, "attach", id)
+	p.keys("two\r")
+	p.until("got two\r\n")
+	p.keys("\x03") // Ctrl-C
+	p.until("left it running")
+	p.expectEnd(130)
+	p = typing(t, socket, 24, 80, "attach", id)
+	p.keys("\x04") // Ctrl-D
+	p.expectEnd(0)
 }

@@ -42,6 +42,7 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).shellCommand,
 	(*tool).spawnCommand,
 	(*tool).attachCommand,
+	(*tool).logsCommand,
 	(*tool).psCommand,
 	(*tool).topCommand,
 	(*tool).signalCommand,

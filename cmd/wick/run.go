@@ -76,17 +76,17 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
   wick run --put ./app:/srv/app -- /srv/app --version
   wick run --net user -- wget -O- http://example.org/
   wick run -p 8080:80 -- httpd -f -p 80
-  wick run --console --kernel vmlinux -- 'dmesg | tail -n 3'
+  wick run --console --kernel vmlinux -c 'dmesg | tail -n 3'
   wick run --init-arg=--workload=/bin/date`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Arch != "" && !slices.Contains(vmm.Archs(), o.Arch) {
-				return &exitError{code: exitUsage, err: fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or "))}
+				return usageError(fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or ")))
 			}
 			for _, p := range puts {
 				put, err := machine.ParsePut(p)
 				if err != nil {
-					return &exitError{code: exitUsage, err: err}
+					return usageError(err)
 				}
 				o.Puts = append(o.Puts, put)
 			}
@@ -129,7 +129,7 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
 			}
 			published, err := listenAll(cmd.Context(), forwards)
 			if err != nil {
-				return &exitError{code: exitTransport, err: err} // nothing ran
+				return &exitError{code: exitOwn, err: err} // nothing ran
 			}
 			defer closeAll(published)
 			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && console == ""}
@@ -218,7 +218,7 @@ func (t *tool) workload(ctx context.Context, c *client.Client, flags *sessionFla
 		if _, ok := hello.Fact("workload.state"); !ok {
 			return commandFailed(errors.New("COMMAND is missing, and the machine has no workload"))
 		}
-		err = t.attach(ctx, c, &client.Process{ID: framing.WorkloadID}, false)
+		err = t.attach(ctx, c, &client.Process{ID: framing.WorkloadID}, attachOptions{kill: true})
 		if failed, ok := errors.AsType[*client.OpError](err); ok && failed.Errno == syscall.ESRCH {
 			return t.notStarted(ctx, c, err)
 		}
@@ -286,7 +286,7 @@ func (t *tool) runFailed(ctx context.Context, err error, shown bool) error {
 	} else if end, ok := errors.AsType[*machine.EndError](err); ok {
 		t.lastWords(end.Console, shown)
 	}
-	return &exitError{code: exitTransport, err: err}
+	return &exitError{code: exitOwn, err: err}
 }
 
 // lastWords prints the last lines of a machine's console. shown says that --console has shown them

@@ -65,8 +65,8 @@ func TestRunWithoutReader(t *testing.T) {
 	}
 	r.Close()
 	cmd.Wait()
-	if cmd.ProcessState.ExitCode() != exitTransport {
-		t.Errorf("it ended with %v, want exit code %d", cmd.ProcessState, exitTransport)
+	if cmd.ProcessState.ExitCode() != exitOwn {
+		t.Errorf("it ended with %v, want exit code %d", cmd.ProcessState, exitOwn)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
@@ -95,8 +95,8 @@ func TestRunSaysWhy(t *testing.T) {
 			t.Parallel()
 			cmd, _ := monitored(t, tt.script, append(tt.args, "--boot-timeout", "1s", "--", "true")...)
 			out, _ := cmd.CombinedOutput()
-			if code := cmd.ProcessState.ExitCode(); code != exitTransport {
-				t.Errorf("exit code %d, want %d", code, exitTransport)
+			if code := cmd.ProcessState.ExitCode(); code != exitOwn {
+				t.Errorf("exit code %d, want %d", code, exitOwn)
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(string(out), want) {

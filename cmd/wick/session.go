@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +22,22 @@ import (
 
 // defaultSize is the size of a guest's terminal if wick has no terminal.
 var defaultSize = client.Size{Rows: 24, Cols: 80}
+
+// A looker passes output on until its reader is gone. Then it tells so, and takes no more: what it
+// does not take stays in the guest.
+type looker struct {
+	w    io.Writer
+	gone func()
+}
+
+func (l *looker) Write(p []byte) (int, error) {
+	n, err := l.w.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		l.gone()
+		select {} // an error would close the command's output
+	}
+	return n, err
+}
 
 // A session is a command in the guest that uses the tool's streams.
 type session struct {
@@ -35,11 +53,16 @@ type session struct {
 	keys  *keyboard      // of a kept command, or nil
 	// left is closed when the user types the detach keys.
 	left chan struct{}
+	// closed is closed when the reader of the output is gone, of a command that is looked at.
+	closed chan struct{}
+	kept   bool // wick can leave it running
+	// looking: wick only looks at the command, which goes on when wick ends.
+	looking bool
 }
 
 // newSession returns a session for a command that has not been started.
 func (t *tool) newSession(cmd *client.Cmd, stdin, tty bool) *session {
-	s := &session{t: t, cmd: cmd, stdin: stdin, tty: tty, left: make(chan struct{})}
+	s := &session{t: t, cmd: cmd, stdin: stdin, tty: tty, kept: cmd.Keep > 0, left: make(chan struct{})}
 	s.start = func(ctx context.Context) error {
 		s.connect()
 		return cmd.Start(ctx)
@@ -52,16 +75,18 @@ func (s *session) connect() {
 	// A closed stdout must not kill wick: the command in the guest gets its own SIGPIPE.
 	signal.Ignore(syscall.SIGPIPE)
 	s.cmd.Stdout, s.cmd.Stderr = s.t.stdout, s.t.stderr
+	if s.looking {
+		var leave sync.Once
+		for _, w := range []*io.Writer{&s.cmd.Stdout, &s.cmd.Stderr} {
+			*w = &looker{*w, func() { leave.Do(func() { close(s.closed) }) }}
+		}
+	}
 	// Output to one file keeps its order only if it is merged in the guest.
 	s.cmd.Merge = sameFile(s.t.stdout, s.t.stderr)
 	if s.stdin {
 		s.cmd.Stdin = s.t.stdin
 		if in := s.t.keyboard(); in != nil && s.cmd.Keep > 0 {
-			var r io.Reader = in
-			if s.tty {
-				r = &detachReader{r: in, left: s.left}
-			}
-			s.keys = newKeyboard(r)
+			s.keys = newKeyboard(&detachReader{r: in, left: s.left})
 			s.cmd.Stdin = s.keys
 		}
 	}
@@ -86,10 +111,16 @@ func (t *tool) keyboard() *os.File {
 	return nil
 }
 
-// raw puts the terminal into raw mode if its keys go to the command.
+// raw sets the mode of the terminal if its keys go to the command. With a terminal of its own the
+// command gets each key; otherwise it gets lines, and the detach keys still work.
 func (s *session) raw() (err error) {
-	if in := s.t.keyboard(); in != nil && s.tty && s.stdin {
-		s.term, err = s.t.openTerminal(in)
+	in := s.t.keyboard()
+	switch {
+	case in == nil || !s.stdin:
+	case s.tty:
+		s.term, err = s.t.openTerminal(in, term.MakeRaw)
+	case s.kept:
+		s.term, err = s.t.openTerminal(in, linewise)
 	}
 	return err
 }
@@ -111,13 +142,14 @@ func (s *session) run(ctx context.Context) error {
 	}
 	defer s.term.restore()
 	if err := s.start(ctx); err != nil {
-		return startFailed(err)
+		return startFailed(s.cmd, err)
 	}
-	if s.term != nil {
+	if pass := s.cmd.Signal; !s.looking {
+		s.t.running.Store(&pass)
+	}
+	if s.term != nil && s.tty {
 		s.term.follow(s.cmd.Resize)
 	}
-	pass := s.cmd.Signal
-	s.t.running.Store(&pass)
 	r, err := s.wait(ctx)
 	s.t.running.Store(nil)
 	if r == nil {
@@ -129,7 +161,7 @@ func (s *session) run(ctx context.Context) error {
 		return &exitError{code: 128 + int(syscall.SIGINT), err: err}
 	}
 	if errors.Is(err, errLeft) {
-		last, cancel := context.WithTimeout(ctx, unwindLimit)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
 		s.cmd.Detach(last) // an error is ignored: the guest may be unreachable
 		cancel()
 		fmt.Fprintf(s.t.stderr, "\nwick: left it running: wick attach %016x\n", s.cmd.ID())
@@ -157,6 +189,8 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 		select {
 		case <-s.left:
 			cancel(errLeft)
+		case <-s.closed:
+			cancel(errLeft)
 		case <-givenUp:
 			cancel(errGivenUp)
 		case <-ctx.Done():
@@ -179,6 +213,8 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 			return nil, errGivenUp
 		case errors.Is(context.Cause(ctx), machine.ErrUnresponsive):
 			return r, err
+		case ctx.Err() != nil && r == nil && s.looking:
+			return nil, errLeft
 		case ctx.Err() != nil && r == nil:
 			// Wait has cancelled the command. Wait until the guest knows.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
@@ -197,7 +233,7 @@ func (s *session) again(ctx context.Context) error {
 	s.keys.setAway(true)
 	defer s.keys.setAway(false)
 	how := ""
-	if s.keys != nil && s.term != nil {
+	if s.keys != nil && s.term != nil && s.tty {
 		how = " (Ctrl-C twice: give up)"
 	}
 	fmt.Fprintf(s.t.stderr, "wick: connection lost, attaching again%s\r\n", how)
@@ -220,7 +256,7 @@ func (s *session) again(ctx context.Context) error {
 		s.t.guest.Store(c)
 		err = s.cmd.Reattach(ctx, c)
 		if err == nil {
-			if s.term != nil {
+			if s.term != nil && s.tty {
 				s.term.resized()
 			}
 			return nil
@@ -280,12 +316,23 @@ func heldBy(left int) string {
 
 // startFailed returns the error of a command that was not started. Its exit code is that of a
 // shell.
-func startFailed(err error) error {
+func startFailed(cmd *client.Cmd, err error) error {
 	if failed, ok := errors.AsType[*client.StartError](err); ok {
-		return &exitError{code: failure(failed.Code), err: err}
+		code := failure(failed.Code)
+		if word := cmd.Args[0]; failed.Errno == syscall.ENOENT && len(cmd.Args) == 1 && !cmd.Shell && isLine(word) {
+			line := shellQuote(word)
+			err = fmt.Errorf("%w\nwick: if it is a line for the guest's shell: wick exec -c %s, or: wick exec -- sh -c %s", err, line, line)
+		}
+		return &exitError{code: code, err: err}
+	}
+	if refused, ok := errors.AsType[*client.RemoteError](err); ok && strings.HasPrefix(refused.Message, "too many kept") {
+		err = fmt.Errorf("%w; wick ps --prune forgets those that have ended", err)
 	}
 	return commandFailed(err)
 }
+
+// isLine reports whether a word looks like a line for a shell.
+func isLine(word string) bool { return strings.ContainsAny(word, " \t\n|&;<>()$`\"'*?") }
 
 // detach starts the command, prints its id and leaves it running.
 func (s *session) detach(ctx context.Context) error {
@@ -304,7 +351,7 @@ func (s *session) detach(ctx context.Context) error {
 	select {
 	case err := <-started:
 		if err != nil {
-			return startFailed(err)
+			return startFailed(s.cmd, err)
 		}
 	case <-ctx.Done():
 		return commandFailed(fmt.Errorf("start the command: %w", ctx.Err()))

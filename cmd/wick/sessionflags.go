@@ -24,6 +24,7 @@ type sessionFlags struct {
 	limits     []string
 	keep       string
 	detach     bool
+	keepAll    bool
 	waitOutput string
 }
 
@@ -47,7 +48,8 @@ func (f *sessionFlags) add(cmd *cobra.Command) {
 func (f *sessionFlags) addKeep(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.keep, "keep", "", "keep the command for this `TIME`, or forever, after its connection is lost")
-	flags.BoolVarP(&f.detach, "detach", "d", false, "print the command's id and leave it running, for wick attach")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "print the command's id and leave it running, for wick logs and wick attach")
+	flags.BoolVar(&f.keepAll, "keep-all", false, "with --detach, the command waits when 64 KiB of its output wait for an attach")
 	cmd.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions([]string{"1m", "1h", "forever"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -69,8 +71,11 @@ func (f *sessionFlags) wanted() string {
 
 // command returns the command for the flags and the arguments.
 func (f *sessionFlags) command(c *client.Client, args []string) (*client.Cmd, error) {
+	if err := f.checkLine(args); err != nil {
+		return nil, err
+	}
 	cmd := c.Command(args[0], args[1:]...)
-	if len(args) == 1 {
+	if f.line {
 		cmd = c.ShellCommand(args[0])
 	}
 	cmd.Timeout, cmd.Env, cmd.User, cmd.Dir = f.timeout, f.env, f.user, f.dir
@@ -108,8 +113,6 @@ func asRoot(cmd *client.Cmd) {
 	}
 	cmd.Args, cmd.Shell, cmd.Env = append(words, cmd.Args...), false, nil
 }
-
-func usageError(err error) error { return &exitError{code: exitUsage, err: err} }
 
 // parseTime parses the time of a flag. For "forever" it returns client.KeepForEver, which is equal
 // to client.WaitForEnd.

@@ -25,10 +25,13 @@ With --wait the pid is the first line of stdout. The command's output follows wh
 ended, and its exit code is passed on. Signals are passed on as by wick exec, but a command
 that does not end is left running.`,
 		Example: `  wick spawn -- /srv/server --port 8080
-  wick spawn --wait --timeout 5m 'make && make install'`,
+  wick spawn --wait --timeout 5m -c 'make && make install'`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
+			if err := flags.checkLine(args); err != nil {
+				return err
+			}
 			return t.within(ctx, c, flags.timeout, func(ctx context.Context) error {
 				return t.spawn(ctx, c, flags.exec(args), wait)
 			})

@@ -13,21 +13,38 @@ import (
 	"wick/framing/client"
 )
 
-// A terminal is the tool's terminal in raw mode. Every key goes to the guest, including Ctrl-C, and
-// the guest's terminal does what this one otherwise would.
+// A terminal is the tool's terminal in another mode. In raw mode every key goes to the guest,
+// including Ctrl-C, and the guest's terminal does what this one otherwise would.
 type terminal struct {
 	file *os.File
-	size func(rows, cols uint16) // called with each new size
+	mode func(fd int) (*term.State, error) // sets the mode
+	size func(rows, cols uint16)           // called with each new size
 
 	mu      sync.Mutex
-	state   *term.State // the state to restore; nil if the terminal is not raw
+	state   *term.State // the state to restore; nil if the mode is not set
 	signals chan os.Signal
 	done    chan struct{}
 }
 
-// openTerminal puts the terminal f into raw mode. The caller must call restore on every path.
-func (t *tool) openTerminal(f *os.File) (*terminal, error) {
-	r := &terminal{file: f, signals: make(chan os.Signal, 8), done: make(chan struct{})}
+// linewise has a terminal pass lines on, as it does by default. A line also ends with the second of
+// the detach keys, which would otherwise be taken for flow control.
+func linewise(fd int) (*term.State, error) {
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	m, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	m.Iflag &^= unix.IXON
+	m.Cc[unix.VEOL] = detachSecond
+	return state, unix.IoctlSetTermios(fd, unix.TCSETS, m)
+}
+
+// openTerminal sets the mode of the terminal f. The caller must call restore on every path.
+func (t *tool) openTerminal(f *os.File, mode func(fd int) (*term.State, error)) (*terminal, error) {
+	r := &terminal{file: f, mode: mode, signals: make(chan os.Signal, 8), done: make(chan struct{})}
 	t.terminal.Store(r) // mainCode restores it on every exit
 	signal.Notify(r.signals, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT)
 	if err := r.raw(); err != nil {
@@ -38,14 +55,14 @@ func (t *tool) openTerminal(f *os.File) (*terminal, error) {
 	return r, nil
 }
 
-// raw puts the terminal into raw mode, if it is not yet.
+// raw sets the terminal's mode, if it is not set yet.
 func (r *terminal) raw() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state != nil {
 		return nil
 	}
-	state, err := term.MakeRaw(int(r.file.Fd()))
+	state, err := r.mode(int(r.file.Fd()))
 	if err == nil {
 		r.state = state
 	}

@@ -29,9 +29,12 @@ func TestShellQuote(t *testing.T) {
 
 func TestCommandExit(t *testing.T) {
 	for code, want := range map[int]int{0: 0, 1: 1, 255: 255, 256: 255, -1: 255} {
-		got, silent := (&tool{parsed: true}).exitCode(commandExit(code))
-		if got != want || !silent {
-			t.Errorf("%d: got %d, silent %v", code, got, silent)
+		got := exitError{}
+		if err := commandExit(code); err != nil {
+			got = *(&tool{parsed: true}).exit(err)
+		}
+		if got.code != want || got.err != nil {
+			t.Errorf("%d: got %d, error %v", code, got.code, got.err)
 		}
 	}
 }

@@ -47,10 +47,10 @@ func TestTimeoutIsKeptHere(t *testing.T) {
 		name string
 		args []string
 	}{
-		{"exec", []string{"exec", "--timeout", "300ms", "--", stopAgent}},
-		{"exec with stdin", []string{"exec", "-i", "--timeout", "300ms", "--", stopAgent}},
-		{"exec that is kept", []string{"exec", "--keep", "forever", "--timeout", "300ms", "--", stopAgent}},
-		{"spawn", []string{"spawn", "--wait", "--timeout", "300ms", "--", stopAgent}},
+		{"exec", []string{"exec", "--timeout", "300ms", "-c", stopAgent}},
+		{"exec with stdin", []string{"exec", "-i", "--timeout", "300ms", "-c", stopAgent}},
+		{"exec that is kept", []string{"exec", "--keep", "forever", "--timeout", "300ms", "-c", stopAgent}},
+		{"spawn", []string{"spawn", "--wait", "--timeout", "300ms", "-c", stopAgent}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -114,7 +114,7 @@ func timesOut(t *testing.T, args []string) {
 func TestSlowReaderIsNoTimeout(t *testing.T) {
 	t.Parallel()
 	const size = 200_000 // more than a pipe holds, and less than pipe and windows
-	cmd := exec.Command("wick", "--to", stoppable(t), "exec", "--timeout", "500ms", "--", "head -c 200000 /dev/zero; exit 3")
+	cmd := exec.Command("wick", "--to", stoppable(t), "exec", "--timeout", "500ms", "-c", "head -c 200000 /dev/zero; exit 3")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
