@@ -76,14 +76,19 @@ func (c *Conn) ReplyLater(frame []byte) {
 	}
 }
 
-// bytesSource is a small frame that waits for its turn.
+// bytesSource is a frame that waits for its turn. bytes is what is left of it.
 type bytesSource struct {
 	conn  *Conn
 	bytes []byte
 }
 
-func (s *bytesSource) Fill(b []byte) (int, bool) { return copy(b, s.bytes), true }
-func (s *bytesSource) Sent(bool)                 { s.conn.Sent() }
+func (s *bytesSource) Fill(b []byte) (n int, last bool) {
+	n = copy(b, s.bytes)
+	s.bytes = s.bytes[n:]
+	return n, len(s.bytes) == 0
+}
+
+func (s *bytesSource) Sent(bool) { s.conn.Sent() }
 
 // Error answers a request with an error.
 func (c *Conn) Error(seq uint32, message string) {

@@ -24,6 +24,7 @@ const (
 	typeUnknown
 	typePanics
 	typeNobodys
+	typeLong
 	typeExtended = framing.TypePower
 )
 
@@ -59,11 +60,31 @@ func newRoom(t *testing.T) (*roomtest.Room, *calls) {
 		s.Handle(typeFails, fail(errors.New("for a test")))
 		s.Handle(typeUnknown, fail(wire.ErrUnknown))
 		s.Handle(typePanics, func(*wire.Conn, *framing.Part) error { panic("for a test") })
+		s.Handle(typeLong, func(c *wire.Conn, p *framing.Part) error {
+			c.ReplyLater(framing.AppendFrame(nil, framing.TypePong, p.Seq, make([]byte, longReply)))
+			return nil
+		})
 		s.Handle(typeExtended, count)
 		s.Handle(framing.TypeHello, func(c *wire.Conn, p *framing.Part) error { c.Extend(); return count(c, p) })
 		return func() {}
 	})
 	return r, got
+}
+
+// longReply is more than a buffer holds, in bytes.
+const longReply = 3*reactor.BufferSize + 1
+
+// TestLongReply has a handler reply with a frame that is longer than a buffer.
+func TestLongReply(t *testing.T) {
+	t.Parallel()
+	r, _ := newRoom(t)
+	h := dial(r)
+	h.Send(roomtest.Frame(typeLong, 1))
+	if got := h.Want(framing.TypePong, 1); len(got) != longReply {
+		t.Errorf("the reply has %d bytes, want %d", len(got), longReply)
+	}
+	h.Send(roomtest.Frame(typeIgnored, 2))
+	h.Want(framing.TypePong, 2)
 }
 
 // dial connects a host that has not said hello.
