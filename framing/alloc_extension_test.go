@@ -69,6 +69,8 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		{"parse freeze", func() { _, err := ParseFreeze(payloads["freeze"]); good(err) }},
 		{"parse power", func() { _, _, err := ParsePower(payloads["power"]); good(err) }},
 		{"parse network", func() { _, err := ParseNetwork(payloads["network"]); good(err) }},
+		{"parse services", func() { _, err := ParseServices(payloads["services"]); good(err) }},
+		{"parse service", func() { _, err := ParseService(payloads["service"]); good(err) }},
 		{"append facts", func() { AppendFacts(dst, 1, facts) }},
 		{"parse connect", func() { _, err := ParseConnect(payloads["connect"]); good(err) }},
 		{"parse listen", func() { _, err := ParseListen(payloads["listen"]); good(err) }},

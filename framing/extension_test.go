@@ -54,6 +54,7 @@ type (
 		Credit uint32
 	}
 	portsMessage    struct{ Watch bool }
+	servicesMessage struct{ Watch bool }
 	portListMessage struct {
 		Count uint16
 		Ports []Port
@@ -96,6 +97,8 @@ var extensionTypes = map[Type]any{
 	TypeNetwork:     networkMessage{},
 	TypeNetworkShow: nil,
 	TypeFacts:       factsMessage{},
+	TypeServices:    servicesMessage{},
+	TypeService:     Service{},
 	TypeConnect:     Connect{},
 	TypeConnected:   Connected{},
 	TypeListen:      Listen{},
@@ -202,6 +205,12 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		m.Facts, err = ParseFacts(payload)
 		m.Count = uint16(m.Facts.Len())
 		return m, err
+	case TypeServices:
+		var m servicesMessage
+		m.Watch, err = ParseServices(payload)
+		return m, err
+	case TypeService:
+		return ParseService(payload)
 	case TypeConnect:
 		return ParseConnect(payload)
 	case TypeConnected:
@@ -292,6 +301,10 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendNetwork(dst, seq, m.Words)
 	case factsMessage:
 		return AppendFacts(dst, seq, m.Facts)
+	case servicesMessage:
+		return AppendServices(dst, seq, m.Watch)
+	case Service:
+		return AppendService(dst, seq, &m)
 	case Connect:
 		return AppendConnect(dst, seq, &m)
 	case Connected:

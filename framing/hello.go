@@ -19,10 +19,11 @@ const (
 	FeatureCopies                         // maps and holes of files, nodes, extended attributes
 	// the modes of a terminal, and how long to wait for output
 	FeatureManners
-	FeatureForward                    // connect, listen, accept
-	FeaturePorts                      // ports
-	FeatureNetwork                    // network, network_show
-	FeatureLook    Features = 1 << 20 // look, and start with loose
+	FeatureForward                     // connect, listen, accept
+	FeaturePorts                       // ports
+	FeatureNetwork                     // network, network_show
+	FeatureServices Features = 1 << 18 // services, service
+	FeatureLook     Features = 1 << 20 // look, and start with loose
 )
 
 // AppendHello appends a hello with the highest version that the host speaks.

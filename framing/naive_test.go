@@ -43,6 +43,7 @@ var naiveBits = map[Type][]string{
 	TypeStart:      {"shell", "stdin", "terminal", "merge", "only"},
 	TypeExited:     {"core", "tree", "held"},
 	TypePorts:      {"watch"},
+	TypeServices:   {"watch"},
 	TypeLook:       {"follow"},
 }
 
@@ -87,7 +88,7 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 		}
 		switch {
 		case name == "flags" && naiveBits[t] != nil:
-			if t == TypeStart || t == TypeExited || t == TypeWriteFile || t == TypePorts || t == TypeLook {
+			if t == TypeStart || t == TypeExited || t == TypeWriteFile || t == TypePorts || t == TypeLook || t == TypeServices {
 				bits()
 			}
 			if t == TypeStart {

@@ -24,7 +24,7 @@ const WorkloadID = 0x776F726B6C6F6164
 
 // Start is the payload of start.
 type Start struct {
-	// ID is chosen by the host: not 0, not WorkloadID, and not known to the guest.
+	// ID is chosen by the host: not 0, not a ReservedID, and not known to the guest.
 	ID uint64
 	// Shell says that Args has one word, for sh -c.
 	Shell bool

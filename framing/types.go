@@ -65,6 +65,8 @@ const (
 	TypeNetwork     Type = 0x48 // H→G
 	TypeNetworkShow Type = 0x49 // H→G
 	TypeFacts       Type = 0x4A // G→H
+	TypeServices    Type = 0x54 // H→G
+	TypeService     Type = 0x55 // H→G
 	TypeLook        Type = 0x56 // H→G
 )
 
@@ -141,6 +143,8 @@ var typeNames = [0x60]string{
 	TypeNetwork:     "network",
 	TypeNetworkShow: "network_show",
 	TypeFacts:       "facts",
+	TypeServices:    "services",
+	TypeService:     "service",
 	TypeLook:        "look",
 }
 
@@ -165,7 +169,8 @@ func (t Type) FromHost() bool {
 		TypeHello, TypeStart, TypeAttach, TypeInput, TypeClose, TypeCredit, TypeResize, TypeSignal, TypeRelease, TypeProcesses,
 		TypeRead, TypeWrite, TypeStat, TypeList, TypeChange, TypeSkip,
 		TypeStats, TypePressure, TypeRestore, TypeFreeze, TypeThaw, TypePower,
-		TypeConnect, TypeListen, TypeAccept, TypePorts, TypeNetwork, TypeNetworkShow, TypeLook:
+		TypeConnect, TypeListen, TypeAccept, TypePorts, TypeNetwork, TypeNetworkShow,
+		TypeServices, TypeService, TypeLook:
 		return true
 	}
 	return false

@@ -41,6 +41,10 @@ var shownElsewhere = []struct{ rule, by string }{
 	{"write.flags", "framing TestPageLayouts"},
 	{"workload.held", "reactor/agent/internal/workload TestFlood"},
 	{"workload.again", "reactor/agent/internal/workload TestAttached"},
+	{"services.facts", "reactor/agent/internal/workload TestMessages"},
+	{"services.control", "reactor/agent/internal/workload TestMessages"},
+	{"services.watch", "reactor/agent/internal/workload TestMessages"},
+	{"services.down", "reactor/agent/internal/workload TestMessages"},
 }
 
 // TestCoverage checks that every rule has a unique name, and that a transcript or another test

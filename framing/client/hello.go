@@ -84,6 +84,7 @@ var featureNames = map[Features]string{
 	framing.FeatureForward:   "forwarding connections",
 	framing.FeaturePorts:     "listing its listening ports",
 	framing.FeatureNetwork:   "configuring its network",
+	framing.FeatureServices:  "services",
 }
 
 // Hello asks the guest what it is and can do, and returns the current answer. All other calls of

@@ -79,6 +79,11 @@ const (
 const Look byte = 0x56
 
 const (
+	Services byte = 0x54 + iota
+	Service
+)
+
+const (
 	execShort = "timeout:4 cmd:p4/n"
 	execLong  = "timeout:4 flags:1&0x1 cmd:p4/n"
 	watchLong = "timeout:4 flags:1&0x3 cmd:p4/n"
@@ -180,6 +185,8 @@ var Messages = []*Message{
 	{Type: Network, Way: "H", Name: "network", layout: "words:2/count{ word:p2 }"},
 	{Type: NetworkShow, Way: "H", Name: "network_show", layout: "payload:*"},
 	{Type: Facts, Way: "G", Name: "facts", layout: "facts:2/count{ name:t1 value:t2 }"},
+	{Type: Services, Way: "H", Name: "services", layout: "flags:1&0x1"},
+	{Type: Service, Way: "H", Name: "service", layout: "op:1 signal:1 name:p2"},
 	{Type: Look, Way: "H", Name: "look", layout: "" +
 		"flags:1&0x1 id:8=1.. out:8 err:8 credit:4 errcredit:4"},
 }
