@@ -24,6 +24,35 @@ type Box struct {
 // Name returns the path of the cgroup's directory.
 func (g *Box) Name() string { return g.name }
 
+// Restrict writes a limit to a file of the cgroup, which is not used again afterwards. The error is
+// ENOENT without a cgroup.
+func (g *Box) Restrict(file, value string) error {
+	if g == nil {
+		return sys.NewError("limit", file, unix.ENOENT)
+	}
+	g.spoiled = true
+	return sys.WriteFile(g.name+"/"+file, value)
+}
+
+// has reports whether a process is in the cgroup, or in one below it. A process that has been
+// reaped is not.
+func (g *Box) has(pid int) bool {
+	var buf [512]byte
+	n, err := sys.ReadFile("/proc/"+sys.Num(pid)+"/cgroup", buf[:])
+	if err != nil {
+		return false
+	}
+	own := g.name[len(mountOf(g.name)):]
+	for lines := string(buf[:n]); lines != ""; {
+		var line string
+		line, lines, _ = sys.Cut(lines, '\n')
+		if len(line) >= 3+len(own) && line[:3] == "0::" && line[3:3+len(own)] == own {
+			return len(line) == 3+len(own) || line[3+len(own)] == '/'
+		}
+	}
+	return false
+}
+
 // Dir returns the descriptor of the cgroup's directory, which the pool owns.
 func (g *Box) Dir() int { return g.dir }
 

@@ -174,10 +174,21 @@ func (t *Pool) allow(base, controller string) error {
 	return sys.WriteFile(t.path+"/cgroup.subtree_control", controller)
 }
 
+// mounts are where cgroup2 may be mounted.
+var mounts = [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+
+// mountOf returns where the cgroup2 of a directory is mounted.
+func mountOf(path string) string {
+	if v := mounts[1]; len(path) > len(v) && path[:len(v)+1] == v+"/" {
+		return v
+	}
+	return mounts[0]
+}
+
 // ownCgroup returns the directory of this process's cgroup. The cgroup2 file system is mounted
 // alone, or beside that of version 1.
 func ownCgroup(buf []byte) (string, error) {
-	for _, mount := range [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+	for _, mount := range mounts {
 		var st unix.Stat_t
 		if unix.Stat(mount+"/cgroup.controllers", &st) != nil { // version 1 has no such file
 			continue
@@ -375,6 +386,19 @@ func (t *Pool) Signal(g *Box, leader int, sig unix.Signal) {
 	for _, p := range descendants(leader) {
 		unix.Kill(p.pid, sig)
 	}
+}
+
+// Has reports whether a process belongs to a command, which it finds as Kill does.
+func (t *Pool) Has(g *Box, leader, pid int) bool {
+	if g != nil {
+		return g.has(pid)
+	}
+	for _, p := range descendants(leader) {
+		if p.pid == pid {
+			return true
+		}
+	}
+	return false
 }
 
 // BeforeFork makes the OOM killer able to choose a child that is forked now. AfterFork must follow.

@@ -175,6 +175,21 @@ func (p *Process) ReturnBox() {
 	}
 }
 
+// SpawnInside forks a child into the cgroup of the process, and lists it nowhere.
+func (p *Process) SpawnInside(
+	child *reactor.Child, spec *reactor.Command, h reactor.ChildHandler,
+) error {
+	if p.Box != nil {
+		spec.Cgroup = p.Box.Dir()
+	}
+	p.table.contain.BeforeFork()
+	defer p.table.contain.AfterFork()
+	return p.table.loop.Spawn(child, spec, h)
+}
+
+// Has reports whether another process is one of its descendants, or the process itself.
+func (p *Process) Has(pid int) bool { return p.table.contain.Has(p.Box, p.pid, pid) }
+
 // SetDeadline kills the process ms milliseconds from now; 0 sets no deadline.
 func (p *Process) SetDeadline(ms uint32) {
 	if ms > 0 {
