@@ -10,7 +10,8 @@ import (
 // Option is an option of init: a word after "--" on the kernel command line. Another package that
 // takes options from there passes its own table to the same Parse.
 type Option struct {
-	// Name is the word itself, "--base".
+	// Name is the word itself, "--base". One that ends with a dot is a prefix, "--service.": Set
+	// gets what follows it in "--service.NAME" or "--service.NAME=value".
 	Name string
 	// Value names the value in a usage text, "DEV". An option without one takes no value, and Set
 	// gets "".
@@ -21,7 +22,8 @@ type Option struct {
 	// option.
 	Set func(value string) error
 	// Many returns the name that a value sets, for an option that may set several: the sources win
-	// over each other for each name. It is nil for an option that is set once.
+	// over each other for each name. It is nil for an option that is set once. If the
+	// option is a prefix, it returns the whole name without "--".
 	Many func(value string) (name string)
 	// Private says that the value may have a secret, so that errors do not show it.
 	Private bool
@@ -30,10 +32,27 @@ type Option struct {
 // setting returns the name under which a value is recorded: "--env", or "--env.NAME" if it is one
 // of many.
 func (o *Option) setting(value string) string {
-	if o.Many != nil {
+	switch {
+	case o.prefix():
+		return "--" + o.Many(value)
+	case o.Many != nil:
 		return o.Name + "." + o.Many(value)
 	}
 	return o.Name
+}
+
+// prefix reports whether the option is a prefix.
+func (o *Option) prefix() bool { return o.Name[len(o.Name)-1] == '.' }
+
+// join returns what Set gets. given reports whether there is a value.
+func (o *Option) join(name, value string, given bool) string {
+	switch {
+	case !o.prefix():
+		return value
+	case !given:
+		return name[len(o.Name):]
+	}
+	return name[len(o.Name):] + "=" + value
 }
 
 // shown returns what an error may show of a value.
@@ -95,6 +114,7 @@ func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
 		case option == nil:
 			fail(name, "", "unknown option")
 			continue
+		case option.prefix():
 		case option.Value == "" && given:
 			fail(name, value, "the option takes no value")
 			continue
@@ -110,7 +130,7 @@ func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
 			i++
 			value = args[i]
 		}
-		if bad := option.Set(value); bad != nil {
+		if bad := option.Set(option.join(name, value, given)); bad != nil {
 			fail(name, option.shown(value), bad.Error())
 		}
 	}
@@ -129,8 +149,9 @@ func cut(word string) (name, value string, given bool) {
 func lookup(name string, tables [][]Option) *Option {
 	for _, table := range tables {
 		for i := range table {
-			if table[i].Name == name {
-				return &table[i]
+			o := &table[i]
+			if o.Name == name || o.prefix() && len(name) > len(o.Name) && name[:len(o.Name)] == o.Name {
+				return o
 			}
 		}
 	}

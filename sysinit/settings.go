@@ -132,6 +132,7 @@ func (s *Settings) line(from Source, where, line string) *OptionError {
 		return &OptionError{Option: name, Reason: "unknown option"}
 	case early && from == FromImage:
 		return &OptionError{Option: name, Reason: "the image cannot set it: its root is mounted by then"}
+	case option.prefix():
 	case option.Value == "" && given:
 		return &OptionError{Option: name, Value: value, Reason: "the option takes no value"}
 	case option.Value != "" && !given:
@@ -142,6 +143,7 @@ func (s *Settings) line(from Source, where, line string) *OptionError {
 		reason := "the quotes are not closed"
 		return &OptionError{Option: name, Value: option.shown(value), Reason: reason}
 	}
+	value = option.join("--"+name, value, given)
 	if s.from(option.setting(value)) > from {
 		return nil
 	}
@@ -187,6 +189,24 @@ func (s *Settings) record(name string, from Source, where string) {
 		}
 	}
 	s.set = append(s.set, setting{name, from, where})
+}
+
+// Where returns where an option was set, or else where another of the same prefix was first set. It
+// returns "" if none was. name has no "--".
+func (s *Settings) Where(name string) (where string) {
+	dot := len(name)
+	for dot > 0 && name[dot-1] != '.' {
+		dot--
+	}
+	for _, set := range s.set {
+		switch full := set.name[2:]; {
+		case full == name:
+			return set.where
+		case where == "" && dot > 0 && len(full) > dot && full[:dot] == name[:dot]:
+			where = set.where
+		}
+	}
+	return where
 }
 
 // Each calls f with the name of each option that was set, without "--", and with where. One of many

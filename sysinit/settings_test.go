@@ -86,6 +86,44 @@ func TestSettingsOrder(t *testing.T) {
 	}
 }
 
+// TestSettingsPrefix has sources set options of a prefix, with and without a value.
+func TestSettingsPrefix(t *testing.T) {
+	var got []string
+	s := NewSettings(nil, []Option{{
+		Name: "--service.", Value: "NAME", Private: true,
+		Set: func(v string) error {
+			if v == "bad" {
+				return valueError("not good")
+			}
+			got = append(got, v)
+			return nil
+		},
+		Many: func(v string) string {
+			name, _, _ := strings.Cut(v, "=")
+			return "service." + name
+		},
+	}})
+	ignored, err := s.Words([]string{"--service.a.b=kernel=1", "--service.a.flag", "word", "--service.bad"})
+	if err == nil || err.Error() != "--service.bad: not good" || !slices.Equal(ignored, []string{"word"}) {
+		t.Errorf("the command line: ignored %q, error %v", ignored, err)
+	}
+	errs := s.Text(FromDrive, "drive", []byte("service.a.b=drive\nservice.c.d = \"  two\"\nservice.bad\nservice.e=\"x"))
+	if len(errs) != 2 || errs[0].Error() != "drive line 3: service.bad: not good" ||
+		errs[1].Error() != "drive line 4: service.e: the quotes are not closed" {
+		t.Errorf("the drive's errors are %v", errs)
+	}
+	if want := []string{"a.b=kernel=1", "a.flag", "c.d=  two"}; !slices.Equal(got, want) {
+		t.Errorf("set %q, want %q", got, want)
+	}
+	for name, want := range map[string]string{
+		"service.c.d": "drive line 2", "service.a.none": "the kernel's command line", "service.x.y": "", "none": "",
+	} {
+		if got := s.Where(name); got != want {
+			t.Errorf("Where(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestSettingsMany has sources set names of one option. The highest source wins for each name, and
 // no error shows a value.
 func TestSettingsMany(t *testing.T) {
