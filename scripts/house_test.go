@@ -261,6 +261,7 @@ var mayImport = map[string][]string{
 	// session, because a workload is a session that no host has started.
 	"wick/reactor/agent/internal/workload": {
 		"wick/framing", "wick/reactor", room("launch"), room("log"), room("session"), room("sys"),
+		room("wire"),
 	},
 	"wick/sysinit": {},
 	// The codec of the tests, which shares no code with framing.

@@ -85,12 +85,23 @@ func (m *machine) readImage() {
 	m.wrong = append(m.wrong, m.settings.Text(sysinit.FromImage, sysinit.ConfigFile, text)...)
 }
 
+// checkServices returns what keeps services from being started.
+func (m *machine) checkServices() (errs []error) {
+	m.agent.CheckServices(func(option, reason string) {
+		errs = append(errs, &sysinit.OptionError{
+			Where: m.settings.Where(option), Option: option, Reason: reason,
+		})
+	})
+	return errs
+}
+
 // up builds the root and mounts the volumes. It reports whether that worked.
 func (m *machine) up() bool {
 	if m.problem == "" {
 		var err error
 		if m.root, err = sysinit.Up(m.cfg, m.report); err == nil {
 			m.readImage()
+			m.wrong = append(m.wrong, m.checkServices()...)
 			m.log = m.agent.Config().Log
 			err = m.root.Mount(m.cfg, m.report)
 		}

@@ -56,7 +56,11 @@ Ctrl-Alt-Del), SIGPWR, and what poweroff, halt and reboot send.
 
 `
 	for _, o := range append(m.cfg.Options(), m.options()...) {
-		word := "  " + o.Name + " " + o.Value
+		word := "  " + o.Name
+		if !strings.HasSuffix(word, ".") {
+			word += " "
+		}
+		word += o.Value
 		text += word + strings.Repeat(" ", max(27-len(word), 1)) + o.Help + "\n"
 	}
 	return text

@@ -25,6 +25,9 @@ func TestCheck(t *testing.T) {
 	for text, want := range map[string]string{
 		"hostname=web\nmax-commands=3\n":                    "",
 		"hostname=web\nmax-commands=no\nvsock-listen=off\n": path + " line 2: max-commands no: \"no\" is not a number from 1 to 65536\n",
+		"service.a.command=a\nservice.b.restart=no\nworkload=w\nservice.a.after=a\nservice.a.env=A=1\nservice.a.restart=x\n": path + " line 6: service.a.restart: not no, on-failure or always\n" +
+			path + " line 4: service.a.after: the service would have to start before itself\n" +
+			path + " line 2: service.b.command: the service has no command\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

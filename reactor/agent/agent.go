@@ -20,7 +20,6 @@ import (
 	"wick/reactor/agent/internal/session"
 	"wick/reactor/agent/internal/sys"
 	"wick/reactor/agent/internal/wire"
-	"wick/reactor/agent/internal/workload"
 )
 
 // PathError is a Unix socket path that cannot be used.
@@ -71,7 +70,7 @@ type Config struct {
 	// prepares the disks for power-off, within bounded time, and returns what failed.
 	Settle func() error
 
-	workload workload.Spec // for an agent with Init
+	openServices func(*Agent) services // for an agent with Init, or nil
 }
 
 // Agent serves hosts. All its methods belong to the goroutine that calls Run.
@@ -94,7 +93,7 @@ type Agent struct {
 	network  *network.Service
 	machine  *machine.Service
 	forward  *forward.Service
-	workload *workload.Service
+	services services
 	jobs     *launch.Jobs
 	links    []link.Link // the ways to hosts
 	initctl  initctl
@@ -204,9 +203,14 @@ func (a *Agent) openRooms() (err error) {
 	if err != nil {
 		return err
 	}
+	openServices, places := a.cfg.openServices, maxServices
+	if !a.cfg.Init || a.cfg.LastWords != "" || openServices == nil {
+		openServices, places = nil, 0
+	}
 	a.sessions, err = session.NewService(session.Config{
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Table: a.table,
-		Env: &a.env, Null: a.null, Root: a.root, Kept: limits.Kept, Changed: a.stepDown,
+		Env: &a.env, Null: a.null, Root: a.root, Kept: limits.Kept, Places: places,
+		Changed: a.stepDown,
 	})
 	if err != nil {
 		return err
@@ -223,14 +227,13 @@ func (a *Agent) openRooms() (err error) {
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk,
 	})
 	a.table.Watch = a.forward.Changed
-	spec := a.cfg.workload
-	if !a.cfg.Init || a.cfg.LastWords != "" {
-		spec = workload.Spec{}
+	var none noServices
+	if a.services = none; openServices != nil {
+		a.services = openServices(a)
+	} else {
+		a.server.HandleEmpty(framing.TypeServices, none.refuse)
+		a.server.HandleEmpty(framing.TypeService, none.refuse)
 	}
-	a.workload = workload.NewService(workload.Config{
-		Loop: a.loop, Log: a.log, Sessions: a.sessions, Spec: spec,
-		End: func() { a.shutDown("workload", "ended", powerDefault) },
-	})
 	features := session.Features | files.Features | forward.Features
 	if a.root {
 		features |= network.Features
@@ -238,11 +241,14 @@ func (a *Agent) openRooms() (err error) {
 	if a.cfg.Init {
 		features |= framing.FeaturePower
 	}
+	if openServices != nil {
+		features |= framing.FeatureServices
+	}
 	a.machine = machine.NewService(machine.Config{
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Contain: a.contain,
 		Jobs: a.jobs, Disk: &a.disk, Null: a.null, FreezeFD: a.cfg.FreezeFD,
 		Features: features, Facts: a.facts(), AddFacts: a.addFacts, AddFigures: a.addFigures,
-		HostHere: a.workload.HostHere,
+		HostHere: a.services.HostHere,
 	})
 	a.server.Handle(framing.TypePower, a.powerDown)
 	a.server.OnDetach(a.power.Forget)
@@ -262,7 +268,7 @@ func (a *Agent) facts() [][2]string {
 // addFacts adds the facts of the rooms.
 func (a *Agent) addFacts(f *framing.Facts) {
 	a.network.AddFacts(f)
-	a.workload.AddFacts(f)
+	a.services.AddFacts(f)
 }
 
 // addFigures adds what the agent has in use.
@@ -351,6 +357,9 @@ func (a *Agent) close() {
 		a.drop()
 		a.sessions.Drop()
 		a.table.Release()
+	}
+	if a.services != nil {
+		a.services.Close()
 	}
 	a.initctl.Close()
 	if a.contain != nil {

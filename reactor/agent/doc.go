@@ -11,7 +11,7 @@
 //	files     write_file, read, write, stat, list, change
 //	machine   hello, ping, stats, pressure, shutdown, freeze, restore
 //
-// workload starts one program by itself, as a session, for an agent that is process 1.
+// workload starts programs by itself, as sessions, for an agent that is process 1.
 //
 // They stand on launch (accounts, environments, a table of processes), contain (a cgroup for each
 // command), log and sys.

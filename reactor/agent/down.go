@@ -15,9 +15,9 @@ import (
 // downStep is how far a shutdown has come. An agent beside other processes sends its commands TERM,
 // and waits half a second for them and for hosts to take their results.
 //
-// An agent with Init ends the machine. It stops the workload by its own signal and grace. Then it
-// sends every process TERM, KILL after five seconds, and waits one second more. Once no process is
-// left, hosts have half a second to take results. Then the disks are prepared for power-off, and
+// An agent with Init ends the machine. It stops its services by their own signals and graces. Then
+// it sends every process TERM, KILL after five seconds, and waits one second more. Once no process
+// is left, hosts have half a second to take results. Then the disks are prepared for power-off, and
 // the host that asked for it has answerGrace to take the answer.
 //
 // The loop runs on meanwhile, except while the disks are prepared: it reaps children and serves
@@ -26,7 +26,7 @@ type downStep uint8
 
 const (
 	downNone        downStep = iota // no shutdown has begun
-	downWorkload                    // with Init: the workload got its signal
+	downServices                    // with Init: services got their signals
 	downTerminating                 // processes got SIGTERM
 	downKilling                     // processes got SIGKILL
 	downFlushing                    // no process is left; results are being sent
@@ -89,7 +89,7 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 func (a *Agent) Power() (how Power, asked bool) { return a.power.how, a.power.how != powerDefault }
 
 // beginDown begins a shutdown, which then continues by itself. grace is the time between TERM and
-// KILL of an agent with Init, and the most that the workload has after its signal; 0 for the usual
+// KILL of an agent with Init, and the most that its services have together; 0 for the usual
 // times. A second call can only shorten them.
 func (a *Agent) beginDown(grace time.Duration) {
 	usual := grace == 0
@@ -105,14 +105,14 @@ func (a *Agent) beginDown(grace time.Duration) {
 	case a.down == downNone:
 		a.machine.Stop()
 		a.grace = grace
-		if stop, runs := a.workload.Stop(); !runs {
+		if stop, runs := a.services.Stop(); !runs {
 			a.terminate()
 		} else if usual {
-			a.startPhase(downWorkload, stop)
+			a.startPhase(downServices, stop)
 		} else {
-			a.startPhase(downWorkload, min(stop, grace))
+			a.startPhase(downServices, min(stop, grace))
 		}
-	case a.down == downWorkload, a.down == downTerminating:
+	case a.down == downServices, a.down == downTerminating:
 		a.grace = min(a.grace, grace)
 		if reactor.Now()+grace < a.killAt {
 			a.startPhase(a.down, grace)
@@ -135,7 +135,7 @@ func (a *Agent) terminate() {
 
 // stepDown takes the next step of a shutdown if the current one is done.
 func (a *Agent) stepDown() {
-	if a.down == downWorkload && !a.workload.Running() {
+	if a.down == downServices && !a.services.Running() {
 		a.terminate()
 	}
 	switch a.down {
@@ -214,9 +214,8 @@ func (d *downTimer) Expired(*reactor.Timer) {
 	switch {
 	case !a.cfg.Init || a.down == downAnswering:
 		a.Stop()
-	case a.down == downWorkload:
-		a.log.Warn("killing the workload, it survived its signal")
-		a.workload.Kill()
+	case a.down == downServices:
+		a.services.Kill()
 		a.terminate()
 	case a.down == downTerminating:
 		a.log.Warn("killing processes that survived SIGTERM")

@@ -36,7 +36,9 @@ type Options struct {
 	level      Level
 	leveled    bool
 	limits     Limits
-	workload   workload.Spec
+	services   workload.Specs
+	// openServices is set by InitTable.
+	openServices func(*Agent) services
 }
 
 // Table returns the options. Each stores its value in o.
@@ -66,9 +68,14 @@ func (o *Options) Table() []Option {
 	return table
 }
 
+// CheckServices finds the services that can never be started, and calls wrong with the option that
+// is to blame, without "--", and the reason.
+func (o *Options) CheckServices(wrong func(option, reason string)) { o.services.Check(wrong) }
+
 // InitTable returns further options, of an agent with Init. Each stores its value in o.
 func (o *Options) InitTable() (table []Option) {
-	for _, w := range o.workload.Options() {
+	o.openServices = openServices(&o.services)
+	for _, w := range o.services.Options() {
 		table = append(table, Option(w))
 	}
 	return table
@@ -128,7 +135,7 @@ func (o *Options) Config() Config {
 		level = o.level
 	}
 	c := Config{
-		UnixSocket: o.UnixSocket, Log: NewLog(2, level), Limits: o.limits, workload: o.workload,
+		UnixSocket: o.UnixSocket, Log: NewLog(2, level), Limits: o.limits, openServices: o.openServices,
 	}
 	c.DialCID, c.DialPort, _ = parseDial(dial)
 	c.ListenPort, _ = parseListen(listen)

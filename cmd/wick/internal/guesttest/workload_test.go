@@ -82,7 +82,7 @@ func TestWorkloadTries(t *testing.T) {
 	if n := v.console.count("info workload started pid="); n != 3 {
 		t.Errorf("the workload was started %d times, want 3", n)
 	}
-	wantWorkload(t, conn, map[string]string{"state": "ended", "restarts": "2", "code": "7"})
+	wantWorkload(t, conn, map[string]string{"state": "failed", "restarts": "2", "code": "7"})
 	if got := run(t, conn, "pgrep -c -x sleep || pidof sleep | wc -w"); strings.TrimSpace(got) != "1" {
 		t.Errorf("%s processes are left, want that of the last run", strings.TrimSpace(got))
 	}
@@ -147,7 +147,7 @@ func TestWorkloadFlood(t *testing.T) {
 		slowest = max(slowest, took)
 	}
 	t.Logf("the slowest of 50 pings beside a workload that writes all the time: %v", slowest)
-	if facts := workload(t, conn); facts["state"] != "running" || facts["pid"] == "" {
+	if facts := workload(t, conn); facts["state"] != "ready" || facts["pid"] == "" {
 		t.Errorf("the workload's facts are %q", facts)
 	}
 	cmd, err := conn.Attach(deadline(t, stepLimit), framing.WorkloadID, client.AttachOptions{Prepare: func(cmd *client.Cmd) {
@@ -202,7 +202,7 @@ func TestWorkloadMissing(t *testing.T) {
 	v, conn := boot(t, l, working(t, l, "workload=/srv/none --flag", "workload-restart=no"))
 	v.console.await(t, `warn workload not started code=127 error="exec /srv/none: no such file or directory" restart=no`, 1)
 	wantWorkload(t, conn, map[string]string{
-		"state": "ended", "restarts": "0", "code": "127", "error": "exec /srv/none: no such file or directory",
+		"state": "failed", "restarts": "0", "code": "127", "error": "exec /srv/none: no such file or directory",
 	})
 	var failed *client.OpError
 	_, err := conn.Attach(deadline(t, stepLimit), framing.WorkloadID, client.AttachOptions{})

@@ -6,13 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor"
 	"wick/reactor/agent/internal/launch"
 )
 
 const (
-	// aloneSessions is the most sessions of StartAlone at a time: the one that runs, and the one
-	// before it.
-	aloneSessions = 2
+	// placeSessions is the most sessions of a Place that hold buffers: the one that runs, and the
+	// one before it.
+	placeSessions = 2
 	// attachGrace is how long no output is lost after a host was told from where it is held.
 	attachGrace = time.Second
 )
@@ -30,7 +31,7 @@ type Watcher interface {
 	Ended(e *End) (killLeft bool)
 }
 
-// End is how a process of StartAlone ended.
+// End is how a process of a Place ended.
 type End struct {
 	Code      int32
 	Signal    unix.Signal // that ended it, or 0
@@ -39,32 +40,54 @@ type End struct {
 	Elapsed   time.Duration
 }
 
-// StartAlone starts the process of req.ID without a connection, and keeps it for ever. Until a host
+// Place is where processes with one id run, one after the other, without a host.
+type Place struct {
+	// Service is the service that the processes belong to.
+	Service *Service
+	// The last session, and the one before it if its host has not got all of it.
+	last, before *session
+}
+
+// Extra is what a start message cannot ask for.
+type Extra struct {
+	// Console makes the machine's console the terminal of the process. It has no other streams.
+	Console bool
+	// Limits are files of the cgroup, and what is written to them.
+	Limits [][2]string
+}
+
+// Start starts the process of req.ID without a connection, and keeps it for ever. Until a host
 // attaches, its outputs are read at once, and the oldest bytes beyond the rings are lost.
 //
 // A second call replaces a process that has exited, once the new program has been executed. The
 // outputs go on where those of the first have ended, so that a host that attaches gets both. A host
 // that is attached still gets all of the first.
-func (svc *Service) StartAlone(req *framing.Start, w Watcher) (*Alone, *launch.Failure) {
+func (p *Place) Start(
+	req *framing.Start, extra Extra, w Watcher,
+) (*Alone, *launch.Failure) {
+	svc := p.Service
 	svc.Garbage.Collect(startGarbage)
-	s := &session{service: svc, id: req.ID, keepMS: framing.KeepForEver, watcher: w, loose: true}
+	s := &session{
+		service: svc, id: req.ID, keepMS: framing.KeepForEver, terminal: req.Terminal,
+		place: p, extra: extra, watcher: w, loose: true,
+	}
 	s.process.Kind = framing.KindStart
 	if failure := s.open(req); failure != nil {
 		return nil, failure
 	}
-	if svc.alone == nil || svc.alone.state == closed {
+	if p.last == nil || p.last.state == closed {
 		s.takeOver()
 	}
 	return (*Alone)(s), nil
 }
 
-// takeOver has the session take the place of the last one of StartAlone.
+// takeOver has the session take the place of the last one.
 func (s *session) takeOver() {
-	old := s.service.alone
+	old := s.place.last
 	if old == s {
 		return
 	}
-	s.service.alone = s
+	s.place.last = s
 	if old != nil {
 		for i := range s.out {
 			s.out[i].inherit(&old.out[i], old.conn != nil)
@@ -77,7 +100,7 @@ func (s *session) takeOver() {
 // get that from old.
 func (o *outlet) inherit(old *outlet, attached bool) {
 	o.total, o.dropped, o.lost = old.total, old.dropped, old.lost
-	o.sent, o.acked = old.received(), old.received()
+	o.sent, o.acked = o.received(), o.received()
 	if attached || old.ring == nil {
 		return
 	}
@@ -87,8 +110,7 @@ func (o *outlet) inherit(old *outlet, attached bool) {
 
 // replace ends the session, or lets its host get the rest of it.
 func (s *session) replace() {
-	svc := s.service
-	if before := svc.before; before != nil {
+	if before := s.place.before; before != nil {
 		c, seq := before.detach()
 		before.close()
 		if c != nil {
@@ -102,13 +124,13 @@ func (s *session) replace() {
 	case s.state == reported:
 		s.release()
 	default:
-		svc.before = s
+		s.place.before = s
 		s.id = 0 // no attach finds it
 	}
 }
 
 // replaced reports whether another session has taken its place.
-func (s *session) replaced() bool { return s.watcher != nil && s.service.alone != s }
+func (s *session) replaced() bool { return s.watcher != nil && s.place.last != s }
 
 // unheard reports whether output is read though there is no host for it.
 func (s *session) unheard() bool { return s.loose && s.conn == nil && !s.paused }
@@ -141,17 +163,41 @@ func (s *session) tellEnd() {
 	}
 }
 
-// Alone is a process that StartAlone has started.
+// Alone is a process that a Place has started.
 type Alone session
 
-// Signal sends a signal to the process group. A stopped process is continued.
-func (a *Alone) Signal(sig unix.Signal) {
-	if a.process.HasExited() {
-		return
+// PID returns the process ID.
+func (a *Alone) PID() int { return a.process.PID() }
+
+// Has reports whether a process is one of its descendants, or the process itself.
+func (a *Alone) Has(pid int) bool { return !a.process.HasExited() && a.process.Has(pid) }
+
+// Spawn starts what req asks for as a child beside the process, in its cgroup and without streams.
+func (a *Alone) Spawn(child *reactor.Child, req *framing.Start, h reactor.ChildHandler) error {
+	svc := a.service
+	svc.Garbage.Collect(startGarbage)
+	spec, failure := svc.Command(req)
+	if failure != nil {
+		return failure.Err
 	}
-	a.process.SignalGroup(sig)
+	spec.Tell = false
+	spec.Files = [3]int{svc.Null, svc.Null, svc.Null}
+	return a.process.SpawnInside(child, &spec, h)
+}
+
+// Signal sends a signal to the process group.
+func (a *Alone) Signal(sig unix.Signal) {
+	if !a.process.HasExited() {
+		a.process.SignalGroup(sig)
+	}
+}
+
+// Terminate sends a signal that is to end the process to its group. A stopped process is continued,
+// because it handles no signal.
+func (a *Alone) Terminate(sig unix.Signal) {
+	a.Signal(sig)
 	if sig != unix.SIGKILL {
-		a.process.SignalGroup(unix.SIGCONT) // a stopped process handles no signal
+		a.Signal(unix.SIGCONT)
 	}
 }
 

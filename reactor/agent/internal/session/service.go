@@ -37,6 +37,8 @@ type Config struct {
 	Root bool
 	// Kept is the most processes at a time that outlive their connection.
 	Kept uint32
+	// Places is the most Places.
+	Places int
 	// Changed is called when AllReported may answer differently.
 	Changed func()
 }
@@ -47,8 +49,6 @@ type Service struct {
 	holds        *reactor.Pool // rings of outputs, and buffers of input
 	inputBuffers int           // how many of holds are buffers of input
 	sessions     []*session    // those that a host can ask for
-	// The last session of StartAlone, and the one before it if its host has not got all of it.
-	alone, before *session
 }
 
 // NewService registers the handlers. The error is a *reactor.Error.
@@ -69,7 +69,7 @@ func NewService(cfg Config) (*Service, error) {
 
 // buffers returns how many buffers holds has.
 func (svc *Service) buffers() int {
-	return holdBuffers*(int(svc.Kept)+aloneSessions) + int(svc.Table.Limit)
+	return holdBuffers*(int(svc.Kept)+placeSessions*svc.Places) + int(svc.Table.Limit)
 }
 
 // AllReported reports whether every process has exited, and every connected host has its exited.

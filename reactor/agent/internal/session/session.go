@@ -31,10 +31,12 @@ type session struct {
 	keepMS     uint32
 	keepTimer  reactor.Timer
 	watcher    Watcher // of a session that no host has started, or nil
-	paused     bool    // no output is lost, because a host is about to attach
-	ended      bool    // the watcher knows of the end
-	awaited    bool    // AllReported waits for a host to get the end
-	outputCap  uint64  // the most bytes of each output; 0: no cap
+	place      *Place  // of such a session
+	extra      Extra
+	paused     bool   // no output is lost, because a host is about to attach
+	ended      bool   // the watcher knows of the end
+	awaited    bool   // AllReported waits for a host to get the end
+	outputCap  uint64 // the most bytes of each output; 0: no cap
 	terminal   bool
 	reportHeld bool // exited reports outputs that other processes hold open
 	slave      int  // the process's side of its terminal, open until the exit; 0 for none
@@ -361,8 +363,8 @@ func (s *session) close() {
 	s.state = closed
 	s.endLooks()
 	s.service.sessions = sys.Remove(s.service.sessions, s)
-	if s.service.before == s {
-		s.service.before = nil
+	if s.place != nil && s.place.before == s {
+		s.place.before = nil
 	}
 	s.conn = nil
 	s.keepTimer.Stop()

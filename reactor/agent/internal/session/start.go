@@ -21,7 +21,7 @@ func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 		return err
 	}
 	switch {
-	case req.ID == framing.WorkloadID:
+	case framing.ReservedID(req.ID):
 		return errors.New("process id is reserved")
 	case svc.find(req.ID) != nil:
 		return errors.New("process id is in use")
@@ -73,20 +73,13 @@ func notStarted(f *launch.Failure) *framing.Exited {
 	return &r
 }
 
-// open forks the process. After a failure the session holds nothing.
-func (s *session) open(req *framing.Start) *launch.Failure {
-	svc := s.service
-	s.process.Owner = s
-	for word := range req.Args.All {
-		s.process.AddName(word)
-	}
+// Command returns the command that req asks for, without descriptors.
+func (svc *Service) Command(req *framing.Start) (spec reactor.Command, failure *launch.Failure) {
 	acc, err := launch.FindAccount(string(req.User), svc.Root)
 	if err != nil {
-		return &launch.Failure{Stage: framing.StageUser, Err: err}
+		return spec, &launch.Failure{Stage: framing.StageUser, Err: err}
 	}
-	spec := reactor.Command{
-		Dir: string(req.Dir), User: acc.User, Terminal: req.Terminal, Tell: true,
-	}
+	spec = reactor.Command{Dir: string(req.Dir), User: acc.User, Terminal: req.Terminal, Tell: true}
 	spec.Env = svc.Env.For(&acc, req)
 	for limit := range req.Limits.All {
 		l := reactor.Limit{Resource: int(limit.Resource), Soft: limit.Soft, Hard: limit.Hard}
@@ -103,13 +96,27 @@ func (s *session) open(req *framing.Start) *launch.Failure {
 		}
 		spec.Path, spec.Search = spec.Args[0], svc.Env.SearchPath(spec.Env)
 	}
+	return spec, nil
+}
+
+// open forks the process. After a failure the session holds nothing.
+func (s *session) open(req *framing.Start) *launch.Failure {
+	svc := s.service
+	s.process.Owner = s
+	for word := range req.Args.All {
+		s.process.AddName(word)
+	}
+	spec, failure := svc.Command(req)
+	if failure != nil {
+		return failure
+	}
 	var child [3]int
-	if failure := s.openStreams(req, &child, acc.User); failure != nil {
+	if failure = s.openStreams(req, &child, spec.User); failure != nil {
 		s.abortStart(&child)
 		return failure
 	}
 	spec.Files = child
-	failure := s.spawn(&spec)
+	failure = s.spawn(&spec)
 	s.closeChild(&child)
 	if failure != nil {
 		s.abortStart(&child)
@@ -125,6 +132,11 @@ func (s *session) open(req *framing.Start) *launch.Failure {
 // spawn forks the process that spec describes.
 func (s *session) spawn(spec *reactor.Command) *launch.Failure {
 	s.process.TakeBox(s.service.Table)
+	for _, limit := range s.extra.Limits {
+		if err := s.process.Box.Restrict(limit[0], limit[1]); err != nil {
+			return &launch.Failure{Stage: framing.StageLimits, Err: err}
+		}
+	}
 	s.peak.Open(s.process.Box)
 	if err := s.process.Spawn(s.service.Table, spec); err != nil {
 		f := launch.NewFailure(err)
@@ -177,6 +189,9 @@ func (s *session) openStreams(
 	s.in.session = s
 	for i := range s.out {
 		s.out[i] = outlet{session: s, stream: framing.Stream(i + 1), ended: true}
+	}
+	if s.extra.Console {
+		return s.openConsole(child)
 	}
 	if req.Terminal {
 		return s.openTerminal(req, child, user)
@@ -255,6 +270,20 @@ func (s *session) openTerminal(
 		s.in.present = true
 		s.in.open(fd)
 	}
+	return nil
+}
+
+// openConsole opens the console of the machine for all three streams.
+func (s *session) openConsole(child *[3]int) *launch.Failure {
+	const name = "/dev/console"
+	// The open must not wait for a carrier.
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &launch.Failure{Stage: framing.StageTerminal, Err: sys.NewError("open", name, err)}
+	}
+	unix.SetNonblock(fd, false)
+	*child = [3]int{fd, fd, fd}
+	s.slave = fd
 	return nil
 }
 

@@ -1,9 +1,11 @@
-// Package workload runs the program that a machine is for. It starts the program by itself, and
-// starts it again after an end, as its options say:
+// Package workload runs the programs that a machine is for: the services, of which the workload is
+// one. It starts them by itself, in order, and again after an end, as their options say:
 //
-//	waiting ──hello──▶ running ──end──▶ backing-off ──0.1 s to 10 s──▶ running
-//	                      └──end, no restart──▶ ended
+//	waiting ──▶ starting ──ready──▶ ready ──signal──▶ stopping
+//	               └──────── end ─────┴──────────────────┘
+//	                          ├──▶ backing-off ──0.1 s to 10 s──▶ starting
+//	                          └──▶ ended or failed
 //
-// The program is a session of package session with the id [framing.WorkloadID]. A host attaches to
-// it as to any kept process, and gets its output and its end.
+// A service is a session of package session with the id [framing.ServiceID]. A host attaches to it
+// as to any kept process, and gets its output and its end.
 package workload

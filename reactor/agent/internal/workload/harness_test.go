@@ -15,7 +15,12 @@ import (
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == steps {
+		takeSteps()
+	}
+	leaktest.Main(m)
+}
 
 // room is a workload in a room.
 type room struct {
@@ -23,6 +28,7 @@ type room struct {
 	sessions *session.Service
 	work     *Service
 	ends     int // how often the machine was to end
+	changes  int // how often Running may have changed
 	lines    chan string
 }
 
@@ -30,7 +36,7 @@ type room struct {
 func newRoom(t *testing.T, options ...string) *room {
 	t.Helper()
 	r := &room{lines: make(chan string, 1000)}
-	spec := parse(t, options...)
+	specs := parseAll(t, options...)
 	in, out, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -49,16 +55,18 @@ func newRoom(t *testing.T, options ...string) *room {
 		var err error
 		r.sessions, err = session.NewService(session.Config{
 			Loop: r0.Loop, Log: logs, Garbage: &r0.Garbage, Server: r0.Server, Table: r0.Table, Env: &r0.Env,
-			Null: r0.Null, Root: true, Kept: 4, Changed: func() {},
+			Null: r0.Null, Root: true, Kept: 4, Places: Max, Changed: func() {},
 		})
 		if err != nil {
 			t.Error(err)
 		}
 		r.work = NewService(Config{
-			Loop: r0.Loop, Log: logs, Sessions: r.sessions, Spec: spec, End: func() { r.ends++ },
+			Loop: r0.Loop, Log: logs, Garbage: &r0.Garbage, Server: r0.Server, Sessions: r.sessions, Specs: specs,
+			End: func() { r.ends++ }, Changed: func() { r.changes++ },
 		})
 		return func() {
 			r.work.Stop()
+			r.work.Close()
 			r.sessions.Drop()
 			r.sessions.Close()
 		}

@@ -26,7 +26,7 @@ func TestEnds(t *testing.T) {
 		{"exit 7", "no", []string{"warn code=7 restart=no"}, map[string]string{"workload.code": "7"}},
 		{"exit 7", "on-failure", []string{
 			`warn code=7 restart="in 0.1s"`, `warn code=7 restart="in 0.2s"`, "warn code=7 restart=no tries=3",
-		}, map[string]string{"workload.restarts": "2", "workload.state": "ended"}},
+		}, map[string]string{"workload.restarts": "2", "workload.state": "failed"}},
 		{"exit 0", "always", []string{
 			`info code=0 restart="in 0.1s"`, `info code=0 restart="in 0.2s"`, "info code=0 restart=no tries=3",
 		}, nil},
@@ -64,7 +64,7 @@ func TestNotStarted(t *testing.T) {
 			if got := r.line("warn workload not started "); got != want {
 				t.Errorf("workload not started %s, want %s", got, want)
 			}
-			r.wantFacts(map[string]string{"workload.state": "ended"})
+			r.wantFacts(map[string]string{"workload.state": "failed"})
 			h := r.Dial()
 			h.Send(framing.AppendAttach(nil, 1, &framing.Attach{ID: framing.WorkloadID}))
 			h.WantDone(1, unix.ESRCH)
@@ -237,7 +237,7 @@ func TestStop(t *testing.T) {
 			"--workload-stop=USR1:1", "--workload-restart=always", "--workload-end=machine")
 		await(t, gate)
 		r.Do(func() {
-			if grace, runs := r.work.Stop(); grace.Seconds() != 1 || !runs {
+			if grace, runs := r.work.Stop(); grace != time.Second+killGrace || !runs {
 				t.Errorf("Stop = %v, %v", grace, runs)
 			}
 		})
@@ -263,10 +263,10 @@ func TestStop(t *testing.T) {
 		r := newRoom(t, "--workload=false", "--workload-restart=always")
 		r.line("warn workload ended ")
 		r.Do(func() {
-			r.work.delay = maxDelay
+			u := r.work.units[0]
 			r.work.Stop()
-			if r.work.timer.Running() || r.work.state != ended {
-				t.Errorf("state %d after Stop", r.work.state)
+			if u.timer.Running() || u.state != ended {
+				t.Errorf("state %d after Stop", u.state)
 			}
 		})
 	})
@@ -356,20 +356,22 @@ func TestCancelled(t *testing.T) {
 func TestDelays(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, "--workload=/bin/true", "--workload-restart=always", "--workload-tries=20")
+	var u *unit
 	end := func(ran time.Duration) (delay time.Duration, tries uint32) {
 		r.Do(func() {
-			r.work.tries++
-			r.work.next(0, ran, "workload ended", "", "")
-			r.work.timer.Stop()
-			delay, tries = r.work.delay, r.work.tries
+			u.tries++
+			u.next(0, ran, "workload ended", "", "")
+			u.timer.Stop()
+			delay, tries = u.delay, u.tries
 		})
 		return delay, tries
 	}
 	r.Until("the workload waits", func() bool {
-		r.work.timer.Stop()
-		return r.work.state == backingOff
+		u = r.work.units[0]
+		u.timer.Stop()
+		return u.state == backingOff
 	})
-	r.Do(func() { r.work.delay, r.work.tries = 0, 0 })
+	r.Do(func() { u.delay, u.tries = 0, 0 })
 	for i, want := range []time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000} {
 		if got, tries := end(time.Second); got != want*time.Millisecond || tries != uint32(i+1) {
 			t.Errorf("end %d: the delay is %v and there were %d tries, want %v and %d", i+1, got, tries, want*time.Millisecond, i+1)

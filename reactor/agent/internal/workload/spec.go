@@ -10,10 +10,10 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// Spec says what the workload is, and when it is started. The zero Spec has none.
+// Spec says what a service is, and when it is started.
 type Spec struct {
-	words   framing.Words
-	shell   bool
+	name    string
+	command command
 	user    string
 	dir     string
 	env     []string // NAME=VALUE
@@ -24,7 +24,42 @@ type Spec struct {
 	console bool   // gets a copy of the output
 	signal  unix.Signal
 	grace   time.Duration // after signal
+
+	after    []string // services that are ready before
+	ready    readiness
+	port     uint16        // of readyPort
+	probe    command       // of readyProbe
+	watchdog time.Duration // the longest time between two signs of life; 0: no limit
+	limits   []limit
+	terminal terminal
+	wrong    string // why it is never started, or ""
 }
+
+// command is a program with arguments, or a line for the shell.
+type command struct {
+	words framing.Words
+	shell bool
+}
+
+// readiness says when a service is ready.
+type readiness uint8
+
+const (
+	readyStart  readiness = iota // once the program has been executed
+	readyEnd                     // once it has ended with code 0
+	readyProbe                   // once a command has ended with code 0
+	readyPort                    // once a TCP port listens
+	readyNotify                  // once it says so
+)
+
+// terminal says which terminal a service has.
+type terminal uint8
+
+const (
+	noTerminal  terminal = iota
+	ownTerminal          // a new one, for hosts that attach
+	theConsole           // the console of the machine
+)
 
 // policy says after which ends the workload is started again.
 type policy uint8
@@ -36,8 +71,9 @@ const (
 )
 
 const (
-	// defaultGrace is how long the workload has after its signal.
-	defaultGrace = 10 * time.Second
+	// defaultSignal ends a service, and defaultGrace is how long it has then.
+	defaultSignal = unix.SIGTERM
+	defaultGrace  = 10 * time.Second
 	// maxGrace is the longest such time, in seconds.
 	maxGrace = 3600
 	// shellMark precedes a line for the shell.
@@ -58,7 +94,7 @@ func envName(entry string) string {
 	return name
 }
 
-// Options returns the options that set s.
+// Options returns the options that set s, under the names of the workload's.
 func (s *Spec) Options() (options []Option) {
 	for _, o := range [...]Option{
 		{Name: "--workload", Value: "COMMAND", Private: true,
@@ -78,6 +114,16 @@ func (s *Spec) Options() (options []Option) {
 		{Name: "--workload-console", Help: "copy its output to the console"},
 		{Name: "--workload-stop", Value: "SIGNAL[:SEC]",
 			Help: "signal that ends it, and time for that (default TERM:10)"},
+		{Name: "--workload-after", Value: "NAME[,NAME]",
+			Help: "start it once these services are ready"},
+		{Name: "--workload-ready", Value: "WHEN", Private: true,
+			Help: "it is ready at its start, its end, notify, port:N or exit:COMMAND (default start)"},
+		{Name: "--workload-watchdog", Value: "SEC",
+			Help: "it is killed unless it notifies WATCHDOG=1 so often (default 0: never)"},
+		{Name: "--workload-limit", Value: "NAME=SOFT[:HARD]", Many: envName,
+			Help: "a limit of setrlimit, or memory or pids of all; may be repeated"},
+		{Name: "--workload-terminal", Value: "no|yes|console",
+			Help: "yes: a terminal, for hosts that attach; console: that (default no)"},
 	} {
 		name := o.Name
 		o.Set = func(value string) error { return s.set(name, value) }
@@ -90,7 +136,7 @@ func (s *Spec) Options() (options []Option) {
 func (s *Spec) set(option, value string) error {
 	switch option[len("--workload"):] {
 	case "":
-		return s.setCommand(value)
+		return s.command.set(value)
 	case "-user":
 		s.user = value
 	case "-dir":
@@ -122,6 +168,29 @@ func (s *Spec) set(option, value string) error {
 		s.console = true
 	case "-stop":
 		return s.setStop(value)
+	case "-after":
+		return s.setAfter(value)
+	case "-ready":
+		return s.setReady(value)
+	case "-watchdog":
+		n, ok := sys.ParseNumber(value)
+		if !ok || n > maxGrace {
+			return errors.New("not a number of seconds up to " + sys.Num(maxGrace))
+		}
+		s.watchdog = time.Duration(n) * time.Second
+	case "-limit":
+		return s.setLimit(value)
+	case "-terminal":
+		switch value {
+		case "no":
+			s.terminal = noTerminal
+		case "yes":
+			s.terminal = ownTerminal
+		case "console":
+			s.terminal = theConsole
+		default:
+			return errors.New("not no, yes or console")
+		}
 	}
 	return nil
 }
@@ -134,20 +203,20 @@ func setFlag(to *bool, value, only string) error {
 	return nil
 }
 
-func (s *Spec) setCommand(value string) error {
+func (c *command) set(value string) error {
 	var words framing.Words
 	if len(value) >= len(shellMark) && value[:len(shellMark)] == shellMark {
 		if value = value[len(shellMark):]; value == "" {
 			return errors.New("no line for the shell")
 		}
 		words.Add(value)
-		s.words, s.shell = words, true
+		*c = command{words, true}
 		return nil
 	}
 	if err := split(&words, value); err != nil {
 		return err
 	}
-	s.words, s.shell = words, false
+	*c = command{words, false}
 	return nil
 }
 
@@ -228,11 +297,29 @@ func findSignal(text string) unix.Signal {
 	return 0
 }
 
-// start returns the request that starts the workload.
+// exists reports whether there is a service to start.
+func (s *Spec) exists() bool { return s.command.words.Len() > 0 || s.wrong != "" }
+
+// start returns the request that starts the service.
 func (s *Spec) start() *framing.Start {
+	req := s.request(&s.command)
+	req.ID = framing.ServiceID(s.name)
+	if s.terminal != noTerminal {
+		req.Terminal, req.Stdin = true, s.terminal == ownTerminal
+		req.Rows, req.Columns = 24, 80
+	}
+	for _, l := range s.limits {
+		if l.resource < noResource {
+			req.Limits.Add(framing.Limit{Resource: l.resource, Soft: l.soft, Hard: l.hard})
+		}
+	}
+	return req
+}
+
+// request returns a request that runs a command with the service's user, directory and environment.
+func (s *Spec) request(c *command) *framing.Start {
 	req := &framing.Start{
-		ID: framing.WorkloadID, Shell: s.shell, Args: s.words,
-		User: []byte(s.user), Dir: []byte(s.dir),
+		Shell: c.shell, Args: c.words, User: []byte(s.user), Dir: []byte(s.dir),
 	}
 	for _, e := range s.env {
 		name, value, _ := sys.Cut(e, '=')

@@ -30,6 +30,31 @@ func parse(t *testing.T, options ...string) (s Spec) {
 	return s
 }
 
+// parseAll sets options of any service.
+func parseAll(t *testing.T, options ...string) *Specs {
+	t.Helper()
+	var l Specs
+	for _, o := range options {
+		if err := l.setIn(o); err != nil {
+			t.Fatalf("%s: %v", o, err)
+		}
+	}
+	return &l
+}
+
+// setIn sets an option, "--name=value", as package sysinit does.
+func (l *Specs) setIn(option string) error {
+	for _, o := range l.Options() {
+		if rest, ok := strings.CutPrefix(option, prefix); ok && o.Name == prefix {
+			return o.Set(rest)
+		}
+		if name, value, _ := strings.Cut(option, "="); o.Name == name {
+			return o.Set(value)
+		}
+	}
+	panic("no option " + option)
+}
+
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string][]string{
@@ -41,10 +66,10 @@ func TestCommand(t *testing.T) {
 	} {
 		s := parse(t, "--workload="+value)
 		got := []string{}
-		if s.shell {
+		if s.command.shell {
 			got = append(got, "sh", "-c")
 		}
-		for word := range s.words.All {
+		for word := range s.command.words.All {
 			got = append(got, string(word))
 		}
 		if !slices.Equal(got, want) {
