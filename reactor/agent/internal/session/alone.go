@@ -100,6 +100,10 @@ func (s *session) takeOver() {
 // get that from old.
 func (o *outlet) inherit(old *outlet, attached bool) {
 	o.total, o.dropped, o.lost = old.total, old.dropped, old.lost
+	if attached && !old.ended && old.pipe.Open() {
+		rest, _ := unix.IoctlGetInt(old.pipe.FD(), unix.TIOCINQ) // its host still gets that
+		o.total += uint64(rest)
+	}
 	o.sent, o.acked = o.received(), o.received()
 	if attached || old.ring == nil {
 		return

@@ -144,6 +144,31 @@ func TestAttached(t *testing.T) {
 	}
 }
 
+// TestBehind has a host that takes nothing of the first run until the second one has started. The
+// outputs of the second go on where those of the first ended.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	const length = 108894
+	gate := fifo(t)
+	r := newRoom(t, "--workload=sh:read x <"+gate+"; seq 20000; exit $x", "--workload-restart=on-failure")
+	r.line("info workload started ")
+	h := r.Dial()
+	attach(h, 1, 0)
+	pass(t, gate, "1\n")
+	r.line("warn workload ended ")
+	r.line("info workload started ")
+	h.Send(framing.AppendAttach(nil, 2, &framing.Attach{ID: framing.WorkloadID, Output: length}))
+	for typ, seq, payload := h.Next(); typ != framing.TypeStarted; typ, seq, payload = h.Next() {
+		if seq != 1 {
+			t.Fatalf("got %v seq %d %q", typ, seq, payload)
+		}
+	}
+	h.Send(framing.AppendCredit(nil, 1, framing.StreamOutput, length))
+	if text, e := output(h, 1); len(text) != length || e.Output != length || e.Code != 1 {
+		t.Errorf("the first run: %d bytes, %+v", len(text), e)
+	}
+}
+
 // TestStalledHost has a host that is attached and takes nothing. It does not hold up a restart, and
 // gets an error when it misses a second one.
 func TestStalledHost(t *testing.T) {
