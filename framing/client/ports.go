@@ -64,94 +64,14 @@ func parsePorts(payload []byte) ([]Port, error) {
 	return slices.CompactFunc(list, func(a, b Port) bool { return a.Addr == b.Addr }), nil
 }
 
-// portWatch is the channel of a watch.
-type portWatch struct {
-	remote
-	lists chan []Port // has the newest
-	over  chan error  // has the error that ended it
-}
-
 // WatchPorts yields the list of [Client.Ports] at once, and again after each change. The guest
 // looks once a second, and soon after a command has started or exited. A slow loop sees only the
 // newest list.
 //
 // The last value is an error: the context's, or one as for Ports.
 func (c *Client) WatchPorts(ctx context.Context) iter.Seq2[[]Port, error] {
-	return func(yield func([]Port, error) bool) {
-		err := c.need(ctx, framing.FeaturePorts)
-		w := &portWatch{lists: make(chan []Port, 1), over: make(chan error, 1)}
-		if err == nil {
-			err = c.openChannel(ctx, w, framing.HeaderSize+1, func(r remote) { w.remote = r }, func(dst []byte, seq uint32) []byte {
-				return framing.AppendPorts(dst, seq, true)
-			})
-		}
-		if err != nil {
-			yield(nil, fmt.Errorf("watch ports: %w", err))
-			return
-		}
-		defer w.stop()
-		for {
-			select {
-			case list := <-w.lists:
-				if !yield(list, nil) {
-					return
-				}
-				continue
-			case err = <-w.over:
-			case <-ctx.Done():
-				err = ctx.Err()
-			}
-			yield(nil, fmt.Errorf("watch ports: %w", err))
-			return
-		}
-	}
+	w := listWatch[Port]{op: "watch ports", reply: framing.TypePortList, parse: parsePorts}
+	return w.begin(ctx, c, framing.FeaturePorts, func(dst []byte, seq uint32) []byte {
+		return framing.AppendPorts(dst, seq, true)
+	})
 }
-
-// stop ends the watch.
-func (w *portWatch) stop() {
-	w.c.closeChannel(w.seq)
-	w.remote.close(framing.StreamInput)
-}
-
-// receive implements receiver.
-func (w *portWatch) receive(f *frame) (last bool, err error) {
-	switch f.Type {
-	case framing.TypePortList:
-		list, err := parsePorts(f.Payload)
-		if err != nil {
-			return false, &ProtocolError{Err: err}
-		}
-		select {
-		case <-w.lists:
-		default:
-		}
-		w.lists <- list // there is room, because only this function sends
-		return false, nil
-	case framing.TypeDone:
-		d, err := framing.ParseDone(f.Payload)
-		if err != nil {
-			return false, &ProtocolError{Err: err}
-		}
-		w.end(opError("ports", &d))
-		return true, nil
-	case framing.TypeError:
-		message, err := framing.ParseError(f.Payload)
-		if err != nil {
-			return false, &ProtocolError{Err: err}
-		}
-		w.end(&RemoteError{Seq: f.Seq, Message: string(message)})
-		return true, nil
-	}
-	return false, protocolErrorf("%v on the channel of a watch of ports", f.Type)
-}
-
-// end ends the watch with an error. Only the first call counts.
-func (w *portWatch) end(err error) {
-	select {
-	case w.over <- err:
-	default:
-	}
-}
-
-// lost implements receiver.
-func (w *portWatch) lost(err error) { w.end(err) }
