@@ -14,7 +14,7 @@ import (
 func (t *tool) attachCommand() *cobra.Command {
 	var noStdin, kill bool
 	cmd := &cobra.Command{
-		Use:   "attach [flags] ID",
+		Use:   "attach [flags] ID|NAME",
 		Short: "Take part in a command that is kept in the guest",
 		Long: `Take part in a command that was started with --keep or --detach. Its output is shown, and
 what is typed goes to it. If another connection has it, that one loses it. Output continues
@@ -26,10 +26,11 @@ or a closed terminal. On a terminal of the guest Ctrl-C is a key like any other.
 --kill, signals are passed on to the command, as by wick exec.
 
 ID is the one that wick exec --detach printed and wick ps shows, or an unambiguous
-beginning of it. wick logs shows the output without taking the command from anyone.`,
+beginning of it. NAME is a service, which wick services lists. wick logs shows the output
+without taking the command from anyone.`,
 		Example: `  id=$(wick exec -d -- make -C /src)
   wick attach "$id"`,
-		Args:              needs("ID"),
+		Args:              needs("ID|NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			p, err := findProcess(ctx, c, args[0])
@@ -81,9 +82,14 @@ func findProcess(ctx context.Context, c *client.Client, id string) (*client.Proc
 	return findIn(list, id)
 }
 
-// findIn finds a kept process in list by the beginning of its id.
+// findIn finds a kept process in list by the beginning of its id, or by the name of its service.
 func findIn(list []client.Process, id string) (*client.Process, error) {
 	var found *client.Process
+	for i, p := range list {
+		if framing.ServiceID(id) == p.ID {
+			return &list[i], nil
+		}
+	}
 	for i, p := range list {
 		if p.Kind != framing.KindStart || id == "" {
 			continue

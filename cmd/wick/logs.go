@@ -18,7 +18,7 @@ func (t *tool) logsCommand() *cobra.Command {
 	var follow bool
 	tail := -1
 	cmd := &cobra.Command{
-		Use:   "logs [-f | --tail N] ID",
+		Use:   "logs [-f | --tail N] ID|NAME",
 		Short: "Show the output of a command that is kept in the guest",
 		Long: `Show the output that the guest still holds of a command that was started with --keep or
 --detach: up to 64 KiB of each of stdout and stderr. With -f wick goes on with what the
@@ -26,10 +26,10 @@ command writes, until it ends. The command stays with the wick that has it, and 
 up. A later wick attach gets the same output.
 
 ID is the one that wick exec --detach printed and wick ps shows, or an unambiguous
-beginning of it.`,
+beginning of it. NAME is a service, which wick services lists.`,
 		Example: `  wick logs 5f3a
   wick logs -f "$id"`,
-		Args:              needs("ID"),
+		Args:              needs("ID|NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			if follow && tail >= 0 {

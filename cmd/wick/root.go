@@ -54,6 +54,8 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).forwardCommand,
 	(*tool).ncCommand,
 	(*tool).portsCommand,
+	(*tool).servicesCommand,
+	(*tool).serviceCommand,
 	(*tool).infoCommand,
 	(*tool).statsCommand,
 	(*tool).pingCommand,

@@ -218,6 +218,14 @@ func (t *tool) workload(ctx context.Context, c *client.Client, flags *sessionFla
 		if _, ok := hello.Fact("workload.state"); !ok {
 			return commandFailed(errors.New("COMMAND is missing, and the machine has no workload"))
 		}
+		if hello.Features&framing.FeatureServices != 0 {
+			err = awaitService(ctx, c, framing.WorkloadName, func(s *client.Service) (bool, error) {
+				return s.State != "waiting", nil // for services that it is started after
+			})
+			if err != nil {
+				return err
+			}
+		}
 		err = t.attach(ctx, c, &client.Process{ID: framing.WorkloadID}, attachOptions{kill: true})
 		if failed, ok := errors.AsType[*client.OpError](err); ok && failed.Errno == syscall.ESRCH {
 			return t.notStarted(ctx, c, err)

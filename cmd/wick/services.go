@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"wick/framing/client"
+)
+
+// servicesCommand returns wick services.
+func (t *tool) servicesCommand() *cobra.Command {
+	var asJSON bool
+	var wait string
+	cmd := &cobra.Command{
+		Use:   "services [--json] [--wait NAME]",
+		Short: "List the programs that the guest starts by itself",
+		Long: `List the programs that the guest starts by itself: the workload, and further services.
+
+With --wait, wait until the service NAME is ready, or has ended with code 0 and is not
+started again. The exit code is 1 if it has failed or was stopped.`,
+		Example: `  wick services
+  wick services --wait db && wick forward 5432`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			if wait != "" {
+				return awaitService(ctx, c, wait, isUp)
+			}
+			list, err := c.Services(ctx)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return t.printServicesJSON(list)
+			}
+			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "NAME\tSTATE\tPID\tRESTARTS\tCODE\tSTATUS")
+			for _, s := range list {
+				code := "-"
+				if s.Ended {
+					code = strconv.Itoa(s.Code)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", printable(s.Name), printable(s.State),
+					known(uint64(s.PID), fmt.Sprint(s.PID)), s.Restarts, code, printable(statusOf(&s)))
+			}
+			return w.Flush()
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&wait, "wait", "", "wait until the service `NAME` is ready")
+	cmd.MarkFlagsMutuallyExclusive("json", "wait")
+	cmd.RegisterFlagCompletionFunc("wait", cobra.NoFileCompletions)
+	return cmd
+}
+
+// statusOf returns what there is to say about a service.
+func statusOf(s *client.Service) string {
+	switch {
+	case s.Waits != "":
+		return "waits for " + s.Waits
+	case s.Error != "":
+		return s.Error
+	}
+	return s.Status
+}
+
+// printServicesJSON prints services as JSON.
+func (t *tool) printServicesJSON(list []client.Service) error {
+	type service struct {
+		Name     string `json:"name"`
+		State    string `json:"state"`
+		Waits    string `json:"waits,omitempty"`
+		PID      uint32 `json:"pid,omitempty"`
+		Restarts int    `json:"restarts"`
+		Code     *int   `json:"code,omitempty"`
+		Error    string `json:"error,omitempty"`
+		Status   string `json:"status,omitempty"`
+	}
+	all := []service{}
+	for _, s := range list {
+		entry := service{s.Name, s.State, s.Waits, s.PID, s.Restarts, nil, s.Error, s.Status}
+		if s.Ended {
+			entry.Code = &s.Code
+		}
+		all = append(all, entry)
+	}
+	out := json.NewEncoder(t.stdout)
+	out.SetIndent("", "  ")
+	return out.Encode(all)
+}
+
+// isUp reports whether a service is ready, or has done its work. The error says that it never will.
+func isUp(s *client.Service) (done bool, err error) {
+	switch {
+	case s.State == "ready", s.State == "ended" && s.Ended && s.Code == 0:
+		return true, nil
+	case s.State == "failed", s.State == "ended":
+		reason := statusOf(s)
+		if reason == "" {
+			reason = "it has ended with code " + strconv.Itoa(s.Code)
+		}
+		return false, fmt.Errorf("service %s is not ready: %s", s.Name, reason)
+	}
+	return false, nil
+}
+
+// isDown reports whether a service does not run, nor waits to be started.
+func isDown(s *client.Service) (done bool, err error) {
+	return s.State == "ended" || s.State == "failed", nil
+}
+
+// awaitService waits until done reports true or an error for a service.
+func awaitService(
+	ctx context.Context, c *client.Client, name string, done func(*client.Service) (bool, error),
+) error {
+	for list, err := range c.WatchServices(ctx) {
+		if err != nil {
+			return err
+		}
+		found := false
+		for _, s := range list {
+			if s.Name != name {
+				continue
+			}
+			found = true
+			if ok, err := done(&s); ok || err != nil {
+				return err
+			}
+		}
+		if !found {
+			return fmt.Errorf("no service is named %s; wick services lists them", name)
+		}
+	}
+	return errors.New("the watch of services has ended")
+}
+
+// serviceCommand returns wick service.
+func (t *tool) serviceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "service",
+		Short: "Start, stop, restart or signal a service of the guest",
+	}
+	add := func(use, short, long string, do func(ctx context.Context, c *client.Client, name string) error) {
+		cmd.AddCommand(&cobra.Command{
+			Use: use + " NAME", Short: short, Long: long,
+			Args:              needs("NAME"),
+			ValidArgsFunction: cobra.NoFileCompletions,
+			RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
+				return do(ctx, c, args[0])
+			}),
+		})
+	}
+	add("start", "Start a service", `Start a service that does not run, whatever it waits for. It does not wait until the
+service is ready; wick services --wait does.`,
+		func(ctx context.Context, c *client.Client, name string) error { return c.StartService(ctx, name) })
+	add("stop", "Stop a service", `Stop a service with its own signal, and wait until it has ended. If it survives that for
+its own time, it is killed. It is not started again until wick service start.`,
+		func(ctx context.Context, c *client.Client, name string) error {
+			if err := c.StopService(ctx, name); err != nil {
+				return err
+			}
+			return awaitService(ctx, c, name, isDown)
+		})
+	add("restart", "Stop a service and start it again", `Stop a service as wick service stop does, and start it again. It does not wait until the
+service is ready; wick services --wait does.`,
+		func(ctx context.Context, c *client.Client, name string) error { return c.RestartService(ctx, name) })
+	cmd.AddCommand(&cobra.Command{
+		Use:               "signal NAME SIGNAL",
+		Short:             "Send a signal to a service",
+		Long:              `Send a signal to the process group of a service. SIGNAL is a name, with or without SIG, or a number.`,
+		Args:              needs("NAME", "SIGNAL"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sig, err := parseSignal(args[1])
+			if err != nil {
+				return usageError(err)
+			}
+			c, err := t.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return c.SignalService(cmd.Context(), args[0], sig)
+		},
+	})
+	return cmd
+}
