@@ -68,6 +68,7 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		{"parse restore", func() { _, _, err := ParseRestore(payloads["restore"]); good(err) }},
 		{"parse freeze", func() { _, err := ParseFreeze(payloads["freeze"]); good(err) }},
 		{"parse power", func() { _, _, err := ParsePower(payloads["power"]); good(err) }},
+		{"parse configure", func() { _, _, err := ParseConfigure(payloads["configure"]); good(err) }},
 		{"parse network", func() { _, err := ParseNetwork(payloads["network"]); good(err) }},
 		{"parse services", func() { _, err := ParseServices(payloads["services"]); good(err) }},
 		{"parse service", func() { _, err := ParseService(payloads["service"]); good(err) }},

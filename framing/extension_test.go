@@ -38,6 +38,11 @@ type (
 		Count uint16
 		Facts Facts
 	}
+	configureMessage struct {
+		Text    []byte
+		Count   uint16
+		Secrets Secrets
+	}
 	skipMessage   struct{ Bytes uint64 }
 	freezeMessage struct{ ThawAfterMS uint32 }
 	powerMessage  struct {
@@ -99,6 +104,7 @@ var extensionTypes = map[Type]any{
 	TypeFacts:       factsMessage{},
 	TypeServices:    servicesMessage{},
 	TypeService:     Service{},
+	TypeConfigure:   configureMessage{},
 	TypeConnect:     Connect{},
 	TypeConnected:   Connected{},
 	TypeListen:      Listen{},
@@ -211,6 +217,11 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		return m, err
 	case TypeService:
 		return ParseService(payload)
+	case TypeConfigure:
+		var m configureMessage
+		m.Text, m.Secrets, err = ParseConfigure(payload)
+		m.Count = uint16(m.Secrets.Len())
+		return m, err
 	case TypeConnect:
 		return ParseConnect(payload)
 	case TypeConnected:
@@ -305,6 +316,8 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendServices(dst, seq, m.Watch)
 	case Service:
 		return AppendService(dst, seq, &m)
+	case configureMessage:
+		return AppendConfigure(dst, seq, m.Text, m.Secrets)
 	case Connect:
 		return AppendConnect(dst, seq, &m)
 	case Connected:

@@ -19,11 +19,17 @@ const (
 	FeatureCopies                         // maps and holes of files, nodes, extended attributes
 	// the modes of a terminal, and how long to wait for output
 	FeatureManners
-	FeatureForward                     // connect, listen, accept
-	FeaturePorts                       // ports
-	FeatureNetwork                     // network, network_show
-	FeatureServices Features = 1 << 18 // services, service
-	FeatureLook     Features = 1 << 20 // look, and start with loose
+	FeatureForward   // connect, listen, accept
+	FeaturePorts     // ports
+	FeatureNetwork   // network, network_show
+	FeatureConfigure // configure
+	FeatureDisks     // mount, unmount, disk
+	FeatureEvidence  // kernel_log, account
+	FeatureWatch     // watch
+	FeatureIdentity  // identity, and a freeze of the commands
+	FeatureServices  // services, service
+	FeatureConfine   // start with a confinement
+	FeatureLook      // look, and start with loose
 )
 
 // AppendHello appends a hello with the highest version that the host speaks.

@@ -106,7 +106,7 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 				line("payload", naiveValue(f))
 			}
 		case f.IsList():
-			if t == TypeProcessList || t == TypeFigures || t == TypeNetwork || t == TypeFacts || t == TypePortList {
+			if t == TypeProcessList || t == TypeFigures || t == TypeNetwork || t == TypeFacts || t == TypeConfigure || t == TypePortList {
 				line("count", f.Number)
 			}
 			for _, entry := range f.List {

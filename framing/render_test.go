@@ -30,6 +30,10 @@ func render(message any) string {
 			for word := range list.All {
 				line(word)
 			}
+		case Secrets:
+			for s := range list.All {
+				line(uint8(s.Kind), s.Mode, s.Owner, s.Name, s.Value)
+			}
 		case Env:
 			for key, value := range list.All {
 				line(key, value)
@@ -125,6 +129,14 @@ func unrender(t *testing.T, like any, lines string) any {
 		case *NetworkWords:
 			next(&name)
 			list.Add(string(name))
+		case *Secrets:
+			var s Secret
+			next(&s.Kind)
+			next(&s.Mode)
+			next(&s.Owner)
+			next(&s.Name)
+			next(&s.Value)
+			list.Add(&s)
 		case *Env:
 			next(&name)
 			next(&value)

@@ -73,6 +73,7 @@ const (
 	Network
 	NetworkShow
 	Facts
+	Configure
 )
 
 // Look is the type of a look.
@@ -187,6 +188,8 @@ var Messages = []*Message{
 	{Type: Facts, Way: "G", Name: "facts", layout: "facts:2/count{ name:t1 value:t2 }"},
 	{Type: Services, Way: "H", Name: "services", layout: "flags:1&0x1"},
 	{Type: Service, Way: "H", Name: "service", layout: "op:1 signal:1 name:p2"},
+	{Type: Configure, Way: "H", Name: "configure", layout: "" +
+		"text:t4 secrets:2/count{ kind:1 mode:2 owner:p2 name:p1 value:t4 }"},
 	{Type: Look, Way: "H", Name: "look", layout: "" +
 		"flags:1&0x1 id:8=1.. out:8 err:8 credit:4 errcredit:4"},
 }
