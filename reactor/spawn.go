@@ -31,6 +31,10 @@ type Command struct {
 	Terminal bool
 	// Limits are resource limits to set.
 	Limits []Limit
+	// Umask is the file mode creation mask; nil for that of this process.
+	Umask *uint32
+	// Wipe clears the memory in which Args and Env were put together, after the fork.
+	Wipe bool
 	// Tell has Started called when the program has been executed. The handler is a
 	// StartHandler.
 	Tell bool
@@ -168,6 +172,9 @@ func (s *spawner) start(cmd *Command, r *report, tell int) (pid, pidfd int, err 
 			return 0, -1, err
 		}
 		pid, pidfd, err = m.fork(r, cmd.Cgroup, s.way)
+		if cmd.Wipe {
+			clear(m.b) // the child has a copy
+		}
 		if len(m.b) != imageSize {
 			unix.Munmap(m.b)
 		}
@@ -231,6 +238,9 @@ func (s *spawner) compose(cmd *Command, files [3]int, tell int) (m image, err er
 	s.leftOut = len(leftOut)
 	m = newImage(b, steps)
 	s.describe(&m, cmd, files, tell, env)
+	if cmd.Wipe {
+		ClearRegisters() // before the signals that come with the fork
+	}
 	if m.bad {
 		if len(b) != imageSize {
 			unix.Munmap(b)
@@ -252,6 +262,19 @@ func (cmd *Command) searches() bool {
 
 func mapImage(size int) ([]byte, error) {
 	return unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+}
+
+// ClearRegisters overwrites the vector registers, with which memory is copied. The kernel writes
+// them to the stack of a signal's handler, where a part of a secret would stay.
+func ClearRegisters() {
+	var blanks [512]byte
+	clearRegisters(blanks[:])
+}
+
+//go:noinline
+func clearRegisters(b []byte) {
+	half := len(b) / 2
+	copy(b[:half], b[half:]) // 256 bytes: all of the 16 registers
 }
 
 // describe writes the steps of a child. The steps that a process in the guest can delay come after
@@ -294,6 +317,9 @@ func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env [
 	}
 	for _, l := range cmd.Limits {
 		m.then(stageLimits, 0, unix.SYS_PRLIMIT64, 0, uintptr(l.Resource), m.numbers(l.Soft, l.Hard), 0)
+	}
+	if cmd.Umask != nil {
+		m.then(stageFork, 0, unix.SYS_UMASK, uintptr(*cmd.Umask))
 	}
 	if u := cmd.User; u != nil {
 		m.then(stageUser, 0, unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
