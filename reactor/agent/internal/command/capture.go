@@ -263,7 +263,7 @@ func (o *capture) fillBuffer(b []byte) int {
 }
 
 // spoolRoom returns how many more bytes of output may go to disk.
-func (s *Service) spoolRoom() int64 { return int64(s.SpoolTotal)<<20 - s.spooled }
+func (s *Service) spoolRoom() int64 { return max(int64(s.SpoolTotal)<<20-s.spooled, 0) }
 
 // releaseBuffer returns the buffer to the pool, if there is one.
 func (o *capture) releaseBuffer() {

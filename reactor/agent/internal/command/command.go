@@ -45,6 +45,9 @@ func (cmd *command) start(spec *reactor.Command) error {
 			cmd.release()
 			return err
 		}
+		if u := spec.User; u != nil { // the command may open /dev/stdout
+			unix.Fchown(w, int(u.UID), int(u.GID))
+		}
 		ends[i] = w
 	}
 	spec.Files = [3]int{s.Null, ends[0], ends[1]}

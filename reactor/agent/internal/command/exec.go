@@ -78,10 +78,16 @@ func (s *Service) start(c *wire.Conn, t framing.Type, seq uint32, payload []byte
 		cmd.process.Kind = framing.KindSpawnWatch
 	}
 	cmd.process.AddName(e.Command)
+	acc, err := s.account(&e)
+	if err != nil {
+		s.notStarted(c, t, seq, err)
+		return nil
+	}
 	spec := reactor.Command{
 		Path: launch.Shell, Args: launch.ShellArgs(string(e.Command)),
-		Env: s.Env.With(e.Env), Tell: cmd.watch(),
+		Env: s.Env.For(&acc, e.Env, false), Tell: cmd.watch(),
 	}
+	s.Env.Apply(&spec, &acc)
 	if e.Root && !s.Root {
 		s.Env.ThroughSudo(&spec, e.Env)
 	}
@@ -99,6 +105,18 @@ func (s *Service) start(c *wire.Conn, t framing.Type, seq uint32, payload []byte
 			"pid", sys.Num(cmd.process.PID()))
 	}
 	return nil
+}
+
+// account returns the account of a command: the agent's own if it is to run as root.
+func (s *Service) account(e *framing.Exec) (acc launch.Account, err error) {
+	if !e.Root {
+		acc, err = launch.FindAccount(s.Env.Defaults.User, s.Root)
+	}
+	if err != nil {
+		// A missing account is no missing program.
+		err = &sys.WordedError{Errno: unix.EINVAL, Words: err.Error()}
+	}
+	return acc, err
 }
 
 // notStarted answers a request whose command was not started.

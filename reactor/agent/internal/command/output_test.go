@@ -130,6 +130,24 @@ func TestSpoolLimits(t *testing.T) {
 	r.quiet()
 }
 
+// TestSpoolLimitLowered lowers the limit below what an output has on disk already. The rest of the
+// output is dropped.
+func TestSpoolLimitLowered(t *testing.T) {
+	t.Parallel()
+	r := newRoom(t, func(cfg *Config) { cfg.SpoolTotal = 3 })
+	gate, open := r.Fifo()
+	h := r.Dial()
+	h.Exec(1, "head -c 2097152 /dev/zero | tr '\\000' x; read x < "+gate+"; head -c 100000 /dev/zero")
+	r.Until("as much is on disk", func() bool { return r.s.Spooled() == 2*mib })
+	r.Do(func() { r.s.SpoolTotal = 1 })
+	open.WriteString("\n")
+	got := h.Result(1)
+	if len(got.Stdout) != 2*mib || string(got.Stderr) != truncated(100000) {
+		t.Errorf("%d bytes, stderr %q; want %d, %q", len(got.Stdout), got.Stderr, 2*mib, truncated(100000))
+	}
+	r.quiet()
+}
+
 // TestSpoolRoomReturnsAtOnce frees room on disk right after the piece of output that did not
 // fit in it.
 func TestSpoolRoomReturnsAtOnce(t *testing.T) {
@@ -352,21 +370,33 @@ func TestUnread(t *testing.T) {
 }
 
 // TestExitsKept ends with process_exits that no host has taken. The oldest that is too many is
-// dropped.
+// dropped, also after the limit was lowered.
 func TestExitsKept(t *testing.T) {
 	t.Parallel()
 	r := newRoom(t, func(cfg *Config) { cfg.Exits = 2 })
 	h := r.Dial()
 	path, f := r.Fifo()
-	for seq := range uint32(3) {
-		h.Send(roomtest.Exec(framing.TypeSpawnWatch, seq, 0, "read x < "+path))
+	later, g := r.Fifo()
+	for seq := range uint32(4) {
+		from := path
+		if seq == 3 {
+			from = later
+		}
+		h.Send(roomtest.Exec(framing.TypeSpawnWatch, seq, 0, "read x < "+from))
 		h.Want(framing.TypeSpawnResult, seq)
 	}
 	h.Close()
 	r.Lost(0)
 	f.WriteString("\n\n\n")
-	r.Until("all have ended, and two are kept", func() bool {
-		commands, exits, _ := r.s.Held()
-		return commands == 0 && exits == 2
-	})
+	want := func(running, kept int) {
+		t.Helper()
+		r.Until("process_exits are kept", func() bool {
+			commands, exits, _ := r.s.Held()
+			return commands == running && exits == kept
+		})
+	}
+	want(1, 2)
+	r.Do(func() { r.s.Exits = 1 })
+	g.WriteString("\n")
+	want(0, 1)
 }

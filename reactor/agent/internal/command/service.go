@@ -148,7 +148,7 @@ func (s *Service) deliver(r *result) {
 
 // keepExit keeps a process_exit for the next host.
 func (s *Service) keepExit(r *result) {
-	if len(s.exits) == int(s.Exits) {
+	for len(s.exits) >= int(s.Exits) { // a host may have lowered the limit
 		oldest := s.exits[0]
 		s.exits = sys.Remove(s.exits, oldest)
 		oldest.command.release()

@@ -10,13 +10,21 @@ const envGarbage = 4 << 10
 
 // Env is the environment that children inherit, as KEY=value entries. The zero Env is empty.
 type Env struct {
+	// Defaults says how commands are started.
+	Defaults Defaults
+	// Secrets are further entries, of the environment of commands alone. They win over the
+	// others, and their memory may be cleared at any time.
+	Secrets []string
+
 	entries []string
 	garbage *sys.Garbage
 }
 
 // NewEnv returns an environment with these entries. It keeps the slice. garbage counts what is
 // built from it.
-func NewEnv(entries []string, garbage *sys.Garbage) Env { return Env{entries, garbage} }
+func NewEnv(entries []string, garbage *sys.Garbage) Env {
+	return Env{entries: entries, garbage: garbage}
+}
 
 // Entries returns the entries. The caller must not change them.
 func (env *Env) Entries() []string { return env.entries }
@@ -25,50 +33,59 @@ func (env *Env) Entries() []string { return env.entries }
 // by hash, because one message can carry many thousands of them.
 type environ struct {
 	entries []string
-	// table has 1 + the index of an entry at the hash of its name, or at the next free place after
-	// it. Its length is a power of two.
+	// table has 1 + the index of an entry at the hash of its name, or at the next free place
+	// after it. Its length is a power of two.
 	table []int32
 }
 
-// With returns the environment plus the added entries. If added is empty it returns nil, which
-// means the loop's own environment.
-func (env *Env) With(added framing.Env) []string {
-	if added.Len() == 0 {
+// For returns the environment of a process that runs as acc, with the added entries; with only,
+// these alone. It may return nil, which means the loop's own environment.
+func (env *Env) For(acc *Account, added framing.Env, only bool) []string {
+	if only {
+		return mergeEnv(added)
+	}
+	d := &env.Defaults
+	plain := len(d.env) == 0 && !d.only && len(env.Secrets) == 0
+	if plain && !acc.asked && added.Len() == 0 {
 		return nil
 	}
 	env.garbage.Add(envGarbage)
-	return mergeEnv(env.entries, nil, added)
+	base, own := env.entries, []string(nil)
+	if d.only {
+		base = nil
+	}
+	if acc.asked {
+		base, own = withoutUser(base), acc.env()
+	}
+	return mergeEnv(added, base, own, d.env, env.Secrets)
 }
 
-// For returns the environment of a process started as acc. Like With it may return nil.
-func (env *Env) For(acc *Account, req *framing.Start) []string {
-	switch {
-	case req.Only:
-		return mergeEnv(nil, nil, req.Env)
-	case !acc.asked:
-		return env.With(req.Env)
-	}
-	env.garbage.Add(envGarbage)
-	base := make([]string, 0, len(env.entries))
-	for _, entry := range env.entries {
+// withoutUser returns the entries that do not describe the agent's user.
+func withoutUser(entries []string) []string {
+	kept := make([]string, 0, len(entries))
+	for _, entry := range entries {
 		switch name, _, _ := sys.Cut(entry, '='); name {
 		case "HOME", "USER", "LOGNAME", "SHELL", "MAIL":
-			continue // these describe the agent's user
+			continue
 		}
-		base = append(base, entry)
+		kept = append(kept, entry)
 	}
-	return mergeEnv(base, acc.env(), req.Env)
+	return kept
 }
 
-// mergeEnv returns base, then own, then what the host added. Later entries replace earlier ones.
-func mergeEnv(base, own []string, added framing.Env) []string {
-	most := len(base) + len(own) + added.Len()
+// mergeEnv returns the entries of the lists, then what the host added. Later entries replace
+// earlier ones.
+func mergeEnv(added framing.Env, lists ...[]string) []string {
+	most := added.Len()
+	for _, list := range lists {
+		most += len(list)
+	}
 	size := 16
 	for size < 2*most {
 		size *= 2
 	}
 	e := environ{make([]string, 0, most), make([]int32, size)}
-	for _, list := range [...][]string{base, own} {
+	for _, list := range lists {
 		for _, entry := range list {
 			name, _, _ := sys.Cut(entry, '=')
 			e.set(entry, len(name))
@@ -126,7 +143,7 @@ func lookupIn(env []string, name string) (value string, ok bool) {
 // defaultPath is the PATH of an environment that has none; exec(3).
 const defaultPath = "/bin:/usr/bin"
 
-// SearchPath returns the PATH of an environment that With or For returned.
+// SearchPath returns the PATH of an environment that For returned.
 func (env *Env) SearchPath(child []string) string {
 	if child == nil {
 		child = env.entries

@@ -46,7 +46,8 @@ func (f *Failure) Code() int32 {
 
 // ExitCode returns the exit code that a shell reports for a program that it cannot execute.
 func ExitCode(err error) int32 {
-	if sys.IsErrno(err, unix.ENOENT) {
+	e, ok := err.(*reactor.Error)
+	if sys.IsErrno(err, unix.ENOENT) && (!ok || e.Op == reactor.OpExec) {
 		return 127
 	}
 	return 126

@@ -75,16 +75,21 @@ func notStarted(f *launch.Failure) *framing.Exited {
 
 // Command returns the command that req asks for, without descriptors.
 func (svc *Service) Command(req *framing.Start) (spec reactor.Command, failure *launch.Failure) {
-	acc, err := launch.FindAccount(string(req.User), svc.Root)
+	user := string(req.User)
+	if user == "" {
+		user = svc.Env.Defaults.User
+	}
+	acc, err := launch.FindAccount(user, svc.Root)
 	if err != nil {
 		return spec, &launch.Failure{Stage: framing.StageUser, Err: err}
 	}
-	spec = reactor.Command{Dir: string(req.Dir), User: acc.User, Terminal: req.Terminal, Tell: true}
-	spec.Env = svc.Env.For(&acc, req)
+	spec = reactor.Command{Dir: string(req.Dir), Terminal: req.Terminal, Tell: true}
 	for limit := range req.Limits.All {
 		l := reactor.Limit{Resource: int(limit.Resource), Soft: limit.Soft, Hard: limit.Hard}
 		spec.Limits = append(spec.Limits, l)
 	}
+	svc.Env.Apply(&spec, &acc)
+	spec.Env = svc.Env.For(&acc, req.Env, req.Only)
 	if req.Shell {
 		for word := range req.Args.All {
 			spec.Path, spec.Args = launch.Shell, launch.ShellArgs(string(word))
