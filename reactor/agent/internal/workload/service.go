@@ -31,6 +31,7 @@ type Service struct {
 	units    []*unit
 	timer    reactor.Timer // for the loop's first turn
 	hostHere bool          // a host has said hello
+	settled  bool          // a host has configured the machine
 	stopping bool          // no service is started any more
 	notify   notifier
 	watchers []*watcher
@@ -84,6 +85,35 @@ func (s *Service) HostHere() {
 		s.hostHere = true
 		s.startWaiting()
 	}
+}
+
+// Configure takes the services as the options now are. A process that runs is not changed, and
+// options about its start have their effect at the next one. A service that has ended stays ended.
+func (s *Service) Configure() {
+	if s.stopping {
+		return
+	}
+	s.Specs.Check(func(string, string) {})
+	for _, spec := range s.Specs.list {
+		switch u := s.find(spec.name); {
+		case u == nil && spec.exists():
+			s.add(spec)
+		case u == nil || u.starts > 0:
+		case spec.wrong != "" && u.state == waiting:
+			u.failure = spec.wrong
+			u.enter(failed)
+		case spec.wrong == "" && u.state == failed:
+			u.failure = ""
+			u.enter(waiting)
+		}
+	}
+	s.startWaiting()
+}
+
+// Configured tells that a host, which has said hello, has configured the machine.
+func (s *Service) Configured() {
+	s.hostHere, s.settled = true, true
+	s.startWaiting()
 }
 
 // Expired implements [reactor.TimerHandler].

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -19,9 +20,9 @@ type Spec struct {
 	env     []string // NAME=VALUE
 	restart policy
 	tries   uint32 // the most starts in a row; 0: no limit
-	waits   bool   // for a host
-	ends    bool   // the machine
-	console bool   // gets a copy of the output
+	waits   wait
+	ends    bool // the machine
+	console bool // gets a copy of the output
 	signal  unix.Signal
 	grace   time.Duration // after signal
 
@@ -70,6 +71,15 @@ const (
 	always
 )
 
+// wait says for what the first start waits.
+type wait uint8
+
+const (
+	noWait wait = iota
+	waitHost
+	waitConfigure
+)
+
 const (
 	// defaultSignal ends a service, and defaultGrace is how long it has then.
 	defaultSignal = unix.SIGTERM
@@ -107,8 +117,8 @@ func (s *Spec) Options() (options []Option) {
 			Help: "start it again: no, on-failure or always (default no)"},
 		{Name: "--workload-tries", Value: "N",
 			Help: "how often it is started in a row (default 0: no limit)"},
-		{Name: "--workload-wait", Value: "no|host",
-			Help: "host: start it once a host has said hello (default no)"},
+		{Name: "--workload-wait", Value: "no|host|configure",
+			Help: "start it once a host has said hello, or has configured the machine (default no)"},
 		{Name: "--workload-end", Value: "no|machine",
 			Help: "machine: end the machine with it, unless it is restarted (default no)"},
 		{Name: "--workload-console", Help: "copy its output to the console"},
@@ -161,7 +171,16 @@ func (s *Spec) set(option, value string) error {
 		}
 		s.tries = n
 	case "-wait":
-		return setFlag(&s.waits, value, "host")
+		switch value {
+		case "no":
+			s.waits = noWait
+		case "host":
+			s.waits = waitHost
+		case "configure":
+			s.waits = waitConfigure
+		default:
+			return errors.New("not no, host or configure")
+		}
 	case "-end":
 		return setFlag(&s.ends, value, "machine")
 	case "-console":
@@ -250,18 +269,7 @@ func split(words *framing.Words, line string) error {
 }
 
 func (s *Spec) setEnv(value string) error {
-	name, _, ok := sys.Cut(value, '=')
-	if !ok || name == "" {
-		return errors.New("not NAME=VALUE")
-	}
-	for i, old := range s.env {
-		if len(old) > len(name) && old[:len(name)+1] == value[:len(name)+1] {
-			s.env[i] = value
-			return nil
-		}
-	}
-	s.env = append(s.env, value)
-	return nil
+	return launch.SetEntry(&s.env, value)
 }
 
 func (s *Spec) setStop(value string) error {

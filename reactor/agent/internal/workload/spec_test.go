@@ -89,7 +89,7 @@ func TestWrongOptions(t *testing.T) {
 		"--workload-env==a":           "not NAME=VALUE",
 		"--workload-restart=yes":      "not no, on-failure or always",
 		"--workload-tries=many":       "not a number",
-		"--workload-wait=guest":       "not no or host",
+		"--workload-wait=guest":       "not no, host or configure",
 		"--workload-end=host":         "not no or machine",
 		"--workload-stop=":            "unknown signal",
 		"--workload-stop=NONE":        "unknown signal",

@@ -87,7 +87,7 @@ func (u *unit) enter(s state) {
 // waitsFor returns what keeps it from being started: host, or the name of a service. It returns ""
 // if nothing does.
 func (u *unit) waitsFor() string {
-	if u.spec.waits && !u.room.hostHere {
+	if u.spec.waits == waitHost && !u.room.hostHere || u.spec.waits == waitConfigure && !u.room.settled {
 		return "host"
 	}
 	for _, name := range u.spec.after {
