@@ -17,8 +17,9 @@ func TestMain(m *testing.M) {
 // room is a service that serves the machine, and the disk that it holds.
 type room struct {
 	*roomtest.Room
-	s     *Service
-	holds int
+	s        *Service
+	holds    int
+	restores int // how often Restored was called
 }
 
 func (r *room) Hold()    { r.holds++ }
@@ -31,6 +32,7 @@ func newRoom(t *testing.T) *room {
 		r.s = NewService(Config{
 			Loop: r0.Loop, Log: r0.Log, Garbage: &r0.Garbage, Server: r0.Server, Contain: r0.Contain, Jobs: r0.Jobs, Disk: r,
 			Null: r0.Null, AddFigures: func(*framing.Figures) {},
+			Restored: func() { r.restores++ },
 		})
 		return r.s.Stop
 	})

@@ -31,12 +31,20 @@ func (s *Service) restore(c *wire.Conn, p *framing.Part) error {
 	} else {
 		r.record("by", "host")
 	}
+	s.restored()
 	if f := &s.freezer; f.canThaw() {
 		f.thawFor(c, p.Seq, r.epoch)
 	} else {
 		c.Done(p.Seq, r.epoch, nil)
 	}
 	return nil
+}
+
+// restored calls Restored.
+func (s *Service) restored() {
+	if s.Restored != nil {
+		s.Restored()
+	}
 }
 
 // applyRestore restores entropy and then the clock, in this order: a program that reads the right
@@ -156,6 +164,7 @@ func (r *restores) check() {
 		r.service.Contain.LimitMemory()
 		r.record("by", "resets and clock", "clock", adjustClock(host, s.clockError))
 		r.clockStep()
+		r.service.restored()
 	}
 	if host >= 0 {
 		unix.Close(host)

@@ -80,6 +80,9 @@ func TestRestoresSeen(t *testing.T) {
 			if got := r.s.restores.epoch; got != epoch {
 				t.Errorf("%s: epoch %d, want %d", what, got, epoch)
 			}
+			if r.restores != int(epoch) {
+				t.Errorf("%s: Restored was called %d times, want %d", what, r.restores, epoch)
+			}
 		})
 	}
 	dial(2)

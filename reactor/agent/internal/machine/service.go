@@ -51,6 +51,8 @@ type Config struct {
 	AddFigures func(*framing.Figures)
 	// HostHere is called after each hello. It may be nil.
 	HostHere func()
+	// Restored is called after a restore that a host reports or that was detected. It may be nil.
+	Restored func()
 }
 
 // Service serves the requests about the machine: hello, ping, shutdown, stats, pressure, restore,
