@@ -32,6 +32,40 @@ func nodename() string {
 	return unix.ByteSliceToString(u.Nodename[:])
 }
 
+// Rename sets the host name, and gives the machine's entry in /etc/hosts that name. The error wraps
+// the first errno.
+func (s *Service) Rename(name string) error {
+	if s.Disk.Held() {
+		return files.ErrFrozen
+	}
+	s.Garbage.Collect(requestGarbage)
+	var t setting
+	old := nodename()
+	t.check("sethostname", name, sys.ErrnoOf(unix.Sethostname([]byte(name))))
+	text, errno := read(s.etc + "/hosts")
+	if errno != unix.ENOENT {
+		t.check("read", s.etc+"/hosts", errno)
+	}
+	made := ""
+	for rest := text; rest != ""; {
+		var line string
+		line, rest, _ = sys.Cut(rest, '\n')
+		if isOwn(line, old, name) {
+			address, _ := firstWord(line)
+			made += ownEntry(address, name)
+		} else {
+			made += line + "\n"
+		}
+	}
+	if made != text && old != name && old != "localhost" {
+		t.replace(s.etc+"/hosts", made)
+	}
+	if t.count > 0 {
+		return &sys.WordedError{Errno: t.errno, Words: t.text}
+	}
+	return nil
+}
+
 // resolv writes resolv.conf. Without a server or a domain one of ours is emptied.
 func (s *Service) resolv(p *plan, t *setting) {
 	text := mark
@@ -71,11 +105,7 @@ func (s *Service) hosts(p *plan, t *setting, old string) {
 			}
 		}
 	}
-	entry := address + "\t" + name
-	if short, _, dotted := sys.Cut(name, '.'); dotted && short != "" && short != "localhost" {
-		entry += " " + short
-	}
-	entry += "\n"
+	entry := ownEntry(address, name)
 	made, placed := "", false
 	for rest := text; rest != ""; {
 		var line string
@@ -94,6 +124,15 @@ func (s *Service) hosts(p *plan, t *setting, old string) {
 	if placed && made != text {
 		t.replace(path, made)
 	}
+}
+
+// ownEntry returns the line of hosts for the machine.
+func ownEntry(address, name string) string {
+	entry := address + "\t" + name
+	if short, _, dotted := sys.Cut(name, '.'); dotted && short != "" && short != "localhost" {
+		entry += " " + short
+	}
+	return entry + "\n"
 }
 
 // isOwn reports whether a line of hosts is the machine's own: its first name is one of the
