@@ -64,6 +64,12 @@ func (l *Log) Separate() {
 	}
 }
 
+// Level returns the level.
+func (l *Log) Level() Level { return l.level }
+
+// SetLevel sets the level of later lines.
+func (l *Log) SetLevel(level Level) { l.level = level }
+
 // Enabled reports whether lines of the level are written. Callers ask first if the values are
 // costly.
 func (l *Log) Enabled(level Level) bool { return level <= l.level }
