@@ -67,7 +67,9 @@ func (o *Option) shown(value string) string {
 // 3600".
 type OptionError struct {
 	// Where is the text and line of the option; "" for the kernel's command line.
-	Where                 string
+	Where string
+	// Line is the number of the line in a text, from 1.
+	Line                  int
 	Option, Value, Reason string
 	// Early says that the option is used to build the root.
 	Early bool

@@ -18,10 +18,14 @@ const (
 	FromImage         // ConfigFile of the image
 	FromDrive         // the configuration drive
 	FromKernel        // the kernel's command line
+	FromHost          // a message of the host
 )
 
 // ConfigFile is where an image has its own options.
 const ConfigFile = "/etc/vm-init.conf"
+
+// AtStart is why a host cannot set an option that has its effect at the start.
+const AtStart = "a host cannot set it: it has an effect at the start alone"
 
 // maxConfig is the longest text of options, in bytes.
 const maxConfig = 64 << 10
@@ -29,6 +33,12 @@ const maxConfig = 64 << 10
 // Settings sets options from several sources. Each source may set an option that no higher one has
 // set, in whatever order the sources are read.
 type Settings struct {
+	// Live has the options that a host can set after the start, instead of those of the same
+	// name in the tables. Refuse returns why a source cannot set an option, or ""; nil
+	// refuses none.
+	Live   []Option
+	Refuse func(from Source, name string) (reason string)
+
 	// early has the options that are used before the image can be read, and late the others.
 	early, late []Option
 	set         []setting
@@ -83,7 +93,7 @@ func (s *Settings) Text(from Source, name string, text []byte) (errs []error) {
 		}
 		where := name + " line " + strconv.Itoa(number)
 		if err := s.line(from, where, line); err != nil {
-			err.Where = where
+			err.Where, err.Line = where, number
 			err.Early = lookup("--"+err.Option, [][]Option{s.early}) != nil
 			errs = append(errs, err)
 		}
@@ -126,12 +136,24 @@ func (s *Settings) line(from Source, where, line string) *OptionError {
 	if option == nil {
 		option, early = lookup(name, [][]Option{s.early}), true
 	}
+	if from == FromHost {
+		if live := lookup(name, [][]Option{s.Live}); live != nil {
+			option, early = live, false
+		}
+	}
 	name = name[2:]
+	if s.Refuse != nil {
+		if reason := s.Refuse(from, name); reason != "" {
+			return &OptionError{Option: name, Reason: reason}
+		}
+	}
 	switch {
 	case option == nil:
 		return &OptionError{Option: name, Reason: "unknown option"}
 	case early && from == FromImage:
 		return &OptionError{Option: name, Reason: "the image cannot set it: its root is mounted by then"}
+	case early && from == FromHost:
+		return &OptionError{Option: name, Reason: AtStart}
 	case option.prefix():
 	case option.Value == "" && given:
 		return &OptionError{Option: name, Value: value, Reason: "the option takes no value"}

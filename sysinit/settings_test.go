@@ -160,6 +160,43 @@ func TestSettingsMany(t *testing.T) {
 	}
 }
 
+// TestSettingsHost has a host set options, before and after other sources. It wins over all of
+// them, and cannot set what has its effect at the start.
+func TestSettingsHost(t *testing.T) {
+	c, values := Default(), map[string]string{}
+	s := settingsOf(&c, values)
+	s.Live = []Option{{Name: "--hostname", Value: "NAME", Set: func(v string) error { values["live"] = v; return nil }}}
+	s.Refuse = func(from Source, name string) string {
+		if name == "name" && from == FromHost {
+			return AtStart
+		}
+		return ""
+	}
+	if _, err := s.Words([]string{"--level=kernel"}); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, err := range s.Text(FromHost, "host", []byte("level=host\nhostname=host\n\nname=host\nwait=3\nlevel=again\nlevel=bad")) {
+		if e, ok := errors.AsType[*OptionError](err); ok {
+			got = append(got, itoa(e.Line)+" "+e.Option+" "+e.Reason)
+		}
+	}
+	if want := []string{"4 name " + AtStart, "5 wait " + AtStart, "7 level not good"}; !slices.Equal(got, want) {
+		t.Errorf("the host's errors are %q, want %q", got, want)
+	}
+	s.Text(FromDrive, "drive", []byte("level=drive\nname=drive"))
+	want := map[string]string{"--level": "again", "--name": "drive", "live": "host"}
+	if !maps.Equal(values, want) || c.Hostname != "" {
+		t.Errorf("hostname %q, %q, want %q", c.Hostname, values, want)
+	}
+	where := map[string]string{}
+	s.Each(func(name, from string) { where[name] = from })
+	wantWhere := map[string]string{"level": "host line 6", "hostname": "host line 2", "name": "drive line 2"}
+	if !maps.Equal(where, wantWhere) {
+		t.Errorf("set by %q, want %q", where, wantWhere)
+	}
+}
+
 // TestReadDrive reads a drive with a text, and one with a file system.
 func TestReadDrive(t *testing.T) {
 	inside := enter(t, func(o *outside) {
@@ -190,7 +227,7 @@ func FuzzSettings(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, values := Default(), map[string]string{}
 		s := settingsOf(&c, values)
-		for _, err := range s.Text(FromDrive, "x", text) {
+		for _, err := range append(s.Text(FromDrive, "x", text), s.Text(FromHost, "x", text)...) {
 			if !strings.HasPrefix(err.Error(), "x line ") {
 				t.Errorf("error %q has no line", err)
 			}
