@@ -29,7 +29,7 @@ var (
 		"reactor/agent/internal/files", "reactor/agent/internal/command",
 		"reactor/agent/internal/session", "reactor/agent/internal/machine",
 		"reactor/agent/internal/network", "reactor/agent/internal/forward",
-		"reactor/agent/internal/workload",
+		"reactor/agent/internal/workload", "reactor/agent/internal/configure",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -263,14 +263,19 @@ var mayImport = map[string][]string{
 		"wick/framing", "wick/reactor", room("launch"), room("log"), room("session"), room("sys"),
 		room("wire"),
 	},
+	// launch for the environment of commands, and for the owner of a file.
+	"wick/reactor/agent/internal/configure": {
+		"wick/framing", "wick/reactor", room("launch"), room("log"), room("sys"), room("wire"),
+	},
 	"wick/sysinit": {},
 	// The codec of the tests, which shares no code with framing.
 	"wick/framing/wiretest": {},
-	"wick/cmd/vsock-agent":  {"wick/reactor/agent"},
-	"wick/cmd/vm-init":      {"wick/sysinit", "wick/reactor/agent"},
-	"wick/cmd/wick/...":     {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
-	"wick/bench/...":        {"*", "wick/bench/..."},
-	"wick/scripts":          {"wick/framing/client/clienttest"},
+	// sysinit for the text of options, which both programs take from a host.
+	"wick/cmd/vsock-agent": {"wick/reactor/agent", "wick/sysinit"},
+	"wick/cmd/vm-init":     {"wick/sysinit", "wick/reactor/agent"},
+	"wick/cmd/wick/...":    {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
+	"wick/bench/...":       {"*", "wick/bench/..."},
+	"wick/scripts":         {"wick/framing/client/clienttest"},
 }
 
 // room returns the import path of a room of the agent.

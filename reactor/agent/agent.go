@@ -10,6 +10,7 @@ import (
 	"wick/framing"
 	"wick/reactor"
 	"wick/reactor/agent/internal/command"
+	"wick/reactor/agent/internal/configure"
 	"wick/reactor/agent/internal/contain"
 	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/forward"
@@ -70,7 +71,14 @@ type Config struct {
 	// prepares the disks for power-off, within bounded time, and returns what failed.
 	Settle func() error
 
+	// Configure sets the options in a text of a host's, and reports each line that is wrong. It
+	// returns the configuration that then holds. The agent takes from that what can change while it
+	// runs, and the facts. nil: a host cannot configure the agent.
+	Configure func(text []byte, wrong func(line int, reason string)) Config
+
 	openServices func(*Agent) services // for an agent with Init, or nil
+	defaults     launch.Defaults
+	forgets      bool // the secrets, after a restore
 }
 
 // Agent serves hosts. All its methods belong to the goroutine that calls Run.
@@ -94,9 +102,12 @@ type Agent struct {
 	machine  *machine.Service
 	forward  *forward.Service
 	services services
+	secrets  *configure.Service
 	jobs     *launch.Jobs
 	links    []link.Link // the ways to hosts
 	initctl  initctl
+
+	notPinned string // why the code is not pinned, or empty
 
 	down       downStep
 	phaseTimer reactor.Timer // ends the current downStep
@@ -126,6 +137,7 @@ func New(cfg Config) (*Agent, error) {
 		env = syscall.Environ()
 	}
 	a.env = launch.NewEnv(env, &a.garbage)
+	a.env.Defaults = cfg.defaults
 	a.disk.Spools = [...]string{a.env.Lookup("TMPDIR"), "/tmp", "/var/tmp"}
 	if err := a.open(); err != nil {
 		a.close()
@@ -171,8 +183,7 @@ func (a *Agent) open() (err error) {
 	if a.cfg.Signals { // the process is the agent's alone
 		// Last, because code that only runs before need not stay in memory.
 		if err := sys.PinCode(a.loop.Scratch(), reactor.LeaveOut); err != nil {
-			fact := [2]string{"degraded.pinned", err.Error()}
-			a.machine.Facts = append(a.machine.Facts, fact)
+			a.notPinned = err.Error()
 			a.log.Info("code not pinned", "error", err.Error())
 		}
 	}
@@ -244,11 +255,18 @@ func (a *Agent) openRooms() (err error) {
 	if openServices != nil {
 		features |= framing.FeatureServices
 	}
+	if a.cfg.Configure != nil {
+		features |= configure.Features
+		a.secrets = configure.NewService(configure.Config{
+			Log: a.log, Garbage: &a.garbage, Server: a.server, Env: &a.env, Root: a.root,
+			Apply: a.configure, Done: a.configured,
+		})
+	}
 	a.machine = machine.NewService(machine.Config{
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Contain: a.contain,
 		Jobs: a.jobs, Disk: &a.disk, Null: a.null, FreezeFD: a.cfg.FreezeFD,
 		Features: features, Facts: a.facts(), AddFacts: a.addFacts, AddFigures: a.addFigures,
-		HostHere: a.services.HostHere,
+		HostHere: a.services.HostHere, Restored: a.restored,
 	})
 	a.server.Handle(framing.TypePower, a.powerDown)
 	a.server.OnDetach(a.power.Forget)
@@ -269,6 +287,12 @@ func (a *Agent) facts() [][2]string {
 func (a *Agent) addFacts(f *framing.Facts) {
 	a.network.AddFacts(f)
 	a.services.AddFacts(f)
+	if a.secrets != nil {
+		a.secrets.AddFacts(f)
+	}
+	if a.notPinned != "" {
+		f.Add("degraded.pinned", a.notPinned)
+	}
 }
 
 // addFigures adds what the agent has in use.
@@ -358,6 +382,7 @@ func (a *Agent) close() {
 		a.sessions.Drop()
 		a.table.Release()
 	}
+	a.forgetSecrets()
 	if a.services != nil {
 		a.services.Close()
 	}

@@ -203,6 +203,7 @@ func (a *Agent) drop() {
 	a.server.Drop()
 	a.files.Drop()
 	a.commands.Drop()
+	a.forgetSecrets()
 }
 
 // downTimer is an agent as the handler of phaseTimer.

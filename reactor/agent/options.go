@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/log"
 	"wick/reactor/agent/internal/sys"
 	"wick/reactor/agent/internal/workload"
@@ -36,6 +37,8 @@ type Options struct {
 	level      Level
 	leveled    bool
 	limits     Limits
+	defaults   launch.Defaults
+	forgets    bool
 	services   workload.Specs
 	// openServices is set by InitTable.
 	openServices func(*Agent) services
@@ -65,7 +68,24 @@ func (o *Options) Table() []Option {
 		}
 		table = append(table, Option{Name: l.name, Value: l.value, Help: l.help, Set: set})
 	}
-	return table
+	for _, d := range o.defaults.Options() {
+		table = append(table, Option(d))
+	}
+	return append(table, Option{
+		Name: "--secrets-forget", Value: "no|restore", Set: o.setForgets,
+		Help: "restore: forget the host's secrets after a restore (default no)",
+	})
+}
+
+// AtStart reports whether an option has an effect at the start of an agent alone. name has no
+// hyphens before it.
+func AtStart(name string) bool {
+	switch name {
+	case "unix-socket", "vsock-dial", "vsock-listen",
+		"max-connections", "max-commands", "max-pids", "max-kept":
+		return true
+	}
+	return false
 }
 
 // CheckServices finds the services that can never be started, and calls wrong with the option that
@@ -86,6 +106,14 @@ func (o *Options) setUnixSocket(path string) error {
 		return errors.New("path is empty")
 	}
 	o.UnixSocket = path
+	return nil
+}
+
+func (o *Options) setForgets(value string) error {
+	if value != "no" && value != "restore" {
+		return errors.New("not no or restore")
+	}
+	o.forgets = value == "restore"
 	return nil
 }
 
@@ -136,6 +164,7 @@ func (o *Options) Config() Config {
 	}
 	c := Config{
 		UnixSocket: o.UnixSocket, Log: NewLog(2, level), Limits: o.limits, openServices: o.openServices,
+		defaults: o.defaults, forgets: o.forgets,
 	}
 	c.DialCID, c.DialPort, _ = parseDial(dial)
 	c.ListenPort, _ = parseListen(listen)

@@ -19,6 +19,8 @@ const maxServices = workload.Max
 type services interface {
 	AddFacts(f *framing.Facts)
 	HostHere()
+	Configure()
+	Configured()
 	Stop() (grace time.Duration, runs bool)
 	Running() bool
 	Kill()
@@ -41,6 +43,8 @@ type noServices struct{}
 
 func (noServices) AddFacts(*framing.Facts)     {}
 func (noServices) HostHere()                   {}
+func (noServices) Configure()                  {}
+func (noServices) Configured()                 {}
 func (noServices) Stop() (time.Duration, bool) { return 0, false }
 func (noServices) Running() bool               { return false }
 func (noServices) Kill()                       {}
