@@ -42,7 +42,7 @@ func (m *machine) claimSignals() {
 // can be told.
 func (m *machine) parse(args []string) {
 	m.cfg = sysinit.Default()
-	m.settings = sysinit.NewSettings(m.cfg.Options(), m.options())
+	m.settings = m.newSettings()
 	ignored, err := m.settings.Words(args)
 	if err == nil && m.cfg.Drive != "" {
 		err = m.readDrive()
@@ -169,13 +169,14 @@ func (m *machine) serve() {
 	if fd, ok := m.root.Writable(); ok {
 		cfg.FreezeFD = fd
 	}
-	cfg.Settle = m.settle
+	cfg.Settle, cfg.Configure = m.settle, m.configure
 	a, err := agent.New(cfg)
 	if err != nil {
 		m.problem = "vm-init: agent: " + err.Error()
 		m.tell()
 		return
 	}
+	m.settings.Live = m.liveOptions(a)
 	if err = a.Run(); err != nil {
 		m.problem = "vm-init: agent: " + err.Error()
 		m.say()
@@ -184,6 +185,19 @@ func (m *machine) serve() {
 	if how, asked := a.Power(); asked {
 		m.mode.Power = powers[how]
 	}
+}
+
+// configure sets the options in a text of the host's.
+func (m *machine) configure(text []byte, wrong func(line int, reason string)) agent.Config {
+	for _, err := range m.settings.Text(sysinit.FromHost, "host", text) {
+		if e, ok := err.(*sysinit.OptionError); ok {
+			e.Where = ""
+			wrong(e.Line, e.Error())
+		}
+	}
+	cfg := m.agent.Config()
+	cfg.Facts = m.facts()
+	return cfg
 }
 
 // powers has the ways of ending the machine that a host can request.

@@ -55,8 +55,7 @@ func check(path string) (text string, code int) {
 	if err != nil {
 		return "vm-init: " + err.Error() + "\n", 1
 	}
-	m.settings = sysinit.NewSettings(m.cfg.Options(), m.options())
-	errs := m.settings.Text(sysinit.FromDrive, path, content)
+	errs := m.newSettings().Text(sysinit.FromDrive, path, content)
 	for _, err := range append(errs, m.checkServices()...) {
 		text += err.Error() + "\n"
 		code = 1

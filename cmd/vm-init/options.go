@@ -46,6 +46,53 @@ func (m *machine) options() []sysinit.Option {
 	return options
 }
 
+// newSettings returns the settings of all options.
+func (m *machine) newSettings() *sysinit.Settings {
+	s := sysinit.NewSettings(m.cfg.Options(), m.options())
+	s.Refuse = refuse
+	return s
+}
+
+// refuse returns why a source cannot set an option, or "".
+func refuse(from sysinit.Source, name string) string {
+	switch name {
+	case "secret", "secret-file":
+		return "a secret comes from the host alone (wick secret set)"
+	case "mount", "grow":
+	case "net", "dns", "search":
+		if from == sysinit.FromHost {
+			return "a host sets it with a network message (wick net set)"
+		}
+	default:
+		if !agent.AtStart(name) {
+			return ""
+		}
+	}
+	if from == sysinit.FromHost {
+		return sysinit.AtStart
+	}
+	return ""
+}
+
+// liveOptions returns the options of the root that a host can set while a serves.
+func (m *machine) liveOptions(a *agent.Agent) []sysinit.Option {
+	for _, o := range m.cfg.Options() {
+		if o.Name != "--hostname" {
+			continue
+		}
+		check := o.Set
+		o.Set = func(value string) error {
+			err := check(value)
+			if err == nil {
+				err = a.SetHostname(value)
+			}
+			return err
+		}
+		return []sysinit.Option{o}
+	}
+	return nil
+}
+
 func usage() string {
 	m := machine{cfg: sysinit.Default(), agent: agent.Options{}}
 	text := `usage: on the kernel's command line, init=/sbin/vm-init -- [options]

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"wick/sysinit"
 )
 
 // TestConfigurationPage holds the page's list of options to the table.
@@ -23,8 +27,9 @@ func TestConfigurationPage(t *testing.T) {
 func TestCheck(t *testing.T) {
 	path := t.TempDir() + "/conf"
 	for text, want := range map[string]string{
-		"hostname=web\nmax-commands=3\n":                    "",
-		"hostname=web\nmax-commands=no\nvsock-listen=off\n": path + " line 2: max-commands no: \"no\" is not a number from 1 to 65536\n",
+		"hostname=web\nmax-commands=3\n": "",
+		"command-user=app\ncommand-limit=core=0\nworkload-wait=configure\nsecret=A=hidden\n": path + " line 4: secret: a secret comes from the host alone (wick secret set)\n",
+		"hostname=web\nmax-commands=no\nvsock-listen=off\n":                                  path + " line 2: max-commands no: \"no\" is not a number from 1 to 65536\n",
 		"service.a.command=a\nservice.b.restart=no\nworkload=w\nservice.a.after=a\nservice.a.env=A=1\nservice.a.restart=x\n": path + " line 6: service.a.restart: not no, on-failure or always\n" +
 			path + " line 4: service.a.after: the service would have to start before itself\n" +
 			path + " line 2: service.b.command: the service has no command\n",
@@ -39,5 +44,27 @@ func TestCheck(t *testing.T) {
 	}
 	if _, code := check(path + "/none"); code != 1 {
 		t.Errorf("check of no file = %d, want 1", code)
+	}
+}
+
+// TestHostOptions checks which options a host can set. Every other one is refused with a reason,
+// because it has no effect any more.
+func TestHostOptions(t *testing.T) {
+	m := machine{cfg: sysinit.Default()}
+	s := m.newSettings()
+	s.Live = []sysinit.Option{{Name: "--hostname", Value: "NAME", Set: func(string) error { return nil }}}
+	var can []string
+	for _, o := range append(m.cfg.Options(), m.options()...) {
+		errs := s.Text(sysinit.FromHost, "host", []byte(o.Name+"=x"))
+		if e, ok := errors.AsType[*sysinit.OptionError](errors.Join(errs...)); !ok || !strings.HasPrefix(e.Reason, "a host ") {
+			can = append(can, o.Name[2:])
+		}
+	}
+	want := strings.Fields(`hostname end log-level max-spool max-spool-total max-exits
+		command-user command-dir command-env command-env-only command-umask command-limit secrets-forget
+		workload workload-user workload-dir workload-env workload-restart workload-tries workload-wait workload-end
+		workload-console workload-stop`)
+	if !slices.Equal(can, want) {
+		t.Errorf("a host can set %q, want %q", can, want)
 	}
 }
