@@ -39,6 +39,7 @@ var shownElsewhere = []struct{ rule, by string }{
 	{"power.end", "cmd/wick/internal/guesttest TestMachine"},
 	{"power.busy", "cmd/wick/internal/guesttest TestMachine"},
 	{"write.flags", "framing TestPageLayouts"},
+	{"configure.wait", "cmd/wick/internal/guesttest TestConfigureLate"},
 	{"workload.held", "reactor/agent/internal/workload TestFlood"},
 	{"workload.again", "reactor/agent/internal/workload TestAttached"},
 	{"services.facts", "reactor/agent/internal/workload TestMessages"},

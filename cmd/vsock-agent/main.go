@@ -40,6 +40,7 @@ import (
 	"syscall"
 
 	"wick/reactor/agent"
+	"wick/sysinit"
 )
 
 // version is set by the linker.
@@ -75,6 +76,7 @@ func run(args []string) {
 	cfg.Signals = true
 	cfg.Version = version
 	cfg.JobCommand = agent.JobCommand
+	cfg.Configure = configuring(&options)
 	a, err := agent.New(cfg)
 	if err != nil {
 		if _, ok := err.(*agent.PathError); ok {
@@ -108,17 +110,48 @@ func parse(o *agent.Options, args []string) (done string, err error) {
 		if option == nil {
 			return "", errors.New("unknown option " + name + "; --help lists them")
 		}
-		if equals < 0 {
+		if equals < 0 && option.Value != "" {
 			if len(args) == 0 {
 				return "", errors.New(name + ": value is missing")
 			}
 			value, args = args[0], args[1:]
+		}
+		if option.Value == "" && equals >= 0 {
+			return "", errors.New(name + ": the option takes no value")
 		}
 		if err := option.Set(value); err != nil {
 			return "", errors.New(name + ": " + err.Error())
 		}
 	}
 	return "", nil
+}
+
+// configuring returns what sets the options in a text of a host's.
+func configuring(o *agent.Options) func([]byte, func(int, string)) agent.Config {
+	var table []sysinit.Option
+	for _, option := range o.Table() {
+		table = append(table, sysinit.Option(option))
+	}
+	settings := sysinit.NewSettings(nil, table)
+	settings.Refuse = func(_ sysinit.Source, name string) string {
+		if agent.AtStart(name) {
+			return sysinit.AtStart
+		}
+		return ""
+	}
+	return func(text []byte, wrong func(line int, reason string)) agent.Config {
+		for _, err := range settings.Text(sysinit.FromHost, "host", text) {
+			if e, ok := err.(*sysinit.OptionError); ok {
+				e.Where = ""
+				wrong(e.Line, e.Error())
+			}
+		}
+		cfg := o.Config()
+		settings.Each(func(name, where string) {
+			cfg.Facts = append(cfg.Facts, [2]string{"config." + name, where})
+		})
+		return cfg
+	}
 }
 
 func find(table []agent.Option, name string) *agent.Option {
