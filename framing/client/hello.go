@@ -85,6 +85,7 @@ var featureNames = map[Features]string{
 	framing.FeaturePorts:     "listing its listening ports",
 	framing.FeatureNetwork:   "configuring its network",
 	framing.FeatureServices:  "services",
+	framing.FeatureConfigure: "being configured by its host",
 }
 
 // Hello asks the guest what it is and can do, and returns the current answer. All other calls of
