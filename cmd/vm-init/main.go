@@ -55,7 +55,8 @@ func check(path string) (text string, code int) {
 	if err != nil {
 		return "vm-init: " + err.Error() + "\n", 1
 	}
-	errs := m.newSettings().Text(sysinit.FromDrive, path, content)
+	m.settings = m.newSettings()
+	errs := m.settings.Text(sysinit.FromDrive, path, content)
 	for _, err := range append(errs, m.checkServices()...) {
 		text += err.Error() + "\n"
 		code = 1

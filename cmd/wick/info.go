@@ -62,6 +62,7 @@ func featureList(f client.Features) string {
 		{framing.FeatureFreeze, "freeze"}, {framing.FeaturePower, "power"},
 		{framing.FeatureForward, "forward"}, {framing.FeaturePorts, "ports"}, {framing.FeatureNetwork, "network"},
 		{framing.FeatureServices, "services"},
+		{framing.FeatureConfigure, "configure"},
 	} {
 		if f&known.bit != 0 {
 			all = append(all, known.name)

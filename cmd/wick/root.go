@@ -60,6 +60,8 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).statsCommand,
 	(*tool).pingCommand,
 	(*tool).netCommand,
+	(*tool).configureCommand,
+	(*tool).secretCommand,
 	(*tool).freezeCommand,
 	(*tool).thawCommand,
 	(*tool).restoreCommand,
