@@ -77,6 +77,8 @@ func TestNothingAllocatesInTheExtension(t *testing.T) {
 		{"parse listen", func() { _, err := ParseListen(payloads["listen"]); good(err) }},
 		{"parse accept", func() { _, _, err := ParseAccept(payloads["accept"]); good(err) }},
 		{"parse ports", func() { _, err := ParsePorts(payloads["ports"]); good(err) }},
+		{"parse kernel_log", func() { _, err := ParseKernelLog(payloads["kernel_log"]); good(err) }},
+		{"append a record", func() { AppendKernelRecord(dst, &KernelRecord{Text: path}) }},
 		{"append connected", func() { AppendConnected(dst, 1, &Connected{1, path, path}) }},
 		{"append listening", func() { AppendListening(dst, 1, path) }},
 		{"append incoming", func() { AppendIncoming(dst, 1, 2, path) }},

@@ -40,6 +40,8 @@ type Exited struct {
 	Core, Tree bool
 	// Held says that other processes still held the output when the wait for it ended.
 	Held bool
+	// HasIO says that IO is known. It is false unless the host has asked by account.
+	HasIO bool
 	// Code is what a shell would report: the exit status, 128+N after signal N, 124 after a
 	// timeout, 126 or 127 if it was not started.
 	Code int32
@@ -57,8 +59,18 @@ type Exited struct {
 	Left uint32
 	// Killed is the number of its processes that were killed for lack of memory.
 	Killed uint32
-	// Message says why it was not started.
+	// Message says why it was not started, or which process was killed for lack of memory.
 	Message []byte
+	// IO is what its processes have read from block devices and written to them, if HasIO.
+	IO IO
+}
+
+// IO is I/O on block devices.
+type IO struct {
+	// Read and Written are bytes.
+	Read, Written uint64
+	// Reads and Writes count operations.
+	Reads, Writes uint64
 }
 
 // The flags of an exited.
@@ -66,6 +78,7 @@ const (
 	exitedCore = 1 << iota
 	exitedTree
 	exitedHeld
+	exitedIO
 	exitedKnown = 1<<iota - 1
 )
 
@@ -82,13 +95,21 @@ func AppendExited(dst []byte, seq uint32, e *Exited) []byte {
 	if e.Held {
 		flags |= exitedHeld
 	}
+	if e.HasIO {
+		flags |= exitedIO
+	}
 	dst = append(begin(dst, TypeExited, seq), byte(e.Reason), e.Signal, byte(e.Stage), flags)
 	dst = appendU32(appendU32(dst, uint32(e.Code)), e.Errno)
 	for _, v := range [...]uint64{e.UserUS, e.SystemUS, e.ElapsedUS, e.Peak, e.Output, e.Errors, e.OutputDropped, e.ErrorsDropped} {
 		dst = appendU64(dst, v)
 	}
 	dst = appendU32(appendU32(dst, e.Left), e.Killed)
-	return finish(appendText16(dst, e.Message), start)
+	dst = appendText16(dst, e.Message)
+	if e.HasIO {
+		dst = appendU64(appendU64(dst, e.IO.Read), e.IO.Written)
+		dst = appendU64(appendU64(dst, e.IO.Reads), e.IO.Writes)
+	}
+	return finish(dst, start)
 }
 
 // ParseExited parses a whole payload, which the message aliases. After an error (*PayloadError) e
@@ -105,6 +126,9 @@ func ParseExited(payload []byte, e *Exited) error {
 	}
 	r.Left, r.Killed = f.u32(), f.u32()
 	r.Message = f.text16()
+	if r.HasIO = flags&exitedIO != 0; r.HasIO {
+		r.IO = IO{Read: f.u64(), Written: f.u64(), Reads: f.u64(), Writes: f.u64()}
+	}
 	if err := f.end(TypeExited); err != nil {
 		return err
 	}

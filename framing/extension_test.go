@@ -114,6 +114,8 @@ var extensionTypes = map[Type]any{
 	TypePorts:       portsMessage{},
 	TypeLook:        Look{},
 	TypePortList:    portListMessage{},
+	TypeKernelLog:   KernelLog{},
+	TypeAccount:     nil,
 }
 
 // parseExtension parses a payload into its type in extensionTypes.
@@ -251,6 +253,8 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		m.Ports, err = ParsePortList(payload)
 		m.Count = uint16(len(m.Ports))
 		return m, err
+	case TypeKernelLog:
+		return ParseKernelLog(payload)
 	}
 	panic(t)
 }
@@ -336,6 +340,8 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendPorts(dst, seq, m.Watch)
 	case portListMessage:
 		return AppendPortList(dst, seq, m.Ports)
+	case KernelLog:
+		return AppendKernelLog(dst, seq, m)
 	}
 	panic(message)
 }

@@ -41,7 +41,8 @@ var naiveBits = map[Type][]string{
 	TypeSpawnWatch: {"root"},
 	TypeWriteFile:  {"sudo"},
 	TypeStart:      {"shell", "stdin", "terminal", "merge", "only"},
-	TypeExited:     {"core", "tree", "held"},
+	TypeExited:     {"core", "tree", "held", "has_io"},
+	TypeKernelLog:  {"new", "follow"},
 	TypePorts:      {"watch"},
 	TypeServices:   {"watch"},
 	TypeLook:       {"follow"},
@@ -80,7 +81,7 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 			line(name, flags>>i&1 == 1)
 		}
 	}
-	var modes []any
+	var modes, io []any
 	for _, f := range fields {
 		name := f.Name
 		if other, ok := names[name]; ok {
@@ -88,7 +89,7 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 		}
 		switch {
 		case name == "flags" && naiveBits[t] != nil:
-			if t == TypeStart || t == TypeExited || t == TypeWriteFile || t == TypePorts || t == TypeLook || t == TypeServices {
+			if t == TypeStart || t == TypeExited || t == TypeWriteFile || t == TypePorts || t == TypeKernelLog || t == TypeLook || t == TypeServices {
 				bits()
 			}
 			if t == TypeStart {
@@ -101,6 +102,8 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 			line(name, f.Number == 1)
 		case name == "iflag" || name == "oflag" || name == "lflag" || name == "cc":
 			modes = append(modes, naiveValue(f))
+		case t == TypeExited && (name == "read" || name == "written" || name == "reads" || name == "writes"):
+			io = append(io, naiveValue(f))
 		case t == TypeInput || name == "payload":
 			if len(f.Text) > 0 {
 				line("payload", naiveValue(f))
@@ -141,6 +144,12 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 		line("modes", 0, 0, 0, `""`)
 	case modes != nil:
 		line("modes", modes...)
+	}
+	switch {
+	case t == TypeExited && io == nil:
+		line("io", 0, 0, 0, 0)
+	case io != nil:
+		line("io", io...)
 	}
 	return s
 }

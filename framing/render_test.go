@@ -60,6 +60,8 @@ func render(message any) string {
 			}
 		case Modes:
 			line(list.Input, list.Output, list.Local, list.Chars)
+		case IO:
+			line(list.Read, list.Written, list.Reads, list.Writes)
 		default:
 			line(list)
 		}
@@ -173,6 +175,11 @@ func unrender(t *testing.T, like any, lines string) any {
 			next(&list.Output)
 			next(&list.Local)
 			next(&list.Chars)
+		case *IO:
+			next(&list.Read)
+			next(&list.Written)
+			next(&list.Reads)
+			next(&list.Writes)
 		default:
 			next(list)
 		}

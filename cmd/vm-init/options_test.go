@@ -63,7 +63,8 @@ func TestHostOptions(t *testing.T) {
 	want := strings.Fields(`hostname end log-level max-spool max-spool-total max-exits
 		command-user command-dir command-env command-env-only command-umask command-limit secrets-forget
 		workload workload-user workload-dir workload-env workload-restart workload-tries workload-wait workload-end
-		workload-console workload-stop`)
+		workload-console workload-stop workload-after workload-ready workload-watchdog workload-limit
+		workload-terminal service.`)
 	if !slices.Equal(can, want) {
 		t.Errorf("a host can set %q, want %q", can, want)
 	}

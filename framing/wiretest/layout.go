@@ -76,12 +76,13 @@ const (
 	Configure
 )
 
-// Look is the type of a look.
-const Look byte = 0x56
-
+// The types of messages of later features.
 const (
-	Services byte = 0x54 + iota
-	Service
+	KernelLog byte = 0x50
+	Account   byte = 0x51
+	Services  byte = 0x54
+	Service   byte = 0x55
+	Look      byte = 0x56
 )
 
 const (
@@ -150,8 +151,9 @@ var Messages = []*Message{
 	{Type: Resize, Way: "H", Name: "resize", layout: "rows:2 columns:2"},
 	{Type: Signal, Way: "H", Name: "signal", layout: "id:8 pid:4 signal:1 scope:1"},
 	{Type: Exited, Way: "G", Name: "exited", layout: "" +
-		"reason:1 signal:1 stage:1 flags:1&0x7 code:-4 errno:4 user:8 system:8 elapsed:8 peak:8 " +
-		"out:8 err:8 outdropped:8 errdropped:8 left:4 killed:4 message:t2"},
+		"reason:1 signal:1 stage:1 flags:1&0xf code:-4 errno:4 user:8 system:8 elapsed:8 peak:8 " +
+		"out:8 err:8 outdropped:8 errdropped:8 left:4 killed:4 message:t2 " +
+		"?flags&0x8 read:8 written:8 reads:8 writes:8"},
 	{Type: Release, Way: "H", Name: "release", layout: "payload:*"},
 	{Type: Processes, Way: "H", Name: "processes", layout: "payload:*"},
 	{Type: ProcessList, Way: "G", Name: "process_list", layout: "" +
@@ -186,6 +188,8 @@ var Messages = []*Message{
 	{Type: Network, Way: "H", Name: "network", layout: "words:2/count{ word:p2 }"},
 	{Type: NetworkShow, Way: "H", Name: "network_show", layout: "payload:*"},
 	{Type: Facts, Way: "G", Name: "facts", layout: "facts:2/count{ name:t1 value:t2 }"},
+	{Type: KernelLog, Way: "H", Name: "kernel_log", layout: "flags:1&0x3 credit:4"},
+	{Type: Account, Way: "H", Name: "account", layout: "payload:*"},
 	{Type: Services, Way: "H", Name: "services", layout: "flags:1&0x1"},
 	{Type: Service, Way: "H", Name: "service", layout: "op:1 signal:1 name:p2"},
 	{Type: Configure, Way: "H", Name: "configure", layout: "" +
