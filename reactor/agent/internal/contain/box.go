@@ -14,6 +14,7 @@ type Box struct {
 	// compares the counts of kills of that cgroup and of the parent. It kills the child if they
 	// differ. A child that is forked into a frozen cgroup never executes its program.
 	spoiled bool
+	counts  bool // the io controller counts for it alone
 	// before is the usage of earlier commands, which does not count for this one.
 	before usage
 	// oomKills is how many of its processes the OOM killer killed, up to the last call of

@@ -39,6 +39,8 @@ type Pool struct {
 	reserve reserve
 	stalls  stalls
 	blocks  memoryEvents
+	victims victims
+	io      counting
 
 	loop    *reactor.Loop
 	log     *log.Log
@@ -81,7 +83,7 @@ type Missing struct {
 // New returns a pool that confines nothing until Open. boxes calls a function with the cgroup of
 // each running command; those that are nil are ignored.
 func New(loop *reactor.Loop, log *log.Log, garbage *sys.Garbage, boxes func(func(*Box))) *Pool {
-	return &Pool{loop: loop, log: log, garbage: garbage, boxes: boxes, oom: oomScore{fd: -1}}
+	return &Pool{loop: loop, log: log, garbage: garbage, boxes: boxes, oom: oomScore{fd: -1}, victims: victims{fd: -1}}
 }
 
 // Open protects the agent from commands, as far as the machine allows, and logs what is missing. A
@@ -92,6 +94,9 @@ func (t *Pool) Open(maxPids uint32) {
 	t.openCgroups(maxPids)
 	t.stalls.open(t)
 	t.blocks.open(t)
+	if t.memory {
+		t.victims.open()
+	}
 }
 
 // Close removes every cgroup without processes, and stops the protection. Closing again does
@@ -101,6 +106,7 @@ func (t *Pool) Close() {
 	t.reserve.open()
 	t.stalls.close()
 	t.blocks.Close()
+	t.victims.close()
 	t.close()
 }
 

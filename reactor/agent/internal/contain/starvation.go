@@ -158,7 +158,11 @@ func (t *Pool) killStarving() {
 			victim, pages = pid, n
 		}
 	})
-	if victim == 0 || unix.Kill(victim, unix.SIGKILL) != nil {
+	if victim == 0 {
+		return
+	}
+	t.starvedVictim(largest, victim, pages)
+	if unix.Kill(victim, unix.SIGKILL) != nil {
 		return
 	}
 	largest.starved++

@@ -98,6 +98,9 @@ func (p *Process) Usage() reactor.Usage { return p.child.Usage() }
 // TimedOut reports whether the deadline killed the process.
 func (p *Process) TimedOut() bool { return p.timedOut }
 
+// Victim says which of its processes was killed for lack of memory; empty if that is not known.
+func (p *Process) Victim() string { return p.table.contain.Victim(p.Box, p.pid) }
+
 // OOMKills returns how many of the command's processes the OOM killer killed.
 func (p *Process) OOMKills() uint32 { return p.oomKills }
 
@@ -123,6 +126,12 @@ func (p *Process) Finished() bool { return p.finished }
 func (p *Process) TakeBox(t *Table) {
 	p.table = t
 	p.Box = t.contain.Take()
+}
+
+// TakeCountingBox is TakeBox for a process whose I/O is to be counted.
+func (p *Process) TakeCountingBox(t *Table) {
+	p.table = t
+	p.Box = t.contain.TakeCounting()
 }
 
 // Spawn forks the process into its Box, which it takes first unless the process has one. If only

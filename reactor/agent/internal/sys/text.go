@@ -28,6 +28,16 @@ func ParseNumber(s string) (n uint32, ok bool) {
 	return uint32(wide), ok && rest == "" && wide <= 1<<32-1
 }
 
+// After returns what follows the first mark in s. Without a mark it returns nothing.
+func After(s, mark string) (after string, found bool) {
+	for i := 0; i+len(mark) <= len(s); i++ {
+		if s[i:i+len(mark)] == mark {
+			return s[i+len(mark):], true
+		}
+	}
+	return "", false
+}
+
 // LastSlash returns the index of the last slash in a path, or -1.
 func LastSlash(path string) int {
 	i := len(path) - 1
