@@ -39,6 +39,9 @@ func (s *session) makeReceipt() {
 			r.Code = 128 + int32(unix.SIGKILL)
 		}
 	}
+	if r.Killed > 0 {
+		r.Message = []byte(s.process.Victim())
+	}
 	s.addUsage(r)
 }
 
@@ -50,6 +53,9 @@ func (s *session) addUsage(r *framing.Exited) {
 	r.UserUS, r.SystemUS = uint64(used.User.Microseconds()), uint64(used.System.Microseconds())
 	r.Peak = uint64(used.Peak)
 	g := s.process.Box
+	if io, ok := g.IO(); ok {
+		r.IO, r.HasIO = framing.IO(io), true
+	}
 	if g == nil {
 		if !killed {
 			r.Left = contain.LeftBy(s.process.PID())

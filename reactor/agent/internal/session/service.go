@@ -64,7 +64,15 @@ func NewService(cfg Config) (*Service, error) {
 	svc.Server.Handle(framing.TypeSignal, svc.signal)
 	svc.Server.HandleEmpty(framing.TypeRelease, svc.release)
 	svc.Server.HandleEmpty(framing.TypeProcesses, svc.processes)
+	svc.Server.HandleEmpty(framing.TypeAccount, account)
 	return svc, nil
+}
+
+// account handles an account: the receipts of the connection have I/O from now on.
+func account(c *wire.Conn, p *framing.Part) error {
+	c.Accounts = true
+	c.Done(p.Seq, 0, nil)
+	return nil
 }
 
 // buffers returns how many buffers holds has.

@@ -39,6 +39,7 @@ type session struct {
 	outputCap  uint64 // the most bytes of each output; 0: no cap
 	terminal   bool
 	reportHeld bool // exited reports outputs that other processes hold open
+	counted    bool // its I/O is counted
 	slave      int  // the process's side of its terminal, open until the exit; 0 for none
 
 	in   inlet
@@ -139,7 +140,9 @@ func (s *session) Produce() (more bool) {
 		c.Reply(framing.AppendCredit(c.Space(framing.HeaderSize+5), s.seq, framing.StreamInput, n))
 	case s.exitDue():
 		s.state = reported
-		c.Reply(framing.AppendExited(c.Space(exitedRoom), s.seq, &s.receipt))
+		r := s.receipt
+		r.HasIO = r.HasIO && c.Accounts
+		c.Reply(framing.AppendExited(c.Space(exitedRoom), s.seq, &r))
 		if !s.kept() || s.replaced() {
 			c.CloseChannel(s)
 			s.close()
@@ -156,7 +159,7 @@ func (s *session) Produce() (more bool) {
 }
 
 // exitedRoom is enough for any exited, in bytes.
-const exitedRoom = framing.HeaderSize + 90 + wire.MaxText
+const exitedRoom = framing.HeaderSize + 122 + wire.MaxText
 
 // Input implements [wire.Sink]. It refuses a frame larger than the whole window outright, so that
 // its tail cannot use credit granted later.

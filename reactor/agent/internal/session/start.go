@@ -38,7 +38,7 @@ func (svc *Service) start(c *wire.Conn, seq uint32, payload []byte) error {
 		service: svc, id: req.ID, keepMS: req.KeepMS, outputCap: req.Cap, terminal: req.Terminal,
 		loose: req.Loose && req.KeepMS != 0,
 	}
-	s.process.Kind = framing.KindStart
+	s.process.Kind, s.counted = framing.KindStart, c.Accounts
 	if s.reportHeld = req.More; s.reportHeld {
 		s.process.Patience = time.Duration(req.WaitMS)*time.Millisecond + 1 // never 0
 		if req.WaitMS == framing.WaitForEnd {
@@ -136,7 +136,11 @@ func (s *session) open(req *framing.Start) *launch.Failure {
 
 // spawn forks the process that spec describes.
 func (s *session) spawn(spec *reactor.Command) *launch.Failure {
-	s.process.TakeBox(s.service.Table)
+	if s.counted {
+		s.process.TakeCountingBox(s.service.Table)
+	} else {
+		s.process.TakeBox(s.service.Table)
+	}
 	for _, limit := range s.extra.Limits {
 		if err := s.process.Box.Restrict(limit[0], limit[1]); err != nil {
 			return &launch.Failure{Stage: framing.StageLimits, Err: err}

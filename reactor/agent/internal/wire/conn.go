@@ -47,6 +47,8 @@ type Conn struct {
 	// Request is the request whose payload is still coming, or nil. It is the handler's of that
 	// type.
 	Request Request
+	// Accounts says that the host wants receipts with I/O. It is set by the handler of account.
+	Accounts bool
 
 	server  *Server
 	link    Link
