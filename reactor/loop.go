@@ -32,7 +32,9 @@ type Loop struct {
 	scratch  []byte // the read buffer of every stream that keeps no input
 	buffers  *Pool
 	stopped  bool
-	active   bool // the last wait had events
+	active   bool          // the last wait had events
+	measures bool          // turns are measured
+	longest  time.Duration // the longest turn since LongestTurn
 }
 
 // New makes a loop. Its streams take their buffers, at most two each, from a pool that holds the
@@ -97,9 +99,13 @@ func (l *Loop) turn() error {
 	if err != nil {
 		return err
 	}
+	began := time.Duration(-1)
+	if len(l.timers) > 0 || l.measures {
+		began = Now()
+	}
 	l.due, l.quota = -1, reapBatch
 	if len(l.timers) > 0 {
-		l.due = Now()
+		l.due = began
 	}
 	for i := range l.events[:n] {
 		e := &l.events[i]
@@ -110,7 +116,19 @@ func (l *Loop) turn() error {
 	}
 	l.expire()
 	l.release()
+	if l.measures && began >= 0 {
+		l.longest = max(l.longest, Now()-began)
+	}
 	return nil
+}
+
+// LongestTurn returns how long the longest turn since the last call took, without its wait. An
+// event may have waited for that long. The turn in which it is called counts for the next call. The
+// first call returns 0, because turns are not measured before.
+func (l *Loop) LongestTurn() time.Duration {
+	longest := l.longest
+	l.longest, l.measures = 0, true
+	return longest
 }
 
 // rawWait is the longest wait in a raw system call, in milliseconds.

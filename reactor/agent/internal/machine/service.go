@@ -19,7 +19,7 @@ const (
 	// stats make, in bytes.
 	errorGarbage = 256
 	factsGarbage = 24 << 10
-	statsGarbage = 10 << 10
+	statsGarbage = 40 << 10
 )
 
 // Disk is what the freezer holds while the file system is frozen.

@@ -59,6 +59,10 @@ func (s *Service) addFigures(f *framing.Figures) {
 		f.Add("agent.cpu", uint64(used.Utime.Nano()+used.Stime.Nano())/1e3)
 	}
 	f.Add("epoch", s.restores.epoch)
+	s.addDelays(f, buf)
+	addStalls(f, buf)
+	addInterfaces(f, buf)
+	addBlockDevices(f, buf)
 }
 
 // addLoad adds the figures of /proc/loadavg: "0.20 0.18 0.12 1/80 11206". The kernel counts each
