@@ -30,6 +30,7 @@ var (
 		"reactor/agent/internal/session", "reactor/agent/internal/machine",
 		"reactor/agent/internal/network", "reactor/agent/internal/forward",
 		"reactor/agent/internal/workload", "reactor/agent/internal/configure",
+		"reactor/agent/internal/workload", "reactor/agent/internal/evidence",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -257,6 +258,10 @@ var mayImport = map[string][]string{
 	// that a test's room is made of, and below those that it tests.
 	"wick/reactor/agent/internal/roomtest": {
 		"wick/framing", "wick/framing/wiretest", "wick/reactor", room("contain"), room("launch"), room("log"), room("sys"), room("wire"),
+	},
+	// launch for its job, which writes the file of last words.
+	"wick/reactor/agent/internal/evidence": {
+		"wick/framing", "wick/reactor", room("launch"), room("log"), room("sys"), room("wire"),
 	},
 	// session, because a workload is a session that no host has started.
 	"wick/reactor/agent/internal/workload": {

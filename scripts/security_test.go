@@ -31,6 +31,7 @@ var shownIn = map[string]string{
 	"wick":          "cmd/wick",
 	"device":        "cmd/wick/internal/vhostvsock",
 	"network":       "reactor/agent/internal/network",
+	"evidence":      "reactor/agent/internal/evidence",
 	"usernet":       "cmd/wick/internal/usernet",
 	"machine":       "cmd/wick/internal/machine",
 	"vmm":           "cmd/wick/internal/vmm",

@@ -44,6 +44,7 @@ var defaults = map[string]string{
 	"look":   "id=1 credit=1048576 errcredit=1048576",
 	"read":   "credit=1073741824", "list": "credit=1073741824", "pressure": "stall=1000000 window=2000000",
 	"connect": "network=1 credit=1073741824", "accept": "credit=1073741824", "listen": "network=1",
+	"kernel_log": "credit=1073741824",
 }
 
 // startFlags has the bits of a start. The bare name of a bit sets it.

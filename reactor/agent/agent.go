@@ -12,6 +12,7 @@ import (
 	"wick/reactor/agent/internal/command"
 	"wick/reactor/agent/internal/configure"
 	"wick/reactor/agent/internal/contain"
+	"wick/reactor/agent/internal/evidence"
 	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/forward"
 	"wick/reactor/agent/internal/launch"
@@ -114,6 +115,7 @@ type Agent struct {
 	grace      time.Duration // between SIGTERM and SIGKILL, with Init
 	killAt     time.Duration // reactor.Now at which processes that got a signal are killed
 	power      powerRequest
+	cause      string // of the shutdown
 }
 
 // New returns an agent that is ready to Run. The error is a *PathError if a Unix socket path cannot
@@ -238,6 +240,7 @@ func (a *Agent) openRooms() (err error) {
 		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Disk: &a.disk,
 	})
 	a.table.Watch = a.forward.Changed
+	evidence.NewService(evidence.Config{Loop: a.loop, Log: a.log, Server: a.server})
 	var none noServices
 	if a.services = none; openServices != nil {
 		a.services = openServices(a)
@@ -245,7 +248,7 @@ func (a *Agent) openRooms() (err error) {
 		a.server.HandleEmpty(framing.TypeServices, none.refuse)
 		a.server.HandleEmpty(framing.TypeService, none.refuse)
 	}
-	features := session.Features | files.Features | forward.Features
+	features := session.Features | files.Features | forward.Features | evidence.Features
 	if a.root {
 		features |= network.Features
 	}

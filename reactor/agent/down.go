@@ -77,6 +77,7 @@ func (a *Agent) powerDown(c *wire.Conn, p *framing.Part) error {
 		a.power.Answer(machine.ErrGoingDown) // the last requester, which has shut down its side
 		a.power.Wait(c, p.Seq)
 		a.power.how = how
+		a.cause = "host, connection " + sys.Num(c.ID())
 		a.log.Info("ending", "conn", sys.Num(c.ID()))
 		a.beginDown(time.Duration(graceMS) * time.Millisecond)
 		a.stepDown()

@@ -9,12 +9,16 @@ import (
 
 // Main is the main function of a program that contains an agent. It prepares the descriptors and
 // the Go runtime, and then calls f with the program's arguments, as in os.Args. If the program was
-// started as a job (JobCommand), Main does the job and exits instead.
-func Main(f func(args []string)) {
-	launch.RunJob(machine.SyncJob, machine.FreezeJob, files.SyncJob)
+// started as a job (JobCommand), Main does the job and exits instead. jobs are those that only this
+// program does.
+func Main(f func(args []string), jobs ...Job) {
+	launch.RunJob(append(jobs, machine.SyncJob, machine.FreezeJob, files.SyncJob)...)
 	sys.Tune()
 	f(sys.Args())
 }
+
+// Job is work that takes as long as a disk does.
+type Job = launch.Job
 
 // JobCommand starts this program again as a job. The program's main must call Main.
 var JobCommand = launch.JobCommand

@@ -111,6 +111,9 @@ func (a *Agent) Signaled(set reactor.SignalSet) {
 
 // shutDown begins a shutdown for a reason from within the machine. how may be powerDefault.
 func (a *Agent) shutDown(kind, what string, how Power) {
+	if a.cause == "" {
+		a.cause = kind + " " + what
+	}
 	a.log.Info("ending", kind, what)
 	if how != powerDefault && a.down < downDisks {
 		a.power.how = how

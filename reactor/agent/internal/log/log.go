@@ -38,11 +38,36 @@ type Log struct {
 	level   Level
 	dropped int
 	cut     bool // the last line was written in part
+	keeps   int  // the most bytes in kept; 0 keeps nothing
+	kept    []byte
 	line    [1024]byte
 }
 
 // New returns a log that writes lines of the level, and of the levels before it, to fd.
 func New(fd int, level Level) *Log { return &Log{fd: fd, level: level} }
+
+// Keep has the log keep the newest lines at LevelError and LevelWarn in n bytes, written or not.
+func (l *Log) Keep(n int) { l.keeps = n }
+
+// Kept returns these lines.
+func (l *Log) Kept() string { return string(l.kept) }
+
+// keep keeps a line, and drops the oldest ones that leave it no room.
+func (l *Log) keep(line []byte) {
+	if len(line) > l.keeps {
+		return
+	}
+	if l.kept == nil {
+		l.kept = make([]byte, 0, l.keeps)
+	}
+	if over := len(l.kept) + len(line) - l.keeps; over > 0 {
+		for l.kept[over-1] != '\n' { // the last byte is one
+			over++
+		}
+		l.kept = l.kept[:copy(l.kept, l.kept[over:])]
+	}
+	l.kept = append(l.kept, line...)
+}
 
 // FD returns the descriptor that the log writes to.
 func (l *Log) FD() int { return l.fd }
@@ -105,7 +130,8 @@ func (l *Log) write(level Level, message string, pairs []string) {
 	if !l.Enabled(level) {
 		return
 	}
-	if !l.writable() {
+	writable := l.writable()
+	if !writable && (level > LevelWarn || l.keeps == 0) {
 		l.dropped++
 		return
 	}
@@ -113,6 +139,7 @@ func (l *Log) write(level Level, message string, pairs []string) {
 	if l.cut {
 		b = add(b, "\n")
 	}
+	begin := len(b)
 	b = add(b, levelNames[level])
 	b = add(b, " ")
 	b = add(b, message)
@@ -127,6 +154,13 @@ func (l *Log) write(level Level, message string, pairs []string) {
 		b = appendValue(b, pairs[i+1])
 	}
 	b = append(b[:min(len(b), maxLine-1)], '\n')
+	if level <= LevelWarn {
+		l.keep(b[begin:])
+	}
+	if !writable {
+		l.dropped++
+		return
+	}
 	switch n, _ := unix.Write(l.fd, b); {
 	case n == len(b):
 		l.dropped, l.cut = 0, false

@@ -65,3 +65,19 @@ func TestLog(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestKept keeps the newest warnings and errors, also those that cannot be written, and no others.
+func TestKept(t *testing.T) {
+	t.Parallel()
+	l := New(-1, LevelInfo) // every write fails
+	l.Warn("before")
+	l.Keep(100)
+	l.Info("other")
+	l.Error("first", "text", strings.Repeat("x", 200)) // longer than all that is kept
+	for i := range 20 {
+		l.Warn("line", "n", string(rune('a'+i)))
+	}
+	if got := l.Kept(); !strings.HasSuffix(got, " n=s\nwarn line dropped=22 n=t\n") || len(got) > 100 || len(got) < 70 || !strings.HasPrefix(got, "warn line ") {
+		t.Errorf("Kept() = %q, want the newest lines", got)
+	}
+}
