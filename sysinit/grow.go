@@ -136,17 +136,29 @@ func makeExt4(device string) error {
 		return fault("open", "/dev/null", "", err, "")
 	}
 	// No -F: mkfs.ext4 itself refuses a device that is in use.
-	s := spawning{null: uintptr(null), environ: [...]*byte{terminated("PATH=" + Path), nil}}
-	for i, arg := range [...]string{program, "-q", device} {
-		s.args[i] = terminated(arg)
-	}
-	pid, e := spawn(&s)
+	ok, err := RunFor(makeLimit, null, program, "-q", device)
 	unix.Close(null)
-	if e != 0 {
-		return fault("execute", program, "", e, "")
+	if err != nil {
+		return err
 	}
-	if !reap(pid, uptime()+makeLimit) {
+	if !ok {
 		return fault("format", device, "", nil, program+" failed, or took longer than "+seconds(makeLimit)+" (see the console)")
 	}
 	return nil
+}
+
+// RunFor runs a program with at most three arguments, and reports whether it has succeeded within
+// the limit. After the limit it is killed and left behind. Its standard input and output are stdin.
+// The caller must not reap children meanwhile.
+func RunFor(limit time.Duration, stdin int, program string, args ...string) (ok bool, err error) {
+	s := spawning{null: uintptr(stdin), environ: [...]*byte{terminated("PATH=" + Path), nil}}
+	s.args[0] = terminated(program)
+	for i, arg := range args {
+		s.args[1+i] = terminated(arg)
+	}
+	pid, e := spawn(&s)
+	if e != 0 {
+		return false, fault("execute", program, "", e, "")
+	}
+	return reap(pid, uptime()+limit), nil
 }

@@ -15,9 +15,9 @@ func spawn(s *spawning) (int, syscall.Errno) {
 }
 
 // spawning is a program to start, as execve(2) takes it. null is a descriptor for its standard
-// input and output; its standard error is that of this process.
+// input and output; its standard error is that of this process. The last of args is nil.
 type spawning struct {
-	args    [4]*byte
+	args    [5]*byte
 	environ [2]*byte
 	null    uintptr
 }

@@ -26,6 +26,10 @@ type machine struct {
 	settled  bool     // the disks are synced and unmounted
 	network  []string // words of the network configuration
 	problem  string   // the cause of the shutdown, or "" if it was requested
+	rooted   bool     // the root is /
+	served   *agent.Agent
+	last     string // where the last words are written, or "" for the default
+	said     bool   // they are written
 }
 
 // claimSignals catches signals. It is called first, because SIGTERM and SIGINT end a Go program,
@@ -47,13 +51,19 @@ func (m *machine) parse(args []string) {
 	if err == nil && m.cfg.Drive != "" {
 		err = m.readDrive()
 	}
-	m.log = m.agent.Config().Log
+	m.openLog()
 	if len(ignored) > 0 {
 		m.log.Info("arguments ignored", "words", strings.Join(ignored, " "))
 	}
 	if err != nil {
 		m.problem = "vm-init: " + err.Error()
 	}
+}
+
+// openLog opens the log with the level that the options have.
+func (m *machine) openLog() {
+	m.log = m.agent.Config().Log
+	m.log.Keep(keptWords)
 }
 
 // readDrive sets the options of the configuration drive. It returns the error of one that is used
@@ -100,9 +110,10 @@ func (m *machine) up() bool {
 	if m.problem == "" {
 		var err error
 		if m.root, err = sysinit.Up(m.cfg, m.report); err == nil {
+			m.rooted = true
 			m.readImage()
 			m.wrong = append(m.wrong, m.checkServices()...)
-			m.log = m.agent.Config().Log
+			m.openLog()
 			err = m.root.Mount(m.cfg, m.report)
 		}
 		if err != nil {
@@ -153,6 +164,7 @@ func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(),
 // config returns the agent's configuration.
 func (m *machine) config() agent.Config {
 	cfg := m.agent.Config()
+	cfg.Log = m.log
 	cfg.Signals, cfg.Init = true, true
 	cfg.Version = version
 	cfg.Env = sysinit.Environ(syscall.Environ())
@@ -166,6 +178,9 @@ func (m *machine) config() agent.Config {
 func (m *machine) serve() {
 	cfg := m.config()
 	cfg.Facts = m.facts()
+	if path, ok := m.lastFile(); ok {
+		cfg.Facts = append(cfg.Facts, agent.TakeLast(path)...)
+	}
 	if fd, ok := m.root.Writable(); ok {
 		cfg.FreezeFD = fd
 	}
@@ -177,6 +192,7 @@ func (m *machine) serve() {
 		return
 	}
 	m.settings.Live = m.liveOptions(a)
+	m.served = a
 	if err = a.Run(); err != nil {
 		m.problem = "vm-init: agent: " + err.Error()
 		m.say()
@@ -225,6 +241,7 @@ func (m *machine) facts() (facts [][2]string) {
 
 // settle ends all processes, and syncs and unmounts the disks.
 func (m *machine) settle() error {
+	m.lastWords()
 	err := m.root.Settle(sysinit.SettleLimit, m.downStep)
 	m.settled = true
 	return err
@@ -277,6 +294,9 @@ func (m *machine) end() {
 		m.log.Error("panic", "in", "init", "stack", string(stack[:runtime.Stack(stack, false)]))
 	}
 	m.log.Info("going down")
+	if !m.settled {
+		m.lastWords()
+	}
 	m.mode.Discard = m.settled // not twice
 	err := m.root.Down(m.mode, m.downStep)
 	m.log.Error("machine does not go down", "error", err.Error())

@@ -30,7 +30,7 @@ func (m *machine) options() []sysinit.Option {
 			}
 			m.mode.Power = power
 			return nil
-		}})
+		}}, m.lastOption())
 	for _, o := range append(m.agent.Table(), m.agent.InitTable()...) {
 		if o.Name != "--unix-socket" {
 			options = append(options, sysinit.Option(o))
