@@ -64,7 +64,8 @@
 //
 // [Client.Ports] and [Client.WatchPorts] list the TCP ports that listen in the guest.
 //
-// [Client.Stats], [Client.Processes] and [Client.WatchPressure] report on the machine. Call
+// [Client.Stats], [Client.Processes] and [Client.WatchPressure] report on the machine, and
+// [Client.KernelLog] reads its kernel's log. Call
 // [Client.Restore] after a snapshot was restored, and [Client.Freeze] and [Client.Thaw] around a
 // copy of its disk. [Client.PowerOff], [Client.Reboot] and [Client.Halt] end it.
 //

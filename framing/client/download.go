@@ -11,7 +11,7 @@ import (
 	"wick/framing"
 )
 
-// A download is a stream from the guest that ends with a done: a read or a list.
+// A download is a stream from the guest that ends with a done: a read, a list or a kernel log.
 type download struct {
 	remote
 	*inbox
@@ -28,7 +28,12 @@ func (c *Client) download(ctx context.Context, op, path string, window int, limi
 	if err := checkPath(op, path); err != nil {
 		return nil, err
 	}
-	err := c.need(ctx, framing.FeatureFiles)
+	return c.downloadFor(ctx, framing.FeatureFiles, op, path, window, limit, encode)
+}
+
+// downloadFor is download for a feature. op and path are for errors.
+func (c *Client) downloadFor(ctx context.Context, feature Features, op, path string, window int, limit int64, encode func(dst []byte, seq, credit uint32) []byte) (*download, error) {
+	err := c.need(ctx, feature)
 	d := &download{inbox: newInbox(framing.StreamOutput, window), op: op, path: path}
 	d.inbox.limit = uint64(limit)
 	if err == nil {

@@ -84,6 +84,7 @@ var featureNames = map[Features]string{
 	framing.FeatureForward:   "forwarding connections",
 	framing.FeaturePorts:     "listing its listening ports",
 	framing.FeatureNetwork:   "configuring its network",
+	framing.FeatureEvidence:  "its kernel's log and counting I/O",
 	framing.FeatureServices:  "services",
 	framing.FeatureConfigure: "being configured by its host",
 }

@@ -36,16 +36,32 @@ type Receipt struct {
 	// Held says that other processes still held its output when the wait for it ended; see
 	// [Cmd.WaitOutput].
 	Held bool
+	// Victim says which process was killed for lack of memory, if the guest knows: its number,
+	// name, resident memory, and the constraint by which the kernel's OOM killer chose it.
+	Victim string
+	// IO is what all processes together have read from block devices and written to them. It is
+	// nil before [Client.CountIO], and if the guest's kernel does not count it. A write counts
+	// when it reaches the device, which may be after the end. It counts for the command that wrote
+	// the file first.
+	IO *framing.IO
 }
 
 func receiptOf(e *framing.Exited) *Receipt {
 	us := func(n uint64) time.Duration { return time.Duration(min(n, 1<<53)) * time.Microsecond }
-	return &Receipt{
+	r := &Receipt{
 		Reason: e.Reason, Code: int(e.Code), Signal: syscall.Signal(e.Signal), Core: e.Core,
 		User: us(e.UserUS), System: us(e.SystemUS), Elapsed: us(e.ElapsedUS), Peak: e.Peak, Tree: e.Tree,
 		Stdout: e.Output, Stderr: e.Errors, StdoutDropped: e.OutputDropped, StderrDropped: e.ErrorsDropped,
 		Left: int(e.Left), Killed: int(e.Killed), Held: e.Held,
 	}
+	if e.Reason != framing.ReasonNotStarted {
+		r.Victim = string(e.Message)
+	}
+	if e.HasIO {
+		io := e.IO
+		r.IO = &io
+	}
+	return r
 }
 
 // String says how it ended: "exit status 3", "signal: killed", "timed out".
