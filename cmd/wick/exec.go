@@ -94,6 +94,12 @@ func (t *tool) execWithin(
 		return usageError(errNoKeyboard)
 	}
 	s := t.newSession(cmd, flags.stdin, flags.tty)
+	s.usage = flags.usage
+	if flags.usage {
+		if err := c.CountIO(ctx); err != nil {
+			return commandFailed(err)
+		}
+	}
 	if flags.detach {
 		return s.detach(ctx)
 	}

@@ -61,6 +61,7 @@ func featureList(f client.Features) string {
 		{framing.FeatureStats, "stats"}, {framing.FeaturePressure, "pressure"}, {framing.FeatureRestore, "restore"},
 		{framing.FeatureFreeze, "freeze"}, {framing.FeaturePower, "power"},
 		{framing.FeatureForward, "forward"}, {framing.FeaturePorts, "ports"}, {framing.FeatureNetwork, "network"},
+		{framing.FeatureEvidence, "evidence"},
 		{framing.FeatureServices, "services"},
 		{framing.FeatureConfigure, "configure"},
 	} {

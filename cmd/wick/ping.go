@@ -14,10 +14,21 @@ import (
 func (t *tool) pingCommand() *cobra.Command {
 	var p pinger
 	cmd := &cobra.Command{
-		Use:   "ping [-c COUNT] [-i INTERVAL]",
+		Use:   "ping [-c COUNT] [-i INTERVAL] [-v]",
 		Short: "Measure how fast the agent answers",
 		Long: `Ping the agent and print a line for each answer. Print a summary after COUNT pings, or when
-interrupted. The exit code is 1 if no ping was answered.`,
+interrupted. The exit code is 1 if no ping was answered.
+
+--verbose tells a slow guest from a slow connection. It asks for the guest's figures in
+place of a pong, and shows what can have delayed the answer:
+
+  loop         the longest turn of the agent's loop since the last reading
+  wait         how long the agent was ready to run and had no processor, since the ping before
+  cpu, memory, io
+               the share of the last 10 s for which some task of the guest stalled on it
+  stood-still  how much less time has passed in the guest than here, if that is 0.1 s or more
+
+If all of them are small and the answer was late, it was the connection.`,
 		Example: `  wick ping -c 3
   wick ping -c 1000 -i 0 --to unix:/run/agent.sock`,
 		Args:              needs(),
@@ -33,6 +44,7 @@ interrupted. The exit code is 1 if no ping was answered.`,
 	flags.SortFlags = false
 	flags.IntVarP(&p.count, "count", "c", 0, "stop after this many pings; 0 for never")
 	flags.DurationVarP(&p.interval, "interval", "i", time.Second, "time from one ping to the next, at least until its answer")
+	flags.BoolVarP(&p.verbose, "verbose", "v", false, "show what delayed the answer in the guest")
 	flags.DurationVarP(&p.patience, "wait", "W", time.Second, "how long to wait for each answer")
 	return cmd
 }
@@ -41,6 +53,8 @@ interrupted. The exit code is 1 if no ping was answered.`,
 type pinger struct {
 	count              int
 	interval, patience time.Duration
+	verbose            bool
+	looks              looks // with verbose
 
 	sent int
 	rtts []time.Duration
@@ -67,7 +81,12 @@ func (t *tool) ping(ctx context.Context, p *pinger) error {
 		next.Reset(p.interval)
 		limited, cancel := context.WithTimeout(ctx, p.patience)
 		var rtt time.Duration
-		rtt, err = c.Ping(limited)
+		var says string
+		if p.verbose {
+			rtt, says, err = p.ask(limited, c)
+		} else {
+			rtt, err = c.Ping(limited)
+		}
 		cancel()
 		if ctx.Err() != nil && err != nil {
 			break // interrupted before its time was over
@@ -76,7 +95,7 @@ func (t *tool) ping(ctx context.Context, p *pinger) error {
 		switch {
 		case err == nil:
 			p.rtts = append(p.rtts, rtt)
-			_, err = fmt.Fprintf(t.stdout, "pong seq=%d time=%s\n", p.sent, milliseconds(rtt))
+			_, err = fmt.Fprintf(t.stdout, "pong seq=%d time=%s%s\n", p.sent, milliseconds(rtt), says)
 		case errors.Is(err, context.DeadlineExceeded):
 			_, err = fmt.Fprintf(t.stdout, "no answer to seq=%d within %v\n", p.sent, p.patience)
 		}

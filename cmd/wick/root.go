@@ -58,6 +58,7 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).serviceCommand,
 	(*tool).infoCommand,
 	(*tool).statsCommand,
+	(*tool).dmesgCommand,
 	(*tool).pingCommand,
 	(*tool).netCommand,
 	(*tool).configureCommand,

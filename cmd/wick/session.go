@@ -45,6 +45,7 @@ type session struct {
 	cmd   *client.Cmd
 	stdin bool // stdin is passed on
 	tty   bool // the command has a terminal
+	usage bool // what the command used is printed at its end
 	start func(context.Context) error
 	term  *terminal
 	modes *client.Modes  // of the tool's terminal before it was raw, or nil
@@ -254,6 +255,9 @@ func (s *session) again(ctx context.Context) error {
 		}
 		s.conn, s.since = c, time.Now()
 		s.t.guest.Store(c)
+		if s.usage {
+			c.CountIO(ctx) // if it fails, so does the next call
+		}
 		err = s.cmd.Reattach(ctx, c)
 		if err == nil {
 			if s.term != nil && s.tty {
@@ -275,6 +279,12 @@ func (s *session) ended(r *client.Receipt, err error) error {
 	if r.Held && !s.tty {
 		fmt.Fprintf(s.t.stderr, "wick: %s\n", heldBy(r.Left))
 	}
+	if r.Killed > 0 && r.Reason != framing.ReasonOutOfMemory {
+		fmt.Fprintf(s.t.stderr, "wick: out of memory, %d processes of the command were killed%s\n", r.Killed, printable(victimText(r)))
+	}
+	if s.usage {
+		fmt.Fprintf(s.t.stderr, "wick: %s\n", usageText(r))
+	}
 	if own := ownFailure(err); own != nil {
 		return commandFailed(own) // it may be the reason for the command's end
 	}
@@ -282,11 +292,19 @@ func (s *session) ended(r *client.Receipt, err error) error {
 	case r.Reason == framing.ReasonTimedOut:
 		return &exitError{code: failure(r.Code), err: fmt.Errorf("the command ran out of time (%v)", s.cmd.Timeout)}
 	case r.Reason == framing.ReasonOutOfMemory:
-		return &exitError{code: failure(r.Code), err: errors.New("the command was killed because the machine was out of memory")}
+		return &exitError{code: failure(r.Code), err: errors.New("the command was killed because the machine was out of memory" + victimText(r))}
 	case r.Code != 0 || err == nil || errors.Is(err, syscall.EPIPE):
 		return commandExit(r.Code)
 	}
 	return commandFailed(err) // of one of the tool's streams
+}
+
+// victimText says which process was killed, after a colon.
+func victimText(r *client.Receipt) string {
+	if r.Victim == "" {
+		return ""
+	}
+	return ": " + r.Victim
 }
 
 // ownFailure returns the error of one of the tool's streams, or nil. A closed pipe is not an error,

@@ -26,6 +26,7 @@ type sessionFlags struct {
 	detach     bool
 	keepAll    bool
 	waitOutput string
+	usage      bool
 }
 
 func (f *sessionFlags) add(cmd *cobra.Command) {
@@ -38,6 +39,7 @@ func (f *sessionFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.limits, "limit", nil, "limit a resource: `NAME=SOFT[:HARD]`, such as nofile=1024; may be repeated")
 	flags.StringVar(&f.waitOutput, "wait-output", "", "wait this `TIME` for output that other processes hold after the exit (default 100ms)")
 	flags.Lookup("wait-output").NoOptDefVal = "forever"
+	flags.BoolVar(&f.usage, "usage", false, "print to stderr what the command used: time, memory, I/O")
 	cmd.RegisterFlagCompletionFunc("wait-output", cobra.FixedCompletions([]string{"1s", "1m", "forever"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("dir", cobra.NoFileCompletions)
@@ -61,6 +63,7 @@ func (f *sessionFlags) wanted() string {
 	}{
 		{f.stdin, "-i"}, {f.tty, "-t"}, {f.user != "", "--user"}, {f.dir != "", "--dir"}, {len(f.limits) > 0, "--limit"},
 		{f.keep != "", "--keep"}, {f.detach, "--detach"}, {f.waitOutput != "", "--wait-output"},
+		{f.usage, "--usage"},
 	} {
 		if flag.set {
 			return flag.name

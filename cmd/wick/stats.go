@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,22 +19,39 @@ import (
 
 // statsCommand returns wick stats.
 func (t *tool) statsCommand() *cobra.Command {
-	var watch bool
+	var watch, asJSON, asPrometheus bool
 	var interval time.Duration
 	cmd := &cobra.Command{
-		Use:   "stats [--watch] [NAME]...",
+		Use:   "stats [--watch] [--json | --prometheus] [NAME]...",
 		Short: "Show the machine's figures",
 		Long: `Show the figures of the machine and of its agent. With NAME show only those. A NAME that
 ends in a dot stands for all that begin with it, such as memory. for all of memory.
 
 Memory and disk are in bytes, times in microseconds, load in thousandths. With --watch the
-figures are shown repeatedly, with a blank line between.`,
+figures are shown repeatedly, with a blank line between.
+
+--json prints an object. --prometheus prints the text format of Prometheus: names begin with
+wick_, times are in seconds and shares from 0 to 1, and a device is a label. An exporter
+calls wick for each scrape.`,
 		Example: `  wick stats memory. load.1
-  wick stats --watch --interval 5s agent.`,
+  wick stats --watch --interval 5s agent.
+  wick stats --prometheus net. block.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if interval <= 0 {
+			switch {
+			case interval <= 0:
 				return usageError(errors.New("stats: --interval must be above 0"))
+			case asJSON && asPrometheus:
+				return usageError(errors.New("stats: give one of --json and --prometheus"))
+			case watch && asPrometheus:
+				return usageError(errors.New("stats: --prometheus prints the figures once"))
+			}
+			show := statsTable
+			if asJSON {
+				show = statsJSON
+			}
+			if asPrometheus {
+				show = prometheus
 			}
 			c, err := t.connect(cmd.Context())
 			if err != nil {
@@ -41,38 +62,69 @@ figures are shown repeatedly, with a blank line between.`,
 			if watch {
 				count = 0
 			}
-			return t.stats(cmd.Context(), c, args, interval, count)
+			return t.stats(cmd.Context(), c, show, args, interval, count)
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them repeatedly")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print them as an object of JSON on a line")
+	cmd.Flags().BoolVar(&asPrometheus, "prometheus", false, "print them in the text format of Prometheus")
 	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "time from one to the next")
 	return cmd
 }
 
-func (t *tool) stats(ctx context.Context, c *client.Client, names []string, interval time.Duration, count int) error {
+// A statsFormat prints the figures of those names, and returns how many there are.
+type statsFormat func(to io.Writer, figures iter.Seq2[string, uint64], names []string) (shown int, err error)
+
+func (t *tool) stats(ctx context.Context, c *client.Client, show statsFormat, names []string, interval time.Duration, count int) error {
+	var page bytes.Buffer
 	first := true
 	return repeat(ctx, interval, count, func() error {
 		s, err := c.Stats(ctx)
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 		if !first {
-			fmt.Fprintln(w)
+			page.WriteByte('\n')
 		}
 		first = false
-		shown := 0
-		for name, value := range s.All() {
-			if named(name, names) {
-				fmt.Fprintf(w, "%s\t%d\n", printable(name), value)
-				shown++
-			}
+		shown, err := show(&page, s.All(), names)
+		if err != nil {
+			return err
 		}
 		if shown == 0 {
 			return fmt.Errorf("the guest has no figures named %s", strings.Join(names, ", "))
 		}
-		return w.Flush()
+		_, err = t.stdout.Write(page.Bytes())
+		page.Reset()
+		return err
 	})
+}
+
+// statsTable prints a line for each figure.
+func statsTable(to io.Writer, figures iter.Seq2[string, uint64], names []string) (shown int, err error) {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	for name, value := range figures {
+		if named(name, names) {
+			fmt.Fprintf(w, "%s\t%d\n", printable(name), value)
+			shown++
+		}
+	}
+	return shown, w.Flush()
+}
+
+// statsJSON prints an object on a line.
+func statsJSON(to io.Writer, figures iter.Seq2[string, uint64], names []string) (shown int, err error) {
+	object := map[string]uint64{}
+	for name, value := range figures {
+		if named(name, names) {
+			object[name] = value
+		}
+	}
+	b, err := json.Marshal(object)
+	if err == nil {
+		_, err = to.Write(append(b, '\n'))
+	}
+	return len(object), err
 }
 
 // named reports whether name is among names, or begins with one of them that ends in a dot. With no

@@ -122,7 +122,7 @@ func (h *host) unknownType(c *conn) *request {
 			typ++ // it might be a valid hello, and enable the extension
 		}
 	}
-	if c.greeted && typ >= wiretest.Hello && typ <= wiretest.PortList {
+	if c.greeted && typ >= wiretest.Hello && typ <= 0x5f {
 		others := []byte{wiretest.HelloResult, wiretest.Started, wiretest.Output, wiretest.Exited,
 			wiretest.ProcessList, wiretest.Done, wiretest.StatResult, wiretest.Figures,
 			wiretest.Connected, wiretest.Listening, wiretest.Incoming, wiretest.PortList, 0x37, 0x3f}
