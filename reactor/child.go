@@ -45,6 +45,8 @@ type Child struct {
 	path, dir string // for the failure
 	searched  bool
 	failure   error
+
+	confinement *Confinement // for the failure
 }
 
 // Spawn forks a child that executes the command, as the leader of a new process group. It does
@@ -75,6 +77,9 @@ func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 		if cmd.Tell {
 			unix.Close(tell[0])
 		}
+		if e, ok := err.(*Error); ok {
+			return e
+		}
 		return wrap("exec", cmd.Path, err)
 	}
 	if pidfd < 0 {
@@ -82,6 +87,7 @@ func (l *Loop) Spawn(c *Child, cmd *Command, h ChildHandler) error {
 	}
 	c.loop, c.handler, c.pid = l, h, pid
 	c.report, c.path, c.dir, c.searched, c.failure = r, cmd.Path, cmd.Dir, cmd.searches(), nil
+	c.confinement = cmd.Confinement
 	l.children = append(l.children, c)
 	if pidfd >= 0 {
 		// If it has exited already, its pidfd is readable already.
@@ -107,6 +113,7 @@ func (c *Child) started() {
 	}
 	c.starting.Close()
 	if c.report.errno == 0 {
+		c.confinement = nil
 		defer contain(c.handler, nil)
 		c.handler.(StartHandler).Started()
 	}
@@ -119,6 +126,14 @@ func (c *Child) Failure() error { return c.failure }
 
 // PID returns the number of the process and of its group; 0 when it is not running.
 func (c *Child) PID() int { return c.pid }
+
+// Pidfd returns its pidfd, which the child owns; 0 when it is not running or has none.
+func (c *Child) Pidfd() int {
+	if c.pid == 0 || !c.pidfd.Open() {
+		return 0
+	}
+	return c.pidfd.FD()
+}
 
 // Running reports whether the child has not been reaped yet.
 func (c *Child) Running() bool { return c.pid != 0 }
@@ -213,6 +228,7 @@ func (c *Child) exited(status unix.WaitStatus) {
 	defer contain(c.handler, nil)
 	c.started()
 	c.failure = c.report.failure(c)
+	c.confinement = nil
 	c.loop.spawner.free = append(c.loop.spawner.free, c.report)
 	c.report = nil
 	c.pid = 0

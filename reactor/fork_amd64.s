@@ -15,6 +15,17 @@ TEXT ·fork(SB), NOSPLIT, $0-16
 	MOVQ	$14, AX			// rt_sigprocmask
 	SYSCALL
 
+	MOVQ	forkBlock_join(BX), DI
+	TESTQ	DI, DI
+	JEQ	forks
+	MOVQ	$0x20000000, SI		// CLONE_NEWPID
+	MOVQ	$308, AX		// setns
+	SYSCALL
+	TESTQ	AX, AX
+	JNE	parent
+	MOVQ	$1, forkBlock_entered(BX)
+
+forks:
 	LEAQ	forkBlock_call(BX), R12
 	MOVQ	step_number(R12), AX
 	MOVQ	(step_args+0)(R12), DI
@@ -26,7 +37,18 @@ TEXT ·fork(SB), NOSPLIT, $0-16
 	TESTQ	AX, AX
 	JEQ	child
 
+parent:
 	MOVQ	AX, ret+8(FP)
+	CMPQ	forkBlock_entered(BX), $0
+	JEQ	unmask
+leave:
+	MOVQ	forkBlock_self(BX), DI
+	MOVQ	$0x20000000, SI		// CLONE_NEWPID
+	MOVQ	$308, AX		// setns
+	SYSCALL
+	TESTQ	AX, AX
+	JNE	leave			// the kernel had no memory
+unmask:
 	MOVQ	$2, DI			// SIG_SETMASK
 	LEAQ	forkBlock_mask(BX), SI
 	MOVQ	$0, DX
@@ -46,13 +68,21 @@ next:
 	MOVQ	(step_args+32)(R12), R8
 	SYSCALL
 	CMPQ	AX, $-4095
-	JCS	done			// unsigned less
+	JCS	success			// unsigned less
 	NEGQ	AX
 	CMPQ	AX, $64
 	JCC	fail
 	MOVQ	step_pass(R12), DX
 	BTQ	AX, DX
 	JCC	fail
+	JMP	done
+success:
+	MOVQ	step_save(R12), DX
+	TESTQ	DX, DX
+	JEQ	skips
+	MOVQ	AX, (DX)
+skips:
+	ADDQ	step_skip(R12), R12
 done:
 	ADDQ	$step__size, R12
 	JMP	next
@@ -62,8 +92,7 @@ fail:
 	MOVQ	step_stage(R12), SI
 	MOVQ	SI, report_stage(DI)
 	MOVQ	AX, report_errno(DI)
-exit:
 	MOVQ	$127, DI
 	MOVQ	$231, AX		// exit_group
 	SYSCALL
-	JMP	exit
+	UNDEF				// a seccomp filter denies the exit

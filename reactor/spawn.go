@@ -35,6 +35,8 @@ type Command struct {
 	Umask *uint32
 	// Wipe clears the memory in which Args and Env were put together, after the fork.
 	Wipe bool
+	// Confinement restricts what the program sees and may do; nil for no restriction.
+	Confinement *Confinement
 	// Tell has Started called when the program has been executed. The handler is a
 	// StartHandler.
 	Tell bool
@@ -52,7 +54,7 @@ type Limit struct {
 	Soft, Hard uint64
 }
 
-// The stages of a start, in order. The Op of a [Child.Failure] is the name of one.
+// The stages of a start. The Op of a [Child.Failure] is the name of one.
 const (
 	stageFork = iota
 	stageTerminal
@@ -60,6 +62,11 @@ const (
 	stageUser
 	stageDirectory
 	stageExec
+	stageNamespace
+	stageMount
+	stageRoot
+	stageCapabilities
+	stageSeccomp
 )
 
 // The names of the stages.
@@ -70,9 +77,18 @@ const (
 	OpUser      = "setuid"
 	OpDirectory = "chdir"
 	OpExec      = "exec"
+
+	OpNamespace    = "namespace"
+	OpMount        = "mount"
+	OpRoot         = "pivot_root"
+	OpCapabilities = "capabilities"
+	OpSeccomp      = "seccomp"
 )
 
-var stageOps = [...]string{OpFork, OpTerminal, OpLimits, OpUser, OpDirectory, OpExec}
+var stageOps = [...]string{
+	OpFork, OpTerminal, OpLimits, OpUser, OpDirectory, OpExec,
+	OpNamespace, OpMount, OpRoot, OpCapabilities, OpSeccomp,
+}
 
 const (
 	// imageSize is the memory, in bytes, that is kept for the images of children. A longer
@@ -166,12 +182,20 @@ func (s *spawner) start(cmd *Command, r *report, tell int) (pid, pidfd int, err 
 			defer unix.Close(files[i])
 		}
 	}
+	self := 0
+	if c := cmd.Confinement; c != nil && c.Joined&unix.CLONE_NEWPID != 0 {
+		if self, err = unix.PidfdOpen(unix.Getpid(), 0); err != nil {
+			return 0, -1, &Error{OpNamespace, "process", err.(unix.Errno)}
+		}
+		defer unix.Close(self)
+	}
+	way := s.way
 	for {
 		m, err := s.compose(cmd, files, tell)
 		if err != nil {
 			return 0, -1, err
 		}
-		pid, pidfd, err = m.fork(r, cmd.Cgroup, s.way)
+		pid, pidfd, err = m.fork(r, cmd, self, s.way)
 		if cmd.Wipe {
 			clear(m.b) // the child has a copy
 		}
@@ -181,6 +205,10 @@ func (s *spawner) start(cmd *Command, r *report, tell int) (pid, pidfd int, err 
 		// Some filters answer EPERM to a call that they do not know. With a cgroup the
 		// EPERM may be about that.
 		unable := err == unix.ENOSYS || err == unix.EINVAL || err == unix.EPERM && cmd.Cgroup == 0
+		if cmd.Confinement.refused(err) && (!unable || s.way == byFork || cmd.Cgroup != 0) {
+			s.way = way // the errno may be about the namespace
+			return 0, -1, &Error{OpNamespace, "process", err.(unix.Errno)}
+		}
 		if !unable || s.way == byFork {
 			return pid, pidfd, err
 		}
@@ -218,6 +246,11 @@ func (s *spawner) compose(cmd *Command, files [3]int, tell int) (m image, err er
 	}
 	if cmd.User != nil {
 		size += 4 * len(cmd.User.Groups)
+	}
+	if cmd.Confinement != nil {
+		more, bytes := cmd.Confinement.size()
+		steps += more
+		size += bytes + imageHead(more)
 	}
 	if size > maxImage {
 		return m, unix.E2BIG
@@ -280,6 +313,10 @@ func clearRegisters(b []byte) {
 // describe writes the steps of a child. The steps that a process in the guest can delay come after
 // the descriptors of this process are closed.
 func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env []string) {
+	c := cmd.Confinement
+	if c != nil {
+		c.enter(m)
+	}
 	if cmd.Terminal {
 		m.then(stageFork, 0, unix.SYS_SETSID)
 	} else {
@@ -312,6 +349,9 @@ func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env [
 	if cmd.Terminal {
 		m.then(stageTerminal, 0, unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 1)
 	}
+	if c != nil {
+		c.isolate(m)
+	}
 	if limit := limitForChild(); limit != nil {
 		m.then(stageLimits, 0, unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, m.numbers(limit.Cur, limit.Max), 0)
 	}
@@ -320,6 +360,9 @@ func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env [
 	}
 	if cmd.Umask != nil {
 		m.then(stageFork, 0, unix.SYS_UMASK, uintptr(*cmd.Umask))
+	}
+	if c != nil {
+		c.restrict(m, cmd.User)
 	}
 	if u := cmd.User; u != nil {
 		m.then(stageUser, 0, unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
@@ -332,10 +375,16 @@ func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env [
 			m.then(stageUser, anyErrno, unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0)
 		}
 	}
+	if c != nil {
+		c.setCapabilities(m)
+	}
 	if cmd.Dir != "" {
 		m.then(stageDirectory, 0, unix.SYS_CHDIR, m.text(cmd.Dir))
 	}
 	m.then(stageFork, 0, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, m.numbers(0), 0, 8)
+	if c != nil {
+		c.seal(m)
+	}
 	argv, envv := m.vector(cmd.Args), m.vector(env)
 	search := cmd.Search
 	if !cmd.searches() {
@@ -366,11 +415,21 @@ func (r *report) failure(c *Child) error {
 		return nil
 	}
 	errno := unix.Errno(r.errno)
-	e := &Error{stageOps[r.stage], "process", errno}
-	switch r.stage {
+	stage, change := r.stage&0xFF, int(r.stage>>8)
+	e := &Error{stageOps[stage], "process", errno}
+	switch stage {
 	case stageDirectory:
 		if errno == unix.ENOENT { // any other errno may be about a directory above
 			e.Object = c.dir
+		}
+	case stageMount:
+		if change > 0 {
+			e.Object = c.confinement.Changes[change-1].Target
+		}
+	case stageRoot:
+		e.Object = c.confinement.Root
+		if e.Object == "" {
+			e.Object = "/"
 		}
 	case stageExec:
 		e.Object = c.path
