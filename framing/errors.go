@@ -49,4 +49,11 @@ const (
 	reasonNoCommand = "no command"
 	reasonStream    = "no such stream"
 	reasonEntry     = "no name of a directory's entry"
+	reasonKind      = "unknown kind of confinement"
+	reasonRelative  = "path of the confinement is not absolute, or of a sysctl not relative"
+	reasonFilter    = "filter is not 1 to 4096 instructions of 8 bytes"
+	reasonTwice     = "too many entries of the confinement, or of one kind"
+	reasonNamespace = "confinement needs a namespace of its own"
+	reasonHost      = "name of the host has more than 64 bytes"
+	reasonConfine   = "confinement without an entry"
 )

@@ -16,7 +16,7 @@ const (
 // StartStage is where a start failed.
 type StartStage uint8
 
-// The stages, in their order.
+// The stages.
 const (
 	_              StartStage = iota // it did not fail
 	StageResources                   // pipes, buffers
@@ -26,6 +26,11 @@ const (
 	StageLimits
 	StageFork
 	StageExec
+	StageNamespace
+	StageMount
+	StageRoot
+	StageCapabilities
+	StageSeccomp
 )
 
 // Exited is the payload of exited: the receipt of a process.

@@ -188,6 +188,9 @@ var (
 func agree(t *testing.T, typ Type, payload []byte) (lines string, ok bool) {
 	t.Helper()
 	got, err := describe(typ, payload)
+	if typ == TypeStart && len(payload) > 8 && payload[8]&startConfined != 0 {
+		return got, false // wiretest does not know the entries
+	}
 	if bad := (*PayloadError)(nil); err != nil && (!errors.As(err, &bad) || bad.Type != typ) {
 		t.Fatalf("%v %x: error %#v", typ, payload, err)
 	}

@@ -14,7 +14,7 @@ func TestNumbers(t *testing.T) {
 		{"streams", list(StreamInput, StreamOutput, StreamErrors), 0, false},
 		{"features", list(FeatureProcesses, FeatureTerminals, FeatureFiles, FeatureStats, FeaturePressure, FeatureRestore, FeatureFreeze, FeaturePower), 0, true},
 		{"reasons", list(ReasonExited, ReasonSignalled, ReasonTimedOut, ReasonCancelled, ReasonOutOfMemory, ReasonNotStarted), 0, false},
-		{"stages", list(StageResources, StageTerminal, StageUser, StageDirectory, StageLimits, StageFork, StageExec), 1, false},
+		{"stages", list(StageResources, StageTerminal, StageUser, StageDirectory, StageLimits, StageFork, StageExec, StageNamespace, StageMount, StageRoot, StageCapabilities, StageSeccomp), 1, false},
 		{"scopes", list(ScopeGroup, ScopeProcess, ScopeTree), 0, false},
 		{"kinds", list(KindStart, KindExec, KindSpawnWatch), 0, false},
 		{"flags of files", list(FileSafe, FileNoFollow, FileParents, FileNoReplace), 0, true},

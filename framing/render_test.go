@@ -58,6 +58,7 @@ func render(message any) string {
 				}
 				line(values...)
 			}
+		case Confinement: // confine_test.go has its tests
 		case Modes:
 			line(list.Input, list.Output, list.Local, list.Chars)
 		case IO:

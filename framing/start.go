@@ -10,9 +10,8 @@ const (
 	startMerge
 	startOnly
 	startMore
-	_
+	startConfined
 	startLoose
-	startKnown = startLoose<<1 - 1 - 1<<6
 )
 
 // KeepForEver is the value of Start.KeepMS without a limit.
@@ -72,6 +71,9 @@ type Start struct {
 	WaitMS uint32
 	// Modes are the modes of the terminal.
 	Modes Modes
+	// Confinement restricts the process; with More. A guest without FeatureConfine does not know
+	// it.
+	Confinement Confinement
 }
 
 // WaitForEnd is the value of Start.WaitMS without a limit.
@@ -163,12 +165,15 @@ func AppendStart(dst []byte, seq uint32, s *Start) []byte {
 		dst = appendU32(dst, s.WaitMS)
 		dst = appendU32(appendU32(appendU32(dst, s.Modes.Input), s.Modes.Output), s.Modes.Local)
 		dst = appendText8(dst, s.Modes.Chars)
+		if s.Confinement.Any() {
+			dst = appendText32(dst, s.Confinement.raw)
+		}
 	}
 	return finish(dst, start)
 }
 
 func (s *Start) flags() (flags byte) {
-	for i, set := range [...]bool{s.Shell, s.Stdin, s.Terminal, s.Merge, s.Only, s.More} {
+	for i, set := range [...]bool{s.Shell, s.Stdin, s.Terminal, s.Merge, s.Only, s.More, s.More && s.Confinement.Any()} {
 		if set {
 			flags |= 1 << i
 		}
@@ -184,6 +189,9 @@ func (s *Start) PayloadSize() int {
 	n := 8 + 1 + 4 + 4 + 4 + 4 + 8 + 2 + 2 + 2 + len(s.User) + 2 + len(s.Dir) + 4 + len(s.Args.raw) + 4 + len(s.Env.raw) + 1 + len(s.Limits.raw)
 	if s.More {
 		n += 4 + 3*4 + 1 + len(s.Modes.Chars)
+		if s.Confinement.Any() {
+			n += 4 + len(s.Confinement.raw)
+		}
 	}
 	return n
 }
@@ -195,7 +203,6 @@ func ParseStart(payload []byte, s *Start) error {
 	var r Start
 	r.ID = f.u64()
 	flags := f.u8()
-	f.known(uint16(flags), startKnown)
 	r.Shell, r.Stdin, r.Terminal = flags&startShell != 0, flags&startStdin != 0, flags&startTerminal != 0
 	r.Merge, r.Only, r.Loose = flags&startMerge != 0, flags&startOnly != 0, flags&startLoose != 0
 	r.TimeoutMS, r.KeepMS = f.u32(), f.u32()
@@ -209,6 +216,12 @@ func ParseStart(payload []byte, s *Start) error {
 	if r.More = flags&startMore != 0; r.More {
 		r.WaitMS = f.u32()
 		r.Modes = Modes{Input: f.u32(), Output: f.u32(), Local: f.u32(), Chars: f.text8()}
+	}
+	if flags&startConfined != 0 {
+		if !r.More {
+			f.fail(reasonFlag)
+		}
+		r.Confinement = f.confinement()
 	}
 	switch {
 	case f.reason != "":

@@ -138,10 +138,10 @@ var Messages = []*Message{
 	{Type: HelloResult, Way: "G", Name: "hello_result", layout: "" +
 		"version:2 features:4 epoch:8 facts:2{ name:t1 value:t2 }"},
 	{Type: Start, Way: "H", Name: "start", layout: "" +
-		"id:8=1.. flags:1&0xbf timeout:4 keep:4 credit:4 errcredit:4 cap:8 rows:2 columns:2 " +
+		"id:8=1.. flags:1 timeout:4 keep:4 credit:4 errcredit:4 cap:8 rows:2 columns:2 " +
 		"user:p2 dir:p2 args:4/argc{ arg:p4 } env:4/envc{ key:k4 value:p4 } " +
 		"limits:1{ resource:1 soft:8 hard:8 } " +
-		"?flags&0x20 wait:4 iflag:4 oflag:4 lflag:4 cc:t1"},
+		"?flags&0x20 wait:4 iflag:4 oflag:4 lflag:4 cc:t1 ?flags&0x40 confine:t4"},
 	{Type: Started, Way: "G", Name: "started", layout: "pid:4 taken:8 credit:4"},
 	{Type: Attach, Way: "H", Name: "attach", layout: "id:8=1.. out:8 err:8 credit:4 errcredit:4"},
 	{Type: Input, Way: "H", Name: "input", layout: "data:*"},

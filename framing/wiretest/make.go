@@ -27,14 +27,18 @@ func Payload(typ byte, values ...any) []byte {
 	m := ByType(typ)
 	for _, form := range m.forms {
 		fields := slices.DeleteFunc(slices.Clone(form), func(it item) bool { return it.kind == '?' })
-		condition := slices.IndexFunc(form, func(it item) bool { return it.kind == '?' })
-		switch len(values) {
-		case condition:
-			fields = fields[:condition]
-		case len(fields):
-		default:
+		conditions := 0
+		ends := len(values) == len(fields)
+		for i, it := range form {
+			if it.kind == '?' {
+				ends = ends || len(values) == i-conditions
+				conditions++
+			}
+		}
+		if !ends {
 			continue
 		}
+		fields = fields[:len(values)]
 		var b []byte
 		for i, it := range fields {
 			b = it.append(b, values[i])
