@@ -29,6 +29,16 @@ func NewFailure(err error) *Failure {
 		f.Stage = framing.StageUser
 	case reactor.OpDirectory:
 		f.Stage = framing.StageDirectory
+	case reactor.OpNamespace:
+		f.Stage = framing.StageNamespace
+	case reactor.OpMount:
+		f.Stage = framing.StageMount
+	case reactor.OpRoot:
+		f.Stage = framing.StageRoot
+	case reactor.OpCapabilities:
+		f.Stage = framing.StageCapabilities
+	case reactor.OpSeccomp:
+		f.Stage = framing.StageSeccomp
 	}
 	return f
 }

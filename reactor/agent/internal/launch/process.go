@@ -86,6 +86,9 @@ func (p *Process) NameLen() int { return int(p.nameLen) }
 // PID returns the process ID. After the exit the kernel may give it to another process.
 func (p *Process) PID() int { return p.pid }
 
+// Pidfd returns the pidfd of the running process; 0 without one.
+func (p *Process) Pidfd() int { return p.child.Pidfd() }
+
 // HasExited reports whether the process has been reaped.
 func (p *Process) HasExited() bool { return p.exited }
 
