@@ -73,6 +73,7 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 	}
 	var given []wiretest.Given
 	flags := 0
+	var confinement []byte
 	for _, f := range fs {
 		add := func(name string, value []byte) { given = append(given, wiretest.Given{Name: name, Value: value}) }
 		flag := slices.Index(startFlags, f.name)
@@ -93,11 +94,21 @@ func encodeFrame(name string, fs fieldSet) (frame []byte, err error) {
 			for i, part := range []string{"resource", "soft", "hard"} {
 				add(part, []byte(words[i]))
 			}
+		case name == "start" && f.name == "confine":
+			entry, err := confineEntry(string(f.value))
+			if err != nil {
+				return nil, err
+			}
+			confinement = append(confinement, entry...)
+			flags |= 0x60 // more, confined
 		case name == "change" && f.name == "op" && slices.Contains(changeOps, string(f.value)):
 			add("op", strconv.AppendInt(nil, int64(slices.Index(changeOps, string(f.value))+1), 10))
 		default:
 			add(f.name, f.value)
 		}
+	}
+	if confinement != nil {
+		given = append(given, wiretest.Given{Name: "confine", Value: confinement})
 	}
 	if flags != 0 {
 		given = append(given, wiretest.Given{Name: "flags", Value: strconv.AppendInt(nil, int64(flags), 10)})

@@ -15,7 +15,7 @@ import (
 
 // Features are the parts of the extension that a [Service] serves.
 const Features = framing.FeatureProcesses | framing.FeatureTerminals | framing.FeatureManners |
-	framing.FeatureLook
+	framing.FeatureConfine | framing.FeatureLook
 
 // holdBuffers is the number of rings that a kept process may hold: one for each output.
 const holdBuffers = 2

@@ -38,9 +38,10 @@ type session struct {
 	awaited    bool   // AllReported waits for a host to get the end
 	outputCap  uint64 // the most bytes of each output; 0: no cap
 	terminal   bool
-	reportHeld bool // exited reports outputs that other processes hold open
-	counted    bool // its I/O is counted
-	slave      int  // the process's side of its terminal, open until the exit; 0 for none
+	reportHeld bool    // exited reports outputs that other processes hold open
+	counted    bool    // its I/O is counted
+	namespaces uintptr // the CLONE_NEW flags of those that are not the agent's
+	slave      int     // the process's side of its terminal, open until the exit; 0 for none
 
 	in   inlet
 	out  [2]outlet

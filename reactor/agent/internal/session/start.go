@@ -121,7 +121,10 @@ func (s *session) open(req *framing.Start) *launch.Failure {
 		return failure
 	}
 	spec.Files = child
-	failure = s.spawn(&spec)
+	failure = s.confine(&spec, req.Confinement)
+	if failure == nil {
+		failure = s.spawn(&spec)
+	}
 	s.closeChild(&child)
 	if failure != nil {
 		s.abortStart(&child)
@@ -132,6 +135,32 @@ func (s *session) open(req *framing.Start) *launch.Failure {
 	s.out[1].resumeAt(0, req.ErrorsCredit)
 	s.process.SetDeadline(req.TimeoutMS)
 	return nil
+}
+
+// confine has spec start the process as c says, if c says anything.
+func (s *session) confine(spec *reactor.Command, c framing.Confinement) *launch.Failure {
+	if !c.Any() {
+		return nil
+	}
+	master := -1
+	if s.terminal {
+		master = s.out[0].pipe.FD()
+	}
+	failure := launch.Confine(spec, c, master, s.service.namespacesOf)
+	if r := spec.Confinement; failure == nil {
+		s.namespaces = r.Namespaces | r.Joined
+	}
+	return failure
+}
+
+// namespacesOf returns the pidfd of the running process with that id, and the CLONE_NEW flags of
+// the namespaces that are not the agent's. pidfd is 0 without such a process.
+func (svc *Service) namespacesOf(id uint64) (pidfd int, namespaces uintptr) {
+	p := svc.find(id)
+	if p == nil || p.state == launching || p.process.HasExited() {
+		return 0, 0
+	}
+	return p.process.Pidfd(), p.namespaces
 }
 
 // spawn forks the process that spec describes.
@@ -149,10 +178,11 @@ func (s *session) spawn(spec *reactor.Command) *launch.Failure {
 	s.peak.Open(s.process.Box)
 	if err := s.process.Spawn(s.service.Table, spec); err != nil {
 		f := launch.NewFailure(err)
-		switch f.Errno() {
-		case unix.EMFILE, unix.ENFILE:
+		switch errno := f.Errno(); {
+		case f.Stage == framing.StageNamespace:
+		case errno == unix.EMFILE, errno == unix.ENFILE:
 			f.Stage = framing.StageResources // the pipe that reports the execve
-		case unix.E2BIG, unix.EINVAL:
+		case errno == unix.E2BIG, errno == unix.EINVAL:
 		default:
 			f.Stage = framing.StageFork
 		}
