@@ -117,9 +117,10 @@ func TestConfiguredLate(t *testing.T) {
 func TestNotStarted(t *testing.T) {
 	t.Parallel()
 	for option, want := range map[string]string{
-		"--workload=/no/such":      `code=127 error="exec /no/such: no such file or directory" restart=no`,
-		"--workload-user=nonesuch": `code=126 error="user nonesuch: no such file or directory" restart=no`,
-		"--workload-dir=/no/such":  `code=126 error="chdir /no/such: no such file or directory" restart=no`,
+		"--workload=/no/such":         `code=127 error="exec /no/such: no such file or directory" restart=no`,
+		"--workload-user=nonesuch":    `code=126 error="user nonesuch: no such file or directory" restart=no`,
+		"--workload-seccomp=/no/such": `code=126 error="open /no/such: no such file or directory" restart=no`,
+		"--workload-dir=/no/such":     `code=126 error="chdir /no/such: no such file or directory" restart=no`,
 	} {
 		t.Run(option, func(t *testing.T) {
 			t.Parallel()
@@ -164,6 +165,25 @@ func TestSurroundings(t *testing.T) {
 	attach(h, 1, 1<<16)
 	if got, e := output(h, 1); got != "a b\n"+dir+"\neof\n" || e.Code != 0 {
 		t.Errorf("output %q, %+v", got, e)
+	}
+}
+
+// TestConfined holds that a workload has no_new_privs and a filter in each of its runs. The filter
+// allows everything.
+func TestConfined(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "filter")
+	if err := os.WriteFile(path, []byte{6, 0, 0, 0, 0, 0, 0xff, 0x7f}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRoom(t, "--workload=grep -E ^(NoNewPrivs|Seccomp): /proc/self/status", "--workload-restart=always",
+		"--workload-tries=2", "--workload-no-new-privs", "--workload-seccomp="+path)
+	r.line("info workload ended code=0 restart=no")
+	h := r.Dial()
+	attach(h, 1, 1<<16)
+	const once = "NoNewPrivs:\t1\nSeccomp:\t2\n"
+	if got, e := output(h, 1); got != once+once || e.Code != 0 {
+		t.Errorf("output %q, %+v, want %q twice", got, e, once)
 	}
 }
 

@@ -33,6 +33,8 @@ type Spec struct {
 	watchdog time.Duration // the longest time between two signs of life; 0: no limit
 	limits   []limit
 	terminal terminal
+	confine  framing.ConfineOptions
+	filter   string // file of a seccomp filter, or empty
 	wrong    string // why it is never started, or ""
 }
 
@@ -139,7 +141,7 @@ func (s *Spec) Options() (options []Option) {
 		o.Set = func(value string) error { return s.set(name, value) }
 		options = append(options, o)
 	}
-	return options
+	return append(options, s.confineOptions()...)
 }
 
 // set sets an option. The error does not name it.

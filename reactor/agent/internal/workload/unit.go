@@ -107,8 +107,12 @@ func (u *unit) start() {
 	u.process, u.status, u.pause, u.period = nil, "", 0, u.spec.watchdog
 	u.enter(starting)
 	extra := session.Extra{Console: u.spec.terminal == theConsole, Limits: u.spec.boxLimits()}
-	var failure *launch.Failure
-	if u.process, failure = u.place.Start(u.request(), extra, u); failure != nil {
+	req := u.request()
+	failure := u.spec.confined(req)
+	if failure == nil {
+		u.process, failure = u.place.Start(req, extra, u)
+	}
+	if failure != nil {
 		u.NotStarted(failure)
 	}
 }
