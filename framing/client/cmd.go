@@ -100,6 +100,8 @@ type Cmd struct {
 	// it, within Timeout. 0 means 100 ms, and WaitForEnd until its end. It is rounded up to
 	// milliseconds.
 	WaitOutput time.Duration
+	// Confinement, if it has an entry, restricts what the process sees and may do.
+	Confinement framing.Confinement
 
 	c       *Client
 	ctx     context.Context // of Start
@@ -178,6 +180,9 @@ func (cmd *Cmd) features() Features {
 	if cmd.Loose {
 		f |= framing.FeatureLook
 	}
+	if cmd.Confinement.Any() {
+		f |= framing.FeatureManners | framing.FeatureConfine
+	}
 	return f
 }
 
@@ -205,7 +210,7 @@ func (cmd *Cmd) wire(id uint64) (*framing.Start, error) {
 	}
 	s := &framing.Start{
 		ID: id, Shell: cmd.Shell, Stdin: cmd.hasStdin(), Terminal: cmd.Terminal != nil, Merge: cmd.merged(), Only: cmd.OnlyEnv, Loose: cmd.Loose, Cap: cmd.Cap,
-		User: []byte(cmd.User), Dir: []byte(cmd.Dir),
+		User: []byte(cmd.User), Dir: []byte(cmd.Dir), Confinement: cmd.Confinement,
 	}
 	if cmd.Terminal != nil {
 		s.Rows, s.Columns = cmd.Terminal.Rows, cmd.Terminal.Cols

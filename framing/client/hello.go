@@ -87,6 +87,7 @@ var featureNames = map[Features]string{
 	framing.FeatureEvidence:  "its kernel's log and counting I/O",
 	framing.FeatureServices:  "services",
 	framing.FeatureConfigure: "being configured by its host",
+	framing.FeatureConfine:   "confining processes",
 }
 
 // Hello asks the guest what it is and can do, and returns the current answer. All other calls of
