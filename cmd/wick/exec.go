@@ -47,6 +47,16 @@ that the output keeps its order. When the command exits, processes that it left 
 hold its output. wick waits 100 ms for them, or for --wait-output, and then reports how
 many there are.
 
+The flags from --cap-drop on confine the command. --cap-drop takes capabilities, and
+--cap-add leaves them, and gives them to a --user too. --read-only is as docker's: other
+mounts, such as /run and volumes, stay as they are, and --mount-tmpfs adds a directory that
+can be written. --root-dir makes a directory of the guest the root, with a /proc and a /dev
+without disks. With --pid private the command is process 1 of its own /proc, and a signal
+that it does not handle has no effect, except SIGKILL. --seccomp takes a file of this
+machine with a compiled filter, as seccomp_export_bpf(3) of libseccomp writes it; the
+filter must be for the guest's architecture. --join starts the command in the namespaces
+and the root of a running one.
+
 An older agent runs the command too, but without these flags. Its output arrives at the
 end, up to 16 MiB, and an interrupted command goes on running.`,
 		Example: `  wick exec -- uname -a
@@ -54,6 +64,8 @@ end, up to 16 MiB, and an interrupted command goes on running.`,
   wick exec --timeout 30s --env LANG=C -- make -C /src test
   tar -c . | wick exec -i -- tar -x -C /srv
   wick exec -it --user postgres -- psql
+  wick exec --cap-drop ALL --no-new-privs --read-only --mount-tmpfs /tmp -- ./untrusted
+  wick exec -it --root-dir /srv/debian --pid private --network private -- bash
   wick --to vsock:3:1000 exec --root -- mount -o remount,ro /data`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions, // local files are not those of the guest

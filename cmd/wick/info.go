@@ -64,6 +64,7 @@ func featureList(f client.Features) string {
 		{framing.FeatureEvidence, "evidence"},
 		{framing.FeatureServices, "services"},
 		{framing.FeatureConfigure, "configure"},
+		{framing.FeatureConfine, "confine"},
 	} {
 		if f&known.bit != 0 {
 			all = append(all, known.name)

@@ -27,6 +27,7 @@ type sessionFlags struct {
 	keepAll    bool
 	waitOutput string
 	usage      bool
+	confineFlags
 }
 
 func (f *sessionFlags) add(cmd *cobra.Command) {
@@ -44,6 +45,7 @@ func (f *sessionFlags) add(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("dir", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("limit", completeLimit)
+	f.confineFlags.add(cmd)
 }
 
 // addKeep adds the flags for a machine that outlives the command.
@@ -64,6 +66,7 @@ func (f *sessionFlags) wanted() string {
 		{f.stdin, "-i"}, {f.tty, "-t"}, {f.user != "", "--user"}, {f.dir != "", "--dir"}, {len(f.limits) > 0, "--limit"},
 		{f.keep != "", "--keep"}, {f.detach, "--detach"}, {f.waitOutput != "", "--wait-output"},
 		{f.usage, "--usage"},
+		{f.confineFlags.given(), "a confinement"},
 	} {
 		if flag.set {
 			return flag.name
@@ -101,6 +104,9 @@ func (f *sessionFlags) command(c *client.Client, args []string) (*client.Cmd, er
 		return nil, usageError(err)
 	case f.detach && cmd.Keep == 0:
 		cmd.Keep = client.KeepForEver
+	}
+	if cmd.Confinement, err = f.confinement(f.tty); err != nil {
+		return nil, usageError(err)
 	}
 	if name, ok := os.LookupEnv("TERM"); ok && f.tty {
 		cmd.Env = append([]string{"TERM=" + name}, cmd.Env...)

@@ -63,6 +63,7 @@ shell's.`,
 	f.StringVar(&flags.user, "user", "", "log in as this `USER` of the guest: a name or a number")
 	f.StringVar(&flags.keep, "keep", "", "keep the shell for this `TIME`, or forever, after its connection is lost")
 	f.StringArrayVar(&flags.env, "env", nil, "add `NAME=VALUE` to the shell's environment; may be repeated")
+	flags.confineFlags.add(cmd)
 	return cmd
 }
 

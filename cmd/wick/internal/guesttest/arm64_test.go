@@ -21,6 +21,7 @@ func TestARM64(t *testing.T) {
 		{"frames", testFrames},
 		{"both ways at once", testBothWays},
 		{"mounts", testMounts},
+		{"confined", testConfined},
 		{"signals", testSignals},
 		{"peer", testPeer},
 	}

@@ -34,6 +34,7 @@ func TestServed(t *testing.T) {
 		{"both ways at once", testBothWays},
 		{"large", testLarge},
 		{"mounts", testMounts},
+		{"confined", testConfined},
 		{"shutdown", testShutdown},
 	})
 }
