@@ -43,6 +43,14 @@ type (
 		Count   uint16
 		Secrets Secrets
 	}
+	unmountMessage struct {
+		Flags  UnmountFlags
+		Target []byte
+	}
+	diskMessage struct {
+		Op   DiskOp
+		Path []byte
+	}
 	skipMessage   struct{ Bytes uint64 }
 	freezeMessage struct{ ThawAfterMS uint32 }
 	powerMessage  struct {
@@ -102,6 +110,9 @@ var extensionTypes = map[Type]any{
 	TypeNetwork:     networkMessage{},
 	TypeNetworkShow: nil,
 	TypeFacts:       factsMessage{},
+	TypeMount:       VolumeMount{},
+	TypeUnmount:     unmountMessage{},
+	TypeDisk:        diskMessage{},
 	TypeServices:    servicesMessage{},
 	TypeService:     Service{},
 	TypeConfigure:   configureMessage{},
@@ -202,6 +213,16 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 	case TypePower:
 		var m powerMessage
 		m.How, m.GraceMS, err = ParsePower(payload)
+		return m, err
+	case TypeMount:
+		return ParseMount(payload)
+	case TypeUnmount:
+		var m unmountMessage
+		m.Flags, m.Target, err = ParseUnmount(payload)
+		return m, err
+	case TypeDisk:
+		var m diskMessage
+		m.Op, m.Path, err = ParseDisk(payload)
 		return m, err
 	case TypeNetwork:
 		var m networkMessage
@@ -312,6 +333,12 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendFreeze(dst, seq, m.ThawAfterMS)
 	case powerMessage:
 		return AppendPower(dst, seq, m.How, m.GraceMS)
+	case VolumeMount:
+		return AppendMount(dst, seq, &m)
+	case unmountMessage:
+		return AppendUnmount(dst, seq, m.Flags, m.Target)
+	case diskMessage:
+		return AppendDisk(dst, seq, m.Op, m.Path)
 	case networkMessage:
 		return AppendNetwork(dst, seq, m.Words)
 	case factsMessage:

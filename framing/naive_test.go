@@ -33,6 +33,8 @@ var naiveNames = map[Type]string{
 	TypeFreeze:      "after=thaw_after_ms",
 	TypePower:       "grace=grace_ms",
 	TypeConnect:     "timeout=timeout_ms",
+	TypeMount:       "wait=wait_ms",
+	TypeUnmount:     "path=target",
 }
 
 // naiveBits are the flags that the golden files have one by one.

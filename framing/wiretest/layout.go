@@ -74,6 +74,9 @@ const (
 	NetworkShow
 	Facts
 	Configure
+	Mount
+	Unmount
+	Disk
 )
 
 // The types of messages of later features.
@@ -190,6 +193,9 @@ var Messages = []*Message{
 	{Type: Facts, Way: "G", Name: "facts", layout: "facts:2/count{ name:t1 value:t2 }"},
 	{Type: KernelLog, Way: "H", Name: "kernel_log", layout: "flags:1&0x3 credit:4"},
 	{Type: Account, Way: "H", Name: "account", layout: "payload:*"},
+	{Type: Mount, Way: "H", Name: "mount", layout: "wait:4 volume:p2"},
+	{Type: Unmount, Way: "H", Name: "unmount", layout: "flags:1&0x1 path:p2"},
+	{Type: Disk, Way: "H", Name: "disk", layout: "op:1 path:p2"},
 	{Type: Services, Way: "H", Name: "services", layout: "flags:1&0x1"},
 	{Type: Service, Way: "H", Name: "service", layout: "op:1 signal:1 name:p2"},
 	{Type: Configure, Way: "H", Name: "configure", layout: "" +
