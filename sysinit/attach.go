@@ -42,6 +42,9 @@ func PlanVolumes(cfg Config) (plan []Step) {
 			plan = add(plan, "room on "+v.Target, false, room{a})
 		}
 	}
+	for _, s := range cfg.Swaps {
+		plan = add(plan, "swap "+s.Source, false, s)
+	}
 	return plan
 }
 
@@ -67,8 +70,7 @@ func (a *attaching) run(m *machine) error {
 		if at[0] != '/' {
 			at = "/" + at
 		}
-		var st unix.Stat_t
-		if m.root.disk >= 0 && unix.Fstat(m.root.disk, &st) == nil && st.Rdev == m.drives[len(m.drives)-1].number {
+		if m.root.device() == m.drives[len(m.drives)-1].number {
 			return a.failed(unix.EBUSY, "it is the disk of the root")
 		}
 		a.at, source = at, at

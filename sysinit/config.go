@@ -24,6 +24,8 @@ type Config struct {
 	Drive string
 	// Volumes lists the file systems that Mount mounts. They are set by "--mount".
 	Volumes []*Volume
+	// Swaps lists what Mount swaps to. They are set by "--swap".
+	Swaps []*Swap
 	// Grow resizes the ext4 of the overlay disk, or of the root, to its device.
 	Grow bool
 	// Hostname is the machine's name. If it is empty, the image's (/etc/hostname) is used, or

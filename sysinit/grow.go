@@ -20,7 +20,8 @@ func growRoot(m *machine) error {
 	if m.cfg.WritableRoot {
 		name = m.cfg.Base
 	}
-	return resize(m.root.upper, m.root.disk, name)
+	_, err := resize(m.root.upper, m.root.disk, name, growLimit)
+	return err
 }
 
 // growing is the row that grows the ext4 of a volume.
@@ -40,7 +41,7 @@ func (a growing) run(*machine) error {
 	if err != nil {
 		err = fault("open", a.at, "", err, "")
 	} else {
-		err = resize(fd, disk, a.Source)
+		_, err = resize(fd, disk, a.Source, growLimit)
 		unix.Close(disk)
 	}
 	unix.Close(fd)
@@ -49,33 +50,33 @@ func (a growing) run(*machine) error {
 
 // The kernel takes up to a millisecond for each block group in an emulated machine, and groups of a
 // small disk have 8 MiB. So a file system grows in steps, of which each takes at most about half a
-// second, until growLimit has passed.
+// second, until its limit has passed. growLimit is that of a boot.
 const (
 	growStep  = 4 << 30 // bytes
 	growLimit = 5 * time.Second
 )
 
-// resize grows the mounted ext4 with the directory fd to the size of its device.
-func resize(fd, disk int, name string) error {
+// resize grows the mounted ext4 with the directory fd to the size of its device, which it returns.
+func resize(fd, disk int, name string, limit time.Duration) (size uint64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
-		return fault("statfs", name, "", err, "")
+		return 0, fault("statfs", name, "", err, "")
 	}
 	superblock := make([]byte, 2048)
 	var c content
 	if n, err := unix.Pread(disk, superblock, 0); err == nil {
 		c.read(superblock[:n])
 	}
-	size := deviceSize(disk)
+	size = deviceSize(disk)
 	if st.Bsize <= 0 || c.kind != "ext4" || size == 0 {
-		return fault("grow", name, "", nil, "its size or its superblock cannot be read")
+		return 0, fault("grow", name, "", nil, "its size or its superblock cannot be read")
 	}
 	size -= size % uint64(st.Bsize)
-	deadline := uptime() + growLimit
+	deadline := uptime() + limit
 	for at := c.need; at < size; {
 		if uptime() >= deadline {
-			return fault("grow", name, "", unix.ETIMEDOUT, "it has "+strconv.FormatUint(at>>20, 10)+
-				" of "+strconv.FormatUint(size>>20, 10)+" MiB; the next boot goes on")
+			return at, fault("grow", name, "", unix.ETIMEDOUT, "it has "+strconv.FormatUint(at>>20, 10)+
+				" of "+strconv.FormatUint(size>>20, 10)+" MiB; it goes on at the next boot or request")
 		}
 		at = min(at+growStep, size)
 		blocks := at / uint64(st.Bsize)
@@ -89,9 +90,9 @@ func resize(fd, disk int, name string) error {
 		case e == unix.EOPNOTSUPP || e == unix.EINVAL:
 			hint = "its file system cannot grow while it is mounted (see the kernel's log); run resize2fs"
 		}
-		return fault("grow", name, "", e, hint)
+		return at, fault("grow", name, "", e, hint)
 	}
-	return nil
+	return size, nil
 }
 
 // blank reports whether the first MiB of a device is zeros.

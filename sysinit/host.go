@@ -86,14 +86,19 @@ func nofileText() string {
 		" (hard limit " + strconv.Itoa(nofileHard) + ")"
 }
 
-// forbidLeases turns file leases off. It does nothing in a container, because the setting belongs
-// to the host.
-func forbidLeases(*machine) error {
+// isContainer reports whether this is a container, in which some settings belong to the host.
+// Without /proc it cannot be told from one.
+func isContainer() bool {
 	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of the kernel's proc_ns.h
 	var ns [64]byte
 	n, err := unix.Readlink("/proc/self/ns/pid", ns[:])
-	if err != nil || string(ns[:n]) != initial {
-		return nil //nolint:nilerr // without /proc this cannot be told from a container
+	return err != nil || string(ns[:n]) != initial
+}
+
+// forbidLeases turns file leases off, but not those of a container's host.
+func forbidLeases(*machine) error {
+	if isContainer() {
+		return nil
 	}
 	const path = "/proc/sys/fs/leases-enable"
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)

@@ -14,6 +14,7 @@ type leaving struct {
 	// block says that the file system lies on a block device other than the root's. If it is busy,
 	// it is made read-only.
 	block bool
+	kind  string
 }
 
 // ownMounts are those of Up, which stay.
@@ -25,13 +26,22 @@ func (r *Root) leavings() []leaving {
 	if !r.isUp || unix.Getpid() != 1 {
 		return nil
 	}
-	text := readAll("/proc/self/mountinfo")
-	var own uint64 // the disk of the root, which the later stages care for
+	return r.mounts()
+}
+
+// device returns the number of the overlay disk, or 0. Settle cares for it later than for others.
+func (r *Root) device() uint64 {
 	var st unix.Stat_t
-	if r.disk >= 0 && unix.Fstat(r.disk, &st) == nil {
-		own = st.Rdev
+	if r.upper < 0 || unix.Fstat(r.upper, &st) != nil {
+		return 0
 	}
-	var found []leaving
+	return st.Dev
+}
+
+// mounts returns the mounts of the namespace beside those of Up, the last first.
+func (r *Root) mounts() (found []leaving) {
+	text := readAll("/proc/self/mountinfo")
+	own := r.device()
 	for end := len(text); end > 0; {
 		begin := end - 1
 		for begin > 0 && text[begin-1] != '\n' {
@@ -52,26 +62,13 @@ func (r *Root) leavings() []leaving {
 	return found
 }
 
-// parseMount parses a line of mountinfo (proc_pid_mountinfo(5)):
-//
-//	36 35 254:32 / /data rw,noatime shared:1 - ext4 /dev/vdc rw
+// parseMount parses a line of mountinfo. ok is false for a mount of Up.
 func parseMount(line string, own uint64) (l leaving, ok bool) {
-	var fields [5]string
-	for i := range fields {
-		fields[i], line, ok = cutAt(line, ' ')
-		if !ok {
-			return l, false
-		}
+	m, ok := parseMountLine(line)
+	if !ok {
+		return l, false
 	}
-	for optional := ""; optional != "-"; {
-		if optional, line, ok = cutAt(line, ' '); !ok {
-			return l, false
-		}
-	}
-	kind, line, _ := cutAt(line, ' ')
-	source, _, _ := cutAt(line, ' ')
-	l.device, ok = parseNumber([]byte(fields[2]))
-	l.name = unescape(fields[4])
+	l = leaving{name: m.name, kind: m.kind, device: m.device}
 	l.block = unix.Major(l.device) != 0 && l.device != own
 	for _, place := range ownMounts {
 		if l.name == place && (!l.block || place == "/") {
@@ -80,10 +77,39 @@ func parseMount(line string, own uint64) (l leaving, ok bool) {
 	}
 	l.path = terminated(l.name)
 	var st unix.Stat_t
-	if source = unescape(source); l.block && kind == "ext4" && unix.Stat(source, &st) == nil && st.Rdev == l.device {
-		l.disk = terminated(source)
+	if l.block && l.kind == "ext4" && unix.Stat(m.source, &st) == nil && st.Rdev == l.device {
+		l.disk = terminated(m.source)
 	}
-	return l, ok
+	return l, true
+}
+
+// mountLine has what a line of mountinfo says.
+type mountLine struct {
+	device             uint64
+	name, kind, source string
+}
+
+// parseMountLine parses a line of mountinfo (proc_pid_mountinfo(5)):
+//
+//	36 35 254:32 / /data rw,noatime shared:1 - ext4 /dev/vdc rw
+func parseMountLine(line string) (m mountLine, ok bool) {
+	var fields [5]string
+	for i := range fields {
+		fields[i], line, ok = cutAt(line, ' ')
+		if !ok {
+			return m, false
+		}
+	}
+	for optional := ""; optional != "-"; {
+		if optional, line, ok = cutAt(line, ' '); !ok {
+			return m, false
+		}
+	}
+	m.kind, line, _ = cutAt(line, ' ')
+	m.source, _, _ = cutAt(line, ' ')
+	m.source, m.name = unescape(m.source), unescape(fields[4])
+	m.device, ok = parseNumber([]byte(fields[2]))
+	return m, ok
 }
 
 // terminated returns s as system calls take it.

@@ -233,6 +233,11 @@ func (c *Config) MountOptions() []Option {
 			Set:  func(v string) error { return setVolume(&c.Volumes, v) }, Many: volumeTarget,
 		},
 		{
+			Name: "--swap", Value: "DEV|zram:SIZE",
+			Help: "swap to a device that holds swap, or to compressed memory (volumes.md)",
+			Set:  func(v string) error { return setSwap(&c.Swaps, v) }, Many: swapSource,
+		},
+		{
 			Name: "--grow", Help: "resize the ext4 of the overlay, or of the root, to its device",
 			Set: func(string) error { c.Grow = true; return nil },
 		},

@@ -130,6 +130,10 @@ var hostSteps = []Step{
 	{"console", false, []row{
 		call{"open /dev/console as 0, 1 and 2 where they are closed or /dev/null", openConsole},
 	}},
+	{"hot-added", false, []row{
+		call{"let the kernel online memory that is added", onlineMemory},
+		call{"online all processors", func(*machine) error { return OnlineProcessors() }},
+	}},
 	{"loopback", false, []row{
 		call{"set lo up", raiseLoopback}, call{"let every group ping", allowPing},
 	}},

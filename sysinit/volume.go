@@ -201,13 +201,15 @@ func (v *Volume) check() error {
 	return nil
 }
 
+const notBelow = "TARGET is not an absolute path below / without . and .."
+
 // checkTarget accepts an absolute path that is not one of the machine's own.
 func checkTarget(target string) error {
 	for rest, more := target[1:], true; more; {
 		var name string
 		name, rest, more = cutAt(rest, '/')
 		if name == "" || name == "." || name == ".." {
-			return valueError("TARGET is not an absolute path below / without . and ..")
+			return valueError(notBelow)
 		}
 	}
 	own := contains("/proc", target) || contains("/sys", target)
