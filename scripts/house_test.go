@@ -30,7 +30,8 @@ var (
 		"reactor/agent/internal/session", "reactor/agent/internal/machine",
 		"reactor/agent/internal/network", "reactor/agent/internal/forward",
 		"reactor/agent/internal/workload", "reactor/agent/internal/configure",
-		"reactor/agent/internal/workload", "reactor/agent/internal/evidence",
+		"reactor/agent/internal/evidence", "reactor/agent/internal/disks",
+		"reactor/agent/internal/hotplug",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -254,6 +255,10 @@ var mayImport = map[string][]string{
 	"wick/reactor/agent/internal/network": {
 		"wick/framing", room("files"), room("log"), room("sys"), room("wire"),
 	},
+	"wick/reactor/agent/internal/disks": {
+		"wick/framing", "wick/reactor", room("files"), room("launch"), room("log"), room("sys"), room("wire"),
+	},
+	"wick/reactor/agent/internal/hotplug": {"wick/reactor", room("launch"), room("log"), room("sys")},
 	// Tests of the agent and of its rooms share it, and only they import it. It is above the rooms
 	// that a test's room is made of, and below those that it tests.
 	"wick/reactor/agent/internal/roomtest": {

@@ -170,6 +170,7 @@ func (m *machine) config() agent.Config {
 	cfg.Env = sysinit.Environ(syscall.Environ())
 	cfg.JobCommand = agent.JobCommand
 	cfg.Network = m.network
+	cfg.ServeHardware()
 	return cfg
 }
 

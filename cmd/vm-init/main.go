@@ -13,7 +13,7 @@ import (
 // version is set by the linker.
 var version = "devel"
 
-func main() { agent.Main(run, agent.LastJob) }
+func main() { agent.Main(run, append(hardware.Jobs(), agent.LastJob)...) }
 
 func run(args []string) {
 	args = args[1:]

@@ -78,6 +78,7 @@ type Config struct {
 	Configure func(text []byte, wrong func(line int, reason string)) Config
 
 	openServices func(*Agent) services // for an agent with Init, or nil
+	hardware     func(*Agent) hardware // nil for none
 	defaults     launch.Defaults
 	forgets      bool // the secrets, after a restore
 }
@@ -103,6 +104,7 @@ type Agent struct {
 	machine  *machine.Service
 	forward  *forward.Service
 	services services
+	hardware hardware
 	secrets  *configure.Service
 	jobs     *launch.Jobs
 	links    []link.Link // the ways to hosts
@@ -258,6 +260,12 @@ func (a *Agent) openRooms() (err error) {
 	if openServices != nil {
 		features |= framing.FeatureServices
 	}
+	if a.cfg.hardware != nil && a.cfg.LastWords == "" {
+		features |= framing.FeatureDisks
+		a.hardware = a.cfg.hardware(a)
+	} else {
+		a.refuseHardware()
+	}
 	if a.cfg.Configure != nil {
 		features |= configure.Features
 		a.secrets = configure.NewService(configure.Config{
@@ -305,6 +313,7 @@ func (a *Agent) addFigures(f *framing.Figures) {
 	f.Add("agent.commands", uint64(len(a.table.Running())))
 	f.Add("agent.kept", uint64(a.sessions.CountKept()))
 	f.Add("agent.spooled", uint64(a.commands.Spooled()))
+	a.hardware.AddFigures(f)
 }
 
 // openLinks opens the links that the configuration names.
@@ -388,6 +397,9 @@ func (a *Agent) close() {
 	a.forgetSecrets()
 	if a.services != nil {
 		a.services.Close()
+	}
+	if a.hardware != nil {
+		a.hardware.Close()
 	}
 	a.initctl.Close()
 	if a.contain != nil {

@@ -100,11 +100,13 @@ func (a *Agent) beginDown(grace time.Duration) {
 	switch {
 	case a.down == downNone && !a.cfg.Init:
 		a.machine.Stop()
+		a.hardware.Stop()
 		a.table.Signal(unix.SIGTERM)
 		a.table.Signal(unix.SIGCONT) // a stopped process handles no signal
 		a.startPhase(downTerminating, stopGrace)
 	case a.down == downNone:
 		a.machine.Stop()
+		a.hardware.Stop()
 		a.grace = grace
 		if stop, runs := a.services.Stop(); !runs {
 			a.terminate()

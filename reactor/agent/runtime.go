@@ -9,8 +9,8 @@ import (
 
 // Main is the main function of a program that contains an agent. It prepares the descriptors and
 // the Go runtime, and then calls f with the program's arguments, as in os.Args. If the program was
-// started as a job (JobCommand), Main does the job and exits instead. jobs are those that only this
-// program does.
+// started as a job (JobCommand), Main does the job and exits instead. jobs are those beside the
+// agent's own.
 func Main(f func(args []string), jobs ...Job) {
 	launch.RunJob(append(jobs, machine.SyncJob, machine.FreezeJob, files.SyncJob)...)
 	sys.Tune()
