@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 
 	"wick/framing"
@@ -202,10 +203,13 @@ type OpError struct {
 	Reason string
 }
 
-// Error reads "OP: " and the guest's reason.
+// Error reads "OP: " and the guest's reason, or the reason alone if it begins with the operation.
 func (e *OpError) Error() string {
-	if e.Reason == "" {
+	switch {
+	case e.Reason == "":
 		return e.Op + ": " + e.Errno.Error()
+	case strings.HasPrefix(e.Reason, e.Op+" "), strings.HasPrefix(e.Reason, e.Op+": "):
+		return e.Reason
 	}
 	return e.Op + ": " + e.Reason
 }

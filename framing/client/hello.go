@@ -85,6 +85,7 @@ var featureNames = map[Features]string{
 	framing.FeaturePorts:     "listing its listening ports",
 	framing.FeatureNetwork:   "configuring its network",
 	framing.FeatureEvidence:  "its kernel's log and counting I/O",
+	framing.FeatureDisks:     "mounts and disks",
 	framing.FeatureServices:  "services",
 	framing.FeatureConfigure: "being configured by its host",
 	framing.FeatureConfine:   "confining processes",

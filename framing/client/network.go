@@ -74,13 +74,5 @@ func (c *Client) Network(ctx context.Context) ([]Fact, error) {
 	if call.isDone {
 		return nil, opError("network", &call.reply.done)
 	}
-	parsed, err := framing.ParseFacts(call.payload)
-	if err != nil {
-		return nil, c.broken(err)
-	}
-	var facts []Fact
-	for name, value := range parsed.All {
-		facts = append(facts, Fact{string(name), string(value)})
-	}
-	return facts, nil
+	return c.facts(call.payload)
 }

@@ -17,8 +17,5 @@ func Main(f func(args []string), jobs ...Job) {
 	f(sys.Args())
 }
 
-// Job is work that takes as long as a disk does.
-type Job = launch.Job
-
 // JobCommand starts this program again as a job. The program's main must call Main.
 var JobCommand = launch.JobCommand
