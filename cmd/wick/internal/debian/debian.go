@@ -110,7 +110,8 @@ func (a *apt) run(ctx context.Context, tool string, args ...string) (string, err
 	return run(ctx, a.dir, tool, append(args, a.options...)...)
 }
 
-// real resolves a package that only names the newest version of another (linux-image-cloud-amd64).
+// real resolves a package that only names the newest version of another (linux-image-cloud-amd64,
+// linux-image-amd64).
 func (a *apt) real(ctx context.Context, name string) (string, error) {
 	out, err := a.run(ctx, "apt-cache", "depends", "--important", name)
 	if err != nil {
@@ -118,8 +119,11 @@ func (a *apt) real(ctx context.Context, name string) (string, error) {
 	}
 	for line := range strings.Lines(out) {
 		prefix, dep, ok := strings.Cut(strings.TrimSpace(line), ": ")
-		stem, _, _ := strings.Cut(name, "-cloud-")
-		if ok && prefix == "Depends" && stem != name && strings.HasPrefix(dep, stem+"-") {
+		stem, flavor, _ := strings.Cut(name, "-cloud-")
+		if flavor == "" {
+			stem = name[:max(strings.LastIndexByte(name, '-'), 0)]
+		}
+		if ok && prefix == "Depends" && stem != "" && strings.HasPrefix(dep, stem+"-") {
 			return dep, nil
 		}
 	}

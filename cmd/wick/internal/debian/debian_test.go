@@ -43,6 +43,7 @@ func working(name, wanted string) map[string]string {
 func TestUnpacked(t *testing.T) {
 	for _, tt := range []struct{ name, depends, want string }{
 		{"linux-image-cloud-amd64", "linux-image-6.1.0-9-cloud-amd64", "linux-image-6.1.0-9-cloud-amd64"},
+		{"linux-image-amd64", "linux-image-6.1.0-9-amd64", "linux-image-6.1.0-9-amd64"},
 		{"busybox-static", "libc6", "busybox-static"},
 	} {
 		tools(t, working(tt.name, tt.depends))

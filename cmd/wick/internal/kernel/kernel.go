@@ -51,10 +51,22 @@ func Debian(ctx context.Context, dir cache.Dir, arch string) (*Kernel, error) {
 		return nil, &UnsupportedError{"of Debian",
 			"no kernel is known for " + arch + "; give one with --kernel"}
 	}
-	files, err := debian.Unpacked(ctx, dir, arch, name)
+	k, err := packaged(ctx, dir, arch, name)
 	if missing, ok := errors.AsType[*debian.UnavailableError](err); ok {
 		return nil, fmt.Errorf("%w; or give a kernel with --kernel FILE (vmlinux, bzImage or Image with virtio, squashfs, overlay, ext4 and vsock built in)", missing)
 	}
+	return k, err
+}
+
+// General returns the kernel of Debian's package for all machines, which it fetches at first use.
+// It is several times as large, and has drivers that no cloud has, such as 9p.
+func General(ctx context.Context, dir cache.Dir, arch string) (*Kernel, error) {
+	return packaged(ctx, dir, arch, "linux-image-"+arch)
+}
+
+// packaged returns the kernel of a Debian package.
+func packaged(ctx context.Context, dir cache.Dir, arch, name string) (*Kernel, error) {
+	files, err := debian.Unpacked(ctx, dir, arch, name)
 	if err != nil {
 		return nil, err
 	}

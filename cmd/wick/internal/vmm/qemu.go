@@ -53,6 +53,10 @@ var boards = map[string]*board{
 	// This architecture has no microvm. The processor is a server processor of many clouds. An
 	// emulated machine needs 1.7 s of CPU time from start to end with it. With "max" it needs 2.2
 	// to 5.7 s, because the kernel then signs its pointers.
+	hotPlug: {
+		machine: "q35", cpu: "max",
+		console: "ttyS0", cmdline: []string{"reboot=t"},
+	},
 	"arm64": {
 		program: "qemu-system-aarch64", debian: "qemu-system-arm",
 		machine: "virt,gic-version=max", cpu: "neoverse-n1",
@@ -62,19 +66,27 @@ var boards = map[string]*board{
 	},
 }
 
+// hotPlug is the key of the board of [Spec.HotPlug].
+const hotPlug = "hot-plug"
+
 // Archs returns the architectures of the machines that wick can run.
-func Archs() []string { return slices.Sorted(maps.Keys(boards)) }
+func Archs() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(boards)), func(arch string) bool { return arch == hotPlug })
+}
 
 // QEMUArgs returns QEMU's command line, without the program. The serial port is its standard
 // output. The architecture must be one for which [Host.Choose] found QEMU.
 func QEMUArgs(spec *Spec, run QEMURun) []string {
 	s := spec.withDefaults()
 	b := boards[s.Arch]
+	if s.HotPlug {
+		b = boards[hotPlug]
+	}
 	machine := b.machine
 	var args []string
 	add := func(a ...string) { args = append(args, a...) }
 	// The back-end of a vhost-user device maps the guest's memory, so it must be a file to pass on.
-	if run.VhostSocket != "" && !s.NoVsock {
+	if run.VhostSocket != "" && !s.NoVsock || s.Virtiofsd != "" {
 		machine += ",memory-backend=mem"
 		add("-object", "memory-backend-memfd,id=mem,share=on,size="+mib(s.MemoryMiB))
 	}
@@ -93,7 +105,14 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 			first = append(first, "tsc_early_khz="+strconv.Itoa(run.TSCkHz))
 		}
 	}
-	add("-m", mib(s.MemoryMiB), "-smp", strconv.Itoa(s.CPUs))
+	if s.HotPlug {
+		add("-m", mib(s.MemoryMiB)+",slots=2,maxmem=1G", "-smp", strconv.Itoa(s.CPUs)+",maxcpus=4,sockets=1,cores=4,threads=1")
+		for i := range 2 {
+			add("-device", fmt.Sprintf("pcie-root-port,id=plug%d,chassis=%[1]d", i))
+		}
+	} else {
+		add("-m", mib(s.MemoryMiB), "-smp", strconv.Itoa(s.CPUs))
+	}
 	add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none")
 	// A guest that escapes into QEMU can start no program and gain no privileges.
 	add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
@@ -109,44 +128,57 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 	// vsock and Linux's ACPI probing need the modern virtio interface, which is not the default.
 	add("-global", "virtio-mmio.force-legacy=false")
 	slot := b.slot
-	// bus returns the place of the next device.
+	// kind returns a device for the board, and bus the place of the next one.
+	kind := func(device string) string {
+		if s.HotPlug {
+			return device + "-pci"
+		}
+		return device + "-device"
+	}
 	bus := func() string {
 		slot += b.step
+		if s.HotPlug {
+			return "bus=pcie.0"
+		}
 		return fmt.Sprintf("bus=virtio-mmio-bus.%d", slot-b.step)
 	}
 	for i, d := range s.Drives {
 		// By default QEMU silently stops the guest when the host's disk is full. The guest should
 		// get an I/O error instead.
-		readonly, failed := "off", ",werror=report,rerror=report"
+		readonly, failed, discard := "off", ",werror=report,rerror=report", ",discard=unmap"
 		if d.ReadOnly {
-			readonly, failed = "on", ""
+			readonly, failed, discard = "on", "", ""
 		}
 		if d.Serial != "" {
 			failed += ",serial=" + escape(d.Serial)
 		}
-		const drive = "if=none,id=disk%d,format=raw,readonly=%s,file=%s"
-		add("-drive", fmt.Sprintf(drive, i, readonly, escape(d.Path)))
-		add("-device", fmt.Sprintf("virtio-blk-device,drive=disk%d%s,%s", i, failed, bus()))
+		const drive = "if=none,id=disk%d,format=raw,readonly=%s%s,file=%s"
+		add("-drive", fmt.Sprintf(drive, i, readonly, discard, escape(d.Path)))
+		add("-device", fmt.Sprintf("%s,drive=disk%d%s,%s", kind("virtio-blk"), i, failed, bus()))
 	}
 	if s.Share != "" {
 		add("-fsdev", "local,id=share,security_model=none,path="+escape(s.Share))
-		add("-device", "virtio-9p-device,fsdev=share,mount_tag=share,"+bus())
+		add("-device", kind("virtio-9p")+",fsdev=share,mount_tag=share,"+bus())
+	}
+	if s.Virtiofsd != "" {
+		add("-chardev", "socket,id=fs,path="+escape(s.Virtiofsd))
+		add("-device", kind("vhost-user-fs")+",chardev=fs,tag=fs,"+bus())
 	}
 	switch {
 	case s.NoVsock:
 	case run.VhostSocket != "":
 		add("-chardev", "socket,id=vsock,path="+escape(run.VhostSocket))
-		add("-device", "vhost-user-vsock-device,chardev=vsock,"+bus())
+		add("-device", kind("vhost-user-vsock")+",chardev=vsock,"+bus())
 	default:
 		add("-device",
-			fmt.Sprintf("vhost-vsock-device,guest-cid=%d,vhostfd=%d,%s", s.CID, run.VhostFD, bus()))
+			fmt.Sprintf("%s,guest-cid=%d,vhostfd=%d,%s", kind("vhost-vsock"), s.CID, run.VhostFD, bus()))
 	}
 	if s.Net != nil {
 		add("-netdev", s.Net.netdev(run.NetFD))
-		add("-device", "virtio-net-device,netdev=net0,mac="+escape(s.Net.MAC())+","+bus())
+		add("-device", kind("virtio-net")+",netdev=net0,mac="+escape(s.Net.MAC())+","+bus())
 	}
 	if s.Balloon {
-		add("-device", "virtio-balloon-device,"+bus())
+		add("-device", kind("virtio-balloon")+","+bus())
 	}
 	if s.Keyboard {
 		add("-device", "i8042")

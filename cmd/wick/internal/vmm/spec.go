@@ -51,6 +51,12 @@ type Spec struct {
 	Balloon bool
 	// Share is a directory that a QEMU machine can mount by 9p, with the tag "share".
 	Share string
+	// Virtiofsd is the socket of a virtiofsd, which a QEMU machine can mount as virtiofs with the
+	// tag "fs".
+	Virtiofsd string
+	// HotPlug gives a QEMU machine a board with PCI, to whose ports plug0 and plug1 drives can be
+	// added. So can processors up to four, and memory up to 1 GiB. Only amd64 has one.
+	HotPlug bool
 	// NoVsock leaves out the vsock device. CID is the guest's; 3 if 0.
 	NoVsock bool
 	CID     uint32
