@@ -12,8 +12,9 @@ import (
 // freezeCommand returns wick freeze.
 func (t *tool) freezeCommand() *cobra.Command {
 	var after time.Duration
+	var trim bool
 	cmd := &cobra.Command{
-		Use:   "freeze [--thaw-after TIME]",
+		Use:   "freeze [--thaw-after TIME] [--trim]",
 		Short: "Freeze the guest's file system for a snapshot of its disk",
 		Long: `Write everything to the guest's disk, freeze its writable file system, and return. A write
 then waits, or fails with "device or resource busy".
@@ -25,9 +26,15 @@ restore thaws it.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			if trim {
+				if _, err := c.Trim(ctx, ""); err != nil {
+					return err
+				}
+			}
 			return c.Freeze(ctx, after)
 		}),
 	}
+	cmd.Flags().BoolVar(&trim, "trim", false, "first give unused blocks back to the host, for a smaller snapshot")
 	cmd.Flags().DurationVar(&after, "thaw-after", 10*time.Second, "thaw after this time")
 	return cmd
 }

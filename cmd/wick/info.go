@@ -62,6 +62,7 @@ func featureList(f client.Features) string {
 		{framing.FeatureFreeze, "freeze"}, {framing.FeaturePower, "power"},
 		{framing.FeatureForward, "forward"}, {framing.FeaturePorts, "ports"}, {framing.FeatureNetwork, "network"},
 		{framing.FeatureEvidence, "evidence"},
+		{framing.FeatureDisks, "disks"},
 		{framing.FeatureServices, "services"},
 		{framing.FeatureConfigure, "configure"},
 		{framing.FeatureConfine, "confine"},
