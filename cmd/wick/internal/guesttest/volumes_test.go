@@ -1,6 +1,7 @@
 package guesttest
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"os/exec"
@@ -8,7 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"wick/cmd/wick/internal/kernel"
+	"wick/cmd/wick/internal/machinetest"
 	"wick/cmd/wick/internal/vmm"
 )
 
@@ -96,21 +102,83 @@ func TestVolumeRequired(t *testing.T) {
 	wantClean(t, c.overlay)
 }
 
-// TestVolumeShared mounts a directory of the host by 9p.
+// virtiofsd serves a directory of the host, and returns its socket, or "" if there is no virtiofsd.
+func virtiofsd(t *testing.T, dir string) (socket string) {
+	t.Helper()
+	var args []string
+	for _, program := range []string{"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"} {
+		if _, err := os.Stat(program); err == nil {
+			args = append(args, program)
+		}
+	}
+	if len(args) == 0 {
+		return ""
+	}
+	home, err := os.MkdirTemp("/tmp", "virtiofsd-") // short enough for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	socket = filepath.Join(home, "fs")
+	if strings.Contains(args[0], "libexec") {
+		args = append(args[:1], "--socket-path="+socket, "--shared-dir="+dir, "--sandbox=none")
+	} else {
+		args = append(args[:1], "--socket-path="+socket, "-o", "source="+dir)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("virtiofsd: %s", log.String())
+		}
+	})
+	ctx := deadline(t, stepLimit)
+	for {
+		if _, err := os.Stat(socket); err == nil {
+			return socket
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("virtiofsd makes no socket: %s", log.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// TestVolumeShared mounts directories of the host by 9p and virtiofs.
 func TestVolumeShared(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
-	initramfs, err := l.InitramfsWith(deadline(t, stepLimit), "9p", "9pnet_virtio", "virtiofs")
-	if err != nil {
-		t.Skipf("the kernel lacks 9p or virtiofs: give one that has them as WICK_KERNEL: %v", err)
-	}
 	c := usual(t, l)
-	c.Initramfs = initramfs
+	if l.Initramfs != "" { // Debian's cloud kernel has neither
+		ctx := deadline(t, bootLimit)
+		k, err := kernel.General(ctx, l.Store, l.Kernel.Arch)
+		machinetest.Need(t, err)
+		c.Kernel = k.Image
+		modules := []string{"crc32c_generic", "ext4", "9p", "9pnet_virtio", "virtiofs"}
+		if c.Initramfs, err = k.Initramfs(ctx, l.Store, kernel.Initramfs{Init: l.Root.Init, Extra: modules}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c.Share = t.TempDir()
 	if err := os.WriteFile(filepath.Join(c.Share, "hosts"), []byte("of the host\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c.InitArgs = []string{"--mount=share:/share:9p:nosuid", "--mount=other:/other:9p", "--mount=other:/fs:virtiofs"}
+	shared := t.TempDir()
+	if err := os.WriteFile(filepath.Join(shared, "hosts"), []byte("by virtiofs\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.Virtiofsd = virtiofsd(t, shared)
+	c.InitArgs = []string{
+		"--mount=share:/share:9p:nosuid", "--mount=other:/other:9p", "--mount=other:/fs:virtiofs",
+		"--mount=fs:/shared:virtiofs:nosuid",
+	}
 	v, conn := boot(t, l, c)
 	hello, err := conn.Hello(deadline(t, stepLimit))
 	if err != nil {
@@ -128,6 +196,29 @@ func TestVolumeShared(t *testing.T) {
 	}
 	if got := facts["/fs"]; !strings.HasSuffix(got, ": unknown file system: the kernel lacks virtiofs") && !strings.HasSuffix(got, ": no device has the tag other") {
 		t.Errorf("the fact of a virtiofs that is missing is %q", got)
+	}
+	ctx := deadline(t, stepLimit)
+	if err := conn.Unmount(ctx, "/share", false); err != nil {
+		t.Errorf("Unmount of a 9p: %v", err)
+	}
+	if mounted, err := conn.Mount(ctx, "share:/again:9p:ro", 0); !mounted || err != nil {
+		t.Errorf("Mount of a 9p = %v, %v", mounted, err)
+	}
+	if got := run(t, conn, "cat /again/guests; touch /again/x 2>/dev/null || echo ro"); got != "of the guest\nro\n" {
+		t.Errorf("the share that is mounted again holds %q", got)
+	}
+	switch {
+	case c.Virtiofsd == "" || strings.HasSuffix(facts["/shared"], "the kernel lacks virtiofs"):
+		t.Log("no virtiofs: apt-get install virtiofsd, and give a kernel that has it as WICK_KERNEL")
+	default:
+		if got := run(t, conn, "cat /shared/hosts; echo of the guest >/shared/guests; grep -c '^fs /shared virtiofs .*nosuid' /proc/mounts"); got != "by virtiofs\n1\n" {
+			t.Errorf("the virtiofs holds %q", got)
+		}
+		if got, err := os.ReadFile(filepath.Join(shared, "guests")); string(got) != "of the guest\n" {
+			t.Errorf("the guest's file in the virtiofs holds %q, %v", got, err)
+		}
+		run(t, conn, "sleep 1000 </shared/hosts >/dev/null 2>&1 &")
+		wantOp(t, conn.Unmount(ctx, "/shared", false), unix.EBUSY, `: in use by \d+ \(sleep\)$`)
 	}
 	signal(t, conn, "TERM")
 	v.gone()
