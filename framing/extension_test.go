@@ -127,6 +127,7 @@ var extensionTypes = map[Type]any{
 	TypePortList:    portListMessage{},
 	TypeKernelLog:   KernelLog{},
 	TypeAccount:     nil,
+	TypeWatch:       Watch{},
 }
 
 // parseExtension parses a payload into its type in extensionTypes.
@@ -276,6 +277,8 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		return m, err
 	case TypeKernelLog:
 		return ParseKernelLog(payload)
+	case TypeWatch:
+		return ParseWatch(payload)
 	}
 	panic(t)
 }
@@ -369,6 +372,8 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendPortList(dst, seq, m.Ports)
 	case KernelLog:
 		return AppendKernelLog(dst, seq, m)
+	case Watch:
+		return AppendWatch(dst, seq, &m)
 	}
 	panic(message)
 }

@@ -79,13 +79,15 @@ const (
 	Disk
 )
 
-// The types of messages of later features.
 const (
-	KernelLog byte = 0x50
-	Account   byte = 0x51
-	Services  byte = 0x54
-	Service   byte = 0x55
-	Look      byte = 0x56
+	KernelLog byte = 0x50 + iota
+	Account
+	Watch
+	Identity
+	Services
+	Service
+	Look
+	IdentityResult
 )
 
 const (
@@ -196,6 +198,7 @@ var Messages = []*Message{
 	{Type: Mount, Way: "H", Name: "mount", layout: "wait:4 volume:p2"},
 	{Type: Unmount, Way: "H", Name: "unmount", layout: "flags:1&0x1 path:p2"},
 	{Type: Disk, Way: "H", Name: "disk", layout: "op:1 path:p2"},
+	{Type: Watch, Way: "H", Name: "watch", layout: "flags:1&0x7 credit:4 path:p2 skip:p2"},
 	{Type: Services, Way: "H", Name: "services", layout: "flags:1&0x1"},
 	{Type: Service, Way: "H", Name: "service", layout: "op:1 signal:1 name:p2"},
 	{Type: Configure, Way: "H", Name: "configure", layout: "" +
