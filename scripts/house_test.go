@@ -31,7 +31,7 @@ var (
 		"reactor/agent/internal/network", "reactor/agent/internal/forward",
 		"reactor/agent/internal/workload", "reactor/agent/internal/configure",
 		"reactor/agent/internal/evidence", "reactor/agent/internal/disks",
-		"reactor/agent/internal/hotplug",
+		"reactor/agent/internal/hotplug", "reactor/agent/internal/watch",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -259,6 +259,10 @@ var mayImport = map[string][]string{
 		"wick/framing", "wick/reactor", room("files"), room("launch"), room("log"), room("sys"), room("wire"),
 	},
 	"wick/reactor/agent/internal/hotplug": {"wick/reactor", room("launch"), room("log"), room("sys")},
+	// files for a path that is opened safely.
+	"wick/reactor/agent/internal/watch": {
+		"wick/framing", "wick/reactor", room("files"), room("log"), room("sys"), room("wire"),
+	},
 	// Tests of the agent and of its rooms share it, and only they import it. It is above the rooms
 	// that a test's room is made of, and below those that it tests.
 	"wick/reactor/agent/internal/roomtest": {

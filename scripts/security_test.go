@@ -18,9 +18,9 @@ var shownIn = map[string]string{
 	"files":   "reactor/agent/internal/files",
 	"log":     "reactor/agent/internal/log",
 	"contain": "reactor/agent/internal/contain", "workload": "reactor/agent/internal/workload",
-	"configure": "reactor/agent/internal/configure",
-	"launch":    "reactor/agent/internal/launch",
-	"link":      "reactor/agent/internal/link",
+	"configure": "reactor/agent/internal/configure", "watch": "reactor/agent/internal/watch",
+	"launch": "reactor/agent/internal/launch",
+	"link":   "reactor/agent/internal/link",
 	// machine is the host's.
 	"agent_machine": "reactor/agent/internal/machine",
 	"reactor":       "reactor",

@@ -57,6 +57,7 @@ var shownElsewhere = []struct{ rule, by string }{
 	{"disk.limits", "reactor/agent/internal/disks TestLimits"},
 	{"disk.gone", "reactor/agent/internal/disks TestGone"},
 	{"workload.again", "reactor/agent/internal/workload TestAttached"},
+	{"watch.look", "reactor/agent/internal/watch TestOverflow"},
 	{"services.facts", "reactor/agent/internal/workload TestMessages"},
 	{"services.control", "reactor/agent/internal/workload TestMessages"},
 	{"services.watch", "reactor/agent/internal/workload TestMessages"},

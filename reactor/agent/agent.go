@@ -21,6 +21,7 @@ import (
 	"wick/reactor/agent/internal/network"
 	"wick/reactor/agent/internal/session"
 	"wick/reactor/agent/internal/sys"
+	"wick/reactor/agent/internal/watch"
 	"wick/reactor/agent/internal/wire"
 )
 
@@ -243,6 +244,9 @@ func (a *Agent) openRooms() (err error) {
 	})
 	a.table.Watch = a.forward.Changed
 	evidence.NewService(evidence.Config{Loop: a.loop, Log: a.log, Server: a.server})
+	watch.NewService(watch.Config{
+		Loop: a.loop, Log: a.log, Garbage: &a.garbage, Server: a.server, Dirs: limits.Watches,
+	})
 	var none noServices
 	if a.services = none; openServices != nil {
 		a.services = openServices(a)
@@ -250,7 +254,8 @@ func (a *Agent) openRooms() (err error) {
 		a.server.HandleEmpty(framing.TypeServices, none.refuse)
 		a.server.HandleEmpty(framing.TypeService, none.refuse)
 	}
-	features := session.Features | files.Features | forward.Features | evidence.Features
+	features := session.Features | files.Features | forward.Features | evidence.Features |
+		watch.Features
 	if a.root {
 		features |= network.Features
 	}

@@ -26,6 +26,9 @@ type Limits struct {
 	Spool uint32
 	// SpoolTotal limits all outputs on disk together, in MiB (512). Output beyond it is dropped.
 	SpoolTotal uint32
+	// Watches is the most directories at a time whose changes are reported (8192). A watch that
+	// needs one more ends.
+	Watches uint32
 }
 
 // maxLimit is the highest value of a limit.
@@ -54,6 +57,8 @@ var limitOptions = [...]limitOption{
 		func(l *Limits) *uint32 { return &l.Kept }, 64},
 	{"--max-exits", "N", "process_exits kept unsent (default 256)",
 		func(l *Limits) *uint32 { return &l.Exits }, 256},
+	{"--max-watches", "N", "directories watched at a time (default 8192)",
+		func(l *Limits) *uint32 { return &l.Watches }, 8192},
 }
 
 // complete sets the defaults.
