@@ -53,7 +53,7 @@
 // Files have the calls of package os: [Client.Stat], [Client.Open], [Client.Mkdir] and so on.
 // [Client.WriteStream] writes content of any length, and [Client.FS] returns an [fs.FS].
 // [Client.TarFrom] and [Client.TarTo] copy trees. The flag [Safe] prevents that symbolic links are
-// followed.
+// followed. [Client.Watch] reports changes of files.
 //
 // [Client.DialContext] connects to a port or a Unix socket in the guest, which needs no network
 // device for that. [Client.Listen] listens there. The results are a [net.Conn] and a

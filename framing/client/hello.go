@@ -86,6 +86,7 @@ var featureNames = map[Features]string{
 	framing.FeatureNetwork:   "configuring its network",
 	framing.FeatureEvidence:  "its kernel's log and counting I/O",
 	framing.FeatureDisks:     "mounts and disks",
+	framing.FeatureWatch:     "watching files",
 	framing.FeatureServices:  "services",
 	framing.FeatureConfigure: "being configured by its host",
 	framing.FeatureConfine:   "confining processes",
