@@ -63,6 +63,7 @@ func featureList(f client.Features) string {
 		{framing.FeatureForward, "forward"}, {framing.FeaturePorts, "ports"}, {framing.FeatureNetwork, "network"},
 		{framing.FeatureEvidence, "evidence"},
 		{framing.FeatureDisks, "disks"},
+		{framing.FeatureWatch, "watch"},
 		{framing.FeatureServices, "services"},
 		{framing.FeatureConfigure, "configure"},
 		{framing.FeatureConfine, "confine"},

@@ -54,6 +54,7 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).forwardCommand,
 	(*tool).ncCommand,
 	(*tool).portsCommand,
+	(*tool).watchCommand,
 	(*tool).servicesCommand,
 	(*tool).serviceCommand,
 	(*tool).infoCommand,
