@@ -4,7 +4,8 @@ package sysinit
 
 import "golang.org/x/sys/unix"
 
-// Mount grows the disk of the root and mounts the volumes, in the steps that PlanVolumes returns.
+// Mount loads modules, changes settings, grows the disk of the root and mounts the volumes, in the
+// steps that PlanVolumes returns.
 // Up comes first. All devices together may take cfg.Wait to appear.
 //
 // The error is the *StepError of a volume that is required. A volume that was mounted before it
@@ -22,6 +23,7 @@ func (r *Root) Mount(cfg Config, report Report) error {
 
 // PlanVolumes returns the steps of Mount for cfg, in order.
 func PlanVolumes(cfg Config) (plan []Step) {
+	plan = planTuning(&cfg)
 	disk := ""
 	switch {
 	case cfg.Grow && cfg.WritableRoot:

@@ -20,12 +20,21 @@ type Config struct {
 	// Overlay is the block device (an ext4) that takes what the guest writes, or Tmpfs. It is
 	// never formatted.
 	Overlay string
-	// Drive is the block device that the caller reads options from, with ReadDrive. Empty for none.
+	// Drive is the block device that the caller reads options from, with ReadDrive. Empty for
+	// none.
 	Drive string
 	// Volumes lists the file systems that Mount mounts. They are set by "--mount".
 	Volumes []*Volume
 	// Swaps lists what Mount swaps to. They are set by "--swap".
 	Swaps []*Swap
+	// Modules lists the kernel modules that Mount loads. They are set by "--modules".
+	Modules []string
+	// Sysctls lists names and values of the kernel's settings, which Mount sets. They are set
+	// by "--sysctl".
+	Sysctls [][2]string
+	// Timezone is the machine's time zone, such as Europe/Berlin. If it is empty, the image's
+	// stays.
+	Timezone string
 	// Grow resizes the ext4 of the overlay disk, or of the root, to its device.
 	Grow bool
 	// Hostname is the machine's name. If it is empty, the image's (/etc/hostname) is used, or

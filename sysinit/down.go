@@ -19,6 +19,8 @@ type Root struct {
 	marks []Mark
 	// nodes says where device nodes come from, for Mount.
 	nodes nodes
+	// zone is the time zone that the root has no file of.
+	zone string
 	// isUp says that the root is /, so that all other mounts of the namespace belong to it.
 	isUp bool
 }

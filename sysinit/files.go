@@ -9,7 +9,10 @@ const maxSmall = 64 << 10
 
 // readSmall returns the content of a regular file, up to maxSmall bytes. It returns EINVAL for any
 // other file.
-func readSmall(path string) ([]byte, error) {
+func readSmall(path string) ([]byte, error) { return readUpTo(path, maxSmall) }
+
+// readUpTo is readSmall with another limit.
+func readUpTo(path string, limit int64) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -23,7 +26,7 @@ func readSmall(path string) ([]byte, error) {
 		return nil, unix.EINVAL
 	}
 	// Files of sysfs report a size of 4096 bytes whatever they hold.
-	text := make([]byte, min(st.Size, maxSmall))
+	text := make([]byte, min(st.Size, limit))
 	n := 0
 	for n < len(text) {
 		got, err := unix.Read(fd, text[n:])

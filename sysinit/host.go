@@ -64,6 +64,28 @@ func allowPing(*machine) error {
 	return nil
 }
 
+// openPorts lets every user listen on the ports below 1024, as container runtimes do: images have
+// servers on port 80 that run without privileges. Anything but the kernel's default stays.
+func openPorts(*machine) error {
+	const path = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil // a kernel without a network
+	}
+	if err == nil {
+		var now [8]byte
+		var n int
+		if n, err = unix.Read(fd, now[:]); err == nil && string(now[:n]) == "1024\n" {
+			_, err = unix.Pwrite(fd, []byte("0"), 0)
+		}
+		unix.Close(fd)
+	}
+	if err != nil {
+		return fault("write", path, "", err, "")
+	}
+	return nil
+}
+
 // The limits on open descriptors of this process and its children. The kernel starts process 1 with
 // a soft limit of 1024 and a hard one of 4096.
 //

@@ -241,6 +241,22 @@ func (c *Config) MountOptions() []Option {
 			Name: "--grow", Help: "resize the ext4 of the overlay, or of the root, to its device",
 			Set: func(string) error { c.Grow = true; return nil },
 		},
+		{
+			Name: "--modules", Value: "NAME[,NAME]",
+			Help: "kernel modules to load, with those that they depend on",
+			Set:  func(v string) error { return setModules(&c.Modules, v) },
+		},
+		{
+			Name: "--sysctl", Value: "NAME=VALUE",
+			Help: "a setting of the kernel, such as net.core.somaxconn=1024; may be repeated",
+			Set:  func(v string) error { return setSysctl(&c.Sysctls, v) },
+			Many: func(v string) string { name, _, _ := cut(v); return trim(name) },
+		},
+		{
+			Name: "--timezone", Value: "ZONE",
+			Help: "time zone of the machine, such as Europe/Berlin (default that of the image)",
+			Set:  func(v string) error { return setTimezone(&c.Timezone, v) },
+		},
 	}
 }
 

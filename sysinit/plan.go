@@ -136,6 +136,7 @@ var hostSteps = []Step{
 	}},
 	{"loopback", false, []row{
 		call{"set lo up", raiseLoopback}, call{"let every group ping", allowPing},
+		call{"let every user listen on all ports", openPorts},
 	}},
 }
 

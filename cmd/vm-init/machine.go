@@ -168,6 +168,9 @@ func (m *machine) config() agent.Config {
 	cfg.Signals, cfg.Init = true, true
 	cfg.Version = version
 	cfg.Env = sysinit.Environ(syscall.Environ())
+	if m.root != nil && m.root.Zone() != "" {
+		cfg.Env = append(cfg.Env, "TZ="+m.root.Zone())
+	}
 	cfg.JobCommand = agent.JobCommand
 	cfg.Network = m.network
 	cfg.ServeHardware()
