@@ -26,7 +26,7 @@ var (
 		"reactor/agent/internal/sys", "reactor/agent/internal/log",
 		"reactor/agent/internal/wire", "reactor/agent/internal/contain",
 		"reactor/agent/internal/link", "reactor/agent/internal/launch",
-		"reactor/agent/internal/files", "reactor/agent/internal/command",
+		"reactor/agent/internal/files", "reactor/agent/internal/etc", "reactor/agent/internal/command",
 		"reactor/agent/internal/session", "reactor/agent/internal/machine",
 		"reactor/agent/internal/network", "reactor/agent/internal/forward",
 		"reactor/agent/internal/workload", "reactor/agent/internal/configure",
@@ -244,16 +244,20 @@ var mayImport = map[string][]string{
 	"wick/reactor/agent/internal/session": {
 		"wick/framing", "wick/reactor", room("contain"), room("launch"), room("log"), room("sys"), room("wire"),
 	},
+	// etc and network for the identity of a clone: names, addresses, connections.
 	"wick/reactor/agent/internal/machine": {
-		"wick/framing", "wick/reactor", room("contain"), room("launch"), room("log"), room("sys"), room("wire"),
+		"wick/framing", "wick/reactor", room("contain"), room("etc"), room("launch"), room("log"),
+		room("network"), room("sys"), room("wire"),
 	},
 	// files for the directory of a socket, and for what is to be done while the disk is held.
 	"wick/reactor/agent/internal/forward": {
 		"wick/framing", "wick/reactor", room("files"), room("log"), room("sys"), room("wire"),
 	},
-	// files for a content that is opened safely, and for what is held while the disk is frozen.
+	// files for a content that is opened safely.
+	"wick/reactor/agent/internal/etc": {room("files"), room("sys")},
+	// files for what is held while the disk is frozen.
 	"wick/reactor/agent/internal/network": {
-		"wick/framing", room("files"), room("log"), room("sys"), room("wire"),
+		"wick/framing", room("etc"), room("files"), room("log"), room("sys"), room("wire"),
 	},
 	"wick/reactor/agent/internal/disks": {
 		"wick/framing", "wick/reactor", room("files"), room("launch"), room("log"), room("sys"), room("wire"),

@@ -1,5 +1,7 @@
 package agent
 
+import "wick/reactor/agent/internal/files"
+
 // configure applies a text of options of a host's, as far as they can change while the agent runs.
 func (a *Agent) configure(text []byte, wrong func(line int, reason string)) {
 	cfg := a.cfg.Configure(text, wrong)
@@ -25,7 +27,12 @@ func (a *Agent) configured(complete bool) {
 }
 
 // SetHostname sets the machine's name, and that in /etc/hosts. Call it on the goroutine of Run.
-func (a *Agent) SetHostname(name string) error { return a.network.Rename(name) }
+func (a *Agent) SetHostname(name string) error {
+	if a.disk.Held() {
+		return files.ErrFrozen
+	}
+	return a.network.Rename(name)
+}
 
 // restored is called after a restore.
 func (a *Agent) restored() {

@@ -6,7 +6,7 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-// conn is a conversation with the kernel's rtnetlink(7), for one configuration or one look. The
+// conn is a conversation with the kernel over netlink(7), for one configuration or one look. The
 // kernel answers a request before the write returns, and makes the rest of a dump as it is read. So
 // the socket never has to wait.
 type conn struct {
@@ -16,6 +16,8 @@ type conn struct {
 	nics []nic
 	// attrs has the attributes of the message that is being taken, by type.
 	attrs [maxAttr][]byte
+	// took takes a message of an answer, if it is not rtnetlink(7) that answers.
+	took func(body []byte)
 }
 
 const (
@@ -28,15 +30,20 @@ const (
 	maxAttr = 16
 )
 
-// open opens the conversation and looks.
+// open opens a conversation with rtnetlink(7) and looks.
 func (c *conn) open() unix.Errno {
-	var err error
-	c.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-	if err != nil {
-		return sys.ErrnoOf(err) // close does nothing then
+	if errno := c.dial(unix.NETLINK_ROUTE); errno != 0 {
+		return errno
 	}
-	c.buf = make([]byte, bufferSize)
 	return c.look()
+}
+
+func (c *conn) dial(protocol int) unix.Errno {
+	const kind = unix.SOCK_RAW | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	var err error
+	c.buf = make([]byte, bufferSize)
+	c.fd, err = unix.Socket(unix.AF_NETLINK, kind, protocol)
+	return sys.ErrnoOf(err) // after an error close does nothing
 }
 
 func (c *conn) close() { unix.Close(c.fd) }
@@ -120,6 +127,8 @@ func (c *conn) answer(b []byte) (end bool, errno unix.Errno) {
 			return true, 0
 		case typ == unix.NLMSG_ERROR:
 			return true, unix.Errno(-int32(u32(body)))
+		case c.took != nil:
+			c.took(body)
 		default:
 			c.take(typ, body)
 		}

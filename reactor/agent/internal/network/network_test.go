@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/roomtest"
 	"wick/reactor/agent/internal/sys"
 )
 
@@ -30,7 +31,7 @@ func namespace(t *testing.T) *Service {
 		t.Fatal(err)
 	}
 	n := &Service{Config: Config{Garbage: new(sys.Garbage)}, etc: t.TempDir()}
-	write(filepath.Join(n.etc, "hosts"), 0, "127.0.0.1\tlocalhost\n127.0.1.1\tbox.example box\n")
+	roomtest.WriteFile(t, filepath.Join(n.etc, "hosts"), "127.0.0.1\tlocalhost\n127.0.1.1\tbox.example box\n")
 	ip(t, "link set lo up")
 	return n
 }
@@ -64,7 +65,7 @@ func set(t *testing.T, n *Service, words ...string) string {
 	if p.bad.count > 0 {
 		t.Fatalf("Parse(%q): %s", words, p.bad.text)
 	}
-	return n.apply(&p).text
+	return n.apply(&p, nil).text
 }
 
 func file(t *testing.T, n *Service, name string) string {
@@ -269,7 +270,7 @@ func TestSetLeavesFiles(t *testing.T) {
 	n := namespace(t)
 	nicFor(t, "eth0", "02:fc:00:00:00:01")
 	const theirs = "nameserver 192.0.2.1\n"
-	write(filepath.Join(n.etc, "resolv.conf"), 0, theirs)
+	roomtest.WriteFile(t, filepath.Join(n.etc, "resolv.conf"), theirs)
 	os.Remove(filepath.Join(n.etc, "hosts"))
 	if failed := set(t, n, "--net=eth0,addr=10.0.0.1/24"); failed != "" {
 		t.Error(failed)

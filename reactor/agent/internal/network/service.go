@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor/agent/internal/etc"
 	"wick/reactor/agent/internal/files"
 	"wick/reactor/agent/internal/log"
 	"wick/reactor/agent/internal/sys"
@@ -15,7 +16,7 @@ const Features = framing.FeatureNetwork
 
 // requestGarbage is what a request leaves, in bytes: mostly the buffers for the kernel's answers
 // and for the files of /etc.
-const requestGarbage = bufferSize + 2*maxFile + 8<<10
+const requestGarbage = bufferSize + 2*etc.MaxSize + 8<<10
 
 // Config is what a service is made of.
 type Config struct {
@@ -57,7 +58,7 @@ func (s *Service) Boot(words []string, init bool) {
 		}
 	}
 	if len(p.links)+len(p.dns)+len(p.search)+len(p.hostname) > 0 {
-		s.apply(&p)
+		s.apply(&p, nil)
 	} else {
 		s.failed = p.bad.text
 	}
@@ -85,19 +86,46 @@ func (s *Service) set(c *wire.Conn, p *framing.Part) error {
 	case s.Disk.Held():
 		err = files.ErrFrozen
 	default:
-		if done = s.apply(&wanted); done.count > 0 {
-			err = &sys.WordedError{Errno: done.errno, Words: done.text}
-		}
+		done = s.apply(&wanted, nil)
+		err = done.error()
 	}
 	c.Done(p.Seq, uint64(done.count), err)
 	return nil
+}
+
+// Configuration is a configuration that [Service.Apply] takes.
+type Configuration struct{ plan plan }
+
+// Add adds a word. An error wraps EINVAL, and says what is wrong with it.
+func (f *Configuration) Add(word string) error {
+	if f.plan.parse(word); f.plan.bad.count > 0 {
+		return &sys.WordedError{Errno: unix.EINVAL, Words: f.plan.bad.text}
+	}
+	return nil
+}
+
+// Apply replaces the configuration. It does all that it can. The error says what could not be
+// done, which failed counts. Unless down is nil, Apply calls it while the interfaces that it
+// configures are down. It may not come to that.
+func (s *Service) Apply(f *Configuration, down func()) (failed int, err error) {
+	s.Garbage.Collect(requestGarbage)
+	done := s.apply(&f.plan, down)
+	return done.count, done.error()
+}
+
+// Rename sets the host name, and the machine's own entry in /etc/hosts.
+func (s *Service) Rename(name string) error {
+	s.Garbage.Collect(requestGarbage)
+	var t setting
+	s.name(name, "", &t)
+	return t.error()
 }
 
 // show answers with the facts of a hello, the content of resolv.conf and the host name.
 func (s *Service) show(c *wire.Conn, p *framing.Part) error {
 	var f framing.Facts
 	s.AddFacts(&f)
-	if text, errno := read(s.etc + "/resolv.conf"); errno == 0 {
+	if text, errno := etc.Read(s.etc + "/resolv.conf"); errno == 0 {
 		f.Add("resolv.conf", sys.Clip(text, maxContent))
 	}
 	f.Add("hostname", nodename())

@@ -24,11 +24,12 @@ func (t *setting) check(op, object string, errno unix.Errno) {
 // router's advertisement, stay. An interface that the last one named and this one does not loses
 // its addresses and routes, and goes down. The files of /etc are written if their content differs.
 //
-// It does all that can be done, and returns what could not be.
-func (s *Service) apply(p *plan) failures {
+// It does all that can be done, and returns what could not be. Unless down is nil, it is called
+// while all these interfaces are down.
+func (s *Service) apply(p *plan, down func()) failures {
 	t := setting{failures: p.bad}
 	if errno := t.open(); errno == 0 {
-		s.interfaces(p, &t)
+		s.interfaces(p, &t, down)
 	} else {
 		t.check("read", "rtnetlink", errno)
 	}
@@ -39,8 +40,19 @@ func (s *Service) apply(p *plan) failures {
 }
 
 // interfaces brings the interfaces to a configuration.
-func (s *Service) interfaces(p *plan, t *setting) {
+func (s *Service) interfaces(p *plan, t *setting, down func()) {
 	chosen := t.choose(p)
+	if down != nil {
+		for _, list := range [...][]uint32{s.named, chosen} {
+			for _, index := range list {
+				if n := t.find(index); n != nil && n.up {
+					t.flags(n, false)
+				}
+			}
+		}
+		down()
+		t.check("read", "rtnetlink", t.look())
+	}
 	for _, index := range s.named {
 		if n := t.find(index); n != nil && !among(chosen, index) {
 			t.sync(n, &link{}, false, false)

@@ -44,6 +44,14 @@ func (f *failures) add(errno unix.Errno, text string) {
 	f.text += text
 }
 
+// error returns an error that says so; nil if everything was done.
+func (f *failures) error() error {
+	if f.count == 0 {
+		return nil
+	}
+	return &sys.WordedError{Errno: f.errno, Words: f.text}
+}
+
 // parse takes a word of a configuration.
 func (p *plan) parse(word string) {
 	name, value, _ := sys.Cut(word, '=')
@@ -57,7 +65,7 @@ func (p *plan) parse(word string) {
 	case name == "--hostname" && p.hostname != "":
 		reason = "second host name"
 	case name == "--hostname":
-		if reason = notHostname; isHostname(value, 64) {
+		if reason = notHostname; IsHostname(value) {
 			p.hostname, reason = value, ""
 		}
 	}
@@ -174,6 +182,9 @@ func isInterface(s string) bool {
 	}
 	return s != "" && len(s) < unix.IFNAMSIZ && s != "." && s != ".." && s != "lo"
 }
+
+// IsHostname reports whether s can be the machine's name.
+func IsHostname(s string) bool { return isHostname(s, 64) }
 
 // isHostname reports whether s is a name of letters, digits, dots, hyphens and underscores.
 func isHostname(s string, limit int) bool {
