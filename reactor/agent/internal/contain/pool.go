@@ -249,8 +249,32 @@ func (t *Pool) Take() *Box {
 	return g
 }
 
+// TakeAside is Take for a cgroup outside the directory of the others, so that a freeze of all
+// commands leaves it alone. Nothing limits what is in it. Give removes it.
+func (t *Pool) TakeAside() *Box {
+	if t.path == "" {
+		return nil
+	}
+	g, err := t.makeAt(t.path + "-aside-")
+	if err != nil {
+		return nil
+	}
+	g.spoiled = true
+	t.busy++
+	return g
+}
+
 func (t *Pool) make() (*Box, error) {
-	g := &Box{name: t.path + "/" + sys.Num(t.made), before: usage{known: true}}
+	g, err := t.makeAt(t.path + "/")
+	if err == nil && t.maxPids != "" {
+		sys.WriteFile(g.name+"/pids.max", t.maxPids)
+	}
+	return g, err
+}
+
+// makeAt makes a cgroup whose path is a number after before.
+func (t *Pool) makeAt(before string) (*Box, error) {
+	g := &Box{name: before + sys.Num(t.made), before: usage{known: true}}
 	if err := unix.Mkdir(g.name, 0o755); err != nil {
 		return nil, sys.NewError("mkdir", g.name, err)
 	}
@@ -259,9 +283,6 @@ func (t *Pool) make() (*Box, error) {
 	if g.dir, err = sys.OpenDir(g.name); err != nil {
 		unix.Rmdir(g.name)
 		return nil, err
-	}
-	if t.maxPids != "" {
-		sys.WriteFile(g.name+"/pids.max", t.maxPids)
 	}
 	return g, nil
 }

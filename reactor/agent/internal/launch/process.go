@@ -137,6 +137,12 @@ func (p *Process) TakeCountingBox(t *Table) {
 	p.Box = t.contain.TakeCounting()
 }
 
+// TakeAside takes a cgroup that is not frozen when those of all commands are, if there is one.
+func (p *Process) TakeAside(t *Table) {
+	p.table = t
+	p.Box = t.contain.TakeAside()
+}
+
 // Spawn forks the process into its Box, which it takes first unless the process has one. If only
 // the cgroup makes the fork fail, Spawn forks without one. It does not wait for the execve.
 func (p *Process) Spawn(t *Table, spec *reactor.Command) error {
