@@ -3,6 +3,8 @@ package workload
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"wick/framing"
 	"wick/reactor"
 	"wick/reactor/agent/internal/log"
@@ -167,6 +169,17 @@ func (s *Service) stopNext() {
 			u.stop()
 		}
 	}
+}
+
+// Signal sends a signal to the process group of the workload, and reports whether it runs. It
+// leaves other services alone, because the signal may end a program that does not expect it.
+func (s *Service) Signal(sig unix.Signal) bool {
+	u := s.find(framing.WorkloadName)
+	if u == nil || !u.running() || u.pid == 0 {
+		return false
+	}
+	u.process.Signal(sig)
+	return true
 }
 
 // isNeeded reports whether a service runs that was started after u.

@@ -225,20 +225,24 @@ func setFlag(to *bool, value, only string) error {
 }
 
 func (c *command) set(value string) error {
-	var words framing.Words
+	words, shell, err := ParseCommand(value)
+	if err == nil {
+		*c = command{words, shell}
+	}
+	return err
+}
+
+// ParseCommand parses a command of an option: words, or sh: and a line for the shell.
+func ParseCommand(value string) (words framing.Words, shell bool, err error) {
 	if len(value) >= len(shellMark) && value[:len(shellMark)] == shellMark {
 		if value = value[len(shellMark):]; value == "" {
-			return errors.New("no line for the shell")
+			return words, false, errors.New("no line for the shell")
 		}
 		words.Add(value)
-		*c = command{words, true}
-		return nil
+		return words, true, nil
 	}
-	if err := split(&words, value); err != nil {
-		return err
-	}
-	*c = command{words, false}
-	return nil
+	err = split(&words, value)
+	return words, false, err
 }
 
 // split splits a line at blanks. A part in double quotes may have blanks, and "" is an empty word.
@@ -276,7 +280,7 @@ func (s *Spec) setEnv(value string) error {
 
 func (s *Spec) setStop(value string) error {
 	name, text, timed := sys.Cut(value, ':')
-	sig := findSignal(name)
+	sig := FindSignal(name)
 	if sig == 0 {
 		return errors.New("unknown signal")
 	}
@@ -295,9 +299,9 @@ func (s *Spec) setStop(value string) error {
 // maxSignal is the highest signal number; signal(7).
 const maxSignal = 64
 
-// findSignal returns the signal with that number or name, with or without SIG; 0 if it is
+// FindSignal returns the signal with that number or name, with or without SIG; 0 if it is
 // unknown.
-func findSignal(text string) unix.Signal {
+func FindSignal(text string) unix.Signal {
 	for sig := unix.Signal(1); sig <= maxSignal; sig++ {
 		name := unix.SignalName(sig)
 		if sys.Num(int(sig)) == text || name != "" && (name == text || name[len("SIG"):] == text) {
