@@ -52,8 +52,22 @@ type (
 		Path []byte
 	}
 	skipMessage   struct{ Bytes uint64 }
-	freezeMessage struct{ ThawAfterMS uint32 }
-	powerMessage  struct {
+	freezeMessage struct {
+		ThawAfterMS uint32
+		Flags       FreezeFlags
+	}
+	identityMessage struct {
+		UnixNS  uint64
+		Entropy []byte
+		Count   uint16
+		Words   NetworkWords
+	}
+	identityResultMessage struct {
+		Epoch uint64
+		Count uint16
+		Parts IdentityResult
+	}
+	powerMessage struct {
 		How     PowerHow
 		GraceMS uint32
 	}
@@ -128,6 +142,9 @@ var extensionTypes = map[Type]any{
 	TypeKernelLog:   KernelLog{},
 	TypeAccount:     nil,
 	TypeWatch:       Watch{},
+
+	TypeIdentity:       identityMessage{},
+	TypeIdentityResult: identityResultMessage{},
 }
 
 // parseExtension parses a payload into its type in extensionTypes.
@@ -209,7 +226,7 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		return m, err
 	case TypeFreeze:
 		var m freezeMessage
-		m.ThawAfterMS, err = ParseFreeze(payload)
+		m.ThawAfterMS, m.Flags, err = ParseFreeze(payload)
 		return m, err
 	case TypePower:
 		var m powerMessage
@@ -279,6 +296,12 @@ func parseExtension(t Type, payload []byte) (message any, err error) {
 		return ParseKernelLog(payload)
 	case TypeWatch:
 		return ParseWatch(payload)
+	case TypeIdentity:
+		m, err := ParseIdentity(payload)
+		return identityMessage{m.UnixNS, m.Entropy, uint16(m.Words.Len()), m.Words}, err
+	case TypeIdentityResult:
+		m, err := ParseIdentityResult(payload)
+		return identityResultMessage{m.Epoch, uint16(m.Len()), m}, err
 	}
 	panic(t)
 }
@@ -333,7 +356,7 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 	case restoreMessage:
 		return AppendRestore(dst, seq, m.UnixNS, m.Entropy)
 	case freezeMessage:
-		return AppendFreeze(dst, seq, m.ThawAfterMS)
+		return AppendFreeze(dst, seq, m.ThawAfterMS, m.Flags)
 	case powerMessage:
 		return AppendPower(dst, seq, m.How, m.GraceMS)
 	case VolumeMount:
@@ -374,6 +397,11 @@ func appendExtension(dst []byte, seq uint32, message any) []byte {
 		return AppendKernelLog(dst, seq, m)
 	case Watch:
 		return AppendWatch(dst, seq, &m)
+	case identityMessage:
+		return AppendIdentity(dst, seq, &Identity{m.UnixNS, m.Entropy, m.Words})
+	case identityResultMessage:
+		m.Parts.Epoch = m.Epoch
+		return AppendIdentityResult(dst, seq, m.Parts)
 	}
 	panic(message)
 }

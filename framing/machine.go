@@ -98,16 +98,32 @@ func ParseRestore(payload []byte) (unixNS uint64, entropy []byte, err error) {
 	return unixNS, entropy, f.end(TypeRestore)
 }
 
-// AppendFreeze appends a freeze that ends by itself after so many milliseconds, 1 to 60000.
-func AppendFreeze(dst []byte, seq uint32, thawAfterMS uint32) []byte {
-	return appendU32(AppendHeader(dst, TypeFreeze, seq, 4), thawAfterMS)
+// FreezeFlags are options of a freeze, as bits.
+type FreezeFlags uint8
+
+// FreezeCommands freezes all commands too.
+const FreezeCommands FreezeFlags = 1
+
+// AppendFreeze appends a freeze that ends by itself after so many milliseconds, 1 to 60000. Without
+// flags the frame is one that every guest knows.
+func AppendFreeze(dst []byte, seq uint32, thawAfterMS uint32, flags FreezeFlags) []byte {
+	start := len(dst)
+	dst = appendU32(begin(dst, TypeFreeze, seq), thawAfterMS)
+	if flags != 0 {
+		dst = append(dst, byte(flags))
+	}
+	return finish(dst, start)
 }
 
 // ParseFreeze parses a whole payload.
-func ParseFreeze(payload []byte) (thawAfterMS uint32, err error) {
+func ParseFreeze(payload []byte) (thawAfterMS uint32, flags FreezeFlags, err error) {
 	f := fields{b: payload}
 	thawAfterMS = f.u32()
-	return thawAfterMS, f.end(TypeFreeze)
+	if len(f.b) > 0 {
+		flags = FreezeFlags(f.u8())
+		f.known(uint16(flags), uint16(FreezeCommands))
+	}
+	return thawAfterMS, flags, f.end(TypeFreeze)
 }
 
 // PowerHow is how a machine ends.

@@ -32,6 +32,7 @@ var naiveNames = map[Type]string{
 	TypeRestore:     "time=unix_ns",
 	TypeFreeze:      "after=thaw_after_ms",
 	TypePower:       "grace=grace_ms",
+	TypeIdentity:    "time=unix_ns",
 	TypeConnect:     "timeout=timeout_ms",
 	TypeMount:       "wait=wait_ms",
 	TypeUnmount:     "path=target",
@@ -111,7 +112,8 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 				line("payload", naiveValue(f))
 			}
 		case f.IsList():
-			if t == TypeProcessList || t == TypeFigures || t == TypeNetwork || t == TypeFacts || t == TypeConfigure || t == TypePortList {
+			if t == TypeProcessList || t == TypeFigures || t == TypeNetwork || t == TypeFacts || t == TypeConfigure ||
+				t == TypePortList || t == TypeIdentity || t == TypeIdentityResult {
 				line("count", f.Number)
 			}
 			for _, entry := range f.List {
@@ -141,6 +143,8 @@ func naiveLines(t Type, fields wiretest.Fields) (s string) {
 	switch {
 	case t == TypeSpawnWatch && flags&2 != 0 && fields[len(fields)-1].Name != "log":
 		line("stream", true)
+	case t == TypeFreeze && len(fields) == 1:
+		line("flags", 0)
 	case t == TypeStart && modes == nil:
 		line("wait_ms", 0)
 		line("modes", 0, 0, 0, `""`)

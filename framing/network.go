@@ -37,16 +37,21 @@ func AppendNetwork(dst []byte, seq uint32, w NetworkWords) []byte {
 // ParseNetwork parses a whole payload, which the words alias. The agent judges their meaning.
 func ParseNetwork(payload []byte) (NetworkWords, error) {
 	f := fields{b: payload}
+	w := f.networkWords()
+	if err := f.end(TypeNetwork); err != nil {
+		return NetworkWords{}, err
+	}
+	return w, nil
+}
+
+func (f *fields) networkWords() NetworkWords {
 	w := NetworkWords{n: f.u16()}
 	was := f.b
 	for range f.count(uint32(w.n), 2) {
 		f.word16()
 	}
 	w.raw = f.since(was)
-	if err := f.end(TypeNetwork); err != nil {
-		return NetworkWords{}, err
-	}
-	return w, nil
+	return w
 }
 
 // AppendFacts appends a facts frame.

@@ -34,6 +34,10 @@ func render(message any) string {
 			for s := range list.All {
 				line(uint8(s.Kind), s.Mode, s.Owner, s.Name, s.Value)
 			}
+		case IdentityResult:
+			for part := range list.All {
+				line(part.Name, part.Errno, part.Value, part.Reason)
+			}
 		case Env:
 			for key, value := range list.All {
 				line(key, value)
@@ -159,6 +163,13 @@ func unrender(t *testing.T, like any, lines string) any {
 			next(&name)
 			next(&value)
 			list.Add(string(name), value)
+		case *IdentityResult:
+			var part Done
+			next(&name)
+			next(&part.Errno)
+			next(&part.Value)
+			next(&part.Reason)
+			list.Add(string(name), part.Errno, part.Value, string(part.Reason))
 		case *[]Process:
 			var p Process
 			for i := range reflect.ValueOf(p).NumField() {

@@ -35,6 +35,8 @@ var shownElsewhere = []struct{ rule, by string }{
 	{"freeze.cancel", "reactor/agent/internal/machine TestFreezing"},
 	{"freeze.writes", "reactor/agent/internal/files TestFreezeWrites"},
 	{"freeze.unnamed", "cmd/wick/internal/guesttest TestMachine"},
+	{"identity.told", "reactor/agent/internal/machine TestIdentity"},
+	{"identity.frozen", "reactor/agent TestIdentityFrozen"},
 	{"restore.thaw", "reactor/agent TestRestoreThaws"},
 	{"restore.seen", "reactor/agent/internal/machine TestRestored"},
 	{"restore.once", "reactor/agent/internal/machine TestRestoresSeen"},

@@ -202,7 +202,8 @@ func decodeFrame(f wiretest.Frame) (*received, error) {
 			}
 		case m.Type == wiretest.StatResult:
 			r.put(field.Name, fileField(field))
-		case m.Type == wiretest.ProcessList, m.Type == wiretest.PortList:
+		case m.Type == wiretest.ProcessList, m.Type == wiretest.PortList,
+			m.Type == wiretest.IdentityResult && field.IsList():
 			r.put("count", value)
 			var list []string
 			for _, entry := range field.List {

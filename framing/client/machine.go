@@ -43,7 +43,7 @@ func (c *Client) Freeze(ctx context.Context, thawAfter time.Duration) error {
 		return &RequestError{Op: "freeze", Reason: fmt.Sprintf("thaw time %v is outside 1..%d ms", thawAfter, uint32(math.MaxUint32))}
 	}
 	_, err := c.operate(ctx, framing.FeatureFreeze, "freeze", 32, func(dst []byte, seq uint32) []byte {
-		return framing.AppendFreeze(dst, seq, ms)
+		return framing.AppendFreeze(dst, seq, ms, 0)
 	})
 	return err
 }

@@ -178,7 +178,7 @@ var Messages = []*Message{
 	{Type: Figures, Way: "G", Name: "figures", layout: "figures:2{ name:t1 value:8 }"},
 	{Type: Pressure, Way: "H", Name: "pressure", layout: "resource:1 stall:4 window:4"},
 	{Type: Restore, Way: "H", Name: "restore", layout: "time:8 entropy:t2/n"},
-	{Type: Freeze, Way: "H", Name: "freeze", layout: "after:4"},
+	{Type: Freeze, Way: "H", Name: "freeze", layout: "after:4 | after:4 flags:1&0x1"},
 	{Type: Thaw, Way: "H", Name: "thaw", layout: "payload:*"},
 	{Type: Power, Way: "H", Name: "power", layout: "how:1 grace:4"},
 	{Type: Connect, Way: "H", Name: "connect", layout: "network:1 timeout:4 credit:4 address:p2"},
@@ -199,12 +199,16 @@ var Messages = []*Message{
 	{Type: Unmount, Way: "H", Name: "unmount", layout: "flags:1&0x1 path:p2"},
 	{Type: Disk, Way: "H", Name: "disk", layout: "op:1 path:p2"},
 	{Type: Watch, Way: "H", Name: "watch", layout: "flags:1&0x7 credit:4 path:p2 skip:p2"},
+	{Type: Identity, Way: "H", Name: "identity", layout: "" +
+		"time:8 entropy:t2/n words:2/count{ word:p2 }"},
 	{Type: Services, Way: "H", Name: "services", layout: "flags:1&0x1"},
 	{Type: Service, Way: "H", Name: "service", layout: "op:1 signal:1 name:p2"},
 	{Type: Configure, Way: "H", Name: "configure", layout: "" +
 		"text:t4 secrets:2/count{ kind:1 mode:2 owner:p2 name:p1 value:t4 }"},
 	{Type: Look, Way: "H", Name: "look", layout: "" +
 		"flags:1&0x1 id:8=1.. out:8 err:8 credit:4 errcredit:4"},
+	{Type: IdentityResult, Way: "G", Name: "identity_result", layout: "" +
+		"epoch:8 parts:2/count{ name:t1 errno:4 value:8 reason:t2 }"},
 }
 
 var byType [256]*Message

@@ -78,11 +78,15 @@ type Config struct {
 	// runs, and the facts. nil: a host cannot configure the agent.
 	Configure func(text []byte, wrong func(line int, reason string)) Config
 
+	notice       machine.Notice
 	openServices func(*Agent) services // for an agent with Init, or nil
 	hardware     func(*Agent) hardware // nil for none
 	defaults     launch.Defaults
 	forgets      bool // the secrets, after a restore
 }
+
+// generationPath has the epoch of a machine, for its programs.
+const generationPath = "/run/wick/generation"
 
 // Agent serves hosts. All its methods belong to the goroutine that calls Run.
 type Agent struct {
@@ -254,6 +258,10 @@ func (a *Agent) openRooms() (err error) {
 		a.server.HandleEmpty(framing.TypeServices, none.refuse)
 		a.server.HandleEmpty(framing.TypeService, none.refuse)
 	}
+	generation := ""
+	if a.cfg.Init && a.cfg.LastWords == "" {
+		generation = generationPath
+	}
 	features := session.Features | files.Features | forward.Features | evidence.Features |
 		watch.Features
 	if a.root {
@@ -283,6 +291,8 @@ func (a *Agent) openRooms() (err error) {
 		Jobs: a.jobs, Disk: &a.disk, Null: a.null, FreezeFD: a.cfg.FreezeFD,
 		Features: features, Facts: a.facts(), AddFacts: a.addFacts, AddFigures: a.addFigures,
 		HostHere: a.services.HostHere, Restored: a.restored,
+		Table: a.table, Env: &a.env, Network: a.network,
+		Notice: a.cfg.notice, Signal: a.services.Signal, Generation: generation,
 	})
 	a.server.Handle(framing.TypePower, a.powerDown)
 	a.server.OnDetach(a.power.Forget)
@@ -396,6 +406,7 @@ func (a *Agent) close() {
 	if a.machine != nil {
 		a.closeHosts()
 		a.drop()
+		a.machine.Close()
 		a.sessions.Drop()
 		a.table.Release()
 	}

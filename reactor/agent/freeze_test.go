@@ -66,7 +66,7 @@ func freezeBox(t *testing.T) (b *box, dir string) {
 // freeze asks for a freeze. The done must say that errno.
 func (h *host) freeze(seq uint32, d time.Duration, errno unix.Errno) {
 	h.Helper()
-	h.Send(framing.AppendFreeze(nil, seq, uint32(d.Milliseconds())))
+	h.Send(framing.AppendFreeze(nil, seq, uint32(d.Milliseconds()), 0))
 	h.WantDone(seq, errno)
 }
 
@@ -120,7 +120,7 @@ func TestThawByItself(t *testing.T) {
 
 	// The next freeze comes while the child of the one before is about to be gone.
 	h.freeze(4, maxFreeze, 0)
-	h.Send(framing.AppendFreeze(roomtest.Frame(framing.TypeThaw, 5), 6, 1))
+	h.Send(framing.AppendFreeze(roomtest.Frame(framing.TypeThaw, 5), 6, 1, 0))
 	h.WantDone(6, unix.EBUSY)
 	h.WantDone(5, 0)
 
@@ -171,7 +171,7 @@ func TestRestoreThaws(t *testing.T) {
 		t.Skip("apt-get install util-linux")
 	}
 	b.job("read x < " + path + "; fsfreeze -f " + dir + " && printf . && exec sleep 1000")
-	h.Send(framing.AppendFreeze(nil, 4, uint32(maxFreeze.Milliseconds())))
+	h.Send(framing.AppendFreeze(nil, 4, uint32(maxFreeze.Milliseconds()), 0))
 	h.Send(framing.AppendRestore(nil, 5, 0, nil))
 	h.Ping(6)
 	h.Send(framing.AppendRestore(nil, 7, 0, nil)) // the freeze is called off, so there is nothing to wait for

@@ -2,11 +2,13 @@ package agent
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/log"
+	"wick/reactor/agent/internal/machine"
 	"wick/reactor/agent/internal/sys"
 	"wick/reactor/agent/internal/workload"
 )
@@ -39,6 +41,7 @@ type Options struct {
 	limits     Limits
 	defaults   launch.Defaults
 	forgets    bool
+	notice     machine.Notice
 	services   workload.Specs
 	// openServices is set by InitTable.
 	openServices func(*Agent) services
@@ -71,18 +74,21 @@ func (o *Options) Table() []Option {
 	for _, d := range o.defaults.Options() {
 		table = append(table, Option(d))
 	}
-	return append(table, Option{
-		Name: "--secrets-forget", Value: "no|restore", Set: o.setForgets,
-		Help: "restore: forget the host's secrets after a restore (default no)",
-	})
+	return append(table,
+		Option{Name: "--secrets-forget", Value: "no|restore", Set: o.setForgets,
+			Help: "restore: forget the host's secrets after a restore (default no)"},
+		Option{Name: "--restore-command", Value: "COMMAND", Private: true,
+			Help: "run after the restore of a snapshot: words, or sh:LINE", Set: o.setNotice},
+		Option{Name: "--restore-timeout", Value: "SEC",
+			Help: "time for that command (default 10)", Set: o.setNoticeTimeout})
 }
 
 // AtStart reports whether an option has an effect at the start of an agent alone. name has no
 // hyphens before it.
 func AtStart(name string) bool {
 	switch name {
-	case "unix-socket", "vsock-dial", "vsock-listen",
-		"max-connections", "max-commands", "max-pids", "max-kept":
+	case "unix-socket", "vsock-dial", "vsock-listen", "restore-command", "restore-timeout",
+		"max-connections", "max-commands", "max-pids", "max-kept", "max-watches":
 		return true
 	}
 	return false
@@ -98,7 +104,35 @@ func (o *Options) InitTable() (table []Option) {
 	for _, w := range o.services.Options() {
 		table = append(table, Option(w))
 	}
-	return table
+	return append(table, Option{Name: "--restore-signal", Value: "SIGNAL",
+		Help: "to the workload after the restore of a snapshot", Set: o.setNoticeSignal})
+}
+
+func (o *Options) setNotice(value string) error {
+	words, shell, err := workload.ParseCommand(value)
+	if err == nil {
+		o.notice.Command, o.notice.Shell = words, shell
+	}
+	return err
+}
+
+func (o *Options) setNoticeTimeout(value string) error {
+	const most = 3600
+	n, ok := sys.ParseNumber(value)
+	if !ok || n == 0 || n > most {
+		return errors.New("not a number of seconds from 1 to " + sys.Num(most))
+	}
+	o.notice.Timeout = time.Duration(n) * time.Second
+	return nil
+}
+
+func (o *Options) setNoticeSignal(value string) error {
+	sig := workload.FindSignal(value)
+	if sig == 0 {
+		return errors.New("unknown signal " + sys.Quote(value))
+	}
+	o.notice.Signal = sig
+	return nil
 }
 
 func (o *Options) setUnixSocket(path string) error {
@@ -164,7 +198,7 @@ func (o *Options) Config() Config {
 	}
 	c := Config{
 		UnixSocket: o.UnixSocket, Log: NewLog(2, level), Limits: o.limits, openServices: o.openServices,
-		defaults: o.defaults, forgets: o.forgets,
+		defaults: o.defaults, forgets: o.forgets, notice: o.notice,
 	}
 	c.DialCID, c.DialPort, _ = parseDial(dial)
 	c.ListenPort, _ = parseListen(listen)

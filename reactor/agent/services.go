@@ -21,6 +21,8 @@ type services interface {
 	HostHere()
 	Configure()
 	Configured()
+	// Signal sends a signal to the workload, and reports whether it runs.
+	Signal(sig unix.Signal) bool
 	Stop() (grace time.Duration, runs bool)
 	Running() bool
 	Kill()
@@ -45,6 +47,7 @@ func (noServices) AddFacts(*framing.Facts)     {}
 func (noServices) HostHere()                   {}
 func (noServices) Configure()                  {}
 func (noServices) Configured()                 {}
+func (noServices) Signal(unix.Signal) bool     { return false }
 func (noServices) Stop() (time.Duration, bool) { return 0, false }
 func (noServices) Running() bool               { return false }
 func (noServices) Kill()                       {}

@@ -125,7 +125,7 @@ func (h *host) unknownType(c *conn) *request {
 	if c.greeted && typ >= wiretest.Hello && typ <= 0x5f {
 		others := []byte{wiretest.HelloResult, wiretest.Started, wiretest.Output, wiretest.Exited,
 			wiretest.ProcessList, wiretest.Done, wiretest.StatResult, wiretest.Figures,
-			wiretest.Connected, wiretest.Listening, wiretest.Incoming, wiretest.PortList, 0x37, 0x3f}
+			wiretest.Connected, wiretest.Listening, wiretest.Incoming, wiretest.PortList, wiretest.IdentityResult, 0x37, 0x3f}
 		typ = others[h.r.IntN(len(others))]
 	}
 	return &request{

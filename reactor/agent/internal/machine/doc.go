@@ -3,6 +3,7 @@
 //
 //	hello ─▶ facts            stats ─▶ figures          pressure ─▶ trigger ─▶ figures …
 //	shutdown ─▶ sync job      freeze ─▶ freezer, job    restore ─▶ clock, entropy, epoch
+//	identity ─▶ as restore, then network, names, connections ─▶ command, generation, workload
 //
 // A sync and a freeze take as long as the disk does, so each is a [launch.Job]. While the disk is
 // frozen it is held, and the other rooms do not write to it.

@@ -30,7 +30,7 @@ func freezeRoom(t *testing.T) (r *room, gate *os.File) {
 	return r, gate
 }
 
-func freeze(seq, ms uint32) []byte { return framing.AppendFreeze(nil, seq, ms) }
+func freeze(seq, ms uint32) []byte { return framing.AppendFreeze(nil, seq, ms, 0) }
 
 // held waits until the disk is held, or is not, and in the latter case no job runs.
 func (r *room) held(want bool) {

@@ -13,7 +13,8 @@ import (
 
 // restore handles a restore: the host reports that the machine was restored from a snapshot. A
 // snapshot taken during a freeze holds a frozen file system. The host that froze the original will
-// not thaw the copy, so restore does.
+// not thaw the copy, so restore does. Meanwhile another restore or an identity may not have been
+// answered yet, and then tells the machine's programs.
 func (s *Service) restore(c *wire.Conn, p *framing.Part) error {
 	ns, entropy, err := framing.ParseRestore(p.Data)
 	if err != nil {
@@ -24,17 +25,13 @@ func (s *Service) restore(c *wire.Conn, p *framing.Part) error {
 		c.Done(p.Seq, r.epoch, err)
 		return nil
 	}
-	s.Contain.LimitMemory() // a balloon may have another size
-	r.clockStep()           // this jump is accounted for
-	if r.hostPending {
-		r.hostPending = false // this restore is counted already
-	} else {
-		r.record("by", "host")
-	}
-	s.restored()
-	if f := &s.freezer; f.canThaw() {
+	r.report()
+	switch f := &s.freezer; {
+	case !s.clone.busy:
+		s.clone.begin(c, p.Seq, true)
+	case f.canThaw():
 		f.thawFor(c, p.Seq, r.epoch)
-	} else {
+	default:
 		c.Done(p.Seq, r.epoch, nil)
 	}
 	return nil
@@ -52,8 +49,7 @@ func (s *Service) restored() {
 func applyRestore(ns uint64, entropy []byte) error {
 	switch {
 	case len(entropy) > sys.MaxEntropy:
-		words := "restore: more than " + sys.Num(sys.MaxEntropy) + " bytes of entropy"
-		return &sys.WordedError{Errno: unix.EINVAL, Words: words}
+		return errEntropy("restore")
 	case len(entropy) > 0:
 		if err := sys.AddEntropy(entropy); err != nil {
 			return err
@@ -65,6 +61,11 @@ func applyRestore(ns uint64, entropy []byte) error {
 	return sys.SetClock(ns)
 }
 
+func errEntropy(request string) error {
+	words := request + ": more than " + sys.Num(sys.MaxEntropy) + " bytes of entropy"
+	return &sys.WordedError{Errno: unix.EINVAL, Words: words}
+}
+
 // restores counts restores from a snapshot: those that a host reports, and those that the agent
 // detects.
 //
@@ -74,16 +75,18 @@ func applyRestore(ns uint64, entropy []byte) error {
 type restores struct {
 	service *Service
 	epoch   uint64
-	// clockOffset is CLOCK_REALTIME less CLOCK_MONOTONIC at the last check. It changes only when a
-	// program sets the clock.
+	// clockOffset is CLOCK_REALTIME less CLOCK_MONOTONIC at the last check. It changes only
+	// when a program sets the clock.
 	clockOffset time.Duration
-	// resetSeen reports that connections were reset since the last one opened, from first to last.
+	// resetSeen reports that connections were reset since the last one opened, from first to
+	// last.
 	resetSeen   bool
 	first, last time.Duration
 	// suspected reports that all connections were reset but the clock was right. The next
 	// connection checks the clock again.
 	suspected bool
-	// hostPending reports that the agent has counted a restore which the host has not reported yet.
+	// hostPending reports that the agent has counted a restore which the host has not
+	// reported yet.
 	hostPending bool
 }
 
@@ -108,6 +111,18 @@ func (s *observation) looksReset() bool { return s.connsLeft == 0 && s.spread <=
 // restored reports whether the machine was restored.
 func (s *observation) restored() bool {
 	return s.looksReset() && (s.clockStep.Abs() > clockSlack || s.clockError.Abs() > clockSlack)
+}
+
+// report counts a restore that a host has told of.
+func (r *restores) report() {
+	r.service.Contain.LimitMemory() // a balloon may have another size
+	r.clockStep()                   // this jump is accounted for
+	if r.hostPending {
+		r.hostPending = false // this restore is counted already
+	} else {
+		r.record("by", "host")
+	}
+	r.service.restored()
 }
 
 // record counts a restore and logs it with pairs.
@@ -163,6 +178,7 @@ func (r *restores) check() {
 	if r.hostPending {
 		r.service.Contain.LimitMemory()
 		r.record("by", "resets and clock", "clock", adjustClock(host, s.clockError))
+		r.service.generation.write(r.epoch)
 		r.clockStep()
 		r.service.restored()
 	}

@@ -8,6 +8,7 @@ import (
 	"wick/reactor/agent/internal/contain"
 	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/log"
+	"wick/reactor/agent/internal/network"
 	"wick/reactor/agent/internal/sys"
 	"wick/reactor/agent/internal/wire"
 )
@@ -15,8 +16,8 @@ import (
 const (
 	// maxLogged limits what is logged of a host's message, in bytes.
 	maxLogged = 200
-	// errorGarbage, factsGarbage and statsGarbage are how much heap garbage an error, a hello and a
-	// stats make, in bytes.
+	// errorGarbage, factsGarbage and statsGarbage are how much heap garbage an error, a hello
+	// and a stats make, in bytes.
 	errorGarbage = 256
 	factsGarbage = 24 << 10
 	statsGarbage = 40 << 10
@@ -27,6 +28,8 @@ type Disk interface {
 	// Hold makes writes to the disk wait until Release.
 	Hold()
 	Release()
+	// Held reports whether they wait.
+	Held() bool
 }
 
 // Config has the parts of the agent that a Service uses. The caller keeps them.
@@ -38,6 +41,9 @@ type Config struct {
 	Contain *contain.Pool
 	Jobs    *launch.Jobs
 	Disk    Disk
+	Table   *launch.Table
+	Env     *launch.Env
+	Network *network.Service
 	// Null is a descriptor of /dev/null.
 	Null int
 	// FreezeFD is a directory of the file system that a host may freeze, or 0.
@@ -53,23 +59,36 @@ type Config struct {
 	HostHere func()
 	// Restored is called after a restore that a host reports or that was detected. It may be nil.
 	Restored func()
+	// Notice says how the machine's programs are told of a restore.
+	Notice Notice
+	// Signal sends a signal to the workload, and reports whether that runs. nil means no
+	// workload.
+	Signal func(sig unix.Signal) bool
+	// Generation is the path of the file with the epoch, or empty.
+	Generation string
 }
 
 // Service serves the requests about the machine: hello, ping, shutdown, stats, pressure, restore,
 // freeze and thaw.
 type Service struct {
 	Config
-	syncs     syncer
-	restores  restores
-	freezer   freezer
-	pressures int  // the number of open pressures
-	stopping  bool // nothing is frozen any more
+	syncs      syncer
+	restores   restores
+	clone      clone
+	generation generation
+	freezer    freezer
+	pressures  int  // the number of open pressures
+	stopping   bool // nothing is frozen any more
 }
 
 // NewService registers the handlers.
 func NewService(cfg Config) *Service {
 	s := &Service{Config: cfg}
 	s.syncs.service, s.freezer.service, s.restores.service = s, s, s
+	s.clone.service = s
+	if err := s.generation.open(s.Generation); err != nil {
+		s.Log.Warn("generation not kept", "error", err.Error())
+	}
 	for _, h := range []struct {
 		t     framing.Type
 		serve wire.Handler
@@ -85,6 +104,7 @@ func NewService(cfg Config) *Service {
 	}{
 		{framing.TypeHello, s.hello}, {framing.TypePressure, s.pressure},
 		{framing.TypeRestore, s.restore}, {framing.TypeFreeze, s.freeze},
+		{framing.TypeIdentity, s.clone.request},
 	} {
 		s.Server.Handle(h.t, h.serve)
 	}
@@ -93,12 +113,16 @@ func NewService(cfg Config) *Service {
 	s.Server.OnDetach(func(c *wire.Conn) {
 		s.syncs.detach(c)
 		s.freezer.detach(c)
+		s.clone.waiter.Forget(c)
 	})
 	return s
 }
 
-// Stop thaws a frozen file system and refuses every later freeze. A process that waits for the thaw
-// could not end otherwise.
+// Close releases the descriptors.
+func (s *Service) Close() { s.generation.close() }
+
+// Stop thaws a frozen file system and refuses every later freeze. A process that waits for the
+// thaw could not end otherwise.
 func (s *Service) Stop() {
 	s.stopping = true
 	s.freezer.stop()
@@ -155,7 +179,7 @@ func (s *Service) features() framing.Features {
 		f |= framing.FeaturePressure
 	}
 	if unix.Geteuid() == 0 {
-		f |= framing.FeatureRestore
+		f |= framing.FeatureRestore | framing.FeatureIdentity
 	}
 	if s.canFreeze() {
 		f |= framing.FeatureFreeze
