@@ -30,7 +30,7 @@ func (c *Client) deliver(f *frame) error {
 	switch f.Type {
 	case framing.TypePong, framing.TypeExecResult, framing.TypeWriteFileResult, framing.TypeSpawnResult, framing.TypeShutdownAck,
 		framing.TypeHelloResult, framing.TypeDone, framing.TypeStatResult, framing.TypeProcessList, framing.TypeFigures,
-		framing.TypePortList, framing.TypeFacts:
+		framing.TypePortList, framing.TypeFacts, framing.TypeIdentityResult:
 		return c.deliverReply(f)
 	case framing.TypeOutput, framing.TypeClose, framing.TypeCredit, framing.TypeStarted, framing.TypeExited:
 		return nil // a channel that this side has closed

@@ -87,6 +87,7 @@ var featureNames = map[Features]string{
 	framing.FeatureEvidence:  "its kernel's log and counting I/O",
 	framing.FeatureDisks:     "mounts and disks",
 	framing.FeatureWatch:     "watching files",
+	framing.FeatureIdentity:  "an identity after a restore, and freezing its commands",
 	framing.FeatureServices:  "services",
 	framing.FeatureConfigure: "being configured by its host",
 	framing.FeatureConfine:   "confining processes",

@@ -38,12 +38,23 @@ func (c *Client) Restore(ctx context.Context, now time.Time, entropy []byte) (ep
 // after thawAfter, 1 ms to 1 min, even if the host has gone. The error is EBUSY if it is frozen
 // already.
 func (c *Client) Freeze(ctx context.Context, thawAfter time.Duration) error {
+	return c.freeze(ctx, framing.FeatureFreeze, thawAfter, 0)
+}
+
+// FreezeCommands is Freeze for the processes of all commands too, and of the workload. They stop
+// before the file system does. The error is EOPNOTSUPP if the guest's commands have no cgroups, and
+// EAGAIN if a process did not stop. A guest without a disk to freeze stops the processes alone.
+func (c *Client) FreezeCommands(ctx context.Context, thawAfter time.Duration) error {
+	return c.freeze(ctx, framing.FeatureIdentity, thawAfter, framing.FreezeCommands)
+}
+
+func (c *Client) freeze(ctx context.Context, f Features, thawAfter time.Duration, flags framing.FreezeFlags) error {
 	ms, ok := milliseconds(thawAfter)
 	if !ok || ms == 0 {
 		return &RequestError{Op: "freeze", Reason: fmt.Sprintf("thaw time %v is outside 1..%d ms", thawAfter, uint32(math.MaxUint32))}
 	}
-	_, err := c.operate(ctx, framing.FeatureFreeze, "freeze", 32, func(dst []byte, seq uint32) []byte {
-		return framing.AppendFreeze(dst, seq, ms, 0)
+	_, err := c.operate(ctx, f, "freeze", 32, func(dst []byte, seq uint32) []byte {
+		return framing.AppendFreeze(dst, seq, ms, flags)
 	})
 	return err
 }
@@ -51,7 +62,7 @@ func (c *Client) Freeze(ctx context.Context, thawAfter time.Duration) error {
 // Thaw ends a Freeze. The error is EINVAL if the file system is not frozen, perhaps because its
 // time has passed.
 func (c *Client) Thaw(ctx context.Context) error {
-	_, err := c.operate(ctx, framing.FeatureFreeze, "thaw", framing.HeaderSize, func(dst []byte, seq uint32) []byte {
+	_, err := c.operate(ctx, 0, "thaw", framing.HeaderSize, func(dst []byte, seq uint32) []byte {
 		return framing.AppendFrame(dst, framing.TypeThaw, seq, nil)
 	})
 	return err

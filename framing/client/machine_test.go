@@ -58,7 +58,7 @@ func TestMachineRefuses(t *testing.T) {
 		t.Error("thawed what is not frozen")
 	}
 	for _, err := range []error{
-		c.Freeze(ctx, 0), c.Freeze(ctx, -1), c.PowerOff(ctx, -1), second(c.Restore(ctx, time.Time{}, make([]byte, MaxEntropy+1))),
+		c.Freeze(ctx, 0), c.Freeze(ctx, -1), c.FreezeCommands(ctx, 0), c.PowerOff(ctx, -1), second(c.Restore(ctx, time.Time{}, make([]byte, MaxEntropy+1))),
 	} {
 		if !isType[*RequestError](err) {
 			t.Errorf("got %v", err)
@@ -157,4 +157,48 @@ func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
+}
+
+// TestSetIdentity gives an agent of this machine an identity that changes nothing of it.
+func TestSetIdentity(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("the agent must be root to feed the kernel's generator (run the tests as root)")
+	}
+	c := agentClient(t)
+	ctx := testContext(t)
+	r, err := c.SetIdentity(ctx, Identity{Entropy: []byte("some")})
+	if err != nil || r.Epoch != 1 || r.Err() != nil {
+		t.Fatalf("SetIdentity = %+v, %v, want epoch 1", r, err)
+	}
+	if p, ok := r.Part("entropy"); !ok || p.Err != nil {
+		t.Errorf("entropy: %+v, %v, want it done", p, ok)
+	}
+	if p, ok := r.Part("clock"); ok {
+		t.Errorf("clock: %+v, want no such part", p)
+	}
+	for _, id := range []Identity{
+		{Hostname: "a b"}, {MachineID: "7"}, {Timezone: "../x"},
+		{Network: &Network{Interfaces: []string{"lo"}, Hostname: "a"}, DropConnections: true},
+	} {
+		if _, err := c.SetIdentity(ctx, id); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("%+v: %v, want EINVAL", id, err)
+		}
+	}
+	for _, id := range []Identity{
+		{Hostname: "a\x00"}, {Entropy: make([]byte, MaxEntropy+1)}, {Network: &Network{}},
+		{Network: &Network{DNS: []string{"\x00"}}},
+	} {
+		if _, err := c.SetIdentity(ctx, id); !isType[*RequestError](err) {
+			t.Errorf("%+v: %v, want a RequestError", id, err)
+		}
+	}
+	failed := &IdentityResult{Parts: []IdentityPart{
+		{Name: "hostname", Err: &OpError{"restore: hostname", syscall.EPERM, ""}},
+		{Name: "connections", Value: 3}, {Name: "command", Value: 7},
+	}}
+	if err := failed.Err(); !errors.Is(err, syscall.EPERM) ||
+		err.Error() != "restore: hostname: operation not permitted\nrestore: command: exit code 7" {
+		t.Errorf("Err() = %v, want both failures", err)
+	}
 }

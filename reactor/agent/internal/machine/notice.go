@@ -42,10 +42,10 @@ func (n *Notice) run(o *clone) {
 	}
 	var added framing.Env
 	added.Add([]byte(epochName), []byte(sys.Num(int64(o.result.Epoch))))
-	env := s.Env.With(added)
+	env := s.Env.For(&launch.Account{}, added, false)
 	spec := reactor.Command{
 		Path: args[0], Search: s.Env.SearchPath(env), Args: args, Env: env,
-		Files: [3]int{s.Null, s.Log.FD(), s.Log.FD()},
+		Files: [3]int{s.Null, s.Log.FD(), s.Log.FD()}, Wipe: len(s.Env.Secrets) > 0,
 	}
 	if n.Shell {
 		spec.Path, spec.Search, spec.Args = launch.Shell, "", launch.ShellArgs(args[0])
