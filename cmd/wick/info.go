@@ -64,6 +64,7 @@ func featureList(f client.Features) string {
 		{framing.FeatureEvidence, "evidence"},
 		{framing.FeatureDisks, "disks"},
 		{framing.FeatureWatch, "watch"},
+		{framing.FeatureIdentity, "identity"},
 		{framing.FeatureServices, "services"},
 		{framing.FeatureConfigure, "configure"},
 		{framing.FeatureConfine, "confine"},
