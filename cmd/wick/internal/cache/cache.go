@@ -5,7 +5,10 @@
 // date and never changed; see [Key]. Two processes that want the same entry make it once. A lock
 // makes the second wait for the first (flock, which the kernel drops with its holder). An entry is
 // made next to its place and then renamed. If a process is killed meanwhile, its remains are
-// removed by the next one that makes the same entry.
+// removed by the next one that makes the same entry, or by [Dir.Prune].
+//
+// The cache is bounded, see [Limit]. The least recently used entries are removed when a new one is
+// made. An entry that a process uses stays: the process holds a shared lock on it.
 package cache
 
 import (
@@ -15,13 +18,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
 
-// unused is how long an entry may be unused. After that the next new entry of its kind removes it.
-const unused = 14 * 24 * time.Hour
+// The names of an entry's lock, and of an entry that is being made.
+const (
+	lockSuffix = ".lock"
+	tmpSuffix  = ".tmp"
+)
 
 // Dir is a cache's directory.
 type Dir string
@@ -35,14 +40,15 @@ func Default() (Dir, error) {
 	return Dir(filepath.Join(base, "wick")), nil
 }
 
-// lookup returns the path of an entry if it exists, and records the use.
+// lookup returns the path of an entry if it exists. It records the use, and pins the entry, so that
+// no other process removes it until this one ends.
 func (d Dir) lookup(name string) (path string, ok bool) {
 	path = filepath.Join(string(d), name)
-	if _, err := os.Lstat(path); err != nil {
+	if !pin(path) {
 		return path, false
 	}
 	now := time.Now()
-	os.Chtimes(path, now, now) // only prune reads it, and a read-only cache is still useful
+	os.Chtimes(path, now, now) // only Prune reads it, and a read-only cache is still useful
 	return path, true
 }
 
@@ -85,7 +91,7 @@ func (d Dir) Get(
 	if err := d.check(); err != nil { // another user may have been quicker
 		return "", err
 	}
-	l, err := lock(ctx, path+".lock")
+	l, err := lock(ctx, path+lockSuffix)
 	if err != nil {
 		return "", err
 	}
@@ -93,7 +99,7 @@ func (d Dir) Get(
 	if _, ok := d.lookup(name); ok {
 		return path, nil // the lock's last holder made it
 	}
-	tmp := path + ".tmp"
+	tmp := path + tmpSuffix
 	if err := os.RemoveAll(tmp); err != nil {
 		return "", fmt.Errorf("sweep the cache: %w", err)
 	}
@@ -105,25 +111,48 @@ func (d Dir) Get(
 		os.RemoveAll(tmp)
 		return "", fmt.Errorf("keep in the cache: %w", err)
 	}
-	d.prune(name)
+	if _, ok := d.lookup(name); !ok {
+		return "", fmt.Errorf("keep in the cache: %s: removed meanwhile", path)
+	}
+	if limit, err := Limit(); err == nil {
+		d.Prune(limit)
+	}
 	return path, nil
 }
 
-// prune removes long-unused entries of the same kind as name (the part before its first hyphen). A
-// machine that still runs on one holds it open.
-func (d Dir) prune(name string) {
-	kind, _, _ := strings.Cut(name, "-")
-	entries, err := os.ReadDir(string(d))
+// Put replaces an entry by a file with this content. It is for a small record that changes, such as
+// the digest of a tag.
+func (d Dir) Put(ctx context.Context, name string, content []byte) error {
+	err := d.check()
+	if err == nil {
+		err = os.MkdirAll(string(d), 0o700)
+	}
+	if err == nil {
+		err = d.check() // another user may have been quicker
+	}
 	if err != nil {
-		return
+		return err
 	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), kind+"-") || e.Name() == name ||
-			strings.HasSuffix(e.Name(), ".lock") {
-			continue
-		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > unused {
-			os.RemoveAll(filepath.Join(string(d), e.Name()))
-		}
+	path := filepath.Join(string(d), name)
+	l, err := lock(ctx, path+lockSuffix)
+	if err != nil {
+		return err
 	}
+	defer l.release()
+	if err = os.WriteFile(path+tmpSuffix, content, 0o600); err == nil {
+		err = os.Rename(path+tmpSuffix, path)
+	}
+	if err != nil {
+		os.Remove(path + tmpSuffix)
+		return fmt.Errorf("keep in the cache: %w", err)
+	}
+	return nil
+}
+
+// Find returns the path of an entry if it exists. It counts as a use.
+func (d Dir) Find(name string) (path string, ok bool) {
+	if d.check() != nil {
+		return "", false
+	}
+	return d.lookup(name)
 }

@@ -14,7 +14,7 @@ import (
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, Release) }
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
@@ -105,28 +105,6 @@ func TestWaitEndsWithContext(t *testing.T) {
 	_, err = dir.Get(ctx, "kind-1", func(context.Context, string) error { t.Error("built"); return nil })
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want the context's", err)
-	}
-}
-
-func TestUnusedArePruned(t *testing.T) {
-	dir := Dir(t.TempDir())
-	long := time.Now().Add(-2 * unused)
-	for _, name := range []string{"kind-old", "kind-used", "other-old"} {
-		path := filepath.Join(string(dir), name)
-		write(t, path, "")
-		if err := os.Chtimes(path, long, long); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, ok := dir.lookup("kind-used"); !ok {
-		t.Fatal("not found")
-	}
-	_, err := dir.Get(t.Context(), "kind-new", func(_ context.Context, tmp string) error { write(t, tmp, ""); return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := names(t, dir); len(got) != 3 || got[0] != "kind-new" || got[1] != "kind-used" || got[2] != "other-old" {
-		t.Errorf("left %v", got)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, cache.Release) }
 
 // tools makes scripts the only programs in the PATH, except those of the shell.
 func tools(t *testing.T, scripts map[string]string) {

@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/kernel"
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/machinetest"
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, cache.Release) }
 
 // fixture has the parts of machines.
 type fixture struct {

@@ -21,7 +21,7 @@ import (
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, cache.Release) }
 
 // needs skips the test if a tool is missing.
 func needs(t *testing.T, name string) {

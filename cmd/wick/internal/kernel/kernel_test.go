@@ -20,7 +20,7 @@ import (
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, cache.Release) }
 
 // object returns an ELF that has only a section .modinfo.
 func object(t *testing.T, info string) []byte {

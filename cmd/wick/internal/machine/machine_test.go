@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing"
 	"wick/framing/client"
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(holderEnv) != "" {
 		holder()
 	}
-	leaktest.Main(m)
+	leaktest.Main(m, cache.Release)
 }
 
 // testContext returns a context that ends shortly before the test's deadline.

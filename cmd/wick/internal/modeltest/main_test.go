@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/machinetest"
 	"wick/reactor/leaktest"
 )
@@ -22,7 +23,7 @@ var (
 	soakFor    = flag.Duration("modeltest.soak", 0, "duration of the soak test; 0 skips it")
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, cache.Release) }
 
 // seeds returns n consecutive seeds, beginning with that of -modeltest.seed or a random one.
 func seeds(n int) []uint64 {
