@@ -16,8 +16,8 @@ import (
 const exportIt = `docker export "$(docker create IMAGE)" > root.tar (podman has the same commands)`
 
 const (
-	savedImage  = "a container image as docker save writes it, not a root file system; load it, then " + exportIt
-	layoutImage = "a container image in the OCI layout, not a root file system; load it (podman pull oci:DIR or oci-archive:FILE), then " + exportIt
+	savedImage  = "a container image as docker save writes it, not a root file system; wick run docker-archive:FILE runs it"
+	layoutImage = "a container image in the OCI layout, not a root file system; wick run oci:DIR runs it, and a tar must be unpacked first"
 	layerOf     = "one layer of a container image, not a root file system (it deletes a file of the layers below: "
 )
 
@@ -33,7 +33,7 @@ func foreign(name string, h *tar.Header) string {
 	case name == "oci-layout" && h.Typeflag == tar.TypeReg:
 		return layoutImage
 	case dir == "blobs/sha256/" && isHex(base), dir == "blobs/sha512/" && isHex(base):
-		return "a container image (docker save or the OCI layout), not a root file system; load it, then " + exportIt
+		return "a container image (docker save or the OCI layout), not a root file system; wick run docker-archive:FILE or oci:DIR runs it"
 	case isHex(first) && (rest == "layer.tar" || rest == "VERSION" || rest == "json"):
 		return savedImage
 	case dir == "" && h.Typeflag == tar.TypeReg:

@@ -60,8 +60,12 @@ func TestContainersRefused(t *testing.T) {
 			must(t, z.Close())
 			write(t, dir+"/plain", plain.String(), 0o644)
 			write(t, dir+"/zipped", zipped.String(), 0o644)
+			remedy := "wick run "
+			if strings.HasPrefix(c.want, "one layer") {
+				remedy = "docker export"
+			}
 			for _, source := range []string{"tree", "plain", "zipped"} {
-				refused(t, filepath.Join(dir, source), c.want, "docker export")
+				refused(t, filepath.Join(dir, source), c.want, remedy)
 			}
 		})
 	}

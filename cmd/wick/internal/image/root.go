@@ -1,6 +1,7 @@
 package image
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -102,7 +103,36 @@ func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 			return s.finish(init)
 		})
 	})
-	return Root{path, "/sbin/vm-init", notes}, err
+	return Root{path, addedInit, notes}, err
+}
+
+// Pack makes a root image of the entries that fill adds, or finds it in the cache. Its name there
+// is kind and the hash of id and vm-init. id identifies the entries, which must not depend on
+// anything else. They are those of a merged container image. An entry comes after the directories
+// above it, and a hard link after its target.
+//
+// The times in the image are those of the entries, and the top directory's is 0. So the same
+// entries make the same file.
+func Pack(
+	ctx context.Context, dir cache.Dir, kind, id, init string,
+	fill func(ctx context.Context, add func(*tar.Header, io.Reader) error) error,
+) (Root, error) {
+	key := cache.NewKey("root/merged", recipe)
+	key.Add(id)
+	if err := key.Content(init); err != nil {
+		return Root{}, fmt.Errorf("read vm-init: %w", err)
+	}
+	path, err := dir.Get(ctx, key.Name(kind, ".squashfs"), func(ctx context.Context, tmp string) error {
+		return squash(ctx, tmp, nil, func(w io.Writer) error {
+			s := newStream(w)
+			s.merged = true
+			if err := fill(ctx, s.add); err != nil {
+				return err
+			}
+			return s.finish(init)
+		}, reproducible...)
+	})
+	return Root{Path: path, Init: addedInit}, err
 }
 
 // fillDefault adds the parts of the default system to the key, and returns its filler.

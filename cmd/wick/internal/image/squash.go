@@ -9,12 +9,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // appendedInit is the path of vm-init in a squashfs that it was appended to. mksquashfs appends to
 // the top directory only.
 const appendedInit = "vm-init"
+
+// addedInit is the path of vm-init in an image that is made from a tar.
+const addedInit = "/sbin/vm-init"
+
+// reproducible has the options of mksquashfs that take the time of day out of an image.
+var reproducible = []string{"-mkfs-time", "0", "-root-time", "0"}
 
 // A ToolError reports a program that failed.
 type ToolError struct {
@@ -77,11 +84,17 @@ func toolError(cmd *exec.Cmd, output string, err error) error {
 // Compression is gzip, because every kernel with squashfs supports it. mksquashfs ignores the top
 // directory of a tar. Its mode is always 0755, and its time is the current one, unless
 // SOURCE_DATE_EPOCH in the environment limits all times.
-func squash(ctx context.Context, out string, env []string, fill func(io.Writer) error) error {
-	cmd, err := tool(ctx, "mksquashfs", "-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-comp", "gzip",
-		"-root-mode", "755", "-root-uid", "0", "-root-gid", "0")
+func squash(
+	ctx context.Context, out string, env []string, fill func(io.Writer) error, options ...string,
+) error {
+	args := append([]string{"-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-comp", "gzip",
+		"-root-mode", "755", "-root-uid", "0", "-root-gid", "0"}, options...)
+	cmd, err := tool(ctx, "mksquashfs", args...)
 	if err != nil {
 		return err
+	}
+	if len(options) > 0 { // mksquashfs takes times from the environment or from options, not both
+		cmd.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return strings.HasPrefix(e, "SOURCE_DATE_EPOCH=") })
 	}
 	cmd.Env = append(cmd.Env, env...)
 	r, w, err := os.Pipe()

@@ -18,6 +18,9 @@ type stream struct {
 	tar   *tar.Writer
 	seen  map[string]bool
 	links map[string]string // targets of symbolic links by name
+	// merged says that the entries are those of a merged container image. None of them marks a
+	// deleted file, or shows that the source is no root.
+	merged bool
 }
 
 // ours has the names that only finish writes. The export of a container has an empty file for
@@ -28,7 +31,7 @@ var ours = map[string]bool{"sbin/vm-init": true, "usr/sbin/vm-init": true, "dev/
 var mountPoints = []string{"dev", "proc", "sys", "run", "tmp"}
 
 func newStream(w io.Writer) *stream {
-	return &stream{w, tar.NewWriter(w), map[string]bool{}, map[string]string{}}
+	return &stream{w: w, tar: tar.NewWriter(w), seen: map[string]bool{}, links: map[string]string{}}
 }
 
 // clean returns a name in the stream's form: no leading slash or dot, no trailing slash. The root
@@ -43,16 +46,18 @@ func clean(name string) string {
 // add writes one entry. content is nil unless it is a regular file.
 func (s *stream) add(h *tar.Header, content io.Reader) error {
 	name := clean(h.Name)
-	reason := foreign(name, h)
-	listed, content, err := isManifest(name, content)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	if listed {
-		reason = savedImage
-	}
-	if reason != "" {
-		return &SourceError{Reason: reason}
+	if !s.merged {
+		reason := foreign(name, h)
+		listed, whole, err := isManifest(name, content)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		if content = whole; listed {
+			reason = savedImage
+		}
+		if reason != "" {
+			return &SourceError{Reason: reason}
+		}
 	}
 	if name == "." || ours[name] || s.seen[name] && h.Typeflag == tar.TypeDir {
 		return nil // mksquashfs makes the top directory itself, and warns of another
