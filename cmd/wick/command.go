@@ -25,7 +25,7 @@ func (f *commandFlags) add(cmd *cobra.Command) {
 	// Flags after the first argument belong to the command, so that "exec ls -l" needs no "--".
 	flags.SetInterspersed(false)
 	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time; 0 for never")
-	flags.StringArrayVar(&f.env, "env", nil, "add `NAME=VALUE` to the command's environment; may be repeated")
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "add `NAME=VALUE` to the command's environment; may be repeated")
 	flags.BoolVarP(&f.line, "line", "c", false, "COMMAND is one line for the guest's shell")
 	flags.BoolVar(&f.root, "root", false, "run as root, through sudo -n unless the agent is root")
 	cmd.RegisterFlagCompletionFunc("timeout", cobra.NoFileCompletions)

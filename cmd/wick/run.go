@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 	"unicode"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/vmm"
@@ -35,19 +32,30 @@ func (t *tool) runCommand() *cobra.Command {
 	var o machine.Options
 	var puts []string
 	var console, network string
+	var im imageFlags
+	var publishAll bool
 	var publish []string
 	cmd := &cobra.Command{
-		Use:   "run [flags] [-- COMMAND [ARG]...]",
+		Use:   "run [flags] [IMAGE | --] [COMMAND [ARG]...]",
 		Short: "Boot a microVM, run a command in it, and power it off",
 		Long: `Boot a microVM, run a command in it, pass on its output and its exit code, and power
 the microVM off.
 
-The root image is made from --rootfs (a directory, a tar, or a squashfs), and vm-init is
-added as /sbin/vm-init. Without --rootfs it is a small busybox system. A docker save
-archive or an OCI layout is not a root; use the output of docker export. File systems
-mounted inside a directory are left out. The image is never written to: the guest writes
-to an overlay disk of its own. The kernel is Debian's cloud kernel, unless --kernel names
-one with everything built in. Images are cached for the next run.
+The first argument is a container IMAGE: a registry's reference such as alpine:3.20,
+docker-archive:FILE (the output of docker save) or oci:DIR[:TAG]. It is pulled with the
+credentials of docker's configuration, unless it is in the cache; see wick pull. COMMAND
+replaces the image's command, and -e, -w, -u and --entrypoint its other settings, as in
+docker.
+
+After --, or with --rootfs, all arguments are COMMAND, and there is no image. wick run
+alpine runs the image alpine, and wick run -- alpine a command of that name in a small
+busybox system. With -c, COMMAND is one line for the shell, and without another argument
+it runs in that system too. --rootfs is a directory, a tar or a squashfs. File systems
+mounted inside a directory are left out.
+
+vm-init is added to the root image as /sbin/vm-init. The image is never written to: the
+guest writes to an overlay disk of its own. The kernel is Debian's cloud kernel, unless
+--kernel names one with everything built in. All of them are cached for the next run.
 
 The machine runs on Firecracker if it is installed and KVM works, otherwise on QEMU, with
 KVM or emulated. A machine of another architecture (--arch) is always emulated, and needs
@@ -56,7 +64,8 @@ a vm-init of that architecture.
 -p 8080:80 publishes port 80 of the guest as 127.0.0.1:8080, over the connection to the
 agent. The guest needs no network device for it, so the published port is the only way to
 reach the guest. -p may be repeated and takes the forms of wick forward, such as
-0.0.0.0:8080:80 and 8080:unix:/run/app.sock.
+0.0.0.0:8080:80 and 8080:unix:/run/app.sock. -P publishes each TCP port that the image
+exposes, at a free port that is printed.
 
 Without --net the guest has no network interface: wick reaches it over vsock. With
 --net user it reaches what this host reaches, without root, except the host's own
@@ -64,13 +73,16 @@ loopback. --net user,host-loopback adds that, at 10.0.2.2. Both need QEMU. --net
 uses an existing tap device; the fields of wick net set may follow:
 --net tap=tap0,addr=172.16.0.2/24,gw=172.16.0.1.
 
-COMMAND, -i and -t are as for wick exec: wick run -it -- sh is a shell in a new machine.
+-i and -t are as for wick exec, and so is COMMAND without an IMAGE: wick run -it -- sh is a
+shell in a new machine.
 The exit code is the command's, or 125 if the machine could not be built, booted or
 reached.
 
-Without COMMAND the machine's own workload is awaited, which /etc/vm-init.conf of the root
+Without IMAGE and COMMAND the machine's own workload is awaited, which /etc/vm-init.conf of the root
 image names, or --init-arg=--workload=PROGRAM. Its output and exit code are passed on.`,
-		Example: `  wick run -- uname -a
+		Example: `  wick run -it alpine
+  wick run -e NAME=you python:3-slim python -c 'import os; print(os.environ["NAME"])'
+  wick run -- uname -a
   wick run -it -- sh
   wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
   wick run --put ./app:/srv/app -- /srv/app --version
@@ -80,6 +92,10 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
   wick run --init-arg=--workload=/bin/date`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			args, err := im.choose(cmd, args, o.Rootfs, flags.line)
+			if err != nil {
+				return usageError(err)
+			}
 			if o.Arch != "" && !slices.Contains(vmm.Archs(), o.Arch) {
 				return usageError(fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or ")))
 			}
@@ -90,7 +106,12 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
 				}
 				o.Puts = append(o.Puts, put)
 			}
-			var err error
+			platform, arch, err := settlePlatform(im.platform, o.Arch)
+			if err != nil {
+				return usageError(err)
+			}
+			o.Arch = arch
+			flags.env = hostEnv(flags.env)
 			if o.Net, err = vmm.ParseNet(network); err != nil {
 				return usageError(err)
 			}
@@ -113,7 +134,18 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
 				return usageError(errNoKeyboard)
 			}
 			use := t.exec
-			if len(args) == 0 {
+			if publishAll && im.source == nil {
+				return usageError(errors.New("-P is for an IMAGE, which is missing"))
+			}
+			if im.source != nil {
+				err := flags.checkLine(args)
+				if err == nil {
+					_, err = flags.command(nil, []string{"checked"})
+				}
+				if err != nil {
+					return err // before pulling an image
+				}
+			} else if len(args) == 0 {
 				flag := flags.wanted()
 				if len(puts) > 0 {
 					flag = "--put" // a workload may start before the files are there
@@ -146,12 +178,37 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
 				o.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
 			}
 			o.PutTree = t.putTree
+			newDir := "" // the directory that the image does not have
+			if im.source != nil {
+				newDir = flags.dir
+				if o.Image, err = im.open(cmd.Context(), ui, platform); err == nil {
+					args, err = im.configure(&flags, o.Image, args)
+				}
+				ui.pause()
+				if err != nil {
+					return &exitError{code: exitOwn, err: err}
+				}
+			}
+			if publishAll {
+				exposed := exposedPorts(o.Image)
+				more, err := listenAll(cmd.Context(), exposed)
+				if err != nil {
+					return &exitError{code: exitOwn, err: err}
+				}
+				defer closeAll(more)
+				forwards, published = append(forwards, exposed...), append(published, more...)
+			}
 			var ended error
 			o.Use = func(ctx context.Context, c *client.Client) error {
 				ui.end()
 				if len(forwards) > 0 {
 					if err := c.Require(ctx, framing.FeatureForward); err != nil {
 						return fmt.Errorf("-p: %w", err)
+					}
+				}
+				if newDir != "" {
+					if err := makeDir(ctx, c, newDir); err != nil {
+						return err
 					}
 				}
 				f := newForwarder(c, false, t.stderr)
@@ -182,6 +239,8 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
 	}
 	f := cmd.Flags()
 	flags.add(cmd)
+	f.SetNormalizeFunc(dockerNames)
+	im.add(cmd)
 	f.StringVar(&o.Rootfs, "rootfs", "", "root image: a `DIR`, a tar, or a squashfs")
 	f.StringVar(&o.Arch, "arch", "", "`ARCH` of the machine, amd64 or arm64 (default: the host's)")
 	f.StringVar(&o.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
@@ -194,6 +253,7 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
 	f.StringVar(&network, "net", "none", "`NETWORK` of the guest: none, user, user,host-loopback, or tap=NAME[,FIELD]...")
 	f.StringArrayVar(&puts, "put", nil, "copy a file or a directory into the guest first: `LOCAL:GUEST`; may be repeated")
 	f.StringArrayVarP(&publish, "publish", "p", nil, "publish a port of the guest: `HOST:GUEST`, such as 8080:80; may be repeated")
+	f.BoolVarP(&publishAll, "publish-all", "P", false, "publish each TCP port that the image exposes, at any free port")
 	f.BoolVar(&o.Keep, "keep", false, "keep the overlay disk and the console's log, and print where")
 	f.StringVar(&console, "console", "", "show the guest's console on stderr, with ? for terminal controls; =raw: unfiltered")
 	f.Lookup("console").NoOptDefVal = consoleText
@@ -313,78 +373,4 @@ func (t *tool) lastWords(lines []string, shown bool) {
 		fmt.Fprintln(t.stderr, printableLines(line))
 	}
 	fmt.Fprintln(t.stderr, "---")
-}
-
-// runUI shows the progress of a run on a terminal, in one line that is erased before the command's
-// output.
-type runUI struct {
-	w io.Writer
-
-	mu   sync.Mutex
-	live bool
-}
-
-// say prints a line that stays. u.mu is held.
-func (u *runUI) say(text string) {
-	u.erase()
-	end := "\n"
-	if isTerminal(u.w) {
-		end = "\r\n" // it may be in raw mode, with a command on it
-	}
-	fmt.Fprintf(u.w, "wick: %s%s", printableLines(text), end)
-}
-
-// Event implements [machine.UI].
-func (u *runUI) Event(e machine.Event) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	switch e.Stage {
-	case machine.Kept:
-		u.say("kept in " + e.Detail)
-		return
-	case machine.Noted:
-		u.say("--rootfs: " + e.Detail)
-		return
-	case machine.Killed:
-		u.say("the machine did not shut down cleanly: " + e.Detail)
-		return
-	case machine.Notice:
-		u.say(e.Detail)
-		return
-	}
-	if !u.live {
-		return
-	}
-	text := ""
-	switch e.Stage {
-	case machine.Building:
-		text = "building the " + e.Detail
-	case machine.Booting:
-		text = "booting (" + e.Detail + ")"
-	case machine.Ready:
-		text = fmt.Sprintf("ready in %d ms", e.Took.Milliseconds())
-	case machine.PoweringOff:
-		text = "powering off"
-	}
-	fmt.Fprintf(u.w, "\r\x1b[K%s ...", text)
-}
-
-// end erases the line for good, because the command uses the terminal from now on.
-func (u *runUI) end() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.erase()
-	u.live = false
-}
-
-// erase erases the line. u.mu is held.
-func (u *runUI) erase() {
-	if u.live {
-		io.WriteString(u.w, "\r\x1b[K")
-	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

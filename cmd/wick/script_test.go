@@ -1,8 +1,13 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"errors"
 	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"wick/framing"
@@ -56,6 +68,8 @@ func (t tests) Run() int {
 //	fifo PATH [DATA]   make a FIFO that gives DATA to its reader
 //	size PATH N        make a file of N zeros
 //	echo NETWORK ADDR  start a server that sends back what it gets; $ADDR is where
+//	registry NAME...   start a registry at $REGISTRY with an image of each name, for amd64, which
+//	                   have a layer in common
 //	ask NETWORK ADDR TEXT...
 //	                   connect as soon as possible, send TEXT, shut down writing, print the answer
 func TestScripts(t *testing.T) {
@@ -76,7 +90,7 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Defer(func() { a.Stop() })
 			},
-			"guest": startGuest, "code": code, "interrupt": interrupt, "fifo": fifo, "size": size, "echo": echo, "ask": ask,
+			"guest": startGuest, "code": code, "interrupt": interrupt, "fifo": fifo, "size": size, "echo": echo, "ask": ask, "registry": startRegistry,
 		},
 	})
 }
@@ -194,4 +208,58 @@ func size(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	ts.Check(os.WriteFile(path, nil, 0o644))
 	ts.Check(os.Truncate(path, n))
+}
+
+func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
+	server := httptest.NewServer(imageRegistry())
+	ts.Defer(server.Close)
+	address := strings.TrimPrefix(server.URL, "http://")
+	ts.Setenv("REGISTRY", address)
+	for _, image := range args {
+		_, err := pushImage(address, image)
+		ts.Check(err)
+	}
+}
+
+// imageRegistry returns an empty registry.
+func imageRegistry() http.Handler { return registry.New(registry.Logger(log.New(io.Discard, "", 0))) }
+
+// pushImage pushes an image for amd64 with two layers, and returns their digests.
+func pushImage(address, image string) (digests []string, err error) {
+	img := empty.Image
+	for _, content := range []string{"common", image} {
+		layer := static.NewLayer(packFile(content), types.OCIUncompressedLayer)
+		digest, err := layer.Digest()
+		if err != nil {
+			return nil, err
+		}
+		digests = append(digests, digest.String())
+		if img, err = mutate.AppendLayers(img, layer); err != nil {
+			return nil, err
+		}
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture, config.Config.Labels = "linux", "amd64", map[string]string{"for": image}
+	if img, err = mutate.ConfigFile(img, config); err != nil {
+		return nil, err
+	}
+	ref, err := name.ParseReference(address + "/" + image)
+	if err != nil {
+		return nil, err
+	}
+	return digests, remote.Write(ref, img)
+}
+
+// packFile returns a tar of one file.
+func packFile(content string) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "file", Size: int64(len(content))})
+	io.WriteString(w, content)
+	w.Close()
+	return b.Bytes()
 }

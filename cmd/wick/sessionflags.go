@@ -35,8 +35,8 @@ func (f *sessionFlags) add(cmd *cobra.Command) {
 	flags.BoolVarP(&f.stdin, "interactive", "i", false, "pass stdin on")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal")
 	f.commandFlags.add(cmd)
-	flags.StringVar(&f.user, "user", "", "run as this `USER` of the guest: USER[:GROUP], each a name or a number")
-	flags.StringVar(&f.dir, "dir", "", "run in this `DIR` in the guest")
+	flags.StringVarP(&f.user, "user", "u", "", "run as this `USER` of the guest: USER[:GROUP], each a name or a number")
+	flags.StringVarP(&f.dir, "dir", "w", "", "run in this `DIR` in the guest")
 	flags.StringArrayVar(&f.limits, "limit", nil, "limit a resource: `NAME=SOFT[:HARD]`, such as nofile=1024; may be repeated")
 	flags.StringVar(&f.waitOutput, "wait-output", "", "wait this `TIME` for output that other processes hold after the exit (default 100ms)")
 	flags.Lookup("wait-output").NoOptDefVal = "forever"

@@ -15,6 +15,7 @@ import (
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/image"
+	"wick/cmd/wick/internal/oci"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing/client"
 )
@@ -30,6 +31,8 @@ type Options struct {
 	Init string
 	// Rootfs is a directory, a tar or a squashfs; "" is a small system made of busybox.
 	Rootfs string
+	// Image, if not nil, is a container image to make the root of, instead of Rootfs.
+	Image *oci.Image
 	// Kernel is a vmlinux, a bzImage, or for arm64 an Image, without modules; "" is Debian's cloud
 	// kernel.
 	Kernel string

@@ -106,7 +106,7 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	}
 	// The root image comes first, because the user gave it and it may not be a root at all.
 	ui.Event(Event{Stage: Building, Detail: "root image"})
-	root, err := image.Build(ctx, o.Cache, o.Arch, o.Rootfs, o.Init)
+	root, err := o.root(ctx)
 	if err != nil {
 		return config, err
 	}
@@ -130,6 +130,13 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	config.Spec.Initramfs, err = k.Initramfs(ctx, o.Cache,
 		kernel.Initramfs{Extra: modules, Init: root.Init})
 	return config, err
+}
+
+func (o *Options) root(ctx context.Context) (image.Root, error) {
+	if o.Image != nil {
+		return o.Image.Root(ctx, o.Cache, o.Init)
+	}
+	return image.Build(ctx, o.Cache, o.Arch, o.Rootfs, o.Init)
 }
 
 func (o *Options) kernel(ctx context.Context) (*kernel.Kernel, error) {

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/oci"
+)
+
+// shortID is how many digits of an ID the tables show, as docker's.
+const shortID = 12
+
+// pullCommand returns wick pull.
+func (t *tool) pullCommand() *cobra.Command {
+	var platformText string
+	var quiet bool
+	cmd := &cobra.Command{
+		Use:   "pull [flags] IMAGE...",
+		Short: "Fetch container images into the cache",
+		Long: `Fetch container images from their registries into the cache, and print their digests.
+
+IMAGE is [REGISTRY/]NAME[:TAG] or [REGISTRY/]NAME@sha256:DIGEST. Without REGISTRY it is one
+of Docker Hub, and without TAG the one tagged latest. The credentials are those of docker's
+configuration, or podman's, with their credential helpers. A registry on this host may
+speak plain HTTP. SSL_CERT_FILE names a file with the certificates of other authorities.
+
+Layers are kept by their digests, and one that is in the cache is not fetched again. A layer
+whose connection is cut goes on where it was cut. On a terminal the progress is shown.`,
+		Example: `  wick pull alpine:3.20
+  wick pull --platform linux/arm64 registry.example:5000/team/app`,
+		Args:              needs("IMAGE..."),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, _, err := settlePlatform(platformText, "")
+			if err != nil {
+				return usageError(err)
+			}
+			sources := make([]*oci.Source, len(args))
+			for i, arg := range args {
+				if sources[i], err = oci.ParseSource(arg); err == nil && !sources[i].Remote() {
+					err = fmt.Errorf("pull %s: not in a registry; wick run takes it as it is", arg)
+				}
+				if err != nil {
+					return usageError(err)
+				}
+			}
+			dir, err := cacheDir()
+			if err != nil {
+				return err
+			}
+			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && !quiet}
+			defer ui.end()
+			store := ui.store(dir)
+			if quiet {
+				store.Pulled = nil
+			}
+			for _, src := range sources {
+				img, err := store.Open(cmd.Context(), src, p, oci.Always)
+				if err == nil {
+					err = img.Fetch(cmd.Context())
+				}
+				if err != nil {
+					return err
+				}
+				ui.pause()
+				fmt.Fprintf(t.stdout, "%s %s\n", src, img.Digest)
+			}
+			return nil
+		},
+	}
+	addPlatform(cmd, &platformText)
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "show no progress")
+	return cmd
+}
+
+// cacheDir returns the user's cache, after a check of its limit.
+func cacheDir() (cache.Dir, error) {
+	if _, err := cache.Limit(); err != nil {
+		return "", usageError(err)
+	}
+	return cache.Default()
+}
+
+// imageLine is an image as wick images --json prints it.
+type imageLine struct {
+	Repository string            `json:"repository"`
+	Tag        string            `json:"tag,omitempty"`
+	Digest     string            `json:"digest"`
+	ID         string            `json:"id"`
+	Platform   string            `json:"platform"`
+	Created    *time.Time        `json:"created,omitempty"`
+	Pulled     time.Time         `json:"pulled"`
+	Size       int64             `json:"size"`
+	Labels     map[string]string `json:"labels,omitempty"`
+}
+
+// imagesCommand returns wick images.
+func (t *tool) imagesCommand() *cobra.Command {
+	var asJSON, quiet bool
+	cmd := &cobra.Command{
+		Use:   "images",
+		Short: "List the container images that were pulled",
+		Long: `List the container images that were pulled, the newest pull first.
+
+IMAGE ID is the digest of the image's configuration, as in docker. SIZE is that of the
+packed layers. With --json each line is an object with repository, tag, digest, id,
+platform, created, pulled, size in bytes, and labels.`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			if asJSON && quiet {
+				return usageError(errors.New("images: --json or -q, not both"))
+			}
+			dir, err := cacheDir()
+			if err != nil {
+				return err
+			}
+			all, err := (&oci.Store{Dir: dir}).Records()
+			if err != nil {
+				return err
+			}
+			return t.printImages(all, asJSON, quiet)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object of JSON for each image")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the IDs only")
+	return cmd
+}
+
+func (t *tool) printImages(all []*oci.Record, asJSON, quiet bool) error {
+	table := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	lines := json.NewEncoder(t.stdout)
+	if !asJSON && !quiet {
+		fmt.Fprintln(table, "REPOSITORY\tTAG\tIMAGE ID\tPLATFORM\tCREATED\tSIZE")
+	}
+	for _, r := range all {
+		repository, tag := r.Repository()
+		id, created := r.ID().Hex, r.Created()
+		switch {
+		case asJSON:
+			line := imageLine{repository, tag, r.Digest, r.ID().String(), r.Platform, &created, r.Pulled, r.Size(), r.Labels()}
+			if created.IsZero() {
+				line.Created = nil
+			}
+			if err := lines.Encode(&line); err != nil {
+				return err
+			}
+		case quiet:
+			fmt.Fprintln(t.stdout, id[:shortID])
+		default:
+			if tag == "" {
+				tag = "<none>"
+			}
+			age := "-"
+			if created.Unix() > 0 {
+				age = shortTime(time.Since(created)) + " ago"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", repository, tag, id[:shortID], r.Platform, age, shortBytes(uint64(r.Size())))
+		}
+	}
+	return table.Flush()
+}
+
+// rmiCommand returns wick rmi.
+func (t *tool) rmiCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rmi IMAGE...",
+		Short: "Remove container images from the cache",
+		Long: `Remove container images from the cache, for all their platforms. IMAGE is a name, or the
+first digits of an IMAGE ID, at least 4. Layers and root images that another image needs
+stay. A machine that runs keeps its root image until it ends.`,
+		Args:              needs("IMAGE..."),
+		ValidArgsFunction: completeImages,
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir, err := cacheDir()
+			if err != nil {
+				return err
+			}
+			return (&oci.Store{Dir: dir}).Remove(args, func(r *oci.Record) {
+				fmt.Fprintf(t.stdout, "removed %s (%s)\n", r, r.Platform)
+			})
+		},
+	}
+	return cmd
+}
+
+// completeImages completes the names of pulled images.
+func completeImages(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	dir, err := cache.Default()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	all, _ := (&oci.Store{Dir: dir}).Records() // without them there is nothing to complete
+	names := make([]string, len(all))
+	for i, r := range all {
+		names[i] = r.String()
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
