@@ -58,7 +58,7 @@ func refuse(from sysinit.Source, name string) string {
 	switch name {
 	case "secret", "secret-file":
 		return "a secret comes from the host alone (wick secret set)"
-	case "mount", "grow":
+	case "mount", "grow", "swap", "modules", "sysctl", "timezone", "last-words", "restore-signal":
 	case "net", "dns", "search":
 		if from == sysinit.FromHost {
 			return "a host sets it with a network message (wick net set)"
