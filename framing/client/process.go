@@ -14,7 +14,7 @@ import (
 type process struct {
 	id   uint64
 	name string
-	kept bool
+	kept bool    // this side lets the guest forget it
 	in   *outbox // nil if this side sends no stdin
 	out  *inbox
 	errs *inbox // nil if there is one output

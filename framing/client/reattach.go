@@ -123,6 +123,8 @@ type AttachOptions struct {
 	// Prepare, if not nil, sets the streams of the Cmd before it is attached: Stdin, Stdout,
 	// Stderr, or pipes. Without Stdin nothing is sent, and the process's stdin stays open.
 	Prepare func(*Cmd)
+	// Keep has the guest keep the process after its end, for an attach by another host.
+	Keep bool
 }
 
 // Attach takes over a kept process that was started on another connection, perhaps by another
@@ -139,7 +141,7 @@ func (c *Client) Attach(ctx context.Context, id uint64, o AttachOptions) (*Cmd, 
 		return nil, fmt.Errorf("attach %s: %w", cmd.name(), err)
 	}
 	p := &process{
-		id: id, name: cmd.name(), kept: true,
+		id: id, name: cmd.name(), kept: !o.Keep,
 		out: newInbox(framing.StreamOutput, cmd.window()), errs: newInbox(framing.StreamErrors, cmd.window()),
 	}
 	p.out.received, p.errs.received = o.Stdout, o.Stderr
