@@ -325,3 +325,26 @@ func (m *Machine) Reset() error {
 	m.device.ResetConnections()
 	return nil
 }
+
+// Backend returns what the machine runs on.
+func (m *Machine) Backend() string { return m.config.Choice.Backend }
+
+// Pause stops the machine's processors until Unpause. Firecracker runs without its API, so its
+// process is stopped as a whole.
+func (m *Machine) Pause(ctx context.Context) error { return m.halt(ctx, "stop", unix.SIGSTOP) }
+
+// Unpause lets the processors of a paused machine go on.
+func (m *Machine) Unpause(ctx context.Context) error { return m.halt(ctx, "cont", unix.SIGCONT) }
+
+func (m *Machine) halt(ctx context.Context, command string, sig unix.Signal) error {
+	var err error
+	if m.qmp != nil {
+		err = m.qmp.Do(ctx, command, nil, nil)
+	} else {
+		err = m.process.cmd.Process.Signal(sig)
+	}
+	if err != nil {
+		return fmt.Errorf("%s the machine: %w", command, err)
+	}
+	return nil
+}

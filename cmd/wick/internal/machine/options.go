@@ -54,6 +54,11 @@ type Options struct {
 	Keep bool
 	// Net is the machine's network interface, or nil.
 	Net *vmm.Net
+	// Started, if not nil, is called when the monitor runs. The machine is that of this run.
+	Started func(*Machine)
+	// ConsoleLog, if not nil, gets all output of the machine's serial port, which says no more for
+	// that.
+	ConsoleLog io.Writer
 	// Console, if not nil, gets all output of the machine's serial port, which is then verbose.
 	Console io.Writer
 	// VMM forces a backend.

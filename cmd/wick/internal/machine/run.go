@@ -70,6 +70,9 @@ func Run(ctx context.Context, o Options, ui UI) error {
 			config.Console = io.MultiWriter(log, o.Console)
 		}
 	}
+	if o.ConsoleLog != nil {
+		config.Console = o.ConsoleLog
+	}
 	config.Dir = dir.path
 	config.Notice = func(text string) { ui.Event(Event{Stage: Notice, Detail: text}) }
 	if text := slow(&config); text != "" {
@@ -180,6 +183,9 @@ func (o *Options) run(ctx context.Context, config Config, ui UI) error {
 		return failed
 	}
 	defer m.Kill()
+	if o.Started != nil {
+		o.Started(m)
+	}
 	c, err := m.Dial(ctx, o.BootLimit)
 	if err != nil {
 		if failed, ok := errors.AsType[*BootError](err); ok {
