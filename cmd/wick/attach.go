@@ -14,9 +14,10 @@ import (
 func (t *tool) attachCommand() *cobra.Command {
 	var noStdin, kill bool
 	cmd := &cobra.Command{
-		Use:   "attach [flags] ID|NAME",
-		Short: "Take part in a command that is kept in the guest",
-		Long: `Take part in a command that was started with --keep or --detach. Its output is shown, and
+		Use:   "attach [flags] MACHINE | ID",
+		Short: "Take part in the command of a machine, or one that is kept in the guest",
+		Long: `Take part in the command of a machine of wick run -d. With --to it is one in that guest,
+which was started with --keep or --detach. Its output is shown, and
 what is typed goes to it. If another connection has it, that one loses it. Output continues
 after the last byte that is known to have arrived; the guest keeps up to 64 KiB of it. The
 exit code is the command's, even if it has ended meanwhile.
@@ -25,20 +26,32 @@ Leaving leaves the command running: by Ctrl-P Ctrl-Q, Ctrl-C, another signal, a 
 or a closed terminal. On a terminal of the guest Ctrl-C is a key like any other. With
 --kill, signals are passed on to the command, as by wick exec.
 
-ID is the one that wick exec --detach printed and wick ps shows, or an unambiguous
-beginning of it. NAME is a service, which wick services lists. wick logs shows the output
-without taking the command from anyone.`,
+ID is the one that wick exec --detach printed and wick ps shows, an unambiguous beginning
+of it, or the name of a service, which wick services lists. wick logs shows the output without taking the command from anyone.`,
 		Example: `  id=$(wick exec -d -- make -C /src)
   wick attach "$id"`,
-		Args:              needs("ID|NAME"),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
-			p, err := findProcess(ctx, c, args[0])
+		Args:              needs("MACHINE | ID"),
+		ValidArgsFunction: completeMachines,
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o := attachOptions{stdin: !noStdin, kill: kill}
+		id := args[0]
+		if t.to == "" {
+			state, err := machineState(id)
 			if err != nil {
 				return err
 			}
-			return t.attach(ctx, c, p, attachOptions{stdin: !noStdin, kill: kill})
-		}),
+			if t.to, id, o.keep = machineForm+id, state.Process, true; id == "" && state.Status.Live() {
+				return fmt.Errorf("machine %s has no command that runs", state.Name)
+			}
+		}
+		return t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+			p, err := findProcess(ctx, c, id)
+			if err != nil {
+				return err
+			}
+			return t.attach(ctx, c, p, o)
+		})(cmd, nil)
 	}
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave the command's stdin alone: only look")
 	cmd.Flags().BoolVar(&kill, "kill", false, "pass signals on, and kill the command if it outlives them by 5 s")
@@ -49,6 +62,7 @@ without taking the command from anyone.`,
 type attachOptions struct {
 	stdin bool // what is typed goes to it
 	kill  bool // it gets wick's signals, and ends with wick
+	keep  bool // its supervisor gets its end too
 }
 
 // attach takes part in p until its end.
@@ -61,7 +75,7 @@ func (t *tool) attach(ctx context.Context, c *client.Client, p *client.Process, 
 		if s.looking {
 			ctx = context.WithoutCancel(ctx) // whose end would kill the command
 		}
-		cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{Prepare: func(cmd *client.Cmd) {
+		cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{Keep: o.keep, Prepare: func(cmd *client.Cmd) {
 			s.cmd = cmd
 			s.connect()
 		}})

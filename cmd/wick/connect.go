@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/keeper"
 	"wick/framing/client"
 )
 
 // connect connects to the guest that --to names.
 func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	if t.to == "" {
-		return nil, usageError(errors.New("no guest named; give --to ADDRESS, or set WICK_TO"))
+		return nil, usageError(errors.New("no guest named; give --to machine:NAME or another address, or set WICK_TO"))
 	}
 	if t.connectTimeout < 0 {
 		return nil, usageError(errors.New("--connect-timeout cannot be negative"))
@@ -23,7 +25,11 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 		ctx, cancel = context.WithTimeout(ctx, t.connectTimeout)
 		defer cancel()
 	}
-	c, err := client.Dial(ctx, t.to)
+	to, err := t.address()
+	if err != nil {
+		return nil, &exitError{code: exitOwn, err: err}
+	}
+	c, err := client.Dial(ctx, to)
 	if err == nil {
 		return c, nil
 	}
@@ -37,6 +43,55 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 		}
 	}
 	return nil, &exitError{code: exitOwn, err: err}
+}
+
+// machineForm precedes the name of a machine in an address.
+const machineForm = "machine:"
+
+// address returns the address of the guest that --to names, in a form of the client's.
+func (t *tool) address() (string, error) {
+	name, ok := strings.CutPrefix(t.to, machineForm)
+	if !ok {
+		return t.to, nil
+	}
+	state, err := machineState(name)
+	switch {
+	case err != nil:
+		return "", err
+	case state.Status == keeper.Paused:
+		return "", fmt.Errorf("machine %s is paused; wick unpause %[1]s lets it go on", state.Name)
+	case !state.Status.Live():
+		return "", fmt.Errorf("machine %s is %s; wick start %[1]s starts it again", state.Name, state.Status)
+	case state.Address == "":
+		return "", fmt.Errorf("machine %s is still starting", state.Name)
+	}
+	return state.Address, nil
+}
+
+// machineState returns the state of a machine that stays.
+func machineState(name string) (*keeper.State, error) {
+	s, err := keeper.Default()
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	return m.State()
+}
+
+// takeMachine takes the name of a machine from the front of the arguments, unless another guest is
+// named. After -- there is no name.
+func (t *tool) takeMachine(cmd *cobra.Command, args []string) []string {
+	if t.to == "" && len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
+		t.to = machineForm + args[0]
+		args = args[1:]
+		if len(args) > 0 && args[0] == "--" {
+			args = args[1:] // wick exec web -- ls
+		}
+	}
+	return args
 }
 
 // inGuest returns the RunE of a command that works over one connection to the guest.

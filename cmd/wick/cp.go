@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/archive"
+	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
 	"wick/framing/client"
 )
@@ -26,7 +27,8 @@ func (t *tool) cpCommand() *cobra.Command {
 		Use:   "cp [-a | --chown OWNER] SOURCE TARGET",
 		Short: "Copy files and directories into the guest, or out of it",
 		Long: `Copy a file, or a directory with everything in it, into the guest or out of it. A path in
-the guest begins with a colon. Write ./ before a local path that begins with one.
+a machine of wick run -d is MACHINE:PATH, and one in the guest that --to names is :PATH.
+Write ./ before a local path that has a colon.
 
 If TARGET is an existing directory, the copy is made in it. Otherwise TARGET is the name
 of the copy. If SOURCE ends in /. only the contents of the directory are copied, into
@@ -42,7 +44,7 @@ GNU tar's format. No program is needed in the guest.
 
 Symbolic links to directories in TARGET are followed if they stay inside it. A link that
 leads out is an error.`,
-		Example: `  wick cp app.conf :/etc/app.conf
+		Example: `  wick cp app.conf web:/etc/app.conf
   wick cp ./src :/srv
   wick cp :/var/log/. ./logs
   wick cp :/srv - | tar -tv
@@ -71,11 +73,11 @@ type copier struct {
 }
 
 func (cp *copier) copy(ctx context.Context, source, target string) error {
-	from, out := strings.CutPrefix(source, ":")
-	to, in := strings.CutPrefix(target, ":")
+	from, out := cp.guestPath(source)
+	to, in := cp.guestPath(target)
 	switch {
 	case in == out:
-		return usageError(errors.New("cp: either SOURCE or TARGET must be in the guest and begin with a colon"))
+		return usageError(errors.New("cp: either SOURCE or TARGET must be in the guest: MACHINE:PATH, or :PATH with --to"))
 	case cp.owners && cp.chown != "":
 		return usageError(errors.New("cp: -a keeps owners and --chown changes them; leave one of them out"))
 	case cp.chown != "" && to == "-":
@@ -104,6 +106,19 @@ func (cp *copier) copy(ctx context.Context, source, target string) error {
 		return cp.into(ctx, from, to)
 	}
 	return cp.outOf(ctx, from, to)
+}
+
+// guestPath returns the path of an argument, and whether it is in the guest.
+func (cp *copier) guestPath(arg string) (path string, guest bool) {
+	if path, guest = strings.CutPrefix(arg, ":"); guest || cp.t.to != "" && !strings.HasPrefix(cp.t.to, machineForm) {
+		return path, guest
+	}
+	name, path, found := strings.Cut(arg, ":")
+	if !found || keeper.CheckName(name) != nil {
+		return arg, false
+	}
+	cp.t.to = machineForm + name
+	return path, true
 }
 
 // tarOptions returns the options for the guest's side of a tree.

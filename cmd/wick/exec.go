@@ -15,9 +15,9 @@ import (
 func (t *tool) execCommand() *cobra.Command {
 	var flags sessionFlags
 	cmd := &cobra.Command{
-		Use:   "exec [flags] -- COMMAND [ARG]...",
+		Use:   "exec [flags] [MACHINE | --] COMMAND [ARG]...",
 		Short: "Run a command in the guest and pass on its output and exit code",
-		Long: `Run a command in the guest and wait for it. Its stdout and stderr are passed on as they
+		Long: `Run a command in a machine of wick run -d, or in the guest that --to names, and wait for it. Its stdout and stderr are passed on as they
 arrive, then its exit code.
 
 COMMAND is a program of the guest, and each argument reaches it unchanged. With -c it is a
@@ -59,7 +59,7 @@ and the root of a running one.
 
 An older agent runs the command too, but without these flags. Its output arrives at the
 end, up to 16 MiB, and an interrupted command goes on running.`,
-		Example: `  wick exec -- uname -a
+		Example: `  wick exec web uname -a
   wick exec -c 'dmesg | tail -n 3'
   wick exec --timeout 30s --env LANG=C -- make -C /src test
   tar -c . | wick exec -i -- tar -x -C /srv
@@ -69,9 +69,14 @@ end, up to 16 MiB, and an interrupted command goes on running.`,
   wick --to vsock:3:1000 exec --root -- mount -o remount,ro /data`,
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions, // local files are not those of the guest
-		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if args = t.takeMachine(cmd, args); len(args) == 0 {
+			return usageError(fmt.Errorf("exec: COMMAND is missing behind the name of a machine; see --help"))
+		}
+		return t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			return t.exec(ctx, c, &flags, args)
-		}),
+		})(cmd, args)
 	}
 	flags.add(cmd)
 	flags.addKeep(cmd)

@@ -6,62 +6,162 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/keeper"
 	"wick/framing/client"
 )
 
+// logFlags has the flags of wick logs.
+type logFlags struct {
+	follow, times, console bool
+	tail, since, until     string
+}
+
 // logsCommand returns wick logs.
 func (t *tool) logsCommand() *cobra.Command {
-	var follow bool
-	tail := -1
+	var f logFlags
 	cmd := &cobra.Command{
-		Use:   "logs [-f | --tail N] ID|NAME",
-		Short: "Show the output of a command that is kept in the guest",
-		Long: `Show the output that the guest still holds of a command that was started with --keep or
---detach: up to 64 KiB of each of stdout and stderr. With -f wick goes on with what the
-command writes, until it ends. The command stays with the wick that has it, and is not held
-up. A later wick attach gets the same output.
+		Use:   "logs [flags] MACHINE | ID",
+		Short: "Show the output of a machine's command",
+		Long: `Show the output of the command of a machine of wick run -d: the last 8 to 16 MiB of it, on
+stdout and stderr as it was written. The host keeps it until wick rm.
 
-ID is the one that wick exec --detach printed and wick ps shows, or an unambiguous
-beginning of it. NAME is a service, which wick services lists.`,
-		Example: `  wick logs 5f3a
-  wick logs -f "$id"`,
-		Args:              needs("ID|NAME"),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
-			if follow && tail >= 0 {
-				return usageError(errors.New("logs: -f and --tail exclude each other"))
-			}
-			p, err := findProcess(ctx, c, args[0])
+With --to it is the output of a command in that guest, which was started with --keep or
+--detach. The guest holds up to 64 KiB of each of its outputs. The command stays with the
+wick that has it, and is not held up. A later wick attach gets the same output.
+
+A time of --since and --until is a time ago such as 10m, or a date as in RFC 3339.`,
+		Example: `  wick logs web
+  wick logs -f --tail 20 web
+  wick logs --to machine:web 5f3a`,
+		Args:              needs("MACHINE | ID"),
+		ValidArgsFunction: completeMachines,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, err := f.options(time.Now())
 			if err != nil {
-				return err
+				return usageError(err)
 			}
-			o := client.LookOptions{Follow: follow, Stdout: t.stdout, Stderr: t.stderr}
-			var last [2]lastLines
-			if tail >= 0 {
-				o.Stdout, o.Stderr = &last[0], &last[1]
+			if t.to == "" {
+				return t.machineLogs(cmd.Context(), &f, o, args[0])
 			}
-			missed, err := c.Look(ctx, p.ID, o)
-			if err != nil && !errors.Is(err, syscall.EPIPE) {
-				return err
+			if f.times || f.console || f.since != "" || f.until != "" || f.follow && o.Tail >= 0 {
+				return usageError(errors.New("logs: the guest only has -f, or --tail, for a command's output"))
 			}
-			for i, to := range []io.Writer{t.stdout, t.stderr} {
-				if _, err := to.Write(last[i].cut(tail)); err != nil {
-					return err
-				}
-			}
-			if missed > 0 && tail < 0 {
-				fmt.Fprintf(t.stderr, "wick: %d bytes of older output were dropped\n", missed)
-			}
-			return nil
-		}),
+			return t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
+				return t.heldLogs(ctx, c, o, args[0])
+			})(cmd, args)
+		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what the command writes")
-	cmd.Flags().IntVarP(&tail, "tail", "n", -1, "show only the last `N` lines of each output")
+	flags := cmd.Flags()
+	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with what the command writes")
+	flags.StringVarP(&f.tail, "tail", "n", "all", "show only the last `N` lines")
+	flags.StringVar(&f.since, "since", "", "show what was written after this `TIME`")
+	flags.StringVar(&f.until, "until", "", "show what was written before this `TIME`")
+	flags.BoolVarP(&f.times, "timestamps", "t", false, "begin each line with its time")
+	flags.BoolVar(&f.console, "console", false, "show the machine's console instead")
 	return cmd
+}
+
+// options returns the lines that the flags select.
+func (f *logFlags) options(now time.Time) (o keeper.LogOptions, err error) {
+	o = keeper.LogOptions{Tail: -1, Follow: f.follow}
+	if f.tail != "all" {
+		if o.Tail, err = strconv.Atoi(f.tail); err != nil || o.Tail < 0 {
+			return o, fmt.Errorf("--tail %q: want a number of lines, or all", f.tail)
+		}
+	}
+	if o.Since, err = logTime("--since", f.since, now); err == nil {
+		o.Until, err = logTime("--until", f.until, now)
+	}
+	return o, err
+}
+
+// logTime parses a time ago, a number of seconds since 1970, or a date.
+func logTime(flag, s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(s); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	if unix, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return time.Unix(unix, 0), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02"} {
+		if at, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%s %q: want a time ago such as 10m, or a date such as 2026-01-31T12:00:00", flag, s)
+}
+
+// machineLogs shows the log of a machine.
+func (t *tool) machineLogs(ctx context.Context, f *logFlags, o keeper.LogOptions, name string) error {
+	s, err := keeper.Default()
+	if err != nil {
+		return err
+	}
+	m, err := s.Find(name)
+	if err != nil {
+		return err
+	}
+	if f.console {
+		console, err := os.Open(m.Path("console.log"))
+		if err != nil {
+			return fmt.Errorf("open the console's log: %w", err)
+		}
+		defer console.Close()
+		_, err = io.Copy(&printableWriter{w: t.stdout}, console)
+		return err
+	}
+	err = m.Logs(ctx, o, func(line keeper.Line) error {
+		to := t.stdout
+		if line.Stderr {
+			to = t.stderr
+		}
+		text := line.Text
+		if f.times {
+			text = append([]byte(line.Time.Format(time.RFC3339Nano)+" "), text...)
+		}
+		_, err := to.Write(text)
+		return err
+	})
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
+}
+
+// heldLogs shows the output that the guest holds of a command.
+func (t *tool) heldLogs(ctx context.Context, c *client.Client, lines keeper.LogOptions, id string) error {
+	p, err := findProcess(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	o := client.LookOptions{Follow: lines.Follow, Stdout: t.stdout, Stderr: t.stderr}
+	var last [2]lastLines
+	if lines.Tail >= 0 {
+		o.Stdout, o.Stderr = &last[0], &last[1]
+	}
+	missed, err := c.Look(ctx, p.ID, o)
+	if err != nil && !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	for i, to := range []io.Writer{t.stdout, t.stderr} {
+		if _, err := to.Write(last[i].cut(lines.Tail)); err != nil {
+			return err
+		}
+	}
+	if missed > 0 && lines.Tail < 0 {
+		fmt.Fprintf(t.stderr, "wick: %d bytes of older output were dropped\n", missed)
+	}
+	return nil
 }
 
 // lastLines collects an output, of which the guest holds little.

@@ -38,6 +38,17 @@ type tool struct {
 // commands has the commands in the order of the help text.
 var commands = []func(*tool) *cobra.Command{
 	(*tool).runCommand,
+	(*tool).listCommand,
+	(*tool).stopCommand,
+	(*tool).startCommand,
+	(*tool).restartCommand,
+	(*tool).killCommand,
+	(*tool).rmCommand,
+	(*tool).waitCommand,
+	(*tool).inspectCommand,
+	(*tool).renameCommand,
+	(*tool).pauseCommand,
+	(*tool).unpauseCommand,
 	(*tool).execCommand,
 	(*tool).shellCommand,
 	(*tool).spawnCommand,
@@ -91,8 +102,10 @@ func (t *tool) root() *cobra.Command {
 a running microVM. They run commands and shells there, copy files in both directions, show
 figures of the machine, and freeze, restore or power it off.
 
-All commands but wick run need the guest's address, as --to or $WICK_TO:
+wick run -d makes a machine that stays: wick list, logs, stop, start, rm. wick exec, shell,
+cp and attach take its name. Other commands need the guest's address, as --to or $WICK_TO:
 
+  machine:NAME                   a machine of wick run -d
   unix:PATH                      connect to an agent that listens on a Unix socket
   unix-listen:PATH               listen on PATH until the agent connects
   firecracker:UDS[:PORT]         connect through Firecracker's vsock socket

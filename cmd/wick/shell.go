@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -16,19 +17,22 @@ import (
 func (t *tool) shellCommand() *cobra.Command {
 	flags := sessionFlags{stdin: true, tty: true}
 	cmd := &cobra.Command{
-		Use:   "shell [flags]",
+		Use:   "shell [flags] [MACHINE]",
 		Short: "Open a login shell in the guest",
-		Long: `Open a login shell in the guest, on a terminal, in the home directory of its user. It is
+		Long: `Open a login shell in a machine of wick run -d, or in the guest that --to names, on a terminal, in the home directory of its user. It is
 the shell in the guest's /etc/passwd, or sh if there is no usable one.
 
 All keys go to the guest, and its terminal follows the size of yours. The exit code is the
 shell's.`,
-		Example: `  wick shell
+		Example: `  wick shell web
   wick shell --user postgres
   wick shell --keep 1h`,
-		Args:              needs(),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeMachines,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args = t.takeMachine(cmd, args); len(args) > 0 {
+				return usageError(fmt.Errorf("shell: one argument too many: %q", args[0]))
+			}
 			if t.keyboard() == nil {
 				return usageError(errors.New("shell needs a terminal as stdin; wick exec -i runs a shell without one"))
 			}

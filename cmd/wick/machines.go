@@ -1,0 +1,445 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wick/cmd/wick/internal/keeper"
+)
+
+// eachMachine returns the RunE of a command that does something to each of the machines that it
+// names. It prints the name of each that was done. One that fails does not keep the others from it.
+func (t *tool) eachMachine(do func(ctx context.Context, m *keeper.Machine) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, names []string) error {
+		s, err := keeper.Default()
+		if err != nil {
+			return err
+		}
+		var failed error
+		for _, name := range names {
+			m, err := s.Find(name)
+			if err == nil {
+				err = do(cmd.Context(), m)
+			}
+			if err == nil {
+				_, err = fmt.Fprintln(t.stdout, name)
+			}
+			failed = errors.Join(failed, err)
+		}
+		return failed
+	}
+}
+
+// completeMachines completes the names of machines.
+func completeMachines(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if s, err := keeper.Default(); err == nil {
+		list, _ := s.List()
+		for _, m := range list {
+			names = append(names, m.Name+"\t"+string(m.Status)+", "+m.Image)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// listCommand returns wick list.
+func (t *tool) listCommand() *cobra.Command {
+	var all, quiet, asJSON bool
+	var format string
+	cmd := &cobra.Command{
+		Use:   "list [flags]",
+		Short: "List the machines that wick run -d keeps",
+		Long: `List the machines of this user, the newest first. STATE is starting, running, paused,
+stopping, stopped with the exit code, or lost: a machine whose supervisor was killed. MEMORY
+is what the machine may use.`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			s, err := keeper.Default()
+			if err != nil {
+				return err
+			}
+			list, err := s.List()
+			if err != nil {
+				return err
+			}
+			if !all {
+				list = slices.DeleteFunc(list, func(m *keeper.State) bool { return !m.Status.Live() })
+			}
+			switch {
+			case asJSON:
+				return t.printJSON(nonNil(list))
+			case format != "":
+				return printFormat(t, format, list)
+			case quiet:
+				for _, m := range list {
+					fmt.Fprintln(t.stdout, m.ID)
+				}
+				return nil
+			}
+			return t.machineTable(list)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&all, "all", "a", false, "also those that are stopped or lost")
+	f.BoolVarP(&quiet, "quiet", "q", false, "print only ids")
+	f.BoolVar(&asJSON, "json", false, "print one JSON array; see wick inspect")
+	f.StringVar(&format, "format", "", "print each by a Go `TEMPLATE`, such as '{{.Name}} {{.Status}}'")
+	return cmd
+}
+
+// nonNil makes the JSON of an empty list [].
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		list = []T{}
+	}
+	return list
+}
+
+func (t *tool) machineTable(list []*keeper.State) error {
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tID\tIMAGE\tSTATE\tSINCE\tPORTS\tMEMORY")
+	for _, m := range list {
+		status, since := string(m.Status), m.Started
+		if !m.Status.Live() {
+			since = m.Ended
+		}
+		if m.Status == keeper.Stopped {
+			status = fmt.Sprintf("stopped (%d)", m.ExitCode)
+		}
+		if since.IsZero() {
+			since = m.Created
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%dM\n", m.Name, m.ID, cmp.Or(printable(m.Image), "-"), status,
+			shortTime(time.Since(since)), cmp.Or(strings.Join(m.Ports, " "), "-"), m.MemoryMiB)
+	}
+	return w.Flush()
+}
+
+// printJSON prints a value as JSON.
+func (t *tool) printJSON(v any) error {
+	e := json.NewEncoder(t.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printFormat prints each of a list by a Go template.
+func printFormat[T any](t *tool, format string, list []T) error {
+	tmpl, err := parseFormat(format)
+	if err != nil {
+		return err
+	}
+	for _, v := range list {
+		if err = tmpl.Execute(t.stdout, v); err == nil {
+			_, err = fmt.Fprintln(t.stdout)
+		}
+		if err != nil {
+			return fmt.Errorf("--format: %w", err)
+		}
+	}
+	return nil
+}
+
+// inspectCommand returns wick inspect.
+func (t *tool) inspectCommand() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "inspect [--format TEMPLATE] MACHINE...",
+		Short: "Print what is known of machines, as JSON",
+		Long: `Print what is known of machines, as one JSON array. Names of fields are never changed or
+removed; new ones may come. Times are as in RFC 3339.`,
+		Args:              needs("MACHINE..."),
+		ValidArgsFunction: completeMachines,
+		RunE: func(_ *cobra.Command, names []string) error {
+			s, err := keeper.Default()
+			if err != nil {
+				return err
+			}
+			var list []*keeper.State
+			var failed error
+			for _, name := range names {
+				m, err := s.Find(name)
+				var state *keeper.State
+				if err == nil {
+					state, err = m.State()
+				}
+				if err == nil {
+					list = append(list, state)
+				}
+				failed = errors.Join(failed, err)
+			}
+			if format != "" {
+				return errors.Join(printFormat(t, format, list), failed)
+			}
+			return errors.Join(t.printJSON(nonNil(list)), failed)
+		},
+	}
+	cmd.Flags().StringVarP(&format, "format", "f", "", "print each by a Go `TEMPLATE`, such as '{{.Address}}'")
+	return cmd
+}
+
+// stopCommand returns wick stop.
+func (t *tool) stopCommand() *cobra.Command {
+	var seconds int
+	var signal string
+	cmd := &cobra.Command{
+		Use:   "stop [-t SECONDS] [-s SIGNAL] MACHINE...",
+		Short: "Stop machines in order",
+		Long: `Stop machines. The command of each gets its stop signal, by default TERM. If it still runs
+after the time of -t, by default 10 s, it is killed. Then the machine powers off. Its disk and
+its log stay until wick rm.`,
+		Args:              needs("MACHINE..."),
+		ValidArgsFunction: completeMachines,
+	}
+	f := cmd.Flags()
+	f.IntVarP(&seconds, "time", "t", -1, "`SECONDS` that the command has for its end; 0 kills it at once")
+	f.StringVarP(&signal, "signal", "s", "", "`SIGNAL` that asks the command to end")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		r := keeper.Request{Op: keeper.OpStop, Grace: -1}
+		if cmd.Flags().Changed("time") {
+			if seconds < 0 {
+				return usageError(fmt.Errorf("-t %d: want a number of seconds, or 0", seconds))
+			}
+			r.Grace = time.Duration(seconds) * time.Second
+		}
+		if signal != "" {
+			sig, err := parseSignal(signal)
+			if err != nil {
+				return usageError(err)
+			}
+			r.Signal = int(sig)
+		}
+		return t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
+			return stopMachine(ctx, m, r)
+		})(cmd, names)
+	}
+	return cmd
+}
+
+// stopMachine stops a machine, and waits until it has no supervisor. One that does not run is fine.
+func stopMachine(ctx context.Context, m *keeper.Machine, r keeper.Request) error {
+	if _, err := m.Call(ctx, r); err != nil && !errors.Is(err, keeper.ErrNotRunning) {
+		return err
+	}
+	_, err := m.Wait(ctx)
+	if errors.Is(err, keeper.ErrUnknown) {
+		err = nil // it was run with --rm
+	}
+	return err
+}
+
+// killCommand returns wick kill.
+func (t *tool) killCommand() *cobra.Command {
+	var signal string
+	cmd := &cobra.Command{
+		Use:   "kill [-s SIGNAL] MACHINE...",
+		Short: "Kill machines, or send a signal to their commands",
+		Long: `Kill machines at once, like a power failure. With -s the signal goes to the machine's
+command instead, and the machine runs on if the command does.`,
+		Args:              needs("MACHINE..."),
+		ValidArgsFunction: completeMachines,
+	}
+	cmd.Flags().StringVarP(&signal, "signal", "s", "KILL", "`SIGNAL` for the command")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		sig, err := parseSignal(signal)
+		if err != nil {
+			return usageError(err)
+		}
+		return t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
+			_, err := m.Call(ctx, keeper.Request{Op: keeper.OpKill, Signal: int(sig)})
+			return err
+		})(cmd, names)
+	}
+	return cmd
+}
+
+// callCommand returns a command that asks the supervisors of machines for one operation.
+func (t *tool) callCommand(op, short, long string) *cobra.Command {
+	return &cobra.Command{
+		Use: op + " MACHINE...", Short: short, Long: long,
+		Args: needs("MACHINE..."), ValidArgsFunction: completeMachines,
+		RunE: t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
+			_, err := m.Call(ctx, keeper.Request{Op: op})
+			return err
+		}),
+	}
+}
+
+func (t *tool) pauseCommand() *cobra.Command {
+	return t.callCommand(keeper.OpPause, "Pause machines",
+		`Stop the processors of machines. They keep their memory, and do nothing until wick unpause.
+For them no time passes, except on their clocks.`)
+}
+
+func (t *tool) unpauseCommand() *cobra.Command {
+	return t.callCommand(keeper.OpUnpause, "Let paused machines go on", `Let the processors of paused machines go on.`)
+}
+
+// waitCommand returns wick wait.
+func (t *tool) waitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "wait MACHINE...",
+		Short: "Wait for machines to stop, and print the exit codes",
+		Long: `Wait until each of the machines has stopped, and print the exit code of its command, one a
+line.`,
+		Args:              needs("MACHINE..."),
+		ValidArgsFunction: completeMachines,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			s, err := keeper.Default()
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				m, err := s.Find(name)
+				if err != nil {
+					return err
+				}
+				state, err := m.Wait(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if _, err := fmt.Fprintln(t.stdout, state.ExitCode); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// rmCommand returns wick rm.
+func (t *tool) rmCommand() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "rm [-f] MACHINE...",
+		Short: "Remove machines with their disks and logs",
+		Long: `Remove machines that do not run, with their throw-away disks and their logs. Named disks
+(wick run --disk) stay. -f kills those that run.`,
+		Args:              needs("MACHINE..."),
+		ValidArgsFunction: completeMachines,
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill those that run; one that there is not is no error")
+	cmd.RunE = t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
+		if force {
+			if _, err := m.Call(ctx, keeper.Request{Op: keeper.OpKill}); err != nil && !errors.Is(err, keeper.ErrNotRunning) {
+				return err
+			}
+			if _, err := m.Wait(ctx); err != nil && !errors.Is(err, keeper.ErrUnknown) {
+				return err
+			}
+		}
+		err := m.Hold()
+		switch {
+		case err == nil:
+			return m.Remove()
+		case errors.Is(err, keeper.ErrBusy):
+			return fmt.Errorf("%w; stop it first (wick stop), or use -f", err)
+		case force && errors.Is(err, keeper.ErrUnknown):
+			return nil
+		}
+		return err
+	})
+	return cmd
+}
+
+// renameCommand returns wick rename.
+func (t *tool) renameCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "rename MACHINE NAME",
+		Short:             "Give a machine another name",
+		Long:              `Give a machine another name, which no other machine has. The machine may run.`,
+		Args:              needs("MACHINE", "NAME"),
+		ValidArgsFunction: completeMachines,
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, err := keeper.Default()
+			if err != nil {
+				return err
+			}
+			m, err := s.Find(args[0])
+			if err != nil {
+				return err
+			}
+			return m.Rename(args[1])
+		},
+	}
+}
+
+// parseFormat parses the template of --format.
+func parseFormat(format string) (*template.Template, error) {
+	tmpl, err := template.New("format").Funcs(template.FuncMap{
+		"json": func(v any) (string, error) {
+			b, err := json.Marshal(v)
+			return string(b), err
+		},
+		"join": strings.Join,
+	}).Option("missingkey=error").Parse(format)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--format: %w", err))
+	}
+	return tmpl, nil
+}
+
+// startCommand returns wick start.
+func (t *tool) startCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "start MACHINE...",
+		Short: "Start machines again that have stopped",
+		Long: `Start machines that have stopped or are lost, with the command line of the wick run that
+made them, and with their disks.`,
+		Args:              needs("MACHINE..."),
+		ValidArgsFunction: completeMachines,
+		RunE:              t.eachMachine(t.startMachine),
+	}
+}
+
+// startMachine starts a machine that does not run. One that runs is fine.
+func (t *tool) startMachine(ctx context.Context, m *keeper.Machine) error {
+	err := m.Hold()
+	if errors.Is(err, keeper.ErrBusy) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	state, err := m.State()
+	if err != nil {
+		m.Release()
+		return err
+	}
+	return t.launch(ctx, m, state.Args, state.Dir, &runUI{w: t.stderr, live: isTerminal(t.stderr)})
+}
+
+// restartCommand returns wick restart.
+func (t *tool) restartCommand() *cobra.Command {
+	seconds := -1
+	cmd := &cobra.Command{
+		Use:               "restart [-t SECONDS] MACHINE...",
+		Short:             "Stop machines and start them again",
+		Long:              `Stop machines in order, as wick stop does, and start them again with their disks.`,
+		Args:              needs("MACHINE..."),
+		ValidArgsFunction: completeMachines,
+	}
+	cmd.Flags().IntVarP(&seconds, "time", "t", -1, "`SECONDS` that the command has for its end; 0 kills it at once")
+	cmd.RunE = t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
+		grace := time.Duration(-1)
+		if seconds >= 0 {
+			grace = time.Duration(seconds) * time.Second
+		}
+		if err := stopMachine(ctx, m, keeper.Request{Op: keeper.OpStop, Grace: grace}); err != nil {
+			return err
+		}
+		return t.startMachine(ctx, m)
+	})
+	return cmd
+}

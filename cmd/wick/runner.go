@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/spf13/cobra"
+
+	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/vmm"
+	"wick/framing"
+	"wick/framing/client"
+)
+
+// powerOffLimit limits the wait for a power-off after a signal. It is longer than the guest's time
+// for it.
+const powerOffLimit = 25 * time.Second
+
+// runner is one wick run. The first fields have its flags.
+type runner struct {
+	t                *tool
+	flags            sessionFlags
+	image            imageFlags
+	options          machine.Options
+	stay             stayFlags
+	puts, publish    []string
+	console, network string
+	publishAll       bool
+
+	args      []string // the command, whole once the image is open
+	platform  v1.Platform
+	forwards  []forward
+	published []net.Listener // of each forward
+	newDir    string         // the working directory, which the image may not have
+	// use runs the command in the guest.
+	use func(context.Context, *client.Client, *sessionFlags, []string) error
+}
+
+// run runs the command line.
+func (r *runner) run(cmd *cobra.Command, args []string) error {
+	if err := r.check(cmd, args); err != nil {
+		return err
+	}
+	// A closed stdout or stderr must not end the machine without order. SIGPIPE is caught rather
+	// than ignored, because child processes would inherit that it is ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	r.t.unwind.Store(int64(powerOffLimit))
+	ui := &runUI{w: r.t.stderr, live: isTerminal(r.t.stderr) && r.console == ""}
+	switch {
+	case r.stay.supervised():
+		return r.supervise(cmd.Context())
+	case r.flags.detach:
+		return r.detached(cmd.Context(), ui)
+	}
+	if r.stay.name != "" {
+		return r.named(cmd.Context(), ui)
+	}
+	defer r.close()
+	if err := r.prepare(cmd.Context(), ui); err != nil {
+		return err
+	}
+	return r.boot(cmd.Context(), ui, ui.end)
+}
+
+// check checks all that can be checked before anything is fetched or booted.
+func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
+	o := &r.options
+	if r.args, err = r.image.choose(cmd, args, o.Rootfs, r.flags.line); err != nil {
+		return usageError(err)
+	}
+	if o.Arch != "" && !slices.Contains(vmm.Archs(), o.Arch) {
+		return usageError(fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or ")))
+	}
+	for _, p := range r.puts {
+		put, err := machine.ParsePut(p)
+		if err != nil {
+			return usageError(err)
+		}
+		o.Puts = append(o.Puts, put)
+	}
+	if r.platform, o.Arch, err = settlePlatform(r.image.platform, o.Arch); err != nil {
+		return usageError(err)
+	}
+	r.flags.env = hostEnv(r.flags.env)
+	if o.Net, err = vmm.ParseNet(r.network); err != nil {
+		return usageError(err)
+	}
+	if err := checkMachine(o); err != nil {
+		return usageError(err)
+	}
+	for _, p := range r.publish {
+		fw, err := parseForward(p, defaultBind, false)
+		if err != nil {
+			return err
+		}
+		r.forwards = append(r.forwards, fw)
+	}
+	if err := r.stay.check(r); err != nil {
+		return usageError(err)
+	}
+	if r.flags.stdin && r.flags.tty && !r.flags.detach && r.t.keyboard() == nil {
+		return usageError(errNoKeyboard)
+	}
+	if err := r.setConsole(); err != nil {
+		return usageError(err)
+	}
+	return r.checkCommand()
+}
+
+// checkCommand checks the command, and chooses what runs it.
+func (r *runner) checkCommand() error {
+	r.use = r.t.exec
+	switch {
+	case r.image.source != nil:
+		if err := r.flags.checkLine(r.args); err != nil {
+			return err
+		}
+		_, err := r.flags.command(nil, []string{"checked"})
+		return err
+	case r.publishAll:
+		return usageError(errors.New("-P is for an IMAGE, which is missing"))
+	case len(r.args) > 0:
+		_, err := r.flags.command(nil, r.args)
+		return err
+	}
+	flag := r.flags.wanted()
+	if len(r.puts) > 0 {
+		flag = "--put" // a workload may start before the files are there
+	}
+	if flag != "" && flag != "--detach" {
+		return usageError(fmt.Errorf("%s is for a COMMAND, which is missing", flag))
+	}
+	r.use = r.t.workload
+	// Before the machine can end, it has a host to tell of that.
+	r.options.InitArgs = append(r.options.InitArgs, "--workload-wait=host")
+	return nil
+}
+
+// setConsole sets where the console of the machine goes.
+func (r *runner) setConsole() error {
+	switch r.console {
+	case "":
+		return nil
+	case consoleText:
+		r.options.Console = &printableWriter{w: r.t.stderr}
+	case consoleRaw:
+		r.options.Console = r.t.stderr
+	default:
+		return fmt.Errorf("--console=%s: want %s or %s", r.console, consoleText, consoleRaw)
+	}
+	r.options.Logger = slog.New(slog.NewTextHandler(r.t.stderr, nil))
+	return nil
+}
+
+// prepare listens at the published ports, and opens the image.
+func (r *runner) prepare(ctx context.Context, ui *runUI) (err error) {
+	if r.published, err = listenAll(ctx, r.forwards); err != nil {
+		return &exitError{code: exitOwn, err: err} // nothing ran
+	}
+	if err := r.openImage(ctx, ui); err != nil {
+		return err
+	}
+	if r.publishAll {
+		exposed := exposedPorts(r.options.Image)
+		more, err := listenAll(ctx, exposed)
+		if err != nil {
+			return &exitError{code: exitOwn, err: err}
+		}
+		r.forwards, r.published = append(r.forwards, exposed...), append(r.published, more...)
+	}
+	return nil
+}
+
+// openImage opens the image, if there is one, and completes the command by its configuration.
+func (r *runner) openImage(ctx context.Context, ui *runUI) (err error) {
+	if r.image.source == nil {
+		return nil
+	}
+	r.newDir = r.flags.dir
+	if r.options.Image, err = r.image.open(ctx, ui, r.platform); err == nil {
+		r.args, err = r.image.configure(&r.flags, r.options.Image, r.args)
+	}
+	ui.pause()
+	if err != nil {
+		return &exitError{code: exitOwn, err: err}
+	}
+	return nil
+}
+
+// close ends what prepare opened.
+func (r *runner) close() { closeAll(r.published) }
+
+// boot runs the machine. up is called when it is up.
+func (r *runner) boot(ctx context.Context, ui machine.UI, up func()) error {
+	var ended error
+	r.options.PutTree = r.t.putTree
+	r.options.Use = func(ctx context.Context, c *client.Client) error {
+		up()
+		f := newForwarder(c, false, r.t.stderr)
+		defer f.close()
+		if err := r.serve(ctx, c, f); err != nil {
+			return err
+		}
+		notify("READY=1")
+		defer notify("STOPPING=1")
+		ended = r.use(ctx, c, &r.flags, r.args)
+		if _, lost := errors.AsType[*client.ConnError](ended); lost || errors.Is(ended, machine.ErrUnresponsive) {
+			return ended // the machine may know the reason
+		}
+		return nil
+	}
+	err := machine.Run(ctx, r.options, ui)
+	up()
+	switch {
+	case errors.Is(err, machine.ErrUnresponsive):
+		return ended
+	case err != nil:
+		return r.t.runFailed(ctx, err, r.console != "")
+	}
+	return ended
+}
+
+// serve prepares the guest for the command: its published ports, and its directory.
+func (r *runner) serve(ctx context.Context, c *client.Client, f *forwarder) error {
+	if len(r.forwards) > 0 {
+		if err := c.Require(ctx, framing.FeatureForward); err != nil {
+			return fmt.Errorf("-p: %w", err)
+		}
+	}
+	if r.newDir != "" {
+		if err := makeDir(ctx, c, r.newDir); err != nil {
+			return err
+		}
+	}
+	for i := range r.forwards {
+		line, err := f.start(ctx, &r.forwards[i], r.published[i])
+		if err != nil {
+			return err
+		}
+		f.say("published %s", line)
+	}
+	return nil
+}
