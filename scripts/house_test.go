@@ -32,6 +32,7 @@ var (
 		"reactor/agent/internal/workload", "reactor/agent/internal/configure",
 		"reactor/agent/internal/evidence", "reactor/agent/internal/disks",
 		"reactor/agent/internal/hotplug", "reactor/agent/internal/watch",
+		"reactor/agent/internal/initctl",
 		"sysinit", "cmd/vsock-agent", "cmd/vm-init",
 	}
 )
@@ -262,6 +263,7 @@ var mayImport = map[string][]string{
 	"wick/reactor/agent/internal/disks": {
 		"wick/framing", "wick/reactor", room("files"), room("launch"), room("log"), room("sys"), room("wire"),
 	},
+	"wick/reactor/agent/internal/initctl": {"wick/reactor", room("log"), room("sys")},
 	"wick/reactor/agent/internal/hotplug": {"wick/reactor", room("launch"), room("log"), room("sys")},
 	// files for a path that is opened safely.
 	"wick/reactor/agent/internal/watch": {

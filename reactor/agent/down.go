@@ -237,3 +237,13 @@ func (d *downTimer) Failed(value any, stack []byte) {
 	a.log.Panic("end", value, stack)
 	a.Stop()
 }
+
+// runLevel ends the machine for a tool of sysvinit's.
+func (a *Agent) runLevel(level byte) {
+	switch level {
+	case '0':
+		a.shutDown("initctl", "0", PowerOff)
+	case '6':
+		a.shutDown("initctl", "6", PowerRestart)
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"wick/reactor/agent/internal/hotplug"
 	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/sys"
-	"wick/reactor/agent/internal/wire"
 )
 
 // Job is work that a child process of the program does.
@@ -79,15 +78,3 @@ func (noHardware) Stop()                       {}
 func (noHardware) Close()                      {}
 
 var errNoHardware = &sys.WordedError{Errno: unix.EOPNOTSUPP, Words: "this agent has no mounts and disks"}
-
-// refuseHardware refuses the requests about hardware.
-func (a *Agent) refuseHardware() {
-	refuse := func(c *wire.Conn, p *framing.Part) error {
-		c.Done(p.Seq, 0, errNoHardware)
-		return nil
-	}
-	for _, t := range [...]framing.Type{framing.TypeMount, framing.TypeUnmount, framing.TypeDisk} {
-		a.server.Handle(t, refuse)
-	}
-	a.hardware = noHardware{}
-}

@@ -6,8 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
-	"wick/reactor/agent/internal/sys"
-	"wick/reactor/agent/internal/wire"
 	"wick/reactor/agent/internal/workload"
 )
 
@@ -52,9 +50,3 @@ func (noServices) Stop() (time.Duration, bool) { return 0, false }
 func (noServices) Running() bool               { return false }
 func (noServices) Kill()                       {}
 func (noServices) Close()                      {}
-
-// refuse answers the requests about services.
-func (noServices) refuse(c *wire.Conn, p *framing.Part) error {
-	c.Done(p.Seq, 0, sys.NewError("services", "", unix.ENOSYS))
-	return nil
-}
