@@ -64,7 +64,10 @@ func TestHostOptions(t *testing.T) {
 		command-user command-dir command-env command-env-only command-umask command-limit secrets-forget
 		workload workload-user workload-dir workload-env workload-restart workload-tries workload-wait workload-end
 		workload-console workload-stop workload-after workload-ready workload-watchdog workload-limit
-		workload-terminal service.`)
+		workload-terminal
+		workload-cap-drop workload-cap-add workload-no-new-privs workload-read-only workload-read-only-path workload-mask
+		workload-mount-tmpfs workload-root-dir workload-pid workload-network workload-ipc workload-uts workload-seccomp
+		service.`)
 	if !slices.Equal(can, want) {
 		t.Errorf("a host can set %q, want %q", can, want)
 	}
