@@ -50,8 +50,8 @@ func (r *runner) named(ctx context.Context, ui *runUI) error {
 	return err
 }
 
-// endForeground asks the command of a machine that does not stay to end when the machine is to
-// stop, and powers the machine off after the grace.
+// endForeground ends a machine that does not stay, when it is asked to stop. Its command gets the
+// signal first, and has the grace to end by itself.
 func (s *supervisor) endForeground(ctx context.Context, cancel func(), over <-chan struct{}) {
 	select {
 	case <-s.stopped:

@@ -9,8 +9,8 @@
 //	control     the supervisor's Unix socket, for [Call]
 //	names/NAME  beside the directories: a link to the one whose machine has that name
 //
-// The store is in a directory that does not survive a reboot, as the machines do not. What a
-// machine writes to its disk is elsewhere, because that may be much; see [Store.DiskDir].
+// The store is in a directory that does not survive a reboot, as the machines do not. The disks of
+// machines are elsewhere, because they may be large; see [Store.DiskDir].
 //
 // A state is true only together with the lock. A machine that is said to run while its lock is free
 // has lost its supervisor. The kernel has then killed its monitor too.
