@@ -329,7 +329,7 @@ func (t *tool) rmCommand() *cobra.Command {
 		Args:              needs("MACHINE..."),
 		ValidArgsFunction: completeMachines,
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill those that run; one that there is not is no error")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill those that run")
 	cmd.RunE = t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
 		if force {
 			if _, err := m.Call(ctx, keeper.Request{Op: keeper.OpKill}); err != nil && !errors.Is(err, keeper.ErrNotRunning) {
