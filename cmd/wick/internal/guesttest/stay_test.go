@@ -74,15 +74,16 @@ func (w *wickIn) status(name string) string {
 	return strings.TrimSpace(w.run(0, "inspect", "-f", "{{.Status}} {{.ExitCode}}", name))
 }
 
-// until waits until the log of a machine has a text.
+// until waits until the log of a machine has a text, on either output.
 func (w *wickIn) until(name, text string) {
 	w.t.Helper()
 	for end := time.Now().Add(bootLimit); ; {
-		if strings.Contains(w.run(0, "logs", name), text) {
+		out, err := w.command("logs", name).CombinedOutput()
+		if bytes.Contains(out, []byte(text)) {
 			return
 		}
-		if time.Now().After(end) {
-			w.t.Fatalf("the log of %s has no %q: %q", name, text, w.run(0, "logs", name))
+		if err != nil || time.Now().After(end) {
+			w.t.Fatalf("the log of %s has no %q: %q, %v", name, text, out, err)
 		}
 	}
 }
@@ -133,7 +134,7 @@ trap "echo bye; exit 3" TERM; echo ready >&2; i=0; while :; do sleep 0.1; done`
 	if got := w.status("front"); got != "stopped 3" {
 		t.Errorf("after stop it is %s, want stopped 3", got)
 	}
-	if got := w.run(0, "logs", "-n", "1", "front"); got != "bye\n" {
+	if got := w.run(0, "logs", "-n", "2", "front"); got != "bye\n" { // and a line of the shell's on stderr
 		t.Errorf("its last words are %q", got)
 	}
 	// Its disk stays, and the truth is told after kill -9 of its supervisor.
