@@ -137,25 +137,19 @@ const followPause = 100 * time.Millisecond
 // with the error of show.
 func (m *Machine) Logs(ctx context.Context, o LogOptions, show func(Line) error) error {
 	var held []Line
-	keep := func(line Line) error {
+	keeping := o.Tail >= 0
+	chosen := func(line Line) error {
 		switch {
+		case line.Time.Before(o.Since) || !o.Until.IsZero() && line.Time.After(o.Until):
+		case !keeping:
+			return show(line)
 		case o.Tail == 0:
-		case o.Tail > 0 && len(held) >= o.Tail:
+		case len(held) >= o.Tail:
 			held = append(held[1:], line)
 		default:
 			held = append(held, line)
 		}
 		return nil
-	}
-	take := show
-	if o.Tail >= 0 {
-		take = keep
-	}
-	chosen := func(line Line) error {
-		if line.Time.Before(o.Since) || !o.Until.IsZero() && line.Time.After(o.Until) {
-			return nil
-		}
-		return take(line)
 	}
 	if old, err := os.Open(m.Path("log.old")); err == nil {
 		err = (&entries{r: bufio.NewReader(old)}).read(chosen)
@@ -185,7 +179,7 @@ func (m *Machine) Logs(ctx context.Context, o LogOptions, show func(Line) error)
 			return err
 		}
 	}
-	take = show
+	keeping = false
 	for o.Follow {
 		live := m.held()
 		if err := log.read(chosen); err != nil {
@@ -229,7 +223,7 @@ func (e *entries) read(show func(Line) error) error {
 	for {
 		text, err := e.r.ReadBytes('\n')
 		e.part = append(e.part, text...)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
