@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,6 +48,7 @@ type agent struct {
 	name   string
 	binary string
 	socket string
+	args   []string
 	cmd    *exec.Cmd
 }
 
@@ -77,14 +79,9 @@ func start(b testing.TB, i int) *agent {
 			b.Skipf("%s cannot be built (apt-get install gcc libc6-dev): %v\n%s", spec.name, err, out)
 		}
 	}
-	a.cmd = exec.Command(a.binary, append(spec.args, a.socket)...)
-	// The environment is the same for all, because their commands inherit it and pay for it.
-	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	a.args = append(slices.Clone(spec.args), a.socket)
 	var stderr bytes.Buffer
-	a.cmd.Stderr = &stderr
-	if err := a.cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
+	a.run(b, &stderr)
 	b.Cleanup(a.stop)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		if h, err := connect(a.socket); err == nil {
@@ -93,6 +90,17 @@ func start(b testing.TB, i int) *agent {
 		} else if time.Now().After(deadline) {
 			b.Fatalf("%s does not listen: %v\n%s", a.name, err, stderr.String())
 		}
+	}
+}
+
+// run starts the agent's program.
+func (a *agent) run(b testing.TB, stderr io.Writer) {
+	a.cmd = exec.Command(a.binary, a.args...)
+	// The environment is the same for all, because their commands inherit it and pay for it.
+	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	a.cmd.Stderr = stderr
+	if err := a.cmd.Start(); err != nil {
+		b.Fatal(err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,4 +112,31 @@ func work(b testing.TB, h *host) {
 func fileFrame(size int) []byte {
 	w := framing.WriteFile{Path: []byte(filepath.Join(dir(), "file")), Size: size}
 	return append(framing.AppendWriteFileHead(nil, 1, &w), make([]byte, size)...)
+}
+
+// BenchmarkStart measures the time from the start of a program to its ready.
+func BenchmarkStart(b *testing.B) {
+	each(b, func(b *testing.B, a *agent) {
+		var took []time.Duration
+		for b.Loop() {
+			a.stop()
+			os.Remove(a.socket)
+			at := time.Now()
+			a.run(b, nil)
+			for {
+				h, err := connect(a.socket)
+				if err == nil {
+					took = append(took, time.Since(at))
+					h.close()
+					break
+				}
+				if time.Since(at) > 10*time.Second {
+					b.Fatalf("%s is not ready: %v", a.name, err)
+				}
+				runtime.Gosched()
+			}
+		}
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
+	})
 }

@@ -42,6 +42,7 @@ var rows = []row{
 	{figure: "– a byte to its peer and back, p50", key: "BenchmarkForwardByte p50-ns", scale: 1e-3, unit: "µs"},
 	{figure: "– connect, a byte there and back, close, p50", key: "BenchmarkForwardConnect p50-ns", scale: 1e-3, unit: "µs"},
 	{figure: "– memory while idle", key: "BenchmarkForwardIdle conn-kB", scale: 1, unit: "kB"},
+	{figure: "start to ready, p50", key: "BenchmarkStart p50-ns", scale: 1e-6, unit: "ms", target: 1.4},
 	{figure: "idle VmRSS", key: "BenchmarkFootprint idle-RSS-kB", scale: 1e-3, unit: "MB", target: 2.0, absolute: true},
 	{figure: "idle RssAnon", key: "BenchmarkFootprint idle-anon-kB", scale: 1e-3, unit: "MB", target: 0.6, absolute: true},
 	{figure: "VmRSS after all of it", key: "BenchmarkFootprint worked-RSS-kB", scale: 1e-3, unit: "MB", target: 3.0, absolute: true},
