@@ -32,10 +32,19 @@ func mark(name string, info os.FileInfo) string {
 		name, inode)
 }
 
-// newDir makes a machine's directory, and removes those whose owner was killed. A directory to be
-// kept has no mark, so that it stays however its owner ends.
-func newDir(keep bool) (*workDir, error) {
-	base := os.TempDir()
+// newDir makes a machine's directory in the directory for temporary files.
+func newDir(keep bool) (*workDir, error) { return newDirIn("", keep) }
+
+// newDirIn makes a machine's directory in base, and removes those there whose owner was killed. A
+// directory to be kept has no mark, so that it stays however its owner ends.
+func newDirIn(base string, keep bool) (*workDir, error) {
+	if len(base) > longestDir {
+		return nil, fmt.Errorf("make the machine's directory in %s: the path has more than %d bytes, "+
+			"too many for a socket in it", base, longestDir)
+	}
+	if base == "" {
+		base = os.TempDir()
+	}
 	if len(base) > longestDir {
 		base = "/tmp"
 	}

@@ -24,7 +24,7 @@ func holder() {
 	d, err := newDir(false)
 	if err == nil {
 		var p *process
-		if p, err = start(exec.Command("sleep", "60")); err == nil {
+		if p, err = start(exec.Command("sleep", "60"), ""); err == nil {
 			fmt.Println(d.path, p.cmd.Process.Pid)
 			<-p.done
 		}

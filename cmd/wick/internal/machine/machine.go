@@ -33,6 +33,8 @@ type Config struct {
 	// Dir is the directory for its sockets, at most 80 bytes long. It must have no files of the
 	// same names. Machine removes the files that it makes.
 	Dir string
+	// NetNS is the path of the monitor's network namespace, or "" for ours.
+	NetNS string
 	// Console, if not nil, gets all output of the machine's serial port.
 	Console io.Writer
 	// Logger, if not nil, gets the errors of the vsock device.
@@ -73,7 +75,7 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	}
 	cmd, inherited, err := m.prepare()
 	if err == nil {
-		m.process, err = start(cmd)
+		m.process, err = start(cmd, c.NetNS)
 	}
 	for _, f := range inherited {
 		f.Close() // the monitor has its own
@@ -328,6 +330,9 @@ func (m *Machine) Reset() error {
 
 // Backend returns what the machine runs on.
 func (m *Machine) Backend() string { return m.config.Choice.Backend }
+
+// PID returns the monitor's process ID.
+func (m *Machine) PID() int { return m.process.cmd.Process.Pid }
 
 // Pause stops the machine's processors until Unpause. Firecracker runs without its API, so its
 // process is stopped as a whole.

@@ -13,9 +13,12 @@ import (
 )
 
 // checkNet refuses a network that this host or the backend cannot provide, before anything is built
-// for it. backend may be "".
-func checkNet(n *vmm.Net, backend string) error {
-	if n.Tap != "" {
+// for it. backend may be "". A tap in another namespace is left to the monitor.
+func checkNet(n *vmm.Net, backend, netns string) error {
+	switch {
+	case n.Tap != "" && netns != "":
+		return nil
+	case n.Tap != "":
 		return checkTap(n.Tap)
 	}
 	if backend == vmm.Firecracker {

@@ -17,7 +17,7 @@ func TestCheckNet(t *testing.T) {
 	t.Parallel()
 	want := func(n *vmm.Net, backend, want string) {
 		t.Helper()
-		if err := checkNet(n, backend); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if err := checkNet(n, backend, ""); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("checkNet(%+v, %q) = %v, want %q", n, backend, err, want)
 		}
 	}

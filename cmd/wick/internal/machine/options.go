@@ -46,6 +46,15 @@ type Options struct {
 	OverlayMiB int
 	// Tmpfs keeps what the guest writes in its memory, without an overlay image.
 	Tmpfs bool
+	// Drives are further disks, behind the root image and the overlay.
+	Drives []vmm.Drive
+	// DrivesOnly gives the machine no other disks than Drives. vm-init is then in the initramfs,
+	// and mounts the root as its arguments say.
+	DrivesOnly bool
+	// Config is a text for vm-init, on a drive behind all others.
+	Config string
+	// Dir is where the machine's directory is made; the directory for temporary files if "".
+	Dir string
 	// Puts are files and directories to copy into the guest before Use is called. PutTree copies a
 	// directory. If it is nil, directories are refused.
 	Puts    []Put
@@ -54,6 +63,8 @@ type Options struct {
 	Keep bool
 	// Net is the machine's network interface, or nil.
 	Net *vmm.Net
+	// NetNS is the path of the network namespace with the tap device; ours if "".
+	NetNS string
 	// Started, if not nil, is called when the monitor runs. The machine is that of this run.
 	Started func(*Machine)
 	// ConsoleLog, if not nil, gets all output of the machine's serial port, which says no more for
@@ -75,9 +86,9 @@ type Options struct {
 
 const (
 	defaultBootLimit = 60 * time.Second
-	// downLimit is how long the guest may take to go down. It gives its workload 10 s, and then its
+	// DownLimit is how long the guest may take to go down. It gives its workload 10 s, and then its
 	// programs 5 s.
-	downLimit = 22 * time.Second
+	DownLimit = 22 * time.Second
 )
 
 // Put is a file or a directory to copy into the guest.

@@ -1,10 +1,15 @@
 package machine
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // outputDelay limits the wait for the rest of a process's output after its end.
@@ -22,15 +27,23 @@ type process struct {
 //
 // The child is in a process group of its own. Otherwise a Ctrl-C in the terminal would kill it
 // before the guest could go down.
-func start(cmd *exec.Cmd) (*process, error) {
+//
+// netns is the path of its network namespace, or "" for ours.
+func start(cmd *exec.Cmd, netns string) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.WaitDelay = outputDelay
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+		err := within(netns, cmd.Start)
+		if !errors.Is(err, errStuck) {
+			defer runtime.UnlockOSThread() // otherwise the thread ends with the goroutine
+		}
+		if err != nil && cmd.Process != nil { // stuck
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
 		started <- err
 		if err != nil {
 			return
@@ -42,6 +55,37 @@ func start(cmd *exec.Cmd) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// errStuck reports a thread that stays in a network namespace.
+var errStuck = errors.New("cannot leave the network namespace")
+
+// within calls f while the calling thread, which is locked, is in a network namespace.
+func within(netns string, f func() error) error {
+	if netns == "" {
+		return f()
+	}
+	fail := func(err error) error {
+		return fmt.Errorf("enter the network namespace %s: %w", netns, err)
+	}
+	ours, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return fail(err)
+	}
+	defer ours.Close()
+	theirs, err := os.Open(netns)
+	if err != nil {
+		return fail(err)
+	}
+	defer theirs.Close()
+	if err := unix.Setns(int(theirs.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fail(err)
+	}
+	err = f()
+	if back := unix.Setns(int(ours.Fd()), unix.CLONE_NEWNET); back != nil {
+		err = errors.Join(err, fmt.Errorf("%w %s: %w", errStuck, netns, back))
+	}
+	return err
 }
 
 // kill kills the process and waits for it. Killing an ended process is no error.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -15,76 +14,46 @@ import (
 	"wick/framing/client"
 )
 
-// BootError reports a machine that did not become ready. Console is its last output.
-type BootError struct {
-	Err     error
-	Console []string
-}
-
-func (e *BootError) Error() string { return "boot the machine: " + e.Err.Error() }
-func (e *BootError) Unwrap() error { return e.Err }
-
 // ErrUnresponsive is wrapped by an error of Use when the guest does not answer any more. The
 // machine is then killed, and not asked to power off.
 var ErrUnresponsive = errors.New("the guest does not answer")
 
 // Run boots a machine, copies files into it, calls Use, and powers it off. When ctx ends the
 // machine is powered off, or killed if it is not up yet. When Run returns, nothing of the machine
-// is left unless Keep is set.
-//
-// The error is a [*BootError] if the machine did not come up, and a [*vmm.BackendError] if this
-// host cannot run it.
+// is left unless Keep is set. The error of a machine that did not come up is as for [Boot].
 func Run(ctx context.Context, o Options, ui UI) error {
-	if err := o.complete(); err != nil {
-		return err
-	}
-	config, err := o.build(ctx, ui)
+	g, err := Boot(ctx, o, ui)
 	if err != nil {
 		return err
 	}
-	if err := fits(&config.Spec); err != nil {
+	defer g.Close()
+	err = o.use(ctx, g.Client)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	} else if gone, ok := errors.AsType[*client.ConnError](err); ok {
+		err = g.explain(gone)
+	}
+	if errors.Is(err, ErrUnresponsive) {
+		// The guest cannot be asked to go down, and the promised time is over.
+		g.Kill()
+		ui.Event(Event{Stage: Killed, Detail: ErrUnresponsive.Error() + "; killed it"})
 		return err
 	}
-	dir, err := newDir(o.Keep)
-	if err != nil {
-		return err
+	ui.Event(Event{Stage: PoweringOff})
+	// The user's ctx may have ended, but the guest is still to go down in order.
+	limit, stop := context.WithTimeout(context.WithoutCancel(ctx), DownLimit)
+	defer stop()
+	if down := g.PowerOff(limit, g.Client); down != nil {
+		// The run does not fail: the command has run, or there is a better error already.
+		ui.Event(Event{Stage: Killed, Detail: down.Error()})
 	}
-	defer func() {
-		if o.Keep {
-			ui.Event(Event{Stage: Kept, Detail: dir.path})
-			return
-		}
-		dir.remove()
-	}()
-	if err := o.disks(ctx, dir, &config.Spec); err != nil {
-		return err
-	}
-	if o.Keep {
-		log, err := newConsoleLog(dir.file("console.log"))
-		if err != nil {
-			return fmt.Errorf("keep the console: %w", err)
-		}
-		defer log.Close()
-		config.Console = log
-		if o.Console != nil {
-			config.Console = io.MultiWriter(log, o.Console)
-		}
-	}
-	if o.ConsoleLog != nil {
-		config.Console = o.ConsoleLog
-	}
-	config.Dir = dir.path
-	config.Notice = func(text string) { ui.Event(Event{Stage: Notice, Detail: text}) }
-	if text := slow(&config); text != "" {
-		config.Notice(text)
-	}
-	return o.run(ctx, config, ui)
+	return err
 }
 
 // build makes everything that a machine is started from, except the disks of this run.
 func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 	config := Config{
-		Console: o.Console, Logger: o.Logger,
+		Console: o.Console, Logger: o.Logger, NetNS: o.NetNS,
 		Spec: vmm.Spec{Arch: o.Arch, MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Cmdline: o.Cmdline,
 			Verbose: o.Console != nil},
 	}
@@ -95,7 +64,7 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		config.Spec.Net = o.Net
 		config.Spec.InitArgs = append(o.Net.InitArgs(), o.InitArgs...)
 		modules = append([]string{"virtio_net"}, modules...)
-		if err := checkNet(o.Net, o.VMM); err != nil {
+		if err := checkNet(o.Net, o.VMM, o.NetNS); err != nil {
 			return config, err
 		}
 		if o.Net.Tap == "" {
@@ -106,6 +75,9 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		// Check this before anything is fetched.
 		_, err := host.Choose(o.VMM, nil)
 		return config, err
+	}
+	if o.DrivesOnly {
+		return config, o.buildBare(ctx, &config, host, modules, ui)
 	}
 	// The root image comes first, because the user gave it and it may not be a root at all.
 	ui.Event(Event{Stage: Building, Detail: "root image"})
@@ -149,73 +121,71 @@ func (o *Options) kernel(ctx context.Context) (*kernel.Kernel, error) {
 	return kernel.Debian(ctx, o.Cache, o.Arch)
 }
 
-// disks adds the overlay.
+// buildBare makes an initramfs that has vm-init itself, which mounts the root from the given
+// drives.
+func (o *Options) buildBare(
+	ctx context.Context, config *Config, host *vmm.Host, modules []string, ui UI,
+) error {
+	ui.Event(Event{Stage: Building, Detail: "kernel"})
+	k, err := o.kernel(ctx)
+	if err != nil {
+		return err
+	}
+	config.Spec.Kernel = k.Image
+	if config.Choice, err = host.Choose(o.VMM, Trial(ctx, o.Cache, k.Image)); err != nil {
+		return err
+	}
+	init, err := os.ReadFile(o.Init)
+	if err != nil {
+		return fmt.Errorf("read vm-init: %w", err)
+	}
+	const path = "/sbin/vm-init"
+	config.Spec.Initramfs, err = k.Initramfs(ctx, o.Cache, kernel.Initramfs{
+		Extra: modules, Init: path, Stay: true, Files: map[string][]byte{path: init}})
+	return err
+}
+
+// disks adds the overlay, the drives of the user, and the one with the configuration.
 func (o *Options) disks(ctx context.Context, dir *workDir, spec *vmm.Spec) error {
-	overlay := o.Overlay
-	switch {
+	switch overlay := o.Overlay; {
+	case o.DrivesOnly:
 	case o.Tmpfs:
 		spec.InitArgs = append([]string{"--overlay=tmpfs"}, spec.InitArgs...)
-		return nil
-	case overlay == "":
-		overlay = dir.file("overlay.ext4")
-		if err := image.Overlay(ctx, overlay, o.OverlayMiB); err != nil {
-			return err
+	default:
+		if overlay == "" {
+			overlay = dir.file("overlay.ext4")
+			if err := image.Overlay(ctx, overlay, o.OverlayMiB); err != nil {
+				return err
+			}
 		}
+		spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay, Durable: o.Overlay != ""})
 	}
-	spec.Drives = append(spec.Drives, vmm.Drive{Path: overlay, Durable: o.Overlay != ""})
+	spec.Drives = append(spec.Drives, o.Drives...)
+	if o.Config != "" {
+		path := dir.file("config")
+		if err := os.WriteFile(path, configDrive(o.Config), 0o600); err != nil {
+			return fmt.Errorf("write the configuration drive: %w", err)
+		}
+		word := "--config=/dev/vd" + string(rune('a'+len(spec.Drives)))
+		spec.InitArgs = append([]string{word}, spec.InitArgs...)
+		spec.Drives = append(spec.Drives, vmm.Drive{Path: path, ReadOnly: true})
+	}
+	if len(spec.Drives) > maxDrives {
+		return fmt.Errorf("give the machine %d drives: the most is %d", len(spec.Drives), maxDrives)
+	}
 	return nil
 }
 
-func (o *Options) run(ctx context.Context, config Config, ui UI) error {
-	ui.Event(Event{Stage: Booting, Detail: config.Choice.Engine()})
-	began := time.Now()
-	boot, cancel := context.WithTimeout(ctx, o.BootLimit)
-	defer cancel()
-	m, err := Start(boot, config)
-	if err != nil {
-		failed, ok := errors.AsType[*BootError](err)
-		if !ok {
-			failed = &BootError{Err: err}
-		}
-		if boot.Err() != nil && ctx.Err() == nil {
-			failed.Err = fmt.Errorf("%w (it did not answer within %v)", failed.Err, o.BootLimit)
-		}
-		return failed
-	}
-	defer m.Kill()
-	if o.Started != nil {
-		o.Started(m)
-	}
-	c, err := m.Dial(ctx, o.BootLimit)
-	if err != nil {
-		if failed, ok := errors.AsType[*BootError](err); ok {
-			failed.Err = m.suspect(failed.Err)
-		}
-		return err
-	}
-	defer c.Close()
-	ui.Event(Event{Stage: Ready, Took: time.Since(began)})
-	err = o.use(ctx, c)
-	if err != nil && ctx.Err() != nil {
-		err = ctx.Err()
-	} else if gone, ok := errors.AsType[*client.ConnError](err); ok {
-		err = m.explain(gone)
-	}
-	if errors.Is(err, ErrUnresponsive) {
-		// The guest cannot be asked to go down, and the promised time is over.
-		m.Kill()
-		ui.Event(Event{Stage: Killed, Detail: ErrUnresponsive.Error() + "; killed it"})
-		return err
-	}
-	ui.Event(Event{Stage: PoweringOff})
-	// The user's ctx may have ended, but the guest is still to go down in order.
-	limit, stop := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
-	defer stop()
-	if down := m.PowerOff(limit, c); down != nil {
-		// The run does not fail: the command has run, or there is a better error already.
-		ui.Event(Event{Stage: Killed, Detail: down.Error()})
-	}
-	return err
+// maxDrives limits the drives of a machine. QEMU's board has 24 places for devices in all.
+const maxDrives = 16
+
+// configDrive returns the content of a drive with a text for vm-init. A drive has whole sectors,
+// and the text ends at the first zero.
+func configDrive(text string) []byte {
+	const sector = 512
+	drive := make([]byte, (len(text)/sector+1)*sector)
+	copy(drive, text)
+	return drive
 }
 
 // use copies the files and calls Use.

@@ -210,7 +210,7 @@ func TestRunGivesUp(t *testing.T) {
 	}
 	o := Options{BootLimit: 100 * time.Millisecond}
 	config := Config{Dir: shortTemp(t), Spec: vmm.Spec{Kernel: "none", NoVsock: true}, Choice: vmm.Choice{Backend: vmm.QEMU, Program: program}}
-	err := o.run(testContext(t), config, &recorder{})
+	_, err := o.start(testContext(t), config, &recorder{})
 	if boot, ok := errors.AsType[*BootError](err); !ok || !errors.Is(boot, context.DeadlineExceeded) || !strings.Contains(err.Error(), "within 100ms") {
 		t.Errorf("got %v", err)
 	}
