@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -85,6 +86,10 @@ func TestCmdThatCannotStart(t *testing.T) {
 		err := cmd.Start(testContext(t))
 		if e, ok := errors.AsType[*StartError](err); !ok || e.Stage != test.stage || !errors.Is(err, test.errno) {
 			t.Errorf("%s: got %+v", name, err)
+		}
+		missing := test.stage == framing.StageExec && test.errno == syscall.ENOENT
+		if errors.Is(err, exec.ErrNotFound) != missing {
+			t.Errorf("%s: %v is exec.ErrNotFound: %t, want %t", name, err, !missing, missing)
 		}
 		if r := cmd.Receipt(); r == nil || r.Reason != framing.ReasonNotStarted || r.Code < 126 {
 			t.Errorf("%s: receipt %+v", name, r)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"os/exec"
 	"syscall"
 	"time"
 
@@ -142,3 +143,9 @@ func (e *StartError) Error() string {
 
 // Unwrap returns Errno.
 func (e *StartError) Unwrap() error { return e.Errno }
+
+// Is reports that a program that does not exist is [exec.ErrNotFound], as it is for a program of
+// this host.
+func (e *StartError) Is(target error) bool {
+	return target == exec.ErrNotFound && e.Stage == framing.StageExec && e.Errno == syscall.ENOENT
+}
