@@ -26,8 +26,8 @@
 // [Dial] waits until the guest is there and has said ready, or until its context ends. A guest that
 // could not boot says why, in a [*BootError]. A guest that connects by itself does so again after
 // its connection was lost, as it is whenever a snapshot is restored. A host that must survive that
-// keeps a [Listener] and accepts again; a host that connects dials again. The package does neither
-// by itself, because a request whose reply was lost may have run.
+// keeps a [Listener] and accepts again; a host that connects dials again. [Redial] does either, and
+// continues kept processes. No request is repeated, because one whose reply was lost may have run.
 //
 // A [Client] serves any number of goroutines. Replies are matched to requests by number, so a long
 // exec delays no other request. A call whose context ends is forgotten and does not affect the
@@ -52,8 +52,9 @@
 //
 // Files have the calls of package os: [Client.Stat], [Client.Open], [Client.Mkdir] and so on.
 // [Client.WriteStream] writes content of any length, and [Client.FS] returns an [fs.FS].
-// [Client.TarFrom] and [Client.TarTo] copy trees. The flag [Safe] prevents that symbolic links are
-// followed. [Client.Watch] reports changes of files.
+// [Client.UploadDir] and [Client.DownloadDir] copy directories, and [Client.TarFrom] and
+// [Client.TarTo] archives. The flag [Safe] prevents that symbolic links are followed.
+// [Client.Watch] reports changes of files.
 //
 // [Client.DialContext] connects to a port or a Unix socket in the guest, which needs no network
 // device for that. [Client.Listen] listens there. The results are a [net.Conn] and a
@@ -68,6 +69,24 @@
 // [Client.KernelLog] reads its kernel's log. Call
 // [Client.Restore] after a snapshot was restored, and [Client.Freeze] and [Client.Thaw] around a
 // copy of its disk. [Client.PowerOff], [Client.Reboot] and [Client.Halt] end it.
+//
+// # Two ways to run, and two to write
+//
+// The base protocol is small, and every agent has it. The extension does more, and each current
+// agent has it. A program that knows its guests uses the extension:
+//
+//	                   base protocol               extension
+//	run a command      Exec: a line for sh         Command, ShellCommand: a Cmd
+//	  streams          output at its end           stdin, stdout, stderr, a terminal
+//	  user             the agent's, or root        any
+//	  lost connection  the result is lost          with Keep it continues
+//	start a process    Spawn, WaitExit             a Cmd with Keep, Attach
+//	write a file       WriteFile: up to 16 MiB     WriteStream, Create: any length
+//	  while it goes    other requests wait         they do not
+//	  the file         mode 0644, or as it was     mode, owner, in place or exclusive
+//
+// [Client.Exec], [Client.Spawn] and [Client.WriteFile] are for a host that serves older agents too,
+// or another agent of the same protocol.
 //
 // # A guest that is not trusted
 //
@@ -84,7 +103,8 @@
 //
 // Operations of the extension that the guest could not do are an [*fs.PathError] or an [*OpError].
 // Both have a [syscall.Errno] that errors.Is finds. A process that could not be started is a
-// [*StartError], and one that did not exit with 0 an [*ExitError].
+// [*StartError], which is [exec.ErrNotFound] if the program does not exist. One that did not exit
+// with 0 is an [*ExitError].
 //
 // A connection that ended during a call is a [*ConnError], which wraps the cause. It is [io.EOF] if
 // the guest closed the connection, and a [*RemoteError] with Seq 0 if the guest said why. It is a

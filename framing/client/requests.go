@@ -85,7 +85,7 @@ func (c *Client) ask(ctx context.Context, want framing.Type, encode func([]byte,
 
 // Exec runs a command and returns its result. The error is nil even if the command fails: see
 // Result.ExitCode. If ctx ends first the command keeps running in the guest, to its end or its
-// Timeout, and its result is dropped.
+// Timeout, and its result is dropped. [Client.ShellCommand] does more, with a current agent.
 //
 // The error wraps a [*RequestError], the context's, [ErrClosed], a [*ConnError], or a
 // [*RemoteError].

@@ -36,6 +36,7 @@ func MaxContent(path string) int64 {
 // WriteFile writes the next size bytes of content to the guest's file at path, and returns when
 // they are written. The guest makes missing directories, and replaces the file in one step; after
 // an error the file is unchanged. More than [MaxContent] bytes are a [*RequestError].
+// [Client.WriteStream] has no such limit, with a current agent.
 //
 // The content is sent in one frame while it is read, and never held in memory. Other requests wait
 // meanwhile, so gather content that comes slowly first. A frame cannot be taken back once it has
