@@ -1,6 +1,7 @@
 package scripts_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,8 +11,8 @@ import (
 	"wick/framing/client/clienttest"
 )
 
-// TestOutsideModule builds the README's program in another module that imports the host's library
-// through a replace directive, because this module has no public path yet. The program runs against
+// TestOutsideModule builds the programs of two pages in another module. It imports this one through
+// a replace directive, because this one has no public path yet. The README's program runs against
 // the real agent.
 func TestOutsideModule(t *testing.T) {
 	t.Parallel()
@@ -30,25 +31,32 @@ func TestOutsideModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	var program string
-	for _, b := range blocks(t, "README.md") {
-		if b.info == "go" {
-			program = b.text
+	program := func(page string) (text string) {
+		for _, b := range blocks(t, page) {
+			if b.info == "go" {
+				text = b.text
+			}
 		}
+		return text
 	}
 	for name, text := range map[string]string{
-		"main.go": program,
+		"main.go":       program("README.md"),
+		"embed/main.go": program("cmd/wick/embedding.md"),
 		// The requirements are what go mod tidy would write, so that nothing is asked of the
 		// network.
 		"go.mod": "module example.org/host\n" + requirements +
 			"\nrequire wick v0.0.0\n\nreplace wick => " + root + "\n",
 		"go.sum": string(sums),
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("go", "build", "-o", "host", ".")
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", "bin/", "./...")
 	build.Dir = dir
 	build.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -61,7 +69,7 @@ func TestOutsideModule(t *testing.T) {
 	}
 	defer clienttest.RemoveAgent()
 	defer agent.Stop()
-	out, err := exec.Command(filepath.Join(dir, "host"), "unix:"+socket).CombinedOutput()
+	out, err := exec.Command(filepath.Join(dir, "bin/host"), "unix:"+socket).CombinedOutput()
 	if got, want := string(out), "hello\n"; err != nil || got != want {
 		t.Errorf("the program of another module printed %q, %v; want %q", got, err, want)
 	}
