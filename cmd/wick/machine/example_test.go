@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
-	"testing"
 	"time"
 
 	"wick/cmd/wick/machine"
@@ -16,7 +14,7 @@ import (
 
 // A machine of the small default system runs a command and a file of this host.
 func ExampleBoot() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	m, err := machine.Boot(ctx, machine.Config{Tmpfs: true, Options: "hostname=example"})
 	if err != nil {
@@ -41,7 +39,7 @@ func ExampleBoot() {
 
 // A server in a machine is reached without a network device.
 func ExampleMachine_WaitPort() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	m, err := machine.Boot(ctx, machine.Config{Tmpfs: true}) // or Image: "nginx:alpine"
 	if err != nil {
@@ -77,7 +75,7 @@ func ExampleMachine_WaitPort() {
 
 // Each test case gets a fresh machine of a pool, and need not wait for its boot.
 func ExampleNewPool() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	pool, err := machine.NewPool(machine.Config{Tmpfs: true}, 2)
 	if err != nil {
@@ -100,38 +98,4 @@ func ExampleNewPool() {
 	// <nil>
 	// two
 	// <nil>
-}
-
-// database returns a database for one test, as testcontainers does for containers.
-func database(t *testing.T) *machine.Machine {
-	t.Helper()
-	m, err := machine.Boot(t.Context(), machine.Config{
-		Image: "postgres:17-alpine", MemoryMiB: 512, Progress: func(text string) { t.Log(text) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Kill)
-	server := m.Command() // the entrypoint and command of the image
-	server.Env = append(server.Env, "POSTGRES_PASSWORD=secret")
-	server.Stderr = os.Stderr
-	if err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := m.WaitPort(t.Context(), 5432); err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// A test has a database of its own. Its driver connects by the machine's DialContext.
-func Example_test() {
-	_ = func(t *testing.T) {
-		m := database(t)
-		conn, err := m.Client().DialContext(t.Context(), "tcp", "localhost:5432")
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn.Close()
-	}
 }

@@ -37,6 +37,7 @@ func Boot(ctx context.Context, c Config) (*Machine, error) {
 		return nil, err
 	}
 	if c.Image != "" {
+		progress(c.Progress).Event(engine.Event{Stage: engine.Building, Detail: "image " + c.Image})
 		if o.Image, err = c.open(ctx); err != nil {
 			return nil, err
 		}
@@ -81,7 +82,7 @@ func (p progress) Event(e engine.Event) {
 	}
 	switch e.Stage {
 	case engine.Building:
-		p("making the " + e.Detail)
+		p("getting the " + e.Detail)
 	case engine.Booting:
 		p("booting (" + e.Detail + ")")
 	case engine.Ready:

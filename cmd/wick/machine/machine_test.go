@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,7 +57,7 @@ func InitForTest(t *testing.T) string {
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -79,7 +80,7 @@ func bootable(t testing.TB) Config {
 		}
 		os.RemoveAll(dir)
 	})
-	return Config{Init: init, Dir: dir, VMM: "qemu", Progress: func(text string) { t.Log(text) }}
+	return Config{Init: init, Dir: dir, VMM: "qemu", BootLimit: 3 * time.Minute, Progress: func(text string) { t.Log(text) }}
 }
 
 // boot boots a machine that the test's end kills.
@@ -136,8 +137,19 @@ func TestBoot(t *testing.T) {
 	if _, err := m.Client().Ping(testContext(t)); err != nil {
 		t.Error(err)
 	}
+	monitor := fmt.Sprintf("/proc/%d", m.PID())
+	if exe, err := os.Readlink(monitor + "/exe"); err != nil || m.VMM() != "qemu" || !strings.Contains(exe, "qemu") {
+		t.Errorf("the monitor of %s is %s, %v", m.VMM(), exe, err)
+	}
+	run(t, m, "echo last words >/dev/console")
 	if err := m.Stop(testContext(t)); err != nil {
 		t.Error(err)
+	}
+	if _, err := os.Stat(monitor); err == nil {
+		t.Error("Stop left the monitor")
+	}
+	if !slices.Contains(m.Console(0), "last words") {
+		t.Errorf("the console lacks what the guest wrote there: %q", m.Console(0))
 	}
 	if exit, err := m.Wait(testContext(t)); err != nil || exit != (Exit{}) {
 		t.Errorf("Wait = %v, %v, want an orderly end", exit, err)
