@@ -32,7 +32,7 @@ type Loop struct {
 	scratch  []byte // the read buffer of every stream that keeps no input
 	buffers  *Pool
 	stopped  bool
-	active   bool          // the last wait had events
+	pulse    pulse
 	measures bool          // turns are measured
 	longest  time.Duration // the longest turn since LongestTurn
 }
@@ -50,7 +50,14 @@ func New(buffers int) (*Loop, error) {
 		unix.Close(epfd)
 		return nil, err
 	}
-	return &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), due: -1, quota: reapBatch}, nil
+	l := &Loop{epfd: epfd, buffers: pool, scratch: pool.Get(), due: -1, quota: reapBatch}
+	if err := l.pulse.open(epfd); err != nil {
+		unix.Close(epfd)
+		pool.Put(l.scratch)
+		pool.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // Close closes every descriptor that is still attached, stops the timers, and closes the loop. The
@@ -66,6 +73,7 @@ func (l *Loop) Close() {
 		l.timers[0].Stop()
 	}
 	l.release()
+	unix.Close(l.pulse.fd)
 	unix.Close(l.epfd)
 	l.epfd = -1
 	l.buffers.Put(l.scratch)
@@ -131,21 +139,30 @@ func (l *Loop) LongestTurn() time.Duration {
 	return longest
 }
 
-// rawWait is the longest wait in a raw system call, in milliseconds.
-const rawWait = 20
-
-// wait fetches events, in one of two ways. The runtime's monitor thread looks every 20 µs for a
-// system call that may block. It takes the processor away from it, and wakes another thread when
-// the call returns. For one ping after another, that costs as much as the pings. A raw system call
-// avoids it, but the monitor wakes up every 10 ms meanwhile. So wait uses a raw call while events
-// come. When rawWait ends it without one, the next call is an ordinary one that may block.
+// wait fetches events. A pulse alone ends no turn.
 func (l *Loop) wait() (int, error) {
+	for {
+		n, err := l.poll()
+		if n <= 0 {
+			return 0, err
+		}
+		if n = l.pulse.filter(l.events[:n]); n > 0 {
+			return n, nil
+		}
+	}
+}
+
+// poll waits, in one of two ways. The runtime's monitor thread looks every 20 µs for a system call
+// that may block. It takes the processor away from it, and wakes another thread when the call
+// returns. For one ping after another, that costs as much as the pings. A raw system call avoids
+// it, but the monitor wakes up every 10 ms meanwhile. So poll uses a raw call while events come.
+// When the pulse ends it without one, the next call is an ordinary one that may block.
+func (l *Loop) poll() (int, error) {
 	timeout := l.timeout()
 	var n int
 	var err error
-	if l.active {
-		// As an unsigned number, no timeout is the longest.
-		n, err = pollEvents(l.epfd, l.events[:], int(min(uint(timeout), rawWait)))
+	if l.pulse.start() {
+		n, err = pollEvents(l.epfd, l.events[:], timeout)
 	} else {
 		n, err = unix.EpollWait(l.epfd, l.events[:], timeout)
 	}
@@ -155,7 +172,6 @@ func (l *Loop) wait() (int, error) {
 		// time is not reported as timed out.
 		n, err = unix.EpollWait(l.epfd, l.events[:], 0)
 	}
-	l.active = n > 0
 	if err == unix.EINTR {
 		return 0, nil
 	}
