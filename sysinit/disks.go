@@ -165,10 +165,10 @@ func Disks(root int) (facts [][2]string) {
 	for _, name := range names {
 		dir := class + "/" + name
 		sectors, _ := readSmall(dir + "/size")
-		size, err := strconv.ParseUint(trim(string(sectors)), 10, 54)
+		size, _ := parseUint(trim(string(sectors)), 10, 1<<54-1)
 		number, _ := readSmall(dir + "/dev")
 		device, ok := parseNumber(number)
-		if err != nil || size == 0 || !ok || len(facts) == maxDisks {
+		if size == 0 || !ok || len(facts) == maxDisks {
 			continue
 		}
 		text := "size=" + strconv.FormatUint(size<<9, 10)

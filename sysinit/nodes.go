@@ -88,7 +88,7 @@ func eventNode(text []byte) (path string, mode uint32) {
 		case "DEVNAME":
 			path = "/dev/" + value
 		case "DEVMODE":
-			if n, err := strconv.ParseUint(value, 8, 12); err == nil {
+			if n, ok := parseUint(value, 8, 0o7777); ok {
 				mode = uint32(n)
 			}
 		}
@@ -103,9 +103,9 @@ func parseNumber(text []byte) (number uint64, ok bool) {
 	}
 	for i, c := range text {
 		if c == ':' {
-			major, err := strconv.ParseUint(string(text[:i]), 10, 32)
-			minor, bad := strconv.ParseUint(string(text[i+1:]), 10, 32)
-			return unix.Mkdev(uint32(major), uint32(minor)), err == nil && bad == nil
+			major, ok := parseUint(string(text[:i]), 10, 1<<32-1)
+			minor, good := parseUint(string(text[i+1:]), 10, 1<<32-1)
+			return unix.Mkdev(uint32(major), uint32(minor)), ok && good
 		}
 	}
 	return 0, false

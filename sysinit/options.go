@@ -202,8 +202,8 @@ func (c *Config) Options() []Option {
 		{Name: "--wait", Value: "SECONDS",
 			Help: "how long a device may take to appear (default 5)",
 			Set: func(v string) error {
-				n, err := strconv.ParseUint(v, 10, 32)
-				if err != nil || n > 3600 {
+				n, ok := parseUint(v, 10, 3600)
+				if !ok {
 					return valueError("not a number of seconds from 0 to 3600")
 				}
 				c.Wait = time.Duration(n) * time.Second
@@ -318,8 +318,8 @@ func setSize(to *string, v string) error {
 			digits = v[:n-1]
 		}
 	}
-	n, err := strconv.ParseUint(digits, 10, 62)
-	if err != nil || n == 0 || v[len(v)-1] == '%' && n > 100 {
+	n, _ := parseUint(digits, 10, 1<<62-1)
+	if n == 0 || v[len(v)-1] == '%' && n > 100 {
 		return valueError("not a size such as 1048576, 64m or 10%")
 	}
 	*to = v

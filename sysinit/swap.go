@@ -168,7 +168,7 @@ func formatSwap(device string) error {
 // the machine's memory.
 func makeZram(size string) (device string, err error) {
 	if n := len(size); size[n-1] == '%' {
-		share, _ := strconv.ParseUint(size[:n-1], 10, 8)
+		share, _ := parseUint(size[:n-1], 10, 100)
 		var have unix.Sysinfo_t
 		if err := unix.Sysinfo(&have); err != nil {
 			return "", fault("sysinfo", "", "", err, "")
