@@ -166,15 +166,19 @@ func TestVolumeShared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.Share = t.TempDir()
-	if err := os.WriteFile(filepath.Join(c.Share, "hosts"), []byte("of the host\n"), 0o644); err != nil {
+	host := t.TempDir()
+	c.Shares = []vmm.Share{{Path: host, Tag: "share"}}
+	if err := os.WriteFile(filepath.Join(host, "hosts"), []byte("of the host\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	shared := t.TempDir()
 	if err := os.WriteFile(filepath.Join(shared, "hosts"), []byte("by virtiofs\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c.Virtiofsd = virtiofsd(t, shared)
+	socket := virtiofsd(t, shared)
+	if socket != "" {
+		c.Shares = append(c.Shares, vmm.Share{Tag: "fs", Socket: socket})
+	}
 	c.InitArgs = []string{
 		"--mount=share:/share:9p:nosuid", "--mount=other:/other:9p", "--mount=other:/fs:virtiofs",
 		"--mount=fs:/shared:virtiofs:nosuid",
@@ -208,7 +212,7 @@ func TestVolumeShared(t *testing.T) {
 		t.Errorf("the share that is mounted again holds %q", got)
 	}
 	switch {
-	case c.Virtiofsd == "" || strings.HasSuffix(facts["/shared"], "the kernel lacks virtiofs"):
+	case socket == "" || strings.HasSuffix(facts["/shared"], "the kernel lacks virtiofs"):
 		t.Log("no virtiofs: apt-get install virtiofsd, and give a kernel that has it as WICK_KERNEL")
 	default:
 		if got := run(t, conn, "cat /shared/hosts; echo of the guest >/shared/guests; grep -c '^fs /shared virtiofs .*nosuid' /proc/mounts"); got != "by virtiofs\n1\n" {
@@ -222,7 +226,7 @@ func TestVolumeShared(t *testing.T) {
 	}
 	signal(t, conn, "TERM")
 	v.gone()
-	if got, err := os.ReadFile(filepath.Join(c.Share, "guests")); string(got) != "of the guest\n" {
+	if got, err := os.ReadFile(filepath.Join(host, "guests")); string(got) != "of the guest\n" {
 		t.Errorf("the guest's file holds %q, %v", got, err)
 	}
 }

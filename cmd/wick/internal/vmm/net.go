@@ -19,6 +19,8 @@ type Net struct {
 	// HostLoopback lets the guest reach the host's own loopback at the gateway's address, in user
 	// mode.
 	HostLoopback bool
+	// DNS and Search, if given, are name servers and search domains of the guest.
+	DNS, Search []string
 	// Fields are further fields of vm-init's --net=eth0.
 	Fields []string
 	mac    string
@@ -106,13 +108,20 @@ func (n *Net) MAC() string {
 
 // InitArgs returns the words by which vm-init configures the interface.
 func (n *Net) InitArgs() []string {
+	words, dns := []string{strings.Join(append([]string{"--net=eth0"}, n.Fields...), ",")}, n.DNS
 	if n.Tap == "" {
-		return []string{
-			"--net=eth0,addr=" + usernet.Guest + ",gw=" + usernet.Gateway,
-			"--dns=" + usernet.NameServer,
+		words[0] = "--net=eth0,addr=" + usernet.Guest + ",gw=" + usernet.Gateway
+		if len(dns) == 0 {
+			dns = []string{usernet.NameServer}
 		}
 	}
-	return []string{strings.Join(append([]string{"--net=eth0"}, n.Fields...), ",")}
+	for _, address := range dns {
+		words = append(words, "--dns="+address)
+	}
+	for _, domain := range n.Search {
+		words = append(words, "--search="+domain)
+	}
+	return words
 }
 
 // netdev returns QEMU's back-end of the interface. fd is the descriptor of the connection with

@@ -86,7 +86,7 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 	var args []string
 	add := func(a ...string) { args = append(args, a...) }
 	// The back-end of a vhost-user device maps the guest's memory, so it must be a file to pass on.
-	if run.VhostSocket != "" && !s.NoVsock || s.Virtiofsd != "" {
+	if run.VhostSocket != "" && !s.NoVsock || slices.ContainsFunc(s.Shares, func(f Share) bool { return f.Socket != "" }) {
 		machine += ",memory-backend=mem"
 		add("-object", "memory-backend-memfd,id=mem,share=on,size="+mib(s.MemoryMiB))
 	}
@@ -156,13 +156,18 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 		add("-drive", fmt.Sprintf(drive, i, readonly, discard, escape(d.Path)))
 		add("-device", fmt.Sprintf("%s,drive=disk%d%s,%s", kind("virtio-blk"), i, failed, bus()))
 	}
-	if s.Share != "" {
-		add("-fsdev", "local,id=share,security_model=none,path="+escape(s.Share))
-		add("-device", kind("virtio-9p")+",fsdev=share,mount_tag=share,"+bus())
-	}
-	if s.Virtiofsd != "" {
-		add("-chardev", "socket,id=fs,path="+escape(s.Virtiofsd))
-		add("-device", kind("vhost-user-fs")+",chardev=fs,tag=fs,"+bus())
+	for i, f := range s.Shares {
+		if f.Socket != "" {
+			add("-chardev", fmt.Sprintf("socket,id=fs%d,path=%s", i, escape(f.Socket)))
+			add("-device", fmt.Sprintf("%s,chardev=fs%d,tag=%s,%s", kind("vhost-user-fs"), i, escape(f.Tag), bus()))
+			continue
+		}
+		fsdev := fmt.Sprintf("local,id=fs%d,security_model=none,path=%s", i, escape(f.Path))
+		if f.ReadOnly {
+			fsdev += ",readonly=on"
+		}
+		add("-fsdev", fsdev)
+		add("-device", fmt.Sprintf("%s,fsdev=fs%d,mount_tag=%s,%s", kind("virtio-9p"), i, escape(f.Tag), bus()))
 	}
 	switch {
 	case s.NoVsock:

@@ -23,6 +23,17 @@ type Drive struct {
 	Serial string
 }
 
+// Share is a directory of the host's that the guest can mount.
+type Share struct {
+	Path string
+	// Tag is what the guest knows it by.
+	Tag string
+	// ReadOnly has QEMU refuse writes. A virtiofsd has to do so itself.
+	ReadOnly bool
+	// Socket is that of a virtiofsd. If it is "", the guest mounts the share as 9p.
+	Socket string
+}
+
 // Spec describes a machine for any backend. The zero value of a field is the usual choice.
 type Spec struct {
 	// Arch is its architecture by Go's name; the host's if "".
@@ -49,11 +60,8 @@ type Spec struct {
 	Keyboard bool
 	// Balloon gives a QEMU machine a virtio-balloon, which QMP's balloon command inflates.
 	Balloon bool
-	// Share is a directory that a QEMU machine can mount by 9p, with the tag "share".
-	Share string
-	// Virtiofsd is the socket of a virtiofsd, which a QEMU machine can mount as virtiofs with the
-	// tag "fs".
-	Virtiofsd string
+	// Shares are directories that a QEMU machine can mount.
+	Shares []Share
 	// HotPlug gives a QEMU machine a board with PCI, to whose ports plug0 and plug1 drives can be
 	// added. So can processors up to four, and memory up to 1 GiB. Only amd64 has one.
 	HotPlug bool

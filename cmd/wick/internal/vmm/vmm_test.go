@@ -42,7 +42,8 @@ func TestCommandLines(t *testing.T) {
 	arm.Arch = "arm64"
 	armFull := full
 	armFull.Arch, armFull.Keyboard = "arm64", false
-	user, tap := usual, full
+	user, tap, shared := usual, full, usual
+	shared.Shares = []Share{{Path: "/h/a,b", Tag: "v0"}, {Path: "/h/ro", Tag: "v1", ReadOnly: true}, {Path: "/h/fs", Tag: "v2", Socket: "/d/v2"}}
 	user.Net = &Net{}
 	var err error
 	if tap.Net, err = ParseNet("tap=tap0,addr=172.16.0.2/24,gw=172.16.0.1"); err != nil {
@@ -63,6 +64,7 @@ func TestCommandLines(t *testing.T) {
 		"qemu-kvm":         QEMUArgs(&usual, QEMURun{KVM: true, TSCkHz: 2_500_000, VhostSocket: "/d/vhost", QMPFD: 3}),
 		"qemu-full":        QEMUArgs(&full, QEMURun{VhostSocket: "/d/vhost"}),
 		"qemu-bare":        QEMUArgs(&bare, QEMURun{VhostSocket: "/d/vhost"}),
+		"qemu-shared":      QEMUArgs(&shared, QEMURun{KVM: true, VhostFD: 4, QMPFD: 3}),
 		"qemu-vhost":       QEMUArgs(&full, QEMURun{KVM: true, VhostFD: 4, QMPFD: 3}),
 		"qemu-arm":         QEMUArgs(&arm, QEMURun{VhostSocket: "/d/vhost", QMPFD: 3}),
 		"qemu-arm-full":    QEMUArgs(&armFull, QEMURun{KVM: true, VhostFD: 4, QMPFD: 3}),
