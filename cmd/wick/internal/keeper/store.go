@@ -66,9 +66,12 @@ func (s Store) check() error {
 // [Machine.Remove].
 func (s Store) DiskDir(id string) string { return filepath.Join(s.disks, id) }
 
+// diskSuffix ends the file name of a disk with a name.
+const diskSuffix = ".ext4"
+
 // NameDisk returns the path of the disk with that name, which belongs to no machine.
 func (s Store) NameDisk(name string) string {
-	return filepath.Join(filepath.Dir(s.disks), "disks", name+".ext4")
+	return filepath.Join(filepath.Dir(s.disks), "disks", name+diskSuffix)
 }
 
 // Machine is a machine of a store. A method may find that it was removed meanwhile, which wraps
