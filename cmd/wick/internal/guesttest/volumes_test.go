@@ -1,7 +1,6 @@
 package guesttest
 
 import (
-	"bytes"
 	"maps"
 	"os"
 	"os/exec"
@@ -9,11 +8,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"wick/cmd/wick/internal/kernel"
+	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/machinetest"
 	"wick/cmd/wick/internal/vmm"
 )
@@ -102,53 +101,18 @@ func TestVolumeRequired(t *testing.T) {
 	wantClean(t, c.overlay)
 }
 
-// virtiofsd serves a directory of the host, and returns its socket, or "" if there is no virtiofsd.
-func virtiofsd(t *testing.T, dir string) (socket string) {
+// virtiofsSocket returns a path for the socket of a virtiofsd, or "" if this host cannot run one.
+func virtiofsSocket(t *testing.T) string {
 	t.Helper()
-	var args []string
-	for _, program := range []string{"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"} {
-		if _, err := os.Stat(program); err == nil {
-			args = append(args, program)
-		}
-	}
-	if len(args) == 0 {
+	if machine.FindVirtiofsd() == "" {
 		return ""
 	}
-	home, err := os.MkdirTemp("/tmp", "virtiofsd-") // short enough for a socket's path
+	dir, err := os.MkdirTemp("/tmp", "virtiofsd-") // short enough for a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(home) })
-	socket = filepath.Join(home, "fs")
-	if strings.Contains(args[0], "libexec") {
-		args = append(args[:1], "--socket-path="+socket, "--shared-dir="+dir, "--sandbox=none")
-	} else {
-		args = append(args[:1], "--socket-path="+socket, "-o", "source="+dir)
-	}
-	cmd := exec.Command(args[0], args[1:]...)
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("virtiofsd: %s", log.String())
-		}
-	})
-	ctx := deadline(t, stepLimit)
-	for {
-		if _, err := os.Stat(socket); err == nil {
-			return socket
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("virtiofsd makes no socket: %s", log.String())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "fs")
 }
 
 // TestVolumeShared mounts directories of the host by 9p and virtiofs.
@@ -175,9 +139,9 @@ func TestVolumeShared(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(shared, "hosts"), []byte("by virtiofs\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	socket := virtiofsd(t, shared)
+	socket := virtiofsSocket(t)
 	if socket != "" {
-		c.Shares = append(c.Shares, vmm.Share{Tag: "fs", Socket: socket})
+		c.Shares = append(c.Shares, vmm.Share{Path: shared, Tag: "fs", Socket: socket})
 	}
 	c.InitArgs = []string{
 		"--mount=share:/share:9p:nosuid", "--mount=other:/other:9p", "--mount=other:/fs:virtiofs",

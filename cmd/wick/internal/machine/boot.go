@@ -63,6 +63,9 @@ func Boot(ctx context.Context, o Options, ui UI) (_ *Guest, err error) {
 	if err := o.disks(ctx, dir, &config.Spec); err != nil {
 		return nil, err
 	}
+	if err := o.volumes(ctx, dir, &config, ui); err != nil {
+		return nil, err
+	}
 	if o.Keep {
 		log, err := newConsoleLog(dir.file("console.log"))
 		if err != nil {

@@ -53,6 +53,8 @@ type Machine struct {
 	qmp     *vmm.QMP
 	device  *vhostvsock.Device
 	network *usernet.Network // the host's side of --net user, or nil
+	// fileServers are the virtiofsd of shared directories.
+	fileServers []*process
 
 	files  []string
 	served chan struct{} // closed when the device's loop has ended
@@ -135,6 +137,9 @@ func (m *Machine) prepare() (cmd *exec.Cmd, inherited []*os.File, err error) {
 		}
 		m.qmp, run.QMPFD = vmm.NewQMP(ours, m.driveFailed), inherit(theirs)
 		if err := m.prepareVsock(&run, inherit); err != nil {
+			return nil, inherited, err
+		}
+		if err := m.serveFiles(); err != nil {
 			return nil, inherited, err
 		}
 		if n := c.Spec.Net; n != nil && n.Tap == "" {
@@ -261,6 +266,9 @@ func (m *Machine) cleanup() {
 		}
 		if m.served != nil {
 			<-m.served
+		}
+		for _, p := range m.fileServers {
+			p.kill()
 		}
 		for _, path := range m.files {
 			os.Remove(path)

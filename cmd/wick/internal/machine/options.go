@@ -48,6 +48,8 @@ type Options struct {
 	Tmpfs bool
 	// Drives are further disks, behind the root image and the overlay.
 	Drives []vmm.Drive
+	// Volumes are mounted beside the root, at most [MaxVolumes].
+	Volumes []Volume
 	// DrivesOnly gives the machine no other disks than Drives. vm-init is then in the initramfs,
 	// and mounts the root as its arguments say.
 	DrivesOnly bool
@@ -158,6 +160,9 @@ func (o *Options) complete() (err error) {
 		if err != nil {
 			return fmt.Errorf("put: %w", err)
 		}
+	}
+	if err := o.checkVolumes(); err != nil {
+		return err
 	}
 	if o.Overlay != "" && !o.Tmpfs {
 		if _, err := os.Stat(o.Overlay); err != nil {

@@ -71,6 +71,10 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 			host.Firecracker = "" // it has no network in user mode
 		}
 	}
+	if o.shares() && host.QEMU != "" && o.VMM != vmm.Firecracker {
+		host.Firecracker = "" // it can only copy directories
+		modules = append(shareModules[:len(shareModules):len(shareModules)], modules...)
+	}
 	if host.Firecracker == "" && host.QEMU == "" {
 		// Check this before anything is fetched.
 		_, err := host.Choose(o.VMM, nil)
@@ -117,6 +121,9 @@ func (o *Options) root(ctx context.Context) (image.Root, error) {
 func (o *Options) kernel(ctx context.Context) (*kernel.Kernel, error) {
 	if o.Kernel != "" {
 		return kernel.Given(ctx, o.Cache, o.Arch, o.Kernel)
+	}
+	if o.shares() && o.VMM != vmm.Firecracker {
+		return kernel.General(ctx, o.Cache, o.Arch)
 	}
 	return kernel.Debian(ctx, o.Cache, o.Arch)
 }
