@@ -31,7 +31,7 @@ of it, or the name of a service, which wick services lists. wick logs shows the 
 		Example: `  id=$(wick exec -d -- make -C /src)
   wick attach "$id"`,
 		Args:              needs("MACHINE | ID"),
-		ValidArgsFunction: completeMachines,
+		ValidArgsFunction: t.completeCommands,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o := attachOptions{stdin: !noStdin, kill: kill}

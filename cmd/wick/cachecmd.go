@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -74,7 +73,7 @@ object: limit and size in bytes, and kinds with kind, entries and size.`,
 				}
 			}
 			if asJSON {
-				return json.NewEncoder(t.stdout).Encode(map[string]any{"limit": limit, "size": total.Size, "kinds": kinds})
+				return t.printJSON(map[string]any{"limit": limit, "size": total.Size, "kinds": kinds})
 			}
 			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "KIND\tENTRIES\tSIZE\tCONTENT")

@@ -20,7 +20,7 @@ offset, and up to the length. No program is needed in the guest.`,
 		Example: `  wick cat /proc/meminfo
   wick cat --offset 0 --length 512 /dev/vda | xxd`,
 		Args:              needs("PATH..."),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: t.completePaths,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			for _, name := range args {
 				if err := t.cat(ctx, c, name, offset, length); err != nil {

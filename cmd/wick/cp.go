@@ -49,10 +49,8 @@ leads out is an error.`,
   wick cp :/var/log/. ./logs
   wick cp :/srv - | tar -tv
   git archive HEAD | wick cp --chown www-data - :/srv/app`,
-		Args: needs("SOURCE", "TARGET"),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			return nil, cobra.ShellCompDirectiveDefault
-		},
+		Args:              needs("SOURCE", "TARGET"),
+		ValidArgsFunction: t.completeCopy,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cp.copy(cmd.Context(), args[0], args[1])
 		},

@@ -35,7 +35,7 @@ With --wait the device may still be on its way.`,
 			return err
 		}),
 	}
-	cmd.Flags().DurationVar(&wait, "wait", 0, "time for the device to appear")
+	cmd.Flags().Var(newTime(&wait, 0), "wait", "time for the device to appear")
 	return cmd
 }
 

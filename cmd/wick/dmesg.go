@@ -125,7 +125,7 @@ func printKernelRecord(w io.Writer, r *client.KernelRecord) error {
 
 // printKernelJSON prints a record as a line of JSON.
 func printKernelJSON(w io.Writer, r *client.KernelRecord) error {
-	b, err := json.Marshal(struct {
+	return writeJSON(w, struct {
 		Level      string      `json:"level"`
 		Facility   int         `json:"facility"`
 		Sequence   uint64      `json:"sequence"`
@@ -137,8 +137,4 @@ func printKernelJSON(w io.Writer, r *client.KernelRecord) error {
 		kernelLevels[r.Level], r.Facility, r.Sequence, json.Number(strconv.FormatFloat(r.Time.Seconds(), 'f', 6, 64)),
 		r.Lost, r.Text, r.Dictionary,
 	})
-	if err == nil {
-		_, err = w.Write(append(b, '\n'))
-	}
-	return err
 }

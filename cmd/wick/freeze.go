@@ -45,7 +45,7 @@ elsewhere does not stop.`,
 	}
 	cmd.Flags().BoolVar(&trim, "trim", false, "first give unused blocks back to the host, for a smaller snapshot")
 	cmd.Flags().BoolVar(&commands, "commands", false, "freeze the commands and the workload too")
-	cmd.Flags().DurationVar(&after, "thaw-after", 10*time.Second, "thaw after this time")
+	cmd.Flags().Var(newTime(&after, 10*time.Second), "thaw-after", "thaw after this time")
 	return cmd
 }
 

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
+	"cmp"
 	"fmt"
-	"text/tabwriter"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -102,7 +102,7 @@ type imageLine struct {
 
 // imagesCommand returns wick images.
 func (t *tool) imagesCommand() *cobra.Command {
-	var asJSON, quiet bool
+	var f listFlags
 	cmd := &cobra.Command{
 		Use:   "images",
 		Short: "List the container images that were pulled",
@@ -114,9 +114,6 @@ platform, created, pulled, size in bytes, and labels.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
-			if asJSON && quiet {
-				return usageError(errors.New("images: --json or -q, not both"))
-			}
 			dir, err := cacheDir()
 			if err != nil {
 				return err
@@ -125,46 +122,37 @@ platform, created, pulled, size in bytes, and labels.`,
 			if err != nil {
 				return err
 			}
-			return t.printImages(all, asJSON, quiet)
+			return t.printImages(all, &f)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object of JSON for each image")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the IDs only")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	f.add(cmd, "IMAGE IDs")
 	return cmd
 }
 
-func (t *tool) printImages(all []*oci.Record, asJSON, quiet bool) error {
-	table := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	lines := json.NewEncoder(t.stdout)
-	if !asJSON && !quiet {
-		fmt.Fprintln(table, "REPOSITORY\tTAG\tIMAGE ID\tPLATFORM\tCREATED\tSIZE")
-	}
-	for _, r := range all {
+func (t *tool) printImages(all []*oci.Record, f *listFlags) error {
+	lines := make([]imageLine, len(all))
+	for i, r := range all {
 		repository, tag := r.Repository()
-		id, created := r.ID().Hex, r.Created()
-		switch {
-		case asJSON:
-			line := imageLine{repository, tag, r.Digest, r.ID().String(), r.Platform, &created, r.Pulled, r.Size(), r.Labels()}
-			if created.IsZero() {
-				line.Created = nil
-			}
-			if err := lines.Encode(&line); err != nil {
-				return err
-			}
-		case quiet:
-			fmt.Fprintln(t.stdout, id[:shortID])
-		default:
-			if tag == "" {
-				tag = "<none>"
-			}
-			age := "-"
-			if created.Unix() > 0 {
-				age = shortTime(time.Since(created)) + " ago"
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", repository, tag, id[:shortID], r.Platform, age, shortBytes(uint64(r.Size())))
+		lines[i] = imageLine{repository, tag, r.Digest, r.ID().String(), r.Platform, nil, r.Pulled, r.Size(), r.Labels()}
+		if created := r.Created(); !created.IsZero() {
+			lines[i].Created = &created
 		}
 	}
-	return table.Flush()
+	short := func(l imageLine) string {
+		_, hex, _ := strings.Cut(l.ID, ":")
+		return hex[:shortID]
+	}
+	return printList(t, f, lines, short, func(w io.Writer) {
+		fmt.Fprintln(w, "REPOSITORY\tTAG\tIMAGE ID\tPLATFORM\tCREATED\tSIZE")
+		for _, l := range lines {
+			age := "-"
+			if l.Created != nil && l.Created.Unix() > 0 {
+				age = shortTime(time.Since(*l.Created)) + " ago"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Repository, cmp.Or(l.Tag, "<none>"), short(l), l.Platform, age, shortBytes(uint64(l.Size)))
+		}
+	})
 }
 
 // rmiCommand returns wick rmi.

@@ -41,7 +41,7 @@ A time of --since and --until is a time ago such as 10m, or a date as in RFC 333
   wick logs -f --tail 20 web
   wick logs --to machine:web 5f3a`,
 		Args:              needs("MACHINE | ID"),
-		ValidArgsFunction: completeMachines,
+		ValidArgsFunction: t.completeCommands,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := f.options(time.Now())
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -17,14 +18,17 @@ import (
 // lsCommand returns wick ls.
 func (t *tool) lsCommand() *cobra.Command {
 	var long, all bool
+	var f listFlags
 	cmd := &cobra.Command{
 		Use:   "ls [-l] [-a] [PATH]...",
 		Short: "List a directory in the guest",
 		Long: `List directories or files in the guest, by default /. With -l a line has mode, links, owner,
 size, time and name. With -a names that begin with a dot are shown. No program is needed
-in the guest.`,
+in the guest.
+
+The fields of --json are those of wick stat.`,
 		Example:           `  wick ls -l /var/log`,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: t.completePaths,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			if len(args) == 0 {
 				args = []string{"/"}
@@ -43,22 +47,46 @@ in the guest.`,
 					failed = errors.Join(failed, err)
 					continue
 				}
-				if len(args) > 1 && info.IsDir() {
+				if len(args) > 1 && info.IsDir() && !f.json && f.format == "" {
 					if i > 0 {
 						fmt.Fprintln(t.stdout)
 					}
 					fmt.Fprintf(t.stdout, "%s:\n", name)
 				}
-				if err := t.ls(list, long, all || !info.IsDir()); err != nil {
+				all := all || !info.IsDir()
+				if f.json || f.format != "" {
+					if err := t.lsLines(&f, name, list, info.IsDir(), all); err != nil {
+						return err
+					}
+					continue
+				}
+				if err := t.ls(list, long, all); err != nil {
 					return err
 				}
 			}
 			return failed
 		}),
 	}
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	f.add(cmd, "")
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "show mode, links, owner, size and time")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "show names that begin with a dot")
 	return cmd
+}
+
+// lsLines prints the files of a directory, or one file, for scripts.
+func (t *tool) lsLines(f *listFlags, dir string, list []*client.FileInfo, isDir, all bool) error {
+	var lines []fileLine
+	for _, i := range list {
+		name := dir
+		if isDir {
+			name = path.Join(dir, i.Name())
+		}
+		if i.Name()[0] != '.' || all {
+			lines = append(lines, newFileLine(name, i))
+		}
+	}
+	return printList(t, f, lines, nil, nil)
 }
 
 // ls prints a list of files.

@@ -6,10 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"text/template"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,8 +53,8 @@ func completeMachines(*cobra.Command, []string, string) ([]string, cobra.ShellCo
 
 // listCommand returns wick list.
 func (t *tool) listCommand() *cobra.Command {
-	var all, quiet, asJSON bool
-	var format string
+	var all bool
+	var f listFlags
 	cmd := &cobra.Command{
 		Use:   "list [flags]",
 		Short: "List the machines that wick run -d keeps",
@@ -76,38 +75,15 @@ is what the machine may use.`,
 			if !all {
 				list = slices.DeleteFunc(list, func(m *keeper.State) bool { return !m.Status.Live() })
 			}
-			switch {
-			case asJSON:
-				return t.printJSON(nonNil(list))
-			case format != "":
-				return printFormat(t, format, list)
-			case quiet:
-				for _, m := range list {
-					fmt.Fprintln(t.stdout, m.ID)
-				}
-				return nil
-			}
-			return t.machineTable(list)
+			return printList(t, &f, list, func(m *keeper.State) string { return m.ID }, func(w io.Writer) { machineTable(w, list) })
 		},
 	}
-	f := cmd.Flags()
-	f.BoolVarP(&all, "all", "a", false, "also those that are stopped or lost")
-	f.BoolVarP(&quiet, "quiet", "q", false, "print only ids")
-	f.BoolVar(&asJSON, "json", false, "print one JSON array; see wick inspect")
-	f.StringVar(&format, "format", "", "print each by a Go `TEMPLATE`, such as '{{.Name}} {{.Status}}'")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "also those that are stopped or lost")
+	f.add(cmd, "ids")
 	return cmd
 }
 
-// nonNil makes the JSON of an empty list [].
-func nonNil[T any](list []T) []T {
-	if list == nil {
-		list = []T{}
-	}
-	return list
-}
-
-func (t *tool) machineTable(list []*keeper.State) error {
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+func machineTable(w io.Writer, list []*keeper.State) {
 	fmt.Fprintln(w, "NAME\tID\tIMAGE\tSTATE\tSINCE\tPORTS\tMEMORY")
 	for _, m := range list {
 		status, since := string(m.Status), m.Started
@@ -123,32 +99,6 @@ func (t *tool) machineTable(list []*keeper.State) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%dM\n", m.Name, m.ID, cmp.Or(printable(m.Image), "-"), status,
 			shortTime(time.Since(since)), cmp.Or(strings.Join(m.Ports, " "), "-"), m.MemoryMiB)
 	}
-	return w.Flush()
-}
-
-// printJSON prints a value as JSON.
-func (t *tool) printJSON(v any) error {
-	e := json.NewEncoder(t.stdout)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
-// printFormat prints each of a list by a Go template.
-func printFormat[T any](t *tool, format string, list []T) error {
-	tmpl, err := parseFormat(format)
-	if err != nil {
-		return err
-	}
-	for _, v := range list {
-		if err = tmpl.Execute(t.stdout, v); err == nil {
-			_, err = fmt.Fprintln(t.stdout)
-		}
-		if err != nil {
-			return fmt.Errorf("--format: %w", err)
-		}
-	}
-	return nil
 }
 
 // inspectCommand returns wick inspect.
@@ -182,7 +132,11 @@ removed; new ones may come. Times are as in RFC 3339.`,
 			if format != "" {
 				return errors.Join(printFormat(t, format, list), failed)
 			}
-			return errors.Join(t.printJSON(nonNil(list)), failed)
+			b, err := json.MarshalIndent(nonNil(list), "", "  ")
+			if err == nil {
+				_, err = t.stdout.Write(append(b, '\n'))
+			}
+			return errors.Join(err, failed)
 		},
 	}
 	cmd.Flags().StringVarP(&format, "format", "f", "", "print each by a Go `TEMPLATE`, such as '{{.Address}}'")
@@ -191,7 +145,7 @@ removed; new ones may come. Times are as in RFC 3339.`,
 
 // stopCommand returns wick stop.
 func (t *tool) stopCommand() *cobra.Command {
-	var seconds int
+	seconds := -1
 	var signal string
 	cmd := &cobra.Command{
 		Use:   "stop [-t SECONDS] [-s SIGNAL] MACHINE...",
@@ -203,7 +157,7 @@ its log stay until wick rm.`,
 		ValidArgsFunction: completeMachines,
 	}
 	f := cmd.Flags()
-	f.IntVarP(&seconds, "time", "t", -1, "`SECONDS` that the command has for its end; 0 kills it at once")
+	f.VarP(secondsValue{&seconds}, "time", "t", "`SECONDS` that the command has for its end; 0 kills it at once")
 	f.StringVarP(&signal, "signal", "s", "", "`SIGNAL` that asks the command to end")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		r := keeper.Request{Op: keeper.OpStop, Grace: -1}
@@ -375,21 +329,6 @@ func (t *tool) renameCommand() *cobra.Command {
 	}
 }
 
-// parseFormat parses the template of --format.
-func parseFormat(format string) (*template.Template, error) {
-	tmpl, err := template.New("format").Funcs(template.FuncMap{
-		"json": func(v any) (string, error) {
-			b, err := json.Marshal(v)
-			return string(b), err
-		},
-		"join": strings.Join,
-	}).Option("missingkey=error").Parse(format)
-	if err != nil {
-		return nil, usageError(fmt.Errorf("--format: %w", err))
-	}
-	return tmpl, nil
-}
-
 // startCommand returns wick start.
 func (t *tool) startCommand() *cobra.Command {
 	return &cobra.Command{
@@ -430,7 +369,7 @@ func (t *tool) restartCommand() *cobra.Command {
 		Args:              needs("MACHINE..."),
 		ValidArgsFunction: completeMachines,
 	}
-	cmd.Flags().IntVarP(&seconds, "time", "t", -1, "`SECONDS` that the command has for its end; 0 kills it at once")
+	cmd.Flags().VarP(secondsValue{&seconds}, "time", "t", "`SECONDS` that the command has for its end; 0 kills it at once")
 	cmd.RunE = t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
 		grace := time.Duration(-1)
 		if seconds >= 0 {

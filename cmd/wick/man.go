@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"wick/cmd/wick/internal/cache"
 )
 
 // manCommand returns wick man, which is for packagers.
@@ -62,6 +64,41 @@ func roff(text string) string {
 	return strings.Join(lines, "\n")
 }
 
+// environment has the variables that wick reads.
+var environment = [][2]string{
+	{"WICK_TO", "The address of the guest, unless --to gives one."},
+	{"XDG_RUNTIME_DIR", "Where the machines of wick run -d are, in the directory wick; by default /run for root."},
+	{"XDG_STATE_HOME", "Where the disks of machines are, in the directory wick; by default ~/.local/state."},
+	{"XDG_CACHE_HOME", "Where images and kernels are kept, in the directory wick; by default ~/.cache."},
+	{cache.LimitVariable, "How large that may become before the least recently used is removed, such as 10G."},
+	{"DOCKER_CONFIG", "The directory of docker's config.json, which has the credentials of registries; by default ~/.docker."},
+	{"HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "Proxies for registries."},
+	{"TMPDIR", "Where the files of a running machine are; by default /tmp."},
+	{"NOTIFY_SOCKET", "Where wick run tells systemd that the machine is ready."},
+	{"TERM", "The terminal, which a command with -t gets too."},
+}
+
+// exitStatuses returns the exit codes of a command.
+func exitStatuses(cmd *cobra.Command) [][2]string {
+	switch cmd.CommandPath() {
+	case "wick run", "wick exec", "wick shell", "wick attach", "wick spawn":
+		return [][2]string{
+			{"0-255", "That of the command in the guest."},
+			{"124", "The command ran out of time (--timeout)."},
+			{"125", "The command line is wrong, or the guest could not be booted or reached, was lost, or did not run the command."},
+			{"126", "The command could not be executed."},
+			{"127", "There is no such command."},
+			{"128+N", "Signal N killed the command, or wick."},
+		}
+	}
+	return [][2]string{
+		{"0", "Success."},
+		{"1", "It could not be done."},
+		{"125", "The command line is wrong, or the guest could not be reached or was lost."},
+		{"128+N", "Signal N ended wick."},
+	}
+}
+
 func manPage(cmd *cobra.Command, name string, day time.Time) string {
 	var b strings.Builder
 	section := func(title string) { fmt.Fprintf(&b, ".SH %s\n", title) }
@@ -104,6 +141,14 @@ func manPage(cmd *cobra.Command, name string, day time.Time) string {
 	}
 	cmd.NonInheritedFlags().VisitAll(flag)
 	cmd.InheritedFlags().VisitAll(flag)
+	section("EXIT STATUS")
+	for _, s := range exitStatuses(cmd) {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(s[0]), roff(s[1]))
+	}
+	section("ENVIRONMENT")
+	for _, v := range environment {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", v[0], roff(v[1]))
+	}
 	if cmd.Example != "" {
 		section("EXAMPLES")
 		literal(cmd.Example)

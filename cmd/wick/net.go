@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -40,9 +39,7 @@ the last configuration.`,
 			}
 			n := networkOf(facts)
 			if asJSON {
-				out := json.NewEncoder(t.stdout)
-				out.SetIndent("", "  ")
-				return out.Encode(n)
+				return t.printJSON(n)
 			}
 			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 			for _, f := range facts {

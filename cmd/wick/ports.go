@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -14,30 +13,40 @@ import (
 // portsCommand returns "wick ports".
 func (t *tool) portsCommand() *cobra.Command {
 	var watch bool
+	var f listFlags
 	cmd := &cobra.Command{
 		Use:   "ports",
 		Short: "List the TCP ports that listen in the guest",
 		Long: `List the TCP ports that listen in the guest's network. PID and PROGRAM are of a process that
 has the port open, or dashes if the guest found no such process. --watch prints a line for each
-port that appears (+) or is gone (-). The guest looks once a second.`,
+port that appears (+) or is gone (-). The guest looks once a second.
+
+The fields of --json are address, port, pid and program; with --watch also event, which is
+open or closed.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
 			if watch {
-				return t.watchPorts(ctx, c)
+				return t.watchPorts(ctx, c, &f)
 			}
 			list, err := c.Ports(ctx)
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ADDRESS\tPID\tPROGRAM")
-			for _, p := range list {
-				portLine(w, "", &p)
+			lines := make([]portEntry, len(list))
+			for i := range list {
+				lines[i] = newPortEntry("", &list[i])
 			}
-			return w.Flush()
+			return printList(t, &f, lines, nil, func(w io.Writer) {
+				fmt.Fprintln(w, "ADDRESS\tPID\tPROGRAM")
+				for _, p := range list {
+					portLine(w, "", &p)
+				}
+			})
 		}),
 	}
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	f.add(cmd, "")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "print a line for each port that appears or is gone")
 	return cmd
 }
@@ -52,7 +61,13 @@ func portLine(w io.Writer, sign string, p *client.Port) error {
 	return err
 }
 
-func (t *tool) watchPorts(ctx context.Context, c *client.Client) error {
+func (t *tool) watchPorts(ctx context.Context, c *client.Client, f *listFlags) error {
+	show := func(sign, event string, p *client.Port) error {
+		if f.json || f.format != "" {
+			return printList(t, f, []portEntry{newPortEntry(event, p)}, nil, nil)
+		}
+		return portLine(t.stdout, sign, p)
+	}
 	before := map[client.Port]bool{}
 	for list, err := range c.WatchPorts(ctx) {
 		if err != nil {
@@ -62,14 +77,14 @@ func (t *tool) watchPorts(ctx context.Context, c *client.Client) error {
 		for _, p := range list {
 			now[p] = true
 			if !before[p] {
-				if err := portLine(t.stdout, "+ ", &p); err != nil {
+				if err := show("+ ", "open", &p); err != nil {
 					return err
 				}
 			}
 		}
 		for p := range before {
 			if !now[p] {
-				if err := portLine(t.stdout, "- ", &p); err != nil {
+				if err := show("- ", "closed", &p); err != nil {
 					return err
 				}
 			}

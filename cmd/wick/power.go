@@ -37,6 +37,6 @@ func (t *tool) powerCommand(name, short, long string, do func(*client.Client, co
 			return do(c, ctx, grace)
 		}),
 	}
-	cmd.Flags().DurationVar(&grace, "grace", 0, "time for processes to end before they are killed (default 5s)")
+	cmd.Flags().Var(newTime(&grace, 0), "grace", "time for processes to end before they are killed (default 5s)")
 	return cmd
 }

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,10 +17,11 @@ import (
 
 // psCommand returns wick ps.
 func (t *tool) psCommand() *cobra.Command {
+	var f listFlags
 	var prune bool
 	var remove []string
 	cmd := &cobra.Command{
-		Use:   "ps [--prune | --rm ID...]",
+		Use:   "ps [flags]",
 		Short: "List the commands in the guest that run or are kept",
 		Long: `List the commands that the agent has started for any host and that still run, or that have
 ended and are kept until a host attaches.
@@ -30,7 +31,10 @@ after it means that the command has a terminal. TIME, MEM and PROCS are those of
 command and its descendants. A dash means that the guest does not know the figure.
 
 The guest keeps only so many commands (info shows limit.kept). --prune forgets those that
-have ended, with their output. --rm kills one and forgets it.`,
+have ended, with their output. --rm kills one and forgets it.
+
+The fields of --json are id, pid, state, terminal, age and cpu in seconds, memory in bytes,
+processes, and command.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
@@ -42,9 +46,11 @@ have ended, with their output. --rm kills one and forgets it.`,
 			case len(remove) > 0:
 				return t.forget(ctx, c, remove)
 			}
-			return t.ps(ctx, c, t.stdout)
+			return t.ps(ctx, c, &f)
 		}),
 	}
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	f.add(cmd, "ids")
 	cmd.Flags().BoolVar(&prune, "prune", false, "forget the kept commands that have ended, and print their ids")
 	cmd.Flags().StringArrayVar(&remove, "rm", nil, "kill the command `ID` and forget it; may be repeated")
 	return cmd
@@ -100,17 +106,16 @@ func (t *tool) forgetOne(ctx context.Context, c *client.Client, p *client.Proces
 	return err
 }
 
-func (t *tool) ps(ctx context.Context, c *client.Client, to io.Writer) error {
+func (t *tool) ps(ctx context.Context, c *client.Client, f *listFlags) error {
 	list, err := c.Processes(ctx)
 	if err != nil {
 		return err
 	}
-	return processTable(to, list)
+	return printList(t, f, processLines(list), func(p processLine) string { return cmp.Or(p.ID, "-") }, func(w io.Writer) { processTable(w, list) })
 }
 
 // processTable prints a list of processes.
-func processTable(to io.Writer, list []client.Process) error {
-	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+func processTable(w io.Writer, list []client.Process) {
 	fmt.Fprintln(w, "ID\tPID\tSTATE\tAGE\tTIME\tMEM\tPROCS\tCOMMAND")
 	for _, p := range list {
 		id := "-"
@@ -121,7 +126,6 @@ func processTable(to io.Writer, list []client.Process) error {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", id, p.PID, processState(&p), shortTime(p.Age), cpu,
 			known(p.Memory, shortBytes(p.Memory)), known(uint64(p.Processes), fmt.Sprint(p.Processes)), printable(p.Command))
 	}
-	return w.Flush()
 }
 
 func processState(p *client.Process) string {

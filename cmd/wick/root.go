@@ -87,6 +87,7 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).imagesCommand,
 	(*tool).pullCommand,
 	(*tool).rmiCommand,
+	(*tool).volumeCommand,
 	(*tool).cacheCommand,
 	(*tool).deviceCommand,
 	(*tool).kernelCommand,
@@ -133,7 +134,7 @@ yet.`,
 	flags.SortFlags = false
 	flags.StringVar(&t.to, "to", os.Getenv("WICK_TO"), "`address` of the guest ($WICK_TO)")
 	flags.Lookup("to").DefValue = "" // the help text does not depend on the environment
-	flags.DurationVar(&t.connectTimeout, "connect-timeout", 10*time.Second, "how long to wait for the guest; 0 for ever")
+	flags.Var(newTime(&t.connectTimeout, 10*time.Second), "connect-timeout", "how long to wait for the guest; 0 for ever")
 	root.RegisterFlagCompletionFunc("to", completeAddress)
 	for _, command := range commands {
 		root.AddCommand(command(t))

@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -15,15 +14,18 @@ import (
 
 // servicesCommand returns wick services.
 func (t *tool) servicesCommand() *cobra.Command {
-	var asJSON bool
+	var f listFlags
 	var wait string
 	cmd := &cobra.Command{
-		Use:   "services [--json] [--wait NAME]",
+		Use:   "services [flags]",
 		Short: "List the programs that the guest starts by itself",
 		Long: `List the programs that the guest starts by itself: the workload, and further services.
 
 With --wait, wait until the service NAME is ready, or has ended with code 0 and is not
-started again. The exit code is 1 if it has failed or was stopped.`,
+started again. The exit code is 1 if it has failed or was stopped.
+
+The fields of --json are name, state, waits, pid, restarts, code once it has ended, error
+and status.`,
 		Example: `  wick services
   wick services --wait db && wick forward 5432`,
 		Args:              needs(),
@@ -36,23 +38,11 @@ started again. The exit code is 1 if it has failed or was stopped.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return t.printServicesJSON(list)
-			}
-			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tSTATE\tPID\tRESTARTS\tCODE\tSTATUS")
-			for _, s := range list {
-				code := "-"
-				if s.Ended {
-					code = strconv.Itoa(s.Code)
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", printable(s.Name), printable(s.State),
-					known(uint64(s.PID), fmt.Sprint(s.PID)), s.Restarts, code, printable(statusOf(&s)))
-			}
-			return w.Flush()
+			return printList(t, &f, serviceLines(list), func(s serviceLine) string { return s.Name }, func(w io.Writer) { serviceTable(w, list) })
 		}),
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	f.add(cmd, "names")
 	cmd.Flags().StringVar(&wait, "wait", "", "wait until the service `NAME` is ready")
 	cmd.MarkFlagsMutuallyExclusive("json", "wait")
 	cmd.RegisterFlagCompletionFunc("wait", cobra.NoFileCompletions)
@@ -70,29 +60,17 @@ func statusOf(s *client.Service) string {
 	return s.Status
 }
 
-// printServicesJSON prints services as JSON.
-func (t *tool) printServicesJSON(list []client.Service) error {
-	type service struct {
-		Name     string `json:"name"`
-		State    string `json:"state"`
-		Waits    string `json:"waits,omitempty"`
-		PID      uint32 `json:"pid,omitempty"`
-		Restarts int    `json:"restarts"`
-		Code     *int   `json:"code,omitempty"`
-		Error    string `json:"error,omitempty"`
-		Status   string `json:"status,omitempty"`
-	}
-	all := []service{}
+// serviceTable prints a list of services.
+func serviceTable(w io.Writer, list []client.Service) {
+	fmt.Fprintln(w, "NAME\tSTATE\tPID\tRESTARTS\tCODE\tSTATUS")
 	for _, s := range list {
-		entry := service{s.Name, s.State, s.Waits, s.PID, s.Restarts, nil, s.Error, s.Status}
+		code := "-"
 		if s.Ended {
-			entry.Code = &s.Code
+			code = strconv.Itoa(s.Code)
 		}
-		all = append(all, entry)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", printable(s.Name), printable(s.State),
+			known(uint64(s.PID), fmt.Sprint(s.PID)), s.Restarts, code, printable(statusOf(&s)))
 	}
-	out := json.NewEncoder(t.stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(all)
 }
 
 // isUp reports whether a service is ready, or has done its work. The error says that it never will.

@@ -31,7 +31,7 @@ a number.`,
 		Example: `  wick signal 8141 HUP
   wick signal --tree 5f3a KILL`,
 		Args:              needs("ID|PID", "SIGNAL"),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: t.completeCommands,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			scope := framing.ScopeGroup
 			switch {

@@ -14,13 +14,17 @@ import (
 // statCommand returns wick stat.
 func (t *tool) statCommand() *cobra.Command {
 	var follow bool
+	var f listFlags
 	cmd := &cobra.Command{
 		Use:   "stat [-L] PATH...",
 		Short: "Show mode, owner, size and times of files in the guest",
 		Long: `Show type and mode, owner, size, links, inode and time of files in the guest. For a
-symbolic link they are its own, with its target. With -L they are those of its target.`,
+symbolic link they are its own, with its target. With -L they are those of its target.
+
+The fields of --json are path, name, type (file, dir, symlink, char, block, fifo, socket),
+mode (octal), uid, gid, size, links, inode, modified, target and device.`,
 		Args:              needs("PATH..."),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: t.completePaths,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			look := c.Lstat
 			if follow {
@@ -31,13 +35,20 @@ symbolic link they are its own, with its target. With -L they are those of its t
 				if err != nil {
 					return err
 				}
-				if err := t.stat(name, info); err != nil {
+				if f.json || f.format != "" {
+					err = printList(t, &f, []fileLine{newFileLine(name, info)}, nil, nil)
+				} else {
+					err = t.stat(name, info)
+				}
+				if err != nil {
 					return err
 				}
 			}
 			return nil
 		}),
 	}
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	f.add(cmd, "")
 	cmd.Flags().BoolVarP(&follow, "dereference", "L", false, "follow symbolic links")
 	return cmd
 }
@@ -54,14 +65,7 @@ func (t *tool) stat(name string, i *client.FileInfo) error {
 		major, minor := i.Device()
 		device = fmt.Sprintf(" device=%d,%d", major, minor)
 	}
-	mode := i.Mode()
-	bits := mode.Perm()
-	for bit, value := range map[fs.FileMode]fs.FileMode{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-		if mode&bit != 0 {
-			bits |= value
-		}
-	}
 	_, err := fmt.Fprintf(t.stdout, "%s\n  %s (%04o) uid=%d gid=%d size=%d links=%d inode=%d%s\n  modified %s\n",
-		name, modeString(mode), uint32(bits), i.UID(), i.GID(), i.Size(), i.Links(), i.Inode(), device, i.ModTime().Format(time.RFC3339Nano))
+		name, modeString(i.Mode()), modeBits(i.Mode()), i.UID(), i.GID(), i.Size(), i.Links(), i.Inode(), device, i.ModTime().Format(time.RFC3339Nano))
 	return err
 }

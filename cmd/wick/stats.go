@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -68,7 +67,7 @@ calls wick for each scrape.`,
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them repeatedly")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print them as an object of JSON on a line")
 	cmd.Flags().BoolVar(&asPrometheus, "prometheus", false, "print them in the text format of Prometheus")
-	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "time from one to the next")
+	cmd.Flags().Var(newTime(&interval, 2*time.Second), "interval", "time from one to the next")
 	return cmd
 }
 
@@ -120,11 +119,7 @@ func statsJSON(to io.Writer, figures iter.Seq2[string, uint64], names []string) 
 			object[name] = value
 		}
 	}
-	b, err := json.Marshal(object)
-	if err == nil {
-		_, err = to.Write(append(b, '\n'))
-	}
-	return len(object), err
+	return len(object), writeJSON(to, object)
 }
 
 // named reports whether name is among names, or begins with one of them that ends in a dot. With no

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"syscall"
@@ -103,7 +102,7 @@ func (t *tool) printWatched(w *watched, inJSON bool) error {
 		other = watchedPath(w.root, e.Other)
 	}
 	if inJSON {
-		return json.NewEncoder(t.stdout).Encode(struct {
+		return t.printJSON(struct {
 			Event string `json:"event"`
 			Path  string `json:"path"`
 			To    string `json:"to,omitempty"`

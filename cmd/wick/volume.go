@@ -1,0 +1,90 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"wick/cmd/wick/internal/keeper"
+)
+
+// volumeCommand returns wick volume.
+func (t *tool) volumeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "volume",
+		Short: "List and remove the disks that have names",
+		Long: `List and remove the disks that wick run --disk NAME:PATH and -v NAME:PATH have made. They
+stay when a machine is removed, and one machine at a time can use each.`,
+	}
+	cmd.AddCommand(t.volumeListCommand(), &cobra.Command{
+		Use:               "rm NAME...",
+		Short:             "Remove disks, with all that is on them",
+		Args:              needs("NAME..."),
+		ValidArgsFunction: completeDisks,
+		RunE: func(_ *cobra.Command, names []string) (failed error) {
+			s, err := keeper.Default()
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				err := s.RemoveDisk(name)
+				if err == nil {
+					_, err = fmt.Fprintln(t.stdout, name)
+				}
+				failed = errors.Join(failed, err)
+			}
+			return failed
+		},
+	})
+	return cmd
+}
+
+func (t *tool) volumeListCommand() *cobra.Command {
+	var f listFlags
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List the disks that have names",
+		Long: `List the disks that have names. SIZE is what the guest can write, and USED what the disk
+takes on this host. The fields of --json are name, path, size and used in bytes, and busy.`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			s, err := keeper.Default()
+			if err != nil {
+				return err
+			}
+			list, err := s.Disks()
+			if err != nil {
+				return err
+			}
+			return printList(t, &f, list, func(d keeper.DiskInfo) string { return d.Name }, func(w io.Writer) {
+				fmt.Fprintln(w, "NAME\tSIZE\tUSED\tSTATE\tPATH")
+				for _, d := range list {
+					state := "free"
+					if d.Busy {
+						state = "in use"
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.Name, shortBytes(uint64(d.Size)), shortBytes(uint64(d.Used)), state, d.Path)
+				}
+			})
+		},
+	}
+	f.add(cmd, "names")
+	return cmd
+}
+
+// completeDisks completes the names of disks.
+func completeDisks(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if s, err := keeper.Default(); err == nil {
+		list, _ := s.Disks()
+		for _, d := range list {
+			names = append(names, d.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
