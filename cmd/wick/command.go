@@ -15,8 +15,10 @@ import (
 type commandFlags struct {
 	timeout time.Duration
 	env     []string
-	root    bool
-	line    bool
+	// envFiles are to be read before env.
+	envFiles []string
+	root     bool
+	line     bool
 }
 
 func (f *commandFlags) add(cmd *cobra.Command) {
@@ -24,8 +26,9 @@ func (f *commandFlags) add(cmd *cobra.Command) {
 	flags.SortFlags = false
 	// Flags after the first argument belong to the command, so that "exec ls -l" needs no "--".
 	flags.SetInterspersed(false)
-	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time; 0 for never")
-	flags.StringArrayVarP(&f.env, "env", "e", nil, "add `NAME=VALUE` to the command's environment; may be repeated")
+	flags.Var(timeValue{&f.timeout}, "timeout", "kill the command after this time; 0 for never")
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "add `NAME[=VALUE]` to the command's environment, by default with this host's value; may be repeated")
+	flags.StringArrayVar(&f.envFiles, "env-file", nil, "add the lines NAME[=VALUE] of a `FILE` to it; may be repeated")
 	flags.BoolVarP(&f.line, "line", "c", false, "COMMAND is one line for the guest's shell")
 	flags.BoolVar(&f.root, "root", false, "run as root, through sudo -n unless the agent is root")
 	cmd.RegisterFlagCompletionFunc("timeout", cobra.NoFileCompletions)

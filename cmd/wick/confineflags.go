@@ -43,6 +43,9 @@ func (f *confineFlags) add(cmd *cobra.Command) {
 			if on, err := strconv.ParseBool(value); isSwitch && (!on || err != nil) {
 				return err
 			}
+			if value == "host" && (u.name == "pid" || u.name == "ipc" || u.name == "uts") {
+				return nil // docker's word for the machine's own
+			}
 			if reason := f.options.Set(u.name, value); reason != "" {
 				return errors.New(reason)
 			}
@@ -60,6 +63,7 @@ func (f *confineFlags) add(cmd *cobra.Command) {
 		}
 		cmd.RegisterFlagCompletionFunc(u.name, complete)
 	}
+	flags.Func("security-opt", "docker's `OPTION`: no-new-privileges, or seccomp=FILE with a filter as for --seccomp", f.parseSecurity)
 	flags.StringVar(&f.filter, "seccomp", "", "install the seccomp filter in this `FILE`: struct sock_filter, as seccomp_export_bpf(3) writes it")
 	flags.StringVar(&f.join, "join", "", "join the namespaces, and so the root, of the running command with this `ID`")
 	cmd.RegisterFlagCompletionFunc("join", cobra.NoFileCompletions)

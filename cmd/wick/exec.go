@@ -67,8 +67,9 @@ end, up to 16 MiB, and an interrupted command goes on running.`,
   wick exec --cap-drop ALL --no-new-privs --read-only --mount-tmpfs /tmp -- ./untrusted
   wick exec -it --root-dir /srv/debian --pid private --network private -- bash
   wick --to vsock:3:1000 exec --root -- mount -o remount,ro /data`,
+		PreRunE:           func(*cobra.Command, []string) error { return flags.readEnvironment() },
 		Args:              needs("COMMAND..."),
-		ValidArgsFunction: cobra.NoFileCompletions, // local files are not those of the guest
+		ValidArgsFunction: t.completeMachineFirst, // local files are not those of the guest
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if args = t.takeMachine(cmd, args); len(args) == 0 {

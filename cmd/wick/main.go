@@ -105,7 +105,7 @@ func (t *tool) unwindTime() time.Duration { return max(unwindLimit, time.Duratio
 // main runs one command line and returns the exit code. It prints no error if ctx ends.
 func (t *tool) main(ctx context.Context, args []string) int {
 	root := t.root()
-	root.SetArgs(args)
+	root.SetArgs(spaced(root, args))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -29,6 +29,9 @@ func (r *runner) named(ctx context.Context, ui *runUI) error {
 	}
 	s := newSupervisor(r, m, state)
 	defer s.removed()
+	if err := r.host.writeID(m.ID); err != nil {
+		return &exitError{code: exitOwn, err: err}
+	}
 	if s.server, err = m.Serve(s.do); err != nil {
 		return &exitError{code: exitOwn, err: err}
 	}

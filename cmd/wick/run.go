@@ -8,6 +8,9 @@ import (
 	"wick/cmd/wick/internal/vmm"
 )
 
+// initDefault is the value of --init without one.
+const initDefault = "default"
+
 // runCommand returns wick run.
 func (t *tool) runCommand() *cobra.Command {
 	r := runner{t: t}
@@ -43,6 +46,12 @@ reach the guest. -p may be repeated and takes the forms of wick forward, such as
 0.0.0.0:8080:80 and 8080:unix:/run/app.sock. -P publishes each TCP port that the image
 exposes, at a free port that is printed.
 
+-v HOST:GUEST shares a directory, and -v NAME:GUEST mounts a disk that stays, which is made
+at first use; wick volume ls lists those. -v HOST:GUEST:copy gives the guest a copy. On
+Firecracker a directory is always copied. --out GUEST:HOST copies a file or a directory out
+at the end, also after a failure. A size is a number with a unit, such as 128M or 1.5G, and
+a time is such as 30s; a number alone is in seconds.
+
 Without --net the guest has no network interface: wick reaches it over vsock. With
 --net user it reaches what this host reaches, without root, except the host's own
 loopback. --net user,host-loopback adds that, at 10.0.2.2. Both need QEMU. --net tap=NAME
@@ -60,29 +69,36 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
   wick run -e NAME=you python:3-slim python -c 'import os; print(os.environ["NAME"])'
   wick run -- uname -a
   wick run -it -- sh
-  wick run --rootfs ./rootfs --mem 256 -- /srv/selftest
+  wick run --rootfs ./rootfs -m 256M -- /srv/selftest
+  wick run -v ./src:/src:ro -v cache:/cache --out /cache/report:. python:3-slim python /src/test.py
   wick run --put ./app:/srv/app -- /srv/app --version
   wick run --net user -- wget -O- http://example.org/
   wick run -p 8080:80 -- httpd -f -p 80
   wick run --console --kernel vmlinux -c 'dmesg | tail -n 3'
   wick run --init-arg=--workload=/bin/date`,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: completeImageFirst,
 		RunE:              r.run,
 	}
 	f := cmd.Flags()
 	r.flags.add(cmd)
-	f.SetNormalizeFunc(dockerNames)
 	r.image.add(cmd)
 	f.StringVar(&r.options.Rootfs, "rootfs", "", "root image: a `DIR`, a tar, or a squashfs")
-	f.StringVar(&r.options.Arch, "arch", "", "`ARCH` of the machine, amd64 or arm64 (default: the host's)")
+	f.StringVar(&r.options.Arch, "arch", "", "`ARCH` of the machine, amd64 (x86_64) or arm64 (aarch64) (default: the host's)")
 	f.StringVar(&r.options.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
 	f.StringArrayVar(&r.options.Modules, "module", nil, "load another `MODULE` of Debian's kernel, such as vsock_loopback; may be repeated")
-	f.IntVar(&r.options.MemoryMiB, "mem", 128, "memory in `MiB`")
-	f.IntVar(&r.options.CPUs, "cpus", 1, "processors")
-	f.StringVar(&r.options.Overlay, "overlay", "", "use and keep this overlay disk: a `FILE` with an ext4")
-	f.IntVar(&r.options.OverlayMiB, "overlay-size", 0, "size in `MiB` of the overlay disk made for this run (default 512)")
-	f.BoolVar(&r.options.Tmpfs, "tmpfs", false, "use the guest's memory instead of an overlay disk")
+	r.options.MemoryMiB, r.options.CPUs = 128, 1
+	f.VarP(mibValue{&r.options.MemoryMiB, 1}, "memory", "m", "memory: a `SIZE` such as 256M or 1.5G")
+	f.Var(mibValue{&r.options.MemoryMiB, 1 << 20}, "mem", "the same; a `SIZE` without a unit is in MiB")
+	f.Lookup("mem").DefValue = ""
+	f.Var(cpusValue{&r.options.CPUs}, "cpus", "`NUMBER` of processors; a fraction is rounded up")
+	f.StringVar(&r.options.Overlay, "overlay", "", "use and keep this overlay disk: a `FILE` with an ext4; tmpfs: use the guest's memory")
+	f.Var(mibValue{&r.options.OverlayMiB, 1 << 20}, "overlay-size", "`SIZE` of the overlay disk made for this run, by default in MiB (default 512M)")
+	r.volumes.add(cmd)
 	f.StringVar(&r.network, "net", "none", "`NETWORK` of the guest: none, user, user,host-loopback, or tap=NAME[,FIELD]...")
+	network := f.Lookup("network")
+	network.Value = networkValue{network.Value, &r.network}
+	network.Usage = "`NETWORK` as for --net, or private: a namespace for the command, with lo alone"
+	r.host.add(cmd)
 	f.StringArrayVar(&r.puts, "put", nil, "copy a file or a directory into the guest first: `LOCAL:GUEST`; may be repeated")
 	f.StringArrayVarP(&r.publish, "publish", "p", nil, "publish a port of the guest: `HOST:GUEST`, such as 8080:80; may be repeated")
 	f.BoolVarP(&r.publishAll, "publish-all", "P", false, "publish each TCP port that the image exposes, at any free port")
@@ -90,8 +106,9 @@ image names, or --init-arg=--workload=PROGRAM. Its output and exit code are pass
 	f.StringVar(&r.console, "console", "", "show the guest's console on stderr, with ? for terminal controls; =raw: unfiltered")
 	f.Lookup("console").NoOptDefVal = consoleText
 	f.StringVar(&r.options.VMM, "vmm", "", "force `NAME`: firecracker, qemu-vhost or qemu")
-	f.DurationVar(&r.options.BootLimit, "boot-timeout", 60*time.Second, "how long to wait until the guest is ready")
-	f.StringVar(&r.options.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH)")
+	f.Var(newTime(&r.options.BootLimit, 60*time.Second), "boot-timeout", "how long to wait until the guest is ready")
+	f.StringVar(&r.options.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH); without FILE, accepted: it reaps orphans")
+	f.Lookup("init").NoOptDefVal = initDefault
 	f.StringArrayVar(&r.options.InitArgs, "init-arg", nil, "`ARG` for vm-init, such as --log-level=debug; may be repeated")
 	cmd.RegisterFlagCompletionFunc("publish", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions(vmm.Archs(), cobra.ShellCompDirectiveNoFileComp))

@@ -20,7 +20,7 @@ const (
 func checkMachine(o *machine.Options) error {
 	switch {
 	case o.MemoryMiB < 1:
-		return fmt.Errorf("--mem %d: want a number of MiB above 0", o.MemoryMiB)
+		return fmt.Errorf("--mem %d: want a size above 0, such as 128M", o.MemoryMiB)
 	case o.CPUs < 1:
 		return fmt.Errorf("--cpus %d: want a number above 0", o.CPUs)
 	case o.OverlayMiB < 0:

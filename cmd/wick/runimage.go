@@ -12,7 +12,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/oci"
@@ -46,14 +45,6 @@ func (f *imageFlags) add(cmd *cobra.Command) {
 func addPlatform(cmd *cobra.Command, platform *string) {
 	cmd.Flags().StringVar(platform, "platform", "", "`PLATFORM` of the image, such as linux/arm64 (default: the machine's)")
 	cmd.RegisterFlagCompletionFunc("platform", cobra.FixedCompletions([]string{"linux/amd64", "linux/arm64"}, cobra.ShellCompDirectiveNoFileComp))
-}
-
-// dockerNames makes names that docker has for a flag lead to ours.
-func dockerNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-	if name == "workdir" {
-		name = "dir"
-	}
-	return pflag.NormalizedName(name)
 }
 
 // choose decides whether the arguments begin with an image. It returns those that are the command.
@@ -176,37 +167,6 @@ func (f *imageFlags) configure(flags *sessionFlags, img *oci.Image, args []strin
 		return nil, fmt.Errorf("%s names no command of its own; give one: wick run %[1]s COMMAND", img.Name)
 	}
 	return words, nil
-}
-
-// mergeEnv joins environments. A later entry replaces an earlier one of the same name.
-func mergeEnv(environments ...[]string) (merged []string) {
-	at := map[string]int{}
-	for _, entry := range slices.Concat(environments...) {
-		name, _, _ := strings.Cut(entry, "=")
-		if i, ok := at[name]; ok {
-			merged[i] = entry
-			continue
-		}
-		at[name] = len(merged)
-		merged = append(merged, entry)
-	}
-	return merged
-}
-
-// hostEnv gives each entry without a value the one of the host, like docker. One that the host does
-// not have is left out.
-func hostEnv(env []string) (full []string) {
-	for _, entry := range env {
-		if !strings.Contains(entry, "=") {
-			value, ok := os.LookupEnv(entry)
-			if !ok {
-				continue
-			}
-			entry += "=" + value
-		}
-		full = append(full, entry)
-	}
-	return full
 }
 
 // makeDir makes the working directory of a command from an image, as docker does.

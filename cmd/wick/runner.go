@@ -26,6 +26,9 @@ import (
 // for it.
 const powerOffLimit = 25 * time.Second
 
+// archNames are other names of architectures, which uname -m prints.
+var archNames = map[string]string{"x86_64": "amd64", "aarch64": "arm64"}
+
 // runner is one wick run. The first fields have its flags.
 type runner struct {
 	t                *tool
@@ -33,6 +36,8 @@ type runner struct {
 	image            imageFlags
 	options          machine.Options
 	stay             stayFlags
+	volumes          volumeFlags
+	host             hostFlags
 	puts, publish    []string
 	console, network string
 	publishAll       bool
@@ -54,7 +59,7 @@ func (r *runner) run(cmd *cobra.Command, args []string) error {
 	// A closed stdout or stderr must not end the machine without order. SIGPIPE is caught rather
 	// than ignored, because child processes would inherit that it is ignored.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	r.t.unwind.Store(int64(powerOffLimit))
+	r.t.unwind.Store(int64(powerOffLimit + r.outLimit()))
 	ui := &runUI{w: r.t.stderr, live: isTerminal(r.t.stderr) && r.console == ""}
 	switch {
 	case r.stay.supervised():
@@ -78,6 +83,15 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 	if r.args, err = r.image.choose(cmd, args, o.Rootfs, r.flags.line); err != nil {
 		return usageError(err)
 	}
+	if alias, ok := archNames[o.Arch]; ok {
+		o.Arch = alias
+	}
+	if o.Init == initDefault {
+		o.Init = ""
+	}
+	if o.Overlay == "tmpfs" {
+		o.Overlay, o.Tmpfs = "", true
+	}
 	if o.Arch != "" && !slices.Contains(vmm.Archs(), o.Arch) {
 		return usageError(fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or ")))
 	}
@@ -91,8 +105,16 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 	if r.platform, o.Arch, err = settlePlatform(r.image.platform, o.Arch); err != nil {
 		return usageError(err)
 	}
-	r.flags.env = hostEnv(r.flags.env)
+	if err := r.flags.readEnvironment(); err != nil {
+		return err
+	}
 	if o.Net, err = vmm.ParseNet(r.network); err != nil {
+		return usageError(err)
+	}
+	if err := r.volumes.check(o); err != nil {
+		return usageError(err)
+	}
+	if err := r.host.check(r); err != nil {
 		return usageError(err)
 	}
 	if err := checkMachine(o); err != nil {
@@ -134,8 +156,13 @@ func (r *runner) checkCommand() error {
 		return err
 	}
 	flag := r.flags.wanted()
-	if len(r.puts) > 0 {
-		flag = "--put" // a workload may start before the files are there
+	switch { // a workload may start before the files are there
+	case len(r.options.Puts) > len(r.puts):
+		flag = "--volume with a file"
+	case len(r.puts) > 0:
+		flag = "--put"
+	case len(r.host.hosts) > 0:
+		flag = "--add-host"
 	}
 	if flag != "" && flag != "--detach" {
 		return usageError(fmt.Errorf("%s is for a COMMAND, which is missing", flag))
@@ -170,6 +197,9 @@ func (r *runner) prepare(ctx context.Context, ui *runUI) (err error) {
 	if err := r.openImage(ctx, ui); err != nil {
 		return err
 	}
+	if err := r.volumes.hold(ctx, &r.options); err != nil {
+		return &exitError{code: exitOwn, err: err}
+	}
 	if r.publishAll {
 		exposed := exposedPorts(r.options.Image)
 		more, err := listenAll(ctx, exposed)
@@ -198,7 +228,10 @@ func (r *runner) openImage(ctx context.Context, ui *runUI) (err error) {
 }
 
 // close ends what prepare opened.
-func (r *runner) close() { closeAll(r.published) }
+func (r *runner) close() {
+	closeAll(r.published)
+	r.volumes.close()
+}
 
 // boot runs the machine. up is called when it is up.
 func (r *runner) boot(ctx context.Context, ui machine.UI, up func()) error {
@@ -217,6 +250,7 @@ func (r *runner) boot(ctx context.Context, ui machine.UI, up func()) error {
 		if _, lost := errors.AsType[*client.ConnError](ended); lost || errors.Is(ended, machine.ErrUnresponsive) {
 			return ended // the machine may know the reason
 		}
+		ended = r.copyOut(ctx, c, ended)
 		return nil
 	}
 	err := machine.Run(ctx, r.options, ui)
@@ -225,7 +259,41 @@ func (r *runner) boot(ctx context.Context, ui machine.UI, up func()) error {
 	case errors.Is(err, machine.ErrUnresponsive):
 		return ended
 	case err != nil:
+		if strings.Contains(err.Error(), "the kernel lacks ") && len(r.options.Volumes) > 0 {
+			err = fmt.Errorf("%w; HOST:GUEST:copy gives the guest a copy instead", err)
+		}
 		return r.t.runFailed(ctx, err, r.console != "")
+	}
+	return ended
+}
+
+// outLimit returns how long files may take to be copied out after a signal.
+func (r *runner) outLimit() time.Duration {
+	if len(r.volumes.copies) == 0 {
+		return 0
+	}
+	return 15 * time.Second
+}
+
+// copyOut copies files out of the guest after the command, which ended so. It returns how wick run
+// ends. A command that failed may not have made its files.
+func (r *runner) copyOut(ctx context.Context, c *client.Client, ended error) error {
+	if ctx.Err() != nil {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.outLimit())
+		defer cancel()
+		ctx = limit
+	}
+	for _, o := range r.volumes.copies {
+		cp := copier{t: r.t, c: c, bar: newBar(r.t.stderr, o.guest, -1)}
+		err := cp.outOf(ctx, o.guest, o.local)
+		cp.bar.clear()
+		switch {
+		case err == nil:
+		case ended != nil:
+			fmt.Fprintf(r.t.stderr, "wick: --out: %s\n", printableLines(err.Error()))
+		default:
+			ended = &exitError{code: exitOwn, err: fmt.Errorf("--out: %w", err)}
+		}
 	}
 	return ended
 }
@@ -236,6 +304,9 @@ func (r *runner) serve(ctx context.Context, c *client.Client, f *forwarder) erro
 		if err := c.Require(ctx, framing.FeatureForward); err != nil {
 			return fmt.Errorf("-p: %w", err)
 		}
+	}
+	if err := r.host.addHosts(ctx, c); err != nil {
+		return err
 	}
 	if r.newDir != "" {
 		if err := makeDir(ctx, c, r.newDir); err != nil {

@@ -24,13 +24,14 @@ func TestParseLimit(t *testing.T) {
 		"cpu=1:2":               {Resource: syscall.RLIMIT_CPU, Soft: 1, Hard: 2},
 		"core=0:unlimited":      {Resource: syscall.RLIMIT_CORE, Hard: math.MaxUint64},
 		"rttime=unlimited":      {Resource: 15, Soft: math.MaxUint64, Hard: math.MaxUint64},
+		"nofile=-1":             {Resource: syscall.RLIMIT_NOFILE, Soft: math.MaxUint64, Hard: math.MaxUint64}, // docker's form
 		"as=1000000:1000000000": {Resource: syscall.RLIMIT_AS, Soft: 1e6, Hard: 1e9},
 	} {
 		if got, err := parseLimit(s); err != nil || got != want {
 			t.Errorf("%s: got %+v, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"", "nofile", "nofile=", "nofile=x", "nofile=2:1", "nofile=1:", "nofile=-1", "nosuch=1"} {
+	for _, s := range []string{"", "nofile", "nofile=", "nofile=x", "nofile=2:1", "nofile=1:", "nofile=-2", "nosuch=1"} {
 		if got, err := parseLimit(s); err == nil {
 			t.Errorf("%q: got %+v", s, got)
 		}

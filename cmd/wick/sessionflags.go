@@ -32,12 +32,13 @@ type sessionFlags struct {
 
 func (f *sessionFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	flags.SetNormalizeFunc(dockerNames)
 	flags.BoolVarP(&f.stdin, "interactive", "i", false, "pass stdin on")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal")
 	f.commandFlags.add(cmd)
 	flags.StringVarP(&f.user, "user", "u", "", "run as this `USER` of the guest: USER[:GROUP], each a name or a number")
-	flags.StringVarP(&f.dir, "dir", "w", "", "run in this `DIR` in the guest")
-	flags.StringArrayVar(&f.limits, "limit", nil, "limit a resource: `NAME=SOFT[:HARD]`, such as nofile=1024; may be repeated")
+	flags.StringVarP(&f.dir, "dir", "w", "", "run in this `DIR` in the guest (also --workdir)")
+	flags.StringArrayVar(&f.limits, "limit", nil, "limit a resource (also --ulimit): `NAME=SOFT[:HARD]`, such as nofile=1024; may be repeated")
 	flags.StringVar(&f.waitOutput, "wait-output", "", "wait this `TIME` for output that other processes hold after the exit (default 100ms)")
 	flags.Lookup("wait-output").NoOptDefVal = "forever"
 	flags.BoolVar(&f.usage, "usage", false, "print to stderr what the command used: time, memory, I/O")
@@ -132,7 +133,7 @@ func parseTime(flag, s string) (time.Duration, error) {
 	case "forever":
 		return client.KeepForEver, nil
 	}
-	d, err := time.ParseDuration(s)
+	d, err := parseDuration(s)
 	if err != nil || d < 0 {
 		return 0, fmt.Errorf("%s: %q is neither a time like 10m nor forever", flag, s)
 	}
@@ -175,7 +176,7 @@ func parseLimit(s string) (l client.Limit, err error) {
 }
 
 func parseLimitValue(s string) (uint64, error) {
-	if s == "unlimited" {
+	if s == "unlimited" || s == "-1" {
 		return math.MaxUint64, nil
 	}
 	return strconv.ParseUint(s, 10, 64)

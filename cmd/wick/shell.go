@@ -27,6 +27,7 @@ shell's.`,
 		Example: `  wick shell web
   wick shell --user postgres
   wick shell --keep 1h`,
+		PreRunE:           func(*cobra.Command, []string) error { return flags.readEnvironment() },
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeMachines,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,7 +67,7 @@ shell's.`,
 	f.SortFlags = false
 	f.StringVar(&flags.user, "user", "", "log in as this `USER` of the guest: a name or a number")
 	f.StringVar(&flags.keep, "keep", "", "keep the shell for this `TIME`, or forever, after its connection is lost")
-	f.StringArrayVar(&flags.env, "env", nil, "add `NAME=VALUE` to the shell's environment; may be repeated")
+	f.StringArrayVar(&flags.env, "env", nil, "add `NAME[=VALUE]` to the shell's environment, by default with this host's value; may be repeated")
 	flags.confineFlags.add(cmd)
 	return cmd
 }

@@ -26,6 +26,7 @@ ended, and its exit code is passed on. Signals are passed on as by wick exec, bu
 that does not end is left running.`,
 		Example: `  wick spawn -- /srv/server --port 8080
   wick spawn --wait --timeout 5m -c 'make && make install'`,
+		PreRunE:           func(*cobra.Command, []string) error { return flags.readEnvironment() },
 		Args:              needs("COMMAND..."),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {

@@ -45,9 +45,10 @@ func (f *stayFlags) add(cmd *cobra.Command, detach *bool) {
 	flags := cmd.Flags()
 	flags.BoolVarP(detach, "detach", "d", false, "print the machine's id once the command runs, and leave it running; see wick list")
 	flags.StringVar(&f.name, "name", "", "`NAME` of a machine that stays (default: made up)")
-	flags.StringVar(&f.restart, "restart", "no", "start the command again: no, on-failure[:`TRIES`], always or unless-stopped")
+	flags.StringVar(&f.restart, "restart", "no", "`POLICY` to start the command again: no, on-failure[:TRIES], always or unless-stopped")
 	flags.StringVar(&f.stopSignal, "stop-signal", "", "`SIGNAL` that asks the command to end (default: the image's, or TERM)")
-	flags.IntVar(&f.stopSeconds, "stop-timeout", defaultGrace, "`SECONDS` that the command has for its end")
+	f.stopSeconds = defaultGrace
+	flags.Var(secondsValue{&f.stopSeconds}, "stop-timeout", "`SECONDS` that the command has for its end")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "`NAME=VALUE` to find the machine by; may be repeated")
 	flags.BoolVar(&f.remove, "rm", false, "remove the machine when it stops; without -d that is so anyway")
 	for _, name := range []string{"name", "stop-timeout", "label"} {
@@ -154,6 +155,10 @@ func (r *runner) detached(ctx context.Context, ui *runUI) error {
 	}
 	m, err := store.Create(r.state())
 	if err != nil {
+		return &exitError{code: exitOwn, err: err}
+	}
+	if err := r.host.writeID(m.ID); err != nil {
+		m.Remove()
 		return &exitError{code: exitOwn, err: err}
 	}
 	if err := r.t.launch(ctx, m, os.Args[1:], "", ui); err != nil {

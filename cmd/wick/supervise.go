@@ -73,7 +73,7 @@ func newSupervisor(r *runner, m *keeper.Machine, state *keeper.State) *superviso
 		grace: time.Duration(state.StopSeconds) * time.Second,
 	}
 	s.signal, _ = parseSignal(state.StopSignal)
-	r.t.unwind.Store(int64(powerOffLimit + s.grace))
+	r.t.unwind.Store(int64(powerOffLimit + s.grace + r.outLimit()))
 	return s
 }
 
