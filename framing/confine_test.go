@@ -198,7 +198,7 @@ func TestConfineOptions(t *testing.T) {
 		t.Error("no option makes a confinement")
 	}
 	for _, set := range [][2]string{
-		{"cap-drop", "ALL"}, {"cap-add", "NET_RAW"}, {"cap-add", "CHOWN"}, {"no-new-privs", ""}, {"read-only", ""},
+		{"cap-drop", "ALL"}, {"cap-add", "NET_RAW"}, {"cap-add", "CHOWN"}, {"no-new-privs", "yes"}, {"read-only", "yes"},
 		{"read-only-path", "/etc"}, {"mask", "/proc/kcore"}, {"mask", "/proc/keys"}, {"mount-tmpfs", "/tmp"},
 		{"root-dir", "/srv"}, {"pid", "private"}, {"network", "private"}, {"ipc", "private"}, {"uts", "private"},
 	} {
@@ -225,7 +225,17 @@ func TestConfineOptions(t *testing.T) {
 		}
 	}
 	for _, set := range [][2]string{
-		{"cap-drop", "none"}, {"cap-add", ""}, {"pid", "host"}, {"network", ""}, {"mask", "proc"}, {"mount-tmpfs", ""}, {"root-dir", "srv"},
+		{"no-new-privs", "no"}, {"read-only", "no"}, {"pid", "no"}, {"network", "no"}, {"ipc", "no"}, {"uts", "no"},
+	} {
+		if reason := o.Set(set[0], set[1]); reason != "" {
+			t.Errorf("Set(%q, %q) = %q", set[0], set[1], reason)
+		}
+	}
+	if o.NoNewPrivs || o.ReadOnly || o.Own != 0 {
+		t.Errorf("switched off, the options are %+v", o)
+	}
+	for _, set := range [][2]string{
+		{"cap-drop", "none"}, {"cap-add", ""}, {"pid", "host"}, {"read-only", ""}, {"network", ""}, {"mask", "proc"}, {"mount-tmpfs", ""}, {"root-dir", "srv"},
 	} {
 		if reason := o.Set(set[0], set[1]); reason == "" {
 			t.Errorf("Set(%q, %q) has no error", set[0], set[1])

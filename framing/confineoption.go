@@ -168,7 +168,8 @@ func (o *ConfineOptions) addDevices(c *Confinement) {
 const (
 	badCapability = "unknown capability"
 	badPath       = "path is not absolute"
-	badPrivate    = "not private"
+	badPrivate    = "not private or no"
+	badSwitch     = "not yes or no"
 )
 
 // Set sets the option of that name, without dashes in front. It returns why it cannot, or "".
@@ -187,11 +188,9 @@ func (o *ConfineOptions) Set(name, value string) (reason string) {
 		}
 		return ""
 	case "no-new-privs":
-		o.NoNewPrivs = true
-		return ""
+		return setSwitch(&o.NoNewPrivs, value)
 	case "read-only":
-		o.ReadOnly = true
-		return ""
+		return setSwitch(&o.ReadOnly, value)
 	case "pid":
 		return o.own(NamespacePID, value)
 	case "network":
@@ -219,9 +218,21 @@ func (o *ConfineOptions) Set(name, value string) (reason string) {
 }
 
 func (o *ConfineOptions) own(kind Namespaces, value string) string {
-	if value != "private" {
+	switch value {
+	case "private":
+		o.Own |= kind
+	case "no":
+		o.Own &^= kind
+	default:
 		return badPrivate
 	}
-	o.Own |= kind
+	return ""
+}
+
+func setSwitch(to *bool, value string) string {
+	if value != "yes" && value != "no" {
+		return badSwitch
+	}
+	*to = value == "yes"
 	return ""
 }

@@ -13,8 +13,8 @@ type Option struct {
 	// Name is the word itself, "--base". One that ends with a dot is a prefix, "--service.": Set
 	// gets what follows it in "--service.NAME" or "--service.NAME=value".
 	Name string
-	// Value names the value in a usage text, "DEV". An option without one takes no value, and Set
-	// gets "".
+	// Value names the value in a usage text, "DEV". An option without one is a switch: Set gets yes
+	// or no, and yes if it stands alone.
 	Value string
 	// Help is one line for a usage text, lower case.
 	Help string
@@ -117,10 +117,9 @@ func Parse(args []string, tables ...[]Option) (ignored []string, err error) {
 			fail(name, "", "unknown option")
 			continue
 		case option.prefix():
-		case option.Value == "" && given:
-			fail(name, value, "the option takes no value")
-			continue
-		case option.Value != "" && !given:
+		case option.Value == "" && !given:
+			value = on
+		case !given:
 			// A value never begins with "--", so "--base --overlay /dev/vdb" lacks the value of
 			// --base.
 			if i+1 == len(args) || len(args[i+1]) >= 2 && args[i+1][:2] == "--" {
@@ -159,6 +158,9 @@ func lookup(name string, tables [][]Option) *Option {
 	}
 	return nil
 }
+
+// on is the value of a switch that stands alone.
+const on = "yes"
 
 // valueError says what is wrong with a value.
 type valueError string
@@ -239,7 +241,13 @@ func (c *Config) MountOptions() []Option {
 		},
 		{
 			Name: "--grow", Help: "resize the ext4 of the overlay, or of the root, to its device",
-			Set: func(string) error { c.Grow = true; return nil },
+			Set: func(v string) error {
+				if v != on && v != "no" {
+					return valueError("not yes or no")
+				}
+				c.Grow = v == on
+				return nil
+			},
 		},
 		{
 			Name: "--modules", Value: "NAME[,NAME]",

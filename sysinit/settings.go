@@ -77,7 +77,7 @@ func (s *Settings) recording(table []Option) []Option {
 }
 
 // Text sets options from a text, one a line: "name=value", with or without the "--" of the
-// command line, or "name" for an option without a value. Blanks around the name and the value are
+// command line, or "name" for a switch. Blanks around the name and the value are
 // dropped, unless the value stands in double quotes. An option gets a value with more quotes as it
 // is. Empty lines and those that begin with # are skipped, and a NUL ends the text.
 //
@@ -155,9 +155,9 @@ func (s *Settings) line(from Source, where, line string) *OptionError {
 	case early && from == FromHost:
 		return &OptionError{Option: name, Reason: AtStart}
 	case option.prefix():
-	case option.Value == "" && given:
-		return &OptionError{Option: name, Value: value, Reason: "the option takes no value"}
-	case option.Value != "" && !given:
+	case option.Value == "" && !given:
+		value = on
+	case !given:
 		return &OptionError{Option: name, Reason: "needs a value: " + option.Value}
 	}
 	value, ok := unquote(value)

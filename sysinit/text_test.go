@@ -112,7 +112,10 @@ func TestParse(t *testing.T) {
 		{args: "--run-size 1m,exec", err: "--run-size 1m,exec: not a size such as 1048576, 64m or 10%"},
 		{args: "--run-size 101%", err: "--run-size 101%: not a size such as 1048576, 64m or 10%"},
 		{args: "--run-size=", err: "--run-size: not a size such as 1048576, 64m or 10%"},
-		{args: "--listen=1", err: "--listen 1: the option takes no value"},
+		{args: "--grow", change: func(c *Config) { c.Grow = true }},
+		{args: "--grow --grow=no"},
+		{args: "--grow=1", err: "--grow 1: not yes or no"},
+		{args: "--listen=", level: "+listen"},
 	} {
 		got, want, level := Default(), Default(), ""
 		if c.change != nil {

@@ -116,8 +116,8 @@ func parse(o *agent.Options, args []string) (done string, err error) {
 			}
 			value, args = args[0], args[1:]
 		}
-		if option.Value == "" && equals >= 0 {
-			return "", errors.New(name + ": the option takes no value")
+		if option.Value == "" && equals < 0 {
+			value = "yes"
 		}
 		if err := option.Set(value); err != nil {
 			return "", errors.New(name + ": " + err.Error())

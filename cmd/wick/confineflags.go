@@ -40,8 +40,12 @@ func (f *confineFlags) add(cmd *cobra.Command) {
 	for _, u := range confineUsages {
 		isSwitch := u.name == "no-new-privs" || u.name == "read-only"
 		set := func(value string) error {
-			if on, err := strconv.ParseBool(value); isSwitch && (!on || err != nil) {
-				return err
+			if isSwitch {
+				on, err := strconv.ParseBool(value)
+				if err != nil {
+					return err
+				}
+				value = map[bool]string{true: "yes", false: "no"}[on]
 			}
 			if value == "host" && (u.name == "pid" || u.name == "ipc" || u.name == "uts") {
 				return nil // docker's word for the machine's own

@@ -17,7 +17,8 @@ import (
 type Option struct {
 	// Name is the option as it is written, such as "--log-level".
 	Name string
-	// Value is the placeholder for the value in a usage text.
+	// Value is the placeholder for the value in a usage text. An option without one is a switch,
+	// and its values are yes and no.
 	Value string
 	// Help is one lower-case line for a usage text.
 	Help string

@@ -69,7 +69,10 @@ func (d *Defaults) set(option, value string) error {
 	case "env":
 		return SetEntry(&d.env, value)
 	case "env-only":
-		d.only = true
+		if value != "yes" && value != "no" {
+			return errors.New("not yes or no")
+		}
+		d.only = value == "yes"
 	case "umask":
 		return d.setUmask(value)
 	case "limit":

@@ -72,8 +72,8 @@ func TestDefaultEnvironment(t *testing.T) {
 		{acc: user, want: []string{"OWN=agent", "A=1", "HOME=/"}},
 		{options: []string{"--command-env=A=2"}, acc: &Account{}, want: []string{"HOME=/root", "OWN=agent", "A=2"}},
 		{options: []string{"--command-env=A=2"}, secrets: []string{"A=3"}, acc: &Account{}, want: []string{"HOME=/root", "OWN=agent", "A=3"}},
-		{options: []string{"--command-env-only"}, acc: &Account{}, want: []string{}},
-		{options: []string{"--command-env-only"}, secrets: []string{"OWN=secret"}, acc: user, added: added, want: []string{"HOME=/", "OWN=own"}},
+		{options: []string{"--command-env-only=yes"}, acc: &Account{}, want: []string{}},
+		{options: []string{"--command-env-only=yes"}, secrets: []string{"OWN=secret"}, acc: user, added: added, want: []string{"HOME=/", "OWN=own"}},
 		{options: []string{"--command-env=A=2"}, secrets: []string{"S=3"}, acc: user, added: added, only: true, want: own},
 	} {
 		env := NewEnv([]string{"HOME=/root", "OWN=agent", "A=1"}, &sys.Garbage{})

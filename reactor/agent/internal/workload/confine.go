@@ -23,10 +23,10 @@ func (s *Spec) confineOptions() (options []Option) {
 		{Name: "mount-tmpfs", Value: "DIR", Many: own,
 			Help: "an empty tmpfs of its own; may be repeated"},
 		{Name: "root-dir", Value: "DIR", Help: "its root, with a /proc and a small /dev"},
-		{Name: "pid", Value: "private", Help: "a pid namespace of its own"},
-		{Name: "network", Value: "private", Help: "a network of its own, with lo alone"},
-		{Name: "ipc", Value: "private", Help: "an IPC namespace of its own"},
-		{Name: "uts", Value: "private", Help: "a host name of its own"},
+		{Name: "pid", Value: "private|no", Help: "a pid namespace of its own"},
+		{Name: "network", Value: "private|no", Help: "a network of its own, with lo alone"},
+		{Name: "ipc", Value: "private|no", Help: "an IPC namespace of its own"},
+		{Name: "uts", Value: "private|no", Help: "a host name of its own"},
 	} {
 		name := o.Name
 		o.Name = "--workload-" + name

@@ -114,7 +114,7 @@ func TestConfined(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRoom(t, "--workload=grep -E ^(NoNewPrivs|Seccomp): /proc/self/status", "--workload-restart=always",
-		"--workload-tries=2", "--workload-no-new-privs", "--workload-seccomp="+path)
+		"--workload-tries=2", "--workload-no-new-privs=yes", "--workload-seccomp="+path)
 	r.line("info workload ended code=0 restart=no")
 	h := r.Dial()
 	attach(h, 1, 1<<16)
@@ -350,7 +350,7 @@ func TestMachineEnds(t *testing.T) {
 // TestConsole copies output to the log, and a line of the log does not follow part of a line.
 func TestConsole(t *testing.T) {
 	t.Parallel()
-	r := newRoom(t, "--workload=sh:echo hello; printf partly", "--workload-console", "--workload-restart=always", "--workload-tries=2")
+	r := newRoom(t, "--workload=sh:echo hello; printf partly", "--workload-console=yes", "--workload-restart=always", "--workload-tries=2")
 	r.line("hello")
 	r.line("partly")
 }

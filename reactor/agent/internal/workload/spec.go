@@ -186,7 +186,7 @@ func (s *Spec) set(option, value string) error {
 	case "-end":
 		return setFlag(&s.ends, value, "machine")
 	case "-console":
-		s.console = true
+		return setFlag(&s.console, value, "yes")
 	case "-stop":
 		return s.setStop(value)
 	case "-after":

@@ -99,7 +99,7 @@ func TestWrongOptions(t *testing.T) {
 		"--workload-stop=TERM:3601":   "not a number of seconds up to 3600",
 		"--workload-cap-drop=CHOW":    "unknown capability",
 		"--workload-mask=proc":        "path is not absolute",
-		"--workload-pid=host":         "not private",
+		"--workload-pid=host":         "not private or no",
 		"--workload-stop=TERM:10:000": "not a number of seconds up to 3600",
 	} {
 		var s Spec

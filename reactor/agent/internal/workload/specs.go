@@ -99,9 +99,9 @@ func (l *Specs) set(text string) error {
 	switch {
 	case o == nil:
 		return errors.New("unknown option of a service")
-	case o.Value == "" && given:
-		return errors.New("the option takes no value")
-	case o.Value != "" && !given:
+	case o.Value == "" && !given:
+		value = "yes"
+	case !given:
 		return errors.New("needs a value: " + o.Value)
 	}
 	err := o.Set(value)
