@@ -49,6 +49,7 @@ type setting struct {
 	name  string
 	from  Source
 	where string
+	line  int // in the text that was read last, or 0
 }
 
 // NewSettings returns settings of two tables. The image cannot set the options of early, because
@@ -68,7 +69,7 @@ func (s *Settings) recording(table []Option) []Option {
 		recorded[i].Set = func(value string) error {
 			err := o.Set(value)
 			if err == nil {
-				s.record(o.setting(value), FromKernel, "the kernel's command line")
+				s.record(setting{name: o.setting(value), from: FromKernel, where: "the kernel's command line"})
 			}
 			return err
 		}
@@ -84,6 +85,9 @@ func (s *Settings) recording(table []Option) []Option {
 // name names the text in errors and facts. A wrong line does not keep the others from taking
 // effect. Each error is an *OptionError.
 func (s *Settings) Text(from Source, name string, text []byte) (errs []error) {
+	for i := range s.set {
+		s.set[i].line = 0
+	}
 	for number := 1; len(text) > 0 && text[0] != 0; number++ {
 		var rest []byte
 		rest, text = cutLine(text)
@@ -91,9 +95,9 @@ func (s *Settings) Text(from Source, name string, text []byte) (errs []error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		where := name + " line " + strconv.Itoa(number)
-		if err := s.line(from, where, line); err != nil {
-			err.Where, err.Line = where, number
+		by := setting{from: from, where: name + " line " + strconv.Itoa(number), line: number}
+		if err := s.line(by, line); err != nil {
+			err.Where, err.Line = by.where, number
 			err.Early = lookup("--"+err.Option, [][]Option{s.early}) != nil
 			errs = append(errs, err)
 		}
@@ -125,8 +129,9 @@ func trim(s string) string {
 	return s
 }
 
-// line sets the option of a line.
-func (s *Settings) line(from Source, where, line string) *OptionError {
+// line sets the option of a line. by is the setting without its name.
+func (s *Settings) line(by setting, line string) *OptionError {
+	from := by.from
 	if len(line) < 2 || line[:2] != "--" {
 		line = "--" + line
 	}
@@ -166,13 +171,14 @@ func (s *Settings) line(from Source, where, line string) *OptionError {
 		return &OptionError{Option: name, Value: option.shown(value), Reason: reason}
 	}
 	value = option.join("--"+name, value, given)
-	if s.from(option.setting(value)) > from {
+	by.name = option.setting(value)
+	if s.from(by.name) > from {
 		return nil
 	}
 	if err := option.Set(value); err != nil {
 		return &OptionError{Option: name, Value: option.shown(value), Reason: err.Error()}
 	}
-	s.record(option.setting(value), from, where)
+	s.record(by)
 	return nil
 }
 
@@ -203,19 +209,20 @@ func (s *Settings) from(name string) Source {
 	return Unset
 }
 
-func (s *Settings) record(name string, from Source, where string) {
+func (s *Settings) record(by setting) {
 	for i := range s.set {
-		if s.set[i].name == name {
-			s.set[i] = setting{name, from, where}
+		if s.set[i].name == by.name {
+			s.set[i] = by
 			return
 		}
 	}
-	s.set = append(s.set, setting{name, from, where})
+	s.set = append(s.set, by)
 }
 
 // Where returns where an option was set, or else where another of the same prefix was first set. It
-// returns "" if none was. name has no "--".
-func (s *Settings) Where(name string) (where string) {
+// returns "" if none was. line is the number of the line if the text that was read last has set it,
+// and otherwise 0. name has no "--".
+func (s *Settings) Where(name string) (where string, line int) {
 	dot := len(name)
 	for dot > 0 && name[dot-1] != '.' {
 		dot--
@@ -223,12 +230,12 @@ func (s *Settings) Where(name string) (where string) {
 	for _, set := range s.set {
 		switch full := set.name[2:]; {
 		case full == name:
-			return set.where
+			return set.where, set.line
 		case where == "" && dot > 0 && len(full) > dot && full[:dot] == name[:dot]:
-			where = set.where
+			where, line = set.where, set.line
 		}
 	}
-	return where
+	return where, line
 }
 
 // Each calls f with the name of each option that was set, without "--", and with where. One of many

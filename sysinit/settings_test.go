@@ -118,7 +118,7 @@ func TestSettingsPrefix(t *testing.T) {
 	for name, want := range map[string]string{
 		"service.c.d": "drive line 2", "service.a.none": "the kernel's command line", "service.x.y": "", "none": "",
 	} {
-		if got := s.Where(name); got != want {
+		if got, _ := s.Where(name); got != want {
 			t.Errorf("Where(%q) = %q, want %q", name, got, want)
 		}
 	}

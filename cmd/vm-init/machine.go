@@ -98,8 +98,9 @@ func (m *machine) readImage() {
 // checkServices returns what keeps services from being started.
 func (m *machine) checkServices() (errs []error) {
 	m.agent.CheckServices(func(option, reason string) {
+		where, line := m.settings.Where(option)
 		errs = append(errs, &sysinit.OptionError{
-			Where: m.settings.Where(option), Option: option, Reason: reason,
+			Where: where, Line: line, Option: option, Reason: reason,
 		})
 	})
 	return errs
@@ -112,7 +113,6 @@ func (m *machine) up() bool {
 		if m.root, err = sysinit.Up(m.cfg, m.report); err == nil {
 			m.rooted = true
 			m.readImage()
-			m.wrong = append(m.wrong, m.checkServices()...)
 			m.openLog()
 			err = m.root.Mount(m.cfg, m.report)
 		}
@@ -124,7 +124,7 @@ func (m *machine) up() bool {
 		m.tell()
 		return false
 	}
-	for _, err := range m.wrong {
+	for _, err := range append(m.wrong, m.checkServices()...) {
 		m.log.Warn("option ignored", "error", err.Error())
 	}
 	m.timeline()
@@ -207,10 +207,12 @@ func (m *machine) serve() {
 	}
 }
 
-// configure sets the options in a text of the host's.
+// configure sets the options in a text of the host's. Lines that make no sense together with others
+// are wrong too.
 func (m *machine) configure(text []byte, wrong func(line int, reason string)) agent.Config {
-	for _, err := range m.settings.Text(sysinit.FromHost, "host", text) {
-		if e, ok := err.(*sysinit.OptionError); ok {
+	errs := m.settings.Text(sysinit.FromHost, "host", text)
+	for _, err := range append(errs, m.checkServices()...) {
+		if e, ok := err.(*sysinit.OptionError); ok && e.Line > 0 {
 			e.Where = ""
 			wrong(e.Line, e.Error())
 		}
@@ -231,7 +233,7 @@ func (m *machine) facts() (facts [][2]string) {
 	m.settings.Each(func(name, where string) {
 		facts = append(facts, [2]string{"config." + name, where})
 	})
-	for i, err := range m.wrong {
+	for i, err := range append(m.wrong, m.checkServices()...) {
 		facts = append(facts, [2]string{"degraded.config." + strconv.Itoa(i+1), err.Error()})
 	}
 	for _, mark := range m.root.Timeline() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -70,5 +71,31 @@ func TestHostOptions(t *testing.T) {
 		service.`)
 	if !slices.Equal(can, want) {
 		t.Errorf("a host can set %q, want %q", can, want)
+	}
+}
+
+// TestConfigureServices has a host configure services that can never be started. The answer names
+// the lines of this text that are to blame, and no line of an earlier one.
+func TestConfigureServices(t *testing.T) {
+	m := machine{cfg: sysinit.Default(), root: &sysinit.Root{}}
+	m.settings = m.newSettings()
+	m.settings.Text(sysinit.FromDrive, "drive", []byte("service.db.command=db\nservice.db.after=web"))
+	for _, step := range []struct{ text, want string }{
+		{"# web\nservice.web.command=web\nservice.web.after=cache\nmax-exits=x", `4 max-exits x: "x" is not a number from 1 to 65536
+3 service.web.after: no service is named cache
+`},
+		{"max-exits=8", ""},
+		{"service.web.after=db", "1 service.web.after: the service would have to start before itself\n"},
+		{"service.cache.restart=no", "1 service.cache.command: the service has no command\n"},
+		{"service.cache.command=cache\nservice.web.after=cache\n", ""},
+	} {
+		got := ""
+		m.configure([]byte(step.text), func(line int, reason string) { got += strconv.Itoa(line) + " " + reason + "\n" })
+		if got != step.want {
+			t.Errorf("configure(%q) finds %q, want %q", step.text, got, step.want)
+		}
+	}
+	if errs := m.checkServices(); len(errs) > 0 {
+		t.Errorf("after that %v", errs)
 	}
 }
