@@ -171,6 +171,41 @@ func FuzzConfinement(f *testing.F) {
 	})
 }
 
+// FuzzConfineOptions sets options, a line each. Together they make a confinement that a guest
+// accepts, and a list of capabilities is what its words are.
+func FuzzConfineOptions(f *testing.F) {
+	f.Add("cap-drop=ALL\ncap-add=NET_RAW,cap_chown\nno-new-privs=yes\nread-only=yes\nread-only=no")
+	f.Add("root-dir=/srv\nmask=/proc/kcore\nread-only-path=/etc\nmount-tmpfs=/tmp")
+	f.Add("pid=private\nnetwork=private\nipc=private\nuts=private\npid=no")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.ContainsRune(text, 0) || len(text) > 1<<10 {
+			return // no command line has such a value
+		}
+		var o ConfineOptions
+		for line := range strings.Lines(text) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			reason := o.Set(name, value)
+			if name != "cap-drop" && name != "cap-add" {
+				continue
+			}
+			var want uint64
+			known := true
+			for word := range strings.SplitSeq(value, ",") {
+				set, ok := FindCapabilities(word)
+				want, known = want|set, known && ok
+			}
+			if got, ok := FindCapabilities(value); ok != known || ok && got != want || ok != (reason == "") {
+				t.Errorf("FindCapabilities(%q) = %#x, %v, want %#x, %v; Set says %q", value, got, ok, want, known, reason)
+			}
+		}
+		var s Start
+		c := o.Confinement()
+		if err := ParseStart(confinedStart(c), &s); err != nil && c.Any() {
+			t.Errorf("%q: %v", text, err)
+		}
+	})
+}
+
 // TestFindCapabilities holds the names of capabilities to their numbers.
 func TestFindCapabilities(t *testing.T) {
 	t.Parallel()
