@@ -143,3 +143,30 @@ func testSources(t *testing.T, name string, early bool, low, high int) {
 			name, sources[low].where, sources[high].where, set, got, value, want)
 	}
 }
+
+// FuzzOptions reads a text twice. Each error names a line of it, and the second reading finds the
+// same.
+func FuzzOptions(f *testing.F) {
+	for name, two := range values {
+		f.Add(name + "=" + two[0] + "\n" + name + "=" + two[1] + "\n" + name)
+	}
+	f.Add("service.a.command=a\nservice.a.after=b\nservice.b.command=b\nservice.b.after=a\nservice.c.user=x\nworkload-after=workload")
+	f.Fuzz(func(t *testing.T, text string) {
+		m := machine{cfg: sysinit.Default()}
+		m.settings = m.newSettings()
+		read := func() (found []string) {
+			errs := m.settings.Text(sysinit.FromDrive, "drive", []byte(text))
+			for _, err := range append(errs, m.checkServices()...) {
+				e, ok := err.(*sysinit.OptionError)
+				if !ok || e.Line < 1 || e.Line > 1+strings.Count(text, "\n") || e.Reason == "" {
+					t.Errorf("%q: error %v", text, err)
+				}
+				found = append(found, err.Error())
+			}
+			return found
+		}
+		if first, second := read(), read(); !slices.Equal(first, second) {
+			t.Errorf("%q: errors %q, and then %q", text, first, second)
+		}
+	})
+}
