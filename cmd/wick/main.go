@@ -74,6 +74,7 @@ func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signa
 				break
 			}
 			if last = sig; sig != syscall.SIGQUIT {
+				t.asked.Store(true)
 				grace = time.After(signalGrace)
 			}
 			go func() {

@@ -29,6 +29,8 @@ type tool struct {
 	// running passes a signal on to the command in the guest. It is nil while there is no command
 	// that can get one.
 	running atomic.Pointer[func(context.Context, syscall.Signal) error]
+	// asked says that a signal has asked the command to end.
+	asked atomic.Bool
 	// terminal is the user's terminal in raw mode. Exits that bypass the command restore it.
 	terminal atomic.Pointer[terminal]
 	// parsed is set once the command line is valid. An error before that is one of usage.

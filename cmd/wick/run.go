@@ -64,7 +64,8 @@ The exit code is the command's, or 125 if the machine could not be built, booted
 reached.
 
 Without IMAGE and COMMAND the machine's own workload is awaited, which /etc/vm-init.conf of the root
-image names, or --init-arg=--workload=PROGRAM. Its output and exit code are passed on.`,
+image names, or --init-arg=--workload=PROGRAM. Its output and exit code are passed on, from
+run to run until it is not started again.`,
 		Example: `  wick run -it alpine
   wick run -e NAME=you python:3-slim python -c 'import os; print(os.environ["NAME"])'
   wick run -- uname -a

@@ -168,8 +168,8 @@ func (r *runner) checkCommand() error {
 		return usageError(fmt.Errorf("%s is for a COMMAND, which is missing", flag))
 	}
 	r.use = r.t.workload
-	// Before the machine can end, it has a host to tell of that.
-	r.options.InitArgs = append(r.options.InitArgs, "--workload-wait=host")
+	// Before the machine can end, it has a host to tell of that. The last of several words wins.
+	r.options.InitArgs = append([]string{"--workload-wait=host"}, r.options.InitArgs...)
 	return nil
 }
 

@@ -226,6 +226,9 @@ func (s *supervisor) use(ctx context.Context, c *client.Client, flags *sessionFl
 	for starts := 1; ; starts++ {
 		began := time.Now()
 		code, err := s.once(context.WithoutCancel(ctx), c, flags, args)
+		if err == nil && len(args) == 0 && s.startsAgain(ctx, c) {
+			continue // the guest keeps the pauses
+		}
 		if err != nil || s.isStopping() || !s.r.stay.policy.again(code, starts) {
 			if err == nil {
 				err = commandExit(code)
@@ -314,7 +317,12 @@ func (s *supervisor) start(ctx context.Context, c *client.Client, flags *session
 			return nil, nil
 		}
 		if hello.Features&framing.FeatureServices != 0 {
-			if err := awaitStart(ctx, c); err != nil {
+			waiting, cancel := s.untilStopped(ctx)
+			err := awaitStart(waiting, c, s.ready)
+			if cancel(); s.isStopping() {
+				return nil, nil
+			}
+			if err != nil {
 				return nil, err
 			}
 		}

@@ -4,11 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/image"
+	"wick/cmd/wick/internal/machinetest"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing"
 	"wick/framing/client"
@@ -227,9 +233,11 @@ func TestWorkloadStops(t *testing.T) {
 	disk := c.Drives[1].Path
 	v, conn := boot(t, l, c)
 	v.console.await(t, "info workload started pid=", 1)
-	if got := figure(t, run(t, conn, idle), "idle"); got > 0 {
+	out := run(t, conn, idle)
+	if got := figure(t, out, "idle"); got > 0 {
 		t.Errorf("process 1 wakes up %d times in 5 s beside a workload that sleeps", got)
 	}
+	t.Logf("beside a workload that sleeps process 1 has VmRSS %d, RssAnon %d", figure(t, out, "VmRSS"), figure(t, out, "RssAnon"))
 	run(t, conn, "mkfifo /run/up")
 	spawn(t, conn, `trap 'cp /root/stopped /root/seen; exit 0' TERM; echo >/run/up; while :; do sleep 1000 & wait $!; done`)
 	run(t, conn, "read x </run/up")
@@ -274,4 +282,42 @@ func TestWorkloadAttached(t *testing.T) {
 	wantWorkload(t, conn, map[string]string{"state": "ended", "restarts": "1", "code": "0"})
 	signal(t, conn, "TERM")
 	v.gone()
+}
+
+// TestWorkloadRun has wick run follow a workload that crashes and is started again, until it is
+// not. Then the run ends with its last exit code. So does a machine that stays.
+func TestWorkloadRun(t *testing.T) {
+	t.Parallel()
+	slots <- struct{}{}
+	defer func() { <-slots }()
+	w := newWick(t)
+	busybox, err := image.Busybox(deadline(t, stepLimit), needFixture(t).Store, runtime.GOARCH)
+	machinetest.Need(t, err)
+	box := filepath.Join(w.dir, "box")
+	const conf = `workload = sh:[ -e /once ] && echo twice && exit 7; echo once | busybox tee /once; kill -SEGV $$
+workload-restart = on-failure
+workload-tries = 2
+`
+	for name, content := range map[string]string{"bin/.keep": "", "etc/vm-init.conf": conf} {
+		path := filepath.Join(box, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("cp", busybox, box+"/bin/busybox").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Symlink("busybox", box+"/bin/sh"); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.run(7, "run", "--rootfs", box); got != "once\ntwice\n" {
+		t.Errorf("wick run prints %q", got)
+	}
+	w.run(0, "run", "-d", "--name", "web", "--rootfs", box)
+	if got := strings.TrimSpace(w.run(0, "wait", "web")); got != "7" {
+		t.Errorf("wick wait prints %q", got)
+	}
+	if got := w.run(0, "logs", "web"); got != "once\ntwice\n" {
+		t.Errorf("wick logs prints %q", got)
+	}
 }
