@@ -38,8 +38,16 @@ func (h *host) hello(c *conn) *request {
 // extended makes a random request of the extension.
 func (h *host) extended(c *conn) *request {
 	switch n := h.r.IntN(100); {
-	case n < 30:
+	case n < 24:
 		return h.bind(c, h.proc(), false)
+	case n < 26:
+		return h.configure()
+	case n < 27:
+		return h.services()
+	case n < 28:
+		return h.kernelLog()
+	case n < 30:
+		return h.watchFiles()
 	case n < 38:
 		return h.forward(c)
 	case n < 40:
@@ -138,10 +146,16 @@ func (h *host) refused() *request {
 		{wiretest.Change, changePayload(opSymlink, 0, 0, dir+"/plain", "x"), unix.EEXIST},
 		{wiretest.Pressure, wiretest.Payload(wiretest.Pressure, 3, 1000, 1_000_000), unix.EINVAL},
 	}
+	all = append(all, refusal{wiretest.Look, wiretest.Payload(wiretest.Look, h.r.IntN(2), 1<<60, 0, 0, 9, 9), unix.ESRCH},
+		refusal{wiretest.Watch, wiretest.Payload(wiretest.Watch, 0, 1<<16, dir+"/none", ""), unix.ENOENT})
 	if h.m.target.pid() == "1" {
-		all = append(all, refusal{wiretest.Thaw, nil, unix.EINVAL})
+		all = append(all, refusal{wiretest.Thaw, nil, unix.EINVAL},
+			refusal{wiretest.Mount, wiretest.Payload(wiretest.Mount, 0, "data:/srv"), unix.EINVAL},
+			refusal{wiretest.Service, wiretest.Payload(wiretest.Service, 0, 0, "db"), unix.ENOENT})
 	} else {
 		all = append(all, refusal{wiretest.Thaw, nil, unix.EOPNOTSUPP},
+			refusal{wiretest.Mount, wiretest.Payload(wiretest.Mount, 0, "data:/srv:tmpfs"), unix.EOPNOTSUPP},
+			refusal{wiretest.Service, wiretest.Payload(wiretest.Service, 0, 0, "db"), unix.ENOSYS},
 			refusal{wiretest.Power, wiretest.Payload(wiretest.Power, 1, 0), unix.EPERM})
 	}
 	q := all[h.r.IntN(len(all))]

@@ -188,6 +188,9 @@ func (m *model) sweep(alone bool) (clean bool, err error) {
 // listed counts the processes of starts in a process_list.
 type listed struct{ kept, attached int }
 
+// workloadID is the id of the workload of a machine. The model did not start it.
+const workloadID = 0x776F726B6C6F6164
+
 // processes requests the list of processes and counts them in l. It fails if the list has a process
 // that was not started here.
 func (h *host) processes(l *listed) *request {
@@ -201,6 +204,9 @@ func (h *host) processes(l *listed) *request {
 			for _, e := range in.List("list") {
 				id, pid, kind, flags, command := e.Get("id").Number, e.Int("pid"), e.Int("kind"),
 					e.Int("flags"), e.Text("command")
+				if id == workloadID && h.m.target.pid() == "1" {
+					continue
+				}
 				if kind > 2 || flags > 7 || pid == 0 || (kind == 0) != (id != 0) ||
 					len(command) > 96 ||
 					id != 0 && (id&0xff != 0x5e || id>>8 > lastProc.Load()) {
