@@ -17,8 +17,11 @@ const (
 	soakLine = 15 * time.Second
 )
 
+// crashLoop has the options of a workload that fails each time, with more output than is held.
+var crashLoop = []string{`--workload="sh:head -c 100000 /dev/zero; exit 3"`, "--workload-restart=always"}
+
 // TestSoak plays random sessions under resets for a long time, with an agent at a Unix socket and
-// one in a booted machine.
+// one in a booted machine. There it runs beside a workload that fails again and again.
 func TestSoak(t *testing.T) {
 	if *soakFor == 0 {
 		t.Skip("runs only for a given time: run scripts/soak MINUTES")
@@ -30,7 +33,7 @@ func TestSoak(t *testing.T) {
 	})
 	t.Run("guest", func(t *testing.T) {
 		t.Parallel()
-		soak(t, newModel(t, startGuest(t), "/root/model", there, seeds(1)[0]), 2)
+		soak(t, newModel(t, startGuest(t, crashLoop...), "/root/model", there, seeds(1)[0]), 2)
 	})
 }
 

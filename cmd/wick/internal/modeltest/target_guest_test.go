@@ -26,8 +26,9 @@ type guestTarget struct {
 // there is the load for an emulated machine with 128 MiB.
 var there = scale{hosts: 3, batch: 6, output: 100 << 10, file: 200 << 10, timeout: 2000, holds: 15, rareSync: 5}
 
-// startGuest boots a machine, or skips the test. The machine is killed when the test ends.
-func startGuest(t *testing.T) *guestTarget {
+// startGuest boots a machine with options of vm-init, or skips the test. The machine is killed when
+// the test ends.
+func startGuest(t *testing.T, options ...string) *guestTarget {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -44,7 +45,9 @@ func startGuest(t *testing.T) *guestTarget {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	overlay := filepath.Join(dir, "overlay.ext4")
 	machinetest.Need(t, image.Overlay(ctx, overlay, 256))
-	config := machine.Config{Spec: fixture.Spec(overlay), Choice: fixture.Choice, Dir: dir, Logger: slog.New(slog.DiscardHandler)}
+	spec := fixture.Spec(overlay)
+	spec.InitArgs = append(spec.InitArgs, options...)
+	config := machine.Config{Spec: spec, Choice: fixture.Choice, Dir: dir, Logger: slog.New(slog.DiscardHandler)}
 	m, err := machine.Start(ctx, config)
 	if err != nil {
 		t.Fatal(err)
