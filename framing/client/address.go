@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"math"
+	"net"
 	"strconv"
 	"strings"
 )
@@ -22,18 +23,21 @@ const (
 	kindFirecracker       kind = "firecracker"
 	kindFirecrackerListen kind = "firecracker-listen"
 	kindVsock             kind = "vsock"
+	kindTCP               kind = "tcp"
+	kindFirecrackerTCP    kind = "firecracker-tcp"
 )
 
 // Forms has the forms of addresses, for help texts.
 var Forms = []string{
 	"unix:PATH", "unix-listen:PATH", "firecracker:UDS[:PORT]", "firecracker-listen:UDS[:PORT]", "vsock:CID[:PORT]",
+	"tcp:HOST:TCPPORT", "firecracker-tcp:HOST:TCPPORT[:PORT]",
 }
 
 // address is a parsed address.
 type address struct {
 	text string // as it was given
 	kind kind
-	path string // the Unix socket to connect to or listen at
+	path string // the Unix socket to connect to or listen at, or the TCP address HOST:PORT
 	cid  uint32
 	port uint32
 }
@@ -59,6 +63,8 @@ func parseAddress(text string) (*address, error) {
 		}
 	case kindVsock:
 		return a, a.parseVsock(rest)
+	case kindTCP, kindFirecrackerTCP:
+		return a, a.parseTCP(rest)
 	default:
 		return nil, a.errorf("no such form (want %s)", strings.Join(Forms, ", "))
 	}
@@ -96,6 +102,38 @@ func (a *address) parseVsock(rest string) error {
 		return nil
 	}
 	return a.parsePort(port)
+}
+
+// tcp reports whether the address is one of TCP.
+func (a *address) tcp() bool { return a.kind == kindTCP || a.kind == kindFirecrackerTCP }
+
+// handshakes reports whether the socket is Firecracker's, which is asked for the guest's port.
+func (a *address) handshakes() bool { return a.kind == kindFirecracker || a.kind == kindFirecrackerTCP }
+
+// parseTCP parses HOST:TCPPORT, where an IPv6 address is in brackets, and for Firecracker also
+// HOST:TCPPORT:PORT. It refuses a host that is not this one.
+func (a *address) parseTCP(rest string) error {
+	host, ports, found := strings.Cut(rest, ":")
+	if strings.HasPrefix(rest, "[") {
+		host, ports, found = strings.Cut(rest[1:], "]:")
+	}
+	port, guest, more := strings.Cut(ports, ":")
+	n, err := strconv.ParseUint(port, 10, 16)
+	switch {
+	case !found || err != nil || n == 0:
+		return a.errorf("want a host and a TCP port, such as localhost:7000")
+	case more && a.kind == kindTCP:
+		return a.errorf("%q is left over; firecracker-tcp takes a port of the guest", guest)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return a.errorf("TCP is neither encrypted nor authenticated, so %q must be localhost or a loopback address; "+
+			"forward the guest's socket there, as with ssh -L", host)
+	}
+	a.path = net.JoinHostPort(host, port)
+	if more {
+		return a.parsePort(guest)
+	}
+	return nil
 }
 
 // parsePort sets the port. It refuses the greatest number, which stands for any port.

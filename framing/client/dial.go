@@ -92,20 +92,23 @@ func (a *address) connect(ctx context.Context) (net.Conn, error) {
 		}
 		return conn, nil
 	}
-	// A connect to a file that is not a socket is refused like one to a socket without a listener,
-	// but waiting does not help.
-	if info, err := os.Stat(a.path); err == nil && info.Mode().Type() != os.ModeSocket {
+	network := "unix"
+	if a.tcp() {
+		network = "tcp"
+	} else if info, err := os.Stat(a.path); err == nil && info.Mode().Type() != os.ModeSocket {
+		// A connect to a file that is not a socket is refused like one to a socket without a
+		// listener, but waiting does not help.
 		return nil, &os.PathError{Op: "connect", Path: a.path, Err: syscall.ENOTSOCK}
 	}
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", a.path)
+	conn, err := d.DialContext(ctx, network, a.path)
 	if op, ok := err.(*net.OpError); ok {
 		return nil, op.Err // DialError says the rest of it
 	}
 	if err != nil {
 		return nil, err
 	}
-	if a.kind == kindFirecracker {
+	if a.handshakes() {
 		if err := handshake(ctx, conn, a.path, a.port); err != nil {
 			conn.Close()
 			return nil, err
@@ -138,7 +141,7 @@ func worthRetrying(err error) bool {
 	case syscall.ENODEV, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ETIMEDOUT: // no machine with this CID (vsock)
 		return true
 	}
-	return false
+	return worthRetryingHere(errno)
 }
 
 // interruptible makes the end of ctx interrupt what waits on conn, by a deadline in the past. The

@@ -12,14 +12,20 @@
 //
 // An address says where the guest is and which side connects:
 //
-//	unix:PATH                        connect to a guest that listens on a Unix socket
-//	unix-listen:PATH                 listen there, and accept the guest's connection
-//	firecracker:UDS[:PORT]           connect through Firecracker's socket (CONNECT PORT, OK)
-//	firecracker-listen:UDS[:PORT]    listen on UDS_PORT, to which Firecracker connects the guest
-//	vsock:CID[:PORT]                 connect over AF_VSOCK
+//	unix:PATH                            connect to a guest that listens on a Unix socket
+//	unix-listen:PATH                     listen there, and accept the guest's connection
+//	firecracker:UDS[:PORT]               connect through Firecracker's socket (CONNECT PORT, OK)
+//	firecracker-listen:UDS[:PORT]        listen on UDS_PORT, to which Firecracker connects
+//	vsock:CID[:PORT]                     connect over AF_VSOCK
+//	tcp:HOST:TCPPORT                     connect to a TCP port that leads to a guest's Unix socket
+//	firecracker-tcp:HOST:TCPPORT[:PORT]  the same, where the socket is Firecracker's
 //
 // PORT is 1000 by default. CID and PORT are decimal. In the forms of Firecracker a last part of
 // digits is the port. If a socket's name ends in such a part the port must be given.
+//
+// The package works on any host. Where the machine is elsewhere its socket is forwarded, such as by
+// ssh -L. TCP is neither encrypted nor authenticated, so HOST is localhost or a loopback address.
+// It is for hosts whose ssh forwards no Unix sockets.
 //
 // # Connections
 //

@@ -93,7 +93,7 @@ func (d *download) receive(f *frame) (last bool, err error) {
 		case r.Errno == 0:
 			d.end()
 		default:
-			d.fail(&fs.PathError{Op: d.op, Path: d.path, Err: syscall.Errno(r.Errno)})
+			d.fail(&fs.PathError{Op: d.op, Path: d.path, Err: guestErrno(r.Errno)})
 		}
 		d.over()
 		return true, nil

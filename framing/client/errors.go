@@ -197,7 +197,7 @@ func (e *DialError) Unwrap() []error {
 type OpError struct {
 	// Op is the operation: "signal", "freeze", "power off".
 	Op string
-	// Errno is Linux's error number, which errors.Is finds.
+	// Errno is this system's number of the error, which errors.Is finds.
 	Errno syscall.Errno
 	// Reason is the guest's text, and may be empty.
 	Reason string
@@ -222,5 +222,5 @@ func opError(op string, d *framing.Done) error {
 	if d.Errno == 0 {
 		return nil
 	}
-	return &OpError{op, syscall.Errno(d.Errno), string(d.Reason)}
+	return &OpError{op, guestErrno(d.Errno), string(d.Reason)}
 }

@@ -172,7 +172,7 @@ func pathError(op, name string, d *framing.Done) error {
 	if d.Errno == 0 {
 		return nil
 	}
-	return &fs.PathError{Op: op, Path: name, Err: syscall.Errno(d.Errno)}
+	return &fs.PathError{Op: op, Path: name, Err: guestErrno(d.Errno)}
 }
 
 // maxPath is Linux's PATH_MAX, which includes the NUL, in bytes.

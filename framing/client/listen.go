@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -94,14 +93,7 @@ func replaceUnix(path string) (*net.UnixListener, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	// dir is longer than path and might not fit a socket's address, so the address leads through
-	// /proc.
-	ln, err := listenUnix(fmt.Sprintf("/proc/self/fd/%d/s", d.Fd()))
+	ln, err := listenIn(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"sync"
-	"syscall"
 	"time"
 
 	"wick/framing"
@@ -105,7 +104,7 @@ func (p *pressureWatch) receive(f *frame) (last bool, err error) {
 		if d.Errno == 0 && p.open() {
 			return false, nil
 		}
-		p.end(&OpError{"pressure", syscall.Errno(d.Errno), string(d.Reason)})
+		p.end(&OpError{"pressure", guestErrno(d.Errno), string(d.Reason)})
 		return true, nil
 	case framing.TypeFigures:
 		figures, err := framing.ParseFigures(f.Payload)

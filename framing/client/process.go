@@ -174,7 +174,7 @@ func (l *link) receive(f *frame) (last bool, err error) {
 		if err != nil {
 			return false, &ProtocolError{Err: err}
 		}
-		l.finish(&attachError{OpError{"attach", syscall.Errno(d.Errno), string(d.Reason)}, d.Value})
+		l.finish(&attachError{OpError{"attach", guestErrno(d.Errno), string(d.Reason)}, d.Value})
 		return true, nil
 	}
 	return false, protocolErrorf("%v on the channel of a process", f.Type)
@@ -212,7 +212,7 @@ func (l *link) exited(f *frame) error {
 	}
 	p := l.p
 	if e.Reason == framing.ReasonNotStarted {
-		l.failed = &StartError{p.name, e.Stage, syscall.Errno(e.Errno), string(e.Message), int(e.Code)}
+		l.failed = &StartError{p.name, e.Stage, guestErrno(e.Errno), string(e.Message), int(e.Code)}
 	}
 	p.receipt = receiptOf(&e)
 	for _, b := range p.outputs() {

@@ -66,8 +66,7 @@ func startAgent(dir, path string, options ...string) (*Agent, error) {
 	}
 	a := &Agent{cmd: exec.Command(binary, append([]string{"--unix-socket", path}, options...)...), end: make(chan struct{})}
 	a.cmd.Dir, a.cmd.Stdout, a.cmd.Stderr = dir, &a.log, &a.log
-	// keeps Ctrl-C of a terminal from the agent
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	a.cmd.SysProcAttr = ownGroup()
 	// processes that it leaves may hold its stderr
 	a.cmd.WaitDelay = 5 * time.Second
 	if err := a.cmd.Start(); err != nil {
