@@ -37,13 +37,11 @@ of it, or the name of a service, which wick services lists. wick logs shows the 
 		o := attachOptions{stdin: !noStdin, kill: kill}
 		id := args[0]
 		if t.to == "" {
-			state, err := machineState(id)
+			process, err := machineProcess(id)
 			if err != nil {
 				return err
 			}
-			if t.to, id, o.keep = machineForm+id, state.Process, true; id == "" && state.Status.Live() {
-				return fmt.Errorf("machine %s has no command that runs", state.Name)
-			}
+			t.to, id, o.keep = machineForm+id, process, true
 		}
 		return t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
 			p, err := findProcess(ctx, c, id)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wick/cmd/wick/internal/keeper"
 	"wick/framing/client"
 )
 
@@ -50,35 +49,10 @@ const machineForm = "machine:"
 
 // address returns the address of the guest that --to names, in a form of the client's.
 func (t *tool) address() (string, error) {
-	name, ok := strings.CutPrefix(t.to, machineForm)
-	if !ok {
-		return t.to, nil
+	if name, ok := strings.CutPrefix(t.to, machineForm); ok {
+		return machineAddress(name)
 	}
-	state, err := machineState(name)
-	switch {
-	case err != nil:
-		return "", err
-	case state.Status == keeper.Paused:
-		return "", fmt.Errorf("machine %s is paused; wick unpause %[1]s lets it go on", state.Name)
-	case !state.Status.Live():
-		return "", fmt.Errorf("machine %s is %s; wick start %[1]s starts it again", state.Name, state.Status)
-	case state.Address == "":
-		return "", fmt.Errorf("machine %s is still starting", state.Name)
-	}
-	return state.Address, nil
-}
-
-// machineState returns the state of a machine that stays.
-func machineState(name string) (*keeper.State, error) {
-	s, err := keeper.Default()
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.Find(name)
-	if err != nil {
-		return nil, err
-	}
-	return m.State()
+	return t.to, nil
 }
 
 // takeMachine takes the name of a machine from the front of the arguments, unless another guest is

@@ -15,8 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/archive"
-	"wick/cmd/wick/internal/keeper"
-	"wick/cmd/wick/internal/machine"
 	"wick/framing/client"
 )
 
@@ -112,7 +110,7 @@ func (cp *copier) guestPath(arg string) (path string, guest bool) {
 		return path, guest
 	}
 	name, path, found := strings.Cut(arg, ":")
-	if !found || keeper.CheckName(name) != nil {
+	if !found || !isMachineName(name) {
 		return arg, false
 	}
 	cp.t.to = machineForm + name
@@ -304,13 +302,6 @@ func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *cl
 		return err
 	}
 	return errors.Join(os.Chtimes(f.Name(), time.Time{}, info.ModTime()), os.Rename(f.Name(), target))
-}
-
-// putTree copies a local directory to a path in the guest.
-func (t *tool) putTree(ctx context.Context, c *client.Client, p machine.Put) error {
-	cp := copier{t: t, c: c, bar: newBar(t.stderr, p.Local, -1)}
-	defer cp.bar.clear()
-	return cp.treeInto(ctx, p.Local, p.Guest)
 }
 
 // treeInto copies a local directory into the guest.

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"wick/framing/client"
 )
 
@@ -211,7 +209,7 @@ func (cp *copier) attributesOutOf(ctx context.Context, source string, f *os.File
 	for attribute, value := range all {
 		if !o.keeps(attribute) {
 			cp.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", source, attribute))
-		} else if err := unix.Fsetxattr(int(f.Fd()), attribute, []byte(value), 0); err != nil {
+		} else if err := setLocalAttribute(f, attribute, value); err != nil {
 			cp.note(fmt.Sprintf("%s: its attribute %s is lost: %v", source, attribute, err))
 		}
 	}

@@ -9,22 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"wick/framing/client"
 )
-
-// ownerOf returns the owner of a local file.
-func ownerOf(info fs.FileInfo) (uid, gid uint32, ok bool) {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, 0, false
-	}
-	return stat.Uid, stat.Gid, true
-}
 
 // treeOptions has the options of copying a tree.
 type treeOptions struct {
@@ -63,8 +51,6 @@ type packer struct {
 	// changed is the error of the first file that changed while it was read. The rest is copied.
 	changed error
 }
-
-type fileID struct{ dev, ino uint64 }
 
 // packTree writes a local directory as a tar, under ".". It leaves out sockets and the like, and
 // notes them.
@@ -132,8 +118,7 @@ func (p *packer) entry(name string, d fs.DirEntry) error {
 	if info.IsDir() {
 		h.Name += "/"
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && info.Mode().IsRegular() && stat.Nlink > 1 {
-		id := fileID{stat.Dev, stat.Ino}
+	if id, ok := linkedFile(info); ok {
 		if first, seen := p.links[id]; seen {
 			h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, first
 		} else {
@@ -221,59 +206,3 @@ func (p *packer) content(h *tar.Header, f *os.File, info fs.FileInfo) error {
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
-
-// localExtents returns the parts of a local file that hold data, and whether it has holes.
-func localExtents(f *os.File, info fs.FileInfo) (list []client.Extent, holes bool) {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() || stat.Blocks*512 >= info.Size() {
-		return nil, false
-	}
-	defer f.Seek(0, io.SeekStart)
-	for at := int64(0); at < info.Size(); {
-		begin, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			break
-		}
-		if err != nil {
-			return nil, false
-		}
-		end, err := unix.Seek(int(f.Fd()), begin, unix.SEEK_HOLE)
-		if err != nil {
-			return nil, false
-		}
-		if begin, end = min(begin, info.Size()), min(end, info.Size()); begin < end {
-			list = append(list, client.Extent{Offset: uint64(begin), Length: uint64(end - begin)})
-		}
-		at = end
-	}
-	return list, len(list) != 1 || list[0].Offset != 0 || list[0].Length != uint64(info.Size())
-}
-
-// localAttributes returns the extended attributes of a local file by name. The map is
-// empty on a file system that does not support them.
-func localAttributes(name string) (map[string]string, error) {
-	names := make([]byte, 64<<10) // XATTR_LIST_MAX
-	n, err := unix.Llistxattr(name, names)
-	if errors.Is(err, unix.ENOTSUP) || err == nil && n == 0 {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	all := map[string]string{}
-	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
-	for attribute := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
-		if attribute == "security.selinux" {
-			continue // each machine labels its own files
-		}
-		n, err := unix.Lgetxattr(name, attribute, value)
-		if err != nil {
-			if !errors.Is(err, unix.ENODATA) {
-				return all, fmt.Errorf("%s: %w", attribute, err)
-			}
-			continue
-		}
-		all[attribute] = string(value[:n])
-	}
-	return all, nil
-}

@@ -10,9 +10,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"wick/framing/client"
 )
@@ -118,7 +117,7 @@ func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error)
 			return "", err
 		}
 		if links++; links > maxLinks {
-			return "", &fs.PathError{Op: "open", Path: name, Err: unix.ELOOP}
+			return "", &fs.PathError{Op: "open", Path: name, Err: syscall.ELOOP}
 		}
 		last = next
 		if path.IsAbs(target) {
@@ -165,9 +164,7 @@ func (u *unpacker) entry(h *tar.Header, content *client.TarReader) error {
 		}
 		return u.root.Link(old, name)
 	case tar.TypeFifo:
-		if err := u.inDir(name, "mkfifo", func(dir int, base string) error {
-			return unix.Mknodat(dir, base, unix.S_IFIFO|0o600, 0)
-		}); err != nil {
+		if err := u.mkfifo(name); err != nil {
 			return err
 		}
 		return u.meta(h, name)
@@ -247,27 +244,6 @@ func (u *unpacker) own(h *tar.Header, name string) error {
 	return nil
 }
 
-// inDir calls f with the directory and the base of name, for operations that os.Root does not have.
-func (u *unpacker) inDir(name, op string, f func(dir int, base string) error) error {
-	dir, err := u.root.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := f(int(dir.Fd()), filepath.Base(name)); err != nil {
-		return &fs.PathError{Op: op, Path: name, Err: err}
-	}
-	return nil
-}
-
-// linkTime sets the time of a symbolic link itself.
-func (u *unpacker) linkTime(h *tar.Header, name string) error {
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(h.ModTime.UnixNano())}
-	return u.inDir(name, "utimensat", func(dir int, base string) error {
-		return unix.UtimesNanoAt(dir, base, times, unix.AT_SYMLINK_NOFOLLOW)
-	})
-}
-
 // attributes sets the extended attributes of an entry on its file, and notes those that are lost.
 func (u *unpacker) attributes(h *tar.Header, f *os.File) {
 	all, lost := client.TarAttributes(h)
@@ -283,7 +259,7 @@ func (u *unpacker) attributes(h *tar.Header, f *os.File) {
 		if attribute == "security.capability" && (u.owners || u.owner != nil) {
 			continue
 		}
-		if err := unix.Fsetxattr(int(f.Fd()), attribute, []byte(value), 0); err != nil {
+		if err := setLocalAttribute(f, attribute, value); err != nil {
 			u.note(fmt.Sprintf("%s: its attribute %s is lost: %v", h.Name, attribute, err))
 		}
 	}
@@ -294,7 +270,7 @@ func (u *unpacker) meta(h *tar.Header, name string) error {
 	err := errors.Join(u.own(h, name), u.root.Chmod(name, h.FileInfo().Mode()))
 	if value, ok := h.PAXRecords["SCHILY.xattr.security.capability"]; ok && u.owners {
 		if f, err := u.root.Open(name); err == nil {
-			if err := unix.Fsetxattr(int(f.Fd()), "security.capability", []byte(value), 0); err != nil {
+			if err := setLocalAttribute(f, "security.capability", value); err != nil {
 				u.note(fmt.Sprintf("%s: its attribute security.capability is lost: %v", h.Name, err))
 			}
 			f.Close()

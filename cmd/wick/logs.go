@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"wick/cmd/wick/internal/keeper"
 	"wick/framing/client"
 )
 
@@ -21,6 +19,13 @@ import (
 type logFlags struct {
 	follow, times, console bool
 	tail, since, until     string
+}
+
+// logLines selects lines of a log.
+type logLines struct {
+	tail         int // how many of the last lines; negative for all
+	since, until time.Time
+	follow       bool
 }
 
 // logsCommand returns wick logs.
@@ -50,7 +55,7 @@ A time of --since and --until is a time ago such as 10m, or a date as in RFC 333
 			if t.to == "" {
 				return t.machineLogs(cmd.Context(), &f, o, args[0])
 			}
-			if f.times || f.console || f.since != "" || f.until != "" || f.follow && o.Tail >= 0 {
+			if f.times || f.console || f.since != "" || f.until != "" || f.follow && o.tail >= 0 {
 				return usageError(errors.New("logs: the guest only has -f, or --tail, for a command's output"))
 			}
 			return t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
@@ -69,15 +74,15 @@ A time of --since and --until is a time ago such as 10m, or a date as in RFC 333
 }
 
 // options returns the lines that the flags select.
-func (f *logFlags) options(now time.Time) (o keeper.LogOptions, err error) {
-	o = keeper.LogOptions{Tail: -1, Follow: f.follow}
+func (f *logFlags) options(now time.Time) (o logLines, err error) {
+	o = logLines{tail: -1, follow: f.follow}
 	if f.tail != "all" {
-		if o.Tail, err = strconv.Atoi(f.tail); err != nil || o.Tail < 0 {
+		if o.tail, err = strconv.Atoi(f.tail); err != nil || o.tail < 0 {
 			return o, fmt.Errorf("--tail %q: want a number of lines, or all", f.tail)
 		}
 	}
-	if o.Since, err = logTime("--since", f.since, now); err == nil {
-		o.Until, err = logTime("--until", f.until, now)
+	if o.since, err = logTime("--since", f.since, now); err == nil {
+		o.until, err = logTime("--until", f.until, now)
 	}
 	return o, err
 }
@@ -101,52 +106,15 @@ func logTime(flag, s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%s %q: want a time ago such as 10m, or a date such as 2026-01-31T12:00:00", flag, s)
 }
 
-// machineLogs shows the log of a machine.
-func (t *tool) machineLogs(ctx context.Context, f *logFlags, o keeper.LogOptions, name string) error {
-	s, err := keeper.Default()
-	if err != nil {
-		return err
-	}
-	m, err := s.Find(name)
-	if err != nil {
-		return err
-	}
-	if f.console {
-		console, err := os.Open(m.Path("console.log"))
-		if err != nil {
-			return fmt.Errorf("open the console's log: %w", err)
-		}
-		defer console.Close()
-		_, err = io.Copy(&printableWriter{w: t.stdout}, console)
-		return err
-	}
-	err = m.Logs(ctx, o, func(line keeper.Line) error {
-		to := t.stdout
-		if line.Stderr {
-			to = t.stderr
-		}
-		text := line.Text
-		if f.times {
-			text = append([]byte(line.Time.Format(time.RFC3339Nano)+" "), text...)
-		}
-		_, err := to.Write(text)
-		return err
-	})
-	if errors.Is(err, syscall.EPIPE) {
-		return nil
-	}
-	return err
-}
-
 // heldLogs shows the output that the guest holds of a command.
-func (t *tool) heldLogs(ctx context.Context, c *client.Client, lines keeper.LogOptions, id string) error {
+func (t *tool) heldLogs(ctx context.Context, c *client.Client, lines logLines, id string) error {
 	p, err := findProcess(ctx, c, id)
 	if err != nil {
 		return err
 	}
-	o := client.LookOptions{Follow: lines.Follow, Stdout: t.stdout, Stderr: t.stderr}
+	o := client.LookOptions{Follow: lines.follow, Stdout: t.stdout, Stderr: t.stderr}
 	var last [2]lastLines
-	if lines.Tail >= 0 {
+	if lines.tail >= 0 {
 		o.Stdout, o.Stderr = &last[0], &last[1]
 	}
 	missed, err := c.Look(ctx, p.ID, o)
@@ -154,11 +122,11 @@ func (t *tool) heldLogs(ctx context.Context, c *client.Client, lines keeper.LogO
 		return err
 	}
 	for i, to := range []io.Writer{t.stdout, t.stderr} {
-		if _, err := to.Write(last[i].cut(lines.Tail)); err != nil {
+		if _, err := to.Write(last[i].cut(lines.tail)); err != nil {
 			return err
 		}
 	}
-	if missed > 0 && lines.Tail < 0 {
+	if missed > 0 && lines.tail < 0 {
 		fmt.Fprintf(t.stderr, "wick: %d bytes of older output were dropped\n", missed)
 	}
 	return nil

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -37,18 +39,6 @@ func (t *tool) eachMachine(do func(ctx context.Context, m *keeper.Machine) error
 		}
 		return failed
 	}
-}
-
-// completeMachines completes the names of machines.
-func completeMachines(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	if s, err := keeper.Default(); err == nil {
-		list, _ := s.List()
-		for _, m := range list {
-			names = append(names, m.Name+"\t"+string(m.Status)+", "+m.Image)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // listCommand returns wick list.

@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"wick/cmd/wick/internal/cache"
 )
 
 // manCommand returns wick man, which is for packagers.
@@ -70,7 +68,7 @@ var environment = [][2]string{
 	{"XDG_RUNTIME_DIR", "Where the machines of wick run -d are, in the directory wick; by default /run for root."},
 	{"XDG_STATE_HOME", "Where the disks of machines are, in the directory wick; by default ~/.local/state."},
 	{"XDG_CACHE_HOME", "Where images and kernels are kept, in the directory wick; by default ~/.cache."},
-	{cache.LimitVariable, "How large that may become before the least recently used is removed, such as 10G."},
+	{"WICK_CACHE_SIZE", "How large that may become before the least recently used is removed, such as 10G."},
 	{"DOCKER_CONFIG", "The directory of docker's config.json, which has the credentials of registries; by default ~/.docker."},
 	{"HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "Proxies for registries."},
 	{"TMPDIR", "Where the files of a running machine are; by default /tmp."},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -37,20 +38,13 @@ type tool struct {
 	parsed bool
 }
 
-// commands has the commands in the order of the help text.
-var commands = []func(*tool) *cobra.Command{
-	(*tool).runCommand,
-	(*tool).listCommand,
-	(*tool).stopCommand,
-	(*tool).startCommand,
-	(*tool).restartCommand,
-	(*tool).killCommand,
-	(*tool).rmCommand,
-	(*tool).waitCommand,
-	(*tool).inspectCommand,
-	(*tool).renameCommand,
-	(*tool).pauseCommand,
-	(*tool).unpauseCommand,
+// commands returns the commands in the order of the help text.
+func commands() []func(*tool) *cobra.Command {
+	return slices.Concat(machineCommands, guestCommands, hostCommands, []func(*tool) *cobra.Command{(*tool).manCommand})
+}
+
+// guestCommands has the commands that need a guest, and no more of the host than its files.
+var guestCommands = []func(*tool) *cobra.Command{
 	(*tool).execCommand,
 	(*tool).shellCommand,
 	(*tool).spawnCommand,
@@ -86,14 +80,6 @@ var commands = []func(*tool) *cobra.Command{
 	(*tool).shutdownCommand,
 	(*tool).poweroffCommand,
 	(*tool).rebootCommand,
-	(*tool).imagesCommand,
-	(*tool).pullCommand,
-	(*tool).rmiCommand,
-	(*tool).volumeCommand,
-	(*tool).cacheCommand,
-	(*tool).deviceCommand,
-	(*tool).kernelCommand,
-	(*tool).manCommand,
 }
 
 // root returns the tree of commands.
@@ -114,6 +100,8 @@ cp and attach take its name. Other commands need the guest's address, as --to or
   firecracker:UDS[:PORT]         connect through Firecracker's vsock socket
   firecracker-listen:UDS[:PORT]  listen on UDS_PORT until the guest connects
   vsock:CID[:PORT]               connect over AF_VSOCK (QEMU, cloud-hypervisor with vhost)
+  tcp:HOST:TCPPORT               connect to a loopback port that leads to an agent's socket
+  firecracker-tcp:HOST:TCPPORT[:PORT]  the same, for Firecracker's vsock socket
 
 PORT is 1000 by default. wick waits up to --connect-timeout for a guest that is not ready
 yet.`,
@@ -138,7 +126,7 @@ yet.`,
 	flags.Lookup("to").DefValue = "" // the help text does not depend on the environment
 	flags.Var(newTime(&t.connectTimeout, 10*time.Second), "connect-timeout", "how long to wait for the guest; 0 for ever")
 	root.RegisterFlagCompletionFunc("to", completeAddress)
-	for _, command := range commands {
+	for _, command := range commands() {
 		root.AddCommand(command(t))
 	}
 	return root

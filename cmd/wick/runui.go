@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -5,8 +7,6 @@ import (
 	"io"
 	"os"
 	"sync"
-
-	"golang.org/x/term"
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/machine"
@@ -116,9 +116,4 @@ func (u *runUI) store(dir cache.Dir) *oci.Store {
 			u.say(fmt.Sprintf("pulled %s: %d layers, %s, %s", p.Name, p.Layers, shortBytes(uint64(p.Bytes)), p.Digest))
 		},
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/term"
 
-	"wick/cmd/wick/internal/machine"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -119,7 +118,7 @@ func (s *session) raw() (err error) {
 	switch {
 	case in == nil || !s.stdin:
 	case s.tty:
-		s.term, err = s.t.openTerminal(in, term.MakeRaw)
+		s.term, err = s.t.openTerminal(in, rawMode)
 	case s.kept:
 		s.term, err = s.t.openTerminal(in, linewise)
 	}
@@ -212,7 +211,7 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 			return nil, errLeft
 		case errors.Is(context.Cause(ctx), errGivenUp):
 			return nil, errGivenUp
-		case errors.Is(context.Cause(ctx), machine.ErrUnresponsive):
+		case errors.Is(context.Cause(ctx), errUnresponsive):
 			return r, err
 		case ctx.Err() != nil && r == nil && s.looking:
 			return nil, errLeft

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"wick/framing"
 	"wick/framing/client"
@@ -84,25 +84,25 @@ func signalProcess(ctx context.Context, c *client.Client, name string, sig sysca
 	return c.SignalID(ctx, p.ID, sig, scope)
 }
 
+// linuxSignals has the names of the guest's signals by number. Another host has other numbers.
+var linuxSignals = strings.Fields("0 HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT " +
+	"CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS")
+
 // parseSignal parses a signal's name or number.
 func parseSignal(s string) (syscall.Signal, error) {
 	if n, err := strconv.ParseUint(s, 10, 8); err == nil && n <= 64 {
 		return syscall.Signal(n), nil
 	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig, nil
+	if n := slices.Index(linuxSignals, strings.TrimPrefix(strings.ToUpper(s), "SIG")); n > 0 {
+		return syscall.Signal(n), nil
 	}
 	return 0, fmt.Errorf("signal: there is no signal %q", s)
 }
 
 // signalName returns the name of a signal without SIG.
 func signalName(sig syscall.Signal) string {
-	if name := unix.SignalName(sig); name != "" {
-		return strings.TrimPrefix(name, "SIG")
+	if sig > 0 && int(sig) < len(linuxSignals) {
+		return linuxSignals[sig]
 	}
 	return strconv.Itoa(int(sig))
 }

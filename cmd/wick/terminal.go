@@ -5,9 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
-	"syscall"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"wick/framing/client"
@@ -26,27 +24,11 @@ type terminal struct {
 	done    chan struct{}
 }
 
-// linewise has a terminal pass lines on, as it does by default. A line also ends with the second of
-// the detach keys, which would otherwise be taken for flow control.
-func linewise(fd int) (*term.State, error) {
-	state, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	m, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return nil, err
-	}
-	m.Iflag &^= unix.IXON
-	m.Cc[unix.VEOL] = detachSecond
-	return state, unix.IoctlSetTermios(fd, unix.TCSETS, m)
-}
-
 // openTerminal sets the mode of the terminal f. The caller must call restore on every path.
 func (t *tool) openTerminal(f *os.File, mode func(fd int) (*term.State, error)) (*terminal, error) {
 	r := &terminal{file: f, mode: mode, signals: make(chan os.Signal, 8), done: make(chan struct{})}
 	t.terminal.Store(r) // mainCode restores it on every exit
-	signal.Notify(r.signals, syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIGCONT)
+	signal.Notify(r.signals, terminalSignals...)
 	if err := r.raw(); err != nil {
 		r.restore()
 		return nil, err
@@ -106,7 +88,7 @@ func (r *terminal) drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state != nil {
-		unix.IoctlSetInt(int(r.file.Fd()), unix.TCFLSH, unix.TCIFLUSH)
+		flushInput(r.file)
 	}
 }
 
@@ -127,43 +109,19 @@ func (r *terminal) resized() {
 	}
 }
 
-// watch handles signals that other processes send. The keys for them go to the guest.
+// watch handles signals that other processes send, and sizes that no signal tells of. The keys for
+// the signals go to the guest.
 func (r *terminal) watch() {
 	for {
 		select {
 		case sig := <-r.signals:
 			r.handle(sig)
+		case <-sizePolls():
+			r.resized()
 		case <-r.done:
 			return
 		}
 	}
-}
-
-func (r *terminal) handle(sig os.Signal) {
-	switch sig {
-	case syscall.SIGWINCH:
-		r.resized()
-	case syscall.SIGTSTP:
-		// The shell gets its terminal back, and SIGCONT makes it raw again. The process may not
-		// have stopped yet when Kill returns.
-		r.cook()
-		syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
-	case syscall.SIGCONT:
-		r.raw()
-		r.resized()
-	}
-}
-
-// terminalModes returns the modes of the tool's terminal, or nil if it has none.
-func (t *tool) terminalModes() *client.Modes {
-	for _, stream := range []any{t.stdin, t.stdout} {
-		if f, ok := stream.(*os.File); ok {
-			if m, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
-				return &client.Modes{Input: m.Iflag, Output: m.Oflag, Local: m.Lflag, Chars: m.Cc[:]}
-			}
-		}
-	}
-	return nil
 }
 
 // sameFile reports whether two streams are the same file, as after 2>&1.
@@ -186,4 +144,10 @@ func terminalSize(f *os.File) *client.Size {
 		return nil
 	}
 	return &client.Size{Rows: uint16(rows), Cols: uint16(cols)}
+}
+
+// isTerminal reports whether a stream is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"wick/cmd/wick/internal/machine"
 	"wick/framing/client"
 )
 
@@ -36,8 +35,8 @@ func (t *tool) within(
 	defer cancel(nil)
 	go t.watchGuest(ctx, timeout, cancel)
 	err := do(ctx)
-	if err != nil && errors.Is(context.Cause(ctx), machine.ErrUnresponsive) {
-		err = fmt.Errorf("the command ran out of time (%v): %w", timeout, machine.ErrUnresponsive)
+	if err != nil && errors.Is(context.Cause(ctx), errUnresponsive) {
+		err = fmt.Errorf("the command ran out of time (%v): %w", timeout, errUnresponsive)
 		return &exitError{code: exitTimedOut, err: err}
 	}
 	return err
@@ -50,7 +49,7 @@ func (t *tool) watchGuest(ctx context.Context, timeout time.Duration, cancel con
 		alive := t.answers(limit)
 		stop()
 		if !alive {
-			cancel(machine.ErrUnresponsive)
+			cancel(errUnresponsive)
 			return
 		}
 	}
