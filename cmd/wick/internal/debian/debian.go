@@ -1,5 +1,6 @@
 // Package debian fetches Debian packages through the host's own apt and unpacks them into the
-// cache. It needs no root and installs nothing.
+// cache. On a host without that apt it fetches pinned versions by HTTP. It needs no root and
+// installs nothing.
 package debian
 
 import (
@@ -38,42 +39,62 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 // architecture. A package is fetched once and then stays as it is, so no run waits for a mirror, or
 // for apt to read its lists. If the cache's entry is removed, the next run fetches the newest
 // package.
+//
+// A host whose apt does not have the package gets a pinned version of it, if there is one.
 func Unpacked(ctx context.Context, dir cache.Dir, arch, name string) (string, error) {
 	return dir.Get(ctx, "debian-"+name+"_"+arch, func(ctx context.Context, tmp string) error {
-		for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
-			if _, err := exec.LookPath(tool); err != nil {
-				return &UnavailableError{Package: name, Reason: "this host has no " + tool}
-			}
-		}
-		download := tmp + "/download"
-		if err := os.MkdirAll(download, 0o700); err != nil {
-			return fmt.Errorf("unpack %s: %w", name, err)
-		}
-		a := apt{dir: download}
-		if arch != runtime.GOARCH {
-			if err := a.foreign(ctx, arch); err != nil {
-				return &UnavailableError{name,
-					"apt-get update for " + arch + " failed (check the network)", err}
-			}
-		}
-		wanted, err := a.real(ctx, name)
-		if err != nil {
+		err := unpackByApt(ctx, tmp, arch, name)
+		missing, ok := errors.AsType[*UnavailableError](err)
+		p, pinned := pins[name+"_"+arch]
+		if !ok || !pinned || ctx.Err() != nil {
 			return err
 		}
-		if _, err := a.run(ctx, "apt-get", "download", wanted); err != nil {
-			return &UnavailableError{wanted,
-				"apt-get download failed (check the network, and as root run apt-get update)", err}
+		if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o700)); err != nil {
+			return err
 		}
-		debs, err := filepath.Glob(download + "/*.deb")
-		if err != nil || len(debs) != 1 {
-			return &UnavailableError{Package: wanted,
-				Reason: fmt.Sprintf("apt-get download left %d packages", len(debs))}
+		if err := p.unpackPinned(ctx, tmp); err != nil {
+			missing.Err = errors.Join(missing.Err, err)
+			return missing
 		}
-		if _, err := run(ctx, tmp, "dpkg-deb", "-x", debs[0], tmp); err != nil {
-			return fmt.Errorf("unpack %s: %w", wanted, err)
-		}
-		return os.RemoveAll(download)
+		return nil
 	})
+}
+
+// unpackByApt has the host's apt download the package, and unpacks it into tmp.
+func unpackByApt(ctx context.Context, tmp, arch, name string) error {
+	for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return &UnavailableError{Package: name, Reason: "this host has no " + tool}
+		}
+	}
+	download := tmp + "/download"
+	if err := os.MkdirAll(download, 0o700); err != nil {
+		return fmt.Errorf("unpack %s: %w", name, err)
+	}
+	a := apt{dir: download}
+	if arch != runtime.GOARCH {
+		if err := a.foreign(ctx, arch); err != nil {
+			return &UnavailableError{name,
+				"apt-get update for " + arch + " failed (check the network)", err}
+		}
+	}
+	wanted, err := a.real(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err := a.run(ctx, "apt-get", "download", wanted); err != nil {
+		return &UnavailableError{wanted,
+			"apt-get download failed (check the network, and as root run apt-get update)", err}
+	}
+	debs, err := filepath.Glob(download + "/*.deb")
+	if err != nil || len(debs) != 1 {
+		return &UnavailableError{Package: wanted,
+			Reason: fmt.Sprintf("apt-get download left %d packages", len(debs))}
+	}
+	if _, err := run(ctx, tmp, "dpkg-deb", "-x", debs[0], tmp); err != nil {
+		return fmt.Errorf("unpack %s: %w", wanted, err)
+	}
+	return os.RemoveAll(download)
 }
 
 // apt is the host's apt, which downloads into dir.

@@ -29,6 +29,7 @@ func tools(t *testing.T, scripts map[string]string) {
 		}
 	}
 	t.Setenv("PATH", dir)
+	t.Setenv("WICK_DEBIAN_MIRROR", "http://127.0.0.1:1") // nothing listens there
 }
 
 // working returns tools that have the package wanted, on which name depends.

@@ -44,7 +44,7 @@ func (e *ToolError) Error() string {
 
 func (e *ToolError) Unwrap() error { return e.Err }
 
-// packages has the Debian packages of the tools.
+// packages has the packages of the tools, which have these names on Debian and on Fedora.
 var packages = map[string]string{
 	"mksquashfs": "squashfs-tools", "unsquashfs": "squashfs-tools", "mkfs.ext4": "e2fsprogs",
 }
@@ -58,7 +58,7 @@ func tool(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
 		}
 	}
 	if err != nil {
-		return nil, &ToolError{Tool: name, Remedy: "as root: apt-get install " + packages[name], Err: exec.ErrNotFound}
+		return nil, &ToolError{Tool: name, Remedy: "as root: apt-get install " + packages[name] + ", or dnf install " + packages[name], Err: exec.ErrNotFound}
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

@@ -97,7 +97,7 @@ func (h *Host) needed() (program, remedy string) {
 	if b == nil {
 		return "QEMU", "there are machines of " + strings.Join(Archs(), " and ")
 	}
-	return b.program, "install QEMU: as root, apt-get install " + b.debian
+	return b.program, "install QEMU: as root, apt-get install " + b.debian + ", or dnf install " + b.fedora
 }
 
 // Choose chooses the backend: forced, unless that is "".

@@ -25,8 +25,8 @@ type QEMURun struct {
 
 // board describes QEMU's machine for an architecture.
 type board struct {
-	// program is QEMU's, and debian the Debian package that has it.
-	program, debian string
+	// program is QEMU's, and debian and fedora the packages that have it.
+	program, debian, fedora string
 	// machine is the board's name and options. mute is added for a machine without a serial port. A
 	// board that must have one gets one that is connected to nothing.
 	machine, mute string
@@ -42,7 +42,7 @@ type board struct {
 
 var boards = map[string]*board{
 	"amd64": {
-		program: "qemu-system-x86_64", debian: "qemu-system-x86",
+		program: "qemu-system-x86_64", debian: "qemu-system-x86", fedora: "qemu-system-x86-core",
 		machine: "microvm,acpi=on,rtc=on,pcie=off", mute: ",isa-serial=off", cpu: "max",
 		// There is no PCI bus to probe.
 		console: "ttyS0", cmdline: []string{"reboot=t", "pci=off"},
@@ -58,7 +58,7 @@ var boards = map[string]*board{
 		console: "ttyS0", cmdline: []string{"reboot=t"},
 	},
 	"arm64": {
-		program: "qemu-system-aarch64", debian: "qemu-system-arm",
+		program: "qemu-system-aarch64", debian: "qemu-system-arm", fedora: "qemu-system-aarch64-core",
 		machine: "virt,gic-version=max", cpu: "neoverse-n1",
 		console: "ttyAMA0",
 		// The device tree describes the lowest slot first.
