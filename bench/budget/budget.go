@@ -18,8 +18,8 @@ package budget
 // message, watches, clones and confinement cost 250 kB more in the agent and 405 kB in vm-init. The
 // runtime without inlining and internal/godebug saves 160 kB in each: see scripts/build.
 const (
-	AgentBinary = 2_310_000
-	InitBinary  = 2_721_000
+	AgentBinary = 2_318_000
+	InitBinary  = 2_729_000
 )
 
 // An agent at a Unix socket, in kB of /proc/PID/status. VmRSS is mostly those pages of the
