@@ -38,6 +38,8 @@ type Config struct {
 	// Debian's cloud kernel has not. "--root=rw" makes the first one, an ext4, the root
 	// itself, and "--base=/dev/vda,/dev/vdb" makes a root of layers, the lowest first.
 	DrivesOnly bool
+	// Volumes are mounted beside the root, at most 16.
+	Volumes []Volume
 	// Overlay is an existing ext4 that takes what the guest writes, and keeps it. If it is
 	// "", one of OverlayMiB MiB is made (512 if 0), which ends with the machine. Tmpfs keeps
 	// the writes in the guest's memory instead.
@@ -107,6 +109,25 @@ type Drive struct {
 	Serial string
 }
 
+// Volume is a file system that is mounted beside the root when the guest boots. It has Dir, or
+// Disk, or with neither memory.
+type Volume struct {
+	// Target is an absolute path in the guest, without blanks and colons.
+	Target string
+	// Dir is a directory of the host. QEMU shares it, by virtiofs if virtiofsd is there and
+	// by 9p otherwise, which needs Debian's kernel or a Kernel with either. With Copy the
+	// guest gets a copy, whose changes are lost. Firecracker can only copy.
+	Dir  string
+	Copy bool
+	// Disk is an ext4 image or block device, which the machine does not remove.
+	Disk string
+	// ReadOnly keeps the guest from writing.
+	ReadOnly bool
+	// Options are further options of the mount, with commas between them, such as
+	// "nodev,nosuid".
+	Options string
+}
+
 // Pull says when an image is fetched.
 type Pull string
 
@@ -144,6 +165,17 @@ func (c *Config) check() error {
 	case !slices.Contains([]Pull{"", PullMissing, PullAlways, PullNever}, c.Pull):
 		reason = fmt.Sprintf("Pull %q: want missing, always or never", c.Pull)
 	}
+	for _, v := range c.Volumes {
+		switch {
+		case !strings.HasPrefix(v.Target, "/") || strings.ContainsAny(v.Target+v.Options, ": \t\n"):
+			reason = fmt.Sprintf("the volume %q: want an absolute target, and no blanks and colons", v.Target)
+		case v.Dir != "" && v.Disk != "":
+			reason = fmt.Sprintf("the volume %s: Dir and Disk exclude each other", v.Target)
+		}
+	}
+	if len(c.Volumes) > engine.MaxVolumes {
+		reason = fmt.Sprintf("%d volumes: the most is %d", len(c.Volumes), engine.MaxVolumes)
+	}
 	for _, d := range c.Drives {
 		switch {
 		case d.Path == "":
@@ -169,6 +201,9 @@ func (c *Config) engine() (engine.Options, error) {
 		Tmpfs: c.Tmpfs, DrivesOnly: c.DrivesOnly, Config: c.Options, Dir: c.Dir, VMM: c.VMM,
 		Cmdline: c.Cmdline, InitArgs: c.InitArgs, BootLimit: c.BootLimit,
 		Cache: cache.Dir(c.CacheDir), Logger: c.Logger,
+	}
+	for _, v := range c.Volumes {
+		o.Volumes = append(o.Volumes, engine.Volume(v))
 	}
 	for _, d := range c.Drives {
 		o.Drives = append(o.Drives, vmm.Drive(d))

@@ -159,6 +159,25 @@ func TestBoot(t *testing.T) {
 	}
 }
 
+// TestVolumes shares a directory with the guest, and gives it a file system in memory.
+func TestVolumes(t *testing.T) {
+	t.Parallel()
+	c := bootable(t)
+	c.Tmpfs = true
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/host", []byte("of the host"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.Volumes = []Volume{{Target: "/shared", Dir: dir}, {Target: "/scratch"}, {Target: "/fixed", Dir: dir, ReadOnly: true}}
+	m := boot(t, c)
+	if got := run(t, m, "cat /shared/host; echo of the guest >/shared/guest; grep -c ' /scratch tmpfs' /proc/mounts; touch /fixed/x || true"); !strings.HasPrefix(got, "of the host1\ntouch: ") {
+		t.Errorf("the guest says %q", got)
+	}
+	if text, err := os.ReadFile(dir + "/guest"); string(text) != "of the guest\n" {
+		t.Errorf("the guest has written %q, %v", text, err)
+	}
+}
+
 // TestDrivesOnly boots from given drives in an order of their own, by the vm-init of the initramfs.
 func TestDrivesOnly(t *testing.T) {
 	t.Parallel()

@@ -56,6 +56,11 @@ func newPool(
 			shared = "the writable drive " + d.Path
 		}
 	}
+	for _, v := range c.Volumes {
+		if v.Disk != "" && !v.ReadOnly {
+			shared = "the writable disk " + v.Disk
+		}
+	}
 	switch {
 	case n < 1 || n > MaxPool:
 		return nil, &ConfigError{fmt.Sprintf("a pool of %d machines: want 1 to %d", n, MaxPool)}

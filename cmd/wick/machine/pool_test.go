@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -99,6 +100,10 @@ func TestConfigRefused(t *testing.T) {
 		"network":           {Net: "bridge"},
 		"namespace":         {Net: "user", NetNS: "/run/netns/x"},
 		"namespace alone":   {NetNS: "/run/netns/x"},
+		"volume's target":   {Volumes: []Volume{{Target: "srv"}}},
+		"volume's options":  {Volumes: []Volume{{Target: "/srv", Options: "ro:x"}}},
+		"volume's sources":  {Volumes: []Volume{{Target: "/srv", Dir: "/d", Disk: "/e"}}},
+		"volumes":           {Volumes: slices.Repeat([]Volume{{Target: "/srv"}}, 17)},
 		"architecture":      {Arch: "riscv64"},
 	} {
 		m, err := Boot(t.Context(), c)
@@ -107,7 +112,7 @@ func TestConfigRefused(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]Config{
-		"overlay": {Overlay: "/o"}, "drive": {Drives: []Drive{{Path: "/d"}}}, "tap": {Net: "tap=t0"},
+		"overlay": {Overlay: "/o"}, "drive": {Drives: []Drive{{Path: "/d"}}}, "disk": {Volumes: []Volume{{Target: "/d", Disk: "/e"}}}, "tap": {Net: "tap=t0"},
 	} {
 		if _, err := NewPool(c, 2); err == nil {
 			t.Errorf("%s: NewPool has no error", name)
