@@ -135,6 +135,46 @@ func Pack(
 	return Root{Path: path, Init: addedInit}, err
 }
 
+// Layered makes a root image of a directory that shows layers as one file system, or finds it in
+// the cache. An example is a mounted overlay. The layers are directories, and the inodes, sizes and
+// times of their files identify the content. Without layers, the content of source itself does,
+// which is then read whole.
+func Layered(
+	ctx context.Context, dir cache.Dir, source string, layers []string, init string,
+) (Root, error) {
+	key := cache.NewKey("root/layered", recipe)
+	err := key.Content(init)
+	for _, layer := range layers {
+		if err == nil {
+			_, err = lookAt(layer, key)
+		}
+	}
+	if err == nil && len(layers) == 0 {
+		err = addContent(source, key)
+	}
+	if err != nil {
+		return Root{}, fmt.Errorf("make a root image of %s: %w", source, err)
+	}
+	path, err := dir.Get(ctx, key.Name("root", ".squashfs"), func(ctx context.Context, tmp string) error {
+		t, err := lookAt(source, cache.NewKey("", 0))
+		if err != nil {
+			return err
+		}
+		t.owner, t.group = 0, 0 // a container's owners are meant
+		return squash(ctx, tmp, nil, func(w io.Writer) error {
+			s := newStream(w)
+			if err := t.fill(s, source); err != nil {
+				return err
+			}
+			return s.finish(init)
+		})
+	})
+	if err != nil {
+		err = fmt.Errorf("make a root image of %s: %w", source, err)
+	}
+	return Root{Path: path, Init: addedInit}, err
+}
+
 // fillDefault adds the parts of the default system to the key, and returns its filler.
 func fillDefault(ctx context.Context, dir cache.Dir, arch string, key *cache.Key) (filler, error) {
 	busybox, err := Busybox(ctx, dir, arch)

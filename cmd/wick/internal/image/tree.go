@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -131,6 +134,34 @@ func lookAt(source string, key *cache.Key) (*tree, error) {
 		}
 	}
 	return t, nil
+}
+
+// addContent adds the names, metadata and content of a directory tree to a key, but no times.
+func addContent(top string, key *cache.Key) error {
+	return walk(top, func(path string, info fs.FileInfo, mounted bool) error {
+		key.Add(strings.TrimPrefix(path, top))
+		if info == nil || mounted {
+			return nil
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		key.Add(fmt.Sprint(st.Mode, st.Uid, st.Gid, st.Rdev, st.Nlink > 1 && !info.IsDir()))
+		attributes, err := xattrs(path)
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(attributes)) {
+			key.Add(name, attributes[name])
+		}
+		switch info.Mode().Type() {
+		case 0:
+			return absent(key.Content(path))
+		case fs.ModeSymlink:
+			target, err := os.Readlink(path)
+			key.Add(target)
+			return absent(err)
+		}
+		return nil
+	})
 }
 
 // readable reports whether the content can be read, by the effective rights rather than the mode.
