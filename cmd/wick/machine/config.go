@@ -28,6 +28,11 @@ type Config struct {
 	// Rootfs is the root as a directory, a tar (also compressed) or a squashfs. A directory
 	// or tar is converted once, and kept in the cache.
 	Rootfs string
+	// RootfsLayers, if not nil, are the directories that Rootfs shows as one, such as those
+	// of a mounted overlay. They identify its content in the cache, so another mount of them
+	// is not converted again. If it is empty and not nil, the content of Rootfs does, which
+	// is then read whole.
+	RootfsLayers []string
 	// Drives are disks behind the root image and the overlay: the first is /dev/vdc, or
 	// /dev/vdb with Tmpfs. A machine has at most 16 drives in all.
 	Drives []Drive
@@ -154,6 +159,8 @@ func (c *Config) check() error {
 		reason = "Image and Rootfs are two roots"
 	case c.DrivesOnly && (c.Image != "" || c.Rootfs != "" || c.Overlay != "" || c.Tmpfs):
 		reason = "DrivesOnly excludes Image, Rootfs, Overlay and Tmpfs"
+	case c.RootfsLayers != nil && c.Rootfs == "":
+		reason = "RootfsLayers needs Rootfs"
 	case c.DrivesOnly && len(c.Drives) == 0:
 		reason = "DrivesOnly needs Drives"
 	case c.Overlay != "" && c.Tmpfs:
@@ -198,7 +205,7 @@ func (c *Config) engine() (engine.Options, error) {
 	o := engine.Options{
 		Arch: c.Arch, Init: c.Init, Rootfs: c.Rootfs, Kernel: c.Kernel, Modules: c.Modules,
 		MemoryMiB: c.MemoryMiB, CPUs: c.CPUs, Overlay: c.Overlay, OverlayMiB: c.OverlayMiB,
-		Tmpfs: c.Tmpfs, DrivesOnly: c.DrivesOnly, Config: c.Options, Dir: c.Dir, VMM: c.VMM,
+		Tmpfs: c.Tmpfs, DrivesOnly: c.DrivesOnly, Layers: c.RootfsLayers, Config: c.Options, Dir: c.Dir, VMM: c.VMM,
 		Cmdline: c.Cmdline, InitArgs: c.InitArgs, BootLimit: c.BootLimit,
 		Cache: cache.Dir(c.CacheDir), Logger: c.Logger,
 	}

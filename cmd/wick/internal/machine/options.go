@@ -31,6 +31,8 @@ type Options struct {
 	Init string
 	// Rootfs is a directory, a tar or a squashfs; "" is a small system made of busybox.
 	Rootfs string
+	// Layers, if not nil, are the directories that Rootfs shows as one; see [image.Layered].
+	Layers []string
 	// Image, if not nil, is a container image to make the root of, instead of Rootfs.
 	Image *oci.Image
 	// Kernel is a vmlinux, a bzImage, or for arm64 an Image, without modules; "" is Debian's cloud

@@ -115,6 +115,9 @@ func (o *Options) root(ctx context.Context) (image.Root, error) {
 	if o.Image != nil {
 		return o.Image.Root(ctx, o.Cache, o.Init)
 	}
+	if o.Layers != nil {
+		return image.Layered(ctx, o.Cache, o.Rootfs, o.Layers, o.Init)
+	}
 	return image.Build(ctx, o.Cache, o.Arch, o.Rootfs, o.Init)
 }
 

@@ -162,7 +162,7 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 			add("-device", fmt.Sprintf("%s,chardev=fs%d,tag=%s,%s", kind("vhost-user-fs"), i, escape(f.Tag), bus()))
 			continue
 		}
-		fsdev := fmt.Sprintf("local,id=fs%d,security_model=none,path=%s", i, escape(f.Path))
+		fsdev := fmt.Sprintf("local,id=fs%d,security_model=none,multidevs=remap,path=%s", i, escape(f.Path))
 		if f.ReadOnly {
 			fsdev += ",readonly=on"
 		}
