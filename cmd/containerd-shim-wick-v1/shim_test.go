@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const goArch = runtime.GOARCH
+
+// TestRun runs a container to its end by ctr. The spec's process must be what it asks for.
+func TestRun(t *testing.T) {
+	d := containerd(t)
+	out := d.run(t, 3, "--user", "1000:1000", "--cwd", "/work/new", "--env", "A=b c", "--memory-limit", "134217728",
+		"--read-only", testImage, "run1", "sh", "-c",
+		`id -u; id -g; pwd; echo "$A $HOME"; ulimit -n; echo $$; touch /x 2>&1; ls -A /.wick; ls /dev/vda 2>&1
+		grep -E 'NoNewPrivs|CapEff' /proc/self/status; echo problem >&2; exit 3`)
+	for _, want := range []string{
+		"1000\n1000\n/work/new\nb c /home/user\n1024\n1\n", "touch: /x: Read-only file system", "/dev/vda: No such file",
+		"NoNewPrivs:\t1", "CapEff:\t0000000000000000",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("got %q, want %q in it", out, want)
+		}
+	}
+	d.clean(t, "run1")
+}
+
+// TestLife leads a task through its life: exec, stdin, signals, metrics, pause, and the end.
+func TestLife(t *testing.T) {
+	d := containerd(t)
+	events := d.command(t.Context(), "events")
+	var seen bytes.Buffer
+	events.Stdout = &seen
+	if err := events.Start(); err != nil {
+		t.Fatal(err)
+	}
+	const id = "life1"
+	d.must(t, "run", "-d", "--runtime", runtimeName, testImage, id, "sh", "-c",
+		`trap "exit 7" TERM; while :; do sleep 0.1; done`)
+	if got := d.status(t, id); got != "RUNNING" {
+		t.Errorf("status %q, want RUNNING", got)
+	}
+	for _, test := range []struct {
+		name, stdin string
+		args        []string
+		out         string
+		code        int
+	}{
+		{"exec", "", []string{"sh", "-c", "echo out; test $$ -gt 1 && ps | grep -c [T]ERM; exit 5"}, "out\n1\n", 5},
+		{"stdin", "piped\n", []string{"cat"}, "piped\n", 0},
+		{"killed", "", []string{"sh", "-c", "kill -9 $$"}, "", 137},
+		{"missing", "", []string{"/no/such"}, "", 1},
+	} {
+		args := append([]string{"task", "exec", "--exec-id", test.name, id}, test.args...)
+		if out, errs, code := d.ctr(t, test.stdin, args...); out != test.out || code != test.code {
+			t.Errorf("%s: %q, exit code %d, stderr %q; want %q, %d", test.name, out, code, errs, test.out, test.code)
+		}
+	}
+	metrics := d.must(t, "task", "metrics", id)
+	for _, name := range []string{"pids.current", "cpu.usage_usec", "memory.usage"} {
+		_, rest, _ := strings.Cut(metrics, name+" ")
+		if value, _ := strconv.Atoi(strings.Fields(rest + " 0")[0]); value <= 0 {
+			t.Errorf("metric %s is not above 0 in %q", name, metrics)
+		}
+	}
+	if list := d.must(t, "task", "ps", id); strings.Count(list, "\n") < 2 {
+		t.Errorf("ps lists no process: %q", list)
+	}
+	d.must(t, "task", "pause", id)
+	if got := d.status(t, id); got != "PAUSED" {
+		t.Errorf("status %q, want PAUSED", got)
+	}
+	if _, errs, code := d.ctr(t, "", "task", "exec", "--exec-id", "paused", id, "true"); code == 0 || !strings.Contains(errs, "is paused") {
+		t.Errorf("exec in a paused container: exit code %d, %q", code, errs)
+	}
+	d.must(t, "task", "resume", id)
+	if _, errs, code := d.ctr(t, "", "task", "checkpoint", id); code == 0 || !strings.Contains(errs, "checkpoint a container: not supported") {
+		t.Errorf("checkpoint: exit code %d, %q", code, errs)
+	}
+	d.must(t, "task", "kill", "-s", "TERM", id)
+	await(t, "end by TERM", func() bool { return d.status(t, id) == "STOPPED" })
+	if _, _, code := d.ctr(t, "", "task", "rm", id); code != 7 && code != 0 {
+		t.Errorf("rm: exit code %d", code)
+	}
+	d.must(t, "container", "rm", id)
+	d.clean(t, id)
+	events.Process.Kill()
+	events.Wait()
+	at := 0
+	for _, topic := range []string{
+		"/tasks/create", "/tasks/start", "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit", "/tasks/paused",
+		"/tasks/resumed", "/tasks/exit", "/tasks/delete",
+	} {
+		i := strings.Index(seen.String()[at:], topic)
+		if i < 0 {
+			t.Fatalf("no event %s after %q in\n%s", topic, seen.String()[:at], seen.String())
+		}
+		at += i
+	}
+	if !strings.Contains(seen.String()[at-500:], `"exit_status":7`) {
+		t.Errorf("no exit status 7 in the last events: %s", seen.String()[at-500:])
+	}
+}
+
+// TestKilled kills the shim, the monitor and containerd, each while a container runs.
+func TestKilled(t *testing.T) {
+	d := containerd(t)
+	start := func(id string) {
+		d.must(t, "run", "-d", "--runtime", runtimeName, testImage, id, "sleep", "1000")
+	}
+	start("kill1")
+	d.killProgram(t, "kill1", true)
+	await(t, "notice that the shim was killed", func() bool { return d.status(t, "kill1") == "" })
+	d.clean(t, "kill1")
+	d.must(t, "container", "rm", "kill1")
+
+	start("kill2")
+	d.killProgram(t, "kill2", false)
+	await(t, "notice that the monitor was killed", func() bool { return d.status(t, "kill2") == "STOPPED" })
+	d.ctr(t, "", "task", "rm", "kill2") // reports 137
+	d.must(t, "container", "rm", "kill2")
+	d.clean(t, "kill2")
+
+	start("kill3")
+	d.stop()
+	if err := d.start(); err != nil {
+		t.Fatal(err)
+	}
+	if out := d.must(t, "task", "exec", "--exec-id", "again", "kill3", "echo", "alive"); out != "alive\n" {
+		t.Errorf("exec after containerd's restart: %q", out)
+	}
+	d.must(t, "task", "kill", "-s", "KILL", "kill3")
+	await(t, "end by KILL", func() bool { return d.status(t, "kill3") == "STOPPED" })
+	d.ctr(t, "", "task", "rm", "kill3")
+	d.must(t, "container", "rm", "kill3")
+	d.clean(t, "kill3")
+}
+
+// cyclesEnv says how many containers TestCycles makes.
+const cyclesEnv = "WICK_CYCLES"
+
+// TestCycles makes containers one after the other, and checks that nothing is left of them, nor of
+// a shim that ended with the host.
+func TestCycles(t *testing.T) {
+	d := containerd(t)
+	cycles := 3
+	if n, err := strconv.Atoi(os.Getenv(cyclesEnv)); err == nil {
+		cycles = n
+	}
+	abandoned := (&options{namespace: "default", address: d.dir + "/gone"}).place("gone")
+	if err := os.MkdirAll(abandoned, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(abandoned, processName), []byte("2 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range cycles {
+		id := "cycle" + strconv.Itoa(i)
+		if out := d.run(t, 0, testImage, id, "echo", "hello"); out != "hello\n" {
+			t.Fatalf("cycle %d: %q", i, out)
+		}
+		d.clean(t, id)
+	}
+	if _, err := os.Stat(abandoned); !os.IsNotExist(err) {
+		t.Errorf("the directory of a shim that ended with the host: %v, want it removed", err)
+	}
+}
+
+// TestVolumes gives a container a directory to write, one to read, and a file.
+func TestVolumes(t *testing.T) {
+	d := containerd(t)
+	dir := t.TempDir()
+	for _, name := range []string{"rw", "ro"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "file"), []byte("of the host\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := d.run(t, 0, "--mount", "type=bind,src="+dir+"/rw,dst=/rw,options=rbind:rw",
+		"--mount", "type=bind,src="+dir+"/ro,dst=/ro,options=rbind:ro",
+		"--mount", "type=bind,src="+dir+"/ro/file,dst=/etc/one,options=bind:ro",
+		testImage, "volume1", "sh", "-c",
+		"cat /rw/file /ro/file /etc/one; echo of the guest >/rw/guest; touch /ro/x 2>&1; ls -A /.wick")
+	if want := strings.Repeat("of the host\n", 3) + "touch: /ro/x: Read-only file system\n"; out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "rw/guest")); string(b) != "of the guest\n" {
+		t.Errorf("the host reads %q, %v", b, err)
+	}
+	d.clean(t, "volume1")
+	if b, err := os.ReadFile(filepath.Join(dir, "ro/file")); string(b) != "of the host\n" {
+		t.Errorf("after the end the host reads %q, %v", b, err)
+	}
+}
+
+// TestNative has the snapshotter that copies, a log file for output, and the host's network.
+func TestNative(t *testing.T) {
+	d := containerd(t)
+	log := filepath.Join(t.TempDir(), "log")
+	d.must(t, "run", "-d", "--runtime", runtimeName, "--snapshotter", "native", "--log-uri", "file://"+log,
+		"--annotation", "wick.memory=200", "--annotation", "wick.cpus=2", testImage, "native1", "sh", "-c",
+		"grep -c processor /proc/cpuinfo; free -m | grep Mem; echo err >&2")
+	await(t, "end", func() bool { return d.status(t, "native1") == "STOPPED" })
+	d.must(t, "task", "rm", "native1")
+	d.must(t, "container", "rm", "native1")
+	d.clean(t, "native1")
+	b, err := os.ReadFile(log)
+	if err != nil || !strings.HasPrefix(string(b), "2\nMem:") || !strings.HasSuffix(string(b), "err\n") {
+		t.Errorf("log %q, %v", b, err)
+	}
+}
+
+// TestRefused has what this runtime cannot do refused with the reason, and leaves nothing.
+func TestRefused(t *testing.T) {
+	d := containerd(t)
+	for _, test := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"namespace", []string{"--with-ns", "network:/no/such"}, "join the network namespace"},
+		{"device", []string{"--device", "/dev/kmsg"}, "give the container the device"},
+		{"annotation", []string{"--annotation", "wick.memory=much"}, "is not a number above 0"},
+		{"type", []string{"--mount", "type=nfs,src=x,dst=/x"}, `type "nfs" is not supported`},
+	} {
+		args := append([]string{"run", "--rm", "--runtime", runtimeName}, test.args...)
+		_, errs, code := d.ctr(t, "", append(args, testImage, "refuse-"+test.name, "true")...)
+		if code == 0 || !strings.Contains(errs, test.want) {
+			t.Errorf("%s: exit code %d, %q, want %q", test.name, code, errs, test.want)
+		}
+		d.clean(t, "refuse-"+test.name)
+	}
+}
+
+// TestPod runs two containers in the machine of a sandbox, by the annotations of containerd's CRI.
+func TestPod(t *testing.T) {
+	d := containerd(t)
+	pod := func(kind string) []string {
+		return []string{
+			"run", "-d", "--runtime", runtimeName, "--annotation", containerType + "=" + kind,
+			"--annotation", sandboxID + "=pod1",
+		}
+	}
+	d.must(t, append(pod("sandbox"), "--hostname", "podhost", testImage, "pod1", "sleep", "1000000")...)
+	dir := t.TempDir()
+	for _, id := range []string{"pod1-a", "pod1-b"} {
+		d.must(t, append(pod("container"), "--mount", "type=bind,src="+dir+",dst=/vol,options=rbind:rw", testImage, id, "sh", "-c",
+			"echo "+id+" $$ >/vol/"+id+"; touch /mark; ls /.wick; exec sleep 1000000")...)
+	}
+	o := d.options
+	monitors := 0
+	for _, pid := range processesOf(o.place("pod1"), "pod1") {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if strings.HasPrefix(string(name), "qemu") {
+			monitors++
+		}
+	}
+	if monitors != 1 {
+		t.Errorf("the pod has %d machines, want one", monitors)
+	}
+	for _, id := range []string{"pod1-a", "pod1-b"} {
+		await(t, "write to the volume", func() bool {
+			b, _ := os.ReadFile(filepath.Join(dir, id))
+			return len(b) > 0
+		})
+		if b, _ := os.ReadFile(filepath.Join(dir, id)); string(b) != id+" 1\n" {
+			t.Errorf("container %s wrote %q, want its own pid namespace", id, b)
+		}
+		if out := d.must(t, "task", "exec", "--exec-id", "e", id, "ls", "/mark"); out != "/mark\n" {
+			t.Errorf("exec in %s: %q", id, out)
+		}
+	}
+	if _, _, code := d.ctr(t, "", "task", "exec", "--exec-id", "e", "pod1", "ls", "/mark"); code != 1 {
+		t.Errorf("the sandbox sees a file of a container")
+	}
+	for _, id := range []string{"pod1-a", "pod1-b", "pod1"} {
+		d.must(t, "task", "kill", "-s", "KILL", id)
+		await(t, "end by KILL", func() bool { return d.status(t, id) == "STOPPED" })
+		d.ctr(t, "", "task", "rm", id)
+		d.must(t, "container", "rm", id)
+	}
+	d.clean(t, "pod1")
+}
+
+// TestNetwork gives a container the interface that a network namespace has, as a CNI plugin makes
+// it.
+func TestNetwork(t *testing.T) {
+	d := containerd(t)
+	ns := fmt.Sprintf("wick-test-%d", os.Getpid())
+	ip := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Skipf("ip %q: %v: %s; the test needs iproute2 and network namespaces", args, err, out)
+		}
+	}
+	ip("netns", "add", ns)
+	t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
+	outer := fmt.Sprintf("wt%d", os.Getpid())
+	ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", ns)
+	ip("addr", "add", "10.213.77.1/24", "dev", outer)
+	ip("link", "set", outer, "up")
+	for _, args := range [][]string{
+		{"addr", "add", "10.213.77.5/24", "dev", "eth0"}, {"link", "set", "eth0", "up"},
+		{"route", "add", "default", "via", "10.213.77.1"},
+	} {
+		ip(append([]string{"-n", ns}, args...)...)
+	}
+	out := d.run(t, 0, "--with-ns", "network:/run/netns/"+ns, testImage, "network1", "sh", "-c",
+		"ip -o -4 addr show eth0 | tr -s ' '; ip route; ping -c 1 10.213.77.1 >/dev/null && echo reached")
+	for _, want := range []string{"inet 10.213.77.5/24", "default via 10.213.77.1", "reached\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("got %q, want %q in it", out, want)
+		}
+	}
+	d.clean(t, "network1")
+	if links, _ := exec.Command("ip", "-n", ns, "link").Output(); strings.Contains(string(links), tapName) {
+		t.Errorf("the namespace still has %s:\n%s", tapName, links)
+	}
+}
+
+// TestOutOfMemory has a container use more memory than its machine has. The event says so.
+func TestOutOfMemory(t *testing.T) {
+	d := containerd(t)
+	events := d.command(t.Context(), "events")
+	var seen bytes.Buffer
+	events.Stdout = &seen
+	if err := events.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d.run(t, 137, "--memory-limit", "67108864", testImage, "oom1", "tail", "/dev/zero")
+	d.clean(t, "oom1")
+	events.Process.Kill()
+	events.Wait()
+	if !strings.Contains(seen.String(), `/tasks/oom {"container_id":"oom1"}`) {
+		t.Errorf("no event of lacking memory in\n%s", seen.String())
+	}
+}
