@@ -79,6 +79,7 @@ type model struct {
 	failed  chan struct{} // closed with err set
 	conns   map[*conn]bool
 	watches map[string]*watch
+	tardy   map[int]bool   // by pid, those whose failed execve was not known when they were answered
 	silents map[int]string // by pid, the exits that fit several watches, and where each came
 	shared  []*file
 	count   counts
@@ -102,7 +103,7 @@ func newModel(t *testing.T, to target, dir string, s scale, seed uint64) *model 
 		root:   to.pid() == "1" || os.Geteuid() == 0,
 		failed: make(chan struct{}), changed: make(chan struct{}),
 		conns: map[*conn]bool{}, watches: map[string]*watch{},
-		silents: map[int]string{},
+		tardy: map[int]bool{}, silents: map[int]string{},
 	}
 	for n := range s.hosts {
 		h := &host{m: m, n: n, r: newRand(seed, uint64(n))}

@@ -45,7 +45,12 @@ func (h *host) spawn(c *conn) *request {
 				return nil
 			}
 			in, err := wiretest.Parse(typ, payload)
-			if err != nil || typ != wiretest.SpawnWatchResult || s.command.refused || in.Int("pid") == 0 {
+			if err == nil && typ == wiretest.SpawnWatchResult && s.command.refused && len(s.command.text) >= 128<<10 {
+				// The agent waits only so long for the execve. Its failure is a process_exit then.
+				m.tardy[in.Int("pid")] = true
+				return nil
+			}
+			if err != nil || typ != wiretest.SpawnWatchResult || in.Int("pid") == 0 {
 				return fmt.Errorf("type 0x%02X %s in reply to spawn_watch of %s", typ,
 					wiretest.Brief(payload), wiretest.Brief([]byte(s.command.text)))
 			}
@@ -74,6 +79,10 @@ func (m *model) exited(c *conn, payload []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.tardy[r.pid] && len(r.stdout) == 0 && (r.code == 126 || r.code == 127) {
+		delete(m.tardy, r.pid)
+		return nil
+	}
 	line, _, _ := bytes.Cut(r.stdout, []byte("\n"))
 	s := m.watches[string(line)]
 	if s == nil {
