@@ -37,7 +37,10 @@ func confined(t *testing.T, c *client.Client, line string, flags ...string) *cli
 	t.Helper()
 	var o framing.ConfineOptions
 	for _, flag := range flags {
-		name, value, _ := strings.Cut(flag, "=")
+		name, value, given := strings.Cut(flag, "=")
+		if !given {
+			value = "yes"
+		}
 		if reason := o.Set(name, value); reason != "" {
 			t.Fatalf("Set(%q, %q) = %q", name, value, reason)
 		}

@@ -44,7 +44,7 @@ ff02::2	ip6-allrouters
 10.0.0.1 added
 /etc/os-release 600
 ID=wick
-ls: /var: No such file or directory
+/var
 /var.moved
 log
 tmp
