@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -16,10 +17,11 @@ import (
 // layer, calls begun, and sends the rest when may is closed. It gives up when the client does.
 func slowRegistry(t *testing.T, begun func(), may <-chan struct{}) (image string) {
 	t.Helper()
-	inner, layers := imageRegistry(), map[string]bool{}
+	inner := imageRegistry()
+	var layers sync.Map // digests; a goroutine of the push may still ask for one
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		digest := filepath.Base(r.URL.Path)
-		if r.Method != http.MethodGet || !layers[digest] {
+		if _, layer := layers.Load(digest); r.Method != http.MethodGet || !layer {
 			inner.ServeHTTP(w, r)
 			return
 		}
@@ -41,7 +43,7 @@ func slowRegistry(t *testing.T, begun func(), may <-chan struct{}) (image string
 		t.Fatal(err)
 	}
 	for _, d := range digests {
-		layers[d] = true
+		layers.Store(d, true)
 	}
 	return address + "/app"
 }
