@@ -54,7 +54,7 @@ func leaveNetwork(path string) error {
 	err := inNamespace(path, func() error {
 		tap, err := net.InterfaceByName(tapName)
 		if err != nil {
-			return nil //nolint:nilerr // there is none
+			return nil //nolint:nilerr // the tap is gone already
 		}
 		if outer, err := firstInterface(); err == nil && outer != nil {
 			unredirect(outer.Index)

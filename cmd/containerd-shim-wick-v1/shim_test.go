@@ -17,12 +17,12 @@ const goArch = runtime.GOARCH
 // TestRun runs a container to its end by ctr. The spec's process must be what it asks for.
 func TestRun(t *testing.T) {
 	d := containerd(t)
-	out := d.run(t, 3, "--user", "1000:1000", "--cwd", "/work/new", "--env", "A=b c", "--memory-limit", "134217728",
+	out := d.run(t, 3, "--user", "1000:1000", "--cwd", "/srv/new", "--env", "A=b c", "--memory-limit", "134217728",
 		"--read-only", testImage, "run1", "sh", "-c",
 		`id -u; id -g; pwd; echo "$A $HOME"; ulimit -n; echo $$; touch /x 2>&1; ls -A /.wick; ls /dev/vda 2>&1
 		grep -E 'NoNewPrivs|CapEff' /proc/self/status; echo problem >&2; exit 3`)
 	for _, want := range []string{
-		"1000\n1000\n/work/new\nb c /home/user\n1024\n1\n", "touch: /x: Read-only file system", "/dev/vda: No such file",
+		"1000\n1000\n/srv/new\nb c /home/user\n1024\n1\n", "touch: /x: Read-only file system", "/dev/vda: No such file",
 		"NoNewPrivs:\t1", "CapEff:\t0000000000000000",
 	} {
 		if !strings.Contains(out, want) {
