@@ -52,7 +52,7 @@ func TestPulse(t *testing.T) {
 		t.Errorf("without events: a raw wait, or a pulse in %v; want neither", left)
 	}
 	if turns > 3 { // one turn if the clocks agree
-		t.Errorf("%d turns, want 3 at most, because a pulse is none", turns)
+		t.Errorf("%d turns, want at most 3: a pulse is not a turn", turns)
 	}
 }
 
