@@ -29,7 +29,7 @@ func TestVictims(t *testing.T) {
 		"before the second line": {[]string{
 			"oom-kill:constraint=CONSTRAINT_MEMORY_POLICY,task_memcg=/wick-1/3,task=sh,pid=58,uid=0",
 		}, 57, "process 58 (sh) killed with 0 KiB resident, constraint memory_policy"},
-		"lines that are none": {[]string{
+		"lines that are no record": {[]string{
 			"oom-kill:constraint=CONSTRAINT_MEMCG", "oom-kill:constraint=CONSTRAINT_MEMCG,task_memcg=/wick-1/3,task=sh,pid=,uid=0",
 			"Memory cgroup out of memory: Killed process 57", "Memory cgroup out of memory: Killed process 57 (sh)", "Killed process 57 (sh)" + killed, "",
 		}, 57, ""},
