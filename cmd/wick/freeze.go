@@ -25,8 +25,8 @@ restore thaws it.
 
 With --commands the processes of all commands and of the workload stop first, kept or not,
 until the thaw. They take part in the snapshot as they are. A guest without a disk to
-freeze stops them alone. What a command of the guest moved into a cgroup of its own making
-elsewhere does not stop.`,
+freeze stops them alone. Processes that a command has moved into a cgroup elsewhere do not
+stop.`,
 		Example: `  wick freeze && cp disk.img snapshot.img; wick thaw
   wick freeze --commands --thaw-after 1m`,
 		Args:              needs(),
