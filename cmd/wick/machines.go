@@ -18,20 +18,16 @@ import (
 	"wick/cmd/wick/internal/keeper"
 )
 
-// eachMachine returns the RunE of a command that does something to each of the machines that it
-// names. It prints the name of each that was done. One that fails does not keep the others from it.
-func (t *tool) eachMachine(do func(ctx context.Context, m *keeper.Machine) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, names []string) error {
+// eachName returns the RunE of a command that does something to each of its names in the store. It
+// prints each name for which that was done. One that fails does not keep the others from it.
+func (t *tool) eachName(do func(ctx context.Context, s keeper.Store, name string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, names []string) (failed error) {
 		s, err := keeper.Default()
 		if err != nil {
 			return err
 		}
-		var failed error
 		for _, name := range names {
-			m, err := s.Find(name)
-			if err == nil {
-				err = do(cmd.Context(), m)
-			}
+			err := do(cmd.Context(), s, name)
 			if err == nil {
 				_, err = fmt.Fprintln(t.stdout, name)
 			}
@@ -39,6 +35,17 @@ func (t *tool) eachMachine(do func(ctx context.Context, m *keeper.Machine) error
 		}
 		return failed
 	}
+}
+
+// eachMachine is eachName for names of machines.
+func (t *tool) eachMachine(do func(ctx context.Context, m *keeper.Machine) error) func(*cobra.Command, []string) error {
+	return t.eachName(func(ctx context.Context, s keeper.Store, name string) error {
+		m, err := s.Find(name)
+		if err != nil {
+			return err
+		}
+		return do(ctx, m)
+	})
 }
 
 // listCommand returns wick list.

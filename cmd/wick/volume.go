@@ -3,7 +3,7 @@
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
 
@@ -25,20 +25,9 @@ stay when a machine is removed, and one machine at a time can use each.`,
 		Short:             "Remove disks, with all that is on them",
 		Args:              needs("NAME..."),
 		ValidArgsFunction: completeDisks,
-		RunE: func(_ *cobra.Command, names []string) (failed error) {
-			s, err := keeper.Default()
-			if err != nil {
-				return err
-			}
-			for _, name := range names {
-				err := s.RemoveDisk(name)
-				if err == nil {
-					_, err = fmt.Fprintln(t.stdout, name)
-				}
-				failed = errors.Join(failed, err)
-			}
-			return failed
-		},
+		RunE: t.eachName(func(_ context.Context, s keeper.Store, name string) error {
+			return s.RemoveDisk(name)
+		}),
 	})
 	return cmd
 }
