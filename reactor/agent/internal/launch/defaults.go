@@ -76,7 +76,7 @@ func (d *Defaults) set(option, value string) error {
 	case "umask":
 		return d.setUmask(value)
 	case "limit":
-		return d.setLimit(value)
+		return SetLimit(&d.limits, value)
 	}
 	return nil
 }
@@ -111,54 +111,6 @@ func (d *Defaults) setUmask(value string) error {
 	}
 	d.umask = &mask
 	return nil
-}
-
-// limitNames has the names of resource limits, by their numbers; setrlimit(2).
-var limitNames = [...]string{
-	"cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks",
-	"sigpending", "msgqueue", "nice", "rtprio", "rttime",
-}
-
-func (d *Defaults) setLimit(value string) error {
-	name, value, _ := sys.Cut(value, '=')
-	soft, hard, two := sys.Cut(value, ':')
-	if !two {
-		hard = soft
-	}
-	l := reactor.Limit{Resource: -1}
-	for i := range limitNames {
-		if limitNames[i] == name {
-			l.Resource = i
-		}
-	}
-	if l.Resource < 0 {
-		return errors.New("no limit of that name")
-	}
-	var ok, ok2 bool
-	l.Soft, ok = parseLimit(soft)
-	l.Hard, ok2 = parseLimit(hard)
-	if !ok || !ok2 || l.Soft > l.Hard {
-		return errors.New("not SOFT or SOFT:HARD, numbers or unlimited")
-	}
-	for i := range d.limits {
-		if d.limits[i].Resource == l.Resource {
-			d.limits[i] = l
-			return nil
-		}
-	}
-	d.limits = append(d.limits, l)
-	return nil
-}
-
-func parseLimit(text string) (n uint64, ok bool) {
-	if text == "unlimited" {
-		return 1<<64 - 1, true
-	}
-	if text == "" || text[0]-'0' > 9 {
-		return 0, false
-	}
-	n, rest, ok := sys.TakeNumber(text)
-	return n, ok && rest == ""
 }
 
 // Apply completes a command that runs as acc. It sets the user, and those defaults that spec has
