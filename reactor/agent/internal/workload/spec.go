@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wick/framing"
+	"wick/reactor"
 	"wick/reactor/agent/internal/launch"
 	"wick/reactor/agent/internal/sys"
 )
@@ -31,7 +32,7 @@ type Spec struct {
 	port     uint16        // of readyPort
 	probe    command       // of readyProbe
 	watchdog time.Duration // the longest time between two signs of life; 0: no limit
-	limits   []limit
+	limits   []reactor.Limit
 	terminal terminal
 	confine  framing.ConfineOptions
 	filter   string // file of a seccomp filter, or empty
@@ -323,8 +324,8 @@ func (s *Spec) start() *framing.Start {
 		req.Rows, req.Columns = 24, 80
 	}
 	for _, l := range s.limits {
-		if l.resource < noResource {
-			req.Limits.Add(framing.Limit{Resource: l.resource, Soft: l.soft, Hard: l.hard})
+		if l.Resource < launch.FurtherLimit {
+			req.Limits.Add(framing.Limit{Resource: uint8(l.Resource), Soft: l.Soft, Hard: l.Hard})
 		}
 	}
 	return req
