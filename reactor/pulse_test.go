@@ -51,8 +51,8 @@ func TestPulse(t *testing.T) {
 	if left := pulseLeft(t, l); l.pulse.start() || left != 0 {
 		t.Errorf("without events: a raw wait, or a pulse in %v; want neither", left)
 	}
-	if turns > 3 { // one turn if the clocks agree
-		t.Errorf("%d turns, want at most 3: a pulse is not a turn", turns)
+	if turns > fewTurns {
+		t.Errorf("%d turns, want at most %d", turns, fewTurns)
 	}
 }
 
