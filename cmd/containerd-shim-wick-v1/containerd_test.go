@@ -335,21 +335,33 @@ func processesOf(place, id string) (pids []int) {
 	return pids
 }
 
+// program returns the shim or the monitor of a container, or 0 if it does not run. A child that has
+// not executed its program yet is not it.
+func (d *daemon) program(id string, shim bool) int {
+	o := d.options
+	want := "qemu"
+	if shim {
+		want = "containerd-shim"
+	}
+	for _, pid := range processesOf(o.place(id), id) {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if strings.HasPrefix(string(name), want) {
+			return pid
+		}
+	}
+	return 0
+}
+
 // killProgram kills the shim or the monitor of a container.
 func (d *daemon) killProgram(t *testing.T, id string, shim bool) {
 	t.Helper()
-	o := d.options
-	for _, pid := range processesOf(o.place(id), id) {
-		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		if shim && strings.HasPrefix(string(name), "containerd-shim") ||
-			!shim && strings.HasPrefix(string(name), "qemu") {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
+	pid := d.program(id, shim)
+	if pid == 0 {
+		t.Fatalf("find a process of container %s: no shim %v", id, shim)
 	}
-	t.Fatalf("find a process of container %s: no shim %v", id, shim)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // boxImage returns an image made of busybox, as an archive in the OCI layout.

@@ -80,14 +80,13 @@ ip link add name eth0 netns $pid type veth peer name wh%[2]d && nsenter -t $pid 
 // TestKilledInCreate kills the shim and the monitor while a machine boots.
 func TestKilledInCreate(t *testing.T) {
 	d := containerd(t)
-	o := d.options
 	for _, shim := range []bool{true, false} {
 		id := fmt.Sprintf("boot-%v", shim)
 		cmd := d.command(t.Context(), "run", "--rm", "--runtime", runtimeName, testImage, id, "true")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		await(t, "start the monitor", func() bool { return len(processesOf(o.place(id), id)) == 2 })
+		await(t, "start the monitor", func() bool { return d.program(id, false) != 0 })
 		d.killProgram(t, id, shim)
 		if err := cmd.Wait(); err == nil {
 			t.Errorf("shim %v: ctr run succeeded", shim)
