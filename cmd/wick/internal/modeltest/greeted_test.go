@@ -210,7 +210,10 @@ func (h *host) malformedExtension() *request {
 	switch kind := r.IntN(4); {
 	case kind == 0 && m.flags >= 0:
 		bit := 5 + r.IntN(3)
-		if m.typ == wiretest.List {
+		switch m.typ {
+		case wiretest.Start:
+			bit = 5 + r.IntN(2) // more and confined, without what follows them; loose alone is valid
+		case wiretest.List:
 			bit = 7 // the only undefined flag
 		}
 		b[m.flags] |= 1 << bit
