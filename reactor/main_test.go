@@ -120,8 +120,8 @@ func allFree(t testing.TB, l *Loop) {
 // it.
 const patience = time.Minute
 
-// fewTurns is more than a loop takes that does not spin. One wait is one turn, but for a signal of the
-// runtime that interrupts it, and for clocks that disagree. A spin has thousands.
+// fewTurns is more than a loop takes that does not spin. One wait is one turn, except when a signal
+// of the runtime interrupts it, or when clocks disagree. A spin has thousands.
 const fewTurns = 20
 
 // until runs turns until done reports true, and returns their number.
