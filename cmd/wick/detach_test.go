@@ -17,13 +17,13 @@ import (
 func TestDetachKeys(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 24, 80, "exec", "-it", "--keep", "1m", "--", "cat")
-	p.untilRaw()
-	p.keys("a\x10\x10b\r")
-	p.until("a\x10\x10b\r\n")
-	p.keys("\x10\x11")
-	p.until("wick attach ")
-	p.until("\n")
-	p.expectEnd(0)
+	p.UntilRaw()
+	p.Keys("a\x10\x10b\r")
+	p.Until("a\x10\x10b\r\n")
+	p.Keys("\x10\x11")
+	p.Until("wick attach ")
+	p.Until("\n")
+	p.ExpectEnd(0)
 }
 
 // between takes one connection for the agent at a socket, until cut cuts it and is there no more.
@@ -84,16 +84,16 @@ func TestDetachKeysWhileLost(t *testing.T) {
 			agent, _ := agentSocket(t)
 			socket, cut := between(t, agent)
 			p := typing(t, socket, 24, 80, "--connect-timeout", test.timeout, "exec", "-it", "--keep", "1m", "--", "cat")
-			p.untilRaw()
-			p.keys("a\r")
-			p.until("a\r\na\r\n")
+			p.UntilRaw()
+			p.Keys("a\r")
+			p.Until("a\r\na\r\n")
 			cut()
-			p.until("attaching again")
-			go p.master.WriteString(test.keys) // which waits for wick to read
-			p.until("wick attach ")
-			p.until("\n")
-			p.expectEnd(test.code)
-			if n, err := unix.IoctlGetInt(int(p.slave.Fd()), unix.TIOCINQ); n != 0 || err != nil {
+			p.Until("attaching again")
+			go p.Master.WriteString(test.keys) // which waits for wick to read
+			p.Until("wick attach ")
+			p.Until("\n")
+			p.ExpectEnd(test.code)
+			if n, err := unix.IoctlGetInt(int(p.Slave.Fd()), unix.TIOCINQ); n != 0 || err != nil {
 				t.Errorf("TIOCINQ = %d, %v: what was typed is left for the shell", n, err)
 			}
 		})
@@ -105,48 +105,48 @@ func TestKeysWhileLost(t *testing.T) {
 	agent, _ := agentSocket(t)
 	socket, cut := between(t, agent)
 	p := typing(t, socket, 24, 80, "--connect-timeout", "1h", "exec", "-it", "--keep", "1m", "--", "sh", "-c", "stty -echo; while read x; do echo got $x; done")
-	p.untilRaw()
-	p.keys("one\r")
-	p.until("got one\r\n")
+	p.UntilRaw()
+	p.Keys("one\r")
+	p.Until("got one\r\n")
 	cut()
-	p.until("attaching again")
-	p.keys("two\rthree\r")
+	p.Until("attaching again")
+	p.Keys("two\rthree\r")
 	for n := 1; n > 0; time.Sleep(time.Millisecond) { // until wick has read it
 		var err error
-		if n, err = unix.IoctlGetInt(int(p.slave.Fd()), unix.TIOCINQ); err != nil {
+		if n, err = unix.IoctlGetInt(int(p.Slave.Fd()), unix.TIOCINQ); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := os.Symlink(agent, socket); err != nil {
 		t.Fatal(err)
 	}
-	p.until("got two\r\ngot three\r\n")
-	p.keys("four\r\x04")
-	p.until("got four\r\n")
-	p.expectEnd(0)
+	p.Until("got two\r\ngot three\r\n")
+	p.Keys("four\r\x04")
+	p.Until("got four\r\n")
+	p.ExpectEnd(0)
 }
 
 // TestDetach leaves a command running, and has it again.
 func TestDetach(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 24, 80, "exec", "-it", "--keep", "forever", "--env", "PS1=guest> ", "--", "sh", "-i")
-	p.until("guest> ")
-	p.keys("x=kept; echo $x$x\r")
-	p.until("keptkept\r\n")
-	p.keys("echo <$x>\x10\x11")
-	p.until("wick attach ")
-	p.until("\n")
-	p.expectEnd(0)
+	p.Until("guest> ")
+	p.Keys("x=kept; echo $x$x\r")
+	p.Until("keptkept\r\n")
+	p.Keys("echo <$x>\x10\x11")
+	p.Until("wick attach ")
+	p.Until("\n")
+	p.ExpectEnd(0)
 	out, err := exec.Command("wick", "--to", "unix:"+socket, "ps").Output()
 	if err != nil || !strings.Contains(string(out), "alone t") {
 		t.Fatalf("%s, %v", out, err)
 	}
 	id := strings.Fields(strings.Split(string(out), "\n")[1])[0]
 	p = typing(t, socket, 24, 80, "attach", id[:6])
-	p.untilRaw()
-	p.keys("\x15echo \"[$x]\"; exit 3\r") // behind what was typed and not sent
-	p.until("[kept]\r\n")
-	p.expectEnd(3)
+	p.UntilRaw()
+	p.Keys("\x15echo \"[$x]\"; exit 3\r") // behind what was typed and not sent
+	p.Until("[kept]\r\n")
+	p.ExpectEnd(3)
 }
 
 // TestDetachWithoutTerminal has the detach keys leave a command that gets lines.
@@ -154,25 +154,25 @@ func TestDetachWithoutTerminal(t *testing.T) {
 	t.Parallel()
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 24, 80, "exec", "-i", "--keep", "forever", "-c", "echo ready; while read x; do echo got $x; done")
-	p.until("ready\r\n")
-	p.keys("one\r")
-	p.until("got one\r\n")
-	p.keys("\x10\x11")
-	p.until("wick attach ")
-	p.until("\n")
-	p.expectEnd(0)
+	p.Until("ready\r\n")
+	p.Keys("one\r")
+	p.Until("got one\r\n")
+	p.Keys("\x10\x11")
+	p.Until("wick attach ")
+	p.Until("\n")
+	p.ExpectEnd(0)
 	out, err := exec.Command("wick", "--to", "unix:"+socket, "ps").Output()
 	if err != nil || !strings.Contains(string(out), "alone ") {
 		t.Fatalf("%s, %v", out, err)
 	}
 	id := strings.Fields(strings.Split(string(out), "\n")[1])[0]
 	p = typing(t, socket, 24, 80, "attach", id)
-	p.keys("two\r")
-	p.until("got two\r\n")
-	p.keys("\x03") // Ctrl-C
-	p.until("left it running")
-	p.expectEnd(130)
+	p.Keys("two\r")
+	p.Until("got two\r\n")
+	p.Keys("\x03") // Ctrl-C
+	p.Until("left it running")
+	p.ExpectEnd(130)
 	p = typing(t, socket, 24, 80, "attach", id)
-	p.keys("\x04") // Ctrl-D
-	p.expectEnd(0)
+	p.Keys("\x04") // Ctrl-D
+	p.ExpectEnd(0)
 }

@@ -55,10 +55,10 @@ func TestPullShown(t *testing.T) {
 	close(may)
 	image := slowRegistry(t, func() {}, may)
 	p := typing(t, "none", 24, 50, "pull", "--platform", "linux/amd64", image)
-	p.until("\r\x1b[K" + fmt.Sprintf("%-.49s", "pulling "+image+":latest: 2 of 2 layers, 4.0K of 4.0K") + "\r\x1b[K")
-	p.until("wick: pulled " + image + ":latest: 2 layers, 4.0K, sha256:")
-	p.until(image + ":latest sha256:")
-	p.expectEnd(0)
+	p.Until("\r\x1b[K" + fmt.Sprintf("%-.49s", "pulling "+image+":latest: 2 of 2 layers, 4.0K of 4.0K") + "\r\x1b[K")
+	p.Until("wick: pulled " + image + ":latest: 2 layers, 4.0K, sha256:")
+	p.Until(image + ":latest sha256:")
+	p.ExpectEnd(0)
 }
 
 // TestPullInterrupted sends SIGINT to a pull. It leaves no part of a layer in the cache.

@@ -12,41 +12,43 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/cmd/wick/internal/typist"
 )
 
 // TestTerminal types at a terminal like a user.
 func TestTerminal(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 33, 77, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
-	p.until("guest> ")
-	if state := p.termios(); state.Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0 {
+	p.Until("guest> ")
+	if state := p.Termios(); state.Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0 {
 		t.Errorf("the terminal is not raw: %+v", state)
 	}
-	p.keys("stty size; echo $TERM\r")
-	p.until("\r\n33 77\r\nvt100\r\n")
-	p.resize(11, 99)
-	p.keys("until [ \"$(stty size)\" = '11 99' ]; do :; done; echo it\"\"is\r")
-	p.until("itis\r\n")
-	p.keys("cat\r")
-	p.keys("mirror\r")
-	p.until("mirror\r\n") // typed
-	p.until("mirror\r\n") // and said by cat
-	p.keys("\x03")
-	p.until("^C")
-	p.until("guest> ")
-	p.keys("exit 7\r")
-	p.expectEnd(7)
+	p.Keys("stty size; echo $TERM\r")
+	p.Until("\r\n33 77\r\nvt100\r\n")
+	p.Resize(11, 99)
+	p.Keys("until [ \"$(stty size)\" = '11 99' ]; do :; done; echo it\"\"is\r")
+	p.Until("itis\r\n")
+	p.Keys("cat\r")
+	p.Keys("mirror\r")
+	p.Until("mirror\r\n") // typed
+	p.Until("mirror\r\n") // and said by cat
+	p.Keys("\x03")
+	p.Until("^C")
+	p.Until("guest> ")
+	p.Keys("exit 7\r")
+	p.ExpectEnd(7)
 }
 
 // TestTerminalModes checks that the guest's terminal has the modes and keys of the local one.
 func TestTerminalModes(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 24, 80, "exec", "-it", "-c", "stty -a; stty -echo; echo ready; exec head -n 1")
-	p.until("intr = ^C; quit = ^\\; erase = ^?;") // those of a new terminal
-	p.until("-iutf8")
-	p.until("ready")
-	p.keys("\x03")
-	p.expectEnd(130)
+	p.Until("intr = ^C; quit = ^\\; erase = ^?;") // those of a new terminal
+	p.Until("-iutf8")
+	p.Until("ready")
+	p.Keys("\x03")
+	p.ExpectEnd(130)
 
 	p = typingWith(t, socket, func(m *unix.Termios) {
 		m.Iflag |= unix.IUTF8
@@ -54,22 +56,22 @@ func TestTerminalModes(t *testing.T) {
 		m.Lflag &^= unix.ECHOK
 		m.Cc[unix.VERASE], m.Cc[unix.VINTR] = '\b', 'T'-'@'
 	}, "exec", "-it", "-c", "stty -a; stty -echo; echo ready; exec head -n 1")
-	p.until("intr = ^T; quit = ^\\; erase = ^H;")
-	p.until(" iutf8")
-	p.until(" ocrnl")
-	p.until(" -echok ")
-	p.until("ready")
-	p.keys("aé\bb\r")
-	p.until("ab")
-	p.expectEnd(0)
+	p.Until("intr = ^T; quit = ^\\; erase = ^H;")
+	p.Until(" iutf8")
+	p.Until(" ocrnl")
+	p.Until(" -echok ")
+	p.Until("ready")
+	p.Keys("aé\bb\r")
+	p.Until("ab")
+	p.ExpectEnd(0)
 }
 
 // TestTerminalWithoutSize, as a serial line, has the usual one in the guest.
 func TestTerminalWithoutSize(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 0, 0, "exec", "-it", "--", "stty", "size")
-	p.until("24 80\r\n")
-	p.expectEnd(0)
+	p.Until("24 80\r\n")
+	p.ExpectEnd(0)
 }
 
 // TestTerminalWaysOut checks that every exit leaves the terminal as it was.
@@ -78,30 +80,30 @@ func TestTerminalWaysOut(t *testing.T) {
 		t.Skip("waits out limits of seconds: run without -short")
 	}
 	for name, test := range map[string]struct {
-		out  func(p *typist, stopAgent func())
+		out  func(p *typist.Typist, stopAgent func())
 		code int
 	}{
-		"TERM":            {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGTERM) }, 143},
-		"HUP":             {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGHUP) }, 129},
-		"INT from others": {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGINT) }, 130},
+		"TERM":            {func(p *typist.Typist, _ func()) { p.Cmd.Process.Signal(syscall.SIGTERM) }, 143},
+		"HUP":             {func(p *typist.Typist, _ func()) { p.Cmd.Process.Signal(syscall.SIGHUP) }, 129},
+		"INT from others": {func(p *typist.Typist, _ func()) { p.Cmd.Process.Signal(syscall.SIGINT) }, 130},
 		// The shell takes no notice of it, and the keys go on.
-		"QUIT":     {func(p *typist, _ func()) { p.cmd.Process.Signal(syscall.SIGQUIT); p.keys("exit 9\r") }, 9},
-		"no agent": {func(_ *typist, stop func()) { stop() }, 125},
-		"killed":   {func(p *typist, _ func()) { p.keys("kill -KILL $$\r") }, 137},
+		"QUIT":     {func(p *typist.Typist, _ func()) { p.Cmd.Process.Signal(syscall.SIGQUIT); p.Keys("exit 9\r") }, 9},
+		"no agent": {func(_ *typist.Typist, stop func()) { stop() }, 125},
+		"killed":   {func(p *typist.Typist, _ func()) { p.Keys("kill -KILL $$\r") }, 137},
 	} {
 		t.Run(name, func(t *testing.T) {
 			socket, stop := agentSocket(t)
 			p := typing(t, socket, 24, 80, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
-			p.until("guest> ")
+			p.Until("guest> ")
 			go func() { // keeps the writer from blocking
 				for buf := make([]byte, 4096); ; {
-					if _, err := p.master.Read(buf); err != nil {
+					if _, err := p.Master.Read(buf); err != nil {
 						return
 					}
 				}
 			}()
 			test.out(p, stop)
-			p.expectEnd(test.code)
+			p.ExpectEnd(test.code)
 		})
 	}
 }
@@ -110,20 +112,20 @@ func TestTerminalWaysOut(t *testing.T) {
 func TestTerminalStopped(t *testing.T) {
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 24, 80, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
-	p.until("guest> ")
-	p.cmd.Process.Signal(syscall.SIGTSTP)
-	for !stopped(t, p.cmd.Process.Pid) {
+	p.Until("guest> ")
+	p.Cmd.Process.Signal(syscall.SIGTSTP)
+	for !stopped(t, p.Cmd.Process.Pid) {
 		time.Sleep(time.Millisecond)
 	}
-	if state := p.termios(); !reflect.DeepEqual(state, p.before) {
+	if state := p.Termios(); !reflect.DeepEqual(state, p.Before) {
 		t.Errorf("while it is stopped the terminal is %+v", state)
 	}
-	p.resize(9, 90)
-	p.cmd.Process.Signal(syscall.SIGCONT)
-	p.keys("until [ \"$(stty size)\" = '9 90' ]; do :; done; echo it\"\"is\r")
-	p.until("itis\r\n")
-	p.keys("exit\r")
-	p.expectEnd(0)
+	p.Resize(9, 90)
+	p.Cmd.Process.Signal(syscall.SIGCONT)
+	p.Keys("until [ \"$(stty size)\" = '9 90' ]; do :; done; echo it\"\"is\r")
+	p.Until("itis\r\n")
+	p.Keys("exit\r")
+	p.ExpectEnd(0)
 }
 
 func stopped(t *testing.T, pid int) bool {
@@ -145,11 +147,11 @@ func TestShell(t *testing.T) {
 		t.Skipf("the user of the tests must have a home directory: %v", err)
 	}
 	p := typing(t, socket, 24, 80, "shell", "--env", "MARK=here")
-	p.until(" ") // its prompt, whatever that is
-	p.keys("echo \"<$MARK $PWD>\"\r")
-	p.until("<here " + me.HomeDir + ">")
-	p.keys("exit 5\r")
-	p.expectEnd(5)
+	p.Until(" ") // its prompt, whatever that is
+	p.Keys("echo \"<$MARK $PWD>\"\r")
+	p.Until("<here " + me.HomeDir + ">")
+	p.Keys("exit 5\r")
+	p.ExpectEnd(5)
 }
 
 // TestJobControlInGuest stops a job of the guest's shell by Ctrl-Z, and has it go on.
@@ -157,24 +159,24 @@ func TestJobControlInGuest(t *testing.T) {
 	t.Parallel()
 	socket, _ := agentSocket(t)
 	p := typing(t, socket, 24, 80, "exec", "-it", "--env", "PS1=guest> ", "--", "sh", "-i")
-	p.until("guest> ")
-	p.keys("cat\r")
-	p.until("cat\r\n")
-	p.keys("one\r")
-	p.until("one\r\none\r\n")
-	p.keys("\x1a")
-	p.until("Stopped")
-	p.until("guest> ")
-	p.keys("sleep 1000 &\r")
-	p.until("guest> ")
-	p.keys("fg %1\r")
-	p.until("cat\r\n")
-	p.keys("two\r")
-	p.until("two\r\ntwo\r\n")
-	p.keys("\x04")
-	p.until("guest> ")
-	p.keys("kill %2; exit 6\r")
-	p.expectEnd(6)
+	p.Until("guest> ")
+	p.Keys("cat\r")
+	p.Until("cat\r\n")
+	p.Keys("one\r")
+	p.Until("one\r\none\r\n")
+	p.Keys("\x1a")
+	p.Until("Stopped")
+	p.Until("guest> ")
+	p.Keys("sleep 1000 &\r")
+	p.Until("guest> ")
+	p.Keys("fg %1\r")
+	p.Until("cat\r\n")
+	p.Keys("two\r")
+	p.Until("two\r\ntwo\r\n")
+	p.Keys("\x04")
+	p.Until("guest> ")
+	p.Keys("kill %2; exit 6\r")
+	p.ExpectEnd(6)
 }
 
 // TestJobControlHere has wick be a job of a local shell: stopped by Ctrl-Z, started in the
@@ -187,42 +189,42 @@ func TestJobControlHere(t *testing.T) {
 	}
 	socket, _ := agentSocket(t)
 	p := typingTo(t, socket, 24, 80, func(*unix.Termios) {}, bash, "--norc", "--noprofile", "--noediting", "-i")
-	p.keys("PS1='he''re> '\r")
-	p.until("here> ")
+	p.Keys("PS1='he''re> '\r")
+	p.Until("here> ")
 	// Without a terminal of the guest, Ctrl-Z is for wick.
-	p.keys("wick exec -i -c 'echo rea\"\"dy; exec cat'\r")
-	p.until("ready\r\n")
-	p.keys("one\r")
-	p.until("one\r\none\r\n")
-	p.keys("\x1a")
-	p.until("Stopped")
-	p.until("here> ")
-	p.keys("stty -a\r")
-	p.until(" ixon ") // wick's mode of the terminal is not left behind
-	p.until("here> ")
-	p.keys("fg\r")
-	p.until("cat'\r\n")
-	p.keys("two\r")
-	p.until("two\r\ntwo\r\n")
-	p.keys("\x04")
-	p.until("here> ")
+	p.Keys("wick exec -i -c 'echo rea\"\"dy; exec cat'\r")
+	p.Until("ready\r\n")
+	p.Keys("one\r")
+	p.Until("one\r\none\r\n")
+	p.Keys("\x1a")
+	p.Until("Stopped")
+	p.Until("here> ")
+	p.Keys("stty -a\r")
+	p.Until(" ixon ") // wick's mode of the terminal is not left behind
+	p.Until("here> ")
+	p.Keys("fg\r")
+	p.Until("cat'\r\n")
+	p.Keys("two\r")
+	p.Until("two\r\ntwo\r\n")
+	p.Keys("\x04")
+	p.Until("here> ")
 	// In the background it runs on, unless it wants the terminal.
-	p.keys("wick exec -c 'echo from the back\"\"ground' & wait\r")
-	p.until("from the background\r\n")
-	p.until("here> ")
-	p.keys("wick exec -it --env 'PS1=guest> ' -- sh -i &\r")
-	p.until("here> ")
-	p.keys("until jobs | grep -q Stop; do :; done; echo is\"\"stopped\r")
-	p.until("isstopped\r\n")
-	p.until("here> ")
-	p.keys("fg\r")
-	p.until("guest> ")
-	p.keys("exit 4\r")
-	p.until("here> ")
-	p.keys("echo code $?; exit\r")
-	p.until("code 4\r\n")
+	p.Keys("wick exec -c 'echo from the back\"\"ground' & wait\r")
+	p.Until("from the background\r\n")
+	p.Until("here> ")
+	p.Keys("wick exec -it --env 'PS1=guest> ' -- sh -i &\r")
+	p.Until("here> ")
+	p.Keys("until jobs | grep -q Stop; do :; done; echo is\"\"stopped\r")
+	p.Until("isstopped\r\n")
+	p.Until("here> ")
+	p.Keys("fg\r")
+	p.Until("guest> ")
+	p.Keys("exit 4\r")
+	p.Until("here> ")
+	p.Keys("echo code $?; exit\r")
+	p.Until("code 4\r\n")
 	select {
-	case <-p.ended:
+	case <-p.Ended:
 	case <-time.After(20 * time.Second):
 		t.Error("the local shell does not end")
 	}
