@@ -22,8 +22,6 @@ container images, root images, kernels and other files that are costly to make.
 
 It is bounded to 10G, or to $WICK_CACHE_SIZE, such as 2G. When something is added, the least
 recently used entries go. Those of running machines stay.`,
-		Args: needs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(t.cacheDuCommand(), t.cachePruneCommand())
 	return cmd

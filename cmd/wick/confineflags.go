@@ -35,6 +35,9 @@ var confineUsages = []struct{ name, usage string }{
 	{"uts", "private: a UTS `NAMESPACE` of its own, which has the host name"},
 }
 
+// confinement has the names of the flags, for the help text.
+const confinement = "cap-drop cap-add no-new-privs security-opt seccomp read-only read-only-path mask mount-tmpfs root-dir pid ipc uts join"
+
 func (f *confineFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	for _, u := range confineUsages {

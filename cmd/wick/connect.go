@@ -14,7 +14,7 @@ import (
 // connect connects to the guest that --to names.
 func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	if t.to == "" {
-		return nil, usageError(errors.New("no guest named; give --to machine:NAME or another address, or set WICK_TO"))
+		return nil, usageError(errors.New("no guest named; give the name of a machine first, as wick list has it, or an address as --to or in WICK_TO"))
 	}
 	if t.connectTimeout < 0 {
 		return nil, usageError(errors.New("--connect-timeout cannot be negative"))
@@ -55,17 +55,58 @@ func (t *tool) address() (string, error) {
 	return t.to, nil
 }
 
-// takeMachine takes the name of a machine from the front of the arguments, unless another guest is
+// cutMachine cuts the name of a machine from the front of the arguments, unless another guest is
 // named. After -- there is no name.
+func (t *tool) cutMachine(cmd *cobra.Command, args []string) (name string, rest []string) {
+	if t.to != "" || len(args) == 0 || cmd.ArgsLenAtDash() == 0 || !isMachineName(args[0]) {
+		return "", args
+	}
+	name, rest = args[0], args[1:]
+	if len(rest) > 0 && rest[0] == "--" {
+		rest = rest[1:] // wick exec web -- ls
+	}
+	return name, rest
+}
+
+// takeMachine is cutMachine, and makes the machine the guest of the command.
 func (t *tool) takeMachine(cmd *cobra.Command, args []string) []string {
-	if t.to == "" && len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
-		t.to = machineForm + args[0]
-		args = args[1:]
-		if len(args) > 0 && args[0] == "--" {
-			args = args[1:] // wick exec web -- ls
+	name, rest := t.cutMachine(cmd, args)
+	if name != "" {
+		t.to = machineForm + name
+	}
+	return rest
+}
+
+// machineFirst lets a command and its subcommands take the name of a machine as their first
+// argument.
+func (t *tool) machineFirst(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		t.machineFirst(sub)
+	}
+	if cmd.RunE == nil {
+		return
+	}
+	cmd.Use = strings.Replace(cmd.Use, cmd.Name(), cmd.Name()+" [MACHINE]", 1)
+	args, run, complete := cmd.Args, cmd.RunE, cmd.ValidArgsFunction
+	if args != nil {
+		cmd.Args = func(cmd *cobra.Command, words []string) error {
+			_, rest := t.cutMachine(cmd, words)
+			return args(cmd, rest)
 		}
 	}
-	return args
+	cmd.RunE = func(cmd *cobra.Command, words []string) error {
+		return run(cmd, t.takeMachine(cmd, words))
+	}
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, words []string, word string) ([]string, cobra.ShellCompDirective) {
+		if t.to == "" && len(words) == 0 && (word == "" || isMachineName(word)) {
+			return completeMachines(cmd, words, word)
+		}
+		words = t.takeMachine(cmd, words)
+		if complete == nil {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return complete(cmd, words, word)
+	}
 }
 
 // inGuest returns the RunE of a command that works over one connection to the guest.

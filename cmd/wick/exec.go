@@ -17,8 +17,8 @@ func (t *tool) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [flags] [MACHINE | --] COMMAND [ARG]...",
 		Short: "Run a command in the guest and pass on its output and exit code",
-		Long: `Run a command in a machine of wick run -d, or in the guest that --to names, and wait for it. Its stdout and stderr are passed on as they
-arrive, then its exit code.
+		Long: `Run a command in a machine of wick run -d, or in the guest that --to names, and wait for it.
+Its stdout and stderr are passed on as they arrive, then its exit code.
 
 COMMAND is a program of the guest, and each argument reaches it unchanged. With -c it is a
 line for the guest's shell instead: wick exec -c 'dmesg | tail'. A line, an argument and a
@@ -81,6 +81,8 @@ end, up to 16 MiB, and an interrupted command goes on running.`,
 	}
 	flags.add(cmd)
 	flags.addKeep(cmd)
+	flagsAs(cmd, "Flags", "interactive tty env env-file dir user detach line timeout root limit keep keep-all usage wait-output")
+	flagsAs(cmd, "Confinement of the command", confinement+" network")
 	return cmd
 }
 

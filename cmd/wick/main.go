@@ -107,15 +107,16 @@ func (t *tool) unwindTime() time.Duration { return max(unwindLimit, time.Duratio
 func (t *tool) main(ctx context.Context, args []string) int {
 	root := t.root()
 	root.SetArgs(spaced(root, args))
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
+	err = commandError(root, args, err)
 	end := t.exit(err)
 	if end.err != nil && ctx.Err() == nil {
 		fmt.Fprintf(t.stderr, "wick: %s\n", printableLines(err.Error())) // it may have text of the guest
 		if end.usage {
-			fmt.Fprintln(t.stderr, "Try 'wick --help', or --help after a command.")
+			fmt.Fprintf(t.stderr, "Try '%s --help'.\n", cmd.CommandPath())
 		}
 	}
 	return end.code

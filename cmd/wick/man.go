@@ -114,6 +114,11 @@ func manPage(cmd *cobra.Command, name string, day time.Time) string {
 	fmt.Fprintf(&b, "%s\n", roff(use))
 	section("DESCRIPTION")
 	literal(cmd.Long)
+	if text := cmd.Annotations[footer]; text != "" {
+		title, text, _ := strings.Cut(text, ":\n")
+		section(strings.ToUpper(title))
+		literal(text)
+	}
 	if subs := cmd.Commands(); cmd.HasAvailableSubCommands() {
 		section("COMMANDS")
 		for _, sub := range subs {

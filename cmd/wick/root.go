@@ -38,9 +38,11 @@ type tool struct {
 	parsed bool
 }
 
-// commands returns the commands in the order of the help text.
+// commands returns the constructors of all commands.
 func commands() []func(*tool) *cobra.Command {
-	return slices.Concat(machineCommands, guestCommands, hostCommands, []func(*tool) *cobra.Command{(*tool).manCommand})
+	return slices.Concat(machineCommands, guestCommands, hostCommands, []func(*tool) *cobra.Command{
+		(*tool).versionCommand, (*tool).manCommand,
+	})
 }
 
 // guestCommands has the commands that need a guest, and no more of the host than its files.
@@ -82,18 +84,100 @@ var guestCommands = []func(*tool) *cobra.Command{
 	(*tool).rebootCommand,
 }
 
+// commandGroups has the order of the commands in the help text. machine says that they take the
+// name of a machine first.
+var commandGroups = []struct {
+	title    string
+	machine  bool
+	commands string
+}{
+	{"Machines", false, "run list exec shell logs attach cp port stop start restart kill rm wait inspect rename pause unpause"},
+	{"Images and disks", false, "images pull rmi volume cache"},
+	{"Commands of a machine", true, "ps top signal spawn services service"},
+	{"Files of a machine", true, "ls cat stat watch mount umount disk"},
+	{"Network of a machine", true, "forward ports nc net"},
+	{"A machine itself", true, "info stats dmesg ping configure secret freeze thaw restore shutdown poweroff reboot"},
+	{"More", false, "put device kernel completion version help"},
+}
+
 // root returns the tree of commands.
 func (t *tool) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "wick",
 		Short: "Run microVMs, and talk to the agent in them",
-		Long: `wick run boots a microVM and runs a command in it. The other commands talk to the agent in
-a running microVM. They run commands and shells there, copy files in both directions, show
-figures of the machine, and freeze, restore or power it off.
+		Long: `wick runs commands and container images in microVMs. Each is a virtual machine with a kernel
+of its own, which boots in a fraction of a second where KVM works.
 
-wick run -d makes a machine that stays: wick list, logs, stop, start, rm. wick exec, shell,
-cp and attach take its name. Other commands need the guest's address, as --to or $WICK_TO:
+wick run boots a machine, runs a command in it, and powers it off. wick run -d leaves it
+running. The other commands take its name: wick logs web, wick exec web ps. Those about a
+machine itself also reach any other guest, by the address in --to or $WICK_TO.`,
+		Example: `  wick run -it alpine
+  wick run -d --name web -p 8080:80 -v ./site:/srv -e MODE=dev python:3-slim python -m http.server 80
+  wick logs -f web
+  wick shell web
+  wick cp web:/srv/report.txt .
+  wick rm -f web`,
+		Annotations:        map[string]string{footer: addressForms},
+		Version:            version,
+		SilenceUsage:       true,
+		SilenceErrors:      true,
+		DisableSuggestions: true, // wick has its own
+		PersistentPreRun: func(*cobra.Command, []string) {
+			t.parsed = true
+		},
+	}
+	root.SetIn(t.stdin)
+	root.SetOut(t.stdout)
+	root.SetErr(t.stderr)
+	root.SetVersionTemplate("wick {{.Version}}\n")
+	root.SetUsageFunc(usage)
+	root.SetFlagErrorFunc(flagError)
+	flags := root.PersistentFlags()
+	flags.SortFlags = false
+	flags.StringVar(&t.to, "to", os.Getenv("WICK_TO"), "`address` of the guest ($WICK_TO)")
+	flags.Lookup("to").DefValue = "" // the help text does not depend on the environment
+	flags.Var(newTime(&t.connectTimeout, 10*time.Second), "connect-timeout", "how long to wait for the guest; 0 for ever")
+	root.RegisterFlagCompletionFunc("to", completeAddress)
+	t.addCommands(root)
+	return root
+}
 
+// addCommands adds the commands to root in the order of their groups.
+func (t *tool) addCommands(root *cobra.Command) {
+	all := map[string]*cobra.Command{}
+	for _, command := range commands() {
+		cmd := command(t)
+		all[cmd.Name()] = cmd
+	}
+	cobra.EnableCommandSorting = false
+	for _, g := range commandGroups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, name := range strings.Fields(g.commands) {
+			cmd := all[name]
+			if cmd == nil {
+				continue // help and completion are cobra's
+			}
+			cmd.GroupID = g.title
+			if g.machine {
+				t.machineFirst(cmd)
+			}
+			root.AddCommand(cmd)
+			delete(all, name)
+		}
+	}
+	for _, cmd := range all {
+		root.AddCommand(cmd) // it is hidden
+	}
+	for _, cmd := range root.Commands() {
+		refuseOthers(cmd)
+	}
+	last := commandGroups[len(commandGroups)-1].title
+	root.SetCompletionCommandGroupID(last)
+	root.SetHelpCommandGroupID(last)
+}
+
+// addressForms ends the help text.
+const addressForms = `Addresses of a guest, for --to:
   machine:NAME                   a machine of wick run -d
   unix:PATH                      connect to an agent that listens on a Unix socket
   unix-listen:PATH               listen on PATH until the agent connects
@@ -104,32 +188,21 @@ cp and attach take its name. Other commands need the guest's address, as --to or
   firecracker-tcp:HOST:TCPPORT[:PORT]  the same, for Firecracker's vsock socket
 
 PORT is 1000 by default. wick waits up to --connect-timeout for a guest that is not ready
-yet.`,
-		Example: `  export WICK_TO=firecracker:/run/vm7/v.sock
-  wick exec -- uname -r
-  wick shell
-  wick cp ./app :/srv`,
-		Version:       version,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		PersistentPreRun: func(*cobra.Command, []string) {
-			t.parsed = true
+yet.`
+
+// versionCommand returns wick version.
+func (t *tool) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "version",
+		Short:             "Print the version of wick",
+		Long:              `Print the version of wick. wick info shows that of a guest.`,
+		Args:              needs(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(t.stdout, "wick %s\n", version)
+			return err
 		},
 	}
-	root.SetIn(t.stdin)
-	root.SetOut(t.stdout)
-	root.SetErr(t.stderr)
-	root.SetVersionTemplate("wick {{.Version}}\n")
-	flags := root.PersistentFlags()
-	flags.SortFlags = false
-	flags.StringVar(&t.to, "to", os.Getenv("WICK_TO"), "`address` of the guest ($WICK_TO)")
-	flags.Lookup("to").DefValue = "" // the help text does not depend on the environment
-	flags.Var(newTime(&t.connectTimeout, 10*time.Second), "connect-timeout", "how long to wait for the guest; 0 for ever")
-	root.RegisterFlagCompletionFunc("to", completeAddress)
-	for _, command := range commands() {
-		root.AddCommand(command(t))
-	}
-	return root
 }
 
 // completeAddress completes the forms of an address.

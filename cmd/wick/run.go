@@ -65,9 +65,9 @@ shell in a new machine.
 The exit code is the command's, or 125 if the machine could not be built, booted or
 reached.
 
-Without IMAGE and COMMAND the machine's own workload is awaited, which /etc/vm-init.conf of the root
-image names, or --init-arg=--workload=PROGRAM. Its output and exit code are passed on, from
-run to run until it is not started again.`,
+Without IMAGE and COMMAND the machine's own workload is awaited, which /etc/vm-init.conf of
+the root image names, or --init-arg=--workload=PROGRAM. Its output and exit code are passed
+on, from run to run until it is not started again.`,
 		Example: `  wick run -it alpine
   wick run -e NAME=you python:3-slim python -c 'import os; print(os.environ["NAME"])'
   wick run -- uname -a
@@ -106,7 +106,7 @@ run to run until it is not started again.`,
 	f.StringArrayVarP(&r.publish, "publish", "p", nil, "publish a port of the guest: `HOST:GUEST`, such as 8080:80; may be repeated")
 	f.BoolVarP(&r.publishAll, "publish-all", "P", false, "publish each TCP port that the image exposes, at any free port")
 	f.BoolVar(&r.options.Keep, "keep", false, "keep the overlay disk and the console's log, and print where")
-	f.StringVar(&r.console, "console", "", "show the guest's console on stderr, with ? for terminal controls; =raw: unfiltered")
+	f.StringVar(&r.console, "console", "", "show the guest's console on stderr: `text`, with ? for terminal controls, or =raw")
 	f.Lookup("console").NoOptDefVal = consoleText
 	f.StringVar(&r.options.VMM, "vmm", "", "force `NAME`: firecracker, qemu-vhost or qemu")
 	f.Var(newTime(&r.options.BootLimit, 60*time.Second), "boot-timeout", "how long to wait until the guest is ready")
@@ -118,5 +118,12 @@ run to run until it is not started again.`,
 	cmd.RegisterFlagCompletionFunc("net", cobra.FixedCompletions([]string{"none", "user", "user,host-loopback", "tap="}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
 	r.stay.add(cmd, &r.flags.detach)
+	flagsAs(cmd, "The command", "interactive tty env env-file dir user line entrypoint timeout root limit usage wait-output")
+	flagsAs(cmd, "The machine", "detach name rm restart stop-signal stop-timeout label cidfile memory mem cpus hostname arch")
+	flagsAs(cmd, "Files and disks", "volume mount tmpfs put out disk drive overlay overlay-size keep")
+	flagsAs(cmd, "Network", "publish publish-all net network dns dns-search add-host")
+	flagsAs(cmd, "The image", "image pull platform rootfs")
+	flagsAs(cmd, "Confinement of the command", confinement+" privileged")
+	flagsAs(cmd, "The boot", "kernel module init init-arg vmm boot-timeout console")
 	return cmd
 }

@@ -19,8 +19,9 @@ func (t *tool) shellCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell [flags] [MACHINE]",
 		Short: "Open a login shell in the guest",
-		Long: `Open a login shell in a machine of wick run -d, or in the guest that --to names, on a terminal, in the home directory of its user. It is
-the shell in the guest's /etc/passwd, or sh if there is no usable one.
+		Long: `Open a login shell in a machine of wick run -d, or in the guest that --to names. It has a
+terminal, and begins in the home directory of its user. It is the shell in the guest's
+/etc/passwd, or sh if there is no usable one.
 
 All keys go to the guest, and its terminal follows the size of yours. The exit code is the
 shell's.`,
