@@ -14,11 +14,11 @@ import (
 func (t *tool) attachCommand() *cobra.Command {
 	var noStdin, kill bool
 	cmd := &cobra.Command{
-		Use:   "attach [flags] MACHINE | ID",
+		Use:   "attach [flags] MACHINE | [MACHINE] ID",
 		Short: "Take part in the command of a machine, or one that is kept in the guest",
-		Long: `Take part in the command of a machine of wick run -d. With --to it is one in that guest,
-which was started with --keep or --detach. Its output is shown, and
-what is typed goes to it. If another connection has it, that one loses it. Output continues
+		Long: `Take part in the command of a machine of wick run -d, or with ID in one of its guest, which
+was started with --keep or --detach. --to names another guest. The output is shown, and what
+is typed goes to the command. If another connection has it, that one loses it. Output continues
 after the last byte that is known to have arrived; the guest keeps up to 64 KiB of it. The
 exit code is the command's, even if it has ended meanwhile.
 
@@ -27,21 +27,24 @@ or a closed terminal. On a terminal of the guest Ctrl-C is a key like any other.
 --kill, signals are passed on to the command, as by wick exec.
 
 ID is the one that wick exec --detach printed and wick ps shows, an unambiguous beginning
-of it, or the name of a service, which wick services lists. wick logs shows the output without taking the command from anyone.`,
-		Example: `  id=$(wick exec -d -- make -C /src)
-  wick attach "$id"`,
-		Args:              needs("MACHINE | ID"),
+of it, or the name of a service, which wick services lists. wick logs shows the output and
+takes the command from no other wick.`,
+		Example: `  wick attach web
+  id=$(wick exec -d web make -C /src)
+  wick attach web "$id"`,
+		Args:              t.needsID,
 		ValidArgsFunction: t.completeCommands,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o := attachOptions{stdin: !noStdin, kill: kill}
+		args = t.takeMachineOfID(cmd, args)
 		id := args[0]
 		if t.to == "" {
 			process, err := machineProcess(id)
 			if err != nil {
 				return err
 			}
-			t.to, id, o.keep = machineForm+id, process, true
+			t.to, id, o.machine = machineForm+id, process, id
 		}
 		return t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
 			p, err := findProcess(ctx, c, id)
@@ -56,24 +59,41 @@ of it, or the name of a service, which wick services lists. wick logs shows the 
 	return cmd
 }
 
+// needsID requires MACHINE, ID or both.
+func (t *tool) needsID(cmd *cobra.Command, args []string) error {
+	if len(args) == 2 && t.to == "" {
+		return nil
+	}
+	return needs("MACHINE or ID")(cmd, args)
+}
+
+// takeMachineOfID takes the name of a machine from the front of the arguments if an ID follows.
+func (t *tool) takeMachineOfID(cmd *cobra.Command, args []string) []string {
+	if len(args) == 2 {
+		return t.takeMachine(cmd, args)
+	}
+	return args
+}
+
 // attachOptions say how wick takes part in a command.
 type attachOptions struct {
 	stdin bool // what is typed goes to it
 	kill  bool // it gets wick's signals, and ends with wick
-	keep  bool // its supervisor gets its end too
+	// machine is the name of the machine whose own command it is. Its supervisor gets its end too.
+	machine string
 }
 
 // attach takes part in p until its end.
 func (t *tool) attach(ctx context.Context, c *client.Client, p *client.Process, o attachOptions) error {
 	s := &session{
-		t: t, stdin: o.stdin, tty: p.Terminal, kept: true, looking: !o.kill,
+		t: t, stdin: o.stdin, tty: p.Terminal, kept: true, looking: !o.kill, machine: o.machine,
 		left: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.start = func(ctx context.Context) error {
 		if s.looking {
 			ctx = context.WithoutCancel(ctx) // whose end would kill the command
 		}
-		cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{Keep: o.keep, Prepare: func(cmd *client.Cmd) {
+		cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{Keep: o.machine != "", Prepare: func(cmd *client.Cmd) {
 			s.cmd = cmd
 			s.connect()
 		}})

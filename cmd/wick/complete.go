@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -34,9 +36,10 @@ func (t *tool) completing(do func(context.Context, *client.Client) []string) []s
 // completeCommands completes the ids of commands in the guest, or the names of machines if no guest
 // is named.
 func (t *tool) completeCommands(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if t.to == "" {
+	if t.to == "" && len(args) == 0 {
 		return completeMachines(cmd, args, word)
 	}
+	t.takeMachine(cmd, args)
 	return t.completing(func(ctx context.Context, c *client.Client) (ids []string) {
 		list, _ := c.Processes(ctx)
 		for _, p := range list {
@@ -79,6 +82,11 @@ func (t *tool) guestPaths(word string) []string {
 // colon, and names of machines.
 func (t *tool) completeCopy(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	machine, rest, inGuest := strings.Cut(word, ":")
+	if !inGuest && len(args) < 2 && t.to == "" && isMachineName(word+"x") {
+		if names := machinesAndFiles(cmd, word); len(names) > 0 {
+			return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		}
+	}
 	if !inGuest || len(args) > 1 || strings.Contains(machine, "/") {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
@@ -90,6 +98,29 @@ func (t *tool) completeCopy(cmd *cobra.Command, args []string, word string) ([]s
 		paths[i] = machine + ":" + paths[i]
 	}
 	return paths, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// machinesAndFiles completes the name of a machine with a colon, or else the name of a file of this
+// host. It returns nothing if there is no such machine, because the shell completes files better.
+func machinesAndFiles(cmd *cobra.Command, word string) (names []string) {
+	machines, _ := completeMachines(cmd, nil, word)
+	for _, m := range machines {
+		name, about, _ := strings.Cut(m, "\t")
+		if strings.HasPrefix(name, word) {
+			names = append(names, name+":\t"+about)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	files, _ := filepath.Glob(word + "*") // a name of a machine has nothing that Glob replaces
+	for _, name := range files {
+		if info, err := os.Stat(name); err == nil && info.IsDir() {
+			name += "/"
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // completeMachineFirst completes the name of a machine as the first argument, where it may be one.

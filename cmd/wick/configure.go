@@ -6,7 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"strconv"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -112,11 +112,22 @@ forgets it when it goes down. No list, log or fact shows the value.`,
 	return cmd
 }
 
+// secretLine is a secret as wick secret list --json prints it.
+type secretLine struct {
+	Name  string `json:"name"`
+	Kind  string `json:"kind"`
+	Mode  string `json:"mode,omitempty"`
+	Owner string `json:"owner,omitempty"`
+}
+
 func (t *tool) secretListCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "list",
-		Aliases:           []string{"ls"},
-		Short:             "List the names of the guest's secrets",
+	var f listFlags
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the names of the guest's secrets",
+		Long: `List the names of the guest's secrets. The fields of --json are name, kind, which is file or
+environment, and of a file mode and owner.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
@@ -124,17 +135,27 @@ func (t *tool) secretListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-			for _, s := range secrets {
-				if s.Env {
-					fmt.Fprintf(w, "%s\tenvironment\n", printable(s.Name))
-				} else {
-					fmt.Fprintf(w, "%s\tfile\t%04o\t%s\n", printable(s.Name), s.Mode, printable(s.Owner))
+			lines := make([]secretLine, len(secrets))
+			for i, s := range secrets {
+				lines[i] = secretLine{Name: s.Name, Kind: "environment"}
+				if !s.Env {
+					lines[i] = secretLine{s.Name, "file", fmt.Sprintf("%04o", s.Mode), s.Owner}
 				}
 			}
-			return w.Flush()
+			return printList(t, &f, lines, func(l secretLine) string { return l.Name }, func(w io.Writer) {
+				for _, l := range lines {
+					row := []string{printable(l.Name), l.Kind, l.Mode, printable(l.Owner)}
+					if l.Kind == "environment" {
+						row = row[:2]
+					}
+					fmt.Fprintln(w, strings.Join(row, "\t"))
+				}
+			})
 		}),
 	}
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	f.add(cmd, "names")
+	return cmd
 }
 
 func (t *tool) secretRemoveCommand() *cobra.Command {

@@ -60,16 +60,17 @@ to it any more, and it is unmounted when its last user is gone.`,
 
 // diskCommand returns wick disk.
 func (t *tool) diskCommand() *cobra.Command {
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "disk",
 		Short: "Show, trim or grow the guest's disks",
 	}
-	cmd.AddCommand(&cobra.Command{
+	show := &cobra.Command{
 		Use:   "show",
 		Short: "Show the guest's disks",
 		Long: `Show the guest's block devices, with their sizes in bytes, serials, file systems and mounts.
 ro is a device that cannot be written, trim one that takes back blocks, and root the one
-that has what the root writes.`,
+that has what the root writes. --json prints one object of texts.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
@@ -77,13 +78,22 @@ that has what the root writes.`,
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				object := map[string]string{}
+				for _, f := range facts {
+					object[f.Name] = f.Value
+				}
+				return t.printJSON(object)
+			}
 			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 			for _, f := range facts {
 				fmt.Fprintf(w, "%s\t%s\n", printable(f.Name), printable(f.Value))
 			}
 			return w.Flush()
 		}),
-	}, t.bytesCommand(&cobra.Command{
+	}
+	show.Flags().BoolVar(&asJSON, "json", false, "print one object of JSON")
+	cmd.AddCommand(show, t.bytesCommand(&cobra.Command{
 		Use:   "trim [PATH]",
 		Short: "Give unused blocks of the guest's disks back to the host",
 		Long: `Give the blocks that the file system of PATH does not use back to the host, and print their

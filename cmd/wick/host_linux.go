@@ -27,6 +27,7 @@ var machineCommands = []func(*tool) *cobra.Command{
 	(*tool).rmCommand,
 	(*tool).waitCommand,
 	(*tool).inspectCommand,
+	(*tool).portCommand,
 	(*tool).renameCommand,
 	(*tool).pauseCommand,
 	(*tool).unpauseCommand,
@@ -141,7 +142,11 @@ func completeMachines(*cobra.Command, []string, string) ([]string, cobra.ShellCo
 	if s, err := keeper.Default(); err == nil {
 		list, _ := s.List()
 		for _, m := range list {
-			names = append(names, m.Name+"\t"+string(m.Status)+", "+m.Image)
+			about := string(m.Status)
+			if m.Image != "" {
+				about += ", " + m.Image
+			}
+			names = append(names, m.Name+"\t"+about)
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

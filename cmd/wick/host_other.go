@@ -12,7 +12,7 @@ import (
 )
 
 // machineCommands has the commands that run machines. They need Linux, and say so.
-var machineCommands = onLinux("run", "list", "stop", "start", "restart", "kill", "rm", "wait", "inspect", "rename", "pause", "unpause")
+var machineCommands = onLinux("run", "list", "stop", "start", "restart", "kill", "rm", "wait", "inspect", "port", "rename", "pause", "unpause")
 
 // hostCommands has the commands for the images and devices of machines. They need Linux too.
 var hostCommands = onLinux("images", "pull", "rmi", "volume", "cache", "device", "kernel")
@@ -44,6 +44,9 @@ var errUnresponsive = errors.New("the guest does not answer")
 
 // isMachineName reports false: there are no machines on this host.
 func isMachineName(string) bool { return false }
+
+// listMachines fails.
+func (t *tool) listMachines(*machineFlags, *listFlags) error { return needsLinux("a list of machines") }
 
 // machineAddress fails.
 func machineAddress(name string) (string, error) { return "", needsLinux("machine " + name) }

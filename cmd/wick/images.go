@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,16 +107,16 @@ type imageLine struct {
 func (t *tool) imagesCommand() *cobra.Command {
 	var f listFlags
 	cmd := &cobra.Command{
-		Use:   "images",
+		Use:   "images [flags] [NAME[:TAG]]",
 		Short: "List the container images that were pulled",
-		Long: `List the container images that were pulled, the newest pull first.
+		Long: `List the container images that were pulled, the newest pull first; with NAME those of it.
 
 IMAGE ID is the digest of the image's configuration, as in docker. SIZE is that of the
 packed layers. With --json each line is an object with repository, tag, digest, id,
 platform, created, pulled, size in bytes, and labels.`,
-		Args:              needs(),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(*cobra.Command, []string) error {
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeImages,
+		RunE: func(_ *cobra.Command, args []string) error {
 			dir, err := cacheDir()
 			if err != nil {
 				return err
@@ -124,11 +125,18 @@ platform, created, pulled, size in bytes, and labels.`,
 			if err != nil {
 				return err
 			}
+			if len(args) > 0 {
+				all = slices.DeleteFunc(all, func(r *oci.Record) bool {
+					repository, _ := r.Repository()
+					return args[0] != repository && args[0] != r.String()
+				})
+			}
 			return t.printImages(all, &f)
 		},
 	}
 	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
 	f.add(cmd, "IMAGE IDs")
+	cmd.Flags().BoolP("all", "a", false, "accepted: all are shown")
 	return cmd
 }
 
@@ -177,6 +185,7 @@ stay. A machine that runs keeps its root image until it ends.`,
 			})
 		},
 	}
+	cmd.Flags().BoolP("force", "f", false, "accepted: a machine that runs never keeps an image from removal")
 	return cmd
 }
 

@@ -32,26 +32,28 @@ type logLines struct {
 func (t *tool) logsCommand() *cobra.Command {
 	var f logFlags
 	cmd := &cobra.Command{
-		Use:   "logs [flags] MACHINE | ID",
+		Use:   "logs [flags] MACHINE | [MACHINE] ID",
 		Short: "Show the output of a machine's command",
 		Long: `Show the output of the command of a machine of wick run -d: the last 8 to 16 MiB of it, on
 stdout and stderr as it was written. The host keeps it until wick rm.
 
-With --to it is the output of a command in that guest, which was started with --keep or
---detach. The guest holds up to 64 KiB of each of its outputs. The command stays with the
-wick that has it, and is not held up. A later wick attach gets the same output.
+With ID it is the output of a command in the guest of the machine, or of --to, which was
+started with --keep or --detach. The guest holds up to 64 KiB of each of its outputs. The
+command stays with the wick that has it, and is not held up. A later wick attach gets the
+same output.
 
 A time of --since and --until is a time ago such as 10m, or a date as in RFC 3339.`,
 		Example: `  wick logs web
   wick logs -f --tail 20 web
-  wick logs --to machine:web 5f3a`,
-		Args:              needs("MACHINE | ID"),
+  wick logs web 5f3a`,
+		Args:              t.needsID,
 		ValidArgsFunction: t.completeCommands,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := f.options(time.Now())
 			if err != nil {
 				return usageError(err)
 			}
+			args = t.takeMachineOfID(cmd, args)
 			if t.to == "" {
 				return t.machineLogs(cmd.Context(), &f, o, args[0])
 			}

@@ -5,7 +5,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -50,34 +49,78 @@ func (t *tool) eachMachine(do func(ctx context.Context, m *keeper.Machine) error
 
 // listCommand returns wick list.
 func (t *tool) listCommand() *cobra.Command {
-	var all bool
 	var f listFlags
+	var which machineFlags
 	cmd := &cobra.Command{
 		Use:   "list [flags]",
-		Short: "List the machines that wick run -d keeps",
-		Long: `List the machines of this user, the newest first. STATE is starting, running, paused,
-stopping, stopped with the exit code, or lost: a machine whose supervisor was killed. MEMORY
-is what the machine may use.`,
+		Short: "List machines (also wick ps)",
+		Long: `List the machines of this user that run, the newest first. STATE is starting, running,
+paused, stopping, stopped with the exit code, or lost: a machine whose supervisor was killed.
+SINCE is how long it has been so. PORTS are the published ports, and MEMORY is what the
+machine may use.
+
+A filter is name=TEXT, id=TEXT, image=TEXT, status=STATE, label=NAME or label=NAME=VALUE.
+A machine has to match all names of filters, and one of those with the same name; of labels
+it needs all. The fields of --json are those of wick inspect.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
-			s, err := keeper.Default()
-			if err != nil {
-				return err
-			}
-			list, err := s.List()
-			if err != nil {
-				return err
-			}
-			if !all {
-				list = slices.DeleteFunc(list, func(m *keeper.State) bool { return !m.Status.Live() })
-			}
-			return printList(t, &f, list, func(m *keeper.State) string { return m.ID }, func(w io.Writer) { machineTable(w, list) })
+			return t.listMachines(&which, &f)
 		},
 	}
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "also those that are stopped or lost")
+	which.add(cmd)
 	f.add(cmd, "ids")
 	return cmd
+}
+
+// listMachines lists machines.
+func (t *tool) listMachines(which *machineFlags, f *listFlags) error {
+	filters, err := which.parse()
+	if err != nil {
+		return usageError(err)
+	}
+	s, err := keeper.Default()
+	if err != nil {
+		return err
+	}
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	_, anyStatus := filters["status"]
+	list = slices.DeleteFunc(list, func(m *keeper.State) bool {
+		return !m.Status.Live() && !which.all && !anyStatus || !matches(m, filters)
+	})
+	return printList(t, f, list, func(m *keeper.State) string { return m.ID }, func(w io.Writer) { machineTable(w, list) })
+}
+
+// matches reports whether a machine matches filters.
+func matches(m *keeper.State, filters map[string][]string) bool {
+	for name, values := range filters {
+		match := func(value string) bool {
+			switch name {
+			case "name":
+				return strings.Contains(m.Name, value)
+			case "id":
+				return strings.HasPrefix(m.ID, value)
+			case "image":
+				return strings.Contains(m.Image, value)
+			case "status":
+				return string(m.Status) == value
+			}
+			label, want, valued := strings.Cut(value, "=")
+			got, ok := m.Labels[label]
+			return ok && (!valued || got == want)
+		}
+		if name == "label" {
+			if slices.ContainsFunc(values, func(v string) bool { return !match(v) }) {
+				return false
+			}
+		} else if !slices.ContainsFunc(values, match) {
+			return false
+		}
+	}
+	return true
 }
 
 func machineTable(w io.Writer, list []*keeper.State) {
@@ -94,56 +137,45 @@ func machineTable(w io.Writer, list []*keeper.State) {
 			since = m.Created
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%dM\n", m.Name, m.ID, cmp.Or(printable(m.Image), "-"), status,
-			shortTime(time.Since(since)), cmp.Or(strings.Join(m.Ports, " "), "-"), m.MemoryMiB)
+			shortTime(time.Since(since)), cmp.Or(strings.Join(portTexts(m), " "), "-"), m.MemoryMiB)
 	}
 }
 
-// inspectCommand returns wick inspect.
-func (t *tool) inspectCommand() *cobra.Command {
-	var format string
-	cmd := &cobra.Command{
-		Use:   "inspect [--format TEMPLATE] MACHINE...",
-		Short: "Print what is known of machines, as JSON",
-		Long: `Print what is known of machines, as one JSON array. Names of fields are never changed or
-removed; new ones may come. Times are as in RFC 3339.`,
-		Args:              needs("MACHINE..."),
-		ValidArgsFunction: completeMachines,
-		RunE: func(_ *cobra.Command, names []string) error {
-			s, err := keeper.Default()
-			if err != nil {
-				return err
-			}
-			var list []*keeper.State
-			var failed error
-			for _, name := range names {
-				m, err := s.Find(name)
-				var state *keeper.State
-				if err == nil {
-					state, err = m.State()
-				}
-				if err == nil {
-					list = append(list, state)
-				}
-				failed = errors.Join(failed, err)
-			}
-			if format != "" {
-				return errors.Join(printFormat(t, format, list), failed)
-			}
-			b, err := json.MarshalIndent(nonNil(list), "", "  ")
-			if err == nil {
-				_, err = t.stdout.Write(append(b, '\n'))
-			}
-			return errors.Join(err, failed)
-		},
+// stopFlags say how machines are asked to stop.
+type stopFlags struct {
+	seconds int
+	signal  string
+}
+
+func (f *stopFlags) add(cmd *cobra.Command) {
+	f.seconds = -1
+	flags := cmd.Flags()
+	flags.VarP(secondsValue{&f.seconds}, "time", "t", "`SECONDS` that the command has for its end; 0 kills it at once")
+	flags.StringVarP(&f.signal, "signal", "s", "", "`SIGNAL` that asks the command to end")
+}
+
+// request returns what the supervisors are asked for.
+func (f *stopFlags) request(cmd *cobra.Command) (keeper.Request, error) {
+	r := keeper.Request{Op: keeper.OpStop, Grace: -1}
+	if cmd.Flags().Changed("time") {
+		if f.seconds < 0 {
+			return r, usageError(fmt.Errorf("-t %d: want a number of seconds, or 0", f.seconds))
+		}
+		r.Grace = time.Duration(f.seconds) * time.Second
 	}
-	cmd.Flags().StringVarP(&format, "format", "f", "", "print each by a Go `TEMPLATE`, such as '{{.Address}}'")
-	return cmd
+	if f.signal != "" {
+		sig, err := parseSignal(f.signal)
+		if err != nil {
+			return r, usageError(err)
+		}
+		r.Signal = int(sig)
+	}
+	return r, nil
 }
 
 // stopCommand returns wick stop.
 func (t *tool) stopCommand() *cobra.Command {
-	seconds := -1
-	var signal string
+	var f stopFlags
 	cmd := &cobra.Command{
 		Use:   "stop [-t SECONDS] [-s SIGNAL] MACHINE...",
 		Short: "Stop machines in order",
@@ -153,23 +185,11 @@ its log stay until wick rm.`,
 		Args:              needs("MACHINE..."),
 		ValidArgsFunction: completeMachines,
 	}
-	f := cmd.Flags()
-	f.VarP(secondsValue{&seconds}, "time", "t", "`SECONDS` that the command has for its end; 0 kills it at once")
-	f.StringVarP(&signal, "signal", "s", "", "`SIGNAL` that asks the command to end")
+	f.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		r := keeper.Request{Op: keeper.OpStop, Grace: -1}
-		if cmd.Flags().Changed("time") {
-			if seconds < 0 {
-				return usageError(fmt.Errorf("-t %d: want a number of seconds, or 0", seconds))
-			}
-			r.Grace = time.Duration(seconds) * time.Second
-		}
-		if signal != "" {
-			sig, err := parseSignal(signal)
-			if err != nil {
-				return usageError(err)
-			}
-			r.Signal = int(sig)
+		r, err := f.request(cmd)
+		if err != nil {
+			return err
 		}
 		return t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
 			return stopMachine(ctx, m, r)
@@ -358,24 +378,26 @@ func (t *tool) startMachine(ctx context.Context, m *keeper.Machine) error {
 
 // restartCommand returns wick restart.
 func (t *tool) restartCommand() *cobra.Command {
-	seconds := -1
+	var f stopFlags
 	cmd := &cobra.Command{
-		Use:               "restart [-t SECONDS] MACHINE...",
+		Use:               "restart [-t SECONDS] [-s SIGNAL] MACHINE...",
 		Short:             "Stop machines and start them again",
 		Long:              `Stop machines in order, as wick stop does, and start them again with their disks.`,
 		Args:              needs("MACHINE..."),
 		ValidArgsFunction: completeMachines,
 	}
-	cmd.Flags().VarP(secondsValue{&seconds}, "time", "t", "`SECONDS` that the command has for its end; 0 kills it at once")
-	cmd.RunE = t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
-		grace := time.Duration(-1)
-		if seconds >= 0 {
-			grace = time.Duration(seconds) * time.Second
-		}
-		if err := stopMachine(ctx, m, keeper.Request{Op: keeper.OpStop, Grace: grace}); err != nil {
+	f.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		r, err := f.request(cmd)
+		if err != nil {
 			return err
 		}
-		return t.startMachine(ctx, m)
-	})
+		return t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
+			if err := stopMachine(ctx, m, r); err != nil {
+				return err
+			}
+			return t.startMachine(ctx, m)
+		})(cmd, names)
+	}
 	return cmd
 }

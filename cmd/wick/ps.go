@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
 	"time"
 
@@ -20,11 +21,14 @@ func (t *tool) psCommand() *cobra.Command {
 	var f listFlags
 	var prune bool
 	var remove []string
+	var which machineFlags
 	cmd := &cobra.Command{
 		Use:   "ps [flags]",
-		Short: "List the commands in the guest that run or are kept",
-		Long: `List the commands that the agent has started for any host and that still run, or that have
-ended and are kept until a host attaches.
+		Short: "List machines, or the commands in one",
+		Long: `List the machines that run, as wick list does; with -a also the others.
+
+With MACHINE or --to, list the commands that the agent of that guest has started for any
+host and that still run, or that have ended and are kept until a host attaches.
 
 STATE is attached if a connection has the command, alone if none has it, or ended. A t
 after it means that the command has a terminal. TIME, MEM and PROCS are those of the
@@ -33,23 +37,33 @@ command and its descendants. A dash means that the guest does not know the figur
 The guest keeps only so many commands (info shows limit.kept). --prune forgets those that
 have ended, with their output. --rm kills one and forgets it.
 
-The fields of --json are id, pid, state, terminal, age and cpu in seconds, memory in bytes,
+The fields of --json for a command are id, pid, state, terminal, age and cpu in seconds, memory in bytes,
 processes, and command.`,
 		Args:              needs(),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
-			switch {
-			case prune && len(remove) > 0:
-				return usageError(errors.New("ps: --prune and --rm exclude each other"))
-			case prune:
-				return t.prune(ctx, c)
-			case len(remove) > 0:
-				return t.forget(ctx, c, remove)
-			}
-			return t.ps(ctx, c, &f)
-		}),
+	}
+	guest := t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
+		switch {
+		case prune && len(remove) > 0:
+			return usageError(errors.New("ps: --prune and --rm exclude each other"))
+		case prune:
+			return t.prune(ctx, c)
+		case len(remove) > 0:
+			return t.forget(ctx, c, remove)
+		}
+		return t.ps(ctx, c, &f)
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case which.given() && t.to != "" && t.to != os.Getenv("WICK_TO"):
+			return usageError(errors.New("ps: -a and --filter are for the list of machines; leave the guest out"))
+		case which.given(), t.to == "" && !prune && len(remove) == 0:
+			return t.listMachines(&which, &f)
+		}
+		return guest(cmd, args)
 	}
 	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	which.add(cmd)
 	f.add(cmd, "ids")
 	cmd.Flags().BoolVar(&prune, "prune", false, "forget the kept commands that have ended, and print their ids")
 	cmd.Flags().StringArrayVar(&remove, "rm", nil, "kill the command `ID` and forget it; may be repeated")

@@ -123,11 +123,11 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 		return usageError(err)
 	}
 	for _, p := range r.publish {
-		fw, err := parseForward(p, defaultBind, false)
+		forwards, err := parsePublish(p)
 		if err != nil {
 			return err
 		}
-		r.forwards = append(r.forwards, fw)
+		r.forwards = append(r.forwards, forwards...)
 	}
 	if err := r.stay.check(r); err != nil {
 		return usageError(err)
@@ -169,6 +169,10 @@ func (r *runner) checkCommand() error {
 	if flag != "" && flag != "--detach" {
 		return usageError(fmt.Errorf("%s is for a COMMAND, which is missing", flag))
 	}
+	if o := &r.options; !r.flags.detach && o.Rootfs == "" && len(o.InitArgs)+len(o.Drives) == 0 {
+		// The default system has no workload, and nothing names one.
+		return usageError(errors.New("run: IMAGE or COMMAND is missing, as in wick run alpine or wick run -- uname"))
+	}
 	r.use = r.t.workload
 	// Before the machine can end, it has a host to tell of that. The last of several words wins.
 	r.options.InitArgs = append([]string{"--workload-wait=host"}, r.options.InitArgs...)
@@ -203,7 +207,9 @@ func (r *runner) prepare(ctx context.Context, ui *runUI) (err error) {
 		return &exitError{code: exitOwn, err: err}
 	}
 	if r.publishAll {
-		exposed := exposedPorts(r.options.Image)
+		exposed := slices.DeleteFunc(exposedPorts(r.options.Image), func(fw forward) bool {
+			return slices.ContainsFunc(r.forwards, func(given forward) bool { return given.to == fw.to })
+		})
 		more, err := listenAll(ctx, exposed)
 		if err != nil {
 			return &exitError{code: exitOwn, err: err}

@@ -56,8 +56,23 @@ type session struct {
 	// closed is closed when the reader of the output is gone, of a command that is looked at.
 	closed chan struct{}
 	kept   bool // wick can leave it running
+	// machine is the name of the machine whose own command it is, or "".
+	machine string
 	// looking: wick only looks at the command, which goes on when wick ends.
 	looking bool
+}
+
+// comeBack returns the command line that attaches to the command again.
+func (s *session) comeBack() string {
+	switch {
+	case s.machine != "":
+		return "wick attach " + s.machine
+	case strings.HasPrefix(s.t.to, machineForm):
+		return fmt.Sprintf("wick attach %s %016x", strings.TrimPrefix(s.t.to, machineForm), s.cmd.ID())
+	case s.t.to != os.Getenv("WICK_TO"):
+		return fmt.Sprintf("wick --to %s attach %016x", shellQuote(s.t.to), s.cmd.ID())
+	}
+	return fmt.Sprintf("wick attach %016x", s.cmd.ID())
 }
 
 // newSession returns a session for a command that has not been started.
@@ -157,14 +172,14 @@ func (s *session) run(ctx context.Context) error {
 	}
 	s.term.restore()
 	if errors.Is(err, errGivenUp) {
-		err = fmt.Errorf("%w (if the command still runs: wick attach %016x)", err, s.cmd.ID())
+		err = fmt.Errorf("%w (if the command still runs: %s)", err, s.comeBack())
 		return &exitError{code: 128 + int(syscall.SIGINT), err: err}
 	}
 	if errors.Is(err, errLeft) {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
 		s.cmd.Detach(last) // an error is ignored: the guest may be unreachable
 		cancel()
-		fmt.Fprintf(s.t.stderr, "\nwick: left it running: wick attach %016x\n", s.cmd.ID())
+		fmt.Fprintf(s.t.stderr, "\nwick: left it running: %s\n", s.comeBack())
 		return nil
 	}
 	return s.ended(r, err)
@@ -203,7 +218,7 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 				continue
 			}
 			if !errors.Is(err, syscall.ESRCH) {
-				err = fmt.Errorf("%w (if the command still runs: wick attach %016x)", err, s.cmd.ID())
+				err = fmt.Errorf("%w (if the command still runs: %s)", err, s.comeBack())
 			}
 		}
 		switch {

@@ -112,7 +112,7 @@ func (r *runner) state() *keeper.State {
 	s := &keeper.State{
 		Name: r.stay.name, Command: nonNil(r.args), MemoryMiB: r.options.MemoryMiB, CPUs: r.options.CPUs,
 		Labels: map[string]string{}, Remove: r.stay.remove, Args: os.Args[1:], Dir: dir,
-		Ports: nonNil(r.publish), StopSeconds: r.stay.stopSeconds,
+		Ports: nonNil(r.publish), Published: r.publishedPorts(), StopSeconds: r.stay.stopSeconds,
 	}
 	if img := r.options.Image; img != nil {
 		s.Image = img.Name

@@ -97,6 +97,7 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 	if err := r.prepare(ctx, &runUI{w: io.Discard}); err != nil {
 		return err
 	}
+	s.update(func(st *keeper.State) { st.Published = r.publishedPorts() })
 	if err := s.disk(ctx); err != nil {
 		return err
 	}

@@ -200,35 +200,3 @@ func TestRunDetachedEnds(t *testing.T) {
 		t.Errorf("a killed machine is %s, want stopped 137", got)
 	}
 }
-
-// TestRunNamed has a machine that does not stay in the list while it runs.
-func TestRunNamed(t *testing.T) {
-	t.Parallel()
-	slots <- struct{}{}
-	defer func() { <-slots }()
-	w := newWick(t)
-	cmd := w.command("run", "--name", "fg", "--tmpfs", "--", "sh", "-c", `trap "echo bye; exit 9" TERM; echo up; while :; do sleep 0.1; done`)
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	late := time.AfterFunc(bootLimit, func() { cmd.Process.Kill() })
-	defer late.Stop()
-	said := make([]byte, 3)
-	if _, err := out.Read(said); err != nil || string(said) != "up\n" {
-		t.Fatalf("it says %q, %v", said, err)
-	}
-	if got := w.run(0, "exec", "fg", "echo", "here"); got != "here\n" {
-		t.Errorf("exec: %q", got)
-	}
-	w.run(0, "stop", "fg")
-	if cmd.Wait(); cmd.ProcessState.ExitCode() != 9 {
-		t.Errorf("wick run ended with %v, want code 9", cmd.ProcessState)
-	}
-	if got := w.run(0, "list", "-a", "-q"); got != "" {
-		t.Errorf("machines are left: %q", got)
-	}
-}

@@ -47,10 +47,12 @@ type State struct {
 	Address string `json:"address,omitempty"`
 	Backend string `json:"backend,omitempty"`
 	// Process is the id of the command in the guest, while it runs.
-	Process   string            `json:"process,omitempty"`
-	MemoryMiB int               `json:"memory_mib"`
-	CPUs      int               `json:"cpus"`
-	Ports     []string          `json:"ports"`
+	Process   string   `json:"process,omitempty"`
+	MemoryMiB int      `json:"memory_mib"`
+	CPUs      int      `json:"cpus"`
+	Ports     []string `json:"ports"`
+	// Published are the ends of the published ports, while it runs.
+	Published []Published       `json:"published,omitempty"`
 	Labels    map[string]string `json:"labels"`
 	// Remove says that the machine is removed when it ends.
 	Remove bool `json:"remove"`
@@ -60,6 +62,12 @@ type State struct {
 	// Args is the command line of wick run that made it, and Dir where that ran.
 	Args []string `json:"args"`
 	Dir  string   `json:"dir"`
+}
+
+// Published is a published port: the address on this host, and the port or socket of the guest.
+type Published struct {
+	Host  string `json:"host"`
+	Guest string `json:"guest"`
 }
 
 // read reads the state of a machine's directory.

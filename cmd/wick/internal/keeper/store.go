@@ -390,7 +390,7 @@ func (s Store) Find(name string) (*Machine, error) {
 		found = s.at(state.ID)
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%w: %s; wick list shows those that there are", ErrUnknown, name)
+		return nil, fmt.Errorf("%w: %s; wick list -a shows those that there are", ErrUnknown, name)
 	}
 	return found, nil
 }

@@ -100,6 +100,9 @@ func (r *Record) Size() (n int64) {
 	return n
 }
 
+// Parsed returns the manifest and the configuration.
+func (r *Record) Parsed() (*v1.Manifest, *v1.ConfigFile) { return r.manifest, r.config }
+
 // Repository returns the name without the tag, and the tag, or "" if the image was pulled by its
 // digest.
 func (r *Record) Repository() (repository, tag string) {
@@ -144,6 +147,16 @@ func (s *Store) Records() ([]*Record, error) {
 		return cmp.Or(b.Pulled.Compare(a.Pulled), strings.Compare(a.Name, b.Name))
 	})
 	return all, nil
+}
+
+// Find returns the records that a text names: a name, or the beginning of an ID with at least 4
+// digits.
+func (s *Store) Find(text string) ([]*Record, error) {
+	all, err := s.Records()
+	if err != nil {
+		return nil, err
+	}
+	return matching(all, text)
 }
 
 // Open returns an image. A registry's image is pulled as the policy says: its manifest now, and its
