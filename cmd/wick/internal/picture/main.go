@@ -4,7 +4,10 @@
 //	picture -cols 92 <COMMANDS >SHOWN
 //
 // The commands are lines. It also types at a shell that one of them starts, for example in a guest.
-// scripts/picture makes the README's picture in this way.
+// A line that begins with "! " is a command that is run in between and not shown, such as one that
+// waits. With -registry FILE a registry on this host has the image in FILE meanwhile, by its own
+// name. The file is as docker save writes it. scripts/picture makes the README's picture in this
+// way.
 package main
 
 import (
@@ -13,13 +16,21 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,6 +39,7 @@ const patience = 3 * time.Minute
 
 func main() {
 	cols := flag.Int("cols", 92, "columns of the terminal")
+	image := flag.String("registry", "", "serve the image in this `FILE` by a registry")
 	flag.Parse()
 	var lines []string
 	in := bufio.NewScanner(os.Stdin)
@@ -35,6 +47,9 @@ func main() {
 		lines = append(lines, in.Text())
 	}
 	err := in.Err()
+	if err == nil && *image != "" {
+		err = serve(*image, net.Listen)
+	}
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -52,6 +67,34 @@ func main() {
 // atPrompt matches a last line that waits for a command: this shell's prompt, or root's of the
 // guest.
 var atPrompt = regexp.MustCompile(`^(\$|/\S* #|~ #) $`)
+
+// serve serves the image in a file by a registry at the address that its name has, until this
+// process ends.
+func serve(path string, listen func(network, address string) (net.Listener, error)) error {
+	fail := func(err error) error { return fmt.Errorf("serve the image in %s: %w", path, err) }
+	open := func() (io.ReadCloser, error) { return os.Open(path) }
+	manifest, err := tarball.LoadManifest(open)
+	if err != nil {
+		return fail(err)
+	}
+	tag, err := name.NewTag(manifest[0].RepoTags[0])
+	if err != nil {
+		return fail(err)
+	}
+	image, err := tarball.Image(open, &tag)
+	if err != nil {
+		return fail(err)
+	}
+	ln, err := listen("tcp", tag.RegistryStr())
+	if err != nil {
+		return fail(err)
+	}
+	go http.Serve(ln, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	if err := remote.Write(tag, image); err != nil {
+		return fail(err)
+	}
+	return nil
+}
 
 // record types the lines at a shell. It returns what the terminal shows when the last is done.
 func record(ctx context.Context, cols int, lines []string) (screen, error) {
@@ -86,6 +129,13 @@ func record(ctx context.Context, cols int, lines []string) (screen, error) {
 		if len(lines) == 0 {
 			shown.dropLast()
 			return shown, nil
+		}
+		if hidden, ok := strings.CutPrefix(lines[0], "! "); ok {
+			if out, err := exec.CommandContext(ctx, "sh", "-c", hidden).CombinedOutput(); err != nil {
+				return shown, fmt.Errorf("%s: %w: %s", hidden, err, out)
+			}
+			lines = lines[1:]
+			continue
 		}
 		if _, err := io.WriteString(master, lines[0]+"\r"); err != nil {
 			return shown, err

@@ -2,8 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
+	"net"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
 // TestScreen checks that text in pieces, overwritten and erased text is shown as on a terminal.
@@ -35,7 +43,7 @@ func TestScreen(t *testing.T) {
 func TestRecord(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	shown, err := record(ctx, 60, []string{"stty size", "PS1='/ # ' sh", "echo in", "exit 3", "echo $?"})
+	shown, err := record(ctx, 60, []string{"stty size", "PS1='/ # ' sh", "echo in", "! echo hidden", "exit 3", "echo $?"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +58,42 @@ func TestRecord(t *testing.T) {
 func TestRecordEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if _, err := record(ctx, 60, []string{"exit", "echo never"}); err == nil {
-		t.Error("no error")
+	for _, lines := range [][]string{{"exit", "echo never"}, {"! exit 3", "echo never"}} {
+		if _, err := record(ctx, 60, lines); err == nil {
+			t.Errorf("record(%q): no error", lines)
+		}
+	}
+}
+
+// TestServe pulls an image from the registry that serve starts.
+func TestServe(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(ln.Addr().String() + "/app:v1")
+	path := filepath.Join(t.TempDir(), "image.tar")
+	if err := errors.Join(err, tarball.WriteToFile(path, tag, empty.Image)); err != nil {
+		t.Fatal(err)
+	}
+	listen := func(_, address string) (net.Listener, error) {
+		if address != ln.Addr().String() {
+			t.Errorf("the registry listens at %s, want %s", address, ln.Addr())
+		}
+		return ln, nil
+	}
+	if err := serve(path, listen); err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := empty.Image.ConfigName()
+	if got, err := img.ConfigName(); err != nil || got != want {
+		t.Errorf("the image is %v, %v, want %v", got, err, want)
+	}
+	if err := serve(filepath.Join(t.TempDir(), "none"), listen); err == nil {
+		t.Error("a file that is missing is served")
 	}
 }
