@@ -55,9 +55,9 @@ func (t *tool) listCommand() *cobra.Command {
 		Use:   "list [flags]",
 		Short: "List machines (also wick ps)",
 		Long: `List the machines of this user that run, the newest first. STATE is starting, running,
-paused, stopping, stopped with the exit code, or lost: a machine whose supervisor was killed.
-SINCE is how long it has been so. PORTS are the published ports, and MEMORY is what the
-machine may use.
+paused, stopping, stopped with the exit code and why it failed, or lost: a machine whose
+supervisor was killed. SINCE is how long it has been so. PORTS are the published ports, and
+MEMORY is what the machine may use.
 
 A filter is name=TEXT, id=TEXT, image=TEXT, status=STATE, label=NAME or label=NAME=VALUE.
 A machine has to match all names of filters, and one of those with the same name; of labels
@@ -131,7 +131,7 @@ func machineTable(w io.Writer, list []*keeper.State) {
 			since = m.Ended
 		}
 		if m.Status == keeper.Stopped {
-			status = fmt.Sprintf("stopped (%d)", m.ExitCode)
+			status = fmt.Sprintf("stopped (%d)%s", m.ExitCode, shortReason(m.Error))
 		}
 		if since.IsZero() {
 			since = m.Created
@@ -139,6 +139,21 @@ func machineTable(w io.Writer, list []*keeper.State) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%dM\n", m.Name, m.ID, cmp.Or(printable(m.Image), "-"), status,
 			shortTime(time.Since(since)), cmp.Or(strings.Join(portTexts(m), " "), "-"), m.MemoryMiB)
 	}
+}
+
+// mostReason is how much of an error a table shows, in bytes.
+const mostReason = 60
+
+// shortReason returns the beginning of an error behind a colon, or "" without one.
+func shortReason(text string) string {
+	if text == "" {
+		return ""
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	if text = printable(text); len(text) > mostReason {
+		text = strings.ToValidUTF8(text[:mostReason], "") + "…"
+	}
+	return ": " + text
 }
 
 // stopFlags say how machines are asked to stop.

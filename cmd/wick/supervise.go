@@ -229,7 +229,7 @@ func (s *supervisor) use(ctx context.Context, c *client.Client, flags *sessionFl
 	for starts := 1; ; starts++ {
 		began := time.Now()
 		code, err := s.once(context.WithoutCancel(ctx), c, flags, args)
-		if err == nil && len(args) == 0 && s.startsAgain(ctx, c) {
+		if len(args) == 0 && (err == nil || starts > 1) && s.startsAgain(ctx, c) {
 			continue // the guest keeps the pauses
 		}
 		if err != nil || s.isStopping() || !s.r.stay.policy.again(code, starts) {
@@ -291,6 +291,9 @@ func (s *supervisor) once(ctx context.Context, c *client.Client, flags *sessionF
 	if r == nil {
 		return 0, err
 	}
+	if failed := notStarted(ctx, c); failed != nil && len(args) == 0 {
+		return 0, failed
+	}
 	if r.Reason == framing.ReasonOutOfMemory {
 		s.update(func(st *keeper.State) { st.Error = "the command was killed because the machine was out of memory" })
 	}
@@ -329,7 +332,7 @@ func (s *supervisor) start(ctx context.Context, c *client.Client, flags *session
 				return nil, err
 			}
 		}
-		return c.Attach(ctx, framing.WorkloadID, client.AttachOptions{Prepare: connect})
+		return s.join(ctx, c, hello, connect)
 	}
 	cmd, err := flags.command(c, args)
 	if err != nil {
@@ -349,6 +352,25 @@ func (s *supervisor) start(ctx context.Context, c *client.Client, flags *session
 		return nil, startFailed(cmd, err)
 	}
 	return cmd, nil
+}
+
+// join has part in the workload that the machine runs by itself, once it is ready.
+func (s *supervisor) join(ctx context.Context, c *client.Client, hello *client.Hello, connect func(*client.Cmd)) (*client.Cmd, error) {
+	cmd, err := c.Attach(ctx, framing.WorkloadID, client.AttachOptions{Prepare: connect})
+	if errors.Is(err, syscall.ESRCH) {
+		if failed := notStarted(ctx, c); failed != nil {
+			err = failed
+		}
+	}
+	if err != nil || hello.Features&framing.FeatureServices == 0 {
+		return cmd, err
+	}
+	waiting, cancel := s.untilStopped(ctx)
+	defer cancel()
+	if err := awaitReady(waiting, c); err != nil && !s.isStopping() {
+		return nil, err
+	}
+	return cmd, notStarted(ctx, c)
 }
 
 // ready records that the command runs, and tells the parent.

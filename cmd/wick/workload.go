@@ -30,13 +30,17 @@ func (t *tool) workload(ctx context.Context, c *client.Client, flags *sessionFla
 		var last error
 		for runs := 0; ; runs++ {
 			err = t.attach(ctx, c, &client.Process{ID: framing.WorkloadID}, attachOptions{kill: true})
-			failed, ok := errors.AsType[*client.OpError](err)
-			gone := ok && failed.Errno == syscall.ESRCH
+			op, ok := errors.AsType[*client.OpError](err)
+			gone, failed := ok && op.Errno == syscall.ESRCH, notStarted(ctx, c)
 			switch {
+			case failed != nil && runs == 0:
+				return failed
+			case failed != nil:
+				err = failed
 			case gone && runs > 0:
 				err = last // there was no run after that
 			case gone:
-				return t.notStarted(ctx, c, err)
+				return commandFailed(err)
 			}
 			if t.asked.Load() || !startsAgain(ctx, c) {
 				return err
@@ -86,15 +90,22 @@ func (s *supervisor) untilStopped(ctx context.Context) (context.Context, context
 	return ctx, cancel
 }
 
-// notStarted returns the error of a workload that was not started.
-func (t *tool) notStarted(ctx context.Context, c *client.Client, err error) error {
-	hello, again := c.Hello(ctx)
-	if again != nil {
-		return again
+// awaitReady waits until the workload is ready, or has ended, or is not started.
+func awaitReady(ctx context.Context, c *client.Client) error {
+	return awaitService(ctx, c, framing.WorkloadName, func(s *client.Service) (bool, error) {
+		return s.State != "waiting" && s.State != "starting", nil
+	})
+}
+
+// notStarted returns the error of a workload whose last start has failed, and otherwise nil.
+func notStarted(ctx context.Context, c *client.Client) error {
+	hello, err := c.Hello(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // the next request fails too
 	}
 	reason, ok := hello.Fact("workload.error")
 	if !ok {
-		return commandFailed(err)
+		return nil
 	}
 	text, _ := hello.Fact("workload.code")
 	code, _ := strconv.Atoi(text)
