@@ -57,7 +57,8 @@ func mainCode() int {
 
 // await waits for the end of the command line and returns the exit code. A signal is passed on to
 // the command that runs in the guest. SIGQUIT is only passed on, like a Ctrl-\ typed in ssh. After
-// any other signal the command has signalGrace to end by itself. A second signal ends it at once.
+// any other signal the command has signalGrace, or what t.stop says, to end by itself. A second
+// signal ends it at once.
 // Without a command in the guest the first signal ends wick.
 func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signal, done <-chan int) int {
 	var last syscall.Signal
@@ -75,7 +76,11 @@ func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signa
 			}
 			if last = sig; sig != syscall.SIGQUIT {
 				t.asked.Store(true)
-				grace = time.After(signalGrace)
+				wait := signalGrace
+				if stop := t.stop.Load(); stop != nil {
+					sig, wait = stop.of(sig)
+				}
+				grace = time.After(wait)
 			}
 			go func() {
 				// ESRCH: the command has ended, and its exit code is on the way.
@@ -98,6 +103,21 @@ func (t *tool) await(ctx context.Context, cancel func(), signals <-chan os.Signa
 	case <-time.After(t.unwindTime()):
 	}
 	return 128 + int(last)
+}
+
+// stopRule says how a command is asked to end, where that is not the usual way.
+type stopRule struct {
+	signal syscall.Signal
+	grace  time.Duration
+}
+
+// of returns what a command gets for a signal to wick, and the time that it has for its end.
+// SIGTERM asks for the end, so it becomes the signal that does.
+func (r *stopRule) of(sig syscall.Signal) (syscall.Signal, time.Duration) {
+	if sig == syscall.SIGTERM {
+		sig = r.signal
+	}
+	return sig, r.grace
 }
 
 // unwindTime returns how long to wait after a signal for the command to clean up.

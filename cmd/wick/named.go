@@ -19,6 +19,7 @@ func (r *runner) named(ctx context.Context, ui *runUI) error {
 	if err := r.prepare(ctx, ui); err != nil {
 		return err
 	}
+	r.foreground()
 	store, err := keeper.Default()
 	if err != nil {
 		return &exitError{code: exitOwn, err: err}

@@ -30,6 +30,8 @@ type tool struct {
 	// running passes a signal on to the command in the guest. It is nil while there is no command
 	// that can get one.
 	running atomic.Pointer[func(context.Context, syscall.Signal) error]
+	// stop, if not nil, says how the command is asked to end.
+	stop atomic.Pointer[stopRule]
 	// asked says that a signal has asked the command to end.
 	asked atomic.Bool
 	// terminal is the user's terminal in raw mode. Exits that bypass the command restore it.

@@ -76,6 +76,7 @@ func (r *runner) run(cmd *cobra.Command, args []string) error {
 	if err := r.prepare(cmd.Context(), ui); err != nil {
 		return err
 	}
+	r.foreground()
 	return r.boot(cmd.Context(), ui, ui.end)
 }
 
@@ -129,7 +130,7 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 		}
 		r.forwards = append(r.forwards, forwards...)
 	}
-	if err := r.stay.check(r); err != nil {
+	if err := r.stay.check(cmd, r); err != nil {
 		return usageError(err)
 	}
 	if r.flags.stdin && r.flags.tty && !r.flags.detach && r.t.keyboard() == nil {

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,8 +40,9 @@ type stayFlags struct {
 	labels                    []string
 	remove                    bool
 
-	policy restartPolicy
-	signal syscall.Signal
+	policy   restartPolicy
+	signal   syscall.Signal // 0 until setSignal, unless the flag was given
+	hasGrace bool           // --stop-timeout was given
 }
 
 func (f *stayFlags) add(cmd *cobra.Command, detach *bool) {
@@ -48,7 +50,7 @@ func (f *stayFlags) add(cmd *cobra.Command, detach *bool) {
 	flags.BoolVarP(detach, "detach", "d", false, "print the machine's id once the command runs, and leave it running; see wick list")
 	flags.StringVar(&f.name, "name", "", "`NAME` of a machine that stays (default: made up)")
 	flags.StringVar(&f.restart, "restart", "no", "`POLICY` to start the command again: no, on-failure[:TRIES], always or unless-stopped")
-	flags.StringVar(&f.stopSignal, "stop-signal", "", "`SIGNAL` that asks the command to end (default: the image's, or TERM)")
+	flags.StringVar(&f.stopSignal, "stop-signal", "", "`SIGNAL` that asks the command to end, for wick stop and TERM (default: the image's, or TERM)")
 	f.stopSeconds = defaultGrace
 	flags.Var(secondsValue{&f.stopSeconds}, "stop-timeout", "`SECONDS` that the command has for its end")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "`NAME=VALUE` to find the machine by; may be repeated")
@@ -63,7 +65,8 @@ func (f *stayFlags) add(cmd *cobra.Command, detach *bool) {
 const defaultGrace = 10
 
 // check checks the flags, which are those of r.
-func (f *stayFlags) check(r *runner) (err error) {
+func (f *stayFlags) check(cmd *cobra.Command, r *runner) (err error) {
+	f.hasGrace = cmd.Flags().Changed("stop-timeout")
 	if f.name != "" {
 		if err := keeper.CheckName(f.name); err != nil {
 			return fmt.Errorf("--name: %w", err)
@@ -116,24 +119,39 @@ func (r *runner) state() *keeper.State {
 	}
 	if img := r.options.Image; img != nil {
 		s.Image = img.Name
-		if r.stay.signal == 0 {
-			r.stay.signal, _ = parseSignal(img.Config.Config.StopSignal)
-		}
 		for name, value := range img.Config.Config.Labels {
 			s.Labels[name] = value
 		}
 	} else if r.options.Rootfs != "" {
 		s.Image, _ = filepath.Abs(r.options.Rootfs)
 	}
-	if r.stay.signal == 0 {
-		r.stay.signal = syscall.SIGTERM
-	}
+	r.setSignal()
 	s.StopSignal = signalName(r.stay.signal)
 	for _, label := range r.stay.labels {
 		name, value, _ := strings.Cut(label, "=")
 		s.Labels[name] = value
 	}
 	return s
+}
+
+// setSignal sets the signal that asks the command to end, which may be the image's.
+func (r *runner) setSignal() {
+	if img := r.options.Image; img != nil && r.stay.signal == 0 {
+		r.stay.signal, _ = parseSignal(img.Config.Config.StopSignal)
+	}
+	if r.stay.signal == 0 {
+		r.stay.signal = syscall.SIGTERM
+	}
+}
+
+// foreground has signals to this wick end the command as the flags and the image say.
+func (r *runner) foreground() {
+	r.setSignal()
+	rule := &stopRule{r.stay.signal, signalGrace}
+	if r.stay.hasGrace {
+		rule.grace = time.Duration(r.stay.stopSeconds) * time.Second
+	}
+	r.t.stop.Store(rule)
 }
 
 // A report is what a supervisor tells its parent, a line of JSON.

@@ -60,6 +60,9 @@ func (s *supervisor) stop(sig syscall.Signal, grace time.Duration) {
 // errStarting is the error of a request that needs a machine that is up.
 var errStarting = errors.New("the machine is not up yet")
 
+// errNoCommand is the error of a request that needs a command.
+var errNoCommand = errors.New("it has no command that runs")
+
 // do does what a request asks for.
 func (s *supervisor) do(ctx context.Context, r keeper.Request) error {
 	s.mu.Lock()
@@ -78,8 +81,11 @@ func (s *supervisor) do(ctx context.Context, r keeper.Request) error {
 		return s.awaitEnd(ctx)
 	case keeper.OpKill:
 		if sig := syscall.Signal(r.Signal); sig != 0 && sig != unix.SIGKILL {
+			if pass := s.r.t.running.Load(); pass != nil {
+				return (*pass)(ctx, sig) // of a machine that does not stay
+			}
 			if command == nil {
-				return errors.New("it has no command that runs")
+				return errNoCommand
 			}
 			return command.Signal(ctx, sig)
 		}
