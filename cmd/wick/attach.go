@@ -16,11 +16,14 @@ func (t *tool) attachCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "attach [flags] MACHINE | [MACHINE] ID",
 		Short: "Take part in the command of a machine, or one that is kept in the guest",
-		Long: `Take part in the command of a machine of wick run -d, or with ID in one of its guest, which
-was started with --keep or --detach. --to names another guest. The output is shown, and what
-is typed goes to the command. If another connection has it, that one loses it. Output continues
-after the last byte that is known to have arrived; the guest keeps up to 64 KiB of it. The
-exit code is the command's, even if it has ended meanwhile.
+		Long: `Take part in the command of a machine of wick run -d. Its output from now on is shown, and
+what is typed goes to it. Several may be attached, and wick logs has all output. A wick that
+takes no output for a second loses some, and says how much.
+
+With ID, or with --to, it is a command in that guest, which was started with --keep or
+--detach. If another connection has it, that one loses it. Output continues after the last
+byte that is known to have arrived; the guest keeps up to 64 KiB of it. The exit code is the
+command's, even if it has ended meanwhile.
 
 Leaving leaves the command running: by Ctrl-P Ctrl-Q, Ctrl-C, another signal, a closed pipe
 or a closed terminal. On a terminal of the guest Ctrl-C is a key like any other. With
@@ -38,21 +41,16 @@ takes the command from no other wick.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o := attachOptions{stdin: !noStdin, kill: kill}
 		args = t.takeMachineOfID(cmd, args)
-		id := args[0]
 		if t.to == "" {
-			process, err := machineProcess(id)
-			if err != nil {
-				return err
-			}
-			t.to, id, o.machine = machineForm+id, process, id
+			return t.attachMachine(cmd.Context(), args[0], o)
 		}
-		return t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
-			p, err := findProcess(ctx, c, id)
+		return t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
+			p, err := findProcess(ctx, c, args[0])
 			if err != nil {
 				return err
 			}
 			return t.attach(ctx, c, p, o)
-		})(cmd, nil)
+		})(cmd, args)
 	}
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "leave the command's stdin alone: only look")
 	cmd.Flags().BoolVar(&kill, "kill", false, "pass signals on, and kill the command if it outlives them by 5 s")
@@ -79,21 +77,19 @@ func (t *tool) takeMachineOfID(cmd *cobra.Command, args []string) []string {
 type attachOptions struct {
 	stdin bool // what is typed goes to it
 	kill  bool // it gets wick's signals, and ends with wick
-	// machine is the name of the machine whose own command it is. Its supervisor gets its end too.
-	machine string
 }
 
 // attach takes part in p until its end.
 func (t *tool) attach(ctx context.Context, c *client.Client, p *client.Process, o attachOptions) error {
 	s := &session{
-		t: t, stdin: o.stdin, tty: p.Terminal, kept: true, looking: !o.kill, machine: o.machine,
+		t: t, stdin: o.stdin, tty: p.Terminal, kept: true, looking: !o.kill,
 		left: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.start = func(ctx context.Context) error {
 		if s.looking {
 			ctx = context.WithoutCancel(ctx) // whose end would kill the command
 		}
-		cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{Keep: o.machine != "", Prepare: func(cmd *client.Cmd) {
+		cmd, err := c.Attach(ctx, p.ID, client.AttachOptions{Prepare: func(cmd *client.Cmd) {
 			s.cmd = cmd
 			s.connect()
 		}})

@@ -66,18 +66,6 @@ func machineAddress(name string) (string, error) {
 	return state.Address, nil
 }
 
-// machineProcess returns the id of the command of a machine that stays.
-func machineProcess(name string) (string, error) {
-	state, err := machineState(name)
-	if err == nil && state.Process == "" && state.Status.Live() {
-		err = fmt.Errorf("machine %s has no command that runs", state.Name)
-	}
-	if err != nil {
-		return "", err
-	}
-	return state.Process, nil
-}
-
 // machineState returns the state of a machine that stays.
 func machineState(name string) (*keeper.State, error) {
 	s, err := keeper.Default()

@@ -51,8 +51,10 @@ func (t *tool) listMachines(*machineFlags, *listFlags) error { return needsLinux
 // machineAddress fails.
 func machineAddress(name string) (string, error) { return "", needsLinux("machine " + name) }
 
-// machineProcess fails.
-func machineProcess(name string) (string, error) { return "", needsLinux("machine " + name) }
+// attachMachine fails.
+func (t *tool) attachMachine(_ context.Context, name string, _ attachOptions) error {
+	return needsLinux("machine " + name)
+}
 
 // machineLogs fails.
 func (t *tool) machineLogs(_ context.Context, _ *logFlags, _ logLines, name string) error {

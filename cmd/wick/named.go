@@ -35,7 +35,7 @@ func (r *runner) named(ctx context.Context, ui *runUI) error {
 	if err := r.host.writeID(m.ID); err != nil {
 		return &exitError{code: exitOwn, err: err}
 	}
-	if s.server, err = m.Serve(s.do); err != nil {
+	if s.server, err = m.Serve(s.do, nil); err != nil {
 		return &exitError{code: exitOwn, err: err}
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -56,20 +56,16 @@ type session struct {
 	// closed is closed when the reader of the output is gone, of a command that is looked at.
 	closed chan struct{}
 	kept   bool // wick can leave it running
-	// machine is the name of the machine whose own command it is, or "".
-	machine string
 	// looking: wick only looks at the command, which goes on when wick ends.
 	looking bool
 }
 
 // comeBack returns the command line that attaches to the command again.
 func (s *session) comeBack() string {
-	switch {
-	case s.machine != "":
-		return "wick attach " + s.machine
-	case strings.HasPrefix(s.t.to, machineForm):
-		return fmt.Sprintf("wick attach %s %016x", strings.TrimPrefix(s.t.to, machineForm), s.cmd.ID())
-	case s.t.to != os.Getenv("WICK_TO"):
+	if name, of := strings.CutPrefix(s.t.to, machineForm); of {
+		return fmt.Sprintf("wick attach %s %016x", name, s.cmd.ID())
+	}
+	if s.t.to != os.Getenv("WICK_TO") {
 		return fmt.Sprintf("wick --to %s attach %016x", shellQuote(s.t.to), s.cmd.ID())
 	}
 	return fmt.Sprintf("wick attach %016x", s.cmd.ID())

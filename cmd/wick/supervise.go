@@ -30,6 +30,8 @@ type supervisor struct {
 	server  *keeper.Server
 	status  *os.File // to the parent; nil once it was told that the command runs
 
+	viewers keeper.Viewers
+	outputs []*outputs    // of the command that runs; for use alone
 	stopped chan struct{} // closed when the machine is to stop
 	over    chan struct{} // closed when the state is the last
 	mu      sync.Mutex
@@ -41,6 +43,7 @@ type supervisor struct {
 	signal   syscall.Signal // that asks the command to end
 	grace    time.Duration  // for that
 	command  *client.Cmd    // that runs, or nil
+	stdin    *client.Stdin  // of it, or nil
 }
 
 // supervise runs the machine that the parent made or holds.
@@ -90,7 +93,7 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.journal.Close()
-	if s.server, err = s.m.Serve(s.do); err != nil {
+	if s.server, err = s.m.Serve(s.do, s.attach); err != nil {
 		return err
 	}
 	defer r.close()
@@ -284,6 +287,7 @@ func (s *supervisor) once(ctx context.Context, c *client.Client, flags *sessionF
 	}
 	s.setCommand(cmd)
 	defer s.setCommand(nil)
+	defer func() { s.ended(code, err) }()
 	ended := make(chan struct{})
 	defer close(ended)
 	go s.endWithGrace(ctx, cmd, ended)
@@ -315,9 +319,7 @@ func (s *supervisor) start(ctx context.Context, c *client.Client, flags *session
 	if err != nil {
 		return nil, err
 	}
-	connect := func(cmd *client.Cmd) {
-		cmd.Stdout, cmd.Stderr = s.journal.Output(false), s.journal.Output(true)
-	}
+	connect := func(cmd *client.Cmd) { cmd.Stdout, cmd.Stderr = s.output(false), s.output(true) }
 	if len(args) == 0 {
 		if _, ok := hello.Fact("workload.state"); !ok {
 			return nil, nil
@@ -343,14 +345,18 @@ func (s *supervisor) start(ctx context.Context, c *client.Client, flags *session
 	if flags.tty {
 		cmd.Terminal = &defaultSize
 	}
+	var stdin *client.Stdin
 	if flags.stdin {
-		if _, err := cmd.StdinPipe(); err != nil { // open for an attach
+		if stdin, err = cmd.StdinPipe(); err != nil { // open for an attach
 			return nil, err
 		}
 	}
 	if err := cmd.Start(ctx); err != nil {
 		return nil, startFailed(cmd, err)
 	}
+	s.mu.Lock()
+	s.stdin = stdin
+	s.mu.Unlock()
 	return cmd, nil
 }
 
@@ -399,8 +405,11 @@ func (s *supervisor) wait(ctx context.Context, c *client.Client, cmd *client.Cmd
 	if _, taken := errors.AsType[*client.RemoteError](err); r != nil || !taken {
 		return r, receiptError(r, err)
 	}
-	out, errs := s.journal.Output(false), s.journal.Output(true)
-	_, err = c.Look(ctx, cmd.ID(), client.LookOptions{Follow: true, Stdout: out, Stderr: errs})
+	notes := s.output(true)
+	missed, err := c.Look(ctx, cmd.ID(), client.LookOptions{Follow: true, Stdout: s.output(false), Stderr: s.output(true)})
+	if missed > 0 {
+		fmt.Fprintf(notes, "wick: another host had the command; %d bytes of its output are missing here\n", missed)
+	}
 	if err == nil {
 		var last *client.Cmd // its output is logged already
 		if last, err = c.Attach(ctx, cmd.ID(), client.AttachOptions{}); err == nil {

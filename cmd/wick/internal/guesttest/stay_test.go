@@ -1,9 +1,11 @@
 package guesttest
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,7 +97,7 @@ func TestRunDetached(t *testing.T) {
 	defer func() { <-slots }()
 	w := newWick(t)
 	const script = `echo boot $(cat /disk 2>/dev/null); echo again >/disk; sync
-trap "echo bye; exit 3" TERM; echo ready >&2; i=0; while :; do sleep 0.1; done`
+trap "echo bye; exit 3" TERM; echo ready >&2; while :; do echo tick; sleep 0.1; done`
 	id := strings.TrimSpace(w.run(0, "run", "-d", "--name", "web", "-l", "tier=front", "--mem", "96", "--", "sh", "-c", script))
 	w.until("web", "ready\n")
 	if got := w.run(0, "list", "--format", "{{.Name}} {{.ID}} {{.Status}} {{.MemoryMiB}} {{.Labels.tier}}"); got != "web "+id+" running 96 front\n" {
@@ -115,10 +117,15 @@ trap "echo bye; exit 3" TERM; echo ready >&2; i=0; while :; do sleep 0.1; done`
 	}
 	// To look at it leaves it running.
 	attach := w.command("attach", "--no-stdin", "web")
-	if err := attach.Start(); err != nil {
+	shown, err := attach.StdoutPipe()
+	if err == nil {
+		err = attach.Start()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	for !strings.Contains(w.run(0, "--to", "machine:web", "ps"), "attached") {
+	if _, err := shown.Read(make([]byte, 1)); err != nil {
+		t.Errorf("attach shows nothing: %v", err)
 	}
 	attach.Process.Signal(syscall.SIGINT)
 	if attach.Wait(); attach.ProcessState.ExitCode() != 130 {
@@ -134,7 +141,7 @@ trap "echo bye; exit 3" TERM; echo ready >&2; i=0; while :; do sleep 0.1; done`
 	if got := w.status("front"); got != "stopped 3" {
 		t.Errorf("after stop it is %s, want stopped 3", got)
 	}
-	if got := w.run(0, "logs", "-n", "2", "front"); got != "bye\n" { // and a line of the shell's on stderr
+	if got := w.run(0, "logs", "-n", "2", "front"); !strings.HasSuffix(got, "bye\n") || strings.Count(got, "\n") > 2 {
 		t.Errorf("its last words are %q", got)
 	}
 	// Its disk stays, and the truth is told after kill -9 of its supervisor.
@@ -170,15 +177,32 @@ func TestRunDetachedEnds(t *testing.T) {
 	defer func() { <-slots }()
 	w := newWick(t)
 	w.run(127, "run", "-d", "--tmpfs", "--", "nosuch")
-	w.run(0, "run", "-d", "--tmpfs", "--rm", "--name", "job", "--", "sh", "-c", "read x; exit 7", "-i")
+	w.run(127, "run", "-d", "--tmpfs", "--init-arg=--workload=/nosuch")
+	// An attach has the output of a flood, and the log misses none of it.
+	w.run(0, "run", "-d", "-i", "--tmpfs", "--name", "job", "--", "sh", "-c", "read x; seq $x; printf end; exit 7")
 	waited := w.command("wait", "job")
 	var code bytes.Buffer
 	waited.Stdout = &code
 	if err := waited.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := waited.Wait(); err != nil || code.String() != "7\n" {
-		t.Errorf("wait: %v, %q", err, code.String())
+	const lines = 100000
+	attach := w.command("attach", "job")
+	attach.Stdin = strings.NewReader(fmt.Sprintln(lines))
+	attached, _ := attach.Output()
+	if err := waited.Wait(); err != nil || code.String() != "7\n" || attach.ProcessState.ExitCode() != 7 {
+		t.Errorf("wait: %v, %q; attach: %v", err, code.String(), attach.ProcessState)
+	}
+	var flood strings.Builder
+	for n := range lines {
+		fmt.Fprintln(&flood, n+1)
+	}
+	logged := w.run(0, "logs", "job")
+	if logged != flood.String()+"end" {
+		t.Errorf("the log has %d bytes, want %d", len(logged), flood.Len()+3)
+	}
+	if got := string(attached); !strings.HasSuffix(got, "end") || len(got) > len(logged) {
+		t.Errorf("attach has %d bytes, want at most %d and the last", len(got), len(logged))
 	}
 	// A command that fails is started again, up to the number of tries.
 	w.run(0, "run", "-d", "--tmpfs", "--restart", "on-failure:2", "--name", "loop", "--", "sh", "-c", "echo try; exit 4")
@@ -198,5 +222,49 @@ func TestRunDetachedEnds(t *testing.T) {
 	w.run(0, "kill", "deaf")
 	if got := w.status("deaf"); got != "stopped 137" {
 		t.Errorf("a killed machine is %s, want stopped 137", got)
+	}
+}
+
+// TestRunForeground has a machine that does not stay in the list while it runs. Its command gets the
+// signal that wick kill names, and its stop signal for SIGTERM to wick and for wick stop.
+func TestRunForeground(t *testing.T) {
+	t.Parallel()
+	slots <- struct{}{}
+	defer func() { <-slots }()
+	w := newWick(t)
+	cmd := w.command("run", "--name", "fg", "--tmpfs", "--stop-signal", "USR1", "--stop-timeout", "100", "--", "sh", "-c",
+		`trap "echo usr2" USR2; trap 'echo usr1; n=x$n; [ $n = xx ] && exit 9' USR1; echo up; while :; do sleep 0.1; done`)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(bootLimit, func() { cmd.Process.Kill() })
+	defer late.Stop()
+	lines := bufio.NewScanner(out)
+	says := func(want string) {
+		t.Helper()
+		if lines.Scan(); lines.Text() != want {
+			t.Fatalf("it says %q, want %q", lines.Text(), want)
+		}
+	}
+	says("up")
+	if got := w.run(0, "exec", "fg", "echo", "here"); got != "here\n" {
+		t.Errorf("exec: %q", got)
+	}
+	w.run(125, "attach", "fg")
+	w.run(0, "kill", "-s", "USR2", "fg")
+	says("usr2")
+	cmd.Process.Signal(syscall.SIGTERM)
+	says("usr1")
+	w.run(0, "stop", "fg")
+	says("usr1")
+	if cmd.Wait(); cmd.ProcessState.ExitCode() != 9 {
+		t.Errorf("wick run ended with %v, want code 9", cmd.ProcessState)
+	}
+	if got := w.run(0, "list", "-a", "-q"); got != "" {
+		t.Errorf("machines are left: %q", got)
 	}
 }

@@ -40,21 +40,22 @@ type answer struct {
 // Server answers the requests to a supervisor.
 type Server struct {
 	do   func(context.Context, Request) error
+	join func(*Stream)
 	ln   net.Listener
 	last atomic.Pointer[State]
 	work sync.WaitGroup
 }
 
 // Serve answers requests until Close. do is called in a goroutine for each; its context ends with
-// the asking process's interest.
-func (m *Machine) Serve(do func(context.Context, Request) error) (*Server, error) {
+// the asking process's interest. An attach is passed to join, which may be nil.
+func (m *Machine) Serve(do func(context.Context, Request) error, join func(*Stream)) (*Server, error) {
 	path := m.Path("control")
 	os.Remove(path) // of a supervisor that was killed
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listen for requests: %w", err)
 	}
-	s := &Server{do: do, ln: ln}
+	s := &Server{do: do, join: join, ln: ln}
 	s.work.Go(s.accept)
 	return s, nil
 }
@@ -92,10 +93,20 @@ func (s *Server) serve(conn net.Conn) {
 	defer conn.Close()
 	var r Request
 	conn.SetReadDeadline(time.Now().Add(requestLimit))
-	if err := json.NewDecoder(conn).Decode(&r); err != nil {
+	in := json.NewDecoder(conn)
+	if err := in.Decode(&r); err != nil {
 		return
 	}
 	conn.SetReadDeadline(time.Time{})
+	if r.Op == OpAttach {
+		stream := &Stream{conn: conn, in: in, out: json.NewEncoder(conn)}
+		if s.join == nil {
+			stream.Send(&Message{End: &End{Error: "it does not stay; only wick run -d can be attached to"}})
+			return
+		}
+		s.join(stream)
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
 	watch.Go(func() {

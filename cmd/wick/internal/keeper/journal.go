@@ -18,7 +18,8 @@ import (
 // replaces. So a machine's log has between one and two times this.
 const maxLog = 8 << 20
 
-// Line is an entry of a machine's log: a line of output with its end, or a part of a long one.
+// Line is a line of output with its end, or a part of a long one. An entry of the log has the form
+// of one too, but may have several lines that were written together.
 type Line struct {
 	Time   time.Time `json:"t"`
 	Stderr bool      `json:"e,omitempty"`
@@ -80,8 +81,8 @@ func (j *Journal) add(line Line) {
 	}
 }
 
-// longestLine is the longest text of a Line, in bytes.
-const longestLine = 16 << 10
+// longestEntry is the longest text of an entry, in bytes.
+const longestEntry = 16 << 10
 
 // Output returns a writer of one of the workload's outputs. Its Close writes an unfinished line.
 func (j *Journal) Output(stderr bool) io.WriteCloser {
@@ -98,14 +99,15 @@ type journalOutput struct {
 func (o *journalOutput) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
-		end := bytes.IndexByte(p, '\n') + 1
-		if end == 0 {
-			end = len(p)
+		room := min(len(p), longestEntry-len(o.rest))
+		end := bytes.LastIndexByte(p[:room], '\n') + 1
+		whole := end > 0
+		if !whole {
+			end = room
 		}
-		end = min(end, longestLine-len(o.rest))
 		o.rest = append(o.rest, p[:end]...)
 		p = p[end:]
-		if last := len(o.rest); o.rest[last-1] == '\n' || last == longestLine {
+		if whole || len(o.rest) == longestEntry {
 			o.Close()
 		}
 	}
@@ -232,8 +234,11 @@ func (e *entries) read(show func(Line) error) error {
 		var line Line
 		err = json.Unmarshal(e.part, &line)
 		e.part = e.part[:0]
-		if err == nil {
-			if err := show(line); err != nil {
+		if err != nil {
+			continue
+		}
+		for text := range bytes.Lines(line.Text) {
+			if err := show(Line{line.Time, line.Stderr, text}); err != nil {
 				return err
 			}
 		}

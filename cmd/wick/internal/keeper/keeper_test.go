@@ -208,7 +208,7 @@ func TestControl(t *testing.T) {
 			return nil
 		}
 		return errors.New("unknown request")
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,9 +314,9 @@ func TestJournalBound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	long := strings.Repeat("x", longestLine-1) + "\n"
-	const count = 3 * maxLog / longestLine
-	const batch = maxLog / longestLine / 4 // which the follower sees before the log is replaced twice
+	long := strings.Repeat("x", longestEntry-1) + "\n"
+	const count = 3 * maxLog / longestEntry
+	const batch = maxLog / longestEntry / 4 // which the follower sees before the log is replaced twice
 	seen := make(chan int, count)
 	followed := make(chan error, 1)
 	go func() {
