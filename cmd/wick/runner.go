@@ -317,6 +317,9 @@ func (r *runner) serve(ctx context.Context, c *client.Client, f *forwarder) erro
 	if err := r.host.addHosts(ctx, c); err != nil {
 		return err
 	}
+	if err := r.fillVolumes(ctx, c); err != nil {
+		return err
+	}
 	if r.newDir != "" {
 		if err := makeDir(ctx, c, r.newDir); err != nil {
 			return err

@@ -25,6 +25,7 @@ type volumeFlags struct {
 	tmpfs                                tmpfsValue
 
 	wanted []volume
+	own    []string // paths of volumes without a source, which are on the overlay disk
 	puts   []machine.Put
 	copies []out
 	held   []*keeper.Disk
@@ -35,6 +36,7 @@ type volume struct {
 	machine.Volume
 	name string // of a disk, or ""
 	mib  int    // its size, or 0
+	bare bool   // it is not filled with what the image has at its target
 }
 
 // out is a file or a directory to copy out of the guest at the end.
@@ -118,29 +120,45 @@ func (f *volumeFlags) check(o *machine.Options) error {
 }
 
 // want adds a volume.
-func (f *volumeFlags) want(v volume) error {
-	target := path.Clean(v.Target)
+func (f *volumeFlags) want(v volume) (err error) {
+	if v.Target, err = checkTarget(v.Target); err == nil {
+		f.wanted = append(f.wanted, v)
+	}
+	return err
+}
+
+// ownVolume adds a volume of the machine's own.
+func (f *volumeFlags) ownVolume(s string) error {
+	target, err := checkTarget(s)
+	f.own = append(f.own, target)
+	return err
+}
+
+// checkTarget returns a path in the guest where a volume may be mounted.
+func checkTarget(s string) (string, error) {
+	target := path.Clean(s)
 	switch {
-	case !strings.HasPrefix(v.Target, "/"):
-		return fmt.Errorf("the path in the guest must be absolute")
+	case !strings.HasPrefix(s, "/"):
+		return "", fmt.Errorf("the path in the guest must be absolute")
 	case strings.ContainsAny(target, ": \t\n\"'\\"):
-		return fmt.Errorf("the path in the guest cannot have blanks, colons or quotes")
+		return "", fmt.Errorf("the path in the guest cannot have blanks, colons or quotes")
 	case target == "/":
-		return fmt.Errorf("the root of the guest is its image; see --rootfs")
+		return "", fmt.Errorf("the root of the guest is its image; see --rootfs")
 	}
 	for _, own := range []string{"/proc", "/sys", "/dev"} {
 		if target == own || strings.HasPrefix(target, own+"/") && own != "/dev" {
-			return fmt.Errorf("%s belongs to the machine itself", target)
+			return "", fmt.Errorf("%s belongs to the machine itself", target)
 		}
 	}
-	v.Target = target
-	f.wanted = append(f.wanted, v)
-	return nil
+	return target, nil
 }
 
 // volume takes a value of -v, which is HOST:GUEST[:OPTIONS] or NAME:GUEST[:OPTIONS].
 func (f *volumeFlags) volume(s string) error {
 	source, rest, found := strings.Cut(s, ":")
+	if !found && strings.HasPrefix(s, "/") {
+		return f.ownVolume(s)
+	}
 	if !found || source == "" {
 		return errors.New("want HOST:GUEST or NAME:GUEST")
 	}
@@ -152,7 +170,9 @@ func (f *volumeFlags) volume(s string) error {
 			v.ReadOnly = true
 		case "copy":
 			v.Copy = true
-		case "", "rw", "z", "Z", "cached", "delegated", "consistent", "nocopy":
+		case "nocopy":
+			v.bare = true
+		case "", "rw", "z", "Z", "cached", "delegated", "consistent":
 		default:
 			return fmt.Errorf("option %q: want ro, rw or copy", option)
 		}
@@ -241,7 +261,13 @@ func (f *volumeFlags) mount(s string) error {
 				return err
 			}
 			options = append(options, option)
-		case "consistency", "bind-propagation", "volume-nocopy", "bind-recursive":
+		case "volume-nocopy":
+			on, err := strconv.ParseBool(value)
+			if has && err != nil {
+				return fmt.Errorf("%s: want true or false", field)
+			}
+			v.bare = on || !has
+		case "consistency", "bind-propagation", "bind-recursive":
 		default:
 			return fmt.Errorf("field %q: want type, src, dst, ro, copy, size, tmpfs-size or tmpfs-mode", key)
 		}
@@ -251,6 +277,8 @@ func (f *volumeFlags) mount(s string) error {
 		return errors.New("dst is missing")
 	case kind == "tmpfs" && source != "":
 		return errors.New("a tmpfs has no src")
+	case kind == "volume" && source == "" && v.mib == 0 && !v.ReadOnly:
+		return f.ownVolume(v.Target)
 	case kind != "tmpfs" && source == "":
 		return errors.New("src is missing")
 	case kind != "tmpfs" && options != nil:

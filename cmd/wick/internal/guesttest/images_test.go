@@ -73,8 +73,9 @@ func saved(t *testing.T, config v1.Config, layers ...[]layerFile) string {
 	return "docker-archive:" + path
 }
 
-// TestRunImage runs container images by wick run. One has a configuration, and the other is a
-// single program whose configuration the flags replace.
+// TestRunImage runs container images by wick run. One has a configuration, and a new volume gets
+// the files that it hides. The other is a single program whose configuration the flags replace, and
+// which can write to its volumes alone.
 func TestRunImage(t *testing.T) {
 	t.Parallel()
 	l := needFixture(t)
@@ -108,19 +109,20 @@ func TestRunImage(t *testing.T) {
 				box, {"bin/sh", "", "bin/busybox", 0o755}, {"bin/id", "", "bin/busybox", 0o755}, {"bin/su", "su", "", 0o4755},
 				{"gone", "", "", 0o644}, {"dir/old", "", "", 0o644}, {"etc/passwd", "web:x:1000:1001::/srv:/bin/sh\n", "", 0o644}, {"etc/group", "daemon:x:42:\n", "", 0o644},
 			}, []layerFile{{".wh.gone", "", "", 0}, {"dir/.wh..wh..opq", "", "", 0}, {"dir/new", "", "", 0o644}}),
-			[]string{"-e", "B=flag", "-e", "C", "-e", "UNSET"}, nil, 7,
+			[]string{"-e", "B=flag", "-e", "C", "-e", "UNSET", "-v", "new:/dir"}, nil, 7,
 			"by default image flag host\n1000\n42\n/srv/app\n3 755\n1 4755\nls: /gone: No such file or directory\n/data\n/dir/new\n",
 		},
 		{
-			saved(t, v1.Config{Entrypoint: []string{"/nowhere"}, Cmd: []string{"dropped"}, User: "nobody"}, []layerFile{box}),
-			[]string{"-u", "0", "--workdir", "/new/dir", "--entrypoint", "/bin/busybox"}, []string{"sh", "-c", `busybox pwd; echo "$PATH"; exec "$@"`, "sh", "/bin/busybox", "id", "-u"}, 0,
-			"/new/dir\n/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n0\n",
+			saved(t, v1.Config{Entrypoint: []string{"/nowhere"}, Cmd: []string{"dropped"}, User: "nobody", Volumes: map[string]struct{}{"/data": {}}}, []layerFile{box}),
+			[]string{"-u", "0", "--workdir", "/new/dir", "--read-only", "-v", "/more", "--entrypoint", "/bin/busybox"},
+			[]string{"sh", "-c", `busybox touch /data/x /more/x; busybox ls /data /more; busybox touch /x 2>/dev/null; busybox pwd; echo "$PATH"; exec "$@"`, "sh", "/bin/busybox", "id", "-u"}, 0,
+			"/data:\nx\n\n/more:\nx\n/new/dir\n/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n0\n",
 		},
 	} {
 		slots <- struct{}{}
 		args := append(append([]string{"run", "--tmpfs", "--init", init}, tt.flags...), tt.source)
 		cmd := exec.CommandContext(deadline(t, bootLimit), program, append(args, tt.args...)...)
-		cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "C=host")
+		cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "C=host", "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
 		out, _ := cmd.Output()
