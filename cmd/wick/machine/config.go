@@ -21,7 +21,7 @@ import (
 // Overlay names it.
 type Config struct {
 	// Image is a container image, as "wick run IMAGE" takes it: a reference to a registry
-	// (alpine:3.20), docker-archive:FILE or oci:DIR[:TAG].
+	// (alpine:3.20), docker-archive:FILE, oci-archive:FILE, oci:DIR[:TAG] or docker-daemon:NAME.
 	Image string
 	// Pull says when Image is fetched from its registry; PullMissing if "".
 	Pull Pull

@@ -4,22 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-
-	"wick/cmd/wick/internal/archive"
 )
 
 // openLocal opens an archive or a layout.
 func openLocal(s *Source, p v1.Platform) (*Image, error) {
-	open := openArchive
-	if s.form == layoutForm {
-		open = openLayout
-	}
+	open := map[string]func(*Source, v1.Platform) (v1.Image, error){
+		archiveForm: openArchive, layoutForm: openLayout, layoutArchiveForm: openLayoutArchive,
+	}[s.form]
 	img, err := open(s, p)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", s.text, err)
@@ -68,86 +66,60 @@ func sameCount(config *v1.ConfigFile, layers int) error {
 
 // openArchive opens the output of docker save, compressed or not.
 func openArchive(s *Source, _ v1.Platform) (v1.Image, error) {
-	open := func() (io.ReadCloser, error) {
-		f, err := os.Open(s.path)
-		if err != nil {
-			return nil, err
-		}
-		r, err := archive.Decompress(f)
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		return struct {
-			io.Reader
-			io.Closer
-		}{r, f}, nil
+	open := func() (io.ReadCloser, error) { return openTar(s.path) }
+	list, err := loadManifest(s.path)
+	if err != nil {
+		return nil, err
 	}
 	var tag *name.Tag
+	var tags []string
+	for _, d := range list {
+		tags = append(tags, d.RepoTags...)
+	}
 	if s.tag != "" {
 		t, err := name.NewTag(s.tag)
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a name of an image", s.tag)
 		}
-		tag = &t
-	} else if list, err := tarball.LoadManifest(open); err != nil {
-		return nil, fmt.Errorf("not an archive of docker save: %w", err)
-	} else if len(list) > 1 {
-		return nil, errors.New("the archive has several images; name one, as docker-archive:FILE:NAME:TAG")
+		if tag = &t; !slices.ContainsFunc(tags, func(has string) bool {
+			other, err := name.NewTag(has)
+			return err == nil && other.Name() == t.Name()
+		}) {
+			return nil, fmt.Errorf("the archive has no image %s; %s", s.tag, thereAre(tags))
+		}
+	} else if len(list) != 1 {
+		return nil, fmt.Errorf("the archive has %d images; name one, as docker-archive:FILE:NAME:TAG; %s", len(list), thereAre(tags))
 	}
 	return tarball.Image(open, tag)
 }
 
-// refName is the annotation of an OCI layout with an image's tag.
-const refName = "org.opencontainers.image.ref.name"
+// loadManifest reads the list of images of an archive of docker save.
+func loadManifest(file string) (tarball.Manifest, error) {
+	list, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return openTar(file) })
+	if err == nil {
+		return list, nil
+	}
+	if _, other := inArchive(file).index(); other == nil {
+		return nil, errors.New("an archive of an OCI layout, and not of docker save; use oci-archive:FILE")
+	}
+	return nil, fmt.Errorf("not an archive of docker save: %w", err)
+}
 
 // openLayout opens an image of an OCI layout.
 func openLayout(s *Source, p v1.Platform) (v1.Image, error) {
-	index, err := layout.ImageIndexFromPath(s.path)
-	if err != nil {
-		return nil, fmt.Errorf("not an OCI layout: %w", err)
+	if info, err := os.Stat(s.path); err == nil && !info.IsDir() {
+		return nil, errors.New("not a directory; oci-archive:FILE is for an archive of an OCI layout")
 	}
-	list, err := index.IndexManifest()
-	if err != nil {
-		return nil, fmt.Errorf("read the index: %w", err)
-	}
-	var found []v1.Descriptor
-	for _, d := range list.Manifests {
-		if s.tag == "" || d.Annotations[refName] == s.tag {
-			found = append(found, d)
-		}
-	}
-	return choose(index, found, p)
+	return inDir(s.path).find(s.tag, p)
 }
 
-// choose returns the image for the platform among the manifests of an index.
-func choose(index v1.ImageIndex, found []v1.Descriptor, p v1.Platform) (v1.Image, error) {
-	if len(found) > 1 {
-		var fit []v1.Descriptor
-		for _, d := range found {
-			if d.Platform != nil && d.Platform.Satisfies(p) {
-				fit = append(fit, d)
-			}
+// openLayoutArchive opens an image of an OCI layout in a tar, compressed or not.
+func openLayoutArchive(s *Source, p v1.Platform) (v1.Image, error) {
+	img, err := inArchive(s.path).find(s.tag, p)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, other := tarball.LoadManifest(func() (io.ReadCloser, error) { return openTar(s.path) }); other == nil {
+			return nil, errors.New("an archive of docker save, and not of an OCI layout; use docker-archive:FILE")
 		}
-		if len(fit) > 1 {
-			return nil, errors.New("it has several images; name the tag of one")
-		}
-		found = fit
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("it has no image of that tag for %s", p)
-	}
-	d := found[0]
-	if !d.MediaType.IsIndex() {
-		return index.Image(d.Digest)
-	}
-	inner, err := index.ImageIndex(d.Digest)
-	if err != nil {
-		return nil, err
-	}
-	list, err := inner.IndexManifest()
-	if err != nil {
-		return nil, err
-	}
-	return choose(inner, list.Manifests, p)
+	return img, err
 }

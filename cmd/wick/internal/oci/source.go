@@ -12,8 +12,10 @@ import (
 
 // The forms of a source besides a registry's reference.
 const (
-	archiveForm = "docker-archive:"
-	layoutForm  = "oci:"
+	archiveForm       = "docker-archive:"
+	layoutForm        = "oci:"
+	layoutArchiveForm = "oci-archive:"
+	daemonForm        = "docker-daemon:"
 )
 
 // Source names an image.
@@ -22,8 +24,8 @@ type Source struct {
 	text string
 	// ref is the image's name in a registry, or nil.
 	ref name.Reference
-	// form is archiveForm or layoutForm, of the file or directory path. tag names an image in it,
-	// or is "".
+	// form is one of the other forms, of the file or directory path. tag names an image in it, or
+	// is "". An image of a daemon has no path.
 	form, path, tag string
 }
 
@@ -32,11 +34,11 @@ type SourceError struct{ Text, Reason string }
 
 func (e *SourceError) Error() string { return fmt.Sprintf("image %q: %s", e.Text, e.Reason) }
 
-// ParseSource parses a registry's reference such as alpine:3.20, docker-archive:FILE[:TAG] or
-// oci:DIR[:TAG]. A reference without a registry is one of Docker Hub, and without a tag it has the
-// tag latest.
+// ParseSource parses a registry's reference such as alpine:3.20, docker-archive:FILE[:TAG],
+// oci-archive:FILE[:TAG], oci:DIR[:TAG] or docker-daemon:NAME. A reference without a registry is
+// one of Docker Hub, and without a tag it has the tag latest.
 func ParseSource(text string) (*Source, error) {
-	for _, form := range []string{archiveForm, layoutForm} {
+	for _, form := range []string{archiveForm, layoutForm, layoutArchiveForm} {
 		rest, ok := strings.CutPrefix(text, form)
 		if !ok {
 			continue
@@ -53,12 +55,17 @@ func ParseSource(text string) (*Source, error) {
 		}
 		return s, nil
 	}
+	if inDaemon, ok := strings.CutPrefix(text, daemonForm); ok {
+		ref, err := name.ParseReference(inDaemon)
+		if err != nil {
+			return nil, &SourceError{text, "want docker-daemon:NAME[:TAG]"}
+		}
+		return &Source{text: text, form: daemonForm, tag: familiar(ref.Name())}, nil
+	}
 	ref, err := name.ParseReference(text)
 	switch {
 	case strings.HasPrefix(text, "/") || strings.HasPrefix(text, "."):
-		return nil, &SourceError{text, "a path; use --rootfs for a root file system, docker-archive:FILE for the output of docker save, or oci:DIR"}
-	case strings.HasPrefix(text, "docker-daemon:"):
-		return nil, &SourceError{text, "wick cannot ask a docker daemon; use docker save -o FILE, and docker-archive:FILE"}
+		return nil, &SourceError{text, "a path; use --rootfs for a root file system, docker-archive:FILE for the output of docker save, or oci:DIR or oci-archive:FILE"}
 	case err != nil && strings.ToLower(text) != text:
 		return nil, &SourceError{text, "not a name of an image; a repository's name is in lower case"}
 	case err != nil:

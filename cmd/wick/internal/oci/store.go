@@ -162,7 +162,10 @@ func (s *Store) Find(text string) ([]*Record, error) {
 // Open returns an image. A registry's image is pulled as the policy says: its manifest now, and its
 // layers by [Image.Root] or [Image.Fetch].
 func (s *Store) Open(ctx context.Context, src *Source, p v1.Platform, policy Policy) (*Image, error) {
-	if !src.Remote() {
+	switch {
+	case src.form == daemonForm:
+		return openDaemon(ctx, s.Dir, src, p)
+	case !src.Remote():
 		return openLocal(src, p)
 	}
 	r, err := s.record(ctx, src, p, policy)
