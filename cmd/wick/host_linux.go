@@ -38,6 +38,8 @@ var hostCommands = []func(*tool) *cobra.Command{
 	(*tool).imagesCommand,
 	(*tool).pullCommand,
 	(*tool).rmiCommand,
+	(*tool).loadCommand,
+	(*tool).saveCommand,
 	(*tool).volumeCommand,
 	(*tool).cacheCommand,
 	(*tool).deviceCommand,

@@ -15,7 +15,7 @@ import (
 var machineCommands = onLinux("run", "list", "stop", "start", "restart", "kill", "rm", "wait", "inspect", "port", "rename", "pause", "unpause")
 
 // hostCommands has the commands for the images and devices of machines. They need Linux too.
-var hostCommands = onLinux("images", "pull", "rmi", "volume", "cache", "device", "kernel")
+var hostCommands = onLinux("images", "pull", "rmi", "load", "save", "volume", "cache", "device", "kernel")
 
 // onLinux returns commands that fail with the reason, whatever their arguments.
 func onLinux(names ...string) (list []func(*tool) *cobra.Command) {

@@ -23,10 +23,10 @@ func (t *tool) runCommand() *cobra.Command {
 the microVM off.
 
 The first argument is a container IMAGE: a registry's reference such as alpine:3.20,
-docker-archive:FILE (the output of docker save) or oci:DIR[:TAG]. It is pulled with the
-credentials of docker's configuration, unless it is in the cache; see wick pull. COMMAND
-replaces the image's command, and -e, -w, -u and --entrypoint its other settings, as in
-docker.
+docker-archive:FILE (the output of docker save), oci-archive:FILE[:TAG], oci:DIR[:TAG] or
+docker-daemon:NAME. A registry's is pulled with the credentials of docker's configuration,
+unless it is in the cache; see wick pull and wick load. COMMAND replaces the image's
+command, and -e, -w, -u and --entrypoint its other settings, as in docker.
 
 After --, or with --rootfs, all arguments are COMMAND, and there is no image. wick run
 alpine runs the image alpine, and wick run -- alpine a command of that name in a small
@@ -48,8 +48,8 @@ reach the guest. -p may be repeated and takes the forms of wick forward, such as
 0.0.0.0:8080:80 and 8080:unix:/run/app.sock. -P publishes each TCP port that the image
 exposes, at a free port that is printed.
 
--v HOST:GUEST shares a directory, and -v NAME:GUEST mounts a disk that stays, which is made
-at first use; wick volume ls lists those. -v HOST:GUEST:copy gives the guest a copy. On
+-v HOST:GUEST shares a directory, and -v NAME:GUEST mounts a disk that stays. It is made at
+first use, with the files that the image has there; wick volume ls lists those. -v HOST:GUEST:copy gives the guest a copy. On
 Firecracker a directory is always copied. --out GUEST:HOST copies a file or a directory out
 at the end, also after a failure. A size is a number with a unit, such as 128M or 1.5G, and
 a time is such as 30s; a number alone is in seconds.
