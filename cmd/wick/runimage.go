@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -146,7 +148,8 @@ func (f *imageFlags) open(ctx context.Context, ui *runUI, p v1.Platform) (*oci.I
 // command.
 func (f *imageFlags) configure(flags *sessionFlags, img *oci.Image, args []string) ([]string, error) {
 	c := &img.Config.Config
-	flags.env = mergeEnv([]string{dockerPath}, c.Env, flags.env)
+	assigned := slices.DeleteFunc(slices.Clone(c.Env), func(entry string) bool { return strings.Index(entry, "=") < 1 })
+	flags.env = mergeEnv([]string{dockerPath}, assigned, flags.env)
 	if flags.user == "" {
 		flags.user = c.User
 	}
@@ -157,6 +160,9 @@ func (f *imageFlags) configure(flags *sessionFlags, img *oci.Image, args []strin
 		return args, nil // for the image's shell
 	}
 	words := slices.Clone(c.Entrypoint)
+	if len(words) == 1 && words[0] == "" {
+		words = nil // as docker has it
+	}
 	switch {
 	case f.hasEntrypoint && f.entrypoint == "":
 		words = nil
@@ -169,6 +175,29 @@ func (f *imageFlags) configure(flags *sessionFlags, img *oci.Image, args []strin
 		return nil, fmt.Errorf("%s names no command of its own; give one: wick run %[1]s COMMAND", img.Name)
 	}
 	return words, nil
+}
+
+// longestPasswd limits how much of a guest's /etc/passwd is read.
+const longestPasswd = 1 << 20
+
+// imageUser returns the user of a command from an image. As in docker, a number that /etc/passwd
+// does not have gets root's group, and a group alone is root's.
+func imageUser(ctx context.Context, c *client.Client, user string) string {
+	if strings.HasPrefix(user, ":") {
+		return "0" + user
+	}
+	if _, err := strconv.ParseUint(user, 10, 32); err != nil {
+		return user
+	}
+	if r, err := c.OpenRead(ctx, "/etc/passwd", 0, longestPasswd); err == nil {
+		defer r.Close()
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			if fields := strings.Split(lines.Text(), ":"); fields[0] == user || len(fields) > 2 && fields[2] == user {
+				return user
+			}
+		}
+	}
+	return user + ":0"
 }
 
 // makeDir makes the working directory of a command from an image, as docker does.

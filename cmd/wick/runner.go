@@ -111,6 +111,9 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 	if err := r.flags.readEnvironment(); err != nil {
 		return err
 	}
+	if dir := r.flags.dir; dir != "" && !strings.HasPrefix(dir, "/") {
+		return usageError(fmt.Errorf("--workdir %q: want an absolute path", dir))
+	}
 	if o.Net, err = vmm.ParseNet(r.network); err != nil {
 		return usageError(err)
 	}
@@ -319,6 +322,9 @@ func (r *runner) serve(ctx context.Context, c *client.Client, f *forwarder) erro
 	}
 	if err := r.fillVolumes(ctx, c); err != nil {
 		return err
+	}
+	if r.options.Image != nil {
+		r.flags.user = imageUser(ctx, c, r.flags.user)
 	}
 	if r.newDir != "" {
 		if err := makeDir(ctx, c, r.newDir); err != nil {
