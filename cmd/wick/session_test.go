@@ -44,12 +44,12 @@ func TestParseKeepAndSignal(t *testing.T) {
 			t.Errorf("%s: got %v, %v", s, got, err)
 		}
 	}
-	for s, want := range map[string]syscall.Signal{"TERM": 15, "sigkill": 9, "64": 64, "0": 0, "usr1": 10} {
+	for s, want := range map[string]syscall.Signal{"TERM": 15, "sigkill": 9, "64": 64, "0": 0, "usr1": 10, "SIGRTMIN+3": 37, "rtmin": 34, "RTMAX-1": 63} {
 		if got, err := parseSignal(s); err != nil || got != want {
 			t.Errorf("%s: got %v, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"", "65", "-1", "NOSUCH"} {
+	for _, s := range []string{"", "65", "-1", "NOSUCH", "RTMIN+31", "RTMAX+1", "RTMIN-1"} {
 		if got, err := parseSignal(s); err == nil {
 			t.Errorf("%q: got %v", s, got)
 		}

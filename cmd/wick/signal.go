@@ -93,10 +93,36 @@ func parseSignal(s string) (syscall.Signal, error) {
 	if n, err := strconv.ParseUint(s, 10, 8); err == nil && n <= 64 {
 		return syscall.Signal(n), nil
 	}
-	if n := slices.Index(linuxSignals, strings.TrimPrefix(strings.ToUpper(s), "SIG")); n > 0 {
+	name := strings.TrimPrefix(strings.ToUpper(s), "SIG")
+	if n := slices.Index(linuxSignals, name); n > 0 {
 		return syscall.Signal(n), nil
 	}
+	if n := realTimeSignal(name); n > 0 {
+		return n, nil
+	}
 	return 0, fmt.Errorf("signal: there is no signal %q", s)
+}
+
+// realTimeSignal returns the number of a signal such as RTMIN+3 or RTMAX-1, or 0. The numbers are
+// those of the C library.
+func realTimeSignal(name string) syscall.Signal {
+	const first, last = 34, 64
+	n := 0
+	if text, ok := strings.CutPrefix(name, "RTMIN"); ok {
+		offset, err := strconv.Atoi("0" + strings.TrimPrefix(text, "+"))
+		if err == nil {
+			n = first + offset
+		}
+	} else if text, ok := strings.CutPrefix(name, "RTMAX"); ok {
+		offset, err := strconv.Atoi("0" + strings.TrimPrefix(text, "-"))
+		if err == nil {
+			n = last - offset
+		}
+	}
+	if n < first || n > last {
+		return 0
+	}
+	return syscall.Signal(n)
 }
 
 // signalName returns the name of a signal without SIG.
