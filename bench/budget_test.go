@@ -50,9 +50,10 @@ func TestMemory(t *testing.T) {
 		t.Skip("the budgets are for amd64")
 	}
 	a := start(t, wick)
+	h := dial(t, a)
+	awaitPinned(t, a, h)
 	within(t, "idle VmRSS, kB", a.status(t, "VmRSS"), budget.IdleRSS)
 	within(t, "idle RssAnon, kB", a.status(t, "RssAnon"), budget.IdleAnon)
-	h := dial(t, a)
 	h.ask(t, execFrame("true"), framing.TypeExecResult)
 	h.ask(t, fileFrame(1), framing.TypeWriteFileResult)
 	within(t, "growth by a long output, kB", a.peak(t, func() { h.ask(t, execFrame(longOutput), framing.TypeExecResult) }), budget.PeakGrowth)
@@ -61,6 +62,20 @@ func TestMemory(t *testing.T) {
 	work(t, h)
 	within(t, "VmRSS after work, kB", a.status(t, "VmRSS"), budget.WorkedRSS)
 	within(t, "threads", a.status(t, "Threads"), budget.Threads)
+}
+
+// awaitPinned waits until the agent has dropped and locked the pages of its code, which it does in
+// one turn after the start. An agent that may not lock memory never does.
+func awaitPinned(t *testing.T, a *agent, h *host) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); a.status(t, "VmLck") == 0; {
+		if time.Now().After(deadline) {
+			t.Log("the agent has not locked its code")
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	h.ask(t, pings(1), framing.TypePong) // the turn is over
 }
 
 // TestStream checks that a stream through a process leaves no memory behind. This also holds if it
