@@ -15,20 +15,21 @@ package budget
 // Packages for the rooms of the agent cost 50 kB: longer names of functions, and methods that are
 // not inlined across packages. Forwarding cost 61 kB, the network 53 kB and the workload 24 kB. In
 // vm-init, layers, roots and a configuration cost 45 kB, and volumes 40 kB. Services, mounts by
-// message, watches, clones and confinement cost 250 kB more in the agent and 405 kB in vm-init. The
-// runtime without inlining and internal/godebug saves 160 kB in each: see scripts/build.
+// message, watches, clones and confinement cost 250 kB more in the agent and 405 kB in vm-init. A
+// runtime without inlining saves 57 kB in each, and a standard library without what they do not use
+// saves 230 kB: see scripts/build and scripts/_std.
 const (
-	AgentBinary = 2_318_000
-	InitBinary  = 2_729_000
+	AgentBinary = 2_200_000
+	InitBinary  = 2_610_000
 )
 
 // An agent at a Unix socket, in kB of /proc/PID/status. VmRSS is mostly those pages of the
 // program's file that were ever needed. The kernel also maps the pages that it had read beside
 // them. These are mostly 1.2 MB of the file, and sometimes 1.4.
 const (
-	IdleRSS      = 2200
-	IdleAnon     = 850  // 40 to 60 of them since the rooms, forwarding and the workload
-	WorkedRSS    = 3760 // after commands, large outputs and large files
+	IdleRSS      = 2000
+	IdleAnon     = 640  // with the runtime as it comes, 200 more on two processors
+	WorkedRSS    = 3000 // after commands, large outputs and large files; as it comes, 750 more
 	PeakGrowth   = 1023 // by how much the largest output or file may raise VmHWM
 	StreamGrowth = 512  // by how much a stream through a process may raise it, however long
 	Threads      = 5    // main, the runtime's monitor, two for collections, one to come and go
@@ -37,7 +38,7 @@ const (
 	// process 1 of a machine with 128 MiB. The kernel maps the pages of its file that it has read
 	// by then, 1.0 to 2.35 MB in all.
 	InitRSS       = 2400
-	InitAnon      = 850
+	InitAnon      = 800
 	InitWorkedRSS = 3200 // process 1 after some commands, extension and all
 	InitThreads   = 5
 )
