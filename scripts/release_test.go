@@ -1,7 +1,9 @@
 package scripts_test
 
 import (
+	"archive/zip"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -82,15 +84,17 @@ func TestRelease(t *testing.T) {
 		t.Skip("makes two releases, which takes a minute: run without -short")
 	}
 	lacking(t, "dpkg-deb", "dpkg")
+	lacking(t, "zip", "zip")
 	one, two := released(t), released(t)
 	sums := output(t, one, nil, "cat", "SHA256SUMS")
 	if again := output(t, two, nil, "cat", "SHA256SUMS"); sums != again {
 		t.Errorf("the two have other bytes:\n%s\n%s", sums, again)
 	}
-	if n := strings.Count(sums, "\n"); n != 10 {
-		t.Errorf("%d files, want an archive, a package and three bills of material for each architecture:\n%s", n, sums)
+	if n := strings.Count(sums, "\n"); n != 16 {
+		t.Errorf("%d files, want an archive, a package and three bills of material for each architecture, and an archive and one bill for each of three other hosts:\n%s", n, sums)
 	}
 	output(t, one, nil, "sha256sum", "--check", "--strict", "SHA256SUMS")
+	t.Run("other hosts", func(t *testing.T) { otherHosts(t, one) })
 	t.Run("bill of material", func(t *testing.T) { billOfMaterial(t, one) })
 	t.Run("lintian", func(t *testing.T) {
 		lacking(t, "lintian", "lintian")
@@ -133,6 +137,51 @@ func TestRelease(t *testing.T) {
 			t.Errorf("wick ru is completed to %q", said)
 		}
 	})
+}
+
+// otherHosts checks the archives of hosts that run no machines.
+func otherHosts(t *testing.T, dir string) {
+	for _, host := range []struct{ name, program, magic string }{
+		{"wick-1.2.3-darwin-amd64", "wick", "\xcf\xfa\xed\xfe\x07\x00\x00\x01"}, // Mach-O of x86-64
+		{"wick-1.2.3-darwin-arm64", "wick", "\xcf\xfa\xed\xfe\x0c\x00\x00\x01"},
+		{"wick-1.2.3-windows-amd64", "wick.exe", "MZ"},
+	} {
+		to := t.TempDir()
+		if strings.Contains(host.name, "windows") {
+			packed, err := zip.OpenReader(filepath.Join(dir, host.name+".zip"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = os.CopyFS(to, packed)
+			if err := errors.Join(err, packed.Close()); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			output(t, to, nil, "tar", "-xzf", filepath.Join(dir, host.name+".tar.gz"))
+		}
+		at := filepath.Join(to, host.name)
+		program, err := os.ReadFile(filepath.Join(at, host.program))
+		if err != nil || !strings.HasPrefix(string(program), host.magic) {
+			t.Errorf("%s: %s begins with %q, %v, want %q", host.name, host.program, program[:min(len(program), 8)], err, host.magic)
+		}
+		if info, err := os.Stat(filepath.Join(at, host.program)); err == nil && info.Mode().Perm()&0o111 != 0o111 {
+			t.Errorf("%s: %s has mode %v, want that it can be run", host.name, host.program, info.Mode())
+		}
+		for _, name := range []string{
+			"LICENSE", "README.md", "CHANGELOG.md", "copyright", "man/wick.1", "man/wick-exec.1",
+			"completions/wick.bash", "completions/wick.zsh", "completions/wick.fish", "completions/wick.ps1",
+		} {
+			if info, err := os.Stat(filepath.Join(at, name)); err != nil || info.Size() == 0 {
+				t.Errorf("%s: %s: %v", host.name, name, err)
+			}
+		}
+		if left, err := filepath.Glob(at + "/vm*"); err != nil || len(left) > 0 {
+			t.Errorf("%s has %q, which run on Linux alone", host.name, left)
+		}
+		if _, err := os.Stat(filepath.Join(dir, host.name+".cdx.json")); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func billOfMaterial(t *testing.T, dir string) {
