@@ -121,7 +121,7 @@ func (cp *copier) guestPath(arg string) (path string, guest bool) {
 func (cp *copier) tarOptions() client.TarOptions {
 	return client.TarOptions{
 		NoOwner: !cp.owners, Attributes: true,
-		Note:     cp.treeOptions("").noteOn,
+		Note:     cp.noteOn,
 		Progress: func(name string, n int64) { cp.bar.count(name, n) },
 	}
 }
@@ -136,9 +136,22 @@ func (cp *copier) fileMode(info fs.FileInfo) fs.FileMode {
 	return mode
 }
 
-// treeOptions returns the options for the local side of a tree.
-func (cp *copier) treeOptions(source string) treeOptions {
-	return treeOptions{owners: cp.owners, owner: cp.owner, contents: contents(source), note: cp.note}
+// localOptions returns the options for the local side of a tree.
+func (cp *copier) localOptions(source string) client.TarOptions {
+	return client.TarOptions{
+		NoOwner: !cp.owners, Owner: cp.owner, Attributes: true, Contents: contents(source), Note: cp.noteOn,
+	}
+}
+
+// noteOn reports what the copy of an entry lacks.
+func (cp *copier) noteOn(name, reason string) {
+	if why, ok := strings.CutPrefix(reason, "left out: "); ok {
+		name, reason = "left out "+name, why
+	}
+	if !cp.owners && (strings.HasSuffix(reason, " is left out") || reason == "it is a device") {
+		reason += " (-a keeps it)"
+	}
+	cp.note(name + ": " + reason)
 }
 
 // place returns the path of a copy of source. It is in target if that is an existing directory,
@@ -253,7 +266,9 @@ func (cp *copier) outOf(ctx context.Context, source, target string) error {
 		return cp.fileOutOf(ctx, source, target, info)
 	}
 	return through(ctx, func(ctx context.Context, w io.Writer) error { return cp.c.TarFrom(ctx, source, w, cp.tarOptions()) },
-		func(_ context.Context, r io.Reader) error { return unpackTree(r, target, cp.treeOptions(source)) })
+		func(_ context.Context, r io.Reader) error {
+			return client.UnpackDir(r, target, cp.localOptions(source))
+		})
 }
 
 // fileOutOf copies a file out of the guest. It replaces an existing regular file in one step. It
@@ -307,7 +322,7 @@ func (cp *copier) fileOutOf(ctx context.Context, source, target string, info *cl
 // treeInto copies a local directory into the guest.
 func (cp *copier) treeInto(ctx context.Context, source, target string) error {
 	cp.bar.size = cp.treeSize(source)
-	return through(ctx, func(_ context.Context, w io.Writer) error { return packTree(w, source, cp.treeOptions(source)) },
+	return through(ctx, func(_ context.Context, w io.Writer) error { return client.PackDir(w, source, cp.localOptions(source)) },
 		func(ctx context.Context, r io.Reader) error { return cp.c.TarTo(ctx, r, target, cp.intoOptions()) })
 }
 

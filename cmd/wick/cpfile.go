@@ -104,7 +104,7 @@ func (cp *copier) send(ctx context.Context, f *os.File, info fs.FileInfo, target
 }
 
 func (cp *copier) pour(w *client.FileWriter, f *os.File, info fs.FileInfo) error {
-	extents, holes := localExtents(f, info)
+	extents, holes := client.LocalExtents(f)
 	if !holes {
 		_, err := w.ReadFrom(cp.bar.reader(f))
 		return err
@@ -165,7 +165,7 @@ func (cp *copier) receiveExtents(ctx context.Context, f *os.File, source string,
 // attributesInto copies the extended attributes of a local file to one in the guest. It notes those
 // that are lost.
 func (cp *copier) attributesInto(ctx context.Context, source, target string) error {
-	o := cp.treeOptions(source)
+	o := cp.localOptions(source)
 	path, err := cp.c.RealPath(ctx, target) // SetAttribute follows no link
 	if err != nil {
 		return err
@@ -174,12 +174,12 @@ func (cp *copier) attributesInto(ctx context.Context, source, target string) err
 	if err != nil {
 		return err
 	}
-	all, err := localAttributes(resolved)
+	all, err := client.LocalAttributes(resolved)
 	if err != nil {
 		cp.note(fmt.Sprintf("%s: its extended attributes are lost: %v", source, err))
 	}
 	for attribute, value := range all {
-		if !o.keeps(attribute) {
+		if !o.Keeps(attribute) {
 			cp.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", source, attribute))
 			continue
 		}
@@ -197,7 +197,7 @@ func (cp *copier) attributesInto(ctx context.Context, source, target string) err
 // attributesOutOf copies the extended attributes of a file in the guest to a local one. It notes
 // those that are lost.
 func (cp *copier) attributesOutOf(ctx context.Context, source string, f *os.File) {
-	o := cp.treeOptions(source)
+	o := cp.localOptions(source)
 	path, err := cp.c.RealPath(ctx, source)
 	if err != nil {
 		return
@@ -207,9 +207,9 @@ func (cp *copier) attributesOutOf(ctx context.Context, source string, f *os.File
 		cp.note(fmt.Sprintf("%s: its extended attributes are lost: %v", source, err))
 	}
 	for attribute, value := range all {
-		if !o.keeps(attribute) {
+		if !o.Keeps(attribute) {
 			cp.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", source, attribute))
-		} else if err := setLocalAttribute(f, attribute, value); err != nil {
+		} else if err := client.SetLocalAttribute(f, attribute, value); err != nil {
 			cp.note(fmt.Sprintf("%s: its attribute %s is lost: %v", source, attribute, err))
 		}
 	}

@@ -163,7 +163,7 @@ func TestUnpackStaysInside(t *testing.T) {
 			}
 		}
 		w.Close()
-		if err := unpackTree(&archive, filepath.Join(t.TempDir(), "to"), treeOptions{note: func(string) {}}); err == nil {
+		if err := client.UnpackDir(&archive, filepath.Join(t.TempDir(), "to"), client.TarOptions{NoOwner: true}); err == nil {
 			t.Errorf("%s: it is taken", name)
 		}
 	}
@@ -184,14 +184,14 @@ func TestPackLeavesOut(t *testing.T) {
 	}
 	var archive bytes.Buffer
 	var notes []string
-	if err := packTree(&archive, dir, treeOptions{note: func(s string) { notes = append(notes, s) }}); err != nil {
+	if err := client.PackDir(&archive, dir, client.TarOptions{NoOwner: true, Note: func(name, s string) { notes = append(notes, name+": "+s) }}); err != nil {
 		t.Fatal(err)
 	}
-	if len(notes) != 1 || notes[0] != "left out "+filepath.Join(dir, "sock")+": it is a socket" {
+	if len(notes) != 1 || notes[0] != filepath.Join(dir, "sock")+": left out: it is a socket" {
 		t.Errorf("notes %q", notes)
 	}
 	to := filepath.Join(t.TempDir(), "to")
-	if err := unpackTree(&archive, to, treeOptions{note: func(string) {}}); err != nil {
+	if err := client.UnpackDir(&archive, to, client.TarOptions{NoOwner: true}); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(filepath.Join(to, "f")); err != nil || string(b) != "x" {

@@ -59,7 +59,8 @@
 // Files have the calls of package os: [Client.Stat], [Client.Open], [Client.Mkdir] and so on.
 // [Client.WriteStream] writes content of any length, and [Client.FS] returns an [fs.FS].
 // [Client.UploadDir] and [Client.DownloadDir] copy directories, and [Client.TarFrom] and
-// [Client.TarTo] archives. The flag [Safe] prevents that symbolic links are followed.
+// [Client.TarTo] archives. [PackDir] and [UnpackDir] do the same with a directory here. The flag
+// [Safe] prevents that symbolic links are followed.
 // [Client.Watch] reports changes of files.
 //
 // [Client.DialContext] connects to a port or a Unix socket in the guest, which needs no network

@@ -28,6 +28,9 @@ type TarOptions struct {
 	NoOwner bool
 	// Owner, if not nil, is the owner of everything that is made.
 	Owner *Owner
+	// Contents leaves out the directory itself in [PackDir], and leaves that of [UnpackDir] as it
+	// is.
+	Contents bool
 	// Attributes copies extended attributes, if the guest can report them. With NoOwner only user.*
 	// is copied, because others, such as capabilities, are rights.
 	Attributes bool
@@ -59,8 +62,8 @@ func (o *TarOptions) note(name, reason string) {
 	}
 }
 
-// keeps reports whether an extended attribute is copied.
-func (o *TarOptions) keeps(attribute string) bool {
+// Keeps reports whether an extended attribute of that name is copied.
+func (o *TarOptions) Keeps(attribute string) bool {
 	return !o.NoOwner || strings.HasPrefix(attribute, "user.")
 }
 
@@ -253,7 +256,7 @@ func (t *tarPacker) attributes(item *tarItem) error {
 		if name == "security.selinux" {
 			continue // each machine sets its own labels
 		}
-		if !t.o.keeps(name) {
+		if !t.o.Keeps(name) {
 			t.o.note(item.path, "its attribute "+name+" is left out")
 			continue
 		}

@@ -215,7 +215,7 @@ func (t *tarUnpacker) attributes(ctx context.Context, h *tar.Header, name string
 		t.note(h.Name, "its "+record+" is left out")
 	}
 	for attribute, value := range all {
-		if !t.o.keeps(attribute) {
+		if !t.o.Keeps(attribute) {
 			t.note(h.Name, "its attribute "+attribute+" is left out")
 			continue
 		}

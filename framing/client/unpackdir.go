@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"archive/tar"
@@ -12,14 +12,19 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"wick/framing/client"
 )
 
-// unpackTree unpacks a tar into the local directory dir, which it makes if necessary. It writes
-// nothing outside of dir, even if the guest sends hostile names and links. It follows a link to a
-// directory if that stays inside.
-func unpackTree(r io.Reader, dir string, o treeOptions) error {
+// UnpackDir unpacks the tar that r gives into the directory dir of this host, and makes dir if it
+// is missing. It makes directories, files, symbolic and hard links and FIFOs, with modes and
+// times; holes stay holes. It sets owners unless o has NoOwner, and extended attributes if o has
+// Attributes. Devices are left out, because they would open this host's hardware. On other
+// systems than Linux there are no FIFOs, holes and attributes. Existing files are replaced, and
+// existing directories kept.
+//
+// Nothing is written outside of dir, even if a guest sends hostile names and links: such an entry
+// is a [*TarError]. A link to a directory is followed if that stays inside. Entries unpacked
+// before an error stay.
+func UnpackDir(r io.Reader, dir string, o TarOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -35,8 +40,8 @@ func unpackTree(r io.Reader, dir string, o treeOptions) error {
 		return err
 	}
 	defer root.Close()
-	u := unpacker{treeOptions: o, root: root, dir: resolved}
-	in := client.NewTarReader(r, o.noteOn)
+	u := dirUnpacker{o: &o, root: root, dir: resolved}
+	in := NewTarReader(r, o.note)
 	for {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -54,9 +59,9 @@ func unpackTree(r io.Reader, dir string, o treeOptions) error {
 // maxDirs limits the directories whose modes and times are remembered until the end.
 const maxDirs = 1 << 20
 
-// An unpacker unpacks the tar of one unpackTree.
-type unpacker struct {
-	treeOptions
+// dirUnpacker unpacks the tar of one UnpackDir.
+type dirUnpacker struct {
+	o    *TarOptions
 	root *os.Root
 	dir  string // the path of root, without links
 	dirs []madeDir
@@ -68,19 +73,17 @@ type madeDir struct {
 	name string
 }
 
-// outsideError reports an entry that leads out of the directory.
-type outsideError struct{ entry, by string }
-
-func (e *outsideError) Error() string {
-	return fmt.Sprintf("the guest sent %q, which leads out of the directory (by %q)", e.entry, e.by)
+// outside is the error for an entry that leads out of the directory, by a name or a link.
+func outside(h *tar.Header, by string) error {
+	return &TarError{Name: h.Name, Reason: fmt.Sprintf("%q leads out of the directory", by)}
 }
 
 // resolve returns the local path of a name in the tar. It follows links above the last part of the
 // name, and with all also at the last part.
-func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error) {
+func (u *dirUnpacker) resolve(h *tar.Header, name string, all bool) (string, error) {
 	name = path.Clean(strings.TrimPrefix(name, "/"))
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", &outsideError{h.Name, name}
+		return "", outside(h, name)
 	}
 	const maxLinks = 40
 	at, rest := ".", strings.Split(name, "/")
@@ -92,7 +95,7 @@ func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error)
 			continue
 		case "..":
 			if at == "." && u.dir != "/" {
-				return "", &outsideError{h.Name, last}
+				return "", outside(h, last)
 			}
 			at = path.Dir(at)
 			continue
@@ -123,7 +126,7 @@ func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error)
 		if path.IsAbs(target) {
 			below, ok := strings.CutPrefix(target, strings.TrimSuffix(u.dir, "/")+"/")
 			if !ok && target != u.dir {
-				return "", &outsideError{h.Name, last}
+				return "", outside(h, last)
 			}
 			at, target = ".", below
 		}
@@ -132,7 +135,7 @@ func (u *unpacker) resolve(h *tar.Header, name string, all bool) (string, error)
 	return at, nil
 }
 
-func (u *unpacker) entry(h *tar.Header, content *client.TarReader) error {
+func (u *dirUnpacker) entry(h *tar.Header, content *TarReader) error {
 	name, err := u.resolve(h, h.Name, false)
 	if err != nil {
 		return err
@@ -145,7 +148,7 @@ func (u *unpacker) entry(h *tar.Header, content *client.TarReader) error {
 	}
 	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
 		// A copy of the device would open this machine's hardware to its readers.
-		u.note(fmt.Sprintf("left out %s: it is a device, and copying it would open this machine's", h.Name))
+		u.o.note(h.Name, "left out: it is a device, and a copy would open this machine's")
 		return nil
 	}
 	if err := u.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -195,7 +198,7 @@ func sparsely(f *os.File, content io.Reader) error {
 		size += int64(n)
 		return err
 	}
-	if err := client.CopySparse(content, write, func(n int64) error { size += n; return nil }); err != nil {
+	if err := CopySparse(content, write, func(n int64) error { size += n; return nil }); err != nil {
 		return err
 	}
 	return f.Truncate(size)
@@ -203,8 +206,8 @@ func sparsely(f *os.File, content io.Reader) error {
 
 // mkdir makes a directory, unless there is one, or a link to one that stays inside. It replaces
 // anything else.
-func (u *unpacker) mkdir(h *tar.Header, name string) error {
-	if name == "." && u.contents {
+func (u *dirUnpacker) mkdir(h *tar.Header, name string) error {
+	if name == "." && u.o.Contents {
 		return nil
 	}
 	info, err := u.root.Lstat(name)
@@ -234,44 +237,50 @@ func (u *unpacker) mkdir(h *tar.Header, name string) error {
 	return u.root.Mkdir(name, 0o700) // writable until it is complete
 }
 
-func (u *unpacker) own(h *tar.Header, name string) error {
+func (u *dirUnpacker) own(h *tar.Header, name string) error {
 	switch {
-	case u.owner != nil:
-		return u.root.Lchown(name, int(u.owner.UID), int(u.owner.GID))
-	case u.owners:
+	case u.o.Owner != nil:
+		return u.root.Lchown(name, int(u.o.Owner.UID), int(u.o.Owner.GID))
+	case !u.o.NoOwner:
 		return u.root.Lchown(name, h.Uid, h.Gid)
 	}
 	return nil
 }
 
+// capability is the attribute of a file's capabilities, which a change of the owner clears.
+const capability = "security.capability"
+
 // attributes sets the extended attributes of an entry on its file, and notes those that are lost.
-func (u *unpacker) attributes(h *tar.Header, f *os.File) {
-	all, lost := client.TarAttributes(h)
+func (u *dirUnpacker) attributes(h *tar.Header, f *os.File) {
+	if !u.o.Attributes {
+		return
+	}
+	all, lost := TarAttributes(h)
 	for _, record := range lost {
-		u.note(fmt.Sprintf("%s: its %s is left out", h.Name, record))
+		u.o.note(h.Name, "its "+record+" is left out")
 	}
 	for attribute, value := range all {
-		if !u.keeps(attribute) {
-			u.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", h.Name, attribute))
+		if !u.o.Keeps(attribute) {
+			u.o.note(h.Name, "its attribute "+attribute+" is left out")
 			continue
 		}
 		// A later change of the owner would clear capabilities.
-		if attribute == "security.capability" && (u.owners || u.owner != nil) {
+		if attribute == capability && (!u.o.NoOwner || u.o.Owner != nil) {
 			continue
 		}
-		if err := setLocalAttribute(f, attribute, value); err != nil {
-			u.note(fmt.Sprintf("%s: its attribute %s is lost: %v", h.Name, attribute, err))
+		if err := SetLocalAttribute(f, attribute, value); err != nil {
+			u.o.note(h.Name, "its attribute "+attribute+" is lost: "+err.Error())
 		}
 	}
 }
 
 // meta sets owner, mode, capabilities and time.
-func (u *unpacker) meta(h *tar.Header, name string) error {
+func (u *dirUnpacker) meta(h *tar.Header, name string) error {
 	err := errors.Join(u.own(h, name), u.root.Chmod(name, h.FileInfo().Mode()))
-	if value, ok := h.PAXRecords["SCHILY.xattr.security.capability"]; ok && u.owners {
+	if value, ok := h.PAXRecords[xattrRecord+capability]; ok && u.o.Attributes && u.o.Keeps(capability) {
 		if f, err := u.root.Open(name); err == nil {
-			if err := setLocalAttribute(f, "security.capability", value); err != nil {
-				u.note(fmt.Sprintf("%s: its attribute security.capability is lost: %v", h.Name, err))
+			if err := SetLocalAttribute(f, capability, value); err != nil {
+				u.o.note(h.Name, "its attribute "+capability+" is lost: "+err.Error())
 			}
 			f.Close()
 		}
@@ -281,7 +290,7 @@ func (u *unpacker) meta(h *tar.Header, name string) error {
 
 // finishDirs sets attributes, modes and times of the directories, the deepest first. Unpacking
 // their contents would have changed these.
-func (u *unpacker) finishDirs() error {
+func (u *dirUnpacker) finishDirs() error {
 	for i := len(u.dirs) - 1; i >= 0; i-- {
 		d := u.dirs[i]
 		if f, err := u.root.Open(d.name); err == nil {

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"archive/tar"
@@ -12,33 +12,26 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"wick/framing/client"
 )
 
-// ownerOf returns the owner of a local file.
-func ownerOf(info fs.FileInfo) (uid, gid uint32, ok bool) {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, 0, false
-	}
-	return stat.Uid, stat.Gid, true
-}
+// localID identifies a file of this machine.
+type localID struct{ dev, ino uint64 }
 
-// fileID identifies a file of this machine.
-type fileID struct{ dev, ino uint64 }
-
-// linkedFile returns the identity of a regular file that has several names.
-func linkedFile(info fs.FileInfo) (id fileID, ok bool) {
+// linkedLocal returns the identity of a regular file that has several names.
+func linkedLocal(info fs.FileInfo) (id localID, ok bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() || stat.Nlink < 2 {
 		return id, false
 	}
-	return fileID{stat.Dev, stat.Ino}, true
+	return localID{stat.Dev, stat.Ino}, true
 }
 
-// localExtents returns the parts of a local file that hold data, and whether it has holes.
-func localExtents(f *os.File, info fs.FileInfo) (list []client.Extent, holes bool) {
+// LocalExtents returns the parts of a local file that hold data, and whether it has holes.
+func LocalExtents(f *os.File) (list []Extent, holes bool) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false
+	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() || stat.Blocks*512 >= info.Size() {
 		return nil, false
@@ -57,16 +50,16 @@ func localExtents(f *os.File, info fs.FileInfo) (list []client.Extent, holes boo
 			return nil, false
 		}
 		if begin, end = min(begin, info.Size()), min(end, info.Size()); begin < end {
-			list = append(list, client.Extent{Offset: uint64(begin), Length: uint64(end - begin)})
+			list = append(list, Extent{Offset: uint64(begin), Length: uint64(end - begin)})
 		}
 		at = end
 	}
 	return list, len(list) != 1 || list[0].Offset != 0 || list[0].Length != uint64(info.Size())
 }
 
-// localAttributes returns the extended attributes of a local file by name. The map is
+// LocalAttributes returns the extended attributes of a local file by name. The map is
 // empty on a file system that does not support them.
-func localAttributes(name string) (map[string]string, error) {
+func LocalAttributes(name string) (map[string]string, error) {
 	names := make([]byte, 64<<10) // XATTR_LIST_MAX
 	n, err := unix.Llistxattr(name, names)
 	if errors.Is(err, unix.ENOTSUP) || err == nil && n == 0 {
@@ -93,20 +86,20 @@ func localAttributes(name string) (map[string]string, error) {
 	return all, nil
 }
 
-// setLocalAttribute sets an extended attribute of a local file.
-func setLocalAttribute(f *os.File, name, value string) error {
+// SetLocalAttribute sets an extended attribute of a local file.
+func SetLocalAttribute(f *os.File, name, value string) error {
 	return unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0)
 }
 
 // mkfifo makes a named pipe.
-func (u *unpacker) mkfifo(name string) error {
+func (u *dirUnpacker) mkfifo(name string) error {
 	return u.inDir(name, "mkfifo", func(dir int, base string) error {
 		return unix.Mknodat(dir, base, unix.S_IFIFO|0o600, 0)
 	})
 }
 
 // inDir calls f with the directory and the base of name, for operations that os.Root does not have.
-func (u *unpacker) inDir(name, op string, f func(dir int, base string) error) error {
+func (u *dirUnpacker) inDir(name, op string, f func(dir int, base string) error) error {
 	dir, err := u.root.Open(filepath.Dir(name))
 	if err != nil {
 		return err
@@ -119,7 +112,7 @@ func (u *unpacker) inDir(name, op string, f func(dir int, base string) error) er
 }
 
 // linkTime sets the time of a symbolic link itself.
-func (u *unpacker) linkTime(h *tar.Header, name string) error {
+func (u *dirUnpacker) linkTime(h *tar.Header, name string) error {
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(h.ModTime.UnixNano())}
 	return u.inDir(name, "utimensat", func(dir int, base string) error {
 		return unix.UtimesNanoAt(dir, base, times, unix.AT_SYMLINK_NOFOLLOW)

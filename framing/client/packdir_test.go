@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"archive/tar"
@@ -11,9 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"wick/cmd/wick/internal/machine"
-	"wick/framing/client"
 )
 
 // tarOf makes a tar. The content of a regular file is its Linkname.
@@ -72,7 +69,7 @@ func TestUnpackMerges(t *testing.T) {
 		}
 		before, _ := os.ReadDir(filepath.Join(to, "../out"))
 		for range 2 { // the second time over the first
-			if err := unpackTree(tarOf(t, test.entries...), to, treeOptions{note: func(string) {}}); (err != nil) != test.refused {
+			if err := UnpackDir(tarOf(t, test.entries...), to, TarOptions{NoOwner: true}); (err != nil) != test.refused {
 				t.Errorf("%s: got %v", name, err)
 			}
 		}
@@ -91,9 +88,9 @@ func TestUnpackMerges(t *testing.T) {
 func TestUnpackDevices(t *testing.T) {
 	to := t.TempDir()
 	var notes []string
-	err := unpackTree(tarOf(t, tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Mode: 0o666, Devmajor: 8}, tar.Header{Typeflag: tar.TypeFifo, Name: "p", Mode: 0o640}),
-		to, treeOptions{owners: os.Getuid() == 0, note: func(s string) { notes = append(notes, s) }})
-	if _, there := os.Lstat(filepath.Join(to, "sda")); err != nil || !errors.Is(there, fs.ErrNotExist) || len(notes) != 1 || !strings.HasPrefix(notes[0], "left out sda: ") {
+	err := UnpackDir(tarOf(t, tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Mode: 0o666, Devmajor: 8}, tar.Header{Typeflag: tar.TypeFifo, Name: "p", Mode: 0o640}),
+		to, TarOptions{NoOwner: os.Getuid() != 0, Note: func(name, s string) { notes = append(notes, name+": "+s) }})
+	if _, there := os.Lstat(filepath.Join(to, "sda")); err != nil || !errors.Is(there, fs.ErrNotExist) || len(notes) != 1 || !strings.HasPrefix(notes[0], "sda: left out: ") {
 		t.Errorf("got %v, %v, %q", err, there, notes)
 	}
 	if i, err := os.Lstat(filepath.Join(to, "p")); err != nil || i.Mode() != fs.ModeNamedPipe|0o640 {
@@ -105,8 +102,8 @@ func TestUnpackDevices(t *testing.T) {
 // Without root nothing below a closed directory can be reached.
 func TestUnpackOfClosedDirectories(t *testing.T) {
 	if dir := os.Getenv("WICK_UNPACK"); dir != "" {
-		err := unpackTree(tarOf(t, tar.Header{Typeflag: tar.TypeDir, Name: "a/"}, tar.Header{Typeflag: tar.TypeDir, Name: "a/b/", Mode: 0o700},
-			tar.Header{Typeflag: tar.TypeReg, Name: "a/b/f", Mode: 0o600, Linkname: "text"}, tar.Header{Typeflag: tar.TypeDir, Name: "a/b/c/"}), dir, treeOptions{note: func(string) {}})
+		err := UnpackDir(tarOf(t, tar.Header{Typeflag: tar.TypeDir, Name: "a/"}, tar.Header{Typeflag: tar.TypeDir, Name: "a/b/", Mode: 0o700},
+			tar.Header{Typeflag: tar.TypeReg, Name: "a/b/f", Mode: 0o600, Linkname: "text"}, tar.Header{Typeflag: tar.TypeDir, Name: "a/b/c/"}), dir, TarOptions{NoOwner: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,12 +170,12 @@ func TestPackOfWhatShrinks(t *testing.T) {
 		}
 		var notes []string
 		out := &shrinking{name: name}
-		err := packTree(out, dir, treeOptions{note: func(s string) { notes = append(notes, s) }})
-		if failed, ok := errors.AsType[*fs.PathError](err); !ok || failed.Path != name || len(notes) != 1 || notes[0] != name+" shrank while it was read; the rest of the copy is zeros" {
+		err := PackDir(out, dir, TarOptions{NoOwner: true, Note: func(name, s string) { notes = append(notes, name+": "+s) }})
+		if failed, ok := errors.AsType[*fs.PathError](err); !ok || failed.Path != name || len(notes) != 1 || notes[0] != name+": it shrank while it was read; the rest of the copy is zeros" {
 			t.Errorf("got %v, %q", err, notes)
 		}
 		to := t.TempDir()
-		if err := unpackTree(&out.b, to, treeOptions{note: func(string) {}}); err != nil {
+		if err := UnpackDir(&out.b, to, TarOptions{NoOwner: true}); err != nil {
 			t.Fatal(err)
 		}
 		b, _ := os.ReadFile(filepath.Join(to, "a"))
@@ -186,31 +183,5 @@ func TestPackOfWhatShrinks(t *testing.T) {
 		if want := map[bool]int{false: 1 << 20, true: 2 << 20}[holes]; len(b) != want || !bytes.HasPrefix(b, []byte("xxxxx\x00")) || string(z) != "last" {
 			t.Errorf("got %d bytes, %q", len(b), z)
 		}
-	}
-}
-
-// TestPutTree checks that wick run --put copies a directory to the given path and keeps other files
-// there.
-func TestPutTree(t *testing.T) {
-	socket, _ := agentSocket(t)
-	c, err := client.Dial(t.Context(), "unix:"+socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	dir := t.TempDir()
-	in := func(name string) string { return filepath.Join(dir, name) }
-	if err := errors.Join(os.MkdirAll(in("src/sub"), 0o755), os.WriteFile(in("src/sub/f"), []byte("new"), 0o755), os.MkdirAll(in("to/app"), 0o755),
-		os.WriteFile(in("to/app/old"), nil, 0o644)); err != nil {
-		t.Fatal(err)
-	}
-	var errs bytes.Buffer
-	if err := (&tool{stderr: &errs}).putTree(t.Context(), c, machine.Put{Local: in("src"), Guest: in("to/app")}); err != nil || errs.Len() > 0 {
-		t.Fatal(err, errs.String())
-	}
-	b, err := os.ReadFile(in("to/app/sub/f"))
-	_, old := os.Stat(in("to/app/old"))
-	if i, _ := os.Stat(in("to/app/sub/f")); err != nil || old != nil || string(b) != "new" || i.Mode() != 0o755 {
-		t.Errorf("got %q, %v, %v, %v", b, i, err, old)
 	}
 }
