@@ -37,12 +37,14 @@ func Boot(ctx context.Context, o Options, ui UI) (_ *Guest, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	config, err := o.build(ctx, ui)
-	if err != nil {
-		return nil, err
-	}
-	if err := fits(&config.Spec); err != nil {
-		return nil, err
+	var config Config
+	if o.From == "" {
+		if config, err = o.build(ctx, ui); err != nil {
+			return nil, err
+		}
+		if err := fits(&config.Spec); err != nil {
+			return nil, err
+		}
 	}
 	dir, err := newDirIn(o.Dir, o.Keep)
 	if err != nil {
@@ -60,10 +62,12 @@ func Boot(ctx context.Context, o Options, ui UI) (_ *Guest, err error) {
 			tidy()
 		}
 	}()
-	if err := o.disks(ctx, dir, &config.Spec); err != nil {
-		return nil, err
+	if o.From != "" {
+		config, err = o.load(ctx, dir)
+	} else if err = o.disks(ctx, dir, &config.Spec); err == nil {
+		err = o.volumes(ctx, dir, &config, ui)
 	}
-	if err := o.volumes(ctx, dir, &config, ui); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if o.Keep {
@@ -121,6 +125,13 @@ func (o *Options) start(ctx context.Context, config Config, ui UI) (*Guest, erro
 		}
 		m.Kill()
 		return nil, err
+	}
+	if o.From != "" {
+		if err := o.identify(ctx, m, c, ui); err != nil {
+			c.Close()
+			m.Kill()
+			return nil, err
+		}
 	}
 	ui.Event(Event{Stage: Ready, Took: time.Since(began)})
 	return &Guest{Machine: m, Client: c}, nil

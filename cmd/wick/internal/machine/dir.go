@@ -48,6 +48,11 @@ func newDirIn(base string, keep bool) (*workDir, error) {
 	if len(base) > longestDir {
 		base = "/tmp"
 	}
+	return makeDir(base, keep)
+}
+
+// makeDir is newDirIn for a directory without sockets.
+func makeDir(base string, keep bool) (*workDir, error) {
 	sweep(base)
 	path, err := os.MkdirTemp(base, dirPattern)
 	if err != nil {
@@ -89,6 +94,9 @@ func (d *workDir) remove() {
 		d.lock.Close()
 	}
 }
+
+// Sweep removes what killed processes of wick left in a directory of snapshots or machines.
+func Sweep(base string) { sweep(base) }
 
 // sweep removes the directories that have our mark and whose lock no process holds.
 func sweep(base string) {

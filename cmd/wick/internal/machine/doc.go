@@ -18,4 +18,12 @@
 // its lock, which no process holds. The lock's content marks a machine's directory by its name and
 // inode. A directory without such a mark is left alone, and one that is to be kept has none. The
 // kernel kills the monitor's process when ours ends, however it ends (PR_SET_PDEATHSIG).
+//
+// # Snapshots
+//
+// [Machine.Save] saves a machine in a directory, and [Options.From] runs a copy. The monitor writes
+// the memory and the devices: Firecracker by its API, QEMU by a migration to a file. QEMU cannot
+// save a vhost-user-vsock device, so the machines of the backend qemu cannot be saved. In the files
+// of Firecracker the disks and the socket have names in the directory in which it runs. So a copy
+// in a directory of its own has its own.
 package machine

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,8 @@ type Config struct {
 	Console io.Writer
 	// Logger, if not nil, gets the errors of the vsock device.
 	Logger *slog.Logger
+	// Saved, if not nil, is the state with which the machine goes on.
+	Saved *SavedState
 	// Notice, if not nil, gets each text that a user should know about the machine, once. It is
 	// called from any goroutine.
 	Notice func(text string)
@@ -50,7 +53,8 @@ type Machine struct {
 	console *vmm.Tail
 	stderr  *vmm.Tail
 	process *process
-	qmp     *vmm.QMP
+	qmp     *vmm.QMP            // of QEMU
+	api     *vmm.FirecrackerAPI // of Firecracker
 	device  *vhostvsock.Device
 	network *usernet.Network // the host's side of --net user, or nil
 	// fileServers are the virtiofsd of shared directories.
@@ -63,6 +67,7 @@ type Machine struct {
 	exit   Exit          // set before done is closed
 	killed sync.Once
 	kill   chan struct{} // closed by Kill
+	saved  atomic.Bool   // whether Save was called
 	failed [8]sync.Once  // whether a failure of the drive was reported
 }
 
@@ -94,9 +99,10 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 		}()
 	}
 	go m.wait()
-	if m.qmp != nil {
-		if err := m.qmp.Start(ctx); err != nil {
-			// QEMU is probably exiting, and then reports why.
+	if m.qmp != nil || c.Saved != nil {
+		err := m.begin(ctx)
+		if err != nil {
+			// The monitor is probably exiting, and then reports why.
 			select {
 			case <-m.done:
 			case <-time.After(outputDelay):
@@ -111,22 +117,29 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	return m, nil
 }
 
+// begin begins to speak with the monitor, and has it load the saved state, if there is one.
+func (m *Machine) begin(ctx context.Context) error {
+	if m.qmp != nil {
+		if err := m.qmp.Start(ctx); err != nil {
+			return err
+		}
+	}
+	if m.config.Saved == nil {
+		return nil
+	}
+	return m.resume(ctx)
+}
+
 // prepare makes the monitor's command and what it needs: a configuration, sockets, a vsock device.
 // Only the monitor uses the inherited files.
 func (m *Machine) prepare() (cmd *exec.Cmd, inherited []*os.File, err error) {
 	c := &m.config
 	if c.Choice.Backend == vmm.Firecracker {
-		m.files = append(m.files, m.config.file("firecracker.json"), m.UDS())
-		config, err := vmm.FirecrackerConfig(&c.Spec, m.UDS())
-		if err != nil {
+		if cmd, err = m.firecracker(); err != nil {
 			return nil, nil, err
 		}
-		if err := writeNew(m.files[0], config); err != nil {
-			return nil, nil, err
-		}
-		cmd = exec.Command(c.Choice.Program, vmm.FirecrackerArgs(m.files[0])...)
 	} else {
-		run := vmm.QEMURun{KVM: c.Choice.KVM, TSCkHz: c.Choice.TSCkHz}
+		run := vmm.QEMURun{KVM: c.Choice.KVM, TSCkHz: c.Choice.TSCkHz, Incoming: c.Saved != nil}
 		inherit := func(f *os.File) int {
 			inherited = append(inherited, f)
 			return 2 + len(inherited) // as exec.Cmd numbers them
@@ -157,6 +170,40 @@ func (m *Machine) prepare() (cmd *exec.Cmd, inherited []*os.File, err error) {
 	}
 	cmd.Stdout, cmd.Stderr = m.console, m.stderr
 	return cmd, inherited, nil
+}
+
+// firecracker returns the command of a Firecracker. It runs in the machine's directory, and knows
+// the disks and the socket by their names there.
+func (m *Machine) firecracker() (*exec.Cmd, error) {
+	c := &m.config
+	api := c.file(vmm.FirecrackerSocket)
+	m.files = append(m.files, api, m.UDS())
+	inside, links, err := c.Spec.Inside(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for link, to := range links {
+		m.files = append(m.files, link)
+		if err := os.Symlink(to, link); err != nil {
+			return nil, err
+		}
+	}
+	file := ""
+	if c.Saved == nil {
+		config, err := vmm.FirecrackerConfig(&inside, vmm.FirecrackerVsock)
+		if err != nil {
+			return nil, err
+		}
+		file = c.file("firecracker.json")
+		m.files = append(m.files, file)
+		if err := writeNew(file, config); err != nil {
+			return nil, err
+		}
+	}
+	m.api = vmm.NewFirecrackerAPI(api, m.done)
+	cmd := exec.Command(c.Choice.Program, vmm.FirecrackerArgs(api, file)...)
+	cmd.Dir = c.Dir
+	return cmd, nil
 }
 
 func (m *Machine) prepareVsock(run *vmm.QEMURun, inherit func(*os.File) int) error {
@@ -278,7 +325,7 @@ func (m *Machine) cleanup() {
 
 // UDS returns the path of the Unix socket of the machine's vsock device, with Firecracker's
 // conventions. The kernel's device has no such socket.
-func (m *Machine) UDS() string { return m.config.file("vsock") }
+func (m *Machine) UDS() string { return m.config.file(vmm.FirecrackerVsock) }
 
 // Addr returns the address of the guest's agent for framing/client.
 func (m *Machine) Addr() string {
@@ -342,22 +389,28 @@ func (m *Machine) Backend() string { return m.config.Choice.Backend }
 // PID returns the monitor's process ID.
 func (m *Machine) PID() int { return m.process.cmd.Process.Pid }
 
-// Pause stops the machine's processors until Unpause. Firecracker runs without its API, so its
-// process is stopped as a whole.
-func (m *Machine) Pause(ctx context.Context) error { return m.halt(ctx, "stop", unix.SIGSTOP) }
-
-// Unpause lets the processors of a paused machine go on.
-func (m *Machine) Unpause(ctx context.Context) error { return m.halt(ctx, "cont", unix.SIGCONT) }
-
-func (m *Machine) halt(ctx context.Context, command string, sig unix.Signal) error {
-	var err error
+// Pause stops the machine's processors until Unpause.
+func (m *Machine) Pause(ctx context.Context) (err error) {
 	if m.qmp != nil {
-		err = m.qmp.Do(ctx, command, nil, nil)
+		err = m.qmp.Do(ctx, "stop", nil, nil)
 	} else {
-		err = m.process.cmd.Process.Signal(sig)
+		err = m.api.Pause(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("%s the machine: %w", command, err)
+		return fmt.Errorf("pause the machine: %w", err)
+	}
+	return nil
+}
+
+// Unpause lets the processors of a paused machine go on.
+func (m *Machine) Unpause(ctx context.Context) (err error) {
+	if m.qmp != nil {
+		err = m.qmp.Do(ctx, "cont", nil, nil)
+	} else {
+		err = m.api.Resume(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("let the machine go on: %w", err)
 	}
 	return nil
 }

@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(holderEnv) != "" {
 		holder()
 	}
+	if os.Getenv(standInEnv) != "" {
+		standIn()
+	}
 	leaktest.Main(m, cache.Release)
 }
 

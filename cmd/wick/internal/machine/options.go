@@ -25,6 +25,9 @@ import (
 type Options struct {
 	// Use uses the booted machine. Its context comes from [Run], and its error becomes Run's.
 	Use func(context.Context, *client.Client) error
+	// From is the directory of a saved machine, which goes on; see [Machine.Save]. The fields about
+	// the machine itself have no effect then. Hostname is its new name; "" leaves it.
+	From, Hostname string
 	// Arch is the machine's architecture by Go's name; the host's if "". Another one is emulated.
 	Arch string
 	// Init is the path of the vm-init to boot; that of [findInit] if "".
@@ -148,7 +151,7 @@ func (o *Options) complete() (err error) {
 	if o.OverlayMiB == 0 {
 		o.OverlayMiB = image.DefaultOverlay
 	}
-	if o.Init == "" {
+	if o.Init == "" && o.From == "" {
 		if o.Init, err = findInit(o.Arch); err != nil {
 			return err
 		}

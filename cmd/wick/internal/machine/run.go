@@ -43,7 +43,14 @@ func Run(ctx context.Context, o Options, ui UI) error {
 	// The user's ctx may have ended, but the guest is still to go down in order.
 	limit, stop := context.WithTimeout(context.WithoutCancel(ctx), DownLimit)
 	defer stop()
-	if down := g.PowerOff(limit, g.Client); down != nil {
+	c := g.Client
+	if c.Err() != nil && g.Saved() && !g.ended() {
+		if again, err := client.Dial(limit, "firecracker:"+g.UDS()); err == nil {
+			defer again.Close()
+			c = again
+		}
+	}
+	if down := g.PowerOff(limit, c); down != nil {
 		// The run does not fail: the command has run, or there is a better error already.
 		ui.Event(Event{Stage: Killed, Detail: down.Error()})
 	}

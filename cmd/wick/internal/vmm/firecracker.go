@@ -91,7 +91,11 @@ func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 }
 
 // FirecrackerArgs returns Firecracker's command line, without the program. The serial port is its
-// standard output.
-func FirecrackerArgs(config string) []string {
-	return []string{"--no-api", "--config-file", config, "--level", "Error"}
+// standard output. config is the configuration file, or "" for a machine that is loaded by the API.
+func FirecrackerArgs(api, config string) []string {
+	args := []string{"--api-sock", api, "--level", "Error"}
+	if config != "" {
+		args = append(args, "--config-file", config)
+	}
+	return args
 }

@@ -23,7 +23,8 @@ type Net struct {
 	DNS, Search []string
 	// Fields are further fields of vm-init's --net=eth0.
 	Fields []string
-	mac    string
+	// HWAddr is the MAC address; one made from the tap's name if "".
+	HWAddr string
 }
 
 // ParseNet parses the value of wick run --net: none, user, user,host-loopback, or tap=NAME and
@@ -81,7 +82,7 @@ func (n *Net) field(field string) error {
 		if err == nil && (len(mac) != 6 || len(value) != 17 || mac[0]&1 != 0) {
 			err = errNetField
 		}
-		n.mac = mac.String()
+		n.HWAddr = mac.String()
 		if err == nil {
 			return nil
 		}
@@ -98,8 +99,8 @@ func (n *Net) field(field string) error {
 // MAC returns the interface's MAC address: the given one, or one made from the tap's name, so that
 // two machines on a bridge differ.
 func (n *Net) MAC() string {
-	if n.mac != "" {
-		return n.mac
+	if n.HWAddr != "" {
+		return n.HWAddr
 	}
 	h := fnv.New32a()
 	h.Write([]byte(n.Tap))

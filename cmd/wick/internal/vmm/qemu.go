@@ -21,6 +21,8 @@ type QEMURun struct {
 	NetFD int
 	// QMPFD is the descriptor of the monitor's connection that QEMU inherits, or 0.
 	QMPFD int
+	// Incoming has the machine wait for a saved state; see [QMP.Load].
+	Incoming bool
 }
 
 // board describes QEMU's machine for an architecture.
@@ -195,6 +197,9 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 		first = append(first, "root=/dev/vda", "ro")
 	}
 	add("-append", s.cmdline(b.console, first...))
+	if run.Incoming {
+		add("-incoming", "defer")
+	}
 	return args
 }
 

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // QMP is the connection to QEMU's monitor (docs/interop/qmp-spec.rst): JSON objects, one a line.
@@ -86,6 +89,28 @@ func (q *QMP) read() {
 
 // Do runs a command. It decodes the result into result, unless that is nil.
 func (q *QMP) Do(ctx context.Context, command string, arguments, result any) error {
+	return q.do(ctx, command, arguments, result, func(b []byte) error {
+		_, err := q.conn.Write(b)
+		return err
+	})
+}
+
+// give hands a file to QEMU, which knows it by name until a command uses it. The connection must be
+// a Unix socket's.
+func (q *QMP) give(ctx context.Context, name string, f *os.File) error {
+	conn, ok := q.conn.(*net.UnixConn)
+	if !ok {
+		return fmt.Errorf("qmp getfd: %w", errors.ErrUnsupported)
+	}
+	arguments := map[string]any{"fdname": name}
+	return q.do(ctx, "getfd", arguments, nil, func(b []byte) error {
+		_, _, err := conn.WriteMsgUnix(b, unix.UnixRights(int(f.Fd())), nil)
+		return err
+	})
+}
+
+// do runs a command, which send sends.
+func (q *QMP) do(ctx context.Context, command string, arguments, result any, send func([]byte) error) error {
 	q.turn.Lock()
 	defer q.turn.Unlock()
 	select {
@@ -100,7 +125,7 @@ func (q *QMP) Do(ctx context.Context, command string, arguments, result any) err
 	if err != nil {
 		return fmt.Errorf("qmp %s: %w", command, err)
 	}
-	if _, err := q.conn.Write(append(b, '\n')); err != nil {
+	if err := send(append(b, '\n')); err != nil {
 		return fmt.Errorf("qmp %s: %w", command, err)
 	}
 	select {

@@ -57,7 +57,7 @@ func TestCommandLines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return append(FirecrackerArgs("/d/config"), string(b))
+		return append(FirecrackerArgs("api", "/d/config"), string(b))
 	}
 	for name, args := range map[string][]string{
 		"qemu-tcg":         QEMUArgs(&usual, QEMURun{TSCkHz: 2_500_000, VhostSocket: "/d/vhost", QMPFD: 3}),
