@@ -155,7 +155,7 @@ func (t *tool) forward(ctx context.Context, c *client.Client, flags *forwardFlag
 // forwardAuto forwards each port of the guest while it listens.
 func (t *tool) forwardAuto(ctx context.Context, f *forwarder, bind string) error {
 	open := map[uint16]net.Listener{} // nil for a port that cannot be forwarded
-	for list, err := range f.c.WatchPorts(ctx) {
+	for list, err := range f.client().WatchPorts(ctx) {
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,7 @@ var machineCommands = []func(*tool) *cobra.Command{
 	(*tool).renameCommand,
 	(*tool).pauseCommand,
 	(*tool).unpauseCommand,
+	(*tool).snapshotCommand,
 }
 
 // hostCommands has the commands for the images and devices of such machines.

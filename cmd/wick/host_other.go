@@ -12,7 +12,8 @@ import (
 )
 
 // machineCommands has the commands that run machines. They need Linux, and say so.
-var machineCommands = onLinux("run", "list", "stop", "start", "restart", "kill", "rm", "wait", "inspect", "port", "rename", "pause", "unpause")
+var machineCommands = onLinux("run", "list", "stop", "start", "restart", "kill", "rm", "wait", "inspect", "port", "rename", "pause", "unpause",
+	"snapshot")
 
 // hostCommands has the commands for the images and devices of machines. They need Linux too.
 var hostCommands = onLinux("images", "pull", "rmi", "load", "save", "volume", "cache", "device", "kernel")

@@ -21,11 +21,11 @@ type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // forwarder serves forwards over one connection to a guest.
 type forwarder struct {
-	c       *client.Client
 	verbose bool
 	w       io.Writer // for lines about connections
 
 	mu     sync.Mutex
+	c      *client.Client
 	number int // of the newest connection
 	open   map[io.Closer]bool
 	work   sync.WaitGroup
@@ -33,6 +33,20 @@ type forwarder struct {
 
 func newForwarder(c *client.Client, verbose bool, w io.Writer) *forwarder {
 	return &forwarder{c: c, verbose: verbose, w: w, open: map[io.Closer]bool{}}
+}
+
+// client returns the connection to the guest.
+func (f *forwarder) client() *client.Client {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.c
+}
+
+// set replaces the connection to the guest for those that come.
+func (f *forwarder) set(c *client.Client) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.c = c
 }
 
 // say prints a line about a connection.
@@ -225,10 +239,12 @@ func listenHere(ctx context.Context, e end) (net.Listener, error) {
 
 // start serves a forward that listens at ln, or in the guest. It returns a line that describes it.
 func (f *forwarder) start(ctx context.Context, fw *forward, ln net.Listener) (string, error) {
-	dial, side := dialer(f.c.DialContext), "guest"
+	dial, side := dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+		return f.client().DialContext(ctx, network, address)
+	}), "guest"
 	if fw.reverse {
 		var err error
-		if ln, err = f.c.Listen(ctx, fw.from.network, fw.from.address); err != nil {
+		if ln, err = f.client().Listen(ctx, fw.from.network, fw.from.address); err != nil {
 			return "", fmt.Errorf("forward %q: %w", fw.text, err)
 		}
 		dial, side = local, "host"

@@ -93,7 +93,7 @@ var commandGroups = []struct {
 	machine  bool
 	commands string
 }{
-	{"Machines", false, "run list exec shell logs attach cp port stop start restart kill rm wait inspect rename pause unpause"},
+	{"Machines", false, "run list exec shell logs attach cp port stop start restart kill rm wait inspect rename pause unpause snapshot"},
 	{"Images and disks", false, "images pull load save rmi volume cache"},
 	{"Commands of a machine", true, "ps top signal spawn services service"},
 	{"Files of a machine", true, "ls cat stat watch mount umount disk"},

@@ -60,6 +60,10 @@ loopback. --net user,host-loopback adds that, at 10.0.2.2. Both need QEMU. --net
 uses an existing tap device; the fields of wick net set may follow:
 --net tap=tap0,addr=172.16.0.2/24,gw=172.16.0.1.
 
+--from DIR runs a copy of the machine that wick snapshot saved in DIR, with a machine-id and
+disks of its own. It goes on with the command that ran there, or runs COMMAND. DIR must stay
+while copies run, and wick start begins with it again.
+
 -i and -t are as for wick exec, and so is COMMAND without an IMAGE: wick run -it -- sh is a
 shell in a new machine.
 The exit code is the command's, or 125 if the machine could not be built, booted or
@@ -86,6 +90,7 @@ on, from run to run until it is not started again.`,
 	r.flags.add(cmd)
 	r.image.add(cmd)
 	f.StringVar(&r.options.Rootfs, "rootfs", "", "root image: a `DIR`, a tar, or a squashfs")
+	f.StringVar(&r.options.From, "from", "", "go on from the snapshot in `DIR`, which wick snapshot made")
 	f.StringVar(&r.options.Arch, "arch", "", "`ARCH` of the machine, amd64 (x86_64) or arm64 (aarch64) (default: the host's)")
 	f.StringVar(&r.options.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
 	f.StringArrayVar(&r.options.Modules, "module", nil, "load another `MODULE` of Debian's kernel, such as vsock_loopback; may be repeated")
@@ -113,6 +118,7 @@ on, from run to run until it is not started again.`,
 	f.StringVar(&r.options.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH); without FILE, accepted: it reaps orphans")
 	f.Lookup("init").NoOptDefVal = initDefault
 	f.StringArrayVar(&r.options.InitArgs, "init-arg", nil, "`ARG` for vm-init, such as --log-level=debug; may be repeated")
+	cmd.MarkFlagDirname("from")
 	cmd.RegisterFlagCompletionFunc("publish", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions(vmm.Archs(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("net", cobra.FixedCompletions([]string{"none", "user", "user,host-loopback", "tap="}, cobra.ShellCompDirectiveNoFileComp))
@@ -122,7 +128,7 @@ on, from run to run until it is not started again.`,
 	flagsAs(cmd, "The machine", "detach name rm restart stop-signal stop-timeout label cidfile memory mem cpus hostname arch")
 	flagsAs(cmd, "Files and disks", "volume mount tmpfs put out disk drive overlay overlay-size keep")
 	flagsAs(cmd, "Network", "publish publish-all net network dns dns-search add-host")
-	flagsAs(cmd, "The image", "image pull platform rootfs")
+	flagsAs(cmd, "The image", "image pull platform rootfs from")
 	flagsAs(cmd, "Confinement of the command", confinement+" privileged")
 	flagsAs(cmd, "The boot", "kernel module init init-arg vmm boot-timeout console")
 	return cmd

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,9 @@ type runner struct {
 	console, network string
 	publishAll       bool
 
-	args      []string // the command, whole once the image is open
+	saved     *machine.Saved // that the machine goes on from, or nil
+	forwarder *forwarder     // of the machine that runs
+	args      []string       // the command, whole once the image is open
 	platform  v1.Platform
 	forwards  []forward
 	published []net.Listener // of each forward
@@ -83,7 +86,12 @@ func (r *runner) run(cmd *cobra.Command, args []string) error {
 // check checks all that can be checked before anything is fetched or booted.
 func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 	o := &r.options
-	if r.args, err = r.image.choose(cmd, args, o.Rootfs, r.flags.line); err != nil {
+	if o.From != "" {
+		if err := r.checkFrom(cmd); err != nil {
+			return usageError(err)
+		}
+	}
+	if r.args, err = r.image.choose(cmd, args, cmp.Or(o.Rootfs, o.From), r.flags.line); err != nil {
 		return usageError(err)
 	}
 	if alias, ok := archNames[o.Arch]; ok {
@@ -149,6 +157,8 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 func (r *runner) checkCommand() error {
 	r.use = r.t.exec
 	switch {
+	case r.saved != nil:
+		return r.checkFromCommand()
 	case r.image.source != nil:
 		if err := r.flags.checkLine(r.args); err != nil {
 			return err
@@ -253,6 +263,7 @@ func (r *runner) boot(ctx context.Context, ui machine.UI, up func()) error {
 		up()
 		f := newForwarder(c, false, r.t.stderr)
 		defer f.close()
+		r.forwarder = f
 		if err := r.serve(ctx, c, f); err != nil {
 			return err
 		}
@@ -262,7 +273,7 @@ func (r *runner) boot(ctx context.Context, ui machine.UI, up func()) error {
 		if _, lost := errors.AsType[*client.ConnError](ended); lost || errors.Is(ended, machine.ErrUnresponsive) {
 			return ended // the machine may know the reason
 		}
-		ended = r.copyOut(ctx, c, ended)
+		ended = r.copyOut(ctx, f.client(), ended)
 		return nil
 	}
 	err := machine.Run(ctx, r.options, ui)

@@ -122,6 +122,11 @@ func (r *runner) state() *keeper.State {
 		for name, value := range img.Config.Config.Labels {
 			s.Labels[name] = value
 		}
+	} else if r.saved != nil {
+		s.Image = r.saved.Use.Image
+		if len(s.Command) == 0 {
+			s.Command = nonNil(r.saved.Use.Command)
+		}
 	} else if r.options.Rootfs != "" {
 		s.Image, _ = filepath.Abs(r.options.Rootfs)
 	}

@@ -44,6 +44,10 @@ type supervisor struct {
 	grace    time.Duration  // for that
 	command  *client.Cmd    // that runs, or nil
 	stdin    *client.Stdin  // of it, or nil
+	guest    *client.Client // the connection, or nil before there is one
+
+	// saving is held while the machine is saved, and connected to again.
+	saving sync.Mutex
 }
 
 // supervise runs the machine that the parent made or holds.
@@ -118,7 +122,7 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 // disk has the machine write to a disk of its own, which stays until wick rm.
 func (s *supervisor) disk(ctx context.Context) error {
 	o := &s.r.options
-	if o.Tmpfs || o.Overlay != "" {
+	if o.Tmpfs || o.Overlay != "" || o.From != "" {
 		return nil
 	}
 	path := s.m.DiskPath()
@@ -225,14 +229,15 @@ func (s *supervisor) removed() {
 
 // use runs the command until it has ended for good, or the machine is to stop.
 func (s *supervisor) use(ctx context.Context, c *client.Client, flags *sessionFlags, args []string) error {
+	s.setGuest(c)
 	s.update(func(st *keeper.State) { st.Started = time.Now() })
 	stop := context.AfterFunc(ctx, func() { s.stop(0, -1) }) // a signal to this process
 	defer stop()
 	delay := leastDelay
 	for starts := 1; ; starts++ {
 		began := time.Now()
-		code, err := s.once(context.WithoutCancel(ctx), c, flags, args)
-		if len(args) == 0 && (err == nil || starts > 1) && s.startsAgain(ctx, c) {
+		code, err := s.once(context.WithoutCancel(ctx), s.current(), flags, args)
+		if len(args) == 0 && (err == nil || starts > 1) && s.startsAgain(ctx, s.current()) {
 			continue // the guest keeps the pauses
 		}
 		if err != nil || s.isStopping() || !s.r.stay.policy.again(code, starts) {
@@ -248,8 +253,8 @@ func (s *supervisor) use(ctx context.Context, c *client.Client, flags *sessionFl
 		case <-time.After(delay):
 		case <-s.stopped:
 			return commandExit(code)
-		case <-c.Done():
-			return c.Err()
+		case <-s.current().Done():
+			return s.current().Err()
 		}
 		delay = min(2*delay, mostDelay)
 	}
@@ -278,12 +283,7 @@ func (s *supervisor) once(ctx context.Context, c *client.Client, flags *sessionF
 	}
 	s.ready()
 	if cmd == nil {
-		select { // a machine without a command of its own
-		case <-s.stopped:
-			return 0, nil
-		case <-c.Done():
-			return 0, c.Err()
-		}
+		return 0, s.idle(ctx) // a machine without a command of its own
 	}
 	s.setCommand(cmd)
 	defer s.setCommand(nil)
@@ -291,7 +291,7 @@ func (s *supervisor) once(ctx context.Context, c *client.Client, flags *sessionF
 	ended := make(chan struct{})
 	defer close(ended)
 	go s.endWithGrace(ctx, cmd, ended)
-	r, err := s.wait(ctx, c, cmd)
+	r, err := s.wait(ctx, cmd)
 	if r == nil {
 		return 0, err
 	}
@@ -320,6 +320,9 @@ func (s *supervisor) start(ctx context.Context, c *client.Client, flags *session
 		return nil, err
 	}
 	connect := func(cmd *client.Cmd) { cmd.Stdout, cmd.Stderr = s.output(false), s.output(true) }
+	if len(args) == 0 && s.r.saved != nil {
+		return s.takeOver(ctx, c, connect)
+	}
 	if len(args) == 0 {
 		if _, ok := hello.Fact("workload.state"); !ok {
 			return nil, nil
@@ -400,12 +403,13 @@ func (s *supervisor) setCommand(cmd *client.Cmd) {
 
 // wait waits for the command's end. If another host has taken it, its output is logged on, and its
 // end is had after that host.
-func (s *supervisor) wait(ctx context.Context, c *client.Client, cmd *client.Cmd) (*client.Receipt, error) {
-	r, err := cmd.Wait(ctx)
+func (s *supervisor) wait(ctx context.Context, cmd *client.Cmd) (*client.Receipt, error) {
+	r, err := s.waitOn(ctx, cmd)
 	if _, taken := errors.AsType[*client.RemoteError](err); r != nil || !taken {
 		return r, receiptError(r, err)
 	}
 	notes := s.output(true)
+	c := s.current()
 	missed, err := c.Look(ctx, cmd.ID(), client.LookOptions{Follow: true, Stdout: s.output(false), Stderr: s.output(true)})
 	if missed > 0 {
 		fmt.Fprintf(notes, "wick: another host had the command; %d bytes of its output are missing here\n", missed)

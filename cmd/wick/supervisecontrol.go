@@ -102,6 +102,11 @@ func (s *supervisor) do(ctx context.Context, r keeper.Request) error {
 			return errStarting
 		}
 		return s.pause(ctx, vm, r.Op == keeper.OpPause)
+	case keeper.OpSnapshot:
+		if vm == nil {
+			return errStarting
+		}
+		return s.snapshot(ctx, vm, r.Path)
 	}
 	return fmt.Errorf("unknown request %q", r.Op)
 }

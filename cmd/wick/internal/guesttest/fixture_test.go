@@ -2,6 +2,7 @@ package guesttest
 
 import (
 	"context"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -14,7 +15,13 @@ import (
 	"wick/reactor/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m, cache.Release) }
+func TestMain(m *testing.M) {
+	if os.Getenv(standInEnv) != "" {
+		standIn()
+		return
+	}
+	leaktest.Main(m, cache.Release)
+}
 
 // fixture has the parts of machines.
 type fixture struct {

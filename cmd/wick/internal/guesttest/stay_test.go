@@ -22,6 +22,7 @@ import (
 type wickIn struct {
 	t            *testing.T
 	program, dir string
+	env          []string // in addition
 }
 
 func newWick(t *testing.T) *wickIn {
@@ -52,6 +53,7 @@ func newWick(t *testing.T) *wickIn {
 func (w *wickIn) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(w.program, args...)
 	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "XDG_RUNTIME_DIR="+w.dir, "XDG_STATE_HOME="+w.dir)
+	cmd.Env = append(cmd.Env, w.env...)
 	return cmd
 }
 
@@ -135,6 +137,7 @@ trap "echo bye; exit 3" TERM; echo ready >&2; while :; do echo tick; sleep 0.1; 
 	w.run(125, "exec", "web", "true")
 	w.run(1, "pause", "web")
 	w.run(0, "unpause", "web")
+	w.saved("web")
 	w.run(0, "rename", "web", "front")
 	w.run(1, "rm", "front")
 	w.run(0, "stop", "front")

@@ -20,6 +20,8 @@ type Request struct {
 	Signal int `json:"signal,omitempty"`
 	// Grace is how long the workload has for its end; negative for the default.
 	Grace time.Duration `json:"grace,omitempty"`
+	// Path is where a snapshot is made.
+	Path string `json:"path,omitempty"`
 }
 
 // The operations.
@@ -29,6 +31,8 @@ const (
 	OpPause   = "pause"   // stops the machine's processors
 	OpUnpause = "unpause" // lets them go on
 	OpWait    = "wait"    // waits for the machine's end
+
+	OpSnapshot = "snapshot" // saves the machine in a new directory, Path
 )
 
 // answer is what a supervisor answers. State is the last one, if the machine has ended.
