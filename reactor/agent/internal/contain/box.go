@@ -8,8 +8,11 @@ import (
 
 // Box is the cgroup of one command, and later of others.
 type Box struct {
-	name string
-	dir  int // descriptor of the cgroup's directory
+	_     [0]func() // needs no comparison
+	name  string
+	dir   int           // descriptor of the cgroup's directory
+	keeps bool          // files are open
+	files [numFiles]int // their descriptors; 0 or -1 for none
 	// spoiled means that the cgroup is not used again. At a fork into another cgroup, Linux 6.18
 	// compares the counts of kills of that cgroup and of the parent. It kills the child if they
 	// differ. A child that is forked into a frozen cgroup never executes its program.
@@ -20,6 +23,32 @@ type Box struct {
 	// oomKills is how many of its processes the OOM killer killed, up to the last call of
 	// OutOfMemory. starved is how many the agent killed since.
 	oomKills, starved uint32
+}
+
+// file is a file of a cgroup that is read for every command.
+type file uint8
+
+const (
+	eventsFile file = iota // cgroup.events
+	cpuFile                // cpu.stat
+	memoryFile             // memory.current
+	killsFile              // memory.events
+	numFiles
+)
+
+var fileNames = [numFiles]string{"cgroup.events", "cpu.stat", "memory.current", "memory.events"}
+
+// read reads a file into buf. The text is in buf. The kernel makes an open file anew for each read
+// from its beginning.
+func (g *Box) read(f file, buf []byte) (text string, err error) {
+	var n int
+	if fd := g.files[f]; fd > 0 {
+		n, err = sys.Pread(fd, buf, 0)
+		err = sys.Wrap("read", fileNames[f], err)
+	} else {
+		n, err = sys.ReadFileAt(g.dir, fileNames[f], buf)
+	}
+	return sys.Alias(buf[:max(n, 0)]), err
 }
 
 // Name returns the path of the cgroup's directory.
@@ -67,11 +96,9 @@ func (g *Box) kill() error {
 // populated reports whether a process is in the cgroup. Zombies are not counted.
 func (g *Box) populated() bool {
 	var buf [256]byte
-	populated := false
-	err := sys.ReadFigures(g.dir, "cgroup.events", buf[:], func(name string, value uint64) {
-		populated = populated || name == "populated" && value != 0
-		g.spoiled = g.spoiled || name == "frozen" && value != 0
-	})
+	text, err := g.read(eventsFile, buf[:])
+	populated := sys.Figure(text, "populated") != 0
+	g.spoiled = g.spoiled || sys.Figure(text, "frozen") != 0
 	if sys.IsErrno(err, unix.ENOENT) || sys.IsErrno(err, unix.ENODEV) {
 		g.spoiled = true // another program removed the cgroup, which must have been empty
 		return false
@@ -88,8 +115,8 @@ func (g *Box) OutOfMemory() uint32 {
 	kills := g.starved
 	g.starved = 0
 	var buf [256]byte
-	// The file may be unreadable by now, which is 0.
-	total := uint32(sys.ReadFigure(g.dir, "memory.events", "oom_kill", buf[:]))
+	text, _ := g.read(killsFile, buf[:]) // it may be unreadable by now, which is 0
+	total := uint32(sys.Figure(text, "oom_kill"))
 	if total > g.oomKills {
 		kills += total - g.oomKills
 		g.oomKills = total
@@ -97,8 +124,30 @@ func (g *Box) OutOfMemory() uint32 {
 	return kills
 }
 
-// remove removes the cgroup and closes its directory.
-func (g *Box) remove() {
+// keepFiles opens the files of a new cgroup for as long as it is there, up to MaxIdle cgroups at a
+// time. An open file takes 5 KiB of the kernel's memory.
+func (t *Pool) keepFiles(g *Box) {
+	if t.keepers == MaxIdle {
+		return
+	}
+	t.keepers++
+	g.keeps = true
+	for f, name := range fileNames {
+		// A file that is missing for want of a controller, or of descriptors, stays -1.
+		g.files[f], _ = sys.Openat(g.dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+}
+
+// remove removes the cgroup and closes its descriptors.
+func (t *Pool) remove(g *Box) {
 	unix.Rmdir(g.name)
 	unix.Close(g.dir)
+	for _, fd := range g.files {
+		if fd > 0 {
+			unix.Close(fd)
+		}
+	}
+	if g.keeps {
+		t.keepers--
+	}
 }

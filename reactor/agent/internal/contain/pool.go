@@ -29,6 +29,7 @@ type Pool struct {
 	idle    []*Box
 	left    []*Box // cgroups of processes that outlived their command
 	made    int
+	keepers int  // cgroups whose files stay open: see keepFiles
 	strikes int  // failures since the last success
 	warned  bool // it was logged that commands run without a cgroup, and none had one since
 	lock    int  // descriptor of the directory, locked: see claim
@@ -73,11 +74,12 @@ const (
 
 // Missing says why each protection is missing. A field is empty if it is there.
 type Missing struct {
-	Cgroup string // no cgroup for each command
-	Pids   string // no limit on its processes
-	Memory string // no limit on the memory of all commands
-	PSI    string // no report from the kernel when commands stall
-	OOM    string // the OOM killer may choose the agent
+	_      [0]func() // needs no comparison
+	Cgroup string    // no cgroup for each command
+	Pids   string    // no limit on its processes
+	Memory string    // no limit on the memory of all commands
+	PSI    string    // no report from the kernel when commands stall
+	OOM    string    // the OOM killer may choose the agent
 }
 
 // New returns a pool that confines nothing until Open. boxes calls a function with the cgroup of
@@ -266,10 +268,14 @@ func (t *Pool) TakeAside() *Box {
 
 func (t *Pool) make() (*Box, error) {
 	g, err := t.makeAt(t.path + "/")
-	if err == nil && t.maxPids != "" {
+	if err != nil {
+		return nil, err
+	}
+	if t.maxPids != "" {
 		sys.WriteFile(g.name+"/pids.max", t.maxPids)
 	}
-	return g, err
+	t.keepFiles(g)
+	return g, nil
 }
 
 // makeAt makes a cgroup whose path is a number after before.
@@ -308,7 +314,7 @@ func (t *Pool) keep(g *Box) {
 		}
 		t.idle = append(t.idle, g)
 	default:
-		g.remove()
+		t.remove(g)
 	}
 }
 
@@ -341,7 +347,7 @@ func (t *Pool) Expired(*reactor.Timer) {
 	t.reclaim(n)
 	for n = 0; n < shrinkBatch && len(t.idle) > MaxIdle; n++ {
 		last := len(t.idle) - 1
-		t.idle[last].remove()
+		t.remove(t.idle[last])
 		t.idle = t.idle[:last]
 	}
 	t.shrink.Stop()
@@ -353,7 +359,7 @@ func (t *Pool) Expired(*reactor.Timer) {
 // close removes the cgroups that are empty. The others stay with their processes.
 func (t *Pool) close() {
 	for _, g := range append(t.idle, t.left...) {
-		g.remove()
+		t.remove(g)
 	}
 	t.idle, t.left = nil, nil
 	t.memory = false
@@ -377,7 +383,7 @@ func (t *Pool) Works() { t.strikes = 0 }
 // ones are made.
 func (t *Pool) Blame(err error) {
 	for _, g := range t.idle {
-		g.remove()
+		t.remove(g)
 	}
 	t.idle = nil
 	if t.strikes++; t.strikes == MaxStrikes {

@@ -138,7 +138,7 @@ func (t *Pool) killStarving() {
 		if g == nil {
 			return
 		}
-		if n := g.number("memory.current"); n > most {
+		if n := g.memory(); n > most {
 			largest, most = g, n
 		}
 	}

@@ -17,25 +17,15 @@ type usage struct {
 	user, system, memory uint64
 }
 
-// total returns the usage of all commands that were in the cgroup. memory says whether there is a
+// total returns the usage of all commands that were in the cgroup. limited says whether there is a
 // memory controller. cpu.stat needs no controller.
-func (g *Box) total(memory bool) (u usage) {
+func (g *Box) total(limited bool) (u usage) {
 	var buf [256]byte // the first three lines are enough
-	n, err := sys.ReadFileAt(g.dir, "cpu.stat", buf[:])
+	text, err := g.read(cpuFile, buf[:])
 	u.known = err == nil
-	for text := sys.Alias(buf[:max(n, 0)]); text != ""; {
-		var line string
-		line, text, _ = sys.Cut(text, '\n')
-		name, value, _ := sys.Cut(line, ' ')
-		switch name {
-		case "user_usec":
-			u.user, _, _ = sys.TakeNumber(value)
-		case "system_usec":
-			u.system, _, _ = sys.TakeNumber(value)
-		}
-	}
-	if memory {
-		u.memory = g.number("memory.current")
+	u.user, u.system = sys.Figure(text, "user_usec"), sys.Figure(text, "system_usec")
+	if limited {
+		u.memory = g.memory()
 	}
 	return u
 }
@@ -93,8 +83,13 @@ func (m *PeakMeter) Close() {
 	}
 }
 
-// number returns the number in a file of the cgroup, or 0 if it cannot be read.
-func (g *Box) number(file string) uint64 { return sys.ReadNumber(g.dir, file) }
+// memory returns how much memory the cgroup uses, in bytes; 0 if it cannot be read.
+func (g *Box) memory() uint64 {
+	var buf [32]byte
+	text, _ := g.read(memoryFile, buf[:])
+	n, _, _ := sys.TakeNumber(text)
+	return n
+}
 
 // Count returns how many processes are in the cgroup.
 func (g *Box) Count() (n uint32) {

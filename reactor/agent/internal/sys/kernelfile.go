@@ -67,14 +67,25 @@ func ReadFigures(dir int, path string, buf []byte, found func(name string, value
 	return nil
 }
 
-// ReadFigure returns the figure of that name, of those that ReadFigures finds, or 0.
-func ReadFigure(dir int, path, name string, buf []byte) (value uint64) {
-	ReadFigures(dir, path, buf, func(n string, v uint64) {
-		if n == name {
-			value = v
+// ReadFigure returns a figure of a file, as Figure does. path is relative to the open directory
+// dir. buf is for reading.
+func ReadFigure(dir int, path, name string, buf []byte) uint64 {
+	n, _ := ReadFileAt(dir, path, buf)
+	return Figure(Alias(buf[:max(n, 0)]), name)
+}
+
+// Figure returns the number after a name at the beginning of a line, or 0: 3 for "oom_kill" in
+// "oom_kill 3", and 130864 for "MemTotal" in "MemTotal:   130864 kB".
+func Figure(text, name string) (value uint64) {
+	for line := ""; text != ""; {
+		line, text, _ = Cut(text, '\n')
+		n := len(name)
+		if len(line) > n && line[:n] == name && (line[n] == ' ' || line[n] == ':') {
+			value, _, _ = TakeNumber(line[n+1:])
+			return value
 		}
-	})
-	return value
+	}
+	return 0
 }
 
 // ReadNumber returns the number that a file begins with, or 0. path is relative to the open

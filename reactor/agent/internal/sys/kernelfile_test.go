@@ -29,6 +29,13 @@ func TestReadFigures(t *testing.T) {
 	if n := ReadFigure(unix.AT_FDCWD, path, "oom_kill", make([]byte, 4096)); n != 3 {
 		t.Errorf("oom_kill is %d", n)
 	}
+	for name, want := range map[string]uint64{
+		"MemTotal": 130864, "oom_kill": 3, "oom": 0, "alone": 0, "last": 1<<64 - 1, "none": 0,
+	} {
+		if got := Figure(text, name); got != want {
+			t.Errorf("Figure(%q) = %d, want %d", name, got, want)
+		}
+	}
 	if err := ReadFigures(unix.AT_FDCWD, path+"-", nil, nil); err == nil {
 		t.Error("no error for a file that is not there")
 	}
