@@ -28,6 +28,36 @@ type command struct {
 	answerLost bool    // a spawn_watch whose connection closed before the answer
 	answer     []byte  // the frame that waits for its turn
 	exit       *result // the process_exit that waits for the answer
+	result     result
+}
+
+const (
+	// maxSpares limits the commands that are kept for reuse.
+	maxSpares = 8
+	// commandSize is the memory of a command, in bytes.
+	commandSize = 1 << 10
+)
+
+// newCommand returns an empty command, which may have been another before.
+func (s *Service) newCommand() *command {
+	n := len(s.spares)
+	if n == 0 {
+		s.Garbage.Collect(commandSize)
+		return &command{service: s}
+	}
+	cmd := s.spares[n-1]
+	s.spares = s.spares[:n-1]
+	*cmd = command{service: s}
+	return cmd
+}
+
+// recycle keeps a command whose result is sent or lost for newCommand. Its process has been reaped
+// and its pipes have ended, or else something may still refer to it.
+func (s *Service) recycle(cmd *command) {
+	over := cmd.process.HasExited() && cmd.stdout.state == ended && cmd.stderr.state == ended
+	if over && cmd.stdout.chunks == nil && len(s.spares) < maxSpares {
+		s.spares = append(s.spares, cmd)
+	}
 }
 
 // start forks the command, with pipes for its output. After an error it holds nothing.

@@ -72,7 +72,8 @@ func (s *Service) start(c *wire.Conn, t framing.Type, seq uint32, payload []byte
 		return files.ErrFrozen
 	}
 	s.Garbage.Collect(commandGarbage + 4*len(payload))
-	cmd := &command{service: s, conn: c, seq: seq}
+	cmd := s.newCommand()
+	cmd.conn, cmd.seq = c, seq
 	cmd.process.Kind = framing.KindExec
 	if t == framing.TypeSpawnWatch {
 		cmd.process.Kind = framing.KindSpawnWatch

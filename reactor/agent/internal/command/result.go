@@ -40,7 +40,8 @@ const (
 
 // newResult decides how much of each output is sent.
 func newResult(cmd *command) *result {
-	r := &result{command: cmd, conn: cmd.conn, code: cmd.process.ExitCode()}
+	r := &cmd.result
+	*r = result{command: cmd, conn: cmd.conn, code: cmd.process.ExitCode()}
 	room := int64(framing.MaxOutput)
 	if cmd.watch() {
 		room -= 4 // for the pid
@@ -185,6 +186,7 @@ func (r *result) Sent(whole bool) {
 		r.command.service.keepExit(r)
 	} else {
 		r.command.release()
+		r.command.service.recycle(r.command)
 	}
 	c.Sent()
 }

@@ -10,8 +10,9 @@ import (
 	"wick/reactor/agent/internal/wire"
 )
 
-// commandGarbage is how much heap garbage a command makes, in bytes, besides copies of its payload.
-const commandGarbage = 1 << 10
+// commandGarbage is how much heap garbage a command makes, in bytes, besides its own memory and
+// copies of its payload.
+const commandGarbage = 128
 
 // Config has the parts of the agent that a Service uses. The caller keeps them.
 type Config struct {
@@ -45,6 +46,7 @@ type Service struct {
 	captures *reactor.Pool
 	spooled  int64 // bytes of output on disk
 	commands []*command
+	spares   []*command // for newCommand
 	answers  answers
 	exits    []*result // process_exits that wait for a host
 	stopped  bool      // process_exits are no longer sent
