@@ -131,25 +131,24 @@ func (r *result) Fill(b []byte) (n int, last bool) {
 
 // File implements [reactor.FileSource].
 func (r *result) File() (fd int, offset, size int64) {
-	o, size := &r.command.stdout, r.nout
+	o, end := &r.command.stdout, r.nout
 	switch r.stage {
 	case stageStdout:
 	case stageStderr:
-		o, size = &r.command.stderr, r.nerr
+		o, end = &r.command.stderr, r.nerr
 	default:
 		return -1, 0, 0
 	}
-	if o.spool < 0 {
+	if end = min(end, o.spooled); r.offset >= end {
 		return -1, 0, 0
 	}
-	return o.spool, r.offset, size - r.offset
+	return o.spool, r.offset, end - r.offset
 }
 
 // Took implements [reactor.FileSource].
 func (r *result) Took(n int) {
-	_, _, size := r.File()
 	r.offset += int64(n)
-	if int64(n) == size {
+	if r.stage == stageStdout && r.offset == r.nout || r.stage == stageStderr && r.offset == r.nerr {
 		r.nextStage()
 	}
 }
