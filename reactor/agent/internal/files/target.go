@@ -10,7 +10,8 @@ import (
 
 // Target is a file that a host has named to be written.
 type Target struct {
-	Resolved bool // Find was called
+	_        [0]func() // needs no comparison
+	Resolved bool      // Find was called
 	Path     string
 	Dir      string // of Path; never empty
 	Base     string

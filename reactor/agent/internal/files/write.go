@@ -20,6 +20,7 @@ const writeWindow = 64 << 10
 //	open ──credit──▶ input … ──close──▶ attributes ──(fsync)──▶ renamed ──(fsync of dir)──▶ done
 //	  └─failed─────────┴─cancelled, lost──▶ discarded, except what was written in place
 type fileWrite struct {
+	_          [0]func() // needs no comparison
 	service    *Service
 	conn       *wire.Conn
 	seq        uint32
