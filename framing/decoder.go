@@ -112,5 +112,24 @@ func (d *Decoder) piece(b []byte, start int, p *Part) int {
 	return end
 }
 
+// Head returns the header that b begins with, if it is whole and b is not within a frame.
+func (d *Decoder) Head(b []byte) (h Header, ok bool) {
+	if d.left != 0 || len(b) < HeaderSize {
+		return h, false
+	}
+	return Header{Type: Type(b[4]), Seq: u32(b[5:]), Size: int(u32(b)) - MinLength}, true
+}
+
+// Begin is told that the header of a frame with a payload was taken. Next returns the payload in
+// pieces, whatever its size.
+func (d *Decoder) Begin(h Header) { d.head, d.left = h, h.Size }
+
+// Left returns how many bytes are missing of the frame that is returned in pieces; 0 between
+// frames.
+func (d *Decoder) Left() int { return max(d.left, 0) }
+
+// Skip is told that the next n of these bytes went elsewhere. Next gets those behind them.
+func (d *Decoder) Skip(n int) { d.left -= n }
+
 // Mid reports whether the decoder is within a frame that it returns in pieces.
 func (d *Decoder) Mid() bool { return d.left > 0 }

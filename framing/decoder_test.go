@@ -306,3 +306,32 @@ func TestDecoderWithoutWindow(t *testing.T) {
 		t.Fatalf("took %d, %v: %+v", n, err, p)
 	}
 }
+
+// TestDecoderSkip has the payload of a frame go elsewhere, but for a part in its middle.
+func TestDecoderSkip(t *testing.T) {
+	t.Parallel()
+	d := Decoder{Window: 1 << 16}
+	frame := AppendFrame(nil, TypeInput, 7, []byte("0123456789"))
+	if h, ok := d.Head(frame[:HeaderSize-1]); ok {
+		t.Errorf("Head(a part of it) = %+v", h)
+	}
+	h, ok := d.Head(frame)
+	if want := (Header{TypeInput, 7, 10}); !ok || h != want {
+		t.Fatalf("Head = %+v, %v, want %+v", h, ok, want)
+	}
+	d.Begin(h)
+	if h, ok := d.Head(frame); ok {
+		t.Errorf("Head within a frame = %+v", h)
+	}
+	d.Skip(3)
+	var p Part
+	n, err := d.Next(frame[HeaderSize+3:HeaderSize+5], &p)
+	if n != 2 || err != nil || p.Header != h || p.Offset != 3 || string(p.Data) != "34" || d.Left() != 5 {
+		t.Errorf("Next = %d, %v, and the part is %+v, %d left", n, err, p, d.Left())
+	}
+	d.Skip(5)
+	next := AppendFrame(nil, TypePing, 8, nil)
+	if n, err := d.Next(next, &p); n != len(next) || err != nil || p.Type != TypePing || d.Left() != 0 {
+		t.Errorf("the next frame: %d, %v, %+v", n, err, p)
+	}
+}
