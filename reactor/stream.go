@@ -40,9 +40,10 @@ const highWater = BufferSize / 2
 // A busy stream is not read, so a far end that does not read cannot make it buffer more.
 type Stream struct {
 	Descriptor
-	handler StreamHandler
-	buffers *Pool
-	name    string
+	handler  StreamHandler
+	diverter Diverter // or nil
+	buffers  *Pool
+	name     string
 
 	readLimit  int    // the most bytes of one read; 0 for as many as there is room for
 	in         []byte // pooled or nil; the input that was not taken
@@ -84,6 +85,7 @@ func (s *Stream) Open(l *Loop, fd int, name string, h StreamHandler) {
 	l.Attach(&s.Descriptor, fd, s)
 	s.handler, s.buffers, s.name = h, l.buffers, name
 	s.paused, s.ended, s.shut, s.offer, s.readLimit = false, false, false, false, 0
+	s.diverter = nil
 	s.Want(Read)
 }
 

@@ -6,8 +6,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// shortReads is the most reads of a turn in which a limit left a message unfinished.
+const shortReads = 4
+
 // read reads what is there, at most one buffer.
 func (s *Stream) read() {
+	for range shortReads {
+		if s.divert() {
+			return
+		}
+		if !s.receive() || s.loop == nil || s.want&Read == 0 || s.readLimit == 0 {
+			return
+		}
+		if s.kept == 0 {
+			s.divert() // what was read may have been the head of it
+			return
+		}
+	}
+}
+
+// receive reads once, passes that to the handler, and reports whether there was anything.
+func (s *Stream) receive() bool {
 	buf := s.loop.scratch
 	if s.in != nil {
 		buf = s.in
@@ -20,19 +39,20 @@ func (s *Stream) read() {
 	switch judge(err) {
 	case fine:
 	case interrupted, wouldBlock:
-		return // the next wait tells if there is something
+		return false // the next wait tells if there is something
 	default:
 		s.fail("read", err)
-		return
+		return false
 	}
 	if n == 0 {
 		s.ended = true
 		s.interest()
 		s.handler.End(nil)
 		s.probe() // the far end may be gone altogether
-		return
+		return false
 	}
 	s.take(buf[:s.kept+n])
+	return true
 }
 
 // take passes b to the handler and keeps what it leaves. b is either the kept input or the loop's

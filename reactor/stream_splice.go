@@ -5,14 +5,16 @@ import "golang.org/x/sys/unix"
 // spliceMost is the capacity of a stream's own pipe in bytes.
 const spliceMost = 256 << 10
 
-// SpliceFrom moves up to n bytes from a pipe to a pipe of the stream's own, without a copy. They
-// are queued behind everything queued so far. If it moved any, the caller queues what goes before
-// them, which may tell their number, with [Stream.CommitSpliced]. The stream must not be busy.
+// SpliceFrom moves up to n bytes from a pipe or a socket to a pipe of the stream's own, without a
+// copy. They are queued behind everything queued so far. If it moved any, the caller queues what
+// goes before them, which may tell their number, with [Stream.CommitSpliced]. The stream must not
+// be busy.
 //
-// The error is EAGAIN for a pipe that is empty, and nil with no bytes for one at its end. Any
-// other error says that the caller has to copy. Either the stream is no Unix socket, there is no
-// descriptor left, or bytes of an earlier call are still queued. A vsock is refused because
-// kernels before 6.5 send the pages of a pipe one by one, in packets of 4 KiB.
+// The error is EAGAIN if fd has no bytes, and nil with no bytes at its end. The caller has to copy
+// after EOPNOTSUPP, because the stream is no Unix socket, and after EBUSY, because bytes of an
+// earlier call are queued. It has to copy after EINVAL, EMFILE, ENFILE and ENOMEM too. Any other
+// error is the socket's, which tells it once. A vsock is refused because kernels before 6.5 send
+// the pages of a pipe one by one, in packets of 4 KiB.
 func (s *Stream) SpliceFrom(fd, n int) (int, error) {
 	if s.loop == nil {
 		return 0, unix.EBADF
@@ -76,6 +78,46 @@ func (s *Stream) dropPipe() {
 		shut(s.pipe[1])
 	}
 	s.pipe, s.spliced, s.asked = [2]int{}, 0, false
+}
+
+// Diverter takes some of a stream's bytes to a pipe.
+type Diverter interface {
+	// Divert returns the pipe for the next bytes, and how many it gets. If fd is negative, or
+	// the pipe takes nothing, Input gets them.
+	Divert() (fd, n int)
+	// Diverted is told that n bytes went to the pipe.
+	Diverted(n int)
+}
+
+// DivertTo asks d before each read from now on. Its bytes go by splice(2), without a copy. It
+// reports false, and does nothing, if the stream is no Unix socket.
+func (s *Stream) DivertTo(d Diverter) bool {
+	if !s.isLocal() {
+		return false
+	}
+	s.diverter = d
+	return true
+}
+
+// divert moves the next bytes to the handler's pipe. It reports false if they are to be read.
+func (s *Stream) divert() bool {
+	if s.diverter == nil || s.kept > 0 {
+		return false
+	}
+	fd, n := s.diverter.Divert()
+	if fd < 0 {
+		return false
+	}
+	moved, err := splice(s.fd, fd, n)
+	switch {
+	case moved > 0:
+		s.diverter.Diverted(moved)
+	case err == unix.ECONNRESET:
+		s.fail("read", err) // the socket tells it once
+	default:
+		return false // a read tells what it is
+	}
+	return true
 }
 
 // FileSource is a source some of whose bytes lie in a file. They go to a Unix socket by
