@@ -304,7 +304,7 @@ func (o *outlet) produce() bool {
 		c.Reply(framing.AppendClose(c.Space(framing.HeaderSize+1), s.seq, o.stream))
 		return true
 	}
-	if o.bulk && o.credit >= leastSpliced {
+	if o.bulk && o.credit >= wire.LeastSpliced {
 		if sent, ok := o.splice(); ok {
 			return sent
 		}
@@ -337,36 +337,19 @@ func (o *outlet) produce() bool {
 	return true
 }
 
-const (
-	// leastSpliced is the content from which a splice is faster than a copy, in bytes.
-	leastSpliced = 16 << 10
-	// maxSpliced limits the content of a spliced frame, in bytes. A reply waits for no more than
-	// that.
-	maxSpliced = 256 << 10
-	// maxTurn is that limit while other channels of the connection have something to send.
-	maxTurn = 128 << 10
-)
-
 // splice is produce without a copy. ok is false if the kernel cannot splice.
 func (o *outlet) splice() (sent, ok bool) {
-	s := o.session
-	c := s.conn
 	if !o.grown {
 		o.grown = true
-		sys.GrowPipe(o.pipe.FD(), maxSpliced)
+		sys.GrowPipe(o.pipe.FD(), wire.MaxSpliced)
 	}
-	limit := uint64(maxSpliced)
-	if c.Crowded() {
-		limit = maxTurn
-	}
-	most := o.withinCap(int(min(o.credit, limit)))
-	n, err := c.SpliceFrom(o.pipe.FD(), most)
-	o.readable = n == most
-	o.bulk = n >= leastSpliced
+	s := o.session
+	most := o.withinCap(int(min(o.credit, wire.MaxSpliced)))
+	n, full, err := s.conn.SpliceOutput(s.seq, o.stream, o.pipe.FD(), uint64(most))
+	o.readable = full
+	o.bulk = n >= wire.LeastSpliced
 	switch {
 	case n > 0:
-		head := c.Space(framing.OutputHeaderSize)
-		c.ReplySpliced(framing.AppendOutputHead(head, s.seq, o.stream, n))
 		o.sent += uint64(n)
 		o.acked += uint64(n)
 		o.credit -= uint64(n)

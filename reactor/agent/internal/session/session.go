@@ -172,6 +172,21 @@ func (s *session) Input(p *framing.Part) bool {
 	return true
 }
 
+// Pipe implements [wire.Taker].
+func (s *session) Pipe(n int) (fd int) {
+	if in := &s.in; n <= int(in.window) && !s.terminal && !in.ended && in.head == in.tail {
+		return in.pipe.FD()
+	}
+	return -1
+}
+
+// Took implements [wire.Taker].
+func (s *session) Took(n int) {
+	s.in.window -= uint32(n)
+	s.in.countTaken(n)
+	s.queue()
+}
+
 // outlet returns the output with that number, or nil.
 func (s *session) outlet(stream framing.Stream) *outlet {
 	for i := range s.out {

@@ -69,8 +69,11 @@ const (
 // handleChannels registers the handlers of the types that are about channels.
 func (s *Server) handleChannels() {
 	s.HandleParts(framing.TypeInput, func(c *Conn, p *framing.Part) error {
-		if ch := c.Channel(p.Seq); ch != nil && !take(ch, p) {
+		ch := c.Channel(p.Seq)
+		if ch != nil && !take(ch, p) {
 			c.refuse(inputError(p.Seq))
+		} else if p.Size >= LeastSpliced {
+			c.expectLong(p.Seq)
 		}
 		return nil
 	})

@@ -63,6 +63,7 @@ type Conn struct {
 	reset   bool          // it ended by a reset
 	held    bool          // nothing more is decoded
 	heavy   int           // heavy requests in this turn
+	exact   int           // reads to come that end with a header or a frame, see [Taker]
 	born    time.Duration // reactor.Now
 	linger  reactor.Timer
 
@@ -154,6 +155,19 @@ func (c *Conn) greet() {
 
 // Input implements [reactor.StreamHandler].
 func (c *Conn) Input(b []byte) (taken int) {
+	if c.exact > 0 && c.begin(b) {
+		taken = len(b)
+	} else {
+		taken = c.input(b)
+	}
+	if c.exact > 0 {
+		c.limitRead(b[taken:])
+	}
+	return taken
+}
+
+// input handles the frames at the front of b.
+func (c *Conn) input(b []byte) (taken int) {
 	c.heavy = 0
 	for c.state == open && !c.stream.Busy() && !c.held {
 		if c.heavy == heavyBatch {

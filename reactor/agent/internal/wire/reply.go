@@ -40,17 +40,6 @@ func (c *Conn) ReplyEmpty(t framing.Type, seq uint32) {
 	c.Reply(framing.AppendFrame(c.stream.Space(framing.HeaderSize), t, seq, nil))
 }
 
-// SpliceFrom moves at most n bytes from a pipe to the connection, without a copy, and returns how
-// many. They are sent behind the head that ReplySpliced is given next. See
-// [reactor.Stream.SpliceFrom].
-func (c *Conn) SpliceFrom(fd, n int) (int, error) { return c.stream.SpliceFrom(fd, n) }
-
-// ReplySpliced queues the head of a frame whose rest was spliced.
-func (c *Conn) ReplySpliced(head []byte) {
-	c.answer()
-	c.stream.CommitSpliced(head)
-}
-
 // Send queues a frame that is made while it is sent. The source calls Sent when it is, or will
 // never be. The connection does not end before.
 func (c *Conn) Send(src reactor.Source) {
