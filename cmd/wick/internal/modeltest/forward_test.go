@@ -133,7 +133,7 @@ func (e *loopEnd) take(typ byte, payload []byte) (over bool, err error) {
 	case wiretest.Output:
 		data := in.Get("data").Text
 		switch {
-		case in.Int("stream") != 1 || len(data) == 0 || len(data) > maxOutput || e.whole || e.other == nil:
+		case in.Int("stream") != 1 || len(data) == 0 || len(data) > maxStreamed || e.whole || e.other == nil:
 			return false, wrong
 		case !e.out.arrived(len(data)):
 			return false, fmt.Errorf("output beyond the credit, by %d", e.out.came-e.out.granted)

@@ -10,7 +10,7 @@ import (
 
 const (
 	maxOutput   = 32 << 10  // content of an output of a read or a list
-	maxStreamed = 256 << 10 // content of an output of a process
+	maxStreamed = 256 << 10 // content of an output of a process or a forwarded connection
 	inputWindow = 60 << 10  // of a process's stdin
 	writeWindow = 64 << 10  // of a write
 	keepForever = 1<<32 - 1
