@@ -44,6 +44,13 @@ func (s *Stream) CommitSpliced(b []byte) {
 	s.mark = s.tail
 }
 
+// ReleasePipe closes the stream's own pipe, unless it has bytes. The next SpliceFrom makes another.
+func (s *Stream) ReleasePipe() {
+	if s.pipe[1] > 0 && s.spliced == 0 {
+		s.dropPipe()
+	}
+}
+
 // needPipe makes the pipe, which stays for the next time.
 func (s *Stream) needPipe() error {
 	if s.pipe[1] > 0 {

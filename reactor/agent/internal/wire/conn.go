@@ -231,6 +231,9 @@ func (c *Conn) End(err error) {
 // Drained implements [reactor.StreamHandler].
 func (c *Conn) Drained() {
 	c.serveLine()
+	if len(c.channels) == 0 {
+		c.stream.ReleasePipe()
+	}
 	c.settle()
 	c.server.Changed()
 }
