@@ -11,16 +11,19 @@ import (
 
 // output sends a frame with bytes of the socket. There is credit for it.
 func (k *link) output() {
-	c := k.conn
-	room := framing.OutputHeaderSize + int(min(k.credit, wire.MaxOutput))
-	frame := c.Space(room)[:room]
-	n, err := sys.Recv(k.socket.FD(), frame[framing.OutputHeaderSize:], 0)
+	n, full, err := 0, false, error(unix.EOPNOTSUPP)
+	if k.bulk && k.credit >= wire.LeastSpliced {
+		n, full, err = k.conn.SpliceOutput(k.seq, framing.StreamOutput, k.socket.FD(), k.credit)
+	}
+	switch errno, _ := err.(unix.Errno); errno {
+	case unix.EOPNOTSUPP, unix.EBUSY, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINVAL:
+		n, full, err = k.copyOutput()
+	}
 	switch {
-	case n > 0 && err == nil:
-		k.readable = n == room-framing.OutputHeaderSize
+	case n > 0:
+		k.readable = full
+		k.bulk = n >= wire.LeastSpliced
 		k.credit -= uint64(n)
-		framing.AppendOutputHead(frame[:0], k.seq, framing.StreamOutput, n)
-		c.Reply(frame[:framing.OutputHeaderSize+n])
 		if k.hung && k.credit == 0 {
 			k.look() // the end is told without credit, and epoll reports it no more
 		}
@@ -31,6 +34,19 @@ func (k *link) output() {
 	default:
 		k.broke("read", err)
 	}
+}
+
+// copyOutput sends a frame with a copy. full says that there may be more bytes.
+func (k *link) copyOutput() (n int, full bool, err error) {
+	c := k.conn
+	room := framing.OutputHeaderSize + int(min(k.credit, wire.MaxOutput))
+	frame := c.Space(room)[:room]
+	n, err = sys.Recv(k.socket.FD(), frame[framing.OutputHeaderSize:], 0)
+	if n > 0 {
+		framing.AppendOutputHead(frame[:0], k.seq, framing.StreamOutput, n)
+		c.Reply(frame[:framing.OutputHeaderSize+n])
+	}
+	return n, framing.OutputHeaderSize+n == room, err
 }
 
 // endOutput is called at the end of the peer's bytes.

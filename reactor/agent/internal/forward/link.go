@@ -78,6 +78,7 @@ type link struct {
 	readable bool   // a read may return bytes
 	hung     bool   // epoll reported a hang-up, and would report it again
 	credit   uint64 // bytes that may be sent
+	bulk     bool   // the last read filled a frame, so the next is spliced
 }
 
 // newLink opens a channel for a link. It answers the request and returns nil if there are too many.
