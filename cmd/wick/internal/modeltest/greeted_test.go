@@ -230,6 +230,9 @@ func (h *host) malformedExtension() *request {
 	default:
 		b = b[:r.IntN(len(b))]
 	}
+	if m.typ == wiretest.Freeze && len(b) == 5 {
+		b[4] = 1 << 7 // the last byte is of flags, and would be valid as 0
+	}
 	if m.typ == wiretest.Start && r.IntN(4) == 0 {
 		p.limits = nil
 		switch r.IntN(4) {
