@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 
@@ -18,7 +19,8 @@ const window = 256 << 10
 type stream interface {
 	// send sends up to n equal bytes to stdin, and returns how many were taken at once.
 	send(n int) int
-	// receive reads at least one byte of stdout, and all that is there.
+	// receive waits for bytes of stdout, and returns how many are there. It returns 0 if credit
+	// came instead.
 	receive() int
 	host() *host
 }
@@ -181,16 +183,22 @@ func (ch *channel) send(n int) int {
 		return 0
 	}
 	ch.credit -= n
-	f := framing.AppendHeader(ch.c.out[:0], framing.TypeInput, ch.seq, n)
-	ch.c.out = append(f, zeros[:n]...)
-	if err := ch.c.h.write(ch.c.out); err != nil {
+	head := framing.AppendHeader(ch.c.out[:0], framing.TypeInput, ch.seq, n)
+	sent, err := unix.Writev(ch.c.h.fd, [][]byte{head, zeros[:n]})
+	if err == nil && sent < len(head) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		err = ch.c.h.write(zeros[:len(head)+n-sent])
+	}
+	if err != nil {
 		ch.c.b.Fatal(err)
 	}
 	return n
 }
 
 func (ch *channel) receive() int {
-	for ch.came == 0 {
+	for credit := ch.credit; ch.came == 0 && ch.credit == credit; {
 		ch.c.next()
 	}
 	n := ch.came
