@@ -58,6 +58,8 @@ type Config struct {
 	// "user,host-loopback", or "tap=NAME[,addr=ADDRESS/BITS][,gw=ADDRESS][,mtu=N][,mac=MAC]".
 	// The tap device must exist.
 	Net string
+	// MoreNets are further interfaces, eth1 and so on, each on a tap device in the form of Net.
+	MoreNets []string
 	// NetNS is the path of the network namespace that has the tap device, such as
 	// /run/netns/NAME; this process's own if "". It needs CAP_SYS_ADMIN. It is only for a tap.
 	NetNS string
@@ -221,8 +223,8 @@ func (c *Config) engine() (engine.Options, error) {
 		o.ConsoleLog = c.Console
 	}
 	if c.Net == "" {
-		if c.NetNS != "" {
-			return o, &ConfigError{"NetNS needs a tap in Net"}
+		if c.NetNS != "" || len(c.MoreNets) > 0 {
+			return o, &ConfigError{"NetNS and MoreNets need an interface in Net"}
 		}
 		return o, nil
 	}
@@ -232,6 +234,16 @@ func (c *Config) engine() (engine.Options, error) {
 	}
 	if c.NetNS != "" && (o.Net == nil || o.Net.Tap == "") {
 		return o, &ConfigError{"NetNS needs a tap in Net"}
+	}
+	for _, more := range c.MoreNets {
+		n, err := vmm.ParseNet(more)
+		if err == nil && (n == nil || n.Tap == "") {
+			err = fmt.Errorf("a further interface %q: want tap=NAME", more)
+		}
+		if err != nil {
+			return o, &ConfigError{err.Error()}
+		}
+		o.Net.More = append(o.Net.More, n)
 	}
 	o.NetNS = c.NetNS
 	return o, nil

@@ -71,8 +71,10 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		config.Spec.Net = o.Net
 		config.Spec.InitArgs = append(o.Net.InitArgs(), o.InitArgs...)
 		modules = append([]string{"virtio_net"}, modules...)
-		if err := checkNet(o.Net, o.VMM, o.NetNS); err != nil {
-			return config, err
+		for _, n := range append([]*vmm.Net{o.Net}, o.Net.More...) {
+			if err := checkNet(n, o.VMM, o.NetNS); err != nil {
+				return config, err
+			}
 		}
 		if o.Net.Tap == "" {
 			host.Firecracker = "" // it has no network in user mode

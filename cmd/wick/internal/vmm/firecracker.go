@@ -79,8 +79,8 @@ func FirecrackerConfig(spec *Spec, uds string) ([]byte, error) {
 	if !s.NoVsock {
 		c.Vsock = &fcVsock{GuestCID: s.CID, UDSPath: uds}
 	}
-	if s.Net != nil {
-		c.Nets = []fcNet{{"eth0", s.Net.Tap, s.Net.MAC()}}
+	for i, n := range s.Net.all() {
+		c.Nets = append(c.Nets, fcNet{fmt.Sprintf("eth%d", i), n.Tap, n.MAC()})
 	}
 	c.BootSource.BootArgs = s.cmdline("ttyS0", slices.Clone(firecrackerWords)...)
 	b, err := json.MarshalIndent(&c, "", "  ")

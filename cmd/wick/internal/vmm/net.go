@@ -25,6 +25,8 @@ type Net struct {
 	Fields []string
 	// HWAddr is the MAC address; one made from the tap's name if "".
 	HWAddr string
+	// More are the machine's further interfaces, eth1 and so on, each on a tap device.
+	More []*Net
 }
 
 // ParseNet parses the value of wick run --net: none, user, user,host-loopback, or tap=NAME and
@@ -107,7 +109,15 @@ func (n *Net) MAC() string {
 	return net.HardwareAddr(h.Sum([]byte{0x02, 0xfc})).String()
 }
 
-// InitArgs returns the words by which vm-init configures the interface.
+// all returns all interfaces of the machine. n may be nil.
+func (n *Net) all() []*Net {
+	if n == nil {
+		return nil
+	}
+	return append([]*Net{n}, n.More...)
+}
+
+// InitArgs returns the words by which vm-init configures the interfaces.
 func (n *Net) InitArgs() []string {
 	words, dns := []string{strings.Join(append([]string{"--net=eth0"}, n.Fields...), ",")}, n.DNS
 	if n.Tap == "" {
@@ -115,6 +125,9 @@ func (n *Net) InitArgs() []string {
 		if len(dns) == 0 {
 			dns = []string{usernet.NameServer}
 		}
+	}
+	for i, more := range n.More {
+		words = append(words, strings.Join(append([]string{fmt.Sprintf("--net=eth%d", i+1)}, more.Fields...), ","))
 	}
 	for _, address := range dns {
 		words = append(words, "--dns="+address)
@@ -125,11 +138,11 @@ func (n *Net) InitArgs() []string {
 	return words
 }
 
-// netdev returns QEMU's back-end of the interface. fd is the descriptor of the connection with
+// netdev returns QEMU's back-end of interface i. fd is the descriptor of the connection with
 // package usernet.
-func (n *Net) netdev(fd int) string {
+func (n *Net) netdev(i, fd int) string {
 	if n.Tap != "" {
-		return "tap,id=net0,ifname=" + escape(n.Tap) + ",script=no,downscript=no"
+		return fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no", i, escape(n.Tap))
 	}
-	return fmt.Sprintf("socket,id=net0,fd=%d", fd)
+	return fmt.Sprintf("socket,id=net%d,fd=%d", i, fd)
 }

@@ -180,9 +180,9 @@ func QEMUArgs(spec *Spec, run QEMURun) []string {
 		add("-device",
 			fmt.Sprintf("%s,guest-cid=%d,vhostfd=%d,%s", kind("vhost-vsock"), s.CID, run.VhostFD, bus()))
 	}
-	if s.Net != nil {
-		add("-netdev", s.Net.netdev(run.NetFD))
-		add("-device", kind("virtio-net")+",netdev=net0,mac="+escape(s.Net.MAC())+","+bus())
+	for i, n := range s.Net.all() {
+		add("-netdev", n.netdev(i, run.NetFD))
+		add("-device", fmt.Sprintf("%s,netdev=net%d,mac=%s,%s", kind("virtio-net"), i, escape(n.MAC()), bus()))
 	}
 	if s.Balloon {
 		add("-device", kind("virtio-balloon")+","+bus())

@@ -49,6 +49,11 @@ func TestCommandLines(t *testing.T) {
 	if tap.Net, err = ParseNet("tap=tap0,addr=172.16.0.2/24,gw=172.16.0.1"); err != nil {
 		t.Fatal(err)
 	}
+	more, err := ParseNet("tap=tap1,mac=02:fc:00:00:00:07,addr=172.16.1.2/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tap.Net.More = []*Net{more}
 	for _, s := range []*Spec{&user, &tap} {
 		s.InitArgs = s.Net.InitArgs()
 	}
