@@ -113,14 +113,15 @@ func (c *container) boot(ctx context.Context) (_ *machine.Machine, err error) {
 		Dir: s.dir, Logger: s.log,
 		Progress: func(text string) { s.log.Info(text) },
 	}
+	var network wiring
 	if path, host := c.networkPath(); host {
 		config.Net = "user"
 	} else if path != "" {
-		if config.Net, err = joinNetwork(path); err != nil {
+		if network, err = joinNetwork(path); err != nil {
 			return nil, err
 		}
-		if config.Net != "" {
-			config.NetNS = path
+		if len(network.taps) > 0 {
+			config.Net, config.MoreNets, config.NetNS = network.taps[0], network.taps[1:], path
 		}
 	}
 	if c.spec.Hostname != "" {
@@ -137,7 +138,13 @@ func (c *container) boot(ctx context.Context) (_ *machine.Machine, err error) {
 		return nil, err
 	}
 	defer release()
-	return machine.Boot(ctx, config)
+	m, err := machine.Boot(ctx, config)
+	if err == nil && len(network.taps) > 0 {
+		if err = m.Client().SetNetwork(ctx, network.config); err != nil {
+			m.Kill()
+		}
+	}
+	return m, err
 }
 
 // join gives a container of a pod its root file system in the machine that runs.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -289,42 +288,6 @@ func TestPod(t *testing.T) {
 		d.must(t, "container", "rm", id)
 	}
 	d.clean(t, "pod1")
-}
-
-// TestNetwork gives a container the interface that a network namespace has, as a CNI plugin makes
-// it.
-func TestNetwork(t *testing.T) {
-	d := containerd(t)
-	ns := fmt.Sprintf("wick-test-%d", os.Getpid())
-	ip := func(args ...string) {
-		t.Helper()
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			t.Skipf("ip %q: %v: %s; the test needs iproute2 and network namespaces", args, err, out)
-		}
-	}
-	ip("netns", "add", ns)
-	t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
-	outer := fmt.Sprintf("wt%d", os.Getpid())
-	ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", ns)
-	ip("addr", "add", "10.213.77.1/24", "dev", outer)
-	ip("link", "set", outer, "up")
-	for _, args := range [][]string{
-		{"addr", "add", "10.213.77.5/24", "dev", "eth0"}, {"link", "set", "eth0", "up"},
-		{"route", "add", "default", "via", "10.213.77.1"},
-	} {
-		ip(append([]string{"-n", ns}, args...)...)
-	}
-	out := d.run(t, 0, "--with-ns", "network:/run/netns/"+ns, testImage, "network1", "sh", "-c",
-		"ip -o -4 addr show eth0 | tr -s ' '; ip route; ping -c 1 10.213.77.1 >/dev/null && echo reached")
-	for _, want := range []string{"inet 10.213.77.5/24", "default via 10.213.77.1", "reached\n"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("got %q, want %q in it", out, want)
-		}
-	}
-	d.clean(t, "network1")
-	if links, _ := exec.Command("ip", "-n", ns, "link").Output(); strings.Contains(string(links), tapName) {
-		t.Errorf("the namespace still has %s:\n%s", tapName, links)
-	}
 }
 
 // TestOutOfMemory has a container use more memory than its machine has. The event says so.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -61,19 +59,5 @@ func TestLayersOfARoot(t *testing.T) {
 		if got := r.layers(); got == nil || !slices.Equal(got, test.want) {
 			t.Errorf("layers of %v = %#v, want %#v", test.mount, got, test.want)
 		}
-	}
-}
-
-func TestRoutes(t *testing.T) {
-	t.Parallel()
-	const table = `Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
-eth0	00000000	01074D0A	0003	0	0	0	00000000	0	0	0
-eth0	00074D0A	00000000	0001	0	0	0	00FFFFFF	0	0	0
-eth1	00000000	01074D0A	0003	0	0	0	00000000	0	0	0
-eth0	0000000B	02074D0A	0003	0	0	0	000000FF	0	0	0
-`
-	got := routes(bufio.NewScanner(strings.NewReader(table)), "eth0")
-	if want := []string{"gw=10.77.7.1", "route=11.0.0.0/8@10.77.7.2"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
