@@ -1,5 +1,7 @@
 package framing
 
+import "bytes"
+
 // ConfineKind says what an entry of a Confinement does.
 type ConfineKind uint8
 
@@ -24,6 +26,7 @@ const (
 	ConfineUmask
 	ConfineOOMScore
 	ConfineGroups // supplementary groups
+	ConfineLimit  // a limit of the cgroup
 	confineKinds
 )
 
@@ -98,6 +101,7 @@ var confineLayouts = [confineKinds]string{
 	ConfineUmask:        "2",
 	ConfineOOMScore:     "4",
 	ConfineGroups:       "*",
+	ConfineLimit:        "tt",
 }
 
 // ConfineEntry is an entry of a Confinement. The methods of Confinement say which numbers and texts
@@ -187,6 +191,10 @@ func (e *ConfineEntry) check(f *fields) {
 		if !below(e.Texts[0]) {
 			f.fail(reasonRelative)
 		}
+	case ConfineLimit:
+		if !below(e.Texts[0]) || bytes.IndexByte(e.Texts[0], '/') >= 0 {
+			f.fail(reasonRelative)
+		}
 	case ConfineRoot:
 		known = RootReadOnly
 		if len(e.Texts[0]) > 0 && e.Texts[0][0] != '/' {
@@ -231,7 +239,7 @@ func below(path []byte) bool {
 // several are the kinds that may have several entries, and mounting those that need a mount
 // namespace of their own. Both are bits.
 const (
-	several  = mounting&^(1<<ConfineRoot|1<<ConfineConsole) | 1<<ConfineSysctl
+	several  = mounting&^(1<<ConfineRoot|1<<ConfineConsole) | 1<<ConfineSysctl | 1<<ConfineLimit
 	mounting = 1<<ConfineRoot | 1<<ConfineMount | 1<<ConfineDevice | 1<<ConfineLink |
 		1<<ConfineConsole | 1<<ConfineReadOnly | 1<<ConfineMask
 )
@@ -428,4 +436,9 @@ func (c *Confinement) Groups(gids []uint32) {
 		e.Texts[0] = appendU32(e.Texts[0], gid)
 	}
 	c.add(&e)
+}
+
+// Limit writes value to a file of the process's cgroup, such as memory.max.
+func (c *Confinement) Limit(file, value string) {
+	c.put(ConfineLimit, [5]uint64{}, file, value)
 }

@@ -27,6 +27,7 @@ func everything() (c Confinement) {
 	c.Umask(0o22)
 	c.OOMScore(-5)
 	c.Groups([]uint32{7, 1 << 31})
+	c.Limit("pids.max", "7")
 	return c
 }
 
@@ -120,6 +121,8 @@ func TestConfinementRefused(t *testing.T) {
 		{"a root in another's", reasonNamespace, func(c *Confinement) { c.Join(1, NamespaceMount); c.Root(0, "/x") }},
 		{"another's and its own", reasonNamespace, func(c *Confinement) { c.Namespaces(NamespaceIPC); c.Join(1, NamespaceIPC) }},
 		{"a kind to join", reasonFlag, func(c *Confinement) { c.Join(1, 0x80) }},
+		{"a limit elsewhere", reasonRelative, func(c *Confinement) { c.Limit("../pids.max", "1") }},
+		{"a limit below", reasonRelative, func(c *Confinement) { c.Limit("x/pids.max", "1") }},
 		{"groups", reasonCount, raw("1200000003" + "000000")},
 		{"nothing", reasonConfine, nil},
 	} {

@@ -50,7 +50,7 @@ const (
 	reasonStream    = "no such stream"
 	reasonEntry     = "no name of a directory's entry"
 	reasonKind      = "unknown kind of confinement"
-	reasonRelative  = "path of the confinement is not absolute, or of a sysctl not relative"
+	reasonRelative  = "path of the confinement is not absolute, or of a sysctl or limit not relative"
 	reasonFilter    = "filter is not 1 to 4096 instructions of 8 bytes"
 	reasonTwice     = "too many entries of the confinement, or of one kind"
 	reasonNamespace = "confinement needs a namespace of its own"

@@ -17,6 +17,7 @@ var confineKinds = map[string]struct {
 	"mount": {6, "14tttt"}, "device": {7, "44444t"}, "link": {8, "tt"}, "console": {9, "t"},
 	"read-only": {10, "t"}, "mask": {11, "t"}, "bounding": {12, "8"}, "capabilities": {13, "8888"},
 	"no-new-privs": {14, ""}, "seccomp": {15, "4*"}, "umask": {16, "2"}, "oom": {17, "4"}, "groups": {18, "*"},
+	"limit":   {19, "tt"},
 	"unknown": {99, "*"},
 }
 

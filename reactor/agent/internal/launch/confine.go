@@ -68,6 +68,7 @@ func Confine(
 			r.Umask = int(n[0])
 		case framing.ConfineOOMScore:
 			r.OOMScore = sys.Num(int32(n[0]))
+		case framing.ConfineLimit: // for the session, which has the cgroup
 		case framing.ConfineGroups:
 			if spec.User != nil {
 				spec.User.Groups = groups(e.Texts[0])

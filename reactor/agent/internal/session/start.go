@@ -146,6 +146,12 @@ func (s *session) confine(spec *reactor.Command, c framing.Confinement) *launch.
 	if s.terminal {
 		master = s.out[0].pipe.FD()
 	}
+	for e := range c.All {
+		if e.Kind == framing.ConfineLimit {
+			limit := [2]string{string(e.Texts[0]), string(e.Texts[1])}
+			s.extra.Limits = append(s.extra.Limits, limit)
+		}
+	}
 	failure := launch.Confine(spec, c, master, s.service.namespacesOf)
 	if r := spec.Confinement; failure == nil {
 		s.namespaces = r.Namespaces | r.Joined
