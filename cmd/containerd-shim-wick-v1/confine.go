@@ -144,6 +144,7 @@ func (c *container) confine(conf *framing.Confinement, terminal bool) error {
 	if c.root == "" {
 		conf.Mask(shareDir)
 	}
+	c.limit(conf)
 	return nil
 }
 

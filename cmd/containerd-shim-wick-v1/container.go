@@ -37,6 +37,7 @@ type container struct {
 	// mu guards the fields from here on.
 	execs  map[string]*process
 	paused bool
+	cgroup string // the directory of the first process's cgroup in the guest, or ""
 }
 
 // bond is a file or directory of the host that the guest sees.
@@ -107,6 +108,9 @@ func (c *container) boot(ctx context.Context) (_ *machine.Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	s.size = size
+	s.mu.Unlock()
 	config := machine.Config{
 		MemoryMiB: size.memoryMiB, CPUs: size.cpus, OverlayMiB: size.diskMiB,
 		Kernel: c.spec.Annotations[kernelAnnotation], VMM: c.spec.Annotations[vmmAnnotation],

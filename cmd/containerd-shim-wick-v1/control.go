@@ -70,11 +70,6 @@ func (s *service) Checkpoint(context.Context, *api.CheckpointTaskRequest) (*empt
 	return nil, refused("checkpoint a container: not supported")
 }
 
-// Update is not supported.
-func (s *service) Update(context.Context, *api.UpdateTaskRequest) (*emptypb.Empty, error) {
-	return nil, refused("update a container's resources: not supported; a machine has its size from the start")
-}
-
 // Connect reports the shim's process and the task's.
 func (s *service) Connect(_ context.Context, r *api.ConnectRequest) (*api.ConnectResponse, error) {
 	response := &api.ConnectResponse{ShimPid: uint32(os.Getpid()), Version: moduleVersion()}

@@ -39,6 +39,7 @@ type service struct {
 	mu sync.Mutex
 	// mu guards the fields from here on.
 	machine    *machine.Machine // nil before the first container
+	size       size             // of the machine
 	containers map[string]*container
 	made       int // how many containers were made
 	closed     bool
@@ -232,6 +233,9 @@ func (s *service) Start(ctx context.Context, r *api.StartRequest) (*api.StartRes
 		return nil, wire(err)
 	}
 	_, pid, _, _ := p.snapshot()
+	if vm := s.client(); vm != nil && p.exec == "" {
+		c.findCgroup(ctx, vm, p.cmd.PID())
+	}
 	if p.exec == "" {
 		s.publish("/tasks/start", &eventtypes.TaskStart{ContainerID: c.id, Pid: pid})
 	} else {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -18,10 +20,10 @@ const metricsType = "io.containerd.cgroups.v2.Metrics"
 
 // The fields of that message and of its parts.
 const (
-	fieldPids, fieldCPU, fieldMemory = 1, 2, 4
-	pidsCurrent                      = 1
-	cpuUsage                         = 1
-	memoryUsage, memoryLimit         = 32, 33
+	fieldPids, fieldCPU, fieldMemory, fieldIO = 1, 2, 4, 6
+	pidsCurrent, pidsLimit                    = 1, 2
+	cpuUsage                                  = 1
+	memoryUsage, memoryLimit                  = 32, 33
 )
 
 // Stats reports a container's processor time, memory and processes.
@@ -44,15 +46,51 @@ func (s *service) Stats(ctx context.Context, r *api.StatsRequest) (*api.StatsRes
 	if size, err := sizeOf(c.spec); err == nil {
 		limit = uint64(size.memoryMiB) << 20
 	}
-	if l := c.spec.Linux; l != nil && l.Resources != nil && l.Resources.Memory != nil &&
-		l.Resources.Memory.Limit != nil && *l.Resources.Memory.Limit > 0 {
-		limit = uint64(*l.Resources.Memory.Limit)
+	pids := [2]uint64{pidsLimit}
+	if r := c.resources(); r != nil {
+		if r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
+			limit = uint64(*r.Memory.Limit)
+		}
+		if r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit > 0 {
+			pids[1] = uint64(*r.Pids.Limit)
+		}
 	}
+	details := c.memoryDetails(ctx)
 	var b []byte
-	b = appendPart(b, fieldPids, [2]uint64{pidsCurrent, count})
+	b = appendPart(b, fieldPids, [2]uint64{pidsCurrent, count}, pids)
 	b = appendPart(b, fieldCPU, [2]uint64{cpuUsage, cpu})
-	b = appendPart(b, fieldMemory, [2]uint64{memoryUsage, memory}, [2]uint64{memoryLimit, limit})
+	b = appendPart(b, fieldMemory, append(details, [2]uint64{memoryUsage, memory}, [2]uint64{memoryLimit, limit})...)
+	b = appendPart(b, fieldIO) // nerdctl needs it
 	return &api.StatsResponse{Stats: &anypb.Any{TypeUrl: metricsType, Value: b}}, nil
+}
+
+// memoryNames has the names in memory.stat of the fields from 1 on.
+var memoryNames = strings.Fields("anon file kernel_stack slab sock shmem file_mapped file_dirty " +
+	"file_writeback anon_thp inactive_anon active_anon inactive_file active_file unevictable " +
+	"slab_reclaimable slab_unreclaimable pgfault pgmajfault")
+
+// memoryDetails returns the fields of memory of the first process's cgroup. The kubelet subtracts
+// inactive_file from the usage.
+func (c *container) memoryDetails(ctx context.Context) (fields [][2]uint64) {
+	c.mu.Lock()
+	dir, paused := c.cgroup, c.paused
+	c.mu.Unlock()
+	vm := c.s.client()
+	if vm == nil || paused || dir == "" {
+		return nil
+	}
+	text, err := vm.ReadFile(ctx, dir+"/memory.stat")
+	if err != nil {
+		return nil // the process has ended, or the machine does not count memory
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, err := strconv.ParseUint(value, 10, 64)
+		if i := slices.Index(memoryNames, name); i >= 0 && err == nil {
+			fields = append(fields, [2]uint64{uint64(i + 1), n})
+		}
+	}
+	return fields
 }
 
 // appendPart appends a message of numbers, each a field and its value.
