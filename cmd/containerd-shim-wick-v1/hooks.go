@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -115,6 +116,9 @@ func (c *container) setUp(ctx context.Context) (err error) {
 	if len(hooksOf(c.spec)) == 0 {
 		return nil
 	}
+	if err := os.WriteFile(hooksFile(c.s.dir, c.id), nil, 0o600); err != nil {
+		return err
+	}
 	if c.holder, err = newHolder(c.spec); err != nil {
 		return err
 	}
@@ -137,9 +141,13 @@ func (c *container) tearDown() {
 	if err != nil {
 		c.s.log.Warn("delete", "container", c.id, "error", err)
 	}
+	os.Remove(hooksFile(c.s.dir, c.id))
 	c.holder.close()
 	c.holder = nil
 }
+
+// hooksFile returns a file that exists while a container's hooks for the end are to be run.
+func hooksFile(place, id string) string { return filepath.Join(place, "hooks."+id) }
 
 // networkPath returns the path of the network namespace with the machine's interface, or "". host
 // says that the machine has the host's network.

@@ -183,8 +183,8 @@ func cleanUp(o *options, out io.Writer) error {
 		group = groupOf(spec, o.id)
 		network, _ = namespace(spec, specs.NetworkNamespace)
 	}
-	// A shim that was not killed has removed its place.
-	if _, gone := os.Stat(o.place(group)); gone == nil && spec != nil && spec.Hooks != nil {
+	// A shim that was not killed has run the hooks.
+	if _, gone := os.Stat(hooksFile(o.place(group), o.id)); gone == nil && spec != nil {
 		c := &container{id: o.id, bundle: o.bundle, spec: spec}
 		err := c.runHooks(context.Background(), poststop, specs.StateStopped, 0)
 		if err != nil {
