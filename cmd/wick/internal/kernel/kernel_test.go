@@ -70,11 +70,13 @@ func TestOrder(t *testing.T) {
 	dir := modules(t, map[string]string{
 		"virtio_ring": "", "virtio": "virtio_ring", "virtio_mmio": "virtio,virtio_ring", "virtio-rng": "virtio,crc16", "fs": "crc-16,ext4",
 		"broken": "nowhere",
+		// A module that the softdep names may not exist, and the name may be that of an algorithm.
+		"lib": "virtio\x00softdep=pre: crc32c gone virtio_mmio post: broken", "crc32c_generic": "",
 	})
 	for _, tt := range []struct{ in, want string }{
 		{"virtio_mmio", "virtio_ring virtio virtio_mmio"},
 		{"virtio virtio_mmio virtio", "virtio_ring virtio virtio_mmio"},
-		{"fs", "fs"}, {"ext4", ""}, {"", ""},
+		{"fs", "fs"}, {"lib", "virtio_ring virtio crc32c_generic virtio_mmio lib"}, {"ext4", ""}, {"", ""},
 	} {
 		got, err := order(dir, strings.Fields(tt.in)...)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -91,9 +90,18 @@ func (t *tree) visit(name, wanted string) error {
 	case path == "":
 		return nil
 	}
-	depends, err := dependencies(path)
+	depends, before, err := dependencies(path)
 	if err != nil {
 		return fmt.Errorf("read the kernel module %s: %w", name, err)
+	}
+	for _, d := range before {
+		// It may name an algorithm, such as crc32c, and then need not be a module.
+		for _, candidate := range []string{d, d + "_generic"} {
+			if _, ok := t.files[candidate]; ok {
+				depends = append(depends, candidate)
+				break
+			}
+		}
 	}
 	for _, d := range depends {
 		if err := t.visit(d, name); err != nil {
@@ -104,29 +112,42 @@ func (t *tree) visit(name, wanted string) error {
 	return nil
 }
 
-// dependencies reads "depends=a,b" from the section .modinfo.
-func dependencies(path string) ([]string, error) {
+// dependencies reads "depends=a,b" and "softdep=pre: a b" from the section .modinfo.
+func dependencies(path string) (depends, before []string, err error) {
 	f, err := elf.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
 	section := f.Section(".modinfo")
 	if section == nil {
-		return nil, fmt.Errorf("%s: no section .modinfo", path)
+		return nil, nil, fmt.Errorf("%s: no section .modinfo", path)
 	}
 	info, err := section.Data()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for entry := range bytes.SplitSeq(info, []byte{0}) {
-		if list, ok := bytes.CutPrefix(entry, []byte("depends=")); ok && len(list) > 0 {
-			names := strings.Split(string(list), ",")
-			for i := range names {
-				names[i] = module(names[i])
+		name, list, _ := strings.Cut(string(entry), "=")
+		switch name {
+		case "depends":
+			depends = append(depends, names(list, ",")...)
+		case "softdep":
+			if list, ok := strings.CutPrefix(list, "pre:"); ok {
+				list, _, _ = strings.Cut(list, "post:")
+				before = append(before, names(list, " ")...)
 			}
-			return slices.Clip(names), nil
 		}
 	}
-	return nil, nil
+	return depends, before, nil
+}
+
+// names returns the names of modules in a list.
+func names(list, separator string) (all []string) {
+	for name := range strings.SplitSeq(list, separator) {
+		if name != "" {
+			all = append(all, module(name))
+		}
+	}
+	return all
 }
