@@ -16,7 +16,8 @@ import (
 // Config describes a machine. The zero value boots a small system made of busybox, with 128 MiB
 // of memory and one processor.
 //
-// The root is Image, or Rootfs, or the first of Drives with DrivesOnly; else the small system. It
+// The root is Image, or Rootfs, or Base, or the first of Drives with DrivesOnly; else the small
+// system. It
 // is never written to. The guest's writes go to the overlay, which ends with the machine unless
 // Overlay names it.
 type Config struct {
@@ -33,6 +34,10 @@ type Config struct {
 	// is not converted again. If it is empty and not nil, the content of Rootfs does, which
 	// is then read whole.
 	RootfsLayers []string
+	// Base are images, the lowest first, that are the root as they are: each a squashfs or an
+	// erofs, which is a disk of its own. Nothing is converted, and no image needs a vm-init. The
+	// kernel is Debian's larger one if Kernel is "".
+	Base []string
 	// Drives are disks behind the root image and the overlay: the first is /dev/vdc, or
 	// /dev/vdb with Tmpfs. A machine has at most 16 drives in all.
 	Drives []Drive
@@ -161,6 +166,8 @@ func (c *Config) check() error {
 		reason = "Image and Rootfs are two roots"
 	case c.DrivesOnly && (c.Image != "" || c.Rootfs != "" || c.Overlay != "" || c.Tmpfs):
 		reason = "DrivesOnly excludes Image, Rootfs, Overlay and Tmpfs"
+	case len(c.Base) > 0 && (c.Image != "" || c.Rootfs != "" || c.DrivesOnly):
+		reason = "Base excludes Image, Rootfs and DrivesOnly"
 	case c.RootfsLayers != nil && c.Rootfs == "":
 		reason = "RootfsLayers needs Rootfs"
 	case c.DrivesOnly && len(c.Drives) == 0:
@@ -207,7 +214,7 @@ func (c *Config) engine() (engine.Options, error) {
 	o := engine.Options{
 		Arch: c.Arch, Init: c.Init, Rootfs: c.Rootfs, Kernel: c.Kernel, Modules: c.Modules,
 		MemoryMiB: c.MemoryMiB, CPUs: c.CPUs, Overlay: c.Overlay, OverlayMiB: c.OverlayMiB,
-		Tmpfs: c.Tmpfs, DrivesOnly: c.DrivesOnly, Layers: c.RootfsLayers, Config: c.Options, Dir: c.Dir, VMM: c.VMM,
+		Tmpfs: c.Tmpfs, DrivesOnly: c.DrivesOnly, Layers: c.RootfsLayers, Base: c.Base, Config: c.Options, Dir: c.Dir, VMM: c.VMM,
 		Cmdline: c.Cmdline, InitArgs: c.InitArgs, BootLimit: c.BootLimit,
 		Cache: cache.Dir(c.CacheDir), Logger: c.Logger,
 	}

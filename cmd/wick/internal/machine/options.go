@@ -58,6 +58,9 @@ type Options struct {
 	// DrivesOnly gives the machine no other disks than Drives. vm-init is then in the initramfs,
 	// and mounts the root as its arguments say.
 	DrivesOnly bool
+	// Base are images, the lowest first, that are the root as they are: each a squashfs or an
+	// erofs. vm-init is then in the initramfs.
+	Base []string
 	// Config is a text for vm-init, on a drive behind all others.
 	Config string
 	// Dir is where the machine's directory is made; the directory for temporary files if "".

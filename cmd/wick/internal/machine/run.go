@@ -89,7 +89,10 @@ func (o *Options) build(ctx context.Context, ui UI) (Config, error) {
 		_, err := host.Choose(o.VMM, nil)
 		return config, err
 	}
-	if o.DrivesOnly {
+	if len(o.Base) > 0 {
+		modules = append([]string{"erofs", "ext4"}, modules...)
+	}
+	if o.DrivesOnly || len(o.Base) > 0 {
 		return config, o.buildBare(ctx, &config, host, modules, ui)
 	}
 	// The root image comes first, because the user gave it and it may not be a root at all.
@@ -134,7 +137,8 @@ func (o *Options) kernel(ctx context.Context) (*kernel.Kernel, error) {
 	if o.Kernel != "" {
 		return kernel.Given(ctx, o.Cache, o.Arch, o.Kernel)
 	}
-	if o.shares() && o.VMM != vmm.Firecracker {
+	// Debian's cloud kernel has no erofs.
+	if o.shares() && o.VMM != vmm.Firecracker || len(o.Base) > 0 {
 		return kernel.General(ctx, o.Cache, o.Arch)
 	}
 	return kernel.Debian(ctx, o.Cache, o.Arch)
@@ -166,6 +170,19 @@ func (o *Options) buildBare(
 
 // disks adds the overlay, the drives of the user, and the one with the configuration.
 func (o *Options) disks(ctx context.Context, dir *workDir, spec *vmm.Spec) error {
+	device := func() string { return "/dev/vd" + string(rune('a'+len(spec.Drives))) }
+	var base []string
+	for _, path := range o.Base {
+		base = append(base, device())
+		spec.Drives = append(spec.Drives, vmm.Drive{Path: path, ReadOnly: true})
+	}
+	if len(base) > 0 {
+		words := []string{"--base=" + strings.Join(base, ",")}
+		if !o.Tmpfs {
+			words = append(words, "--overlay="+device())
+		}
+		spec.InitArgs = append(words, spec.InitArgs...)
+	}
 	switch overlay := o.Overlay; {
 	case o.DrivesOnly:
 	case o.Tmpfs:
@@ -185,8 +202,7 @@ func (o *Options) disks(ctx context.Context, dir *workDir, spec *vmm.Spec) error
 		if err := os.WriteFile(path, configDrive(o.Config), 0o600); err != nil {
 			return fmt.Errorf("write the configuration drive: %w", err)
 		}
-		word := "--config=/dev/vd" + string(rune('a'+len(spec.Drives)))
-		spec.InitArgs = append([]string{word}, spec.InitArgs...)
+		spec.InitArgs = append([]string{"--config=" + device()}, spec.InitArgs...)
 		spec.Drives = append(spec.Drives, vmm.Drive{Path: path, ReadOnly: true})
 	}
 	if len(spec.Drives) > maxDrives {
