@@ -156,7 +156,7 @@ func (c *container) join() error {
 	if c.fs.device() != "" {
 		return refused("give a container of a pod a block device as its root: not supported; use the overlayfs snapshotter")
 	}
-	if err := c.fs.mount(filepath.Join(c.hostDir(), "rootfs")); err != nil {
+	if err := c.fs.mount(filepath.Join(c.hostDir(), "rootfs"), filepath.Join(c.hostDir(), "layers")); err != nil {
 		return err
 	}
 	c.root = c.guestDir() + "/rootfs"

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -94,6 +91,7 @@ type daemon struct {
 	dir, bin string
 	process  *exec.Cmd
 	options  options // as the shim gets them
+	enter    string  // the path of its network namespace; the test's own if ""
 }
 
 // host is the containerd of all tests.
@@ -167,7 +165,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images",
 	if err := d.start(); err != nil {
 		return err
 	}
-	image, err := boxImage()
+	image, err := boxImage(testImage)
 	if err == nil {
 		err = os.WriteFile(d.dir+"/box.tar", image, 0o600)
 	}
@@ -188,7 +186,11 @@ func (d *daemon) start() error {
 		return err
 	}
 	defer log.Close()
-	d.process = exec.Command(filepath.Join(d.bin, "containerd"), "-c", d.dir+"/config.toml")
+	words := []string{filepath.Join(d.bin, "containerd"), "-c", d.dir + "/config.toml"}
+	if d.enter != "" {
+		words = append([]string{"nsenter", "--net=" + d.enter}, words...) // which becomes it
+	}
+	d.process = exec.Command(words[0], words[1:]...)
 	d.process.Env = append(os.Environ(), "PATH="+d.bin+":"+os.Getenv("PATH"))
 	d.process.Stdout, d.process.Stderr = log, log
 	if err := d.process.Start(); err != nil {
@@ -362,83 +364,4 @@ func (d *daemon) killProgram(t *testing.T, id string, shim bool) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// boxImage returns an image made of busybox, as an archive in the OCI layout.
-func boxImage() ([]byte, error) {
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		return nil, err
-	}
-	program, err := os.ReadFile(busybox)
-	if err != nil {
-		return nil, err
-	}
-	applets, err := exec.Command(busybox, "--list").Output()
-	if err != nil {
-		return nil, err
-	}
-	layer := archive(func(w *tar.Writer) {
-		for _, dir := range []string{"bin", "etc", "root", "proc", "sys", "dev", "run", "tmp"} {
-			w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755})
-		}
-		file(w, "bin/busybox", program, 0o755)
-		for _, name := range strings.Fields(string(applets)) {
-			if name != "busybox" {
-				w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox"})
-			}
-		}
-		file(w, "etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"), 0o644)
-		file(w, "etc/group", []byte("root:x:0:\nuser:x:1000:\n"), 0o644)
-	})
-	config := encode(map[string]any{
-		"architecture": goArch, "os": "linux",
-		"config": map[string]any{"Env": []string{"PATH=/bin"}, "Cmd": []string{"sh"}},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digest(layer)}},
-	})
-	const kind = "application/vnd.oci.image."
-	manifest := encode(map[string]any{
-		"schemaVersion": 2, "mediaType": kind + "manifest.v1+json",
-		"config": descriptor(kind+"config.v1+json", config),
-		"layers": []any{descriptor(kind+"layer.v1.tar", layer)},
-	})
-	entry := descriptor(kind+"manifest.v1+json", manifest)
-	entry["annotations"] = map[string]string{"io.containerd.image.name": testImage}
-	index := encode(map[string]any{
-		"schemaVersion": 2, "mediaType": kind + "index.v1+json", "manifests": []any{entry},
-	})
-	return archive(func(w *tar.Writer) {
-		file(w, "oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o644)
-		file(w, "index.json", index, 0o644)
-		for _, blob := range [][]byte{layer, config, manifest} {
-			file(w, "blobs/sha256/"+strings.TrimPrefix(digest(blob), "sha256:"), blob, 0o644)
-		}
-	}), nil
-}
-
-func archive(fill func(*tar.Writer)) []byte {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	fill(w)
-	w.Close()
-	return b.Bytes()
-}
-
-func file(w *tar.Writer, name string, content []byte, mode int64) {
-	w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(content))})
-	io.Copy(w, bytes.NewReader(content))
-}
-
-func encode(v any) []byte {
-	b, _ := json.Marshal(v)
-	return b
-}
-
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-func descriptor(kind string, b []byte) map[string]any {
-	return map[string]any{"mediaType": kind, "digest": digest(b), "size": len(b)}
 }

@@ -95,6 +95,7 @@ func moduleVersion() string {
 func printInfo() error {
 	b, err := proto.Marshal(&types.RuntimeInfo{
 		Name: runtimeName, Version: &types.RuntimeVersion{Version: moduleVersion()},
+		Annotations: map[string]string{allowMountsAnnotation: allowMounts},
 	})
 	if err == nil {
 		_, err = os.Stdout.Write(b)

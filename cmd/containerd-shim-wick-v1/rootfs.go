@@ -57,15 +57,24 @@ func (r *rootfs) layers() []string {
 	return layers
 }
 
-// mount mounts the root file system at a directory, which it makes.
-func (r *rootfs) mount(target string) error {
+// mount mounts the root file system at a directory, which it makes. Its layers may be mounted below
+// another one.
+func (r *rootfs) mount(target, layers string) error {
 	if err := os.MkdirAll(target, 0o711); err != nil {
 		return err
 	}
 	if len(r.mounts) == 0 {
 		return bind(r.dir, target, false)
 	}
-	for _, m := range r.mounts {
+	mounts := r.mounts
+	if strings.HasPrefix(mounts[len(mounts)-1].Type, "format/") {
+		top, err := r.mountLayers(layers)
+		if err != nil {
+			return fmt.Errorf("mount the root file system: %w", err)
+		}
+		mounts = []*types.Mount{top}
+	}
+	for _, m := range mounts {
 		at := target
 		if m.Target != "" {
 			at = filepath.Join(target, filepath.Join("/", m.Target))
@@ -81,13 +90,20 @@ func mountOne(m *types.Mount, target string) error {
 	if m.Type == "bind" || slices.Contains(m.Options, "rbind") || slices.Contains(m.Options, "bind") {
 		return bind(m.Source, target, slices.Contains(m.Options, "ro"))
 	}
-	if strings.Contains(m.Type, "/") || slices.Contains(m.Options, "loop") {
+	if strings.Contains(m.Type, "/") {
 		return refused("mount %s: type %s with options %s is not supported; use the overlayfs, native, "+
-			"blockfile or devmapper snapshotter", m.Source, m.Type, strings.Join(m.Options, ","))
+			"erofs, blockfile or devmapper snapshotter", m.Source, m.Type, strings.Join(m.Options, ","))
 	}
 	flags, data, err := parseMount(m.Options)
 	if err != nil {
 		return err
+	}
+	if i := slices.Index(data, "loop"); i >= 0 {
+		err := mountFile(m.Source, target, m.Type, uintptr(flags), strings.Join(slices.Delete(data, i, i+1), ","))
+		if err != nil {
+			return &fs.PathError{Op: "mount the " + m.Type + " of", Path: m.Source, Err: err}
+		}
+		return nil
 	}
 	if err := unix.Mount(m.Source, target, m.Type, uintptr(flags), strings.Join(data, ",")); err != nil {
 		return &fs.PathError{Op: "mount " + m.Type, Path: target, Err: err}
@@ -126,20 +142,26 @@ func (r *rootfs) configure(c *machine.Config, scratch string) (release func(), e
 		c.InitArgs = append(c.InitArgs, "--root=rw")
 		return release, nil
 	}
+	if images := r.images(); len(images) > 0 {
+		c.Base = images
+		return release, nil
+	}
 	c.RootfsLayers = r.layers()
 	if len(r.mounts) == 0 {
 		c.Rootfs = r.dir
 		return release, nil
 	}
-	if err := r.mount(scratch); err != nil {
+	release = func() {
 		unmountBelow(scratch)
-		return release, err
+		unmountBelow(scratch + "-layers")
+		os.Remove(scratch)
+	}
+	if err := r.mount(scratch, scratch+"-layers"); err != nil {
+		release()
+		return func() {}, err
 	}
 	c.Rootfs = scratch
-	return func() {
-		unmountBelow(scratch)
-		os.Remove(scratch)
-	}, nil
+	return release, nil
 }
 
 // mountsBelow returns the mount points at a directory and below it, the last mounted first.
