@@ -31,7 +31,8 @@ type container struct {
 	root   string       // its root directory in the guest; "" is the machine's
 	binds  map[int]bond // by the number of the mount in the spec
 	init   *process
-	holder *holder // for the hooks, or nil
+	holder *holder    // for the hooks, or nil
+	ports  *forwarder // of a pod's sandbox, or nil
 
 	mu sync.Mutex
 	// mu guards the fields from here on.
@@ -148,6 +149,14 @@ func (c *container) boot(ctx context.Context) (_ *machine.Machine, err error) {
 			m.Kill()
 		}
 	}
+	if err == nil && config.NetNS != "" && !c.alone() {
+		var bad error
+		if c.ports, bad = newForwarder(config.NetNS); bad != nil {
+			s.log.Warn("no port is forwarded", "error", bad)
+		} else {
+			go c.ports.serve(s)
+		}
+	}
 	return m, err
 }
 
@@ -198,6 +207,7 @@ func (c *container) addHome(ctx context.Context, cmd *client.Cmd, uid uint32) {
 // release removes what the container has on the host.
 func (c *container) release() error {
 	var err error
+	c.ports.close()
 	if path, _ := c.networkPath(); path != "" && c.isSandbox() {
 		err = leaveNetwork(path)
 	}
