@@ -241,6 +241,11 @@ func (c *container) mount(conf *framing.Confinement, i int, m *specs.Mount) erro
 		if !ok {
 			return fmt.Errorf("mount %s: not shared", m.Destination)
 		}
+		if share.nests && !slices.Contains(m.Options, "rro") {
+			// The mounts below it stay writable. They are one with it in the guest. On the host it
+			// alone is read-only.
+			flags &^= framing.MountReadOnly
+		}
 		create := uint8(framing.MountFile)
 		if share.dir {
 			create = framing.MountDirectory

@@ -45,6 +45,7 @@ type container struct {
 type bond struct {
 	guest string
 	dir   bool
+	nests bool // there are mounts below it
 }
 
 // pid returns the process ID that containerd gets for the container: the monitor's.
@@ -97,7 +98,7 @@ func (c *container) shareBinds() error {
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", m.Destination, err)
 		}
-		c.binds[i] = bond{c.guestDir() + "/" + name, info.IsDir()}
+		c.binds[i] = bond{c.guestDir() + "/" + name, info.IsDir(), len(mountsBelow(target)) > 1}
 	}
 	return nil
 }

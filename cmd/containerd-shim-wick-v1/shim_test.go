@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 const goArch = runtime.GOARCH
@@ -184,12 +186,26 @@ func TestVolumes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	sub := filepath.Join(dir, "nested/sub") // a mount in a volume
+	if err := os.MkdirAll(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("wick", sub, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(sub, unix.MNT_DETACH)
 	out := d.run(t, 0, "--mount", "type=bind,src="+dir+"/rw,dst=/rw,options=rbind:rw",
+		"--mount", "type=bind,src="+dir+"/nested,dst=/n,options=rbind:ro",
+		"--mount", "type=bind,src="+dir+"/nested,dst=/rn,options=rbind:rro",
 		"--mount", "type=bind,src="+dir+"/ro,dst=/ro,options=rbind:ro",
 		"--mount", "type=bind,src="+dir+"/ro/file,dst=/etc/one,options=bind:ro",
 		testImage, "volume1", "sh", "-c",
-		"cat /rw/file /ro/file /etc/one; echo of the guest >/rw/guest; touch /ro/x 2>&1; ls -A /.wick")
-	if want := strings.Repeat("of the host\n", 3) + "touch: /ro/x: Read-only file system\n"; out != want {
+		"cat /rw/file /ro/file /etc/one; echo of the guest >/rw/guest; ls -A /.wick; touch /n/sub/x; for f in /ro/x /n/x /rn/x /rn/sub/y; do touch $f 2>&1; done; true")
+	want := strings.Repeat("of the host\n", 3)
+	for _, file := range []string{"/ro/x", "/n/x", "/rn/x", "/rn/sub/y"} {
+		want += "touch: " + file + ": Read-only file system\n"
+	}
+	if out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "rw/guest")); string(b) != "of the guest\n" {
