@@ -99,6 +99,9 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 		}()
 	}
 	go m.wait()
+	for _, p := range m.fileServers {
+		go m.needFileServer(p)
+	}
 	if m.qmp != nil || c.Saved != nil {
 		err := m.begin(ctx)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"wick/cmd/wick/internal/image"
 	"wick/cmd/wick/internal/vmm"
@@ -127,6 +128,29 @@ func (m *Machine) serveFiles() error {
 		m.fileServers = append(m.fileServers, p)
 	}
 	return nil
+}
+
+// serverDelay is how long a monitor may take to end after its virtiofsd, which ends when the
+// monitor closes the connection.
+const serverDelay = 2 * time.Second
+
+// needFileServer kills the machine if its virtiofsd ends first. The guest's requests to it would
+// wait for ever, and so would a program that makes one, whatever signal it gets.
+func (m *Machine) needFileServer(p *process) {
+	<-p.done
+	select {
+	case <-m.process.done:
+		return
+	case <-m.kill:
+		return
+	case <-time.After(serverDelay):
+	}
+	m.killed.Do(func() {
+		if m.config.Notice != nil {
+			m.config.Notice("virtiofsd has ended (" + p.cmd.ProcessState.String() + "); killed the machine")
+		}
+		close(m.kill)
+	})
 }
 
 // serveShare starts a virtiofsd. It inherits its socket, so that QEMU can connect at once.

@@ -62,3 +62,27 @@ func TestVolumesChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestFileServerEnds kills a machine whose virtiofsd has ended, and says so.
+func TestFileServerEnds(t *testing.T) {
+	t.Parallel()
+	said := make(chan string, 1)
+	m, err := Start(testContext(t), Config{
+		Choice: fake(t, "exec sleep 60"), Dir: socketDir(t), Notice: func(text string) { said <- text },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := start(exec.Command("false"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.needFileServer(p)
+	exit, err := m.Wait(testContext(t))
+	if err != nil || !exit.Killed {
+		t.Errorf("the machine: %v, %v; want it killed", exit, err)
+	}
+	if got, want := <-said, "virtiofsd has ended (exit status 1); killed the machine"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+}
