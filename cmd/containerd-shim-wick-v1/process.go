@@ -71,6 +71,10 @@ func (p *process) start(ctx context.Context) error {
 		p.connect(cmd, size)
 		err = p.launch(ctx, cmd)
 	}
+	if err != nil {
+		p.stdio.close()
+		p.stdio.killLogger()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.starting = false

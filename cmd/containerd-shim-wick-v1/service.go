@@ -382,6 +382,7 @@ func (s *service) Delete(ctx context.Context, r *api.DeleteRequest) (*api.Delete
 		return nil, status.Error(codes.FailedPrecondition, "the process runs")
 	}
 	p.stdio.close()
+	p.stdio.endLogger()
 	if p.exec != "" {
 		c.mu.Lock()
 		delete(c.execs, p.exec)
