@@ -34,6 +34,9 @@ type container struct {
 	holder *holder    // for the hooks, or nil
 	ports  *forwarder // of a pod's sandbox, or nil
 
+	created bool       // guarded by the service's mu
+	pausing sync.Mutex // held while it is paused or resumed, which takes until the monitor answers
+
 	mu sync.Mutex
 	// mu guards the fields from here on.
 	execs  map[string]*process
@@ -231,9 +234,9 @@ func (c *container) process(exec string) *process {
 
 // pause stops or continues the container.
 func (c *container) pause(ctx context.Context, on bool) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.paused == on {
+	c.pausing.Lock()
+	defer c.pausing.Unlock()
+	if c.isPaused() == on {
 		return nil
 	}
 	var err error
@@ -249,16 +252,28 @@ func (c *container) pause(ctx context.Context, on bool) error {
 		if on {
 			sig = unix.SIGSTOP
 		}
-		for _, id := range c.processIDs() {
+		c.mu.Lock()
+		ids := c.processIDs()
+		c.mu.Unlock()
+		for _, id := range ids {
 			if e := m.Client().SignalID(ctx, id, sig, framing.ScopeTree); err == nil {
 				err = e
 			}
 		}
 	}
-	if err == nil {
-		c.paused = on
+	if err != nil {
+		return err
 	}
-	return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = on
+	return nil
+}
+
+func (c *container) isPaused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paused
 }
 
 // processIDs returns the ids of the processes that run. c.mu is held.

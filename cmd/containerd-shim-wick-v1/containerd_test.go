@@ -11,9 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -89,9 +89,9 @@ func TestMain(m *testing.M) {
 // daemon is a containerd in a directory of its own.
 type daemon struct {
 	dir, bin string
+	wrap     []string // a command that executes containerd
 	process  *exec.Cmd
 	options  options // as the shim gets them
-	enter    string  // the path of its network namespace; the test's own if ""
 }
 
 // host is the containerd of all tests.
@@ -186,11 +186,8 @@ func (d *daemon) start() error {
 		return err
 	}
 	defer log.Close()
-	words := []string{filepath.Join(d.bin, "containerd"), "-c", d.dir + "/config.toml"}
-	if d.enter != "" {
-		words = append([]string{"nsenter", "--net=" + d.enter}, words...) // which becomes it
-	}
-	d.process = exec.Command(words[0], words[1:]...)
+	args := append(slices.Clone(d.wrap), filepath.Join(d.bin, "containerd"), "-c", d.dir+"/config.toml")
+	d.process = exec.Command(args[0], args[1:]...)
 	d.process.Env = append(os.Environ(), "PATH="+d.bin+":"+os.Getenv("PATH"))
 	d.process.Stdout, d.process.Stderr = log, log
 	if err := d.process.Start(); err != nil {
@@ -303,6 +300,11 @@ func (d *daemon) clean(t *testing.T, id string) {
 	place := o.place(id)
 	bundle := filepath.Join(d.dir, "state/io.containerd.runtime.v2.task/default", id)
 	var left string
+	defer func() {
+		if left != "" {
+			t.Logf("left of container %s:%s\n%s", id, left, d.lastLog())
+		}
+	}()
 	await(t, "remove container "+id, func() bool {
 		left = ""
 		for _, dir := range []string{place, bundle} {
@@ -316,6 +318,9 @@ func (d *daemon) clean(t *testing.T, id string) {
 		}
 		for _, pid := range processesOf(place, id) {
 			left += fmt.Sprintf(" process %d", pid)
+		}
+		for _, other := range leftovers(place, bundle, id) {
+			left += " " + other
 		}
 		return left == ""
 	})
@@ -352,16 +357,4 @@ func (d *daemon) program(id string, shim bool) int {
 		}
 	}
 	return 0
-}
-
-// killProgram kills the shim or the monitor of a container.
-func (d *daemon) killProgram(t *testing.T, id string, shim bool) {
-	t.Helper()
-	pid := d.program(id, shim)
-	if pid == 0 {
-		t.Fatalf("find a process of container %s: no shim %v", id, shim)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -92,17 +92,3 @@ func (s *service) Shutdown(_ context.Context, r *api.ShutdownRequest) (*emptypb.
 
 // shutdownDelay lets the reply to Shutdown be written.
 const shutdownDelay = 20 * time.Millisecond
-
-// close kills the machine and removes everything. It is idempotent.
-func (s *service) close() {
-	s.mu.Lock()
-	m := s.machine
-	s.machine, s.closed = nil, true
-	s.mu.Unlock()
-	if m != nil {
-		m.Kill()
-	}
-	if err := removeTree(s.dir); err != nil {
-		s.log.Error("shut down", "error", err)
-	}
-}

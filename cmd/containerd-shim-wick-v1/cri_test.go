@@ -44,8 +44,9 @@ func builtClients(t *testing.T) string {
 // cluster is a containerd with the CRI, in a network namespace of its own.
 type cluster struct {
 	daemon
-	clients, ns string
-	registry    string // its address in that namespace
+	clients  string
+	netns    string // the path of its network namespace
+	registry string // its address there
 }
 
 // newCluster starts one. Its pods get two interfaces from CNI's bridge plugin.
@@ -53,15 +54,15 @@ func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	shared := containerd(t)
 	c := &cluster{clients: builtClients(t)}
-	var ip func(inside bool, args string)
-	c.ns, ip = newNamespace(t, "cri")
+	name, ip := newNamespace(t, "cri")
 	ip(true, "link set lo up")
 	var err error
 	if c.dir, err = os.MkdirTemp("/tmp", "wick-"); err != nil {
 		t.Fatal(err)
 	}
 	c.bin, c.options = shared.bin, options{namespace: "k8s.io", address: c.dir + "/c.sock"}
-	c.enter = "/run/netns/" + c.ns
+	c.netns = "/run/netns/" + name
+	c.wrap = []string{"nsenter", "--net=" + c.netns} // which becomes containerd
 	t.Cleanup(func() {
 		c.stop()
 		unmountBelow(c.dir)
@@ -131,7 +132,7 @@ func (c *cluster) write(t *testing.T, name, content string) string {
 func (c *cluster) serveImages(t *testing.T) {
 	t.Helper()
 	var l net.Listener
-	err := inNamespace(c.enter, func() (err error) {
+	err := inNamespace(c.netns, func() (err error) {
 		l, err = net.Listen("tcp", "127.0.0.1:0")
 		return err
 	})
@@ -170,7 +171,7 @@ func (c *cluster) serveImages(t *testing.T) {
 // inside returns a command in the network namespace. There exec, attach and port-forward find
 // containerd's TCP port.
 func (c *cluster) inside(ctx context.Context, words ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + c.enter}, words...)...)
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + c.netns}, words...)...)
 }
 
 // crictlWords returns the command line of crictl.

@@ -77,24 +77,6 @@ ip link add name eth0 netns $pid type veth peer name wh%[2]d && nsenter -t $pid 
 	d.clean(t, "hooks2")
 }
 
-// TestKilledInCreate kills the shim and the monitor while a machine boots.
-func TestKilledInCreate(t *testing.T) {
-	d := containerd(t)
-	for _, shim := range []bool{true, false} {
-		id := fmt.Sprintf("boot-%v", shim)
-		cmd := d.command(t.Context(), "run", "--rm", "--runtime", runtimeName, testImage, id, "true")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		await(t, "start the monitor", func() bool { return d.program(id, false) != 0 })
-		d.killProgram(t, id, shim)
-		if err := cmd.Wait(); err == nil {
-			t.Errorf("shim %v: ctr run succeeded", shim)
-		}
-		d.clean(t, id)
-	}
-}
-
 // TestBlockDevice has an image file with an ext4 as the root. It keeps what the container writes.
 func TestBlockDevice(t *testing.T) {
 	d := containerd(t)

@@ -80,7 +80,7 @@ func TestNerdctl(t *testing.T) {
 // get returns what a server in the network namespace says.
 func (c *cluster) get(t *testing.T, address string) (body string) {
 	t.Helper()
-	err := inNamespace(c.enter, func() error {
+	err := inNamespace(c.netns, func() error {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			return err

@@ -29,7 +29,9 @@ type process struct {
 	mu sync.Mutex
 	// mu guards the fields from here on.
 	state    task.Status // created, running or stopped
+	tried    bool        // it was started, perhaps in vain
 	starting bool
+	doomed   bool        // abandoned while it was being started
 	cmd      *client.Cmd // set when it runs
 	size     client.Size // of the terminal
 	pid      uint32
@@ -53,11 +55,11 @@ func newProcess(c *container, exec string, spec *specs.Process, terminal bool) *
 // start starts the process in the machine. ctx limits the start.
 func (p *process) start(ctx context.Context) error {
 	p.mu.Lock()
-	if p.state != task.Status_CREATED || p.starting {
+	if p.state != task.Status_CREATED || p.tried {
 		p.mu.Unlock()
 		return status.Error(codes.FailedPrecondition, "the process was started already")
 	}
-	p.starting = true
+	p.tried, p.starting = true, true
 	size := p.size
 	p.mu.Unlock()
 	cmd, err := p.c.command(p)
@@ -79,6 +81,9 @@ func (p *process) start(ctx context.Context) error {
 	defer p.mu.Unlock()
 	p.starting = false
 	if err != nil {
+		if p.doomed {
+			go p.abandon(killedCode)
+		}
 		return err
 	}
 	p.cmd, p.pid, p.state = cmd, cmd.PID(), task.Status_RUNNING
@@ -163,7 +168,7 @@ func (p *process) wait() (code uint32, oom bool) {
 	close(over)
 	if receipt == nil {
 		p.c.s.log.Error("lost a process", "id", p.c.id, "exec", p.exec, "error", err)
-		return 128 + uint32(syscall.SIGKILL), false
+		return killedCode, false
 	}
 	return uint32(receipt.Code), receipt.Reason == framing.ReasonOutOfMemory || receipt.Killed > 0
 }
@@ -181,28 +186,37 @@ func (p *process) finish(code uint32, oom bool) bool {
 
 // kill sends a signal. A process that is not started yet ends by it.
 func (p *process) kill(ctx context.Context, sig syscall.Signal, all bool) error {
-	p.mu.Lock()
-	cmd, state, starting := p.cmd, p.state, p.starting
-	p.mu.Unlock()
-	switch {
-	case state == task.Status_STOPPED:
-		return status.Error(codes.NotFound, "process already finished")
-	case state == task.Status_CREATED && starting:
-		return status.Error(codes.Unavailable, "the process is being started")
-	case state == task.Status_CREATED:
-		p.c.s.ended(p, 128+uint32(sig), false)
+	if p.abandon(128 + uint32(sig)) {
 		return nil
+	}
+	p.mu.Lock()
+	cmd, state := p.cmd, p.state
+	p.mu.Unlock()
+	switch state {
+	case task.Status_STOPPED:
+		return status.Error(codes.NotFound, "process already finished")
+	case task.Status_CREATED:
+		return status.Error(codes.Unavailable, "the process is being started")
+	}
+	vm := p.c.s.client()
+	if vm == nil {
+		return status.Error(codes.NotFound, "the machine has ended")
 	}
 	scope := framing.ScopeProcess
 	if all {
 		scope = framing.ScopeTree
 	}
-	if sig == syscall.SIGKILL && p.exec == "" {
-		p.c.s.insist(p)
-	}
-	err := p.c.s.client().SignalID(ctx, cmd.ID(), sig, scope)
+	err := vm.SignalID(ctx, cmd.ID(), sig, scope)
 	if failed, ok := errors.AsType[*client.OpError](err); ok && failed.Errno == syscall.ESRCH {
 		return status.Error(codes.NotFound, "process already finished")
+	}
+	if _, lost := errors.AsType[*client.ConnError](err); lost && sig == syscall.SIGKILL {
+		// The process has ended with its machine, or is about to.
+		select {
+		case <-p.done:
+			return nil
+		case <-time.After(execsLimit):
+		}
 	}
 	if err != nil {
 		return status.Error(codes.Unknown, err.Error())

@@ -10,7 +10,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
@@ -36,18 +35,25 @@ type service struct {
 	log     *slog.Logger
 	stop    func()
 
+	life     context.Context // ends when the shim shuts down
+	creating sync.WaitGroup
+	once     sync.Once // of close
+
 	mu sync.Mutex
 	// mu guards the fields from here on.
 	machine    *machine.Machine // nil before the first container
 	size       size             // of the machine
 	containers map[string]*container
-	made       int // how many containers were made
+	made       int  // how many containers were made
+	gone       bool // the machine has ended
 	closed     bool
 }
 
-func newService(o *options, dir string, events *publisher, log *slog.Logger, stop func()) *service {
+func newService(
+	life context.Context, o *options, dir string, events *publisher, log *slog.Logger, stop func(),
+) *service {
 	return &service{
-		options: o, group: o.id, dir: dir, events: events, log: log, stop: stop,
+		options: o, group: o.id, dir: dir, events: events, log: log, stop: stop, life: life,
 		containers: map[string]*container{},
 	}
 }
@@ -95,12 +101,16 @@ func (s *service) sandbox(c *container) uint64 {
 	return first.init.cmd.ID()
 }
 
-// find returns a container and one of its processes.
+// find returns a container and one of its processes. It does not find a container that is being
+// created, because nothing can be done to it yet.
 func (s *service) find(id, exec string) (*container, *process, error) {
 	s.mu.Lock()
 	c := s.containers[id]
+	if c != nil && !c.created {
+		c = nil
+	}
 	s.mu.Unlock()
-	if c == nil || c.init == nil {
+	if c == nil {
 		return nil, nil, status.Errorf(codes.NotFound, "container %s not found", id)
 	}
 	p := c.process(exec)
@@ -129,6 +139,8 @@ func (s *service) Create(ctx context.Context, r *api.CreateTaskRequest) (*api.Cr
 		s.mu.Unlock()
 		return nil, status.Errorf(codes.AlreadyExists, "container %s exists", r.ID)
 	}
+	s.creating.Add(1)
+	defer s.creating.Done()
 	s.made++
 	c.number = s.made
 	p := newProcess(c, "", spec.Process, r.Terminal)
@@ -136,19 +148,28 @@ func (s *service) Create(ctx context.Context, r *api.CreateTaskRequest) (*api.Cr
 	c.init = p
 	s.containers[r.ID] = c
 	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
 	if err := s.create(ctx, c); err != nil {
 		s.log.Error("create", "container", r.ID, "error", err)
-		p.stdio.close()
 		c.release()
 		s.mu.Lock()
 		delete(s.containers, r.ID)
 		s.mu.Unlock()
 		return nil, wire(err)
 	}
+	s.mu.Lock()
+	c.created = true
+	gone := s.gone
+	s.mu.Unlock()
 	s.publish("/tasks/create", &eventtypes.TaskCreate{
 		ContainerID: r.ID, Bundle: r.Bundle, Rootfs: r.Rootfs, Pid: c.pid(),
 		IO: &eventtypes.TaskIO{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal},
 	})
+	if gone {
+		p.abandon(killedCode)
+	}
 	debug.FreeOSMemory() // a boot needs more memory than anything after it
 	return &api.CreateTaskResponse{Pid: c.pid()}, nil
 }
@@ -199,6 +220,7 @@ func (s *service) create(ctx context.Context, c *container) error {
 		m.Kill()
 		return status.Error(codes.Unavailable, "the shim is shutting down")
 	}
+	go s.watch(m)
 	return nil
 }
 
@@ -254,66 +276,6 @@ func (s *service) Start(ctx context.Context, r *api.StartRequest) (*api.StartRes
 	return &api.StartResponse{Pid: pid}, nil
 }
 
-// execsLimit limits how long the exit of a container waits for those of its other processes, which
-// the kernel has killed.
-const execsLimit = 2 * time.Second
-
-// ended records and reports the end of a process.
-func (s *service) ended(p *process, code uint32, oom bool) {
-	c := p.c
-	if p.exec == "" {
-		limit, cancel := context.WithTimeout(context.Background(), execsLimit)
-		defer cancel()
-		c.mu.Lock()
-		execs := values(c.execs)
-		c.mu.Unlock()
-		for _, e := range execs {
-			if state, _, _, _ := e.snapshot(); state != task.Status_RUNNING {
-				continue
-			}
-			select {
-			case <-e.done:
-			case <-limit.Done():
-			}
-		}
-	}
-	if !p.finish(code, oom) {
-		return
-	}
-	p.stdio.close()
-	if oom {
-		s.publish("/tasks/oom", &eventtypes.TaskOOM{ContainerID: c.id})
-	}
-	_, pid, code, at := p.snapshot()
-	id := p.exec
-	if id == "" {
-		id = c.id
-	}
-	s.publish("/tasks/exit", &eventtypes.TaskExit{
-		ContainerID: c.id, ID: id, Pid: pid, ExitStatus: code, ExitedAt: at,
-	})
-	close(p.done)
-}
-
-// killLimit is how long a guest may take to kill a process before its machine is killed.
-const killLimit = 10 * time.Second
-
-// insist kills the machine if a killed process does not end.
-func (s *service) insist(p *process) {
-	m := s.vm()
-	if m == nil || !p.c.isSandbox() {
-		return
-	}
-	time.AfterFunc(killLimit, func() {
-		select {
-		case <-p.done:
-		default:
-			s.log.Warn("kill the machine, because the guest does not kill a process", "container", p.c.id)
-			m.Kill()
-		}
-	})
-}
-
 // Kill sends a signal.
 func (s *service) Kill(ctx context.Context, r *api.KillRequest) (*emptypb.Empty, error) {
 	c, p, err := s.find(r.ID, r.ExecID)
@@ -322,21 +284,16 @@ func (s *service) Kill(ctx context.Context, r *api.KillRequest) (*emptypb.Empty,
 	}
 	sig := syscall.Signal(r.Signal)
 	if sig == syscall.SIGKILL {
+		s.insist(p)
 		// A machine that is paused kills nothing.
 		if err := c.pause(ctx, false); err != nil {
 			s.log.Warn("resume to kill", "error", err)
 		}
 	}
-	if c.isPaused() {
+	if sig != syscall.SIGKILL && c.isPaused() {
 		return nil, status.Error(codes.FailedPrecondition, "the container is paused")
 	}
 	return &emptypb.Empty{}, p.kill(ctx, sig, r.All)
-}
-
-func (c *container) isPaused() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.paused
 }
 
 // Exec adds a process to a container that runs.

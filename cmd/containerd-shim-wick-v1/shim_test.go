@@ -82,6 +82,9 @@ func TestLife(t *testing.T) {
 		t.Errorf("exec in a paused container: exit code %d, %q", code, errs)
 	}
 	d.must(t, "task", "resume", id)
+	if kB := memory(d.program(id, true), "VmRSS"); kB == 0 || kB > shimLimit {
+		t.Errorf("the shim has %d kB of memory, want at most %d", kB, shimLimit)
+	}
 	if _, errs, code := d.ctr(t, "", "task", "checkpoint", id); code == 0 || !strings.Contains(errs, "checkpoint a container: not supported") {
 		t.Errorf("checkpoint: exit code %d, %q", code, errs)
 	}
@@ -107,70 +110,6 @@ func TestLife(t *testing.T) {
 	}
 	if !strings.Contains(seen.String()[at-500:], `"exit_status":7`) {
 		t.Errorf("no exit status 7 in the last events: %s", seen.String()[at-500:])
-	}
-}
-
-// TestKilled kills the shim, the monitor and containerd, each while a container runs.
-func TestKilled(t *testing.T) {
-	d := containerd(t)
-	start := func(id string) {
-		d.must(t, "run", "-d", "--runtime", runtimeName, testImage, id, "sleep", "1000")
-	}
-	start("kill1")
-	d.killProgram(t, "kill1", true)
-	await(t, "notice that the shim was killed", func() bool { return d.status(t, "kill1") == "" })
-	d.clean(t, "kill1")
-	d.must(t, "container", "rm", "kill1")
-
-	start("kill2")
-	d.killProgram(t, "kill2", false)
-	await(t, "notice that the monitor was killed", func() bool { return d.status(t, "kill2") == "STOPPED" })
-	d.ctr(t, "", "task", "rm", "kill2") // reports 137
-	d.must(t, "container", "rm", "kill2")
-	d.clean(t, "kill2")
-
-	start("kill3")
-	d.stop()
-	if err := d.start(); err != nil {
-		t.Fatal(err)
-	}
-	if out := d.must(t, "task", "exec", "--exec-id", "again", "kill3", "echo", "alive"); out != "alive\n" {
-		t.Errorf("exec after containerd's restart: %q", out)
-	}
-	d.must(t, "task", "kill", "-s", "KILL", "kill3")
-	await(t, "end by KILL", func() bool { return d.status(t, "kill3") == "STOPPED" })
-	d.ctr(t, "", "task", "rm", "kill3")
-	d.must(t, "container", "rm", "kill3")
-	d.clean(t, "kill3")
-}
-
-// cyclesEnv says how many containers TestCycles makes.
-const cyclesEnv = "WICK_CYCLES"
-
-// TestCycles makes containers one after the other, and checks that nothing is left of them, nor of
-// a shim that ended with the host.
-func TestCycles(t *testing.T) {
-	d := containerd(t)
-	cycles := 3
-	if n, err := strconv.Atoi(os.Getenv(cyclesEnv)); err == nil {
-		cycles = n
-	}
-	abandoned := (&options{namespace: "default", address: d.dir + "/gone"}).place("gone")
-	if err := os.MkdirAll(abandoned, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(abandoned, processName), []byte("2 1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for i := range cycles {
-		id := "cycle" + strconv.Itoa(i)
-		if out := d.run(t, 0, testImage, id, "echo", "hello"); out != "hello\n" {
-			t.Fatalf("cycle %d: %q", i, out)
-		}
-		d.clean(t, id)
-	}
-	if _, err := os.Stat(abandoned); !os.IsNotExist(err) {
-		t.Errorf("the directory of a shim that ended with the host: %v, want it removed", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -60,15 +62,26 @@ func start(o *options, out io.Writer) error {
 	group := groupOf(spec, o.id)
 	dir := o.place(group)
 	socket := filepath.Join(dir, socketName)
-	if !connects(socket) {
-		if group != o.id {
-			return fmt.Errorf("find the shim of sandbox %s: it is not running", group)
-		}
-		if err := startServer(o, dir, socket); err != nil {
-			return err
-		}
+	answer := func() error {
+		return json.NewEncoder(out).Encode(bootstrap{3, "unix://" + socket, "ttrpc"})
 	}
-	return json.NewEncoder(out).Encode(bootstrap{3, "unix://" + socket, "ttrpc"})
+	if connects(socket) {
+		return answer()
+	}
+	if group != o.id {
+		return fmt.Errorf("find the shim of sandbox %s: it is not running", group)
+	}
+	confirm, err := startServer(o, dir, socket)
+	if err == nil {
+		err = answer()
+	}
+	if err == nil {
+		_, err = confirm.Write([]byte{1})
+	}
+	if err != nil {
+		sweepPlace(dir)
+	}
+	return err
 }
 
 func connects(socket string) bool {
@@ -80,28 +93,35 @@ func connects(socket string) bool {
 	return true
 }
 
-func startServer(o *options, dir, socket string) error {
+// startServer starts the server. Unless a byte is written to confirm, the server ends when this
+// process ends, because containerd does not know of it then.
+func startServer(o *options, dir, socket string) (confirm *os.File, err error) {
 	if err := sweepPlace(dir); err != nil {
-		return err
+		return nil, err
 	}
 	sweepDead()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
-		return fmt.Errorf("listen for containerd: %w", err)
+		return nil, fmt.Errorf("listen for containerd: %w", err)
 	}
 	defer l.Close()
 	l.SetUnlinkOnClose(false)
 	f, err := l.File()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
+	confirmed, confirm, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer confirmed.Close()
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	args := []string{"-namespace", o.namespace, "-id", o.id, "-address", o.address}
 	if o.debug {
@@ -109,17 +129,18 @@ func startServer(o *options, dir, socket string) error {
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Dir = o.bundle
-	cmd.ExtraFiles = []*os.File{f}
+	cmd.ExtraFiles = []*os.File{f, confirmed}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the shim: %w", err)
+		return nil, fmt.Errorf("start the shim: %w", err)
 	}
-	pid := []byte(fmt.Sprintf("%d %s\n", cmd.Process.Pid, startTime(cmd.Process.Pid)))
-	if err := os.WriteFile(filepath.Join(dir, processName), pid, 0o600); err != nil {
+	record := fmt.Sprintf("%d %s %s\n", cmd.Process.Pid, startTime(cmd.Process.Pid), o.bundle)
+	if err := os.WriteFile(filepath.Join(dir, processName), []byte(record), 0o600); err != nil {
 		cmd.Process.Kill()
-		return err
+		cmd.Wait()
+		return nil, err
 	}
-	return nil
+	return confirm, nil
 }
 
 // startTime returns the time at which a process started, which tells it from a later one with the
@@ -137,42 +158,80 @@ func startTime(pid int) string {
 	return fields[19]
 }
 
-// running returns the process ID of the shim of a place. known is false if there is no record of
-// it, because it is being started.
-func running(dir string) (pid int, alive, known bool) {
-	var began string
+// running returns the process ID of the shim of a place, and its bundle. known is false if there is
+// no record of it, because it is being started.
+func running(dir string) (pid int, bundle string, alive, known bool) {
 	text, _ := os.ReadFile(filepath.Join(dir, processName))
-	n, _ := fmt.Sscan(string(text), &pid, &began)
-	if n != 2 || pid < 2 {
-		return 0, false, false
+	fields := strings.SplitN(strings.TrimSuffix(string(text), "\n"), " ", 3)
+	if len(fields) != 3 {
+		return 0, "", false, false
+	}
+	if pid, _ = strconv.Atoi(fields[0]); pid < 2 {
+		return 0, "", false, false
 	}
 	// After a reboot another program may have the same number and time.
 	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	return pid, startTime(pid) == began && strings.HasPrefix(string(name), "containerd-shim"), true
+	alive = startTime(pid) == fields[1] && strings.HasPrefix(string(name), "containerd-shim")
+	return pid, fields[2], alive, true
 }
+
+// endLimit limits how long a killed shim and its monitor may take to end. containerd gives delete
+// 5 s.
+const endLimit = 3 * time.Second
 
 // sweepPlace ends the server of a place, with its machine, and removes what they left.
 func sweepPlace(dir string) error {
-	if pid, alive, _ := running(dir); alive {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if pid, _, alive, _ := running(dir); alive {
 		unix.Kill(pid, unix.SIGKILL) // the kernel kills its monitor
-		for range 200 {
-			if _, alive, _ := running(dir); !alive {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
+	}
+	limit := time.Now().Add(endLimit)
+	for time.Now().Before(limit) {
+		if _, _, alive, _ := running(dir); !alive && !used(dir) {
+			break
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	return removeTree(dir)
 }
 
-// sweepDead removes the places of shims that ended with the host, which no delete follows.
+// used reports whether a monitor or virtiofsd of a place still exists. It is killed, but has its
+// drives open until it has returned its memory.
+func used(dir string) bool {
+	list, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range list {
+		line, _ := os.ReadFile(file)
+		if !strings.Contains(string(line), dir+"/") {
+			continue
+		}
+		name, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "comm"))
+		for _, program := range []string{"qemu", "firecracker", "virtiofsd"} {
+			if strings.HasPrefix(string(name), program) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sweepDead removes the places of shims that ended with the host.
 func sweepDead() {
 	dirs, _ := filepath.Glob(filepath.Join(stateDir, "*"))
 	for _, dir := range dirs {
-		if _, alive, known := running(dir); known && !alive {
+		if abandoned(dir) {
 			removeTree(dir)
 		}
 	}
+}
+
+// abandoned reports whether the shim of a place is dead and no delete follows, because its bundle is
+// gone.
+func abandoned(dir string) bool {
+	_, bundle, alive, known := running(dir)
+	_, err := os.Stat(bundle)
+	return known && !alive && errors.Is(err, fs.ErrNotExist)
 }
 
 // cleanUp removes what a killed shim left, and reports the exit to containerd.
@@ -229,6 +288,8 @@ func serve(ctx context.Context, o *options) error {
 		return fmt.Errorf("inherit the socket: %w", err)
 	}
 	unix.CloseOnExec(3)
+	confirmed := os.NewFile(4, "confirmed")
+	unix.CloseOnExec(4)
 	dir := o.place(groupOf(spec, o.id))
 	events := newPublisher(o.events, o.namespace, log)
 	server, err := ttrpc.NewServer()
@@ -237,7 +298,14 @@ func serve(ctx context.Context, o *options) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s := newService(o, dir, events, log, stop)
+	s := newService(ctx, o, dir, events, log, stop)
+	go func() {
+		if n, _ := confirmed.Read(make([]byte, 1)); n == 0 {
+			log.Warn("end, because the start was not completed")
+			stop()
+		}
+		confirmed.Close()
+	}()
 	task.RegisterTTRPCTaskService(server, s)
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT)

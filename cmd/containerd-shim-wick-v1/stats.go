@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -126,17 +127,28 @@ func (c *container) running(ctx context.Context) (list []client.Process, err err
 	return list, err
 }
 
-// Pids lists the processes of a container by their numbers in the guest.
+// listLimit limits how long a guest may take to list its processes. containerd waits for the list
+// when it starts.
+const listLimit = 3 * time.Second
+
+// Pids lists the processes of a container by their numbers in the guest. Without any it lists the
+// process ID of the task. containerd, when it starts, removes a task that has no process.
 func (s *service) Pids(ctx context.Context, r *api.PidsRequest) (*api.PidsResponse, error) {
 	c, first, err := s.find(r.ID, "")
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
 	list, err := c.running(ctx)
 	if err != nil {
-		return nil, wire(err)
+		s.log.Warn("list the processes", "container", c.id, "error", err)
 	}
 	response := &api.PidsResponse{}
+	if len(list) == 0 {
+		response.Processes = []*task.ProcessInfo{{Pid: c.pid()}}
+		return response, nil
+	}
 	seen := map[uint32]bool{}
 	add := func(pid uint32) {
 		if !seen[pid] {
@@ -150,7 +162,7 @@ func (s *service) Pids(ctx context.Context, r *api.PidsRequest) (*api.PidsRespon
 	first.mu.Lock()
 	cmd := first.cmd
 	first.mu.Unlock()
-	if cmd == nil || len(list) == 0 {
+	if cmd == nil {
 		return response, nil
 	}
 	// The others are those in the pid namespace of the first.
@@ -158,11 +170,11 @@ func (s *service) Pids(ctx context.Context, r *api.PidsRequest) (*api.PidsRespon
 	const namespaces = "/ns/pid"
 	space, err := vm.ReadLink(ctx, "/proc/"+strconv.Itoa(int(cmd.PID()))+namespaces)
 	if err != nil {
-		return response, nil //nolint:nilerr // it has just ended
+		return response, nil // it has just ended
 	}
 	entries, err := vm.ReadDir(ctx, "/proc")
 	if err != nil {
-		return response, nil //nolint:nilerr // those that are known are listed
+		return response, nil // those that are known are listed
 	}
 	for _, e := range entries {
 		pid, err := strconv.ParseUint(e.Name(), 10, 32)
