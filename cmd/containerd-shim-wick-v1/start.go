@@ -226,8 +226,8 @@ func sweepDead() {
 	}
 }
 
-// abandoned reports whether the shim of a place is dead and no delete follows, because its bundle is
-// gone.
+// abandoned reports whether the shim of a place is dead and no delete follows, because its bundle
+// is gone.
 func abandoned(dir string) bool {
 	_, bundle, alive, known := running(dir)
 	_, err := os.Stat(bundle)
