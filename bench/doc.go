@@ -6,6 +6,7 @@
 //	go test -bench . ./bench
 //
 // scripts/bench does that in rounds and makes the README's table of them (command table). The floor
-// needs a C compiler. Figures that are not speeds also have a budget, which tests hold: see package
+// needs a C compiler. In the rows of containerd, which cmd/containerd-shim-wick-v1 measures, the
+// floor is runc. Figures that are not speeds also have a budget, which tests hold: see package
 // budget. Only tests import these packages, and only the budget.
 package bench

@@ -63,6 +63,14 @@ var rows = []row{
 	{figure: "vm-init in 128 MiB: VmRSS", key: "BenchmarkGuestBoot RSS-kB", scale: 1e-3, unit: "MB", target: 3.0, absolute: true},
 	{figure: "vm-init in 128 MiB: RssAnon", key: "BenchmarkGuestBoot anon-kB", scale: 1e-3, unit: "MB", target: 0.8, absolute: true},
 	{figure: "vm-init in 128 MiB: threads", key: "BenchmarkGuestBoot threads", scale: 1, target: 5, absolute: true},
+	// Here the floor is runc.
+	{figure: "containerd: `ctr run` of `true`", key: "BenchmarkContainerRun ms", scale: 1e-3, unit: "s"},
+	{figure: "– over `wick run` of the same", key: "BenchmarkContainerRun of-wick-run", scale: 1},
+	{figure: "containerd: ten machines at once", key: "BenchmarkContainerAtOnce s", scale: 1, unit: "s"},
+	{figure: "containerd: an idle shim's VmRSS", key: "BenchmarkContainerIdle shim-RSS-kB", scale: 1e-3, unit: "MB", target: 25, absolute: true},
+	{figure: "– RssAnon", key: "BenchmarkContainerIdle shim-anon-kB", scale: 1e-3, unit: "MB"},
+	{figure: "– PSS, of ten", key: "BenchmarkContainerIdle shim-PSS-kB", scale: 1e-3, unit: "MB"},
+	{figure: "– PSS of its monitor and guest", key: "BenchmarkContainerIdle monitor-PSS-kB", scale: 1e-3, unit: "MB"},
 }
 
 const head = "| figure | wick | wick / floor | wick / naive | target | |\n|---|---|---|---|---|---|\n"
