@@ -228,8 +228,8 @@ func TestRunDetachedEnds(t *testing.T) {
 	}
 }
 
-// TestRunForeground has a machine that does not stay in the list while it runs. Its command gets the
-// signal that wick kill names, and its stop signal for SIGTERM to wick and for wick stop.
+// TestRunForeground has a machine that does not stay in the list while it runs. Its command gets
+// the signal that wick kill names, and its stop signal for SIGTERM to wick and for wick stop.
 func TestRunForeground(t *testing.T) {
 	t.Parallel()
 	slots <- struct{}{}
