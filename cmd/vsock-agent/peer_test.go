@@ -18,15 +18,24 @@ import (
 type peers struct {
 	conns     map[string]net.Conn
 	listeners map[string]net.Listener
+	all       []io.Closer // also those whose name was given to another
 }
 
 func (p *peers) close() {
-	for _, c := range p.conns {
+	for _, c := range p.all {
 		c.Close()
 	}
-	for _, ln := range p.listeners {
-		ln.Close()
-	}
+}
+
+// addConn and addListener name a socket. A name may have been another's before.
+func (p *peers) addConn(name string, c net.Conn) {
+	p.conns[name] = c
+	p.all = append(p.all, c)
+}
+
+func (p *peers) addListener(name string, ln net.Listener) {
+	p.listeners[name] = ln
+	p.all = append(p.all, ln)
 }
 
 // peerStep runs a step of one of these forms. A listener captures its address as ${LISTENER}:
@@ -38,7 +47,7 @@ func (p *peers) close() {
 //	peer PEER sends value | reads value | ended | reset | half-close | deafens | close | resets
 func (r *run) peerStep(rest string) error {
 	if r.peers.conns == nil {
-		r.peers = peers{map[string]net.Conn{}, map[string]net.Listener{}}
+		r.peers = peers{conns: map[string]net.Conn{}, listeners: map[string]net.Listener{}}
 	}
 	tokens, err := scan(rest)
 	if err != nil {
@@ -66,14 +75,14 @@ func (r *run) peerStep(rest string) error {
 		}
 		ln, err := net.Listen(string(value), address(string(value), rest))
 		if err == nil {
-			r.peers.listeners[second] = ln
+			r.peers.addListener(second, ln)
 			r.vars[second] = ln.Addr().String()
 		}
 		return err
 	case "full":
 		ln, err := fullListener(r.path(string(value)))
 		if err == nil {
-			r.peers.listeners[second] = ln
+			r.peers.addListener(second, ln)
 		}
 		return err
 	case "accept":
@@ -84,7 +93,7 @@ func (r *run) peerStep(rest string) error {
 		ln.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(r.c.deadline))
 		c, err := ln.Accept()
 		if err == nil {
-			r.peers.conns[second] = c
+			r.peers.addConn(second, c)
 			r.vars[second] = c.RemoteAddr().String()
 		}
 		return err
@@ -95,7 +104,7 @@ func (r *run) peerStep(rest string) error {
 		}
 		c, err := net.Dial(string(value), address(string(value), rest))
 		if err == nil {
-			r.peers.conns[second] = c
+			r.peers.addConn(second, c)
 			r.vars[second] = c.LocalAddr().String()
 		}
 		return err
