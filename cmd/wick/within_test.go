@@ -114,7 +114,7 @@ func timesOut(t *testing.T, args []string) {
 func TestSlowReaderIsNoTimeout(t *testing.T) {
 	t.Parallel()
 	const size = 200_000 // more than a pipe holds, and less than pipe and windows
-	cmd := exec.Command("wick", "--to", stoppable(t), "exec", "--timeout", "500ms", "-c", "head -c 200000 /dev/zero; exit 3")
+	cmd := exec.Command("wick", "--to", stoppable(t), "exec", "--timeout", "3s", "-c", "head -c 200000 /dev/zero; exit 3")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestSlowReaderIsNoTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	// the reader's time, and no wait for something
-	time.Sleep(500*time.Millisecond + timeoutGrace + aliveLimit + time.Second)
+	time.Sleep(3*time.Second + timeoutGrace + aliveLimit + time.Second)
 	n, err := io.Copy(io.Discard, out)
 	if err != nil || n != size {
 		t.Errorf("read %d bytes, %v, want %d", n, err, size)
