@@ -164,6 +164,12 @@ func deviceReadOnly(fd int) bool {
 	return e == 0 && ro != 0
 }
 
+// seconds returns a time in hundredths of seconds at most, such as "5 s" or "0.01 s".
 func seconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Seconds(), 'g', -1, 64) + " s"
+	n := d.Milliseconds() / 10
+	text := strconv.Itoa(int(n / 100))
+	if n %= 100; n != 0 {
+		text += "." + strconv.Itoa(int(n/10)) + strconv.Itoa(int(n%10))
+	}
+	return text + " s"
 }
