@@ -62,7 +62,7 @@ func TestPagesNameCommands(t *testing.T) {
 				t.Errorf("%s: there is no command %q", page, span[1])
 				continue
 			}
-			if strings.Contains(known, "wick "+span[1]+" [command]") { // it has commands of its own
+			if strings.Contains(known, "wick "+span[1]+" COMMAND") { // it has commands of its own
 				sub, _, _ := strings.Cut(strings.TrimSpace(span[2])+" ", " ")
 				if known, ok = help(span[1] + " " + sub); !ok {
 					t.Errorf("%s: wick %s has no command %q", page, span[1], sub)
