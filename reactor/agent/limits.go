@@ -78,8 +78,8 @@ func (l *Limits) complete() {
 // boot may have failed for want of the usual 36 MiB.
 var lastWordsLimits = Limits{Conns: 4, Commands: 1, Kept: 1}
 
-// captureBuffers is the number of buffers for outputs: all of a short one, and the end of one that
-// is on disk. A buffer takes no memory until it is used.
+// captureBuffers is the number of buffers for the start of outputs. A buffer takes no memory until
+// it is used.
 const captureBuffers = 64
 
 const (

@@ -9,17 +9,12 @@ import (
 	"wick/reactor/agent/internal/sys"
 )
 
-const (
-	// maxUnspooled limits an output, in bytes, if no directory takes its spool file.
-	maxUnspooled = 1 << 20
-	// leastTail is the least room in a buffer, in bytes, with which output is read there.
-	leastTail = 16 << 10
-)
+// maxUnspooled limits an output, in bytes, if no directory takes its spool file.
+const maxUnspooled = 1 << 20
 
 // capture reads one output pipe of a command until its end. Output stays in memory up to one
-// buffer. A full buffer goes to a spool file as a whole, because each small write would take a file
-// system nearly as long. Beyond the limit, output is read and dropped. So a command never blocks on
-// its output, unless a host takes it in chunks.
+// buffer, then goes to a spool file; beyond the limit it is read and dropped. So a command never
+// blocks on its output, unless a host takes it in chunks.
 type capture struct {
 	pipe    reactor.Descriptor
 	service *Service
@@ -29,11 +24,10 @@ type capture struct {
 	rest    int // bytes that draining still reads
 	held    int // the agent's own write end, see closeWriteEnd; 0 for none
 
+	buf     []byte // of service.captures, or nil
 	spool   int    // file descriptor, or -1
-	buf     []byte // of service.captures, or nil; what is kept behind spool
 	limit   int64  // of kept, in bytes
-	kept    int64  // bytes in spool and buf
-	spooled int64  // bytes in spool
+	kept    int64  // bytes in buf or in spool
 	dropped int64  // bytes read beyond the limit
 	last    byte   // the last byte kept
 }
@@ -75,18 +69,12 @@ func (o *capture) Ready(reactor.Events) {
 		o.chunks.onReadable()
 		return
 	}
-	b, direct := o.service.Loop.Scratch(), false
-	switch {
-	case o.state == dropping || o.kept == o.limit:
-	case o.service.Disk.Held():
+	b := o.service.Loop.Scratch()
+	if o.service.Disk.Held() && o.state < dropping && o.kept < o.limit {
 		if b = b[:o.roomInMemory()]; len(b) == 0 {
 			o.pipe.Want(0)
 			o.service.Disk.OnRelease(o.resume)
 			return
-		}
-	default:
-		if tail := o.tail(); len(tail) >= leastTail {
-			b, direct = tail, true
 		}
 	}
 	n, err := sys.Read(o.pipe.FD(), b)
@@ -96,12 +84,7 @@ func (o *capture) Ready(reactor.Events) {
 		o.finish()
 	case o.state == dropping:
 	default:
-		if direct {
-			o.count(n)
-			o.last = b[n-1]
-		} else {
-			o.add(b[:n])
-		}
+		o.add(b[:n])
 		o.countRead(n)
 	}
 }
@@ -163,12 +146,15 @@ func (o *capture) drained() bool {
 
 // roomInMemory returns how many more bytes fit without a file.
 func (o *capture) roomInMemory() int64 {
+	if o.spool >= 0 {
+		return 0
+	}
 	if o.buf == nil {
 		if o.buf = o.service.captures.Get(); o.buf == nil {
 			return 0
 		}
 	}
-	return reactor.BufferSize - (o.kept - o.spooled)
+	return reactor.BufferSize - o.kept
 }
 
 // resume reads on, after a thaw of the disk or once the result is made.
@@ -203,125 +189,77 @@ func (o *capture) close() {
 
 // add keeps the part of b that is within the limit, and counts the rest as dropped.
 func (o *capture) add(b []byte) {
-	before := o.kept
-	o.store(b[:min(int64(len(b)), o.limit-o.kept)])
-	n := int(o.kept - before)
+	n := o.store(b)
 	o.dropped += int64(len(b) - n)
 	if n > 0 {
+		o.kept += int64(n)
 		o.last = b[n-1]
 	}
 }
 
-// store appends b to the kept output, as far as there is room. Without room the limit becomes what
-// is kept. So nothing is kept after a hole, and a full disk ends the keeping, not the reading.
-func (o *capture) store(b []byte) {
-	s := o.service
-	if room := s.spoolRoom(); o.spool >= 0 && room < int64(len(b)) {
+// store appends b to the kept output, in memory or on disk. It returns how many bytes it kept. A
+// full disk ends the keeping, not the reading.
+func (o *capture) store(b []byte) int {
+	if o.kept >= o.limit {
+		return 0
+	}
+	if o.spool < 0 && o.buf == nil {
+		o.buf = o.service.captures.Get()
+	}
+	b = b[:min(int64(len(b)), o.limit-o.kept)]
+	switch {
+	case o.spool >= 0:
+	case o.buf != nil && o.kept+int64(len(b)) <= reactor.BufferSize:
+		return copy(o.buf[o.kept:], b)
+	default:
+		return o.moveToSpool(b)
+	}
+	if room := o.service.spoolRoom(); room < int64(len(b)) {
+		// Nothing is kept after this point, even if there is room again, because of the hole.
 		b = b[:room]
 		o.limit = o.kept + room
 	}
-	if len(b) == 0 {
-		return
-	}
-	if o.buf == nil && (o.spool < 0 || s.captures.Free() > 1) {
-		o.buf = s.captures.Get()
-	}
-	if o.buf != nil {
-		n := copy(o.buf[o.kept-o.spooled:], b)
-		o.count(n)
-		if b = b[n:]; len(b) == 0 {
-			return
-		}
-	}
-	if o.spool < 0 && o.kept+int64(len(b)) > s.spoolRoom() || !o.flush() {
-		o.limit = o.kept
-		return
-	}
-	if o.buf != nil {
-		o.count(copy(o.buf, b))
-		return
-	}
-	n := o.spill(b)
-	o.count(n)
-	o.spooled = o.kept
-	if n < len(b) {
-		o.limit = o.kept
-	}
-}
-
-// flush writes a full buffer to the spool file, and reports whether the file took all of it. It
-// releases the last buffer of all, for the first bytes of another output.
-func (o *capture) flush() bool {
-	if o.spill(o.buf) < len(o.buf) {
-		return false
-	}
-	o.spooled = o.kept
-	if o.service.captures.Free() == 0 {
-		o.releaseBuffer()
-	}
-	return true
-}
-
-// tail returns the rest of the buffer, for a read without a copy. If the output is on disk already,
-// it empties a full buffer.
-func (o *capture) tail() []byte {
-	room := o.limit - o.kept
-	if o.spool >= 0 {
-		room = min(room, o.service.spoolRoom())
-		if o.buf != nil && o.kept-o.spooled == reactor.BufferSize && !o.flush() {
-			o.limit = o.kept
-			return nil
-		}
-	}
-	if o.buf == nil {
-		return nil
-	}
-	b := o.buf[o.kept-o.spooled:]
-	return b[:min(int64(len(b)), room)]
-}
-
-// count counts n more bytes as kept. All of an output with a spool file counts as being on disk.
-func (o *capture) count(n int) {
-	o.kept += int64(n)
-	if o.spool >= 0 {
-		o.service.spooled += int64(n)
-	}
-}
-
-// spill appends b to the spool file, and returns how many bytes it wrote.
-func (o *capture) spill(b []byte) int {
-	if len(b) == 0 {
-		return 0
-	}
-	if o.spool < 0 {
-		return o.openSpool(b)
-	}
-	n, err := files.WriteAt(o.spool, b, o.spooled)
+	n, err := files.WriteAt(o.spool, b, o.kept)
+	o.service.spooled += int64(n)
 	if err != nil {
 		o.service.Log.Warn("output truncated", "pid", sys.Num(o.command.process.PID()),
 			"error", err.Error())
+		o.limit = o.kept + int64(n)
 	}
 	return n
 }
 
-// openSpool is spill for the first bytes.
-func (o *capture) openSpool(b []byte) (n int) {
-	fd, err := o.service.Disk.OpenSpool(b)
+// moveToSpool moves the output from memory to a spool file, and appends b. It returns how many
+// bytes of b it kept.
+func (o *capture) moveToSpool(b []byte) int {
+	held := o.buf[:o.kept]
+	if size := o.kept + int64(len(b)); size > o.service.spoolRoom() {
+		return o.fillBuffer(b)
+	}
+	fd, err := o.service.Disk.OpenSpool(held, b)
 	if err != nil {
 		// A memfd takes a little instead. Its pages are the kernel's, not this process's.
 		o.service.Log.Warn("output kept in memory", "pid", sys.Num(o.command.process.PID()),
 			"error", err.Error())
 		o.limit = min(o.limit, maxUnspooled)
 		if fd, err = unix.MemfdCreate("output", unix.MFD_CLOEXEC); err == nil {
-			err = files.WriteStart(fd, b)
+			err = files.WriteStart(fd, held, b)
 		}
 	}
 	if err != nil {
-		return 0
+		return o.fillBuffer(b)
 	}
 	o.spool = fd
-	o.service.spooled += o.kept
+	o.service.spooled += o.kept + int64(len(b))
+	o.releaseBuffer()
 	return len(b)
+}
+
+// fillBuffer keeps the part of b that fits into memory, and drops all later output.
+func (o *capture) fillBuffer(b []byte) int {
+	n := copy(o.buf[o.kept:], b)
+	o.limit = o.kept + int64(n)
+	return n
 }
 
 // spoolRoom returns how many more bytes of output may go to disk.
@@ -337,12 +275,12 @@ func (o *capture) releaseBuffer() {
 
 // readAt fills b with kept output from offset on. The caller asks for no more than is kept.
 func (o *capture) readAt(b []byte, offset int64) {
+	if o.spool < 0 {
+		copy(b, o.buf[offset:o.kept])
+		return
+	}
 	for len(b) > 0 {
-		if offset >= o.spooled {
-			copy(b, o.buf[offset-o.spooled:o.kept-o.spooled])
-			return
-		}
-		n, err := sys.Pread(o.spool, b[:min(int64(len(b)), o.spooled-offset)], offset)
+		n, err := sys.Pread(o.spool, b, offset)
 		if err != nil || n <= 0 {
 			// The frame's head has announced these bytes, so zeros are sent.
 			o.service.Log.Error("output lost", "pid", sys.Num(o.command.process.PID()),
@@ -369,5 +307,5 @@ func (o *capture) release() {
 		o.spool = -1
 		o.service.spooled -= o.kept
 	}
-	o.kept, o.spooled = 0, 0
+	o.kept = 0
 }

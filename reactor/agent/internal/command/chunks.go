@@ -18,7 +18,6 @@ import (
 //
 // The bytes are also appended to a log file, if the host has named one.
 type chunks struct {
-	_        [0]func() // needs no comparison
 	command  *command
 	conn     *wire.Conn // in its line, if queued
 	readable bool       // a read may succeed

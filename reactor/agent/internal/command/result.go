@@ -131,24 +131,25 @@ func (r *result) Fill(b []byte) (n int, last bool) {
 
 // File implements [reactor.FileSource].
 func (r *result) File() (fd int, offset, size int64) {
-	o, end := &r.command.stdout, r.nout
+	o, size := &r.command.stdout, r.nout
 	switch r.stage {
 	case stageStdout:
 	case stageStderr:
-		o, end = &r.command.stderr, r.nerr
+		o, size = &r.command.stderr, r.nerr
 	default:
 		return -1, 0, 0
 	}
-	if end = min(end, o.spooled); r.offset >= end {
+	if o.spool < 0 {
 		return -1, 0, 0
 	}
-	return o.spool, r.offset, end - r.offset
+	return o.spool, r.offset, size - r.offset
 }
 
 // Took implements [reactor.FileSource].
 func (r *result) Took(n int) {
+	_, _, size := r.File()
 	r.offset += int64(n)
-	if r.stage == stageStdout && r.offset == r.nout || r.stage == stageStderr && r.offset == r.nerr {
+	if int64(n) == size {
 		r.nextStage()
 	}
 }

@@ -28,8 +28,8 @@ type Config struct {
 	// Root reports whether the agent is root. If not, a command that asks for root goes through
 	// sudo.
 	Root bool
-	// Captures is the number of buffers for outputs. If all are in use, output goes to its spool
-	// file at once.
+	// Captures is the number of buffers for the start of outputs. If all are in use, output goes to
+	// its spool file at once.
 	Captures int
 	// Exits is the most process_exits kept while no host is connected. Beyond it the oldest is
 	// dropped.

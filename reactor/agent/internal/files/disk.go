@@ -65,16 +65,16 @@ func (d *Disk) Waits() int { return len(d.stagings) + len(d.files) }
 // Waiting returns how many calls wait for the release.
 func (d *Disk) Waiting() int { return len(d.waiting) }
 
-// OpenSpool opens a file without a name, which starts with first. It uses the first directory that
-// takes the file and these bytes.
-func (d *Disk) OpenSpool(first []byte) (fd int, err error) {
+// OpenSpool opens a file without a name, which starts with first and second. It uses the first
+// directory that takes the file and these bytes.
+func (d *Disk) OpenSpool(first, second []byte) (fd int, err error) {
 	err = unix.ENOENT
 	for _, dir := range d.Spools {
 		if dir == "" {
 			continue
 		}
 		if fd, err = openUnnamed(dir); err == nil {
-			if err = WriteStart(fd, first); err == nil {
+			if err = WriteStart(fd, first, second); err == nil {
 				return fd, nil
 			}
 		}

@@ -8,8 +8,11 @@ import (
 
 // WriteStart writes the first bytes of an empty file, which shows whether the disk has room. It
 // closes fd on an error.
-func WriteStart(fd int, first []byte) error {
-	_, err := WriteAt(fd, first, 0)
+func WriteStart(fd int, first, second []byte) error {
+	n, err := WriteAt(fd, first, 0)
+	if err == nil {
+		_, err = WriteAt(fd, second, int64(n))
+	}
 	if err != nil {
 		unix.Close(fd)
 	}

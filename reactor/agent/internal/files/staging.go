@@ -81,7 +81,7 @@ func (s *Staging) OpenNear(d *Disk, t *Target, size int) error {
 
 // OpenSpool opens a file without a name in a spool directory.
 func (s *Staging) OpenSpool(d *Disk) error {
-	fd, err := d.OpenSpool(nil)
+	fd, err := d.OpenSpool(nil, nil)
 	if err != nil {
 		return err
 	}
