@@ -33,15 +33,27 @@ func TestRun(t *testing.T) {
 	d.clean(t, "run1")
 }
 
+// recordEvents records containerd's events. The function that it returns ends that, and returns the
+// lines of all events.
+func (d *daemon) recordEvents(t *testing.T) (end func() string) {
+	t.Helper()
+	cmd := d.command(t.Context(), "events")
+	var seen bytes.Buffer
+	cmd.Stdout = &seen
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() string {
+		cmd.Process.Kill()
+		cmd.Wait()
+		return seen.String()
+	}
+}
+
 // TestLife leads a task through its life: exec, stdin, signals, metrics, pause, and the end.
 func TestLife(t *testing.T) {
 	d := containerd(t)
-	events := d.command(t.Context(), "events")
-	var seen bytes.Buffer
-	events.Stdout = &seen
-	if err := events.Start(); err != nil {
-		t.Fatal(err)
-	}
+	events := d.recordEvents(t)
 	const id = "life1"
 	d.must(t, "run", "-d", "--runtime", runtimeName, testImage, id, "sh", "-c",
 		`trap "exit 7" TERM; while :; do sleep 0.1; done`)
@@ -95,21 +107,20 @@ func TestLife(t *testing.T) {
 	}
 	d.must(t, "container", "rm", id)
 	d.clean(t, id)
-	events.Process.Kill()
-	events.Wait()
+	seen := events()
 	at := 0
 	for _, topic := range []string{
 		"/tasks/create", "/tasks/start", "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit", "/tasks/paused",
 		"/tasks/resumed", "/tasks/exit", "/tasks/delete",
 	} {
-		i := strings.Index(seen.String()[at:], topic)
+		i := strings.Index(seen[at:], topic)
 		if i < 0 {
-			t.Fatalf("no event %s after %q in\n%s", topic, seen.String()[:at], seen.String())
+			t.Fatalf("no event %s after %q in\n%s", topic, seen[:at], seen)
 		}
 		at += i
 	}
-	if !strings.Contains(seen.String()[at-500:], `"exit_status":7`) {
-		t.Errorf("no exit status 7 in the last events: %s", seen.String()[at-500:])
+	if !strings.Contains(seen[at-500:], `"exit_status":7`) {
+		t.Errorf("no exit status 7 in the last events: %s", seen[at-500:])
 	}
 }
 
@@ -248,17 +259,11 @@ func TestPod(t *testing.T) {
 // TestOutOfMemory has a container use more memory than its machine has. The event says so.
 func TestOutOfMemory(t *testing.T) {
 	d := containerd(t)
-	events := d.command(t.Context(), "events")
-	var seen bytes.Buffer
-	events.Stdout = &seen
-	if err := events.Start(); err != nil {
-		t.Fatal(err)
-	}
+	events := d.recordEvents(t)
 	d.run(t, 137, "--memory-limit", "67108864", testImage, "oom1", "tail", "/dev/zero")
 	d.clean(t, "oom1")
-	events.Process.Kill()
-	events.Wait()
-	if !strings.Contains(seen.String(), `/tasks/oom {"container_id":"oom1"}`) {
-		t.Errorf("no event of lacking memory in\n%s", seen.String())
+	seen := events()
+	if !strings.Contains(seen, `/tasks/oom {"container_id":"oom1"}`) {
+		t.Errorf("no event of lacking memory in\n%s", seen)
 	}
 }
