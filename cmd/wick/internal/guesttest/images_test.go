@@ -113,7 +113,7 @@ func TestRunImage(t *testing.T) {
 			"by default image flag host\n1000\n42\n/srv/app\n3 755\n1 4755\nls: /gone: No such file or directory\n/data\n/dir/new\n",
 		},
 		{
-			saved(t, v1.Config{Entrypoint: []string{"/nowhere"}, Cmd: []string{"dropped"}, User: "nobody", Volumes: map[string]struct{}{"/data": {}}}, []layerFile{box}),
+			saved(t, v1.Config{Entrypoint: []string{"/nowhere"}, Cmd: []string{"dropped"}, User: "web", Volumes: map[string]struct{}{"/data": {}}}, []layerFile{box}),
 			[]string{"-u", "0", "--workdir", "/new/dir", "--read-only", "-v", "/more", "--entrypoint", "/bin/busybox"},
 			[]string{"sh", "-c", `busybox touch /data/x /more/x; busybox ls /data /more; busybox touch /x 2>/dev/null; busybox pwd; echo "$PATH"; exec "$@"`, "sh", "/bin/busybox", "id", "-u"}, 0,
 			"/data:\nx\n\n/more:\nx\n/new/dir\n/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n0\n",
