@@ -156,7 +156,7 @@ var banned = map[string]string{
 	"path/filepath":    "60 KB: comes with os; paths are bytes here",
 	"io/fs":            "nothing by itself, but what would use it is os",
 	"text/template":    "1392 KB, and it turns off the linker's dead code elimination of methods",
-	"text/tabwriter":   "248 KB: nobody reads tables in the guest",
+	"text/tabwriter":   "248 KB: the guest prints no tables",
 	"regexp":           "320 KB: nothing in the guest is matched",
 	"bufio":            "nothing by itself, but it allocates its own buffers beside the free list",
 	"flag":             "312 KB: fmt and reflection; a handful of flags are parsed by hand",
