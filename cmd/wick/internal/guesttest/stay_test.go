@@ -181,7 +181,7 @@ func TestRunDetachedEnds(t *testing.T) {
 	w := newWick(t)
 	w.run(127, "run", "-d", "--tmpfs", "--", "nosuch")
 	w.run(127, "run", "-d", "--tmpfs", "--init-arg=--workload=/nosuch")
-	// An attach has the output of a flood, and the log misses none of it.
+	// An attach has the output of a flood, and the log has all of it.
 	w.run(0, "run", "-d", "-i", "--tmpfs", "--name", "job", "--", "sh", "-c", "read x; seq $x; printf end; exit 7")
 	waited := w.command("wait", "job")
 	var code bytes.Buffer
