@@ -114,7 +114,8 @@ type Agent struct {
 	links    []link.Link // the ways to hosts
 	initctl  initctl.FIFO
 
-	notPinned string // why the code is not pinned, or empty
+	pinTimer  reactor.Timer // pins the code after the start
+	notPinned string        // why the code is not pinned, or empty
 
 	down       downStep
 	phaseTimer reactor.Timer // ends the current downStep
@@ -189,13 +190,25 @@ func (a *Agent) open() (err error) {
 		}
 	}
 	if a.cfg.Signals { // the process is the agent's alone
-		// Last, because code that only runs before need not stay in memory.
-		if err := sys.PinCode(a.loop.Scratch(), reactor.LeaveOut); err != nil {
-			a.notPinned = err.Error()
-			a.log.Info("code not pinned", "error", err.Error())
-		}
+		a.loop.Start(&a.pinTimer, pinDelay, (*pinTimer)(a))
 	}
 	return nil
+}
+
+// pinDelay is long enough to greet a host that waits. Pinning takes a tenth of the start.
+const pinDelay = time.Millisecond
+
+// pinTimer is an agent as the handler of its pinTimer.
+type pinTimer Agent
+
+// Expired implements [reactor.TimerHandler]. It runs after the start, because code that only runs
+// before need not stay in memory.
+func (p *pinTimer) Expired(*reactor.Timer) {
+	a := (*Agent)(p)
+	if err := sys.PinCode(a.loop.Scratch(), reactor.LeaveOut); err != nil {
+		a.notPinned = err.Error()
+		a.log.Info("code not pinned", "error", a.notPinned)
+	}
 }
 
 // facts returns the facts about the agent itself.
