@@ -111,10 +111,18 @@ func (a *agent) stop() {
 	}
 }
 
-// pin puts the agent and the calling thread on one CPU. unpin undoes it for the thread.
-func (a *agent) pin(b *testing.B) (unpin func()) {
+// runOn puts the calling thread on a CPU. undo takes it back.
+func runOn(cpu int) (undo func()) {
 	var old, one unix.CPUSet
 	unix.SchedGetaffinity(0, &old)
+	one.Set(cpu % runtime.NumCPU())
+	unix.SchedSetaffinity(0, &one)
+	return func() { unix.SchedSetaffinity(0, &old) }
+}
+
+// pin puts the agent and the calling thread on one CPU. unpin undoes it for the thread.
+func (a *agent) pin(b *testing.B) (unpin func()) {
+	var one unix.CPUSet
 	one.Set(0)
 	tasks, err := os.ReadDir("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/task")
 	if err != nil {
@@ -124,8 +132,7 @@ func (a *agent) pin(b *testing.B) (unpin func()) {
 		tid, _ := strconv.Atoi(t.Name())
 		unix.SchedSetaffinity(tid, &one)
 	}
-	unix.SchedSetaffinity(0, &one)
-	return func() { unix.SchedSetaffinity(0, &old) }
+	return runOn(0)
 }
 
 // status returns a number of /proc/PID/status, in kB for memory.

@@ -20,6 +20,8 @@ type host struct {
 	mem []byte
 }
 
+// connect connects to an agent, and waits until it is ready. Its buffer is small, because memory for
+// a long one takes longer than an agent's start.
 func connect(path string) (*host, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -29,7 +31,7 @@ func connect(path string) (*host, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	h := &host{fd: fd, mem: make([]byte, 17<<20)}
+	h := &host{fd: fd, mem: make([]byte, 512)}
 	if typ, _, _, err := h.next(); err != nil || typ != framing.TypeReady {
 		h.close()
 		return nil, fmt.Errorf("not ready: %v, %v", typ, err)
@@ -42,6 +44,7 @@ func dial(b testing.TB, a *agent) *host {
 	if err != nil {
 		b.Fatal(err)
 	}
+	h.mem = make([]byte, 17<<20)
 	b.Cleanup(h.close)
 	return h
 }
