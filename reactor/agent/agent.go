@@ -114,8 +114,9 @@ type Agent struct {
 	links    []link.Link // the ways to hosts
 	initctl  initctl.FIFO
 
-	pinTimer  reactor.Timer // pins the code after the start
-	notPinned string        // why the code is not pinned, or empty
+	startTimer reactor.Timer // until the rest of the start
+	protected  bool          // from commands
+	notPinned  string        // why the code is not pinned, or empty
 
 	down       downStep
 	phaseTimer reactor.Timer // ends the current downStep
@@ -183,28 +184,40 @@ func (a *Agent) open() (err error) {
 		a.loop.Start(&a.phaseTimer, lastWordsGrace, (*downTimer)(a))
 		return nil
 	}
-	a.contain.Open(a.cfg.Limits.Pids)
 	if a.cfg.Init {
+		a.protect() // because services start in the first turn
 		if err := a.initctl.Open(a.loop, a.log, a.runLevel); err != nil {
 			a.log.Warn("initctl unavailable", "error", err.Error())
 		}
 	}
-	if a.cfg.Signals { // the process is the agent's alone
-		a.loop.Start(&a.pinTimer, pinDelay, (*pinTimer)(a))
-	}
+	a.server.OnFirst(a.protect)
+	a.loop.Start(&a.startTimer, startDelay, (*startTimer)(a))
 	return nil
 }
 
-// pinDelay is long enough to greet a host that waits. Pinning takes a tenth of the start.
-const pinDelay = time.Millisecond
+// protect protects the agent from commands, unless it did already.
+func (a *Agent) protect() {
+	if !a.protected {
+		a.protected = true
+		a.contain.Open(a.cfg.Limits.Pids)
+	}
+}
 
-// pinTimer is an agent as the handler of its pinTimer.
-type pinTimer Agent
+// startDelay is long enough to greet a host that waits. Protecting the agent and pinning its code
+// take as long as half the rest of the start.
+const startDelay = time.Millisecond
 
-// Expired implements [reactor.TimerHandler]. It runs after the start, because code that only runs
-// before need not stay in memory.
-func (p *pinTimer) Expired(*reactor.Timer) {
-	a := (*Agent)(p)
+// startTimer is an agent as the handler of its startTimer.
+type startTimer Agent
+
+// Expired implements [reactor.TimerHandler]. The code is pinned after the start, because code that
+// only runs before need not stay in memory.
+func (t *startTimer) Expired(*reactor.Timer) {
+	a := (*Agent)(t)
+	a.protect()
+	if !a.cfg.Signals {
+		return // the process is not the agent's alone
+	}
 	if err := sys.PinCode(a.loop.Scratch(), reactor.LeaveOut); err != nil {
 		a.notPinned = err.Error()
 		a.log.Info("code not pinned", "error", a.notPinned)

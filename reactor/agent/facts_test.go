@@ -19,6 +19,7 @@ func TestFacts(t *testing.T) {
 	b.do(func(a *Agent) {
 		a.machine.Facts = append(a.machine.Facts, [2]string{"boot.overlay disk", "1us took 2us"},
 			[2]string{"degraded./sys", strings.Repeat("x", 1000)})
+		a.protect()
 		m := &a.contain.Missing
 		m.Pids, m.Memory, m.PSI = "first", "second", "third"
 	})

@@ -184,7 +184,12 @@ func (c *Conn) input(b []byte) (taken int) {
 			return taken
 		}
 		taken += n
-		c.useful = true
+		if !c.useful {
+			c.useful = true
+			for _, f := range c.server.first {
+				f()
+			}
+		}
 		c.dispatch(&c.part)
 	}
 	if c.state == open {

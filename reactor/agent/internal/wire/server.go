@@ -56,7 +56,7 @@ type Server struct {
 	heard  bool    // a host has taken the last words
 
 	opened, detached, closed []func(*Conn)
-	redirected               []func()
+	redirected, first        []func()
 }
 
 // NewServer returns a server that handles what is about connections and channels, and nothing
@@ -70,6 +70,9 @@ func NewServer(cfg Config) *Server {
 
 // OnOpen has f called for each connection before it is greeted.
 func (s *Server) OnOpen(f func(*Conn)) { s.opened = append(s.opened, f) }
+
+// OnFirst has f called before the first frame of each connection is handled.
+func (s *Server) OnFirst(f func()) { s.first = append(s.first, f) }
 
 // OnDetach has f called when a connection takes no more requests: what runs for it runs for no
 // connection from then on. f may reply if the connection is still open. It may be called more
