@@ -5,8 +5,6 @@ import "golang.org/x/sys/unix"
 // Confinement restricts what a command sees and may do. The child applies it after its descriptors
 // are set up, in the order of the fields; capabilities and the filter come after its user.
 type Confinement struct {
-	// OOMScore is the text for /proc/self/oom_score_adj. Empty for the score of this process.
-	OOMScore string
 	// Join is the pidfd of the process whose namespaces, the CLONE_NEW flags of Joined, the child
 	// joins. The caller owns it. It needs Linux 5.8.
 	Join   int
@@ -121,7 +119,7 @@ const (
 // size returns limits of the number of steps and of the bytes that they point to.
 func (c *Confinement) size() (steps, bytes int) {
 	steps = confineSteps + sysctlSteps*len(c.Sysctls)
-	bytes = confineBytes + len(c.OOMScore) + len(c.Host) + len(c.Domain) + len(c.Root) + len(c.Filter)
+	bytes = confineBytes + len(c.Host) + len(c.Domain) + len(c.Root) + len(c.Filter)
 	for i := range c.Sysctls {
 		bytes += len(c.Sysctls[i].Path) + len(c.Sysctls[i].Value) + 32
 	}
@@ -140,9 +138,6 @@ func (c *Confinement) size() (steps, bytes int) {
 
 // enter joins namespaces. Its steps come first, because they need descriptors of this process.
 func (c *Confinement) enter(m *image) {
-	if c.OOMScore != "" {
-		m.write(stageLimits, m.text("/proc/self/oom_score_adj"), c.OOMScore)
-	}
 	if flags := c.Joined &^ unix.CLONE_NEWPID; flags != 0 {
 		m.then(stageNamespace, 0, unix.SYS_SETNS, uintptr(c.Join), flags)
 	}

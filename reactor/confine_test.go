@@ -243,7 +243,6 @@ func TestConfineFailures(t *testing.T) {
 			{Confinement{Capabilities: &Capabilities{Ambient: 1 << 63}}, "capabilities process: invalid argument"},
 			{Confinement{Filter: bad, NoNewPrivileges: true}, "seccomp process: invalid argument"},
 			{Confinement{Join: 1 << 20, Joined: unix.CLONE_NEWNS}, "namespace process: bad file descriptor"},
-			{Confinement{OOMScore: "5000"}, "setrlimit process: invalid argument"},
 		} {
 			if err := fails(t, l, confined(t, "exit 0", test.c)); err == nil || err.Error() != test.want {
 				t.Errorf("%+v: %v, want %s", test.c, err, test.want)

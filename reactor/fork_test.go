@@ -12,17 +12,21 @@ import (
 
 func init() { roles["show limit"] = showLimit }
 
-// ways runs f with a loop that forks by clone3, and with one that must do without. An old kernel
-// and a filter force it to.
+// ways runs f with a loop that forks by clone3, with one whose children share its memory, and with
+// one that must do without clone3. An old kernel and a filter force it to.
 func ways(t *testing.T, f func(t *testing.T, l *Loop)) {
 	t.Parallel()
 	for _, way := range []struct {
-		name string
-		way  forkWay
-	}{{"clone3", byClone3}, {"clone", byClone}, {"fork", byFork}} {
+		name   string
+		way    forkWay
+		shares bool
+	}{{"clone3", byClone3, false}, {"shared", byClone3, true}, {"clone", byClone, false}, {"fork", byFork, false}} {
 		t.Run(way.name, func(t *testing.T) {
 			l := newLoop(t, 0)
 			l.spawner.way = way.way
+			if way.shares {
+				l.Share()
+			}
 			f(t, l)
 			if l.spawner.way != way.way {
 				t.Error("this kernel, or a filter, refuses clone3 as it is called")
@@ -69,6 +73,25 @@ func TestChildEnv(t *testing.T) {
 		}
 		if err := l.SetEnv([]string{"A=\x00"}); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("SetEnv with a NUL = %v, want EINVAL", err)
+		}
+	})
+}
+
+// TestChildOOMScore holds that a child has its score before it executes its program.
+func TestChildOOMScore(t *testing.T) {
+	ways(t, func(t *testing.T, l *Loop) {
+		cmd := shell(t, "cat /proc/self/oom_score_adj")
+		cmd.OOMScore = "5000"
+		const want = "setrlimit process: invalid argument"
+		if err := fails(t, l, cmd); err == nil || err.Error() != want {
+			t.Errorf("a score of 5000: %v, want %s", err, want)
+		}
+		if l.spawner.shares {
+			return // this process would get the score too
+		}
+		cmd.OOMScore = "500"
+		if got := output(t, l, cmd); got != "500\n" {
+			t.Errorf("the child's score is %q, want 500", got)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,7 @@ type forkBlock struct {
 	first     uintptr // *step
 	report    uintptr // *report
 	pidfd     int32
+	lent      uint32 // not 0 until a child that shares the memory has executed its program or ended
 	clone     cloneArgs
 }
 
@@ -62,6 +64,11 @@ func newImage(b []byte, steps int) image {
 	m.block.first = uintptr(unsafe.Pointer(m.next))
 	m.at = imageHead(steps)
 	return m
+}
+
+// lent reports whether a child still uses an image. The kernel says when it no longer does.
+func lent(image []byte) bool {
+	return atomic.LoadUint32(&(*forkBlock)(unsafe.Pointer(&image[0])).lent) != 0
 }
 
 // imageHead returns the size of an image without what its steps point to.
@@ -147,8 +154,10 @@ func (m *image) halves(list []uint32) uintptr {
 	return uintptr(unsafe.Pointer(&words[0]))
 }
 
-// fork forks the child whose steps are in the image.
-func (m *image) fork(r *report, cmd *Command, self int, way forkWay) (pid, pidfd int, err error) {
+// fork forks the child whose steps are in the image, which is lent to it if it shares the memory.
+func (m *image) fork(
+	r *report, cmd *Command, self int, way forkWay, shares bool,
+) (pid, pidfd int, err error) {
 	b := m.block
 	own := cmd.Confinement.forkFlags(b, self)
 	cgroup := cmd.Cgroup
@@ -165,9 +174,17 @@ func (m *image) fork(r *report, cmd *Command, self int, way forkWay) (pid, pidfd
 			b.clone.flags |= unix.CLONE_INTO_CGROUP
 			b.clone.cgroup = uint64(cgroup)
 		}
+		if shares {
+			// The child uses no stack, so it needs none of its own. At its execve or its end the
+			// kernel clears lent; set_tid_address(2).
+			b.clone.flags |= unix.CLONE_VM | unix.CLONE_CHILD_CLEARTID
+			b.clone.childTID = uint64(uintptr(unsafe.Pointer(&b.lent)))
+			b.lent = 1
+		}
 		b.call = step{number: unix.SYS_CLONE3, args: [5]uintptr{uintptr(unsafe.Pointer(&b.clone)), unsafe.Sizeof(b.clone)}}
 	}
 	if pid = fork(b); pid < 0 {
+		b.lent = 0
 		return 0, -1, unix.Errno(-pid)
 	}
 	return pid, int(b.pidfd), nil

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leased returns the path of a program with a lease on it that is never released. Its execution
-// blocks.
-func leased(t *testing.T) string {
+// leased returns the path of a program with a lease on it. Its execution blocks until release is
+// called.
+func leased(t *testing.T, script string) (path string, release func()) {
 	t.Helper()
-	path := t.TempDir() + "/program"
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
+	path = t.TempDir() + "/program"
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	signal.Ignore(unix.SIGIO) // the kernel sends it to the owner of a lease that is to be released
@@ -27,7 +27,11 @@ func leased(t *testing.T) string {
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 		t.Skipf("no lease to be had: %v", err)
 	}
-	return path
+	return path, func() {
+		if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // startFuncs is a StartHandler.
@@ -42,7 +46,7 @@ func (f *startFuncs) Exited(s unix.WaitStatus) { f.exited(s) }
 // TestSpawnDoesNotWait has a child wait for a lease. The loop goes on, and the child holds no
 // descriptor of this process meanwhile.
 func TestSpawnDoesNotWait(t *testing.T) {
-	path := leased(t)
+	path, _ := leased(t, "")
 	l := newLoop(t, 0)
 	ours, theirs := pair(t)
 	defer unix.Close(theirs)

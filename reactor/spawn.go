@@ -1,6 +1,8 @@
 package reactor
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +31,8 @@ type Command struct {
 	User *User
 	// Terminal makes descriptor 0, a terminal, the controlling terminal of a new session.
 	Terminal bool
+	// OOMScore is the text for /proc/self/oom_score_adj. Empty for the score of this process.
+	OOMScore string
 	// Limits are resource limits to set.
 	Limits []Limit
 	// Umask is the file mode creation mask; nil for that of this process.
@@ -91,14 +95,16 @@ var stageOps = [...]string{
 }
 
 const (
-	// imageSize is the memory, in bytes, that is kept for the images of children. A longer
-	// image is mapped for its fork alone.
+	// imageSize is the memory, in bytes, that is kept for the image of a child. A longer image is
+	// mapped for its fork alone.
 	imageSize = 32 << 10
+	// keptImages is how many images are kept while no child uses them.
+	keptImages = 8
 	// maxImage limits an image, in bytes. The kernel allows less for arguments and
 	// environment: three quarters of 8 MiB, pointers included.
 	maxImage = 16 << 20
 	// ownSteps is the number of steps besides those that depend on the command.
-	ownSteps = 24
+	ownSteps = 26
 	// telling is the descriptor of the child that the execution of the program closes.
 	telling = 3
 )
@@ -120,13 +126,27 @@ const (
 
 // spawner starts the children of a loop.
 type spawner struct {
-	env   []string // of SetEnv
-	image []byte
-	// leftOut is the number of ranges left out when the image was last made one for children.
+	env    []string // of SetEnv
+	images [][]byte
+	// leftOut is the number of ranges left out when the images were last made ones for children.
 	leftOut int
 	chunks  [][]report
 	free    []*report
 	way     forkWay
+	shares  bool // see Share
+}
+
+// Share has children start in the memory of this process, until they execute their programs. A copy
+// takes half a millisecond in an emulated machine. A child gets a copy nevertheless if its command
+// has a User, a Confinement or Wipe, because those change what the memory is to the kernel.
+//
+// Only process 1 of a machine may share. With a child the OOM killer kills each process that has the
+// same memory, and they have one oom_score_adj. Process 1 is excepted from both.
+func (l *Loop) Share() { l.spawner.shares = sparse }
+
+// mayShare reports whether the command's child may share this process's memory.
+func (s *spawner) mayShare(cmd *Command) bool {
+	return s.shares && s.way == byClone3 && cmd.User == nil && cmd.Confinement == nil && !cmd.Wipe
 }
 
 // SetEnv sets the environment of commands without one of their own, which is empty until then. It
@@ -161,14 +181,47 @@ func (s *spawner) takeReport() (*report, error) {
 	return r, nil
 }
 
+// close unmaps everything, unless a child still uses it.
 func (s *spawner) close() {
-	for _, chunk := range s.chunks {
-		unmapReports(chunk)
+	if !slices.ContainsFunc(s.images, lent) {
+		for _, chunk := range s.chunks {
+			unmapReports(chunk)
+		}
+		for _, b := range s.images {
+			unix.Munmap(b)
+		}
 	}
-	if s.image != nil {
-		unix.Munmap(s.image)
+	*s = spawner{env: s.env, shares: s.shares}
+}
+
+// takeImage returns an image that no child uses.
+func (s *spawner) takeImage() (b []byte, err error) {
+	if s.leftOut != len(leftOut) {
+		for _, b := range s.images {
+			unix.Madvise(b, unix.MADV_DOFORK)
+		}
+		s.leftOut = len(leftOut)
 	}
-	*s = spawner{env: s.env}
+	kept := s.images[:0]
+	for i, image := range s.images {
+		switch {
+		case lent(image):
+		case b == nil:
+			b = image
+		case i >= keptImages:
+			unix.Munmap(image)
+			continue
+		}
+		kept = append(kept, image)
+	}
+	s.images = kept
+	if b == nil {
+		if b, err = mapImage(imageSize); err != nil {
+			return nil, err
+		}
+		s.images = append(s.images, b)
+	}
+	return b, nil
 }
 
 // start forks the child. tell becomes its descriptor telling; 0 for none.
@@ -195,7 +248,8 @@ func (s *spawner) start(cmd *Command, r *report, tell int) (pid, pidfd int, err 
 		if err != nil {
 			return 0, -1, err
 		}
-		pid, pidfd, err = m.fork(r, cmd, self, s.way)
+		shares := s.mayShare(cmd) && len(m.b) == imageSize
+		pid, pidfd, err = m.fork(r, cmd, self, s.way, shares)
 		if cmd.Wipe {
 			clear(m.b) // the child has a copy
 		}
@@ -237,7 +291,7 @@ func (s *spawner) compose(cmd *Command, files [3]int, tell int) (m image, err er
 	if s.way != byClone3 {
 		steps += maxSignals
 	}
-	size := imageHead(steps) + len(cmd.Dir) + len(cmd.Search) + programs*(len(cmd.Path)+3) + 16*len(cmd.Limits) + 256
+	size := imageHead(steps) + len(cmd.Dir) + len(cmd.Search) + programs*(len(cmd.Path)+3) + len(cmd.OOMScore) + 16*len(cmd.Limits) + 288
 	for _, list := range [...][]string{cmd.Args, env} {
 		size += 16
 		for _, entry := range list {
@@ -255,20 +309,15 @@ func (s *spawner) compose(cmd *Command, files [3]int, tell int) (m image, err er
 	if size > maxImage {
 		return m, unix.E2BIG
 	}
-	b := s.image
+	var b []byte
 	if size > imageSize {
-		if b, err = mapImage((size + imageSize) &^ 4095); err != nil {
-			return m, err
-		}
-	} else if b == nil {
-		if b, err = mapImage(imageSize); err != nil {
-			return m, err
-		}
-		s.image = b
-	} else if s.leftOut != len(leftOut) {
-		unix.Madvise(b, unix.MADV_DOFORK)
+		b, err = mapImage((size + imageSize) &^ 4095)
+	} else {
+		b, err = s.takeImage()
 	}
-	s.leftOut = len(leftOut)
+	if err != nil {
+		return m, err
+	}
 	m = newImage(b, steps)
 	s.describe(&m, cmd, files, tell, env)
 	if cmd.Wipe {
@@ -313,6 +362,9 @@ func clearRegisters(b []byte) {
 // describe writes the steps of a child. The steps that a process in the guest can delay come after
 // the descriptors of this process are closed.
 func (s *spawner) describe(m *image, cmd *Command, files [3]int, tell int, env []string) {
+	if cmd.OOMScore != "" {
+		m.write(stageLimits, m.text("/proc/self/oom_score_adj"), cmd.OOMScore)
+	}
 	c := cmd.Confinement
 	if c != nil {
 		c.enter(m)

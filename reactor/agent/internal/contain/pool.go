@@ -36,12 +36,12 @@ type Pool struct {
 	// Missing says which protections are missing, and why.
 	Missing Missing
 
-	oom     oomScore
-	reserve reserve
-	stalls  stalls
-	blocks  memoryEvents
-	victims victims
-	io      counting
+	oomScore string // of commands; empty if it is the agent's
+	reserve  reserve
+	stalls   stalls
+	blocks   memoryEvents
+	victims  victims
+	io       counting
 
 	loop    *reactor.Loop
 	log     *log.Log
@@ -85,14 +85,17 @@ type Missing struct {
 // New returns a pool that confines nothing until Open. boxes calls a function with the cgroup of
 // each running command; those that are nil are ignored.
 func New(loop *reactor.Loop, log *log.Log, garbage *sys.Garbage, boxes func(func(*Box))) *Pool {
-	return &Pool{loop: loop, log: log, garbage: garbage, boxes: boxes, oom: oomScore{fd: -1}, victims: victims{fd: -1}}
+	return &Pool{loop: loop, log: log, garbage: garbage, boxes: boxes, victims: victims{fd: -1}}
 }
 
 // Open protects the agent from commands, as far as the machine allows, and logs what is missing. A
 // command may have maxPids processes.
 func (t *Pool) Open(maxPids uint32) {
 	t.reserve.fill()
-	t.oom.lower(t)
+	t.lowerOOMScore()
+	if sys.IsMachineInit() {
+		t.loop.Share()
+	}
 	t.openCgroups(maxPids)
 	t.stalls.open(t)
 	t.blocks.open(t)
@@ -104,7 +107,6 @@ func (t *Pool) Open(maxPids uint32) {
 // Close removes every cgroup without processes, and stops the protection. Closing again does
 // nothing.
 func (t *Pool) Close() {
-	t.oom.close()
 	t.reserve.open()
 	t.stalls.close()
 	t.blocks.Close()
@@ -433,12 +435,6 @@ func (t *Pool) Has(g *Box, leader, pid int) bool {
 	}
 	return false
 }
-
-// BeforeFork makes the OOM killer able to choose a child that is forked now. AfterFork must follow.
-func (t *Pool) BeforeFork() { t.oom.forChild() }
-
-// AfterFork protects the agent from the OOM killer again.
-func (t *Pool) AfterFork() { t.oom.forSelf() }
 
 // Adopt adds an open directory as an idle cgroup. It is for tests that need a directory that no
 // process can enter.

@@ -67,7 +67,7 @@ func Confine(
 		case framing.ConfineUmask:
 			r.Umask = int(n[0])
 		case framing.ConfineOOMScore:
-			r.OOMScore = sys.Num(int32(n[0]))
+			spec.OOMScore = sys.Num(int32(n[0]))
 		case framing.ConfineLimit: // for the session, which has the cgroup
 		case framing.ConfineGroups:
 			if spec.User != nil {

@@ -166,8 +166,9 @@ func (p *Process) Spawn(t *Table, spec *reactor.Command) error {
 
 func (p *Process) fork(spec *reactor.Command) error {
 	pool, loop := p.table.contain, p.table.loop
-	pool.BeforeFork()
-	defer pool.AfterFork()
+	if spec.OOMScore == "" {
+		spec.OOMScore = pool.OOMScore()
+	}
 	err := loop.Spawn(&p.child, spec, p)
 	if err == nil || p.Box == nil {
 		pool.Works()
@@ -200,8 +201,7 @@ func (p *Process) SpawnInside(
 	if p.Box != nil {
 		spec.Cgroup = p.Box.Dir()
 	}
-	p.table.contain.BeforeFork()
-	defer p.table.contain.AfterFork()
+	spec.OOMScore = p.table.contain.OOMScore()
 	return p.table.loop.Spawn(child, spec, h)
 }
 
