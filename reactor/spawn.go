@@ -136,12 +136,12 @@ type spawner struct {
 	shares  bool // see Share
 }
 
-// Share has children start in the memory of this process, until they execute their programs. A copy
-// takes half a millisecond in an emulated machine. A child gets a copy nevertheless if its command
-// has a User, a Confinement or Wipe, because those change what the memory is to the kernel.
+// Share has children start in the memory of this process, until they execute their programs. A
+// copy takes half a millisecond in an emulated machine. Commands with a User, a Confinement or Wipe
+// still get a copy, because those change what the memory is to the kernel.
 //
-// Only process 1 of a machine may share. With a child the OOM killer kills each process that has the
-// same memory, and they have one oom_score_adj. Process 1 is excepted from both.
+// Only process 1 of a machine may share. With a child the OOM killer kills each process that has
+// the same memory, and they have one oom_score_adj. Process 1 is excepted from both.
 func (l *Loop) Share() { l.spawner.shares = sparse }
 
 // mayShare reports whether the command's child may share this process's memory.
