@@ -20,8 +20,8 @@ type host struct {
 	mem []byte
 }
 
-// connect connects to an agent, and waits until it is ready. Its buffer is small, because memory for
-// a long one takes longer than an agent's start.
+// connect connects to an agent, and waits until it is ready. Its buffer is small, because memory
+// for a long one takes longer than an agent's start.
 func connect(path string) (*host, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

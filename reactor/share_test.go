@@ -35,8 +35,8 @@ func outputFile(t *testing.T) *os.File {
 	return f
 }
 
-// TestSharedMemory holds that a child is in the memory of this process only if the loop shares it,
-// and nothing in the command is about memory.
+// TestSharedMemory holds that a child has a copy of the memory of this process, unless the loop
+// shares it. A command that is to be wiped has a copy nevertheless.
 func TestSharedMemory(t *testing.T) {
 	const kcmpVM = 1
 	program, _ := leased(t, "")
