@@ -43,20 +43,27 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// places are the directories in which files are written. Machines have /dev/shm in memory.
+var places = []struct{ name, dir string }{{"disk", os.TempDir()}, {"tmpfs", "/dev/shm"}}
+
 // agent is a running agent.
 type agent struct {
 	name   string
 	binary string
 	socket string
+	spools string // its TMPDIR
 	args   []string
 	cmd    *exec.Cmd
 }
 
 // each runs f against every agent, as sub-benchmarks that benchstat can compare.
-func each(b *testing.B, f func(b *testing.B, a *agent)) {
+func each(b *testing.B, f func(b *testing.B, a *agent)) { eachIn(b, os.TempDir(), f) }
+
+// eachIn is each with agents whose TMPDIR is dir.
+func eachIn(b *testing.B, dir string, f func(b *testing.B, a *agent)) {
 	for i := range agents {
 		b.Run("agent="+agents[i].name, func(b *testing.B) {
-			a := start(b, i)
+			a := startIn(b, i, dir)
 			f(b, a)
 			a.stop()
 		})
@@ -67,9 +74,14 @@ func each(b *testing.B, f func(b *testing.B, a *agent)) {
 var building sync.Mutex
 
 // start starts the agent, and builds it if necessary.
-func start(b testing.TB, i int) *agent {
+func start(b testing.TB, i int) *agent { return startIn(b, i, os.TempDir()) }
+
+// startIn is start with that TMPDIR.
+func startIn(b testing.TB, i int, spools string) *agent {
 	spec := agents[i]
-	a := &agent{name: spec.name, binary: filepath.Join(dir(), spec.name), socket: filepath.Join(b.TempDir(), "s")}
+	a := &agent{
+		name: spec.name, binary: filepath.Join(dir(), spec.name), socket: filepath.Join(b.TempDir(), "s"), spools: spools,
+	}
 	building.Lock()
 	defer building.Unlock()
 	if _, err := os.Stat(a.binary); err != nil {
@@ -97,7 +109,7 @@ func start(b testing.TB, i int) *agent {
 func (a *agent) run(b testing.TB, stderr io.Writer) {
 	a.cmd = exec.Command(a.binary, a.args...)
 	// The environment is the same for all, because their commands inherit it and pay for it.
-	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + a.spools}
 	a.cmd.Stderr = stderr
 	if err := a.cmd.Start(); err != nil {
 		b.Fatal(err)

@@ -35,9 +35,9 @@ func BenchmarkFootprint(b *testing.B) {
 		h := dial(b, a)
 		// a small one loads the pages of the program, which do not depend on the size
 		h.ask(b, execFrame("true"), framing.TypeExecResult)
-		h.ask(b, fileFrame(1), framing.TypeWriteFileResult)
+		h.ask(b, fileFrame(file(), 1), framing.TypeWriteFileResult)
 		b.ReportMetric(a.peak(b, func() { h.ask(b, execFrame(longOutput), framing.TypeExecResult) }), "stdout-grown-kB")
-		frame := fileFrame(large)
+		frame := fileFrame(file(), large)
 		b.ReportMetric(a.peak(b, func() { h.ask(b, frame, framing.TypeWriteFileResult) }), "write-grown-kB")
 		work(b, h)
 		b.ReportMetric(a.status(b, "VmRSS"), "worked-RSS-kB")
@@ -104,13 +104,16 @@ func work(b testing.TB, h *host) {
 	}
 	h.ask(b, execFrame(longOutput), framing.TypeExecResult)
 	for _, size := range []int{4 << 10, large} {
-		h.ask(b, fileFrame(size), framing.TypeWriteFileResult)
+		h.ask(b, fileFrame(file(), size), framing.TypeWriteFileResult)
 	}
 }
 
+// file is a file that an agent writes.
+func file() string { return filepath.Join(dir(), "file") }
+
 // fileFrame returns the request that writes a file of that size.
-func fileFrame(size int) []byte {
-	w := framing.WriteFile{Path: []byte(filepath.Join(dir(), "file")), Size: size}
+func fileFrame(path string, size int) []byte {
+	w := framing.WriteFile{Path: []byte(path), Size: size}
 	return append(framing.AppendWriteFileHead(nil, 1, &w), make([]byte, size)...)
 }
 

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
@@ -81,35 +83,44 @@ func BenchmarkExecs(b *testing.B) {
 	}
 }
 
-// BenchmarkStdout measures a command with a large output.
+// BenchmarkStdout measures a command with a large output, which the agent may write to a file
+// first.
 func BenchmarkStdout(b *testing.B) {
-	each(b, func(b *testing.B, a *agent) {
-		h := dial(b, a)
-		exec := execFrame(longOutput)
-		b.SetBytes(large)
-		for b.Loop() {
-			if p := h.ask(b, exec, framing.TypeExecResult); len(p) != 12+large {
-				b.Fatalf("payload of %d bytes", len(p))
-			}
-		}
-	})
+	for _, place := range places {
+		b.Run("on="+place.name, func(b *testing.B) {
+			eachIn(b, place.dir, func(b *testing.B, a *agent) {
+				h := dial(b, a)
+				exec := execFrame(longOutput)
+				b.SetBytes(large)
+				for b.Loop() {
+					if p := h.ask(b, exec, framing.TypeExecResult); len(p) != 12+large {
+						b.Fatalf("payload of %d bytes", len(p))
+					}
+				}
+			})
+		})
+	}
 }
 
 // BenchmarkWrite writes a large file and a small one.
 func BenchmarkWrite(b *testing.B) {
 	for _, size := range []int{4 << 10, large} {
-		b.Run("size="+strconv.Itoa(size), func(b *testing.B) {
-			each(b, func(b *testing.B, a *agent) {
-				h := dial(b, a)
-				frame := fileFrame(size)
-				b.SetBytes(int64(size))
-				latencies(b, func() {
-					if p := h.ask(b, frame, framing.TypeWriteFileResult); p[0] != 1 {
-						b.Fatalf("%q", p)
-					}
+		for _, place := range places {
+			b.Run("size="+strconv.Itoa(size)+"/on="+place.name, func(b *testing.B) {
+				each(b, func(b *testing.B, a *agent) {
+					path := filepath.Join(place.dir, "wick-bench-file-"+strconv.Itoa(os.Getpid()))
+					defer os.Remove(path)
+					h := dial(b, a)
+					frame := fileFrame(path, size)
+					b.SetBytes(int64(size))
+					latencies(b, func() {
+						if p := h.ask(b, frame, framing.TypeWriteFileResult); p[0] != 1 {
+							b.Fatalf("%q", p)
+						}
+					})
 				})
 			})
-		})
+		}
 	}
 }
 

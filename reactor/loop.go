@@ -156,7 +156,8 @@ func (l *Loop) wait() (int, error) {
 // that may block. It takes the processor away from it, and wakes another thread when the call
 // returns. For one ping after another, that costs as much as the pings. A raw system call avoids
 // it, but the monitor wakes up every 10 ms meanwhile. So poll uses a raw call while events come.
-// When the pulse ends it without one, the next call is an ordinary one that may block.
+// When the pulse ends it without one, the next call is an ordinary one that may block. The programs
+// of scripts/build have no monitor, but others that use this package have one.
 func (l *Loop) poll() (int, error) {
 	timeout := l.timeout()
 	var n int

@@ -32,7 +32,7 @@ const (
 	WorkedRSS    = 3000 // after commands, large outputs and large files; as it comes, 750 more
 	PeakGrowth   = 1023 // by how much the largest output or file may raise VmHWM
 	StreamGrowth = 512  // by how much a stream through a process may raise it, however long
-	Threads      = 5    // main, the runtime's monitor, two for collections, one to come and go
+	Threads      = 1    // with the runtime as it comes, up to 5
 	IdleSwitches = 0    // context switches while nothing happens
 	IdleCPU      = 0    // CPU time, in microseconds, while nothing happens
 	// process 1 of a machine with 128 MiB. The kernel maps the pages of its file that it has read
@@ -40,7 +40,7 @@ const (
 	InitRSS       = 2400
 	InitAnon      = 800
 	InitWorkedRSS = 3200 // process 1 after some commands, extension and all
-	InitThreads   = 5
+	InitThreads   = 1
 )
 
 // Allocations for each operation on an open connection.

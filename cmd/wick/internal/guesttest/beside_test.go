@@ -3,6 +3,8 @@ package guesttest
 import (
 	"flag"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"wick/cmd/wick/internal/machinetest"
+	"wick/framing"
 	"wick/framing/client"
 	"wick/framing/wiretest"
 )
@@ -50,8 +53,9 @@ func TestFiguresBeside(t *testing.T) {
 	for range *rounds {
 		for _, line := range besideLines {
 			for _, a := range beside {
-				name, figure, unit := line(t, v, a.port)
-				printLine(name, a.name, figure, unit)
+				if name, figure, unit := line(t, v, a.port); name != "" {
+					printLine(name, a.name, figure, unit)
+				}
 			}
 		}
 	}
@@ -140,7 +144,8 @@ func dialBeside(t *testing.T, v *vm, port int) *raw {
 	return r
 }
 
-// besideLine measures one figure of the agent at a port.
+// besideLine measures one figure of the agent at a port. name is empty if the agent has no such
+// figure.
 type besideLine func(t *testing.T, v *vm, port int) (name string, figure float64, unit string)
 
 var besideLines = []besideLine{
@@ -203,6 +208,40 @@ var besideLines = []besideLine{
 		r := dialBeside(t, v, port)
 		frame := besideFile(4 << 10)
 		return "Write/size=4096", median(100, func() { r.exchange(frame, wiretest.WriteFileResult) }), "p50-ns"
+	},
+	func(t *testing.T, v *vm, port int) (string, float64, string) {
+		const size = 4 << 20
+		command := "head -c " + strconv.Itoa(size) + " /dev/zero"
+		var stream func()
+		switch port {
+		case 1000:
+			r := dialBeside(t, v, port)
+			r.hello()
+			start := framing.Start{Shell: true, OutputCredit: math.MaxUint32}
+			start.Args.Add(command)
+			stream = func() {
+				start.ID++
+				r.write(framing.AppendStart(nil, uint32(start.ID), &start))
+				for r.next().Type != wiretest.Exited {
+				}
+			}
+		case 2001: // a connection of its own for each stream
+			b := make([]byte, 256<<10)
+			stream = func() {
+				r := dialBeside(t, v, port)
+				defer r.conn.Close()
+				r.write(framing.AppendFrame(nil, framing.TypeStart, 1, []byte(command)))
+				r.wantKind(wiretest.Started)
+				for range size / len(b) {
+					if _, err := io.ReadFull(r.in, b); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		default:
+			return "", 0, "" // the floor has no streams
+		}
+		return "Stream", size / 1e6 / (median(5, stream) / 1e9), "MB/s"
 	},
 }
 
