@@ -73,7 +73,7 @@ func (l *Loop) Close() {
 		l.timers[0].Stop()
 	}
 	l.release()
-	unix.Close(l.pulse.fd)
+	l.pulse.close()
 	unix.Close(l.epfd)
 	l.epfd = -1
 	l.buffers.Put(l.scratch)
@@ -156,8 +156,8 @@ func (l *Loop) wait() (int, error) {
 // that may block. It takes the processor away from it, and wakes another thread when the call
 // returns. For one ping after another, that costs as much as the pings. A raw system call avoids
 // it, but the monitor wakes up every 10 ms meanwhile. So poll uses a raw call while events come.
-// When the pulse ends it without one, the next call is an ordinary one that may block. The programs
-// of scripts/build have no monitor, but others that use this package have one.
+// When the pulse ends it without one, the next call is an ordinary one that may block. A program
+// without a monitor needs no pulse.
 func (l *Loop) poll() (int, error) {
 	timeout := l.timeout()
 	var n int
