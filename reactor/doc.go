@@ -50,9 +50,9 @@
 // [Loop.Spawn] forks a child and does not wait for it. The child makes a list of system calls, and
 // the last one executes the program. A signal, a lease, a file system or a frozen cgroup may hold
 // it up for any time. Its code is one assembly function that uses no stack, so it needs none of
-// this process's memory except a copy of the list ([LeaveOut]). It first closes every descriptor
-// that it is not to have. It reports a step that fails in shared memory, and [Child.Failure]
-// returns that.
+// this process's memory except a copy of the list ([LeaveOut]). A child of process 1 needs no copy
+// either ([Loop.Share]). The child first closes every descriptor that it is not to have. It reports
+// a step that fails in shared memory, and [Child.Failure] returns that.
 //
 // Each [Child] has a pidfd in the epoll set. When it becomes readable the child is reaped. Only
 // [Loop.ReapOrphans] waits for children too. An init calls it on SIGCHLD. It reaps every child and
