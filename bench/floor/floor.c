@@ -200,7 +200,8 @@ static void output(struct source *s)
 		b->n += k;
 		return;
 	}
-	/* No child shares it: vfork returned after the exec that closed it there. So close takes it out of the epoll set. */
+	/* close alone could leave it in the epoll set: vfork may return a moment before the exec closes the child's copy. */
+	epoll_ctl(ep, EPOLL_CTL_DEL, s->fd, NULL);
 	close(s->fd);
 	if (--s->command->open == 0)
 		ended(s->command);
