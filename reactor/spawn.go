@@ -98,8 +98,6 @@ const (
 	// imageSize is the memory, in bytes, that is kept for the image of a child. A longer image is
 	// mapped for its fork alone.
 	imageSize = 32 << 10
-	// keptImages is how many images are kept while no child uses them.
-	keptImages = 8
 	// maxImage limits an image, in bytes. The kernel allows less for arguments and
 	// environment: three quarters of 8 MiB, pointers included.
 	maxImage = 16 << 20
@@ -134,19 +132,6 @@ type spawner struct {
 	free    []*report
 	way     forkWay
 	shares  bool // see Share
-}
-
-// Share has children start in the memory of this process, until they execute their programs. A
-// copy takes half a millisecond in an emulated machine. Commands with a User, a Confinement or Wipe
-// still get a copy, because those change what the memory is to the kernel.
-//
-// Only process 1 of a machine may share. With a child the OOM killer kills each process that has
-// the same memory, and they have one oom_score_adj. Process 1 is excepted from both.
-func (l *Loop) Share() { l.spawner.shares = sparse }
-
-// mayShare reports whether the command's child may share this process's memory.
-func (s *spawner) mayShare(cmd *Command) bool {
-	return s.shares && s.way == byClone3 && cmd.User == nil && cmd.Confinement == nil && !cmd.Wipe
 }
 
 // SetEnv sets the environment of commands without one of their own, which is empty until then. It
@@ -192,36 +177,6 @@ func (s *spawner) close() {
 		}
 	}
 	*s = spawner{env: s.env, shares: s.shares}
-}
-
-// takeImage returns an image that no child uses.
-func (s *spawner) takeImage() (b []byte, err error) {
-	if s.leftOut != len(leftOut) {
-		for _, b := range s.images {
-			unix.Madvise(b, unix.MADV_DOFORK)
-		}
-		s.leftOut = len(leftOut)
-	}
-	kept := s.images[:0]
-	for i, image := range s.images {
-		switch {
-		case lent(image):
-		case b == nil:
-			b = image
-		case i >= keptImages:
-			unix.Munmap(image)
-			continue
-		}
-		kept = append(kept, image)
-	}
-	s.images = kept
-	if b == nil {
-		if b, err = mapImage(imageSize); err != nil {
-			return nil, err
-		}
-		s.images = append(s.images, b)
-	}
-	return b, nil
 }
 
 // start forks the child. tell becomes its descriptor telling; 0 for none.
@@ -340,10 +295,6 @@ func (cmd *Command) searches() bool {
 		}
 	}
 	return cmd.Search != "" && cmd.Path != ""
-}
-
-func mapImage(size int) ([]byte, error) {
-	return unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 }
 
 // ClearRegisters overwrites the vector registers, with which memory is copied. The kernel writes
