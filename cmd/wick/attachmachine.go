@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 )
 
@@ -37,12 +38,12 @@ func (t *tool) attachMachine(ctx context.Context, name string, o attachOptions) 
 	signal.Ignore(syscall.SIGPIPE) // a closed stdout is an error of a write
 	stream, joined, err := m.Attach(ctx)
 	if err != nil {
-		return commandFailed(err)
+		return exit.NotRun(err)
 	}
 	defer stream.Close()
 	v := &viewing{t: t, stream: stream, left: make(chan struct{})}
 	if err := v.listen(joined, o); err != nil {
-		return commandFailed(err)
+		return exit.NotRun(err)
 	}
 	defer v.term.restore()
 	if o.kill {
@@ -131,11 +132,11 @@ func (v *viewing) show() error {
 		m, err := v.stream.Receive()
 		switch {
 		case err != nil:
-			return commandFailed(errors.New("the machine's supervisor has ended"))
+			return exit.NotRun(errors.New("the machine's supervisor has ended"))
 		case m.End != nil && m.End.Error != "":
-			return &exitError{code: m.End.Code, err: errors.New(m.End.Error)}
+			return &exit.Error{Code: m.End.Code, Err: errors.New(m.End.Error)}
 		case m.End != nil:
-			return commandExit(m.End.Code)
+			return exit.OfCommand(m.End.Code)
 		case m.Lost > 0:
 			fmt.Fprintf(v.t.stderr, "wick: %d bytes of output were dropped, because nothing took them; wick logs has them\n", m.Lost)
 		}
@@ -147,7 +148,7 @@ func (v *viewing) show() error {
 		case errors.Is(err, syscall.EPIPE):
 			return errLeft
 		case err != nil:
-			return commandFailed(err)
+			return exit.NotRun(err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/exit"
 )
 
 // cacheCommand returns wick cache.
@@ -105,7 +106,7 @@ what killed processes have left there. With --all everything goes that is not in
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			if all && size != "" {
-				return usageError(errors.New("cache prune: --all or --size, not both"))
+				return exit.Usage(errors.New("cache prune: --all or --size, not both"))
 			}
 			dir, err := cacheDir()
 			if err != nil {
@@ -118,7 +119,7 @@ what killed processes have left there. With --all everything goes that is not in
 				limit, err = cache.ParseSize(size)
 			}
 			if err != nil {
-				return usageError(fmt.Errorf("--size: %w", err))
+				return exit.Usage(fmt.Errorf("--size: %w", err))
 			}
 			removed, err := dir.Prune(limit)
 			if err != nil {

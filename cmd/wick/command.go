@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -38,7 +39,7 @@ func (f *commandFlags) add(cmd *cobra.Command) {
 // checkLine returns an error if the arguments are not one line, though they are to be.
 func (f *commandFlags) checkLine(args []string) error {
 	if f.line && len(args) != 1 {
-		return usageError(fmt.Errorf("-c takes one line, and %d words follow; quote the line: -c %s", len(args),
+		return exit.Usage(fmt.Errorf("-c takes one line, and %d words follow; quote the line: -c %s", len(args),
 			shellQuote(strings.Join(args, " "))))
 	}
 	return nil
@@ -91,7 +92,7 @@ func (t *tool) pass(r *client.Result) error {
 			continue
 		}
 		if _, err := out.w.Write(out.data); err != nil {
-			return &exitError{code: exitOwn, err: fmt.Errorf("write the command's %s: %w", out.name, err)}
+			return &exit.Error{Code: exit.Own, Err: fmt.Errorf("write the command's %s: %w", out.name, err)}
 		}
 	}
 	return nil

@@ -8,16 +8,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
 // connect connects to the guest that --to names.
 func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	if t.to == "" {
-		return nil, usageError(errors.New("no guest named; give the name of a machine first, as wick list has it, or an address as --to or in WICK_TO"))
+		return nil, exit.Usage(errors.New("no guest named; give the name of a machine first, as wick list has it, or an address as --to or in WICK_TO"))
 	}
 	if t.connectTimeout < 0 {
-		return nil, usageError(errors.New("--connect-timeout cannot be negative"))
+		return nil, exit.Usage(errors.New("--connect-timeout cannot be negative"))
 	}
 	if t.connectTimeout > 0 {
 		var cancel context.CancelFunc
@@ -26,7 +27,7 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 	}
 	to, err := t.address()
 	if err != nil {
-		return nil, &exitError{code: exitOwn, err: err}
+		return nil, &exit.Error{Code: exit.Own, Err: err}
 	}
 	c, err := client.Dial(ctx, to)
 	if err == nil {
@@ -41,7 +42,7 @@ func (t *tool) connect(ctx context.Context) (*client.Client, error) {
 			err = fmt.Errorf("%w: %w", err, dial.Last)
 		}
 	}
-	return nil, &exitError{code: exitOwn, err: err}
+	return nil, &exit.Error{Code: exit.Own, Err: err}
 }
 
 // machineForm precedes the name of a machine in an address.

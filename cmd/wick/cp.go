@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/archive"
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -73,13 +74,13 @@ func (cp *copier) copy(ctx context.Context, source, target string) error {
 	to, in := cp.guestPath(target)
 	switch {
 	case in == out:
-		return usageError(errors.New("cp: either SOURCE or TARGET must be in the guest: MACHINE:PATH, or :PATH with --to"))
+		return exit.Usage(errors.New("cp: either SOURCE or TARGET must be in the guest: MACHINE:PATH, or :PATH with --to"))
 	case cp.owners && cp.chown != "":
-		return usageError(errors.New("cp: -a keeps owners and --chown changes them; leave one of them out"))
+		return exit.Usage(errors.New("cp: -a keeps owners and --chown changes them; leave one of them out"))
 	case cp.chown != "" && to == "-":
-		return usageError(errors.New("cp: --chown cannot be used with a tar on stdout"))
+		return exit.Usage(errors.New("cp: --chown cannot be used with a tar on stdout"))
 	case from == "" || to == "":
-		return usageError(errors.New("cp: a path is empty"))
+		return exit.Usage(errors.New("cp: a path is empty"))
 	}
 	// A missing SOURCE is reported without a guest.
 	if in && from != "-" {

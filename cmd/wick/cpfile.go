@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -51,7 +52,7 @@ func (cp *copier) findOwner(ctx context.Context, in bool) error {
 		id, main := lookUp(name, false)
 		uid, err := strconv.ParseUint(id, 10, 32)
 		if err != nil {
-			return usageError(fmt.Errorf("cp: --chown: there is no user %q", name))
+			return exit.Usage(fmt.Errorf("cp: --chown: there is no user %q", name))
 		}
 		owner.UID = uint32(uid)
 		if gid, err := strconv.ParseUint(main, 10, 32); err == nil {
@@ -64,7 +65,7 @@ func (cp *copier) findOwner(ctx context.Context, in bool) error {
 		id, _ := lookUp(group, true)
 		gid, err := strconv.ParseUint(id, 10, 32)
 		if err != nil {
-			return usageError(fmt.Errorf("cp: --chown: there is no group %q", group))
+			return exit.Usage(fmt.Errorf("cp: --chown: there is no group %q", group))
 		}
 		owner.GID = uint32(gid)
 	}

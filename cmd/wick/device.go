@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/vhostvsock"
 )
 
@@ -31,7 +32,7 @@ ends. It serves until QEMU disconnects.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if config.VhostSocket == "" || config.UDS == "" {
-				return usageError(errors.New("device: --vhost and --uds are required"))
+				return exit.Usage(errors.New("device: --vhost and --uds are required"))
 			}
 			config.Logger = slog.New(slog.NewTextHandler(t.stderr, nil))
 			device, err := vhostvsock.New(config)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -42,7 +43,7 @@ and dictionary if there are any.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if d.levels, err = parseKernelLevels(levels); err != nil {
-				return usageError(err)
+				return exit.Usage(err)
 			}
 			c, err := t.connect(cmd.Context())
 			if err != nil {

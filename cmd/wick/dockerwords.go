@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // dockerCommands says what to do instead of a command of docker's that wick lacks. One of two words
@@ -118,7 +120,7 @@ var dockerFlags = map[string]string{
 // commandError returns err, or what to do instead if it is about an unknown command.
 func commandError(root *cobra.Command, args []string, err error) error {
 	var word string
-	if _, own := errors.AsType[*exitError](err); own {
+	if _, own := errors.AsType[*exit.Error](err); own {
 		return err
 	}
 	if n, _ := fmt.Sscanf(err.Error(), "unknown command %q", &word); n != 1 {
@@ -163,7 +165,7 @@ func unknownCommand(cmd *cobra.Command, words []string) error {
 	if hint != "" {
 		err = fmt.Errorf("%w; %s", err, hint)
 	}
-	return usageError(err)
+	return exit.Usage(err)
 }
 
 // refuseOthers makes a command that only has subcommands refuse other words, for which cobra would

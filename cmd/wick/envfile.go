@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"github.com/spf13/pflag"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // readEnv reads a file of environment variables as docker does. A line is NAME=VALUE, or NAME alone
@@ -43,13 +45,13 @@ func (f *commandFlags) readEnvironment() error {
 	for _, path := range f.envFiles {
 		env, err := readEnv(path)
 		if err != nil {
-			return usageError(err)
+			return exit.Usage(err)
 		}
 		all = append(all, env...)
 	}
 	for _, entry := range f.env {
 		if name, _, _ := strings.Cut(entry, "="); name == "" {
-			return usageError(fmt.Errorf("--env %q: want NAME=VALUE or NAME", entry))
+			return exit.Usage(fmt.Errorf("--env %q: want NAME=VALUE or NAME", entry))
 		}
 	}
 	f.env = mergeEnv(hostEnv(append(all, f.env...)))

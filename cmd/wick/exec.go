@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -73,7 +74,7 @@ end, up to 16 MiB, and an interrupted command goes on running.`,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if args = t.takeMachine(cmd, args); len(args) == 0 {
-			return usageError(fmt.Errorf("exec: COMMAND is missing behind the name of a machine; see --help"))
+			return exit.Usage(fmt.Errorf("exec: COMMAND is missing behind the name of a machine; see --help"))
 		}
 		return t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 			return t.exec(ctx, c, &flags, args)
@@ -101,7 +102,7 @@ func (t *tool) execWithin(
 	case errors.Is(err, errors.ErrUnsupported):
 		return t.execOld(ctx, c, flags, args)
 	case err != nil:
-		return commandFailed(err)
+		return exit.NotRun(err)
 	case h.Features&framing.FeatureProcesses == 0:
 		return t.execOld(ctx, c, flags, args)
 	}
@@ -111,13 +112,13 @@ func (t *tool) execWithin(
 	}
 	cmd.Loose = flags.detach && !flags.keepAll && h.Features&framing.FeatureLook != 0
 	if flags.stdin && flags.tty && !flags.detach && t.keyboard() == nil {
-		return usageError(errNoKeyboard)
+		return exit.Usage(errNoKeyboard)
 	}
 	s := t.newSession(cmd, flags.stdin, flags.tty)
 	s.usage = flags.usage
 	if flags.usage {
 		if err := c.CountIO(ctx); err != nil {
-			return commandFailed(err)
+			return exit.NotRun(err)
 		}
 	}
 	if flags.detach {
@@ -135,17 +136,17 @@ func (t *tool) execOld(ctx context.Context, c *client.Client, flags *sessionFlag
 		if err == nil {
 			err = &client.UnsupportedError{Feature: "interactive processes"}
 		}
-		return &exitError{code: exitOwn, err: fmt.Errorf("%s: %w", flag, err)}
+		return &exit.Error{Code: exit.Own, Err: fmt.Errorf("%s: %w", flag, err)}
 	}
 	if err := flags.checkLine(args); err != nil {
 		return err
 	}
 	r, err := c.Exec(ctx, flags.exec(args))
 	if err != nil {
-		return commandFailed(err)
+		return exit.NotRun(err)
 	}
 	if err := t.pass(r); err != nil {
 		return err
 	}
-	return commandExit(r.ExitCode)
+	return exit.OfCommand(r.ExitCode)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -97,12 +98,12 @@ func (f *forwardFlags) parse(args []string) (forwards []forward, err error) {
 			err = fmt.Errorf("%q is left over", rest)
 		}
 		if err != nil {
-			return nil, usageError(fmt.Errorf("--socks %q: %w", s, err))
+			return nil, exit.Usage(fmt.Errorf("--socks %q: %w", s, err))
 		}
 		forwards = append(forwards, forward{text: "socks " + s, from: at})
 	}
 	if len(forwards) == 0 && !f.auto {
-		return nil, usageError(errors.New("forward: HOST:GUEST is missing"))
+		return nil, exit.Usage(errors.New("forward: HOST:GUEST is missing"))
 	}
 	return forwards, nil
 }

@@ -9,6 +9,8 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // machineCommands has the commands that run machines. They need Linux, and say so.
@@ -36,7 +38,7 @@ func onLinux(names ...string) (list []func(*tool) *cobra.Command) {
 
 // needsLinux returns the error of something that this host cannot do.
 func needsLinux(what string) error {
-	return usageError(fmt.Errorf("%s needs a Linux host, and this is %s; run it there, as by ssh HOST wick, or give --to for a "+
+	return exit.Usage(fmt.Errorf("%s needs a Linux host, and this is %s; run it there, as by ssh HOST wick, or give --to for a "+
 		"forwarded socket", what, runtime.GOOS))
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/wiretest"
 )
@@ -136,7 +137,7 @@ func TestGuestsCodes(t *testing.T) {
 		{framing.Exited{Reason: framing.ReasonOutOfMemory, Code: 512}, 255},
 		{framing.Exited{Reason: framing.ReasonNotStarted, Code: 0}, 255},
 		{framing.Exited{Reason: framing.ReasonNotStarted, Code: 256}, 255},
-		{framing.Exited{Reason: framing.ReasonSignalled, Signal: 9, Code: 0}, exitOwn},
+		{framing.Exited{Reason: framing.ReasonSignalled, Signal: 9, Code: 0}, exit.Own},
 		{framing.Exited{Reason: framing.ReasonExited, Code: 256}, 255},
 	} {
 		code, _, _ := wick(t, "--to", lying(t, func(h framing.Header, _ []byte) []byte {
@@ -188,7 +189,7 @@ func TestCutOff(t *testing.T) {
 			args[1] = filepath.Join("testdata", "script", "put.txtar")
 		}
 		code, _, stderr := wick(t, append([]string{"--to", "unix:" + path}, args...)...)
-		if code != exitOwn || !strings.Contains(stderr, "connection lost") {
+		if code != exit.Own || !strings.Contains(stderr, "connection lost") {
 			t.Errorf("%q: exit code %d, %s", args, code, stderr)
 		}
 	}

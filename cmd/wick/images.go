@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/oci"
 )
 
@@ -42,7 +43,7 @@ whose connection is cut goes on where it was cut. On a terminal the progress is 
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, _, err := settlePlatform(platformText, "")
 			if err != nil {
-				return usageError(err)
+				return exit.Usage(err)
 			}
 			sources := make([]*oci.Source, len(args))
 			for i, arg := range args {
@@ -50,7 +51,7 @@ whose connection is cut goes on where it was cut. On a terminal the progress is 
 					err = fmt.Errorf("pull %s: not in a registry; wick run takes it as it is", arg)
 				}
 				if err != nil {
-					return usageError(err)
+					return exit.Usage(err)
 				}
 			}
 			dir, err := cacheDir()
@@ -85,7 +86,7 @@ whose connection is cut goes on where it was cut. On a terminal the progress is 
 // cacheDir returns the user's cache, after a check of its limit.
 func cacheDir() (cache.Dir, error) {
 	if _, err := cache.Limit(); err != nil {
-		return "", usageError(err)
+		return "", exit.Usage(err)
 	}
 	return cache.Default()
 }

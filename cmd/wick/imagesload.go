@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/oci"
 )
 
@@ -32,7 +33,7 @@ An archive with an image for several platforms gives the one of --platform.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, _, err := settlePlatform(platformText, "")
 			if err != nil {
-				return usageError(err)
+				return exit.Usage(err)
 			}
 			dir, err := cacheDir()
 			if err != nil {
@@ -40,7 +41,7 @@ An archive with an image for several platforms gives the one of --platform.`,
 			}
 			if input == "" {
 				if t.keyboard() != nil {
-					return usageError(errors.New("load: stdin is a terminal; give an archive by -i FILE"))
+					return exit.Usage(errors.New("load: stdin is a terminal; give an archive by -i FILE"))
 				}
 				spooled, err := spool(t.stdin)
 				if err != nil {
@@ -96,7 +97,7 @@ load and wick load take. It is written to stdout without -o.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, _, err := settlePlatform(platformText, "")
 			if err != nil {
-				return usageError(err)
+				return exit.Usage(err)
 			}
 			dir, err := cacheDir()
 			if err != nil {
@@ -105,7 +106,7 @@ load and wick load take. It is written to stdout without -o.`,
 			sources := make([]*oci.Source, len(args))
 			for i, arg := range args {
 				if sources[i], err = oci.ParseSource(arg); err != nil {
-					return usageError(err)
+					return exit.Usage(err)
 				}
 			}
 			write := func(w io.Writer) error {
@@ -115,7 +116,7 @@ load and wick load take. It is written to stdout without -o.`,
 				return writeWhole(output, write)
 			}
 			if isTerminal(t.stdout) {
-				return usageError(errors.New("save: stdout is a terminal; give a file by -o FILE"))
+				return exit.Usage(errors.New("save: stdout is a terminal; give a file by -o FILE"))
 			}
 			return write(t.stdout)
 		},

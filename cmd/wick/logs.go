@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -51,14 +52,14 @@ A time of --since and --until is a time ago such as 10m, or a date as in RFC 333
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := f.options(time.Now())
 			if err != nil {
-				return usageError(err)
+				return exit.Usage(err)
 			}
 			args = t.takeMachineOfID(cmd, args)
 			if t.to == "" {
 				return t.machineLogs(cmd.Context(), &f, o, args[0])
 			}
 			if f.times || f.console || f.since != "" || f.until != "" || f.follow && o.tail >= 0 {
-				return usageError(errors.New("logs: the guest only has -f, or --tail, for a command's output"))
+				return exit.Usage(errors.New("logs: the guest only has -f, or --tail, for a command's output"))
 			}
 			return t.inGuest(func(ctx context.Context, c *client.Client, args []string) error {
 				return t.heldLogs(ctx, c, o, args[0])

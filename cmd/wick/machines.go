@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 )
 
@@ -77,7 +78,7 @@ it needs all. The fields of --json are those of wick inspect.`,
 func (t *tool) listMachines(which *machineFlags, f *listFlags) error {
 	filters, err := which.parse()
 	if err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	s, err := keeper.Default()
 	if err != nil {
@@ -174,14 +175,14 @@ func (f *stopFlags) request(cmd *cobra.Command) (keeper.Request, error) {
 	r := keeper.Request{Op: keeper.OpStop, Grace: -1}
 	if cmd.Flags().Changed("time") {
 		if f.seconds < 0 {
-			return r, usageError(fmt.Errorf("-t %d: want a number of seconds, or 0", f.seconds))
+			return r, exit.Usage(fmt.Errorf("-t %d: want a number of seconds, or 0", f.seconds))
 		}
 		r.Grace = time.Duration(f.seconds) * time.Second
 	}
 	if f.signal != "" {
 		sig, err := parseSignal(f.signal)
 		if err != nil {
-			return r, usageError(err)
+			return r, exit.Usage(err)
 		}
 		r.Signal = int(sig)
 	}
@@ -240,7 +241,7 @@ command instead, and the machine runs on if the command does.`,
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		sig, err := parseSignal(signal)
 		if err != nil {
-			return usageError(err)
+			return exit.Usage(err)
 		}
 		return t.eachMachine(func(ctx context.Context, m *keeper.Machine) error {
 			_, err := m.Call(ctx, keeper.Request{Op: keeper.OpKill, Signal: int(sig)})

@@ -19,6 +19,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // version is set by -ldflags "-X main.version=...".
@@ -132,12 +134,12 @@ func (t *tool) main(ctx context.Context, args []string) int {
 		return 0
 	}
 	err = commandError(root, args, err)
-	end := t.exit(err)
-	if end.err != nil && ctx.Err() == nil {
+	end := exit.How(err, t.parsed)
+	if end.Err != nil && ctx.Err() == nil {
 		fmt.Fprintf(t.stderr, "wick: %s\n", printableLines(err.Error())) // it may have text of the guest
-		if end.usage {
+		if end.Usage {
 			fmt.Fprintf(t.stderr, "Try '%s --help'.\n", cmd.CommandPath())
 		}
 	}
-	return end.code
+	return end.Code
 }

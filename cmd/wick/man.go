@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // manCommand returns wick man, which is for packagers.
@@ -22,7 +24,7 @@ func (t *tool) manCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			day, err := time.Parse(time.DateOnly, date)
 			if err != nil {
-				return usageError(fmt.Errorf("--date %q: want YYYY-MM-DD", date))
+				return exit.Usage(fmt.Errorf("--date %q: want YYYY-MM-DD", date))
 			}
 			return writeManual(args[0], cmd.Root(), day)
 		},

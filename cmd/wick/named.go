@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 )
 
@@ -22,21 +23,21 @@ func (r *runner) named(ctx context.Context, ui *runUI) error {
 	r.foreground()
 	store, err := keeper.Default()
 	if err != nil {
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	state := r.state()
 	state.Remove, state.PID = true, os.Getpid()
 	m, err := store.Create(state)
 	if err != nil {
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	s := newSupervisor(r, m, state)
 	defer s.removed()
 	if err := r.host.writeID(m.ID); err != nil {
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	if s.server, err = m.Serve(s.do, nil); err != nil {
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

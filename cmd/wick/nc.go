@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -33,7 +34,7 @@ HOST is an IP address or localhost, and PORT is a number. unix:PATH or /PATH is 
 		RunE: func(cmd *cobra.Command, args []string) error {
 			to, err := ncEnd(args)
 			if err != nil {
-				return usageError(err)
+				return exit.Usage(err)
 			}
 			return t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
 				conn, err := c.DialContext(ctx, to.network, to.address)

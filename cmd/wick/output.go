@@ -10,6 +10,8 @@ import (
 	"text/template"
 
 	"github.com/spf13/cobra"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // listFlags has the flags of a command that lists something, for scripts.
@@ -42,7 +44,7 @@ func (f *listFlags) check() error {
 		}
 	}
 	if given > 1 {
-		return usageError(errors.New("give one of --json, --format and -q"))
+		return exit.Usage(errors.New("give one of --json, --format and -q"))
 	}
 	if f.format != "" {
 		_, err := parseFormat(f.format)
@@ -125,7 +127,7 @@ func parseFormat(format string) (*template.Template, error) {
 		"join": strings.Join, "lower": strings.ToLower, "upper": strings.ToUpper,
 	}).Option("missingkey=error").Parse(format)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("--format: %w", err))
+		return nil, exit.Usage(fmt.Errorf("--format: %w", err))
 	}
 	return tmpl, nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // pingCommand returns wick ping.
@@ -35,7 +37,7 @@ If all of them are small and the answer was late, it was the connection.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if p.count < 0 || p.interval < 0 || p.patience <= 0 {
-				return usageError(errors.New("ping: --count and --interval cannot be negative, and --wait must be above 0"))
+				return exit.Usage(errors.New("ping: --count and --interval cannot be negative, and --wait must be above 0"))
 			}
 			return t.ping(cmd.Context(), &p)
 		},
@@ -105,7 +107,7 @@ func (t *tool) ping(ctx context.Context, p *pinger) error {
 	}
 	p.sumUp(t)
 	if err == nil && len(p.rtts) == 0 && ctx.Err() == nil {
-		return &exitError{code: exitFailed}
+		return &exit.Error{Code: exit.Failed}
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -45,7 +46,7 @@ processes, and command.`,
 	guest := t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
 		switch {
 		case prune && len(remove) > 0:
-			return usageError(errors.New("ps: --prune and --rm exclude each other"))
+			return exit.Usage(errors.New("ps: --prune and --rm exclude each other"))
 		case prune:
 			return t.prune(ctx, c)
 		case len(remove) > 0:
@@ -56,7 +57,7 @@ processes, and command.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case which.given() && t.to != "" && t.to != os.Getenv("WICK_TO"):
-			return usageError(errors.New("ps: -a and --filter are for the list of machines; leave the guest out"))
+			return exit.Usage(errors.New("ps: -a and --filter are for the list of machines; leave the guest out"))
 		case which.given(), t.to == "" && !prune && len(remove) == 0:
 			return t.listMachines(&which, &f)
 		}

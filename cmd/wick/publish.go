@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 )
 
@@ -27,7 +28,7 @@ func parsePublish(s string) ([]forward, error) {
 	}
 	texts, err := portRange(plain)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("publish %q: %w", s, err))
+		return nil, exit.Usage(fmt.Errorf("publish %q: %w", s, err))
 	}
 	var forwards []forward
 	for _, text := range texts {

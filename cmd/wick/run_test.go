@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // monitored returns a wick run whose monitor, QEMU, is a shell script, and the directory for its
@@ -65,8 +67,8 @@ func TestRunWithoutReader(t *testing.T) {
 	}
 	r.Close()
 	cmd.Wait()
-	if cmd.ProcessState.ExitCode() != exitOwn {
-		t.Errorf("it ended with %v, want exit code %d", cmd.ProcessState, exitOwn)
+	if cmd.ProcessState.ExitCode() != exit.Own {
+		t.Errorf("it ended with %v, want exit code %d", cmd.ProcessState, exit.Own)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
@@ -95,8 +97,8 @@ func TestRunSaysWhy(t *testing.T) {
 			t.Parallel()
 			cmd, _ := monitored(t, tt.script, append(tt.args, "--boot-timeout", "1s", "--", "true")...)
 			out, _ := cmd.CombinedOutput()
-			if code := cmd.ProcessState.ExitCode(); code != exitOwn {
-				t.Errorf("exit code %d, want %d", code, exitOwn)
+			if code := cmd.ProcessState.ExitCode(); code != exit.Own {
+				t.Errorf("exit code %d, want %d", code, exit.Own)
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(string(out), want) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/machine"
 )
 
@@ -57,7 +58,7 @@ func (t *tool) runFailed(ctx context.Context, err error, shown bool) error {
 	} else if end, ok := errors.AsType[*machine.EndError](err); ok {
 		t.lastWords(end.Console, shown)
 	}
-	return &exitError{code: exitOwn, err: err}
+	return &exit.Error{Code: exit.Own, Err: err}
 }
 
 // lastWords prints the last lines of a machine's console. shown says that --console has shown them

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing"
@@ -88,11 +89,11 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 	o := &r.options
 	if o.From != "" {
 		if err := r.checkFrom(cmd); err != nil {
-			return usageError(err)
+			return exit.Usage(err)
 		}
 	}
 	if r.args, err = r.image.choose(cmd, args, cmp.Or(o.Rootfs, o.From), r.flags.line); err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	if alias, ok := archNames[o.Arch]; ok {
 		o.Arch = alias
@@ -104,35 +105,35 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 		o.Overlay, o.Tmpfs = "", true
 	}
 	if o.Arch != "" && !slices.Contains(vmm.Archs(), o.Arch) {
-		return usageError(fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or ")))
+		return exit.Usage(fmt.Errorf("--arch %q: want %s", o.Arch, strings.Join(vmm.Archs(), " or ")))
 	}
 	for _, p := range r.puts {
 		put, err := machine.ParsePut(p)
 		if err != nil {
-			return usageError(err)
+			return exit.Usage(err)
 		}
 		o.Puts = append(o.Puts, put)
 	}
 	if r.platform, o.Arch, err = settlePlatform(r.image.platform, o.Arch); err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	if err := r.flags.readEnvironment(); err != nil {
 		return err
 	}
 	if dir := r.flags.dir; dir != "" && !strings.HasPrefix(dir, "/") {
-		return usageError(fmt.Errorf("--workdir %q: want an absolute path", dir))
+		return exit.Usage(fmt.Errorf("--workdir %q: want an absolute path", dir))
 	}
 	if o.Net, err = vmm.ParseNet(r.network); err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	if err := r.volumes.check(o); err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	if err := r.host.check(r); err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	if err := checkMachine(o); err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	for _, p := range r.publish {
 		forwards, err := parsePublish(p)
@@ -142,13 +143,13 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 		r.forwards = append(r.forwards, forwards...)
 	}
 	if err := r.stay.check(cmd, r); err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	if r.flags.stdin && r.flags.tty && !r.flags.detach && r.t.keyboard() == nil {
-		return usageError(errNoKeyboard)
+		return exit.Usage(errNoKeyboard)
 	}
 	if err := r.setConsole(); err != nil {
-		return usageError(err)
+		return exit.Usage(err)
 	}
 	return r.checkCommand()
 }
@@ -166,7 +167,7 @@ func (r *runner) checkCommand() error {
 		_, err := r.flags.command(nil, []string{"checked"})
 		return err
 	case r.publishAll:
-		return usageError(errors.New("-P is for an IMAGE, which is missing"))
+		return exit.Usage(errors.New("-P is for an IMAGE, which is missing"))
 	case len(r.args) > 0:
 		_, err := r.flags.command(nil, r.args)
 		return err
@@ -181,11 +182,11 @@ func (r *runner) checkCommand() error {
 		flag = "--add-host"
 	}
 	if flag != "" && flag != "--detach" {
-		return usageError(fmt.Errorf("%s is for a COMMAND, which is missing", flag))
+		return exit.Usage(fmt.Errorf("%s is for a COMMAND, which is missing", flag))
 	}
 	if o := &r.options; !r.flags.detach && o.Rootfs == "" && len(o.InitArgs)+len(o.Drives) == 0 {
 		// The default system has no workload, and nothing names one.
-		return usageError(errors.New("run: IMAGE or COMMAND is missing, as in wick run alpine or wick run -- uname"))
+		return exit.Usage(errors.New("run: IMAGE or COMMAND is missing, as in wick run alpine or wick run -- uname"))
 	}
 	r.use = r.t.workload
 	// Before the machine can end, it has a host to tell of that. The last of several words wins.
@@ -212,13 +213,13 @@ func (r *runner) setConsole() error {
 // prepare listens at the published ports, and opens the image.
 func (r *runner) prepare(ctx context.Context, ui *runUI) (err error) {
 	if r.published, err = listenAll(ctx, r.forwards); err != nil {
-		return &exitError{code: exitOwn, err: err} // nothing ran
+		return &exit.Error{Code: exit.Own, Err: err} // nothing ran
 	}
 	if err := r.openImage(ctx, ui); err != nil {
 		return err
 	}
 	if err := r.volumes.hold(ctx, &r.options); err != nil {
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	if r.publishAll {
 		exposed := slices.DeleteFunc(exposedPorts(r.options.Image), func(fw forward) bool {
@@ -226,7 +227,7 @@ func (r *runner) prepare(ctx context.Context, ui *runUI) (err error) {
 		})
 		more, err := listenAll(ctx, exposed)
 		if err != nil {
-			return &exitError{code: exitOwn, err: err}
+			return &exit.Error{Code: exit.Own, Err: err}
 		}
 		r.forwards, r.published = append(r.forwards, exposed...), append(r.published, more...)
 	}
@@ -244,7 +245,7 @@ func (r *runner) openImage(ctx context.Context, ui *runUI) (err error) {
 	}
 	ui.pause()
 	if err != nil {
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	return nil
 }
@@ -315,7 +316,7 @@ func (r *runner) copyOut(ctx context.Context, c *client.Client, ended error) err
 		case ended != nil:
 			fmt.Fprintf(r.t.stderr, "wick: --out: %s\n", printableLines(err.Error()))
 		default:
-			ended = &exitError{code: exitOwn, err: fmt.Errorf("--out: %w", err)}
+			ended = &exit.Error{Code: exit.Own, Err: fmt.Errorf("--out: %w", err)}
 		}
 	}
 	return ended

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -157,7 +158,7 @@ service is ready; wick services --wait does.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sig, err := parseSignal(args[1])
 			if err != nil {
-				return usageError(err)
+				return exit.Usage(err)
 			}
 			c, err := t.connect(cmd.Context())
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -149,7 +150,7 @@ func (s *session) run(ctx context.Context) error {
 	// The terminal is raw before the command runs, so that keys typed at its first output are its
 	// own.
 	if err := s.raw(); err != nil {
-		return commandFailed(fmt.Errorf("put the terminal into raw mode: %w", err))
+		return exit.NotRun(fmt.Errorf("put the terminal into raw mode: %w", err))
 	}
 	defer s.term.restore()
 	if err := s.start(ctx); err != nil {
@@ -169,7 +170,7 @@ func (s *session) run(ctx context.Context) error {
 	s.term.restore()
 	if errors.Is(err, errGivenUp) {
 		err = fmt.Errorf("%w (if the command still runs: %s)", err, s.comeBack())
-		return &exitError{code: 128 + int(syscall.SIGINT), err: err}
+		return &exit.Error{Code: 128 + int(syscall.SIGINT), Err: err}
 	}
 	if errors.Is(err, errLeft) {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindLimit/2)
@@ -284,7 +285,7 @@ func (s *session) again(ctx context.Context) error {
 // ended returns the error with which the tool ends after the command.
 func (s *session) ended(r *client.Receipt, err error) error {
 	if r == nil {
-		return commandFailed(err)
+		return exit.NotRun(err)
 	}
 	if r.Held && !s.tty {
 		fmt.Fprintf(s.t.stderr, "wick: %s\n", heldBy(r.Left))
@@ -296,17 +297,17 @@ func (s *session) ended(r *client.Receipt, err error) error {
 		fmt.Fprintf(s.t.stderr, "wick: %s\n", usageText(r))
 	}
 	if own := ownFailure(err); own != nil {
-		return commandFailed(own) // it may be the reason for the command's end
+		return exit.NotRun(own) // it may be the reason for the command's end
 	}
 	switch {
 	case r.Reason == framing.ReasonTimedOut:
-		return &exitError{code: failure(r.Code), err: fmt.Errorf("the command ran out of time (%v)", s.cmd.Timeout)}
+		return &exit.Error{Code: exit.Failure(r.Code), Err: fmt.Errorf("the command ran out of time (%v)", s.cmd.Timeout)}
 	case r.Reason == framing.ReasonOutOfMemory:
-		return &exitError{code: failure(r.Code), err: errors.New("the command was killed because the machine was out of memory" + victimText(r))}
+		return &exit.Error{Code: exit.Failure(r.Code), Err: errors.New("the command was killed because the machine was out of memory" + victimText(r))}
 	case r.Code != 0 || err == nil || errors.Is(err, syscall.EPIPE):
-		return commandExit(r.Code)
+		return exit.OfCommand(r.Code)
 	}
-	return commandFailed(err) // of one of the tool's streams
+	return exit.NotRun(err) // of one of the tool's streams
 }
 
 // victimText says which process was killed, after a colon.
@@ -346,17 +347,17 @@ func heldBy(left int) string {
 // shell.
 func startFailed(cmd *client.Cmd, err error) error {
 	if failed, ok := errors.AsType[*client.StartError](err); ok {
-		code := failure(failed.Code)
+		code := exit.Failure(failed.Code)
 		if word := cmd.Args[0]; failed.Errno == syscall.ENOENT && len(cmd.Args) == 1 && !cmd.Shell && isLine(word) {
 			line := shellQuote(word)
 			err = fmt.Errorf("%w\nwick: if it is a line for the guest's shell: wick exec -c %s, or: wick exec -- sh -c %s", err, line, line)
 		}
-		return &exitError{code: code, err: err}
+		return &exit.Error{Code: code, Err: err}
 	}
 	if refused, ok := errors.AsType[*client.RemoteError](err); ok && strings.HasPrefix(refused.Message, "too many kept") {
 		err = fmt.Errorf("%w; wick ps --prune forgets those that have ended", err)
 	}
-	return commandFailed(err)
+	return exit.NotRun(err)
 }
 
 // isLine reports whether a word looks like a line for a shell.
@@ -367,7 +368,7 @@ func (s *session) detach(ctx context.Context) error {
 	// Stdin stays open for a later attach.
 	if s.stdin {
 		if _, err := s.cmd.StdinPipe(); err != nil {
-			return commandFailed(err)
+			return exit.NotRun(err)
 		}
 	}
 	if s.tty {
@@ -382,10 +383,10 @@ func (s *session) detach(ctx context.Context) error {
 			return startFailed(s.cmd, err)
 		}
 	case <-ctx.Done():
-		return commandFailed(fmt.Errorf("start the command: %w", ctx.Err()))
+		return exit.NotRun(fmt.Errorf("start the command: %w", ctx.Err()))
 	}
 	if _, err := fmt.Fprintf(s.t.stdout, "%016x\n", s.cmd.ID()); err != nil {
-		return commandFailed(fmt.Errorf("print the command's id %016x: %w", s.cmd.ID(), err))
+		return exit.NotRun(fmt.Errorf("print the command's id %016x: %w", s.cmd.ID(), err))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -92,22 +93,22 @@ func (f *sessionFlags) command(c *client.Client, args []string) (*client.Cmd, er
 	for _, limit := range f.limits {
 		l, err := parseLimit(limit)
 		if err != nil {
-			return nil, usageError(err)
+			return nil, exit.Usage(err)
 		}
 		cmd.Limits = append(cmd.Limits, l)
 	}
 	var err error
 	if cmd.WaitOutput, err = parseTime("--wait-output", f.waitOutput); err != nil {
-		return nil, usageError(err)
+		return nil, exit.Usage(err)
 	}
 	switch cmd.Keep, err = parseTime("--keep", f.keep); {
 	case err != nil:
-		return nil, usageError(err)
+		return nil, exit.Usage(err)
 	case f.detach && cmd.Keep == 0:
 		cmd.Keep = client.KeepForEver
 	}
 	if cmd.Confinement, err = f.confinement(f.tty); err != nil {
-		return nil, usageError(err)
+		return nil, exit.Usage(err)
 	}
 	if name, ok := os.LookupEnv("TERM"); ok && f.tty {
 		cmd.Env = append([]string{"TERM=" + name}, cmd.Env...)
@@ -189,7 +190,7 @@ func talks(ctx context.Context, c *client.Client) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, commandFailed(err)
+		return false, exit.NotRun(err)
 	}
 	return h.Features&framing.FeatureProcesses != 0, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -33,10 +34,10 @@ shell's.`,
 		ValidArgsFunction: completeMachines,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args = t.takeMachine(cmd, args); len(args) > 0 {
-				return usageError(fmt.Errorf("shell: one argument too many: %q", args[0]))
+				return exit.Usage(fmt.Errorf("shell: one argument too many: %q", args[0]))
 			}
 			if t.keyboard() == nil {
-				return usageError(errors.New("shell needs a terminal as stdin; wick exec -i runs a shell without one"))
+				return exit.Usage(errors.New("shell needs a terminal as stdin; wick exec -i runs a shell without one"))
 			}
 			ctx := cmd.Context()
 			c, err := t.connect(ctx)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -36,7 +37,7 @@ a number.`,
 			scope := framing.ScopeGroup
 			switch {
 			case tree && alone:
-				return usageError(errors.New("signal: --tree and --process exclude each other"))
+				return exit.Usage(errors.New("signal: --tree and --process exclude each other"))
 			case tree:
 				scope = framing.ScopeTree
 			case alone:
@@ -44,7 +45,7 @@ a number.`,
 			}
 			sig, err := parseSignal(args[1])
 			if err != nil {
-				return usageError(err)
+				return exit.Usage(err)
 			}
 			c, err := t.connect(cmd.Context())
 			if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
 	"wick/framing/client"
@@ -247,7 +248,7 @@ func (s *supervisor) takeOver(ctx context.Context, c *client.Client, connect fun
 func (r *runner) takeOver(ctx context.Context, c *client.Client, _ *sessionFlags, _ []string) error {
 	p, err := findProcess(ctx, c, r.saved.Use.Process)
 	if err != nil {
-		return commandFailed(fmt.Errorf("COMMAND is missing, and that of the snapshot has ended: %w", err))
+		return exit.NotRun(fmt.Errorf("COMMAND is missing, and that of the snapshot has ended: %w", err))
 	}
 	return r.t.attach(ctx, c, p, attachOptions{stdin: r.flags.stdin, kill: true})
 }
@@ -293,10 +294,10 @@ func (r *runner) checkFromCommand() error {
 		flag = "--env"
 	}
 	if flag != "" && !slices.Contains([]string{"-i", "--detach"}, flag) {
-		return usageError(fmt.Errorf("%s is for a COMMAND, which is missing; the snapshot's own command goes on as it is", flag))
+		return exit.Usage(fmt.Errorf("%s is for a COMMAND, which is missing; the snapshot's own command goes on as it is", flag))
 	}
 	if r.saved.Use.Process == "" && !r.flags.detach {
-		return usageError(errors.New("COMMAND is missing, and the snapshot has no command that could go on"))
+		return exit.Usage(errors.New("COMMAND is missing, and the snapshot has no command that could go on"))
 	}
 	r.use = r.takeOver
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -54,26 +55,26 @@ func (t *tool) spawn(ctx context.Context, c *client.Client, command client.Exec,
 	}
 	pid, err := c.Spawn(ctx, command)
 	if err != nil {
-		return commandFailed(err)
+		return exit.NotRun(err)
 	}
 	if told {
 		t.passTo(c, pid)
 	}
 	if _, err := fmt.Fprintln(t.stdout, pid); err != nil {
-		return commandFailed(fmt.Errorf("print the command's pid %d: %w", pid, err))
+		return exit.NotRun(fmt.Errorf("print the command's pid %d: %w", pid, err))
 	}
 	if !wait {
 		return nil
 	}
-	exit, err := c.WaitExit(ctx, pid)
+	ended, err := c.WaitExit(ctx, pid)
 	t.running.Store(nil)
 	if err != nil {
-		return commandFailed(err)
+		return exit.NotRun(err)
 	}
-	if err := t.pass(&exit.Result); err != nil {
+	if err := t.pass(&ended.Result); err != nil {
 		return err
 	}
-	return commandExit(exit.ExitCode)
+	return exit.OfCommand(ended.ExitCode)
 }
 
 // passTo makes the tool pass signals on to a spawned command.

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"wick/cmd/wick/internal/exit"
 )
 
 // An end is one end of a forward: a network and an address for net.Dial or net.Listen.
@@ -74,7 +76,7 @@ type forward struct {
 // parseForward parses HOST:GUEST, or GUEST:HOST with reverse. A port alone is both ends.
 func parseForward(s, bind string, reverse bool) (forward, error) {
 	f := forward{text: s, reverse: reverse}
-	refuse := func(err error) (forward, error) { return f, usageError(fmt.Errorf("forward %q: %w", s, err)) }
+	refuse := func(err error) (forward, error) { return f, exit.Usage(fmt.Errorf("forward %q: %w", s, err)) }
 	if strings.HasSuffix(s, "/udp") { // as docker has it; a path may end like that only after unix:
 		if before, _, _ := strings.Cut(s, "/"); !strings.Contains(before, "unix:") {
 			return refuse(errUDP)
@@ -138,7 +140,7 @@ var errUDP = errors.New("UDP is not forwarded, only TCP and Unix sockets are")
 func parseBind(s string) (string, error) {
 	s = strings.Trim(s, "[]")
 	if s != "localhost" && net.ParseIP(s) == nil {
-		return "", usageError(fmt.Errorf("--bind %q: want an IP address of this machine", s))
+		return "", exit.Usage(fmt.Errorf("--bind %q: want an IP address of this machine", s))
 	}
 	return s, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -39,11 +40,11 @@ calls wick for each scrape.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case interval <= 0:
-				return usageError(errors.New("stats: --interval must be above 0"))
+				return exit.Usage(errors.New("stats: --interval must be above 0"))
 			case asJSON && asPrometheus:
-				return usageError(errors.New("stats: give one of --json and --prometheus"))
+				return exit.Usage(errors.New("stats: give one of --json and --prometheus"))
 			case watch && asPrometheus:
-				return usageError(errors.New("stats: --prometheus prints the figures once"))
+				return exit.Usage(errors.New("stats: --prometheus prints the figures once"))
 			}
 			show := statsTable
 			if asJSON {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
 )
@@ -176,15 +177,15 @@ func (r *runner) detached(ctx context.Context, ui *runUI) error {
 	}
 	store, err := keeper.Default()
 	if err != nil {
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	m, err := store.Create(r.state())
 	if err != nil {
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	if err := r.host.writeID(m.ID); err != nil {
 		m.Remove()
-		return &exitError{code: exitOwn, err: err}
+		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	if err := r.t.launch(ctx, m, os.Args[1:], "", ui); err != nil {
 		// A machine that never ran is of no use.
@@ -202,7 +203,7 @@ func (r *runner) detached(ctx context.Context, ui *runUI) error {
 func (t *tool) launch(ctx context.Context, m *keeper.Machine, args []string, dir string, ui *runUI) error {
 	defer m.Release()
 	fail := func(err error) error {
-		return &exitError{code: exitOwn, err: fmt.Errorf("start the machine's supervisor: %w", err)}
+		return &exit.Error{Code: exit.Own, Err: fmt.Errorf("start the machine's supervisor: %w", err)}
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -241,7 +242,7 @@ func (t *tool) launch(ctx context.Context, m *keeper.Machine, args []string, dir
 		t.stderr.Write(text)
 	}
 	if failed == nil {
-		failed = &exitError{code: exitOwn, err: fmt.Errorf("the machine's supervisor ended: %v", cmd.ProcessState)}
+		failed = &exit.Error{Code: exit.Own, Err: fmt.Errorf("the machine's supervisor ended: %v", cmd.ProcessState)}
 	}
 	return failed
 }
@@ -258,7 +259,7 @@ func follow(said io.Reader, ui *runUI) (ready bool, failed error) {
 		case r.Ready:
 			return true, nil
 		case r.Error != "":
-			failed = &exitError{code: r.Code, err: errors.New(r.Error)}
+			failed = &exit.Error{Code: r.Code, Err: errors.New(r.Error)}
 		}
 	}
 	return false, failed

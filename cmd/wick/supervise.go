@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/image"
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
@@ -71,7 +72,7 @@ func (r *runner) supervise(ctx context.Context) error {
 	s.end(err)
 	s.removed()
 	if err != nil {
-		return &exitError{code: r.t.exit(err).code} // the state and the parent have the error
+		return &exit.Error{Code: exit.How(err, r.t.parsed).Code} // the state and the parent have the error
 	}
 	return nil
 }
@@ -195,15 +196,15 @@ func (s *supervisor) end(err error) {
 			return
 		}
 		if err != nil {
-			how := s.r.t.exit(err)
-			if st.ExitCode = how.code; how.err != nil {
+			how := exit.How(err, s.r.t.parsed)
+			if st.ExitCode = how.Code; how.Err != nil {
 				st.Error = err.Error()
 			}
 		}
 	})
 	if err != nil {
-		how := s.r.t.exit(err)
-		s.report(report{Error: err.Error(), Code: how.code})
+		how := exit.How(err, s.r.t.parsed)
+		s.report(report{Error: err.Error(), Code: how.Code})
 	}
 	close(s.over)
 	if s.server != nil {
@@ -242,7 +243,7 @@ func (s *supervisor) use(ctx context.Context, c *client.Client, flags *sessionFl
 		}
 		if err != nil || s.isStopping() || !s.r.stay.policy.again(code, starts) {
 			if err == nil {
-				err = commandExit(code)
+				err = exit.OfCommand(code)
 			}
 			return err
 		}
@@ -252,7 +253,7 @@ func (s *supervisor) use(ctx context.Context, c *client.Client, flags *sessionFl
 		select {
 		case <-time.After(delay):
 		case <-s.stopped:
-			return commandExit(code)
+			return exit.OfCommand(code)
 		case <-s.current().Done():
 			return s.current().Err()
 		}
@@ -309,7 +310,7 @@ func failureOf(code int) int {
 	if code == 0 {
 		return 0
 	}
-	return failure(code)
+	return exit.Failure(code)
 }
 
 // start starts the command, or has part in the workload that the machine runs by itself. It returns
@@ -421,7 +422,7 @@ func (s *supervisor) wait(ctx context.Context, cmd *client.Cmd) (*client.Receipt
 		}
 	}
 	if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ECANCELED) {
-		err = commandFailed(errors.New("another host has taken the command's end"))
+		err = exit.NotRun(errors.New("another host has taken the command's end"))
 	}
 	return r, receiptError(r, err)
 }

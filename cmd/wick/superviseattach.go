@@ -7,6 +7,7 @@ import (
 	"io"
 	"syscall"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 	"wick/framing/client"
 )
@@ -38,7 +39,7 @@ func (s *supervisor) ended(code int, err error) {
 	s.outputs = nil
 	e := keeper.End{Code: code}
 	if err != nil {
-		e.Code, e.Error = s.r.t.exit(err).code, err.Error()
+		e.Code, e.Error = exit.How(err, s.r.t.parsed).Code, err.Error()
 	}
 	s.viewers.End(e)
 }
@@ -49,7 +50,7 @@ func (s *supervisor) attach(stream *keeper.Stream) {
 	cmd, stdin := s.command, s.stdin
 	s.mu.Unlock()
 	if cmd == nil {
-		stream.Send(&keeper.Message{End: &keeper.End{Code: exitOwn, Error: errNoCommand.Error()}})
+		stream.Send(&keeper.Message{End: &keeper.End{Code: exit.Own, Error: errNoCommand.Error()}})
 		return
 	}
 	leave := s.viewers.Add(stream, &keeper.Joined{Terminal: s.r.flags.tty, Stdin: stdin != nil})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -32,7 +33,7 @@ as wick ps --json prints them.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if count < 0 || interval <= 0 {
-				return usageError(errors.New("top: --count cannot be negative, and --interval must be above 0"))
+				return exit.Usage(errors.New("top: --count cannot be negative, and --interval must be above 0"))
 			}
 			if asJSON && !cmd.Flags().Changed("count") {
 				count = 1

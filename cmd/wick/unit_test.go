@@ -27,18 +27,6 @@ func TestShellQuote(t *testing.T) {
 	}
 }
 
-func TestCommandExit(t *testing.T) {
-	for code, want := range map[int]int{0: 0, 1: 1, 255: 255, 256: 255, -1: 255} {
-		got := exitError{}
-		if err := commandExit(code); err != nil {
-			got = *(&tool{parsed: true}).exit(err)
-		}
-		if got.code != want || got.err != nil {
-			t.Errorf("%d: got %d, error %v", code, got.code, got.err)
-		}
-	}
-}
-
 func TestMedian(t *testing.T) {
 	for want, list := range map[time.Duration][]time.Duration{1: {1}, 3: {2, 4}, 2: {1, 2, 9}} {
 		if got := median(list); got != want {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
@@ -37,7 +38,7 @@ func (t *tool) within(
 	err := do(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), errUnresponsive) {
 		err = fmt.Errorf("the command ran out of time (%v): %w", timeout, errUnresponsive)
-		return &exitError{code: exitTimedOut, err: err}
+		return &exit.Error{Code: exit.TimedOut, Err: err}
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client/clienttest"
 )
@@ -104,8 +105,8 @@ func timesOut(t *testing.T, args []string) {
 	kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != exitTimedOut || !strings.Contains(errs.String(), "ran out of time (300ms)") {
-		t.Errorf("wick %q exits with %d and says %q, want %d", args, code, errs.String(), exitTimedOut)
+	if code := cmd.ProcessState.ExitCode(); code != exit.TimedOut || !strings.Contains(errs.String(), "ran out of time (300ms)") {
+		t.Errorf("wick %q exits with %d and says %q, want %d", args, code, errs.String(), exit.TimedOut)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"wick/cmd/wick/internal/exit"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -20,7 +21,7 @@ func (t *tool) workload(ctx context.Context, c *client.Client, flags *sessionFla
 			return err
 		}
 		if _, ok := hello.Fact("workload.state"); !ok {
-			return commandFailed(errors.New("COMMAND is missing, and the machine has no workload"))
+			return exit.NotRun(errors.New("COMMAND is missing, and the machine has no workload"))
 		}
 		if hello.Features&framing.FeatureServices != 0 {
 			if err := awaitStart(ctx, c, func() {}); err != nil {
@@ -40,7 +41,7 @@ func (t *tool) workload(ctx context.Context, c *client.Client, flags *sessionFla
 			case gone && runs > 0:
 				err = last // there was no run after that
 			case gone:
-				return commandFailed(err)
+				return exit.NotRun(err)
 			}
 			if t.asked.Load() || !startsAgain(ctx, c) {
 				return err
@@ -109,5 +110,5 @@ func notStarted(ctx context.Context, c *client.Client) error {
 	}
 	text, _ := hello.Fact("workload.code")
 	code, _ := strconv.Atoi(text)
-	return &exitError{code: failure(code), err: errors.New("workload not started: " + reason)}
+	return &exit.Error{Code: exit.Failure(code), Err: errors.New("workload not started: " + reason)}
 }
