@@ -297,9 +297,10 @@ var mayImport = map[string][]string{
 	"wick/cmd/vm-init":     {"wick/sysinit", "wick/reactor/agent"},
 	"wick/cmd/wick/...":    {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
 	// The rooms of the tool that know neither machines nor its commands, from the ground up.
-	"wick/cmd/wick/internal/exit": {"wick/framing/client"},
-	"wick/bench/...":              {"*", "wick/bench/..."},
-	"wick/scripts":                {"wick/framing/client/clienttest"},
+	"wick/cmd/wick/internal/exit":     {"wick/framing/client"},
+	"wick/cmd/wick/internal/terminal": {"wick/framing/client"},
+	"wick/bench/...":                  {"*", "wick/bench/..."},
+	"wick/scripts":                    {"wick/framing/client/clienttest"},
 }
 
 // room returns the import path of a room of the agent.

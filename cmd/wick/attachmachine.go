@@ -14,6 +14,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
+	"wick/cmd/wick/internal/terminal"
 )
 
 // viewing is a wick attach to the command of a machine, which its supervisor passes on.
@@ -21,7 +22,7 @@ type viewing struct {
 	t      *tool
 	stream *keeper.Stream
 	left   chan struct{} // closed when the user types the detach keys
-	term   *terminal
+	term   *terminal.Terminal
 	size   atomic.Uint32 // the rows and columns that were sent last
 }
 
@@ -45,7 +46,7 @@ func (t *tool) attachMachine(ctx context.Context, name string, o attachOptions) 
 	if err := v.listen(joined, o); err != nil {
 		return exit.NotRun(err)
 	}
-	defer v.term.restore()
+	defer v.term.Restore()
 	if o.kill {
 		pass := func(_ context.Context, sig syscall.Signal) error {
 			return stream.Send(&keeper.Message{Signal: int(sig)})
@@ -69,8 +70,8 @@ func (t *tool) attachMachine(ctx context.Context, name string, o attachOptions) 
 		}
 	}
 	if errors.Is(err, errLeft) {
-		v.term.drop()
-		v.term.restore()
+		v.term.Drop()
+		v.term.Restore()
 		fmt.Fprintf(t.stderr, "\nwick: left it running: wick attach %s\n", name)
 		return nil
 	}
@@ -83,19 +84,19 @@ func (v *viewing) listen(joined *keeper.Joined, o attachOptions) (err error) {
 	switch {
 	case in == nil || !o.stdin:
 	case joined.Terminal && joined.Stdin:
-		v.term, err = v.t.openTerminal(in, rawMode)
+		v.term, err = terminal.Open(in, terminal.Raw, v.t.terminal.Store)
 	default: // Ctrl-C leaves, and so do the detach keys
-		v.term, err = v.t.openTerminal(in, linewise)
+		v.term, err = terminal.Open(in, terminal.Lines, v.t.terminal.Store)
 	}
 	if err != nil {
 		return fmt.Errorf("put the terminal into raw mode: %w", err)
 	}
 	if v.term != nil && joined.Terminal {
-		v.term.follow(v.resize)
+		v.term.Follow(v.resize)
 	}
 	switch {
 	case v.term != nil:
-		go v.keysFrom(&detachReader{r: in, left: v.left})
+		go v.keysFrom(terminal.UntilDetach(in, v.left))
 	case o.stdin && joined.Stdin:
 		go v.keysFrom(v.t.stdin)
 	}

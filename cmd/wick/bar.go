@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"wick/cmd/wick/internal/terminal"
 )
 
 const (
@@ -31,7 +33,7 @@ type bar struct {
 // newBar returns a bar that draws on w if w is a terminal.
 func newBar(w io.Writer, name string, size int64) *bar {
 	b := &bar{name: name, size: size, drawn: time.Now()}
-	if isTerminal(w) {
+	if terminal.Is(w) {
 		b.w = w
 	}
 	return b

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wick/cmd/wick/internal/terminal"
 )
 
 // TestDetachKeys are keys like any other, one without the other.
@@ -77,7 +79,7 @@ func TestDetachKeysWhileLost(t *testing.T) {
 		"given up":                 {"", "2s", 125},
 		"given up by Ctrl-C":       {"\x03\x03", "1h", 130},
 		"given up, after typing":   {"some text\r\x03\x03", "0", 130},
-		"given up, with more":      {strings.Repeat("x", 2*keysKept) + "\x03\x03", "1h", 130},
+		"given up, with more":      {strings.Repeat("x", 2*terminal.KeysKept) + "\x03\x03", "1h", 130},
 		"given up while one types": {"rm -rf important\r", "2s", 125},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"wick/cmd/wick/internal/terminal"
 )
 
 // Annotations of commands for their help texts.
@@ -39,7 +41,7 @@ func usage(cmd *cobra.Command) error {
 	subcommands(&b, cmd)
 	cols := 0 // lines are not wrapped
 	// cobra collects the text before it writes it.
-	if size := terminalSize(os.Stdout); size != nil {
+	if size := terminal.Size(os.Stdout); size != nil {
 		cols = int(size.Cols)
 	}
 	rest := map[string]bool{}

@@ -15,6 +15,7 @@ import (
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/oci"
+	"wick/cmd/wick/internal/terminal"
 )
 
 // shortID is how many digits of an ID the tables show, as docker's.
@@ -58,7 +59,7 @@ whose connection is cut goes on where it was cut. On a terminal the progress is 
 			if err != nil {
 				return err
 			}
-			ui := &runUI{w: t.stderr, live: isTerminal(t.stderr) && !quiet}
+			ui := &runUI{w: t.stderr, live: terminal.Is(t.stderr) && !quiet}
 			defer ui.end()
 			store := ui.store(dir)
 			if quiet {

@@ -12,6 +12,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/oci"
+	"wick/cmd/wick/internal/terminal"
 )
 
 // loadCommand returns wick load.
@@ -115,7 +116,7 @@ load and wick load take. It is written to stdout without -o.`,
 			if output != "" {
 				return writeWhole(output, write)
 			}
-			if isTerminal(t.stdout) {
+			if terminal.Is(t.stdout) {
 				return exit.Usage(errors.New("save: stdout is a terminal; give a file by -o FILE"))
 			}
 			return write(t.stdout)

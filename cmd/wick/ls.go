@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/terminal"
 	"wick/framing/client"
 )
 
@@ -101,7 +102,7 @@ func (t *tool) ls(list []*client.FileInfo, long, all bool) error {
 		if i.Mode()&fs.ModeSymlink != 0 && long {
 			name += " -> " + i.Target()
 		}
-		if isTerminal(t.stdout) {
+		if terminal.Is(t.stdout) {
 			name = printable(name)
 		}
 		row := []string{name}

@@ -16,6 +16,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
+	"wick/cmd/wick/internal/terminal"
 )
 
 // eachName returns the RunE of a command that does something to each of its names in the store. It
@@ -389,7 +390,7 @@ func (t *tool) startMachine(ctx context.Context, m *keeper.Machine) error {
 		m.Release()
 		return err
 	}
-	return t.launch(ctx, m, state.Args, state.Dir, &runUI{w: t.stderr, live: isTerminal(t.stderr)})
+	return t.launch(ctx, m, state.Args, state.Dir, &runUI{w: t.stderr, live: terminal.Is(t.stderr)})
 }
 
 // restartCommand returns wick restart.

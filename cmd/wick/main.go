@@ -39,8 +39,8 @@ func main() { os.Exit(mainCode()) }
 func mainCode() int {
 	t := &tool{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	defer func() {
-		t.terminal.Load().drop()
-		t.terminal.Load().restore()
+		t.terminal.Load().Drop()
+		t.terminal.Load().Restore()
 	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -51,7 +51,7 @@ func mainCode() int {
 	}
 	done := make(chan int, 1)
 	go func() {
-		defer func() { t.terminal.Load().restore() }() // a panic ends the program here
+		defer func() { t.terminal.Load().Restore() }() // a panic ends the program here
 		done <- t.main(ctx, os.Args[1:])
 	}()
 	return t.await(ctx, cancel, signals, done)

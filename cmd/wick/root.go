@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/terminal"
 	"wick/framing/client"
 )
 
@@ -35,7 +36,7 @@ type tool struct {
 	// asked says that a signal has asked the command to end.
 	asked atomic.Bool
 	// terminal is the user's terminal in raw mode. Exits that bypass the command restore it.
-	terminal atomic.Pointer[terminal]
+	terminal atomic.Pointer[terminal.Terminal]
 	// parsed is set once the command line is valid. An error before that is one of usage.
 	parsed bool
 }

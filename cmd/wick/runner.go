@@ -21,6 +21,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/terminal"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing"
 	"wick/framing/client"
@@ -66,7 +67,7 @@ func (r *runner) run(cmd *cobra.Command, args []string) error {
 	// than ignored, because child processes would inherit that it is ignored.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	r.t.unwind.Store(int64(powerOffLimit + r.outLimit()))
-	ui := &runUI{w: r.t.stderr, live: isTerminal(r.t.stderr) && r.console == ""}
+	ui := &runUI{w: r.t.stderr, live: terminal.Is(r.t.stderr) && r.console == ""}
 	switch {
 	case r.stay.supervised():
 		return r.supervise(cmd.Context())

@@ -11,6 +11,7 @@ import (
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/oci"
+	"wick/cmd/wick/internal/terminal"
 )
 
 // runUI shows the progress of a run on a terminal, in one line that is erased before the command's
@@ -26,7 +27,7 @@ type runUI struct {
 func (u *runUI) say(text string) {
 	u.erase()
 	end := "\n"
-	if isTerminal(u.w) {
+	if terminal.Is(u.w) {
 		end = "\r\n" // it may be in raw mode, with a command on it
 	}
 	fmt.Fprintf(u.w, "wick: %s%s", printableLines(text), end)
@@ -72,7 +73,7 @@ func (u *runUI) show(text string) {
 	text = printableLines(text) + " ..."
 	if f, ok := u.w.(*os.File); ok {
 		// A line that wraps could not be erased.
-		if size := terminalSize(f); size != nil && len(text) >= int(size.Cols) {
+		if size := terminal.Size(f); size != nil && len(text) >= int(size.Cols) {
 			text = text[:max(int(size.Cols)-1, 0)]
 		}
 	}

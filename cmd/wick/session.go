@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/terminal"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -47,11 +48,11 @@ type session struct {
 	tty   bool // the command has a terminal
 	usage bool // what the command used is printed at its end
 	start func(context.Context) error
-	term  *terminal
-	modes *client.Modes  // of the tool's terminal before it was raw, or nil
-	conn  *client.Client // the last connection that again made, or nil
-	since time.Time      // when conn was made
-	keys  *keyboard      // of a kept command, or nil
+	term  *terminal.Terminal
+	modes *client.Modes      // of the tool's terminal before it was raw, or nil
+	conn  *client.Client     // the last connection that again made, or nil
+	since time.Time          // when conn was made
+	keys  *terminal.Keyboard // of a kept command, or nil
 	// left is closed when the user types the detach keys.
 	left chan struct{}
 	// closed is closed when the reader of the output is gone, of a command that is looked at.
@@ -98,7 +99,7 @@ func (s *session) connect() {
 	if s.stdin {
 		s.cmd.Stdin = s.t.stdin
 		if in := s.t.keyboard(); in != nil && s.cmd.Keep > 0 {
-			s.keys = newKeyboard(&detachReader{r: in, left: s.left})
+			s.keys = terminal.NewKeyboard(terminal.UntilDetach(in, s.left))
 			s.cmd.Stdin = s.keys
 		}
 	}
@@ -108,11 +109,23 @@ func (s *session) connect() {
 	s.cmd.Terminal, s.cmd.Modes = &defaultSize, s.modes
 	for _, stream := range []any{s.t.stdout, s.t.stdin} {
 		if f, ok := stream.(*os.File); ok {
-			if size := terminalSize(f); size != nil {
+			if size := terminal.Size(f); size != nil {
 				s.cmd.Terminal = size
 			}
 		}
 	}
+}
+
+// sameFile reports whether two streams are the same file, as after 2>&1.
+func sameFile(a, b io.Writer) bool {
+	f, ok := a.(*os.File)
+	g, ok2 := b.(*os.File)
+	if !ok || !ok2 {
+		return false
+	}
+	one, err := f.Stat()
+	two, err2 := g.Stat()
+	return err == nil && err2 == nil && os.SameFile(one, two)
 }
 
 // keyboard returns stdin if it is a terminal, else nil.
@@ -130,9 +143,9 @@ func (s *session) raw() (err error) {
 	switch {
 	case in == nil || !s.stdin:
 	case s.tty:
-		s.term, err = s.t.openTerminal(in, rawMode)
+		s.term, err = terminal.Open(in, terminal.Raw, s.t.terminal.Store)
 	case s.kept:
-		s.term, err = s.t.openTerminal(in, linewise)
+		s.term, err = terminal.Open(in, terminal.Lines, s.t.terminal.Store)
 	}
 	return err
 }
@@ -145,14 +158,14 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}()
 	if s.tty {
-		s.modes = s.t.terminalModes()
+		s.modes = terminal.Modes(s.t.stdin, s.t.stdout)
 	}
 	// The terminal is raw before the command runs, so that keys typed at its first output are its
 	// own.
 	if err := s.raw(); err != nil {
 		return exit.NotRun(fmt.Errorf("put the terminal into raw mode: %w", err))
 	}
-	defer s.term.restore()
+	defer s.term.Restore()
 	if err := s.start(ctx); err != nil {
 		return startFailed(s.cmd, err)
 	}
@@ -160,14 +173,14 @@ func (s *session) run(ctx context.Context) error {
 		s.t.running.Store(&pass)
 	}
 	if s.term != nil && s.tty {
-		s.term.follow(s.cmd.Resize)
+		s.term.Follow(s.cmd.Resize)
 	}
 	r, err := s.wait(ctx)
 	s.t.running.Store(nil)
 	if r == nil {
-		s.term.drop()
+		s.term.Drop()
 	}
-	s.term.restore()
+	s.term.Restore()
 	if errors.Is(err, errGivenUp) {
 		err = fmt.Errorf("%w (if the command still runs: %s)", err, s.comeBack())
 		return &exit.Error{Code: 128 + int(syscall.SIGINT), Err: err}
@@ -195,7 +208,7 @@ func (s *session) wait(ctx context.Context) (*client.Receipt, error) {
 	defer cancel(nil)
 	var givenUp chan struct{}
 	if s.keys != nil {
-		givenUp = s.keys.givenUp
+		givenUp = s.keys.GivenUp
 	}
 	go func() {
 		select {
@@ -242,8 +255,8 @@ const againPause = 200 * time.Millisecond
 
 // again attaches to the command on a new connection.
 func (s *session) again(ctx context.Context) error {
-	s.keys.setAway(true)
-	defer s.keys.setAway(false)
+	s.keys.SetAway(true)
+	defer s.keys.SetAway(false)
 	how := ""
 	if s.keys != nil && s.term != nil && s.tty {
 		how = " (Ctrl-C twice: give up)"
@@ -272,7 +285,7 @@ func (s *session) again(ctx context.Context) error {
 		err = s.cmd.Reattach(ctx, c)
 		if err == nil {
 			if s.term != nil && s.tty {
-				s.term.resized()
+				s.term.Resized()
 			}
 			return nil
 		}
@@ -389,47 +402,4 @@ func (s *session) detach(ctx context.Context) error {
 		return exit.NotRun(fmt.Errorf("print the command's id %016x: %w", s.cmd.ID(), err))
 	}
 	return nil
-}
-
-// The keys that leave a command running are those of docker.
-const (
-	detachFirst  = 'P' - '@'
-	detachSecond = 'Q' - '@'
-)
-
-// detachReader passes keys on until it reads the detach keys.
-type detachReader struct {
-	r    io.Reader
-	left chan struct{}
-	held bool // detachFirst was read, and waits for the next key
-	gone bool // both keys were read
-}
-
-func (d *detachReader) Read(p []byte) (int, error) {
-	if d.gone {
-		select {} // an end of file would close the command's stdin
-	}
-	for {
-		n, err := d.r.Read(p[1:])
-		out := p[:0]
-		for _, key := range p[1 : 1+n] {
-			if d.held {
-				d.held = false
-				if key == detachSecond {
-					d.gone = true
-					close(d.left)
-					return len(out), nil
-				}
-				out = append(out, detachFirst)
-			}
-			if key == detachFirst {
-				d.held = true
-				continue
-			}
-			out = append(out, key)
-		}
-		if len(out) > 0 || err != nil {
-			return len(out), err
-		}
-	}
 }

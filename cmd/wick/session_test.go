@@ -4,15 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"wick/framing/client"
@@ -52,43 +49,6 @@ func TestParseKeepAndSignal(t *testing.T) {
 	for _, s := range []string{"", "65", "-1", "NOSUCH", "RTMIN+31", "RTMAX+1", "RTMIN-1"} {
 		if got, err := parseSignal(s); err == nil {
 			t.Errorf("%q: got %v", s, got)
-		}
-	}
-}
-
-// TestDetachReader passes on all keys but the two, however they come.
-func TestDetachReader(t *testing.T) {
-	for typed, want := range map[string]string{
-		"abc": "abc", "a\x10b": "a\x10b", "\x10\x10\x10x": "\x10\x10\x10x", "\x11\x10a": "\x11\x10a", "": "",
-	} {
-		for name, r := range map[string]io.Reader{"at once": strings.NewReader(typed), "one by one": iotest.OneByteReader(strings.NewReader(typed))} {
-			got, err := io.ReadAll(&detachReader{r: r, left: make(chan struct{})})
-			if err != nil || string(got) != want {
-				t.Errorf("%q, %s: got %q, %v", typed, name, got, err)
-			}
-		}
-	}
-	for _, one := range []bool{false, true} {
-		var r io.Reader = strings.NewReader("ab\x10\x11cd")
-		if one {
-			r = iotest.OneByteReader(r)
-		}
-		d := &detachReader{r: r, left: make(chan struct{})}
-		got := make([]byte, 0, 10)
-		for open := true; open; {
-			n, err := d.Read(got[len(got):cap(got)])
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = got[:len(got)+n]
-			select {
-			case <-d.left:
-				open = false
-			default:
-			}
-		}
-		if string(got) != "ab" {
-			t.Errorf("got %q", got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/terminal"
 	"wick/framing/client"
 )
 
@@ -57,7 +58,7 @@ func (t *tool) stat(name string, i *client.FileInfo) error {
 	if i.Mode()&fs.ModeSymlink != 0 {
 		name += " -> " + i.Target()
 	}
-	if isTerminal(t.stdout) {
+	if terminal.Is(t.stdout) {
 		name = printable(name)
 	}
 	device := ""

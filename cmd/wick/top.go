@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/terminal"
 	"wick/framing/client"
 )
 
@@ -81,7 +82,7 @@ func (t *tool) top(ctx context.Context, c *client.Client, asJSON bool, interval 
 			return t.printJSON(newTopLine(stats, list))
 		}
 		var page bytes.Buffer
-		if isTerminal(t.stdout) {
+		if terminal.Is(t.stdout) {
 			page.WriteString("\x1b[H\x1b[J")
 		}
 		one, five, fifteen := stats.Load()

@@ -1,20 +1,20 @@
-package main
+package terminal
 
 import (
 	"io"
 	"sync"
 )
 
-// keysKept limits the typed bytes that wait for the guest. At the limit no more are read. Without a
-// connection more are read and dropped.
-const keysKept = 64 << 10
+// KeysKept limits the typed bytes that wait for the guest. At the limit no more are read. Without
+// a connection more are read and dropped.
+const KeysKept = 64 << 10
 
 // interruptKey is Ctrl-C, which a terminal in raw mode delivers as a byte.
 const interruptKey = 'C' - '@'
 
-// A keyboard reads keys as they are typed, also while a command has no connection. They wait for
+// A Keyboard reads keys as they are typed, also while a command has no connection. They wait for
 // the guest, so that none is left for the shell that uses the terminal next.
-type keyboard struct {
+type Keyboard struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	// mu guards these:
@@ -23,29 +23,29 @@ type keyboard struct {
 	away       bool  // there is no connection
 	interrupts int   // presses of Ctrl-C since away
 
-	// givenUp is closed at the second Ctrl-C without a connection.
-	givenUp chan struct{}
+	// GivenUp is closed at the second Ctrl-C without a connection.
+	GivenUp chan struct{}
 }
 
-// newKeyboard returns a keyboard that reads r until its end.
-func newKeyboard(r io.Reader) *keyboard {
-	k := &keyboard{givenUp: make(chan struct{})}
+// NewKeyboard returns a keyboard that reads r until its end.
+func NewKeyboard(r io.Reader) *Keyboard {
+	k := &Keyboard{GivenUp: make(chan struct{})}
 	k.changed.L = &k.mu
 	go k.pump(r)
 	return k
 }
 
-func (k *keyboard) pump(r io.Reader) {
+func (k *Keyboard) pump(r io.Reader) {
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := r.Read(buf)
 		k.mu.Lock()
-		for len(k.keys) > 0 && len(k.keys)+n > keysKept && !k.away {
+		for len(k.keys) > 0 && len(k.keys)+n > KeysKept && !k.away {
 			k.changed.Wait()
 		}
 		if k.away {
 			k.count(buf[:n])
-			k.keys = append(k.keys, buf[:min(n, keysKept-len(k.keys))]...)
+			k.keys = append(k.keys, buf[:min(n, KeysKept-len(k.keys))]...)
 		} else {
 			k.keys = append(k.keys, buf[:n]...)
 		}
@@ -59,19 +59,19 @@ func (k *keyboard) pump(r io.Reader) {
 }
 
 // count counts presses of Ctrl-C among keys typed without a connection. k.mu is held.
-func (k *keyboard) count(keys []byte) {
+func (k *Keyboard) count(keys []byte) {
 	for _, key := range keys {
 		if key != interruptKey {
 			continue
 		}
 		if k.interrupts++; k.interrupts == 2 {
-			close(k.givenUp)
+			close(k.GivenUp)
 		}
 	}
 }
 
-// setAway sets whether there is no connection. It may be called on nil.
-func (k *keyboard) setAway(away bool) {
+// SetAway sets whether there is no connection. It may be called on nil.
+func (k *Keyboard) SetAway(away bool) {
 	if k == nil {
 		return
 	}
@@ -85,7 +85,7 @@ func (k *keyboard) setAway(away bool) {
 }
 
 // Read implements io.Reader.
-func (k *keyboard) Read(p []byte) (int, error) {
+func (k *Keyboard) Read(p []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for len(k.keys) == 0 {

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"os"
@@ -14,8 +14,8 @@ var terminalSignals = []os.Signal{os.Interrupt}
 // sizePolls returns when to look at the console's size again.
 func sizePolls() <-chan time.Time { return time.After(500 * time.Millisecond) }
 
-// rawMode sets a console's raw mode. The console then also obeys the guest's control sequences.
-func rawMode(fd int) (*term.State, error) {
+// Raw sets a console's raw mode. The console then also obeys the guest's control sequences.
+func Raw(fd int) (*term.State, error) {
 	if out, err := windows.GetStdHandle(windows.STD_OUTPUT_HANDLE); err == nil {
 		var mode uint32
 		if windows.GetConsoleMode(out, &mode) == nil {
@@ -25,10 +25,10 @@ func rawMode(fd int) (*term.State, error) {
 	return term.MakeRaw(fd)
 }
 
-// linewise leaves the console as it is. The detach keys need Enter after them.
-func linewise(fd int) (*term.State, error) { return term.GetState(fd) }
+// Lines leaves the console as it is. The detach keys need Enter after them.
+func Lines(fd int) (*term.State, error) { return term.GetState(fd) }
 
-func (r *terminal) handle(os.Signal) {}
+func (r *Terminal) handle(os.Signal) {}
 
 // flushInput discards what was typed and not read.
 func flushInput(f *os.File) { windows.FlushConsoleInputBuffer(windows.Handle(f.Fd())) }

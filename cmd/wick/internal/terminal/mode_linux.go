@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"os"
@@ -16,9 +16,9 @@ const (
 // flushInput discards what was typed and not read.
 func flushInput(f *os.File) { unix.IoctlSetInt(int(f.Fd()), unix.TCFLSH, unix.TCIFLUSH) }
 
-// terminalModes returns the modes of the tool's terminal, or nil if it has none.
-func (t *tool) terminalModes() *client.Modes {
-	for _, stream := range []any{t.stdin, t.stdout} {
+// Modes returns the modes of the first stream that is a terminal, or nil without one.
+func Modes(streams ...any) *client.Modes {
+	for _, stream := range streams {
 		if f, ok := stream.(*os.File); ok {
 			if m, err := unix.IoctlGetTermios(int(f.Fd()), getTermios); err == nil {
 				return &client.Modes{Input: m.Iflag, Output: m.Oflag, Local: m.Lflag, Chars: m.Cc[:]}

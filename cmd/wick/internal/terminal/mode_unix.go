@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package main
+package terminal
 
 import (
 	"os"
@@ -17,12 +17,12 @@ var terminalSignals = []os.Signal{syscall.SIGWINCH, syscall.SIGTSTP, syscall.SIG
 // sizePolls returns nil, because SIGWINCH tells of each size.
 func sizePolls() <-chan time.Time { return nil }
 
-// rawMode sets a terminal's raw mode.
-func rawMode(fd int) (*term.State, error) { return term.MakeRaw(fd) }
+// Raw sets a terminal's raw mode.
+func Raw(fd int) (*term.State, error) { return term.MakeRaw(fd) }
 
-// linewise has a terminal pass lines on, as it does by default. A line also ends with the second of
+// Lines has a terminal pass lines on, as it does by default. A line also ends with the second of
 // the detach keys, which would otherwise be taken for flow control.
-func linewise(fd int) (*term.State, error) {
+func Lines(fd int) (*term.State, error) {
 	state, err := term.GetState(fd)
 	if err != nil {
 		return nil, err
@@ -36,17 +36,17 @@ func linewise(fd int) (*term.State, error) {
 	return state, unix.IoctlSetTermios(fd, setTermios, m)
 }
 
-func (r *terminal) handle(sig os.Signal) {
+func (r *Terminal) handle(sig os.Signal) {
 	switch sig {
 	case syscall.SIGWINCH:
-		r.resized()
+		r.Resized()
 	case syscall.SIGTSTP:
-		// The shell gets its terminal back, and SIGCONT makes it raw again. The process may not
-		// have stopped yet when Kill returns.
+		// The shell gets its terminal back, and SIGCONT makes it raw again. The process
+		// may not have stopped yet when Kill returns.
 		r.cook()
 		syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
 	case syscall.SIGCONT:
 		r.raw()
-		r.resized()
+		r.Resized()
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"io"
@@ -11,9 +11,9 @@ import (
 	"wick/framing/client"
 )
 
-// A terminal is the tool's terminal in another mode. In raw mode every key goes to the guest,
+// A Terminal is the tool's terminal in another mode. In raw mode every key goes to the guest,
 // including Ctrl-C, and the guest's terminal does what this one otherwise would.
-type terminal struct {
+type Terminal struct {
 	file *os.File
 	mode func(fd int) (*term.State, error) // sets the mode
 	size func(rows, cols uint16)           // called with each new size
@@ -24,13 +24,14 @@ type terminal struct {
 	done    chan struct{}
 }
 
-// openTerminal sets the mode of the terminal f. The caller must call restore on every path.
-func (t *tool) openTerminal(f *os.File, mode func(fd int) (*term.State, error)) (*terminal, error) {
-	r := &terminal{file: f, mode: mode, signals: make(chan os.Signal, 8), done: make(chan struct{})}
-	t.terminal.Store(r) // mainCode restores it on every exit
+// Open sets the mode of the terminal f. opened is called before that, so that every exit of
+// the program can restore the mode. The caller must call [Terminal.Restore] on every path.
+func Open(f *os.File, mode func(fd int) (*term.State, error), opened func(*Terminal)) (*Terminal, error) {
+	r := &Terminal{file: f, mode: mode, signals: make(chan os.Signal, 8), done: make(chan struct{})}
+	opened(r)
 	signal.Notify(r.signals, terminalSignals...)
 	if err := r.raw(); err != nil {
-		r.restore()
+		r.Restore()
 		return nil, err
 	}
 	go r.watch()
@@ -38,7 +39,7 @@ func (t *tool) openTerminal(f *os.File, mode func(fd int) (*term.State, error)) 
 }
 
 // raw sets the terminal's mode, if it is not set yet.
-func (r *terminal) raw() error {
+func (r *Terminal) raw() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state != nil {
@@ -52,7 +53,7 @@ func (r *terminal) raw() error {
 }
 
 // cook restores the terminal's mode from before raw.
-func (r *terminal) cook() {
+func (r *Terminal) cook() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state != nil {
@@ -61,8 +62,8 @@ func (r *terminal) cook() {
 	}
 }
 
-// restore restores the terminal's mode for good. It may be called on nil, and repeatedly.
-func (r *terminal) restore() {
+// Restore restores the terminal's mode for good. It may be called on nil, and repeatedly.
+func (r *Terminal) Restore() {
 	if r == nil {
 		return
 	}
@@ -79,9 +80,9 @@ func (r *terminal) restore() {
 	r.cook()
 }
 
-// drop discards typed keys that were not read. They were for the guest, not for the program that
-// reads the terminal next. drop may be called on nil, and does nothing after restore.
-func (r *terminal) drop() {
+// Drop discards typed keys that were not read. They were for the guest, not for the program that
+// reads the terminal next. Drop may be called on nil, and does nothing after Restore.
+func (r *Terminal) Drop() {
 	if r == nil {
 		return
 	}
@@ -92,53 +93,42 @@ func (r *terminal) drop() {
 	}
 }
 
-// follow calls resize with the terminal's size now and whenever it changes.
-func (r *terminal) follow(resize func(rows, cols uint16)) {
+// Follow calls resize with the terminal's size now and whenever it changes.
+func (r *Terminal) Follow(resize func(rows, cols uint16)) {
 	r.mu.Lock()
 	r.size = resize
 	r.mu.Unlock()
-	r.resized()
+	r.Resized()
 }
 
-func (r *terminal) resized() {
+// Resized passes the terminal's size on once more, as a guest needs that comes back.
+func (r *Terminal) Resized() {
 	r.mu.Lock()
 	size := r.size
 	r.mu.Unlock()
-	if s := terminalSize(r.file); s != nil && size != nil {
+	if s := Size(r.file); s != nil && size != nil {
 		size(s.Rows, s.Cols)
 	}
 }
 
 // watch handles signals that other processes send, and sizes that no signal tells of. The keys for
 // the signals go to the guest.
-func (r *terminal) watch() {
+func (r *Terminal) watch() {
 	for {
 		select {
 		case sig := <-r.signals:
 			r.handle(sig)
 		case <-sizePolls():
-			r.resized()
+			r.Resized()
 		case <-r.done:
 			return
 		}
 	}
 }
 
-// sameFile reports whether two streams are the same file, as after 2>&1.
-func sameFile(a, b io.Writer) bool {
-	f, ok := a.(*os.File)
-	g, ok2 := b.(*os.File)
-	if !ok || !ok2 {
-		return false
-	}
-	one, err := f.Stat()
-	two, err2 := g.Stat()
-	return err == nil && err2 == nil && os.SameFile(one, two)
-}
-
-// terminalSize returns the size of the terminal f. It returns nil if f is not a terminal or does
+// Size returns the size of the terminal f. It returns nil if f is not a terminal or does
 // not know its size, such as a serial line.
-func terminalSize(f *os.File) *client.Size {
+func Size(f *os.File) *client.Size {
 	cols, rows, err := term.GetSize(int(f.Fd()))
 	if err != nil || cols <= 0 || rows <= 0 {
 		return nil
@@ -146,8 +136,8 @@ func terminalSize(f *os.File) *client.Size {
 	return &client.Size{Rows: uint16(rows), Cols: uint16(cols)}
 }
 
-// isTerminal reports whether a stream is a terminal.
-func isTerminal(w io.Writer) bool {
+// Is reports whether a stream is a terminal.
+func Is(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
