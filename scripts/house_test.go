@@ -299,6 +299,7 @@ var mayImport = map[string][]string{
 	// The rooms of the tool that know neither machines nor its commands, from the ground up.
 	"wick/cmd/wick/internal/exit":     {"wick/framing/client"},
 	"wick/cmd/wick/internal/terminal": {"wick/framing/client"},
+	"wick/cmd/wick/internal/units":    {},
 	"wick/bench/...":                  {"*", "wick/bench/..."},
 	"wick/scripts":                    {"wick/framing/client/clienttest"},
 }

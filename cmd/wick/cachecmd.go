@@ -11,6 +11,7 @@ import (
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/units"
 )
 
 // cacheCommand returns wick cache.
@@ -81,9 +82,9 @@ object: limit and size in bytes, and kinds with kind, entries and size.`,
 			for _, line := range append(kinds, total) {
 				content := kindNames[line.Kind]
 				if line.Kind == "total" {
-					content = "at most " + shortBytes(uint64(limit))
+					content = "at most " + units.ShortBytes(uint64(limit))
 				}
-				fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", line.Kind, line.Entries, shortBytes(uint64(line.Size)), content)
+				fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", line.Kind, line.Entries, units.ShortBytes(uint64(line.Size)), content)
 			}
 			return w.Flush()
 		},
@@ -129,7 +130,7 @@ what killed processes have left there. With --all everything goes that is not in
 			for _, e := range removed {
 				freed += e.Size
 			}
-			_, err = fmt.Fprintf(t.stdout, "removed %d entries, %s\n", len(removed), shortBytes(uint64(freed)))
+			_, err = fmt.Fprintf(t.stdout, "removed %d entries, %s\n", len(removed), units.ShortBytes(uint64(freed)))
 			return err
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
 
@@ -27,7 +28,7 @@ func (f *commandFlags) add(cmd *cobra.Command) {
 	flags.SortFlags = false
 	// Flags after the first argument belong to the command, so that "exec ls -l" needs no "--".
 	flags.SetInterspersed(false)
-	flags.Var(timeValue{&f.timeout}, "timeout", "kill the command after this time; 0 for never")
+	flags.Var(units.Time(&f.timeout, 0), "timeout", "kill the command after this time; 0 for never")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "add `NAME[=VALUE]` to the command's environment, by default with this host's value; may be repeated")
 	flags.StringArrayVar(&f.envFiles, "env-file", nil, "add the lines NAME[=VALUE] of a `FILE` to it; may be repeated")
 	flags.BoolVarP(&f.line, "line", "c", false, "COMMAND is one line for the guest's shell")

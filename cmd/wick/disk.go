@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
 
@@ -35,7 +36,7 @@ With --wait the device may still be on its way.`,
 			return err
 		}),
 	}
-	cmd.Flags().Var(newTime(&wait, 0), "wait", "time for the device to appear")
+	cmd.Flags().Var(units.Time(&wait, 0), "wait", "time for the device to appear")
 	return cmd
 }
 

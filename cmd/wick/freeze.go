@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
 
@@ -45,7 +46,7 @@ stop.`,
 	}
 	cmd.Flags().BoolVar(&trim, "trim", false, "first give unused blocks back to the host, for a smaller snapshot")
 	cmd.Flags().BoolVar(&commands, "commands", false, "freeze the commands and the workload too")
-	cmd.Flags().Var(newTime(&after, 10*time.Second), "thaw-after", "thaw after this time")
+	cmd.Flags().Var(units.Time(&after, 10*time.Second), "thaw-after", "thaw after this time")
 	return cmd
 }
 

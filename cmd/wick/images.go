@@ -16,6 +16,7 @@ import (
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/oci"
 	"wick/cmd/wick/internal/terminal"
+	"wick/cmd/wick/internal/units"
 )
 
 // shortID is how many digits of an ID the tables show, as docker's.
@@ -160,9 +161,9 @@ func (t *tool) printImages(all []*oci.Record, f *listFlags) error {
 		for _, l := range lines {
 			age := "-"
 			if l.Created != nil && l.Created.Unix() > 0 {
-				age = shortTime(time.Since(*l.Created)) + " ago"
+				age = units.ShortTime(time.Since(*l.Created)) + " ago"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Repository, cmp.Or(l.Tag, "<none>"), short(l), l.Platform, age, shortBytes(uint64(l.Size)))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Repository, cmp.Or(l.Tag, "<none>"), short(l), l.Platform, age, units.ShortBytes(uint64(l.Size)))
 		}
 	})
 }

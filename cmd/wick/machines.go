@@ -17,6 +17,7 @@ import (
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/terminal"
+	"wick/cmd/wick/internal/units"
 )
 
 // eachName returns the RunE of a command that does something to each of its names in the store. It
@@ -139,7 +140,7 @@ func machineTable(w io.Writer, list []*keeper.State) {
 			since = m.Created
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%dM\n", m.Name, m.ID, cmp.Or(printable(m.Image), "-"), status,
-			shortTime(time.Since(since)), cmp.Or(strings.Join(portTexts(m), " "), "-"), m.MemoryMiB)
+			units.ShortTime(time.Since(since)), cmp.Or(strings.Join(portTexts(m), " "), "-"), m.MemoryMiB)
 	}
 }
 
@@ -167,7 +168,7 @@ type stopFlags struct {
 func (f *stopFlags) add(cmd *cobra.Command) {
 	f.seconds = -1
 	flags := cmd.Flags()
-	flags.VarP(secondsValue{&f.seconds}, "time", "t", "`SECONDS` that the command has for its end; 0 kills it at once")
+	flags.VarP(units.Seconds(&f.seconds), "time", "t", "`SECONDS` that the command has for its end; 0 kills it at once")
 	flags.StringVarP(&f.signal, "signal", "s", "", "`SIGNAL` that asks the command to end")
 }
 

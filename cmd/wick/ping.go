@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/units"
 )
 
 // pingCommand returns wick ping.
@@ -45,9 +46,9 @@ If all of them are small and the answer was late, it was the connection.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.IntVarP(&p.count, "count", "c", 0, "stop after this many pings; 0 for never")
-	flags.VarP(newTime(&p.interval, time.Second), "interval", "i", "time from one ping to the next, at least until its answer")
+	flags.VarP(units.Time(&p.interval, time.Second), "interval", "i", "time from one ping to the next, at least until its answer")
 	flags.BoolVarP(&p.verbose, "verbose", "v", false, "show what delayed the answer in the guest")
-	flags.VarP(newTime(&p.patience, time.Second), "wait", "W", "how long to wait for each answer")
+	flags.VarP(units.Time(&p.patience, time.Second), "wait", "W", "how long to wait for each answer")
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
 
@@ -37,6 +38,6 @@ func (t *tool) powerCommand(name, short, long string, do func(*client.Client, co
 			return do(c, ctx, grace)
 		}),
 	}
-	cmd.Flags().Var(newTime(&grace, 0), "grace", "time for processes to end before they are killed (default 5s)")
+	cmd.Flags().Var(units.Time(&grace, 0), "grace", "time for processes to end before they are killed (default 5s)")
 	return cmd
 }

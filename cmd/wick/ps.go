@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/units"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -138,8 +139,8 @@ func processTable(w io.Writer, list []client.Process) {
 			id = fmt.Sprintf("%016x", p.ID)
 		}
 		cpu := known(uint64(p.CPU)+uint64(p.Processes), p.CPU.Round(10*time.Millisecond).String())
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", id, p.PID, processState(&p), shortTime(p.Age), cpu,
-			known(p.Memory, shortBytes(p.Memory)), known(uint64(p.Processes), fmt.Sprint(p.Processes)), printable(p.Command))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", id, p.PID, processState(&p), units.ShortTime(p.Age), cpu,
+			known(p.Memory, units.ShortBytes(p.Memory)), known(uint64(p.Processes), fmt.Sprint(p.Processes)), printable(p.Command))
 	}
 }
 
@@ -163,34 +164,4 @@ func known(value uint64, text string) string {
 		return "-"
 	}
 	return text
-}
-
-// shortTime returns d in the form 4s, 3m12s, 5h02m or 12d.
-func shortTime(d time.Duration) string {
-	switch s := int64(d / time.Second); {
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	case s < 48*3600:
-		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
-	default:
-		return fmt.Sprintf("%dd", s/86400)
-	}
-}
-
-// shortBytes returns n bytes in about three digits, with a unit of 1024.
-func shortBytes(n uint64) string {
-	v, units := float64(n), "BKMGTPE"
-	i := 0
-	for ; v >= 1000 && i < len(units)-1; i++ {
-		v /= 1024
-	}
-	switch {
-	case i == 0:
-		return fmt.Sprintf("%d", n)
-	case v < 10:
-		return fmt.Sprintf("%.1f%c", v, units[i])
-	}
-	return fmt.Sprintf("%.0f%c", v, units[i])
 }

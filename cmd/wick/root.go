@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/terminal"
+	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
 
@@ -139,7 +140,7 @@ machine itself also reach any other guest, by the address in --to or $WICK_TO.`,
 	flags.SortFlags = false
 	flags.StringVar(&t.to, "to", os.Getenv("WICK_TO"), "`address` of the guest ($WICK_TO)")
 	flags.Lookup("to").DefValue = "" // the help text does not depend on the environment
-	flags.Var(newTime(&t.connectTimeout, 10*time.Second), "connect-timeout", "how long to wait for the guest; 0 for ever")
+	flags.Var(units.Time(&t.connectTimeout, 10*time.Second), "connect-timeout", "how long to wait for the guest; 0 for ever")
 	root.RegisterFlagCompletionFunc("to", completeAddress)
 	t.addCommands(root)
 	return root

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/units"
 	"wick/cmd/wick/internal/vmm"
 )
 
@@ -95,12 +96,12 @@ on, from run to run until it is not started again.`,
 	f.StringVar(&r.options.Kernel, "kernel", "", "kernel `FILE` with virtio, squashfs, overlay, ext4 and vsock built in")
 	f.StringArrayVar(&r.options.Modules, "module", nil, "load another `MODULE` of Debian's kernel, such as vsock_loopback; may be repeated")
 	r.options.MemoryMiB, r.options.CPUs = 128, 1
-	f.VarP(mibValue{&r.options.MemoryMiB, 1}, "memory", "m", "memory: a `SIZE` such as 256M or 1.5G")
-	f.Var(mibValue{&r.options.MemoryMiB, 1 << 20}, "mem", "the same; a `SIZE` without a unit is in MiB")
+	f.VarP(units.MiB(&r.options.MemoryMiB, 1), "memory", "m", "memory: a `SIZE` such as 256M or 1.5G")
+	f.Var(units.MiB(&r.options.MemoryMiB, 1<<20), "mem", "the same; a `SIZE` without a unit is in MiB")
 	f.Lookup("mem").DefValue = ""
-	f.Var(cpusValue{&r.options.CPUs}, "cpus", "`NUMBER` of processors; a fraction is rounded up")
+	f.Var(units.CPUs(&r.options.CPUs), "cpus", "`NUMBER` of processors; a fraction is rounded up")
 	f.StringVar(&r.options.Overlay, "overlay", "", "use and keep this overlay disk: a `FILE` with an ext4; tmpfs: use the guest's memory")
-	f.Var(mibValue{&r.options.OverlayMiB, 1 << 20}, "overlay-size", "`SIZE` of the overlay disk made for this run, by default in MiB (default 512M)")
+	f.Var(units.MiB(&r.options.OverlayMiB, 1<<20), "overlay-size", "`SIZE` of the overlay disk made for this run, by default in MiB (default 512M)")
 	r.volumes.add(cmd)
 	f.StringVar(&r.network, "net", "none", "`NETWORK` of the guest: none, user, user,host-loopback, or tap=NAME[,FIELD]...")
 	network := f.Lookup("network")
@@ -114,7 +115,7 @@ on, from run to run until it is not started again.`,
 	f.StringVar(&r.console, "console", "", "show the guest's console on stderr: `text`, with ? for terminal controls, or =raw")
 	f.Lookup("console").NoOptDefVal = consoleText
 	f.StringVar(&r.options.VMM, "vmm", "", "force `NAME`: firecracker, qemu-vhost or qemu")
-	f.Var(newTime(&r.options.BootLimit, 60*time.Second), "boot-timeout", "how long to wait until the guest is ready")
+	f.Var(units.Time(&r.options.BootLimit, 60*time.Second), "boot-timeout", "how long to wait until the guest is ready")
 	f.StringVar(&r.options.Init, "init", "", "vm-init `FILE` (default: beside wick, or in the PATH); without FILE, accepted: it reaps orphans")
 	f.Lookup("init").NoOptDefVal = initDefault
 	f.StringArrayVar(&r.options.InitArgs, "init-arg", nil, "`ARG` for vm-init, such as --log-level=debug; may be repeated")

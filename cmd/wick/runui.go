@@ -12,6 +12,7 @@ import (
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/oci"
 	"wick/cmd/wick/internal/terminal"
+	"wick/cmd/wick/internal/units"
 )
 
 // runUI shows the progress of a run on a terminal, in one line that is erased before the command's
@@ -109,12 +110,12 @@ func (u *runUI) store(dir cache.Dir) *oci.Store {
 			u.mu.Lock()
 			defer u.mu.Unlock()
 			u.show(fmt.Sprintf("pulling %s: %d of %d layers, %s of %s", p.Name, p.Layers, p.Of,
-				shortBytes(uint64(p.Bytes)), shortBytes(uint64(p.Size))))
+				units.ShortBytes(uint64(p.Bytes)), units.ShortBytes(uint64(p.Size))))
 		},
 		Pulled: func(p oci.Pulled) {
 			u.mu.Lock()
 			defer u.mu.Unlock()
-			u.say(fmt.Sprintf("pulled %s: %d layers, %s, %s", p.Name, p.Layers, shortBytes(uint64(p.Bytes)), p.Digest))
+			u.say(fmt.Sprintf("pulled %s: %d layers, %s, %s", p.Name, p.Layers, units.ShortBytes(uint64(p.Bytes)), p.Digest))
 		},
 	}
 }

@@ -65,17 +65,7 @@ func TestPasswdEntry(t *testing.T) {
 	}
 }
 
-func TestShortForms(t *testing.T) {
-	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1.0K", 1 << 20: "1.0M", 15 << 20: "15M", 999 << 20: "999M", 1 << 40: "1.0T"} {
-		if got := shortBytes(n); got != want {
-			t.Errorf("%d: got %s, want %s", n, got, want)
-		}
-	}
-	for d, want := range map[time.Duration]string{0: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s", 2 * time.Hour: "2h00m", 72 * time.Hour: "3d"} {
-		if got := shortTime(d); got != want {
-			t.Errorf("%v: got %s, want %s", d, got, want)
-		}
-	}
+func TestModeText(t *testing.T) {
 	for mode, want := range map[fs.FileMode]string{
 		0o644: "-rw-r--r--", fs.ModeDir | fs.ModeSticky | 0o777: "drwxrwxrwt", fs.ModeSymlink | 0o777: "lrwxrwxrwx",
 		fs.ModeSetuid | 0o755: "-rwsr-xr-x", fs.ModeSetgid | 0o640: "-rw-r-S---", fs.ModeDevice | 0o660: "brw-rw----",

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/units"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -134,7 +135,7 @@ func parseTime(flag, s string) (time.Duration, error) {
 	case "forever":
 		return client.KeepForEver, nil
 	}
-	d, err := parseDuration(s)
+	d, err := units.ParseDuration(s)
 	if err != nil || d < 0 {
 		return 0, fmt.Errorf("%s: %q is neither a time like 10m nor forever", flag, s)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
 
@@ -68,7 +69,7 @@ calls wick for each scrape.`,
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them repeatedly")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print them as an object of JSON on a line")
 	cmd.Flags().BoolVar(&asPrometheus, "prometheus", false, "print them in the text format of Prometheus")
-	cmd.Flags().Var(newTime(&interval, 2*time.Second), "interval", "time from one to the next")
+	cmd.Flags().Var(units.Time(&interval, 2*time.Second), "interval", "time from one to the next")
 	return cmd
 }
 

@@ -22,6 +22,7 @@ import (
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/units"
 )
 
 // superviseEnv has the id of the machine whose supervisor this process is. Its parent, or a wick
@@ -53,7 +54,7 @@ func (f *stayFlags) add(cmd *cobra.Command, detach *bool) {
 	flags.StringVar(&f.restart, "restart", "no", "`POLICY` to start the command again: no, on-failure[:TRIES], always or unless-stopped")
 	flags.StringVar(&f.stopSignal, "stop-signal", "", "`SIGNAL` that asks the command to end, for wick stop and TERM (default: the image's, or TERM)")
 	f.stopSeconds = defaultGrace
-	flags.Var(secondsValue{&f.stopSeconds}, "stop-timeout", "`SECONDS` that the command has for its end")
+	flags.Var(units.Seconds(&f.stopSeconds), "stop-timeout", "`SECONDS` that the command has for its end")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "`NAME=VALUE` to find the machine by; may be repeated")
 	flags.BoolVar(&f.remove, "rm", false, "remove the machine when it stops; without -d that is so anyway")
 	for _, name := range []string{"name", "stop-timeout", "label"} {

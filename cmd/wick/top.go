@@ -13,6 +13,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/terminal"
+	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
 
@@ -51,7 +52,7 @@ as wick ps --json prints them.`,
 	flags.SortFlags = false
 	flags.BoolVar(&asJSON, "json", false, "print a sample as an object of JSON on a line")
 	flags.IntVarP(&count, "count", "n", 0, "stop after this many times; 0 for never")
-	flags.VarP(newTime(&interval, 2*time.Second), "interval", "i", "time from one to the next")
+	flags.VarP(units.Time(&interval, 2*time.Second), "interval", "i", "time from one to the next")
 	return cmd
 }
 
@@ -89,7 +90,7 @@ func (t *tool) top(ctx context.Context, c *client.Client, asJSON bool, interval 
 		total, available := stats.Memory()
 		disk, free := stats.Disk()
 		fmt.Fprintf(&page, "up %s, load %.2f %.2f %.2f, memory %s of %s free, disk %s of %s free, %d processes\n\n",
-			shortTime(stats.Uptime()), one, five, fifteen, shortBytes(available), shortBytes(total), shortBytes(free), shortBytes(disk), stats.Processes())
+			units.ShortTime(stats.Uptime()), one, five, fifteen, units.ShortBytes(available), units.ShortBytes(total), units.ShortBytes(free), units.ShortBytes(disk), stats.Processes())
 		w := tabwriter.NewWriter(&page, 0, 0, 2, ' ', 0)
 		processTable(w, list)
 		w.Flush()

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/keeper"
+	"wick/cmd/wick/internal/units"
 )
 
 // volumeCommand returns wick volume.
@@ -57,7 +58,7 @@ takes on this host. The fields of --json are name, path, size and used in bytes,
 					if d.Busy {
 						state = "in use"
 					}
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.Name, shortBytes(uint64(d.Size)), shortBytes(uint64(d.Used)), state, d.Path)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.Name, units.ShortBytes(uint64(d.Size)), units.ShortBytes(uint64(d.Used)), state, d.Path)
 				}
 			})
 		},

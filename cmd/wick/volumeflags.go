@@ -16,6 +16,7 @@ import (
 
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/units"
 	"wick/cmd/wick/internal/vmm"
 )
 
@@ -222,7 +223,7 @@ func (f *volumeFlags) disk(s string) error {
 			v.ReadOnly = true
 			continue
 		}
-		if err := (mibValue{&v.mib, 1}).Set(word); err != nil {
+		if err := units.MiB(&v.mib, 1).Set(word); err != nil {
 			return err
 		}
 	}
@@ -252,7 +253,7 @@ func (f *volumeFlags) mount(s string) error {
 		case "copy":
 			v.Copy = true
 		case "size":
-			if err := (mibValue{&v.mib, 1}).Set(value); err != nil {
+			if err := units.MiB(&v.mib, 1).Set(value); err != nil {
 				return fmt.Errorf("size: %w", err)
 			}
 		case "tmpfs-size", "tmpfs-mode":
@@ -312,7 +313,7 @@ func tmpfsOption(key, value string) (string, error) {
 		if strings.HasSuffix(value, "%") {
 			return "size=" + value, nil
 		}
-		n, err := parseSize(value, 1)
+		n, err := units.ParseSize(value, 1)
 		if err != nil {
 			return "", fmt.Errorf("size: %w", err)
 		}

@@ -1,4 +1,4 @@
-package main
+package units
 
 import (
 	"fmt"
@@ -6,14 +6,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
 // sizeUnits are the units of a size, each 1024 times the one before.
 const sizeUnits = "bkmgtp"
 
-// parseSize parses a number of bytes such as 128M, 1.5G, 64MiB or 512kb. plain is how many bytes a
+// ParseSize parses a number of bytes such as 128M, 1.5G, 64MiB or 512kb. plain is how many bytes a
 // number without a unit stands for.
-func parseSize(s string, plain int64) (int64, error) {
+func ParseSize(s string, plain int64) (int64, error) {
 	text := strings.ToLower(strings.TrimSpace(s))
 	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
 	unit := float64(plain)
@@ -35,14 +37,18 @@ func parseSize(s string, plain int64) (int64, error) {
 	return int64(math.Ceil(n * unit)), nil
 }
 
-// mibValue is a flag for a size. It sets a number of MiB, rounded up.
+// mibValue is a flag for a size.
 type mibValue struct {
 	mib   *int
 	plain int64 // the bytes of a number without a unit
 }
 
+// MiB returns the flag for a size that sets mib to a number of MiB, rounded up. plain is how many
+// bytes a number without a unit stands for.
+func MiB(mib *int, plain int64) pflag.Value { return mibValue{mib, plain} }
+
 func (v mibValue) Set(s string) error {
-	n, err := parseSize(s, v.plain)
+	n, err := ParseSize(s, v.plain)
 	if err != nil {
 		return err
 	}
@@ -65,8 +71,8 @@ func (v mibValue) String() string {
 	return strconv.Itoa(*v.mib) + "M"
 }
 
-// parseDuration parses a time. A number without a unit is one of seconds, as docker takes it.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration parses a time. A number without a unit is one of seconds, as docker takes it.
+func ParseDuration(s string) (time.Duration, error) {
 	if strings.Trim(s, "0123456789.") == "" && s != "" {
 		s += "s"
 	}
@@ -80,14 +86,14 @@ func parseDuration(s string) (time.Duration, error) {
 // timeValue is a flag for a time.
 type timeValue struct{ d *time.Duration }
 
-// newTime returns the flag that sets d, which has a default.
-func newTime(d *time.Duration, usual time.Duration) timeValue {
+// Time returns the flag for a time that sets d, whose default is usual.
+func Time(d *time.Duration, usual time.Duration) pflag.Value {
 	*d = usual
 	return timeValue{d}
 }
 
 func (v timeValue) Set(s string) (err error) {
-	d, err := parseDuration(s)
+	d, err := ParseDuration(s)
 	if err == nil {
 		*v.d = d
 	}
@@ -106,12 +112,15 @@ func (v timeValue) String() string {
 // secondsValue is a flag for whole seconds.
 type secondsValue struct{ n *int }
 
+// Seconds returns the flag for whole seconds that sets n.
+func Seconds(n *int) pflag.Value { return secondsValue{n} }
+
 func (v secondsValue) Set(s string) error {
 	if n, err := strconv.Atoi(s); err == nil {
 		*v.n = n // it may be negative, which the command judges
 		return nil
 	}
-	d, err := parseDuration(s)
+	d, err := ParseDuration(s)
 	if err == nil {
 		*v.n = int(math.Ceil(d.Seconds()))
 	}
@@ -127,9 +136,12 @@ func (v secondsValue) String() string {
 	return strconv.Itoa(*v.n)
 }
 
-// cpusValue is a flag for a number of processors. A fraction is rounded up, because a machine has
-// whole ones.
+// cpusValue is a flag for a number of processors.
 type cpusValue struct{ n *int }
+
+// CPUs returns the flag for a number of processors that sets n. A fraction is rounded up,
+// because a machine has whole ones.
+func CPUs(n *int) pflag.Value { return cpusValue{n} }
 
 func (v cpusValue) Set(s string) error {
 	n, err := strconv.ParseFloat(s, 64)
