@@ -300,12 +300,16 @@ var mayImport = map[string][]string{
 	"wick/cmd/wick/internal/exit":     {"wick/framing/client"},
 	"wick/cmd/wick/internal/terminal": {"wick/framing/client"},
 	"wick/cmd/wick/internal/units":    {},
+	"wick/cmd/wick/internal/output":   {tool("exit")},
 	"wick/bench/...":                  {"*", "wick/bench/..."},
 	"wick/scripts":                    {"wick/framing/client/clienttest"},
 }
 
 // room returns the import path of a room of the agent.
 func room(name string) string { return "wick/reactor/agent/internal/" + name }
+
+// tool returns the import path of a room of the host's tool.
+func tool(name string) string { return "wick/cmd/wick/internal/" + name }
 
 func matches(pattern, p string) bool {
 	if pattern == "*" {

@@ -35,6 +35,7 @@ var shownIn = map[string]string{
 	"usernet":       "cmd/wick/internal/usernet",
 	"machine":       "cmd/wick/internal/machine",
 	"vmm":           "cmd/wick/internal/vmm",
+	"output":        "cmd/wick/internal/output",
 	"transcript":    "cmd/vsock-agent/testdata/conformance",
 	"transcripts":   "cmd/vsock-agent/testdata/conformance",
 }

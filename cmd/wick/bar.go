@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 )
 
@@ -96,7 +97,7 @@ func (b *bar) line() string {
 
 // shortName returns the end of the name in printable characters, short enough for one line.
 func (b *bar) shortName() string {
-	name := []rune(printable(b.name))
+	name := []rune(output.Printable(b.name))
 	if len(name) > barWidth {
 		return "..." + string(name[len(name)-barWidth+3:])
 	}

@@ -11,6 +11,7 @@ import (
 
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/units"
 )
 
@@ -75,7 +76,7 @@ object: limit and size in bytes, and kinds with kind, entries and size.`,
 				}
 			}
 			if asJSON {
-				return t.printJSON(map[string]any{"limit": limit, "size": total.Size, "kinds": kinds})
+				return output.JSON(t.stdout, map[string]any{"limit": limit, "size": total.Size, "kinds": kinds})
 			}
 			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "KIND\tENTRIES\tSIZE\tCONTENT")

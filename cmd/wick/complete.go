@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
@@ -44,7 +45,7 @@ func (t *tool) completeCommands(cmd *cobra.Command, args []string, word string) 
 		list, _ := c.Processes(ctx)
 		for _, p := range list {
 			if p.ID != 0 {
-				ids = append(ids, fmt.Sprintf("%016x\t%s", p.ID, printable(p.Command)))
+				ids = append(ids, fmt.Sprintf("%016x\t%s", p.ID, output.Printable(p.Command)))
 			}
 		}
 		return ids

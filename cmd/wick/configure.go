@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
@@ -121,7 +122,7 @@ type secretLine struct {
 }
 
 func (t *tool) secretListCommand() *cobra.Command {
-	var f listFlags
+	var f output.Flags
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
@@ -142,9 +143,9 @@ environment, and of a file mode and owner.`,
 					lines[i] = secretLine{s.Name, "file", fmt.Sprintf("%04o", s.Mode), s.Owner}
 				}
 			}
-			return printList(t, &f, lines, func(l secretLine) string { return l.Name }, func(w io.Writer) {
+			return output.List(t.stdout, &f, lines, func(l secretLine) string { return l.Name }, func(w io.Writer) {
 				for _, l := range lines {
-					row := []string{printable(l.Name), l.Kind, l.Mode, printable(l.Owner)}
+					row := []string{output.Printable(l.Name), l.Kind, l.Mode, output.Printable(l.Owner)}
 					if l.Kind == "environment" {
 						row = row[:2]
 					}
@@ -153,8 +154,8 @@ environment, and of a file mode and owner.`,
 			})
 		}),
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	f.add(cmd, "names")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
+	f.Add(cmd, "names")
 	return cmd
 }
 

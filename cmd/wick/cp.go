@@ -16,6 +16,7 @@ import (
 
 	"wick/cmd/wick/internal/archive"
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
@@ -330,7 +331,7 @@ func (cp *copier) treeInto(ctx context.Context, source, target string) error {
 // note reports something that the copy leaves out.
 func (cp *copier) note(text string) {
 	cp.bar.clear()
-	fmt.Fprintf(cp.t.stderr, "wick: cp: %s\n", printable(text))
+	fmt.Fprintf(cp.t.stderr, "wick: cp: %s\n", output.Printable(text))
 }
 
 // treeSize returns the size of all readable files of a tree in bytes, or -1 if no bar is shown.

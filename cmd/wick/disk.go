@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
@@ -84,11 +85,11 @@ that has what the root writes. --json prints one object of texts.`,
 				for _, f := range facts {
 					object[f.Name] = f.Value
 				}
-				return t.printJSON(object)
+				return output.JSON(t.stdout, object)
 			}
 			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 			for _, f := range facts {
-				fmt.Fprintf(w, "%s\t%s\n", printable(f.Name), printable(f.Value))
+				fmt.Fprintf(w, "%s\t%s\n", output.Printable(f.Name), output.Printable(f.Value))
 			}
 			return w.Flush()
 		}),

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
@@ -120,13 +121,13 @@ func (t *tool) dmesg(ctx context.Context, c *client.Client, d *dmesg) error {
 func printKernelRecord(w io.Writer, r *client.KernelRecord) error {
 	head := fmt.Sprintf("[%12.6f] ", r.Time.Seconds())
 	indent := "\n" + strings.Repeat(" ", len(head))
-	_, err := fmt.Fprintf(w, "%s%s\n", head, strings.ReplaceAll(printableLines(r.Text), "\n", indent))
+	_, err := fmt.Fprintf(w, "%s%s\n", head, strings.ReplaceAll(output.PrintableLines(r.Text), "\n", indent))
 	return err
 }
 
 // printKernelJSON prints a record as a line of JSON.
 func printKernelJSON(w io.Writer, r *client.KernelRecord) error {
-	return writeJSON(w, struct {
+	return output.JSON(w, struct {
 		Level      string      `json:"level"`
 		Facility   int         `json:"facility"`
 		Sequence   uint64      `json:"sequence"`

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -137,7 +138,7 @@ func (t *tool) forward(ctx context.Context, c *client.Client, flags *forwardFlag
 		} else if line, err = f.start(ctx, fw, ln); err != nil {
 			return err
 		}
-		fmt.Fprintf(&lines, "forwarding %s\n", printable(line))
+		fmt.Fprintf(&lines, "forwarding %s\n", output.Printable(line))
 	}
 	if _, err := fmt.Fprint(t.stdout, lines.String()); err != nil {
 		return err
@@ -200,6 +201,6 @@ func (t *tool) autoPort(ctx context.Context, f *forwarder, bind string, port uin
 		f.say("%v", err)
 		return nil
 	}
-	fmt.Fprintf(t.stdout, "forwarding %s\n", printable(line))
+	fmt.Fprintf(t.stdout, "forwarding %s\n", output.Printable(line))
 	return ln
 }

@@ -13,6 +13,7 @@ import (
 
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
@@ -105,7 +106,7 @@ func (t *tool) machineLogs(ctx context.Context, f *logFlags, lines logLines, nam
 			return fmt.Errorf("open the console's log: %w", err)
 		}
 		defer console.Close()
-		_, err = io.Copy(&printableWriter{w: t.stdout}, console)
+		_, err = io.Copy(&output.PrintableWriter{W: t.stdout}, console)
 		return err
 	}
 	o := keeper.LogOptions{Tail: lines.tail, Since: lines.since, Until: lines.until, Follow: lines.follow}

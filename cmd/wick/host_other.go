@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 )
 
 // machineCommands has the commands that run machines. They need Linux, and say so.
@@ -49,7 +50,9 @@ var errUnresponsive = errors.New("the guest does not answer")
 func isMachineName(string) bool { return false }
 
 // listMachines fails.
-func (t *tool) listMachines(*machineFlags, *listFlags) error { return needsLinux("a list of machines") }
+func (t *tool) listMachines(*machineFlags, *output.Flags) error {
+	return needsLinux("a list of machines")
+}
 
 // machineAddress fails.
 func machineAddress(name string) (string, error) { return "", needsLinux("machine " + name) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/framing"
 	"wick/framing/wiretest"
 )
@@ -95,7 +96,7 @@ func TestGuestsWords(t *testing.T) {
 			}
 		})
 	}
-	if got := printableLines("a\n\tb\x1b\r\u2028\n"); got != "a\n\tb???\n" {
+	if got := output.PrintableLines("a\n\tb\x1b\r\u2028\n"); got != "a\n\tb???\n" {
 		t.Errorf("got %q", got)
 	}
 }

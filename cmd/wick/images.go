@@ -15,6 +15,7 @@ import (
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/oci"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 	"wick/cmd/wick/internal/units"
 )
@@ -108,7 +109,7 @@ type imageLine struct {
 
 // imagesCommand returns wick images.
 func (t *tool) imagesCommand() *cobra.Command {
-	var f listFlags
+	var f output.Flags
 	cmd := &cobra.Command{
 		Use:   "images [flags] [NAME[:TAG]]",
 		Short: "List the container images that were pulled",
@@ -137,13 +138,13 @@ platform, created, pulled, size in bytes, and labels.`,
 			return t.printImages(all, &f)
 		},
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	f.add(cmd, "IMAGE IDs")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
+	f.Add(cmd, "IMAGE IDs")
 	cmd.Flags().BoolP("all", "a", false, "accepted: all are shown")
 	return cmd
 }
 
-func (t *tool) printImages(all []*oci.Record, f *listFlags) error {
+func (t *tool) printImages(all []*oci.Record, f *output.Flags) error {
 	lines := make([]imageLine, len(all))
 	for i, r := range all {
 		repository, tag := r.Repository()
@@ -156,7 +157,7 @@ func (t *tool) printImages(all []*oci.Record, f *listFlags) error {
 		_, hex, _ := strings.Cut(l.ID, ":")
 		return hex[:shortID]
 	}
-	return printList(t, f, lines, short, func(w io.Writer) {
+	return output.List(t.stdout, f, lines, short, func(w io.Writer) {
 		fmt.Fprintln(w, "REPOSITORY\tTAG\tIMAGE ID\tPLATFORM\tCREATED\tSIZE")
 		for _, l := range lines {
 			age := "-"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -43,7 +44,7 @@ func (t *tool) info(h *client.Hello, names []string, asJSON bool) error {
 	shown := map[string]string{}
 	for _, f := range facts {
 		if named(f.Name, names) {
-			fmt.Fprintf(w, "%s\t%s\n", printable(f.Name), printable(f.Value))
+			fmt.Fprintf(w, "%s\t%s\n", output.Printable(f.Name), output.Printable(f.Value))
 			shown[f.Name] = f.Value
 		}
 	}
@@ -51,7 +52,7 @@ func (t *tool) info(h *client.Hello, names []string, asJSON bool) error {
 		return fmt.Errorf("the guest has no facts named %s", strings.Join(names, ", "))
 	}
 	if asJSON {
-		return t.printJSON(shown)
+		return output.JSON(t.stdout, shown)
 	}
 	return w.Flush()
 }

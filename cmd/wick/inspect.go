@@ -13,6 +13,7 @@ import (
 
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/oci"
+	"wick/cmd/wick/internal/output"
 )
 
 // imageFacts are what wick inspect prints of an image.
@@ -32,7 +33,7 @@ type imageFacts struct {
 
 // inspectCommand returns wick inspect.
 func (t *tool) inspectCommand() *cobra.Command {
-	var f listFlags
+	var f output.Flags
 	cmd := &cobra.Command{
 		Use:   "inspect [-f TEMPLATE | --json] MACHINE | IMAGE...",
 		Short: "Print what is known of machines and images, as JSON",
@@ -52,19 +53,19 @@ and sizes in bytes.`,
 				list = append(list, facts...)
 				failed = errors.Join(failed, err)
 			}
-			if f.json || f.format != "" {
-				return errors.Join(printList(t, &f, list, nil, nil), failed)
+			if f.JSON || f.Format != "" {
+				return errors.Join(output.List(t.stdout, &f, list, nil, nil), failed)
 			}
-			b, err := json.MarshalIndent(nonNil(list), "", "  ")
+			b, err := json.MarshalIndent(output.NonNil(list), "", "  ")
 			if err == nil {
 				_, err = t.stdout.Write(append(b, '\n'))
 			}
 			return errors.Join(err, failed)
 		},
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	cmd.Flags().BoolVar(&f.json, "json", false, "print an object of JSON on a line for each")
-	cmd.Flags().StringVarP(&f.format, "format", "f", "", "print each by a Go `TEMPLATE`, such as '{{.Address}}', or json for --json")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
+	cmd.Flags().BoolVar(&f.JSON, "json", false, "print an object of JSON on a line for each")
+	cmd.Flags().StringVarP(&f.Format, "format", "f", "", "print each by a Go `TEMPLATE`, such as '{{.Address}}', or json for --json")
 	cmd.RegisterFlagCompletionFunc("format", cobra.NoFileCompletions)
 	return cmd
 }
@@ -91,7 +92,7 @@ func (t *tool) inspect(name string) ([]any, error) {
 		m, c := r.Parsed()
 		facts := imageFacts{
 			ID: r.ID().String(), Name: r.String(), Digest: r.Digest, Platform: r.Platform, Created: r.Created(), Pulled: r.Pulled,
-			Size: r.Size(), Layers: []string{}, Config: c.Config, History: nonNil(c.History),
+			Size: r.Size(), Layers: []string{}, Config: c.Config, History: output.NonNil(c.History),
 		}
 		for _, l := range m.Layers {
 			facts.Layers = append(facts.Layers, l.Digest.String())

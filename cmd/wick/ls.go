@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 	"wick/framing/client"
 )
@@ -19,7 +20,7 @@ import (
 // lsCommand returns wick ls.
 func (t *tool) lsCommand() *cobra.Command {
 	var long, all bool
-	var f listFlags
+	var f output.Flags
 	cmd := &cobra.Command{
 		Use:   "ls [-l] [-a] [PATH]...",
 		Short: "List a directory in the guest",
@@ -48,14 +49,14 @@ The fields of --json are those of wick stat.`,
 					failed = errors.Join(failed, err)
 					continue
 				}
-				if len(args) > 1 && info.IsDir() && !f.json && f.format == "" {
+				if len(args) > 1 && info.IsDir() && !f.JSON && f.Format == "" {
 					if i > 0 {
 						fmt.Fprintln(t.stdout)
 					}
 					fmt.Fprintf(t.stdout, "%s:\n", name)
 				}
 				all := all || !info.IsDir()
-				if f.json || f.format != "" {
+				if f.JSON || f.Format != "" {
 					if err := t.lsLines(&f, name, list, info.IsDir(), all); err != nil {
 						return err
 					}
@@ -68,15 +69,15 @@ The fields of --json are those of wick stat.`,
 			return failed
 		}),
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	f.add(cmd, "")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
+	f.Add(cmd, "")
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "show mode, links, owner, size and time")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "show names that begin with a dot")
 	return cmd
 }
 
 // lsLines prints the files of a directory, or one file, for scripts.
-func (t *tool) lsLines(f *listFlags, dir string, list []*client.FileInfo, isDir, all bool) error {
+func (t *tool) lsLines(f *output.Flags, dir string, list []*client.FileInfo, isDir, all bool) error {
 	var lines []fileLine
 	for _, i := range list {
 		name := dir
@@ -87,7 +88,7 @@ func (t *tool) lsLines(f *listFlags, dir string, list []*client.FileInfo, isDir,
 			lines = append(lines, newFileLine(name, i))
 		}
 	}
-	return printList(t, f, lines, nil, nil)
+	return output.List(t.stdout, f, lines, nil, nil)
 }
 
 // ls prints a list of files.
@@ -103,7 +104,7 @@ func (t *tool) ls(list []*client.FileInfo, long, all bool) error {
 			name += " -> " + i.Target()
 		}
 		if terminal.Is(t.stdout) {
-			name = printable(name)
+			name = output.Printable(name)
 		}
 		row := []string{name}
 		if long {

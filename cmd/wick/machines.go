@@ -16,6 +16,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 	"wick/cmd/wick/internal/units"
 )
@@ -52,7 +53,7 @@ func (t *tool) eachMachine(do func(ctx context.Context, m *keeper.Machine) error
 
 // listCommand returns wick list.
 func (t *tool) listCommand() *cobra.Command {
-	var f listFlags
+	var f output.Flags
 	var which machineFlags
 	cmd := &cobra.Command{
 		Use:   "list [flags]",
@@ -72,12 +73,12 @@ it needs all. The fields of --json are those of wick inspect.`,
 		},
 	}
 	which.add(cmd)
-	f.add(cmd, "ids")
+	f.Add(cmd, "ids")
 	return cmd
 }
 
 // listMachines lists machines.
-func (t *tool) listMachines(which *machineFlags, f *listFlags) error {
+func (t *tool) listMachines(which *machineFlags, f *output.Flags) error {
 	filters, err := which.parse()
 	if err != nil {
 		return exit.Usage(err)
@@ -94,7 +95,7 @@ func (t *tool) listMachines(which *machineFlags, f *listFlags) error {
 	list = slices.DeleteFunc(list, func(m *keeper.State) bool {
 		return !m.Status.Live() && !which.all && !anyStatus || !matches(m, filters)
 	})
-	return printList(t, f, list, func(m *keeper.State) string { return m.ID }, func(w io.Writer) { machineTable(w, list) })
+	return output.List(t.stdout, f, list, func(m *keeper.State) string { return m.ID }, func(w io.Writer) { machineTable(w, list) })
 }
 
 // matches reports whether a machine matches filters.
@@ -139,7 +140,7 @@ func machineTable(w io.Writer, list []*keeper.State) {
 		if since.IsZero() {
 			since = m.Created
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%dM\n", m.Name, m.ID, cmp.Or(printable(m.Image), "-"), status,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%dM\n", m.Name, m.ID, cmp.Or(output.Printable(m.Image), "-"), status,
 			units.ShortTime(time.Since(since)), cmp.Or(strings.Join(portTexts(m), " "), "-"), m.MemoryMiB)
 	}
 }
@@ -153,7 +154,7 @@ func shortReason(text string) string {
 		return ""
 	}
 	text, _, _ = strings.Cut(text, "\n")
-	if text = printable(text); len(text) > mostReason {
+	if text = output.Printable(text); len(text) > mostReason {
 		text = strings.ToValidUTF8(text[:mostReason], "") + "…"
 	}
 	return ": " + text

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 )
 
 // version is set by -ldflags "-X main.version=...".
@@ -136,7 +137,7 @@ func (t *tool) main(ctx context.Context, args []string) int {
 	err = commandError(root, args, err)
 	end := exit.How(err, t.parsed)
 	if end.Err != nil && ctx.Err() == nil {
-		fmt.Fprintf(t.stderr, "wick: %s\n", printableLines(err.Error())) // it may have text of the guest
+		fmt.Fprintf(t.stderr, "wick: %s\n", output.PrintableLines(err.Error())) // it may have text of the guest
 		if end.Usage {
 			fmt.Fprintf(t.stderr, "Try '%s --help'.\n", cmd.CommandPath())
 		}

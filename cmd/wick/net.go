@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
@@ -39,19 +40,19 @@ the last configuration.`,
 			}
 			n := networkOf(facts)
 			if asJSON {
-				return t.printJSON(n)
+				return output.JSON(t.stdout, n)
 			}
 			w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 			for _, f := range facts {
 				if f.Name != resolvConf {
-					fmt.Fprintf(w, "%s\t%s\n", printable(f.Name), printable(f.Value))
+					fmt.Fprintf(w, "%s\t%s\n", output.Printable(f.Name), output.Printable(f.Value))
 				}
 			}
 			for _, server := range n.DNS {
-				fmt.Fprintf(w, "dns\t%s\n", printable(server))
+				fmt.Fprintf(w, "dns\t%s\n", output.Printable(server))
 			}
 			for _, domain := range n.Search {
-				fmt.Fprintf(w, "search\t%s\n", printable(domain))
+				fmt.Fprintf(w, "search\t%s\n", output.Printable(domain))
 			}
 			return w.Flush()
 		}),

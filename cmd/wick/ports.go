@@ -7,13 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
 // portsCommand returns "wick ports".
 func (t *tool) portsCommand() *cobra.Command {
 	var watch bool
-	var f listFlags
+	var f output.Flags
 	cmd := &cobra.Command{
 		Use:   "ports",
 		Short: "List the TCP ports that listen in the guest",
@@ -37,7 +38,7 @@ open or closed.`,
 			for i := range list {
 				lines[i] = newPortEntry("", &list[i])
 			}
-			return printList(t, &f, lines, nil, func(w io.Writer) {
+			return output.List(t.stdout, &f, lines, nil, func(w io.Writer) {
 				fmt.Fprintln(w, "ADDRESS\tPID\tPROGRAM")
 				for _, p := range list {
 					portLine(w, "", &p)
@@ -45,8 +46,8 @@ open or closed.`,
 			})
 		}),
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	f.add(cmd, "")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
+	f.Add(cmd, "")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "print a line for each port that appears or is gone")
 	return cmd
 }
@@ -55,16 +56,16 @@ open or closed.`,
 func portLine(w io.Writer, sign string, p *client.Port) error {
 	program := "-"
 	if p.Program != "" {
-		program = printable(p.Program)
+		program = output.Printable(p.Program)
 	}
-	_, err := fmt.Fprintf(w, "%s%v\t%s\t%s\n", sign, p.Addr, known(uint64(p.PID), fmt.Sprint(p.PID)), program)
+	_, err := fmt.Fprintf(w, "%s%v\t%s\t%s\n", sign, p.Addr, output.Known(uint64(p.PID), fmt.Sprint(p.PID)), program)
 	return err
 }
 
-func (t *tool) watchPorts(ctx context.Context, c *client.Client, f *listFlags) error {
+func (t *tool) watchPorts(ctx context.Context, c *client.Client, f *output.Flags) error {
 	show := func(sign, event string, p *client.Port) error {
-		if f.json || f.format != "" {
-			return printList(t, f, []portEntry{newPortEntry(event, p)}, nil, nil)
+		if f.JSON || f.Format != "" {
+			return output.List(t.stdout, f, []portEntry{newPortEntry(event, p)}, nil, nil)
 		}
 		return portLine(t.stdout, sign, p)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/units"
 	"wick/framing"
 	"wick/framing/client"
@@ -20,7 +21,7 @@ import (
 
 // psCommand returns wick ps.
 func (t *tool) psCommand() *cobra.Command {
-	var f listFlags
+	var f output.Flags
 	var prune bool
 	var remove []string
 	var which machineFlags
@@ -64,9 +65,9 @@ processes, and command.`,
 		}
 		return guest(cmd, args)
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
 	which.add(cmd)
-	f.add(cmd, "ids")
+	f.Add(cmd, "ids")
 	cmd.Flags().BoolVar(&prune, "prune", false, "forget the kept commands that have ended, and print their ids")
 	cmd.Flags().StringArrayVar(&remove, "rm", nil, "kill the command `ID` and forget it; may be repeated")
 	return cmd
@@ -122,12 +123,12 @@ func (t *tool) forgetOne(ctx context.Context, c *client.Client, p *client.Proces
 	return err
 }
 
-func (t *tool) ps(ctx context.Context, c *client.Client, f *listFlags) error {
+func (t *tool) ps(ctx context.Context, c *client.Client, f *output.Flags) error {
 	list, err := c.Processes(ctx)
 	if err != nil {
 		return err
 	}
-	return printList(t, f, processLines(list), func(p processLine) string { return cmp.Or(p.ID, "-") }, func(w io.Writer) { processTable(w, list) })
+	return output.List(t.stdout, f, processLines(list), func(p processLine) string { return cmp.Or(p.ID, "-") }, func(w io.Writer) { processTable(w, list) })
 }
 
 // processTable prints a list of processes.
@@ -138,9 +139,9 @@ func processTable(w io.Writer, list []client.Process) {
 		if p.ID != 0 {
 			id = fmt.Sprintf("%016x", p.ID)
 		}
-		cpu := known(uint64(p.CPU)+uint64(p.Processes), p.CPU.Round(10*time.Millisecond).String())
+		cpu := output.Known(uint64(p.CPU)+uint64(p.Processes), p.CPU.Round(10*time.Millisecond).String())
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", id, p.PID, processState(&p), units.ShortTime(p.Age), cpu,
-			known(p.Memory, units.ShortBytes(p.Memory)), known(uint64(p.Processes), fmt.Sprint(p.Processes)), printable(p.Command))
+			output.Known(p.Memory, units.ShortBytes(p.Memory)), output.Known(uint64(p.Processes), fmt.Sprint(p.Processes)), output.Printable(p.Command))
 	}
 }
 
@@ -156,12 +157,4 @@ func processState(p *client.Process) string {
 		state += " t"
 	}
 	return state
-}
-
-// known returns text, or a dash if value is 0, which stands for unknown.
-func known(value uint64, text string) string {
-	if value == 0 {
-		return "-"
-	}
-	return text
 }

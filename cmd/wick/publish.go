@@ -14,6 +14,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
+	"wick/cmd/wick/internal/output"
 )
 
 // parsePublish parses a -p of wick run. It has the forms of wick forward, and docker's: ADDR::PORT
@@ -113,7 +114,7 @@ func portTexts(m *keeper.State) []string {
 
 // portCommand returns wick port.
 func (t *tool) portCommand() *cobra.Command {
-	var f listFlags
+	var f output.Flags
 	cmd := &cobra.Command{
 		Use:   "port [flags] MACHINE [PORT]",
 		Short: "Show at which addresses the ports of a machine are published",
@@ -156,7 +157,7 @@ The fields of --json are guest and host.`,
 					return fmt.Errorf("port %s of machine %s is not published; wick forward %[2]s HOST:%[1]s does it", args[1], state.Name)
 				}
 			}
-			return printList(t, &f, list, nil, func(w io.Writer) {
+			return output.List(t.stdout, &f, list, nil, func(w io.Writer) {
 				for _, p := range list {
 					if len(args) > 1 {
 						fmt.Fprintln(w, p.Host)
@@ -167,7 +168,7 @@ The fields of --json are guest and host.`,
 			})
 		},
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	f.add(cmd, "")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
+	f.Add(cmd, "")
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
@@ -53,7 +54,7 @@ func (f *forwarder) set(c *client.Client) {
 func (f *forwarder) say(format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fmt.Fprintf(f.w, "wick: %s\n", printableLines(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(f.w, "wick: %s\n", output.PrintableLines(fmt.Sprintf(format, args...)))
 }
 
 // track makes close close c too, until forget is called. ok is false if the forwarder is closed

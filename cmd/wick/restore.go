@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -89,7 +90,7 @@ func (t *tool) restore(ctx context.Context, c *client.Client, id client.Identity
 		case p.Name == "connections":
 			fmt.Fprintf(t.stdout, "connections %d\n", p.Value)
 		case p.Text != "":
-			fmt.Fprintf(t.stdout, "%s %s\n", printable(p.Name), printable(p.Text))
+			fmt.Fprintf(t.stdout, "%s %s\n", output.Printable(p.Name), output.Printable(p.Text))
 		}
 	}
 	if err := r.Err(); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/output"
 )
 
 // The values of --console.
@@ -74,7 +75,7 @@ func (t *tool) lastWords(lines []string, shown bool) {
 	}
 	fmt.Fprintln(t.stderr, "--- the console's last lines")
 	for _, line := range lines {
-		fmt.Fprintln(t.stderr, printableLines(line))
+		fmt.Fprintln(t.stderr, output.PrintableLines(line))
 	}
 	fmt.Fprintln(t.stderr, "---")
 }

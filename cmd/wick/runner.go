@@ -21,6 +21,7 @@ import (
 
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing"
@@ -201,7 +202,7 @@ func (r *runner) setConsole() error {
 	case "":
 		return nil
 	case consoleText:
-		r.options.Console = &printableWriter{w: r.t.stderr}
+		r.options.Console = &output.PrintableWriter{W: r.t.stderr}
 	case consoleRaw:
 		r.options.Console = r.t.stderr
 	default:
@@ -315,7 +316,7 @@ func (r *runner) copyOut(ctx context.Context, c *client.Client, ended error) err
 		switch {
 		case err == nil:
 		case ended != nil:
-			fmt.Fprintf(r.t.stderr, "wick: --out: %s\n", printableLines(err.Error()))
+			fmt.Fprintf(r.t.stderr, "wick: --out: %s\n", output.PrintableLines(err.Error()))
 		default:
 			ended = &exit.Error{Code: exit.Own, Err: fmt.Errorf("--out: %w", err)}
 		}

@@ -11,6 +11,7 @@ import (
 	"wick/cmd/wick/internal/cache"
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/oci"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 	"wick/cmd/wick/internal/units"
 )
@@ -31,7 +32,7 @@ func (u *runUI) say(text string) {
 	if terminal.Is(u.w) {
 		end = "\r\n" // it may be in raw mode, with a command on it
 	}
-	fmt.Fprintf(u.w, "wick: %s%s", printableLines(text), end)
+	fmt.Fprintf(u.w, "wick: %s%s", output.PrintableLines(text), end)
 }
 
 // Event implements [machine.UI].
@@ -71,7 +72,7 @@ func (u *runUI) show(text string) {
 	if !u.live {
 		return
 	}
-	text = printableLines(text) + " ..."
+	text = output.PrintableLines(text) + " ..."
 	if f, ok := u.w.(*os.File); ok {
 		// A line that wraps could not be erased.
 		if size := terminal.Size(f); size != nil && len(text) >= int(size.Cols) {

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/framing/client"
 )
 
 // servicesCommand returns wick services.
 func (t *tool) servicesCommand() *cobra.Command {
-	var f listFlags
+	var f output.Flags
 	var wait string
 	cmd := &cobra.Command{
 		Use:   "services [flags]",
@@ -39,11 +40,11 @@ and status.`,
 			if err != nil {
 				return err
 			}
-			return printList(t, &f, serviceLines(list), func(s serviceLine) string { return s.Name }, func(w io.Writer) { serviceTable(w, list) })
+			return output.List(t.stdout, &f, serviceLines(list), func(s serviceLine) string { return s.Name }, func(w io.Writer) { serviceTable(w, list) })
 		}),
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	f.add(cmd, "names")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
+	f.Add(cmd, "names")
 	cmd.Flags().StringVar(&wait, "wait", "", "wait until the service `NAME` is ready")
 	cmd.MarkFlagsMutuallyExclusive("json", "wait")
 	cmd.RegisterFlagCompletionFunc("wait", cobra.NoFileCompletions)
@@ -69,8 +70,8 @@ func serviceTable(w io.Writer, list []client.Service) {
 		if s.Ended {
 			code = strconv.Itoa(s.Code)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", printable(s.Name), printable(s.State),
-			known(uint64(s.PID), fmt.Sprint(s.PID)), s.Restarts, code, printable(statusOf(&s)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", output.Printable(s.Name), output.Printable(s.State),
+			output.Known(uint64(s.PID), fmt.Sprint(s.PID)), s.Restarts, code, output.Printable(statusOf(&s)))
 	}
 }
 

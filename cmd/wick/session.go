@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 	"wick/framing"
 	"wick/framing/client"
@@ -304,7 +305,7 @@ func (s *session) ended(r *client.Receipt, err error) error {
 		fmt.Fprintf(s.t.stderr, "wick: %s\n", heldBy(r.Left))
 	}
 	if r.Killed > 0 && r.Reason != framing.ReasonOutOfMemory {
-		fmt.Fprintf(s.t.stderr, "wick: out of memory, %d processes of the command were killed%s\n", r.Killed, printable(victimText(r)))
+		fmt.Fprintf(s.t.stderr, "wick: out of memory, %d processes of the command were killed%s\n", r.Killed, output.Printable(victimText(r)))
 	}
 	if s.usage {
 		fmt.Fprintf(s.t.stderr, "wick: %s\n", usageText(r))

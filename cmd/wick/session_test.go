@@ -75,9 +75,6 @@ func TestModeText(t *testing.T) {
 			t.Errorf("%v: got %s, want %s", mode, got, want)
 		}
 	}
-	if got := printable("a\x1b[31m\u009bb\u00fc"); got != "a?[31m?b\u00fc" {
-		t.Errorf("got %q", got)
-	}
 }
 
 func TestPlace(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 	"wick/framing/client"
 )
@@ -15,7 +16,7 @@ import (
 // statCommand returns wick stat.
 func (t *tool) statCommand() *cobra.Command {
 	var follow bool
-	var f listFlags
+	var f output.Flags
 	cmd := &cobra.Command{
 		Use:   "stat [-L] PATH...",
 		Short: "Show mode, owner, size and times of files in the guest",
@@ -36,8 +37,8 @@ mode (octal), uid, gid, size, links, inode, modified, target and device.`,
 				if err != nil {
 					return err
 				}
-				if f.json || f.format != "" {
-					err = printList(t, &f, []fileLine{newFileLine(name, info)}, nil, nil)
+				if f.JSON || f.Format != "" {
+					err = output.List(t.stdout, &f, []fileLine{newFileLine(name, info)}, nil, nil)
 				} else {
 					err = t.stat(name, info)
 				}
@@ -48,8 +49,8 @@ mode (octal), uid, gid, size, links, inode, modified, target and device.`,
 			return nil
 		}),
 	}
-	cmd.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	f.add(cmd, "")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.Check() }
+	f.Add(cmd, "")
 	cmd.Flags().BoolVarP(&follow, "dereference", "L", false, "follow symbolic links")
 	return cmd
 }
@@ -59,7 +60,7 @@ func (t *tool) stat(name string, i *client.FileInfo) error {
 		name += " -> " + i.Target()
 	}
 	if terminal.Is(t.stdout) {
-		name = printable(name)
+		name = output.Printable(name)
 	}
 	device := ""
 	if i.Mode()&fs.ModeDevice != 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
@@ -106,7 +107,7 @@ func statsTable(to io.Writer, figures iter.Seq2[string, uint64], names []string)
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	for name, value := range figures {
 		if named(name, names) {
-			fmt.Fprintf(w, "%s\t%d\n", printable(name), value)
+			fmt.Fprintf(w, "%s\t%d\n", output.Printable(name), value)
 			shown++
 		}
 	}
@@ -121,7 +122,7 @@ func statsJSON(to io.Writer, figures iter.Seq2[string, uint64], names []string) 
 			object[name] = value
 		}
 	}
-	return len(object), writeJSON(to, object)
+	return len(object), output.JSON(to, object)
 }
 
 // named reports whether name is among names, or begins with one of them that ends in a dot. With no

@@ -22,6 +22,7 @@ import (
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/units"
 )
 
@@ -115,9 +116,9 @@ func (f *stayFlags) supervised() bool { return os.Getenv(superviseEnv) != "" }
 func (r *runner) state() *keeper.State {
 	dir, _ := os.Getwd()
 	s := &keeper.State{
-		Name: r.stay.name, Command: nonNil(r.args), MemoryMiB: r.options.MemoryMiB, CPUs: r.options.CPUs,
+		Name: r.stay.name, Command: output.NonNil(r.args), MemoryMiB: r.options.MemoryMiB, CPUs: r.options.CPUs,
 		Labels: map[string]string{}, Remove: r.stay.remove, Args: os.Args[1:], Dir: dir,
-		Ports: nonNil(r.publish), Published: r.publishedPorts(), StopSeconds: r.stay.stopSeconds,
+		Ports: output.NonNil(r.publish), Published: r.publishedPorts(), StopSeconds: r.stay.stopSeconds,
 	}
 	if img := r.options.Image; img != nil {
 		s.Image = img.Name
@@ -127,7 +128,7 @@ func (r *runner) state() *keeper.State {
 	} else if r.saved != nil {
 		s.Image = r.saved.Use.Image
 		if len(s.Command) == 0 {
-			s.Command = nonNil(r.saved.Use.Command)
+			s.Command = output.NonNil(r.saved.Use.Command)
 		}
 	} else if r.options.Rootfs != "" {
 		s.Image, _ = filepath.Abs(r.options.Rootfs)

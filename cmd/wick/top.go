@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
 	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
@@ -80,7 +81,7 @@ func (t *tool) top(ctx context.Context, c *client.Client, asJSON bool, interval 
 			before[p.PID] = p
 		}
 		if asJSON {
-			return t.printJSON(newTopLine(stats, list))
+			return output.JSON(t.stdout, newTopLine(stats, list))
 		}
 		var page bytes.Buffer
 		if terminal.Is(t.stdout) {

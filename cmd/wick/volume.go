@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/keeper"
+	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/units"
 )
 
@@ -34,7 +35,7 @@ stay when a machine is removed, and one machine at a time can use each.`,
 }
 
 func (t *tool) volumeListCommand() *cobra.Command {
-	var f listFlags
+	var f output.Flags
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the disks that have names",
@@ -51,7 +52,7 @@ takes on this host. The fields of --json are name, path, size and used in bytes,
 			if err != nil {
 				return err
 			}
-			return printList(t, &f, list, func(d keeper.DiskInfo) string { return d.Name }, func(w io.Writer) {
+			return output.List(t.stdout, &f, list, func(d keeper.DiskInfo) string { return d.Name }, func(w io.Writer) {
 				fmt.Fprintln(w, "NAME\tSIZE\tUSED\tSTATE\tPATH")
 				for _, d := range list {
 					state := "free"
@@ -63,7 +64,7 @@ takes on this host. The fields of --json are name, path, size and used in bytes,
 			})
 		},
 	}
-	f.add(cmd, "names")
+	f.Add(cmd, "names")
 	return cmd
 }
 

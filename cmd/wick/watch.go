@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/output"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -102,21 +103,21 @@ func (t *tool) printWatched(w *watched, inJSON bool) error {
 		other = watchedPath(w.root, e.Other)
 	}
 	if inJSON {
-		return t.printJSON(struct {
+		return output.JSON(t.stdout, struct {
 			Event string `json:"event"`
 			Path  string `json:"path"`
 			To    string `json:"to,omitempty"`
 			Dir   bool   `json:"dir"`
 		}{watchWords[e.Kind], path, other, e.Dir})
 	}
-	line := watchWords[e.Kind] + " " + printable(path)
+	line := watchWords[e.Kind] + " " + output.Printable(path)
 	slash := ""
 	if e.Dir && path[len(path)-1] != '/' {
 		slash = "/"
 	}
 	line += slash
 	if other != "" {
-		line += " -> " + printable(other) + slash
+		line += " -> " + output.Printable(other) + slash
 	}
 	_, err := fmt.Fprintln(t.stdout, line)
 	return err

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"io"
@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// printable returns a line of the guest's text that is safe to print on a terminal. Characters that
-// are not printable become question marks.
-func printable(s string) string {
+// Printable returns a line of the guest's text that is safe to print on a terminal. Characters
+// that are not printable become question marks.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
@@ -18,30 +18,30 @@ func printable(s string) string {
 	}, s)
 }
 
-// printableLines returns text of several lines with each made printable. Tabs stay.
-func printableLines(s string) string {
+// PrintableLines returns text of several lines with each made printable. Tabs stay.
+func PrintableLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
 		columns := strings.Split(line, "\t")
 		for k := range columns {
-			columns[k] = printable(columns[k])
+			columns[k] = Printable(columns[k])
 		}
 		lines[i] = strings.Join(columns, "\t")
 	}
 	return strings.Join(lines, "\n")
 }
 
-// printableWriter writes lines of a guest to w as [printableLines] returns them. It must not be
+// PrintableWriter writes lines of a guest to W as [PrintableLines] returns them. It must not be
 // used concurrently.
-type printableWriter struct {
-	w io.Writer
+type PrintableWriter struct {
+	W io.Writer
 	// held is an incomplete character or end of line, which the next Write completes.
 	held []byte
 	out  []byte
 }
 
 // Write implements io.Writer.
-func (p *printableWriter) Write(b []byte) (int, error) {
+func (p *PrintableWriter) Write(b []byte) (int, error) {
 	in := append(p.held, b...)
 	p.out = p.out[:0]
 	for len(in) > 0 {
@@ -59,7 +59,7 @@ func (p *printableWriter) Write(b []byte) (int, error) {
 		in = in[size:]
 	}
 	p.held = append([]byte(nil), in...)
-	if _, err := p.w.Write(p.out); err != nil {
+	if _, err := p.W.Write(p.out); err != nil {
 		return 0, err
 	}
 	return len(b), nil
