@@ -301,6 +301,7 @@ var mayImport = map[string][]string{
 	"wick/cmd/wick/internal/terminal": {"wick/framing/client"},
 	"wick/cmd/wick/internal/units":    {},
 	"wick/cmd/wick/internal/output":   {tool("exit")},
+	"wick/cmd/wick/internal/figures":  {tool("output")},
 	"wick/bench/...":                  {"*", "wick/bench/..."},
 	"wick/scripts":                    {"wick/framing/client/clienttest"},
 }

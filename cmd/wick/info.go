@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/figures"
 	"wick/cmd/wick/internal/output"
 	"wick/framing"
 	"wick/framing/client"
@@ -43,7 +44,7 @@ func (t *tool) info(h *client.Hello, names []string, asJSON bool) error {
 	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 	shown := map[string]string{}
 	for _, f := range facts {
-		if named(f.Name, names) {
+		if figures.Named(f.Name, names) {
 			fmt.Fprintf(w, "%s\t%s\n", output.Printable(f.Name), output.Printable(f.Value))
 			shown[f.Name] = f.Value
 		}

@@ -8,13 +8,12 @@ import (
 	"io"
 	"iter"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
-	"wick/cmd/wick/internal/output"
+	"wick/cmd/wick/internal/figures"
 	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
 )
@@ -48,12 +47,12 @@ calls wick for each scrape.`,
 			case watch && asPrometheus:
 				return exit.Usage(errors.New("stats: --prometheus prints the figures once"))
 			}
-			show := statsTable
+			show := figures.Table
 			if asJSON {
-				show = statsJSON
+				show = figures.JSON
 			}
 			if asPrometheus {
-				show = prometheus
+				show = figures.Prometheus
 			}
 			c, err := t.connect(cmd.Context())
 			if err != nil {
@@ -100,38 +99,4 @@ func (t *tool) stats(ctx context.Context, c *client.Client, show statsFormat, na
 		page.Reset()
 		return err
 	})
-}
-
-// statsTable prints a line for each figure.
-func statsTable(to io.Writer, figures iter.Seq2[string, uint64], names []string) (shown int, err error) {
-	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	for name, value := range figures {
-		if named(name, names) {
-			fmt.Fprintf(w, "%s\t%d\n", output.Printable(name), value)
-			shown++
-		}
-	}
-	return shown, w.Flush()
-}
-
-// statsJSON prints an object on a line.
-func statsJSON(to io.Writer, figures iter.Seq2[string, uint64], names []string) (shown int, err error) {
-	object := map[string]uint64{}
-	for name, value := range figures {
-		if named(name, names) {
-			object[name] = value
-		}
-	}
-	return len(object), output.JSON(to, object)
-}
-
-// named reports whether name is among names, or begins with one of them that ends in a dot. With no
-// names every name is.
-func named(name string, names []string) bool {
-	for _, n := range names {
-		if name == n || strings.HasSuffix(n, ".") && strings.HasPrefix(name, n) {
-			return true
-		}
-	}
-	return len(names) == 0
 }

@@ -1,4 +1,4 @@
-package main
+package figures
 
 import (
 	"bufio"
@@ -116,13 +116,13 @@ func escapeHelp(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(strings.ToValidUTF8(text, "\uFFFD"))
 }
 
-// prometheus prints figures in the text format of Prometheus: the samples of a metric together,
+// Prometheus prints figures in the text format of Prometheus: the samples of a metric together,
 // behind its HELP and TYPE.
-func prometheus(to io.Writer, figures iter.Seq2[string, uint64], names []string) (shown int, err error) {
+func Prometheus(to io.Writer, figures iter.Seq2[string, uint64], names []string) (shown int, err error) {
 	var order []metric
 	samples := map[string][]sample{}
 	for name, value := range figures {
-		if !named(name, names) {
+		if !Named(name, names) {
 			continue
 		}
 		shown++
