@@ -302,6 +302,7 @@ var mayImport = map[string][]string{
 	"wick/cmd/wick/internal/units":    {},
 	"wick/cmd/wick/internal/output":   {tool("exit")},
 	"wick/cmd/wick/internal/figures":  {tool("output")},
+	"wick/cmd/wick/internal/accounts": {"wick/framing/client"},
 	"wick/bench/...":                  {"*", "wick/bench/..."},
 	"wick/scripts":                    {"wick/framing/client/clienttest"},
 }

@@ -7,11 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"strings"
 
+	"wick/cmd/wick/internal/accounts"
 	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
@@ -24,71 +22,19 @@ func (cp *copier) intoOptions() client.TarOptions {
 }
 
 // findOwner looks up the owner that --chown names, in the guest if the copy goes there, else on
-// this machine. Without a group it takes the user's own.
-func (cp *copier) findOwner(ctx context.Context, in bool) error {
+// this machine.
+func (cp *copier) findOwner(ctx context.Context, in bool) (err error) {
 	if cp.chown == "" {
 		return nil
 	}
-	name, group, grouped := strings.Cut(cp.chown, ":")
-	lookUp := lookUpHere
-	if in {
-		passwd, groups := readPasswd(ctx, cp.c), readSmall(ctx, cp.c, "/etc/group")
-		lookUp = func(name string, group bool) (id, main string) {
-			text := passwd
-			if group {
-				text = groups
-			}
-			for line := range strings.Lines(text) {
-				f := strings.Split(strings.TrimSuffix(line, "\n"), ":")
-				if len(f) > 3 && (f[0] == name || f[2] == name) {
-					return f[2], f[3]
-				}
-			}
-			return name, ""
-		}
+	guest := cp.c
+	if !in {
+		guest = nil
 	}
-	owner := client.Owner{UID: client.KeepOwner, GID: client.KeepOwner}
-	if name != "" {
-		id, main := lookUp(name, false)
-		uid, err := strconv.ParseUint(id, 10, 32)
-		if err != nil {
-			return exit.Usage(fmt.Errorf("cp: --chown: there is no user %q", name))
-		}
-		owner.UID = uint32(uid)
-		if gid, err := strconv.ParseUint(main, 10, 32); err == nil {
-			owner.GID = uint32(gid)
-		} else {
-			owner.GID = owner.UID // a number without a passwd entry
-		}
+	if cp.owner, err = accounts.Owner(ctx, guest, cp.chown); err != nil {
+		return exit.Usage(fmt.Errorf("cp: --chown: %w", err))
 	}
-	if grouped && group != "" {
-		id, _ := lookUp(group, true)
-		gid, err := strconv.ParseUint(id, 10, 32)
-		if err != nil {
-			return exit.Usage(fmt.Errorf("cp: --chown: there is no group %q", group))
-		}
-		owner.GID = uint32(gid)
-	}
-	cp.owner = &owner
 	return nil
-}
-
-// lookUpHere returns the id of a user or group of this machine, and the user's own group. It
-// returns an unknown name itself.
-func lookUpHere(name string, group bool) (id, main string) {
-	if group {
-		if g, err := user.LookupGroup(name); err == nil {
-			return g.Gid, ""
-		}
-		return name, ""
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		if u, err = user.LookupId(name); err != nil {
-			return name, ""
-		}
-	}
-	return u.Uid, u.Gid
 }
 
 // send writes a local file to the guest, with its holes.
