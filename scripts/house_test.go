@@ -303,6 +303,7 @@ var mayImport = map[string][]string{
 	"wick/cmd/wick/internal/output":   {tool("exit")},
 	"wick/cmd/wick/internal/figures":  {tool("output")},
 	"wick/cmd/wick/internal/accounts": {"wick/framing/client"},
+	"wick/cmd/wick/internal/copying":  {"wick/framing/client", tool("accounts"), tool("archive"), tool("exit"), tool("output"), tool("terminal")},
 	"wick/bench/...":                  {"*", "wick/bench/..."},
 	"wick/scripts":                    {"wick/framing/client/clienttest"},
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/copying"
 	"wick/cmd/wick/internal/keeper"
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/output"
@@ -85,9 +86,8 @@ func machineState(name string) (*keeper.State, error) {
 
 // putTree copies a local directory to a path in the guest.
 func (t *tool) putTree(ctx context.Context, c *client.Client, p machine.Put) error {
-	cp := copier{t: t, c: c, bar: newBar(t.stderr, p.Local, -1)}
-	defer cp.bar.clear()
-	return cp.treeInto(ctx, p.Local, p.Guest)
+	cp := copying.Copier{Guest: c, Stderr: t.stderr}
+	return cp.TreeInto(ctx, p.Local, p.Guest)
 }
 
 // machineLogs shows the log of a machine.

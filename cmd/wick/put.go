@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/copying"
 	"wick/framing/client"
 )
 
@@ -59,9 +60,9 @@ func (t *tool) put(ctx context.Context, local, path string, o client.WriteFileOp
 		return err
 	}
 	defer c.Close()
-	bar := newBar(t.stderr, local, file.size)
-	err = c.WriteFile(ctx, path, bar.reader(file.content), file.size, o)
-	bar.clear()
+	bar := copying.NewBar(t.stderr, local, file.size)
+	err = c.WriteFile(ctx, path, bar.Reader(file.content), file.size, o)
+	bar.Clear()
 	return err
 }
 

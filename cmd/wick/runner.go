@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/copying"
 	"wick/cmd/wick/internal/exit"
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/output"
@@ -310,9 +311,8 @@ func (r *runner) copyOut(ctx context.Context, c *client.Client, ended error) err
 		ctx = limit
 	}
 	for _, o := range r.volumes.copies {
-		cp := copier{t: r.t, c: c, bar: newBar(r.t.stderr, o.guest, -1)}
-		err := cp.outOf(ctx, o.guest, o.local)
-		cp.bar.clear()
+		cp := copying.Copier{Guest: c, Stderr: r.t.stderr}
+		err := cp.OutOf(ctx, o.guest, o.local)
 		switch {
 		case err == nil:
 		case ended != nil:

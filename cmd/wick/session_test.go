@@ -65,21 +65,6 @@ func TestModeText(t *testing.T) {
 	}
 }
 
-func TestPlace(t *testing.T) {
-	for _, test := range []struct {
-		source, target string
-		isDir          bool
-		want           string
-	}{
-		{"/a/f", "/b", false, "/b"}, {"/a/f", "/b", true, "/b/f"}, {"/a/d/", "/b", true, "/b/d"}, {"/a/d/.", "/b", true, "/b"}, {".", "/b", true, "/b"},
-		{"/", "/b", true, "/b"},
-	} {
-		if got := place(test.source, test.target, test.isDir); got != test.want {
-			t.Errorf("%+v: got %s", test, got)
-		}
-	}
-}
-
 // TestUnpackStaysInside whatever a guest sends.
 func TestUnpackStaysInside(t *testing.T) {
 	outside := t.TempDir()

@@ -51,26 +51,6 @@ func TestProcessTable(t *testing.T) {
 	}
 }
 
-func TestBar(t *testing.T) {
-	var out strings.Builder
-	start := time.Now()
-	b := &bar{w: &out, name: "f", size: 4 << 20, drawn: start}
-	b.add(1<<20, start)
-	b.clear()
-	if out.Len() > 0 {
-		t.Errorf("what is quick shows %q", out.String())
-	}
-	b.add(1<<20, start.Add(barPause))
-	b.clear()
-	want := "\rf [===============               ]  50% of 4.0 MiB\x1b[K\r\x1b[K"
-	if out.String() != want {
-		t.Errorf("got %q, want %q", out.String(), want)
-	}
-	if line := (&bar{name: "empty"}).line(); !strings.Contains(line, "100%") {
-		t.Errorf("got %q", line)
-	}
-}
-
 // TestNetworkOf parses the facts of a guest, and skips what a later guest may add.
 func TestNetworkOf(t *testing.T) {
 	t.Parallel()

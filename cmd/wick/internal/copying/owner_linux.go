@@ -1,4 +1,4 @@
-package main
+package copying
 
 import (
 	"io/fs"

@@ -1,4 +1,4 @@
-package main
+package copying
 
 import (
 	"fmt"
@@ -13,14 +13,14 @@ import (
 
 const (
 	barWidth = 30
-	// barPause is the time before the first drawing and between two, so that a quick copy shows no
-	// bar.
+	// barPause is the time before the first drawing and between two, so that a quick copy
+	// shows no bar.
 	barPause = 100 * time.Millisecond
 )
 
-// A bar shows the progress of copying a file or a tree. It shows nothing if its output is not a
+// A Bar shows the progress of copying a file or a tree. It shows nothing if its output is not a
 // terminal. Several goroutines may use it at the same time.
-type bar struct {
+type Bar struct {
 	w io.Writer // nil: nothing is shown
 
 	mu    sync.Mutex
@@ -31,17 +31,17 @@ type bar struct {
 	shown bool
 }
 
-// newBar returns a bar that draws on w if w is a terminal.
-func newBar(w io.Writer, name string, size int64) *bar {
-	b := &bar{name: name, size: size, drawn: time.Now()}
+// NewBar returns a bar that draws on w if w is a terminal.
+func NewBar(w io.Writer, name string, size int64) *Bar {
+	b := &Bar{name: name, size: size, drawn: time.Now()}
 	if terminal.Is(w) {
 		b.w = w
 	}
 	return b
 }
 
-// reader returns a reader of r that adds the bytes read to the bar.
-func (b *bar) reader(r io.Reader) io.Reader {
+// Reader returns a reader of r that adds the bytes read to the bar.
+func (b *Bar) Reader(r io.Reader) io.Reader {
 	if b.w == nil {
 		return r
 	}
@@ -49,7 +49,7 @@ func (b *bar) reader(r io.Reader) io.Reader {
 }
 
 type barReader struct {
-	b *bar
+	b *Bar
 	r io.Reader
 }
 
@@ -60,7 +60,7 @@ func (r *barReader) Read(p []byte) (int, error) {
 }
 
 // add adds n bytes, and draws the bar if barPause has passed.
-func (b *bar) add(n int, now time.Time) {
+func (b *Bar) add(n int, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done += int64(n)
@@ -71,7 +71,7 @@ func (b *bar) add(n int, now time.Time) {
 }
 
 // count adds n bytes of the file called name.
-func (b *bar) count(name string, n int64) {
+func (b *Bar) count(name string, n int64) {
 	if b.w != nil {
 		b.mu.Lock()
 		b.name = name
@@ -81,7 +81,7 @@ func (b *bar) count(name string, n int64) {
 }
 
 // line returns the current text of the bar.
-func (b *bar) line() string {
+func (b *Bar) line() string {
 	if b.size < 0 {
 		return fmt.Sprintf("%.1f MiB %s", float64(b.done)/(1<<20), b.shortName())
 	}
@@ -96,7 +96,7 @@ func (b *bar) line() string {
 }
 
 // shortName returns the end of the name in printable characters, short enough for one line.
-func (b *bar) shortName() string {
+func (b *Bar) shortName() string {
 	name := []rune(output.Printable(b.name))
 	if len(name) > barWidth {
 		return "..." + string(name[len(name)-barWidth+3:])
@@ -104,8 +104,8 @@ func (b *bar) shortName() string {
 	return string(name)
 }
 
-// clear erases the bar from the terminal.
-func (b *bar) clear() {
+// Clear erases the bar from the terminal.
+func (b *Bar) Clear() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.shown {

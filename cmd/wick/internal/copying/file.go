@@ -1,4 +1,4 @@
-package main
+package copying
 
 import (
 	"context"
@@ -9,37 +9,19 @@ import (
 	"os"
 	"path/filepath"
 
-	"wick/cmd/wick/internal/accounts"
-	"wick/cmd/wick/internal/exit"
 	"wick/framing/client"
 )
 
 // intoOptions returns the options for a tree that is copied into the guest.
-func (cp *copier) intoOptions() client.TarOptions {
+func (cp *Copier) intoOptions() client.TarOptions {
 	o := cp.tarOptions()
 	o.Owner = cp.owner
 	return o
 }
 
-// findOwner looks up the owner that --chown names, in the guest if the copy goes there, else on
-// this machine.
-func (cp *copier) findOwner(ctx context.Context, in bool) (err error) {
-	if cp.chown == "" {
-		return nil
-	}
-	guest := cp.c
-	if !in {
-		guest = nil
-	}
-	if cp.owner, err = accounts.Owner(ctx, guest, cp.chown); err != nil {
-		return exit.Usage(fmt.Errorf("cp: --chown: %w", err))
-	}
-	return nil
-}
-
 // send writes a local file to the guest, with its holes.
-func (cp *copier) send(ctx context.Context, f *os.File, info fs.FileInfo, target string, o client.WriteOptions) error {
-	w, err := cp.c.Create(ctx, target, o)
+func (cp *Copier) send(ctx context.Context, f *os.File, info fs.FileInfo, target string, o client.WriteOptions) error {
+	w, err := cp.Guest.Create(ctx, target, o)
 	if err != nil {
 		return err
 	}
@@ -50,10 +32,10 @@ func (cp *copier) send(ctx context.Context, f *os.File, info fs.FileInfo, target
 	return w.Close()
 }
 
-func (cp *copier) pour(w *client.FileWriter, f *os.File, info fs.FileInfo) error {
+func (cp *Copier) pour(w *client.FileWriter, f *os.File, info fs.FileInfo) error {
 	extents, holes := client.LocalExtents(f)
 	if !holes {
-		_, err := w.ReadFrom(cp.bar.reader(f))
+		_, err := w.ReadFrom(cp.bar.Reader(f))
 		return err
 	}
 	at := int64(0)
@@ -61,7 +43,7 @@ func (cp *copier) pour(w *client.FileWriter, f *os.File, info fs.FileInfo) error
 		if err := w.Skip(int64(e.Offset) - at); err != nil {
 			return err
 		}
-		n, err := w.ReadFrom(cp.bar.reader(io.NewSectionReader(f, int64(e.Offset), int64(e.Length))))
+		n, err := w.ReadFrom(cp.bar.Reader(io.NewSectionReader(f, int64(e.Offset), int64(e.Length))))
 		if err != nil {
 			return err
 		}
@@ -78,28 +60,28 @@ func (cp *copier) pour(w *client.FileWriter, f *os.File, info fs.FileInfo) error
 
 // receive writes a file from the guest to the empty local file f, with its holes. r reads all of
 // it.
-func (cp *copier) receive(ctx context.Context, f *os.File, r io.ReadCloser, source string, info *client.FileInfo) error {
+func (cp *Copier) receive(ctx context.Context, f *os.File, r io.ReadCloser, source string, info *client.FileInfo) error {
 	const worth = 64 << 10 // the smallest size in bytes for which to ask for holes
 	if info.Mode().IsRegular() && info.Size() >= worth {
-		extents, err := cp.c.Extents(ctx, source, info.Size())
+		extents, err := cp.Guest.Extents(ctx, source, info.Size())
 		if err == nil && (len(extents) != 1 || extents[0].Length != uint64(info.Size())) {
 			r.Close()
 			return cp.receiveExtents(ctx, f, source, info.Size(), extents)
 		}
 	}
-	_, err := io.Copy(f, cp.bar.reader(r))
+	_, err := io.Copy(f, cp.bar.Reader(r))
 	return err
 }
 
-func (cp *copier) receiveExtents(ctx context.Context, f *os.File, source string, size int64, extents []client.Extent) error {
+func (cp *Copier) receiveExtents(ctx context.Context, f *os.File, source string, size int64, extents []client.Extent) error {
 	for _, e := range extents {
-		r, err := cp.c.OpenRead(ctx, source, int64(e.Offset), int64(e.Length))
+		r, err := cp.Guest.OpenRead(ctx, source, int64(e.Offset), int64(e.Length))
 		if err != nil {
 			return err
 		}
 		_, err = f.Seek(int64(e.Offset), io.SeekStart)
 		if err == nil {
-			_, err = io.Copy(f, cp.bar.reader(r))
+			_, err = io.Copy(f, cp.bar.Reader(r))
 		}
 		r.Close()
 		if err != nil {
@@ -109,11 +91,11 @@ func (cp *copier) receiveExtents(ctx context.Context, f *os.File, source string,
 	return f.Truncate(size)
 }
 
-// attributesInto copies the extended attributes of a local file to one in the guest. It notes those
-// that are lost.
-func (cp *copier) attributesInto(ctx context.Context, source, target string) error {
+// attributesInto copies the extended attributes of a local file to one in the guest. It notes
+// those that are lost.
+func (cp *Copier) attributesInto(ctx context.Context, source, target string) error {
 	o := cp.localOptions(source)
-	path, err := cp.c.RealPath(ctx, target) // SetAttribute follows no link
+	path, err := cp.Guest.RealPath(ctx, target) // SetAttribute follows no link
 	if err != nil {
 		return err
 	}
@@ -130,7 +112,7 @@ func (cp *copier) attributesInto(ctx context.Context, source, target string) err
 			cp.note(fmt.Sprintf("%s: its attribute %s is left out (-a keeps it)", source, attribute))
 			continue
 		}
-		err := cp.c.SetAttribute(ctx, path, attribute, []byte(value))
+		err := cp.Guest.SetAttribute(ctx, path, attribute, []byte(value))
 		if _, lost := errors.AsType[*client.ConnError](err); lost {
 			return err
 		}
@@ -143,13 +125,13 @@ func (cp *copier) attributesInto(ctx context.Context, source, target string) err
 
 // attributesOutOf copies the extended attributes of a file in the guest to a local one. It notes
 // those that are lost.
-func (cp *copier) attributesOutOf(ctx context.Context, source string, f *os.File) {
+func (cp *Copier) attributesOutOf(ctx context.Context, source string, f *os.File) {
 	o := cp.localOptions(source)
-	path, err := cp.c.RealPath(ctx, source)
+	path, err := cp.Guest.RealPath(ctx, source)
 	if err != nil {
 		return
 	}
-	all, err := cp.c.Attributes(ctx, path)
+	all, err := cp.Guest.Attributes(ctx, path)
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		cp.note(fmt.Sprintf("%s: its extended attributes are lost: %v", source, err))
 	}
