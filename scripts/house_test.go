@@ -297,15 +297,16 @@ var mayImport = map[string][]string{
 	"wick/cmd/vm-init":     {"wick/sysinit", "wick/reactor/agent"},
 	"wick/cmd/wick/...":    {"wick/framing", "wick/framing/client", "wick/cmd/wick/..."},
 	// The rooms of the tool that know neither machines nor its commands, from the ground up.
-	"wick/cmd/wick/internal/exit":     {"wick/framing/client"},
-	"wick/cmd/wick/internal/terminal": {"wick/framing/client"},
-	"wick/cmd/wick/internal/units":    {},
-	"wick/cmd/wick/internal/output":   {tool("exit")},
-	"wick/cmd/wick/internal/figures":  {tool("output")},
-	"wick/cmd/wick/internal/accounts": {"wick/framing/client"},
-	"wick/cmd/wick/internal/copying":  {"wick/framing/client", tool("accounts"), tool("archive"), tool("exit"), tool("output"), tool("terminal")},
-	"wick/bench/...":                  {"*", "wick/bench/..."},
-	"wick/scripts":                    {"wick/framing/client/clienttest"},
+	"wick/cmd/wick/internal/exit":       {"wick/framing/client"},
+	"wick/cmd/wick/internal/terminal":   {"wick/framing/client"},
+	"wick/cmd/wick/internal/units":      {},
+	"wick/cmd/wick/internal/output":     {tool("exit")},
+	"wick/cmd/wick/internal/figures":    {tool("output")},
+	"wick/cmd/wick/internal/accounts":   {"wick/framing/client"},
+	"wick/cmd/wick/internal/copying":    {"wick/framing/client", tool("accounts"), tool("archive"), tool("exit"), tool("output"), tool("terminal")},
+	"wick/cmd/wick/internal/forwarding": {"wick/framing/client", tool("exit"), tool("output")},
+	"wick/bench/...":                    {"*", "wick/bench/..."},
+	"wick/scripts":                      {"wick/framing/client/clienttest"},
 }
 
 // room returns the import path of a room of the agent.

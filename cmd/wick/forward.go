@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/forwarding"
 	"wick/cmd/wick/internal/output"
 	"wick/framing"
 	"wick/framing/client"
@@ -69,7 +69,7 @@ it is interrupted or the guest is lost, and closes everything then.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&flags.bind, "bind", defaultBind, "`ADDR` of this machine to listen on")
+	f.StringVar(&flags.bind, "bind", forwarding.DefaultBind, "`ADDR` of this machine to listen on")
 	f.StringArrayVar(&flags.reverse, "reverse", nil, "listen in the guest and connect here: `GUEST:HOST`; may be repeated")
 	f.StringArrayVar(&flags.socks, "socks", nil, "listen here on `[ADDR:]PORT` as a SOCKS5 proxy; may be repeated")
 	f.BoolVar(&flags.auto, "auto", false, "forward each port that listens in the guest to the same port here")
@@ -80,28 +80,24 @@ it is interrupted or the guest is lost, and closes everything then.`,
 	return cmd
 }
 
-// parse parses all forwards before the guest is asked for anything. A proxy has no end to connect
-// to.
-func (f *forwardFlags) parse(args []string) (forwards []forward, err error) {
-	if f.bind, err = parseBind(f.bind); err != nil {
+// parse parses all forwards before the guest is asked for anything.
+func (f *forwardFlags) parse(args []string) (forwards []forwarding.Forward, err error) {
+	if f.bind, err = forwarding.ParseBind(f.bind); err != nil {
 		return nil, err
 	}
 	for i, arg := range append(args[:len(args):len(args)], f.reverse...) {
-		fw, err := parseForward(arg, f.bind, i >= len(args))
+		fw, err := forwarding.Parse(arg, f.bind, i >= len(args))
 		if err != nil {
 			return nil, err
 		}
 		forwards = append(forwards, fw)
 	}
 	for _, s := range f.socks {
-		at, rest, err := cutEnd(s, f.bind)
-		if err == nil && rest != "" {
-			err = fmt.Errorf("%q is left over", rest)
-		}
+		proxy, err := forwarding.ParseProxy(s, f.bind)
 		if err != nil {
-			return nil, exit.Usage(fmt.Errorf("--socks %q: %w", s, err))
+			return nil, err
 		}
-		forwards = append(forwards, forward{text: "socks " + s, from: at})
+		forwards = append(forwards, proxy)
 	}
 	if len(forwards) == 0 && !f.auto {
 		return nil, exit.Usage(errors.New("forward: HOST:GUEST is missing"))
@@ -109,7 +105,7 @@ func (f *forwardFlags) parse(args []string) (forwards []forward, err error) {
 	return forwards, nil
 }
 
-func (t *tool) forward(ctx context.Context, c *client.Client, flags *forwardFlags, forwards []forward) error {
+func (t *tool) forward(ctx context.Context, c *client.Client, flags *forwardFlags, forwards []forwarding.Forward) error {
 	features := framing.FeatureForward
 	if flags.auto {
 		features |= framing.FeaturePorts
@@ -117,25 +113,20 @@ func (t *tool) forward(ctx context.Context, c *client.Client, flags *forwardFlag
 	if err := c.Require(ctx, features); err != nil {
 		return fmt.Errorf("forward: %w", err)
 	}
-	f := newForwarder(c, flags.verbose, t.stderr)
-	defer f.close()
+	f := forwarding.NewForwarder(c, flags.verbose, t.stderr)
+	defer f.Close()
 	var lines strings.Builder
 	for i := range forwards {
 		fw := &forwards[i]
 		var ln net.Listener
 		var err error
-		if !fw.reverse {
-			if ln, err = listenHere(ctx, fw.from); err != nil {
-				return fmt.Errorf("forward %q: %w", fw.text, err)
+		if !fw.Reverse {
+			if ln, err = forwarding.Listen(ctx, fw.From); err != nil {
+				return fmt.Errorf("forward %q: %w", fw.Text, err)
 			}
 		}
-		line := ""
-		if fw.to.network == "" {
-			f.serve(ctx, ln, fw.text, func(ctx context.Context, from net.Conn) (net.Conn, error) {
-				return socks(ctx, from, c.DialContext)
-			})
-			line = ln.Addr().String() + " to guest as SOCKS5 proxy"
-		} else if line, err = f.start(ctx, fw, ln); err != nil {
+		line, err := f.Start(ctx, fw, ln)
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(&lines, "forwarding %s\n", output.Printable(line))
@@ -155,9 +146,9 @@ func (t *tool) forward(ctx context.Context, c *client.Client, flags *forwardFlag
 }
 
 // forwardAuto forwards each port of the guest while it listens.
-func (t *tool) forwardAuto(ctx context.Context, f *forwarder, bind string) error {
+func (t *tool) forwardAuto(ctx context.Context, f *forwarding.Forwarder, bind string) error {
 	open := map[uint16]net.Listener{} // nil for a port that cannot be forwarded
-	for list, err := range f.client().WatchPorts(ctx) {
+	for list, err := range f.Client().WatchPorts(ctx) {
 		if err != nil {
 			return err
 		}
@@ -188,17 +179,16 @@ func (t *tool) forwardAuto(ctx context.Context, f *forwarder, bind string) error
 }
 
 // autoPort forwards one port.
-func (t *tool) autoPort(ctx context.Context, f *forwarder, bind string, port uint16) net.Listener {
-	number := strconv.Itoa(int(port))
-	fw := forward{text: number, from: end{"tcp", net.JoinHostPort(bind, number)}, to: end{"tcp", "localhost:" + number}}
-	ln, err := listenHere(ctx, fw.from)
+func (t *tool) autoPort(ctx context.Context, f *forwarding.Forwarder, bind string, port uint16) net.Listener {
+	fw := forwarding.SamePort(bind, port)
+	ln, err := forwarding.Listen(ctx, fw.From)
 	if err != nil {
-		f.say("port %d is not forwarded: %v", port, err)
+		f.Say("port %d is not forwarded: %v", port, err)
 		return nil
 	}
-	line, err := f.start(ctx, &fw, ln)
+	line, err := f.Start(ctx, &fw, ln)
 	if err != nil {
-		f.say("%v", err)
+		f.Say("%v", err)
 		return nil
 	}
 	fmt.Fprintf(t.stdout, "forwarding %s\n", output.Printable(line))

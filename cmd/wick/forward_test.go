@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -75,61 +74,6 @@ func ask(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	fmt.Fprintln(ts.Stdout(), string(answer))
-}
-
-// TestParseForward reads what users write.
-func TestParseForward(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		text    string
-		reverse bool
-		want    string // or the error
-	}{
-		{"8080:80", false, "127.0.0.1:8080 localhost:80"},
-		{"8080:udp:53", false, "UDP is not forwarded, only TCP and Unix sockets are"},
-		{"8080:53/udp", false, "UDP is not forwarded, only TCP and Unix sockets are"},
-		{"8080:db.internal:80", false, `"db.internal" is not an IP address or localhost`},
-		{"256.0.0.1:8080:80", false, `"256.0.0.1" is not an IP address or localhost`},
-		{"3128:proxy.example:3128", true, "localhost:3128 proxy.example:3128"},
-		{"db.internal:3128:3128", true, `"db.internal" is not an IP address or localhost`},
-		{"8080", false, "127.0.0.1:8080 localhost:8080"},
-		{"0:80", false, "127.0.0.1:0 localhost:80"},
-		{"0.0.0.0:8080:80", false, "0.0.0.0:8080 localhost:80"},
-		{"[::1]:8080:80", false, "[::1]:8080 localhost:80"},
-		{"8080:10.0.0.2:80", false, "127.0.0.1:8080 10.0.0.2:80"},
-		{"8080:[fd00::1]:80", false, "127.0.0.1:8080 [fd00::1]:80"},
-		{"8080:unix:/run/a", false, "127.0.0.1:8080 unix:/run/a"},
-		{"8080:/run/a", false, "127.0.0.1:8080 unix:/run/a"},
-		{"8080:@name", false, "127.0.0.1:8080 unix:@name"},
-		{"unix:here:unix:/there", false, "unix:here unix:/there"},
-		{"/run/agent.sock:/tmp/agent.1", true, "unix:/run/agent.sock unix:/tmp/agent.1"},
-		{"3128", true, "localhost:3128 localhost:3128"},
-		{"3128:proxy.example:8080", true, "localhost:3128 proxy.example:8080"},
-		{"0.0.0.0:3128:8080", true, "0.0.0.0:3128 localhost:8080"},
-		{"", false, "is not a port"},
-		{":80", false, "is not a port"},
-		{"8080:", false, "the other end is missing"},
-		{"/run/agent.sock:", true, "the other end is missing"},
-		{"65536:80", false, `port "65536" is not`},
-		{"80:65536", false, `port "65536" is not`},
-		{"99999999999999999999:80", false, "is not a number of 0 to 65535"},
-		{"80:0", false, "port 0"},
-		{"80:x:y", false, `port "y" is not`},
-		{"80:81:82", false, `"82" is left over`},
-		{"-1:80", false, "the other end is missing"},
-		{"unix::80", false, "path is missing"},
-		{"[::1:80:80", false, "in brackets"},
-		{"8080:80/udp", false, "UDP is not forwarded"},
-	} {
-		f, err := parseForward(test.text, defaultBind, test.reverse)
-		got := f.from.String() + " " + f.to.String()
-		if err != nil {
-			got = err.Error()
-		}
-		if got != test.want && (err == nil || !strings.Contains(got, test.want)) {
-			t.Errorf("parseForward(%q) = %q, want %q", test.text, got, test.want)
-		}
-	}
 }
 
 // TestForwardAuto sees ports come and go in a network of the agent's own.
@@ -250,56 +194,6 @@ func TestSocksCurl(t *testing.T) {
 		got, err := curl.Output()
 		if code := curl.ProcessState.ExitCode(); code != want || want == 0 && string(got) != host+":"+port {
 			t.Errorf("curl %s: exit code %d, want %d; %q, %v", host, code, want, got, err)
-		}
-	}
-}
-
-// TestSocks plays clients of SOCKS5.
-func TestSocks(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ name, says, want, dialed string }{
-		{"a name", "\x05\x01\x00" + "\x05\x01\x00\x03\x09localhost\x00\x50", "\x05\x00" + "\x05\x00", "localhost:80"},
-		{"IPv4", "\x05\x02\x02\x00" + "\x05\x01\x00\x01\x7f\x00\x00\x01\x1f\x90", "\x05\x00" + "\x05\x00", "127.0.0.1:8080"},
-		{"IPv6", "\x05\x01\x00" + "\x05\x01\x00\x04" + strings.Repeat("\x00", 15) + "\x01\x00\x50", "\x05\x00" + "\x05\x00", "[::1]:80"},
-		{"authentication", "\x05\x01\x02", "\x05\xff", ""},
-		{"bind", "\x05\x01\x00" + "\x05\x02\x00\x01\x7f\x00\x00\x01\x1f\x90", "\x05\x00" + "\x05\x07", ""},
-		{"udp", "\x05\x01\x00" + "\x05\x03\x00\x01\x7f\x00\x00\x01\x1f\x90", "\x05\x00" + "\x05\x07", ""},
-		{"address type", "\x05\x01\x00" + "\x05\x01\x00\x02", "\x05\x00" + "\x05\x08", ""},
-		{"version 4", "\x04\x01\x00", "", ""},
-		{"nothing", "", "", ""},
-	} {
-		here, there := net.Pipe()
-		dialed := ""
-		done := make(chan error, 1)
-		go func() {
-			defer there.Close()
-			_, err := socks(t.Context(), there, func(_ context.Context, _, address string) (net.Conn, error) {
-				dialed = address
-				a, b := net.Pipe()
-				b.Close()
-				return a, nil
-			})
-			done <- err
-		}()
-		go func() {
-			io.WriteString(here, test.says)
-			time.AfterFunc(100*time.Millisecond, func() { here.SetReadDeadline(time.Now()) })
-		}()
-		got := make([]byte, 64)
-		n := 0
-		for n < len(test.want) {
-			k, err := here.Read(got[n:])
-			if n += k; err != nil {
-				break
-			}
-		}
-		here.Close()
-		err := <-done
-		if !strings.HasPrefix(string(got[:n]), test.want) || dialed != test.dialed || (err == nil) != (test.dialed != "") {
-			t.Errorf("%s: answered %q, dialed %q, %v", test.name, got[:n], dialed, err)
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: %v", test.name, err)
 		}
 	}
 }

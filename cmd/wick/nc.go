@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/forwarding"
 	"wick/framing/client"
 )
 
@@ -32,12 +33,12 @@ HOST is an IP address or localhost, and PORT is a number. unix:PATH or /PATH is 
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			to, err := ncEnd(args)
+			to, err := forwarding.ParseTarget(args)
 			if err != nil {
 				return exit.Usage(err)
 			}
 			return t.inGuest(func(ctx context.Context, c *client.Client, _ []string) error {
-				conn, err := c.DialContext(ctx, to.network, to.address)
+				conn, err := c.DialContext(ctx, to.Network, to.Address)
 				if err != nil {
 					return err
 				}
@@ -45,18 +46,6 @@ HOST is an IP address or localhost, and PORT is a number. unix:PATH or /PATH is 
 			})(cmd, args)
 		},
 	}
-}
-
-func ncEnd(args []string) (end, error) {
-	if len(args) == 2 {
-		port, err := checkPort(args[1])
-		return end{"tcp", net.JoinHostPort(args[0], port)}, err
-	}
-	e, rest, err := cutEnd(args[0], "localhost")
-	if err == nil && rest != "" {
-		err = net.InvalidAddrError("nc: " + rest + " is left over")
-	}
-	return e, err
 }
 
 // converse copies stdin to conn, and conn to stdout.

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/cache"
+	"wick/cmd/wick/internal/forwarding"
 	"wick/cmd/wick/internal/oci"
 	"wick/cmd/wick/internal/vmm"
 	"wick/framing/client"
@@ -209,13 +210,13 @@ func makeDir(ctx context.Context, c *client.Client, dir string) error {
 }
 
 // exposedPorts returns the forwards of the TCP ports that an image exposes, each from a free port.
-func exposedPorts(img *oci.Image) (forwards []forward) {
+func exposedPorts(img *oci.Image) (forwards []forwarding.Forward) {
 	for _, port := range slices.Sorted(maps.Keys(img.Config.Config.ExposedPorts)) {
 		number, protocol, _ := strings.Cut(port, "/")
 		if protocol != "" && protocol != "tcp" {
 			continue // only TCP can be forwarded
 		}
-		if fw, err := parseForward("0:"+number, defaultBind, false); err == nil {
+		if fw, err := forwarding.Parse("0:"+number, forwarding.DefaultBind, false); err == nil {
 			forwards = append(forwards, fw)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 
 	"wick/cmd/wick/internal/copying"
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/forwarding"
 	"wick/cmd/wick/internal/machine"
 	"wick/cmd/wick/internal/output"
 	"wick/cmd/wick/internal/terminal"
@@ -49,11 +50,11 @@ type runner struct {
 	console, network string
 	publishAll       bool
 
-	saved     *machine.Saved // that the machine goes on from, or nil
-	forwarder *forwarder     // of the machine that runs
-	args      []string       // the command, whole once the image is open
+	saved     *machine.Saved        // that the machine goes on from, or nil
+	forwarder *forwarding.Forwarder // of the machine that runs
+	args      []string              // the command, whole once the image is open
 	platform  v1.Platform
-	forwards  []forward
+	forwards  []forwarding.Forward
 	published []net.Listener // of each forward
 	newDir    string         // the working directory, which the image may not have
 	// use runs the command in the guest.
@@ -139,7 +140,7 @@ func (r *runner) check(cmd *cobra.Command, args []string) (err error) {
 		return exit.Usage(err)
 	}
 	for _, p := range r.publish {
-		forwards, err := parsePublish(p)
+		forwards, err := forwarding.ParsePublish(p)
 		if err != nil {
 			return err
 		}
@@ -215,7 +216,7 @@ func (r *runner) setConsole() error {
 
 // prepare listens at the published ports, and opens the image.
 func (r *runner) prepare(ctx context.Context, ui *runUI) (err error) {
-	if r.published, err = listenAll(ctx, r.forwards); err != nil {
+	if r.published, err = forwarding.ListenAll(ctx, r.forwards); err != nil {
 		return &exit.Error{Code: exit.Own, Err: err} // nothing ran
 	}
 	if err := r.openImage(ctx, ui); err != nil {
@@ -225,10 +226,10 @@ func (r *runner) prepare(ctx context.Context, ui *runUI) (err error) {
 		return &exit.Error{Code: exit.Own, Err: err}
 	}
 	if r.publishAll {
-		exposed := slices.DeleteFunc(exposedPorts(r.options.Image), func(fw forward) bool {
-			return slices.ContainsFunc(r.forwards, func(given forward) bool { return given.to == fw.to })
+		exposed := slices.DeleteFunc(exposedPorts(r.options.Image), func(fw forwarding.Forward) bool {
+			return slices.ContainsFunc(r.forwards, func(given forwarding.Forward) bool { return given.To == fw.To })
 		})
-		more, err := listenAll(ctx, exposed)
+		more, err := forwarding.ListenAll(ctx, exposed)
 		if err != nil {
 			return &exit.Error{Code: exit.Own, Err: err}
 		}
@@ -255,7 +256,7 @@ func (r *runner) openImage(ctx context.Context, ui *runUI) (err error) {
 
 // close ends what prepare opened.
 func (r *runner) close() {
-	closeAll(r.published)
+	forwarding.CloseAll(r.published)
 	r.volumes.close()
 }
 
@@ -265,8 +266,8 @@ func (r *runner) boot(ctx context.Context, ui machine.UI, up func()) error {
 	r.options.PutTree = r.t.putTree
 	r.options.Use = func(ctx context.Context, c *client.Client) error {
 		up()
-		f := newForwarder(c, false, r.t.stderr)
-		defer f.close()
+		f := forwarding.NewForwarder(c, false, r.t.stderr)
+		defer f.Close()
 		r.forwarder = f
 		if err := r.serve(ctx, c, f); err != nil {
 			return err
@@ -277,7 +278,7 @@ func (r *runner) boot(ctx context.Context, ui machine.UI, up func()) error {
 		if _, lost := errors.AsType[*client.ConnError](ended); lost || errors.Is(ended, machine.ErrUnresponsive) {
 			return ended // the machine may know the reason
 		}
-		ended = r.copyOut(ctx, f.client(), ended)
+		ended = r.copyOut(ctx, f.Client(), ended)
 		return nil
 	}
 	err := machine.Run(ctx, r.options, ui)
@@ -325,7 +326,7 @@ func (r *runner) copyOut(ctx context.Context, c *client.Client, ended error) err
 }
 
 // serve prepares the guest for the command: its published ports, and its directory.
-func (r *runner) serve(ctx context.Context, c *client.Client, f *forwarder) error {
+func (r *runner) serve(ctx context.Context, c *client.Client, f *forwarding.Forwarder) error {
 	if len(r.forwards) > 0 {
 		if err := c.Require(ctx, framing.FeatureForward); err != nil {
 			return fmt.Errorf("-p: %w", err)
@@ -346,11 +347,11 @@ func (r *runner) serve(ctx context.Context, c *client.Client, f *forwarder) erro
 		}
 	}
 	for i := range r.forwards {
-		line, err := f.start(ctx, &r.forwards[i], r.published[i])
+		line, err := f.Start(ctx, &r.forwards[i], r.published[i])
 		if err != nil {
 			return err
 		}
-		f.say("published %s", line)
+		f.Say("published %s", line)
 	}
 	return nil
 }

@@ -174,7 +174,7 @@ func (s *supervisor) regain(ctx context.Context, old *client.Client) (*client.Cl
 	}
 	old.Close()
 	s.setGuest(c)
-	s.r.forwarder.set(c)
+	s.r.forwarder.SetClient(c)
 	return c, true
 }
 

@@ -1,4 +1,4 @@
-package main
+package forwarding
 
 import (
 	"context"
@@ -20,8 +20,8 @@ const acceptPause = 100 * time.Millisecond
 // A dialer connects to an address, here or in the guest.
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
-// forwarder serves forwards over one connection to a guest.
-type forwarder struct {
+// A Forwarder serves forwards over one connection to a guest.
+type Forwarder struct {
 	verbose bool
 	w       io.Writer // for lines about connections
 
@@ -32,26 +32,28 @@ type forwarder struct {
 	work   sync.WaitGroup
 }
 
-func newForwarder(c *client.Client, verbose bool, w io.Writer) *forwarder {
-	return &forwarder{c: c, verbose: verbose, w: w, open: map[io.Closer]bool{}}
+// NewForwarder returns a forwarder over c, which prints its lines to w. With verbose it prints one
+// for each connection.
+func NewForwarder(c *client.Client, verbose bool, w io.Writer) *Forwarder {
+	return &Forwarder{c: c, verbose: verbose, w: w, open: map[io.Closer]bool{}}
 }
 
-// client returns the connection to the guest.
-func (f *forwarder) client() *client.Client {
+// Client returns the connection to the guest.
+func (f *Forwarder) Client() *client.Client {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.c
 }
 
-// set replaces the connection to the guest for those that come.
-func (f *forwarder) set(c *client.Client) {
+// SetClient replaces the connection to the guest for those that come.
+func (f *Forwarder) SetClient(c *client.Client) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.c = c
 }
 
-// say prints a line about a connection.
-func (f *forwarder) say(format string, args ...any) {
+// Say prints a line about a connection.
+func (f *Forwarder) Say(format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fmt.Fprintf(f.w, "wick: %s\n", output.PrintableLines(fmt.Sprintf(format, args...)))
@@ -59,7 +61,7 @@ func (f *forwarder) say(format string, args ...any) {
 
 // track makes close close c too, until forget is called. ok is false if the forwarder is closed
 // already.
-func (f *forwarder) track(c io.Closer) (forget func(), ok bool) {
+func (f *Forwarder) track(c io.Closer) (forget func(), ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.open == nil {
@@ -74,8 +76,8 @@ func (f *forwarder) track(c io.Closer) (forget func(), ok bool) {
 	}, true
 }
 
-// close closes listeners and connections, and waits until they have ended.
-func (f *forwarder) close() {
+// Close closes listeners and connections, and waits until they have ended.
+func (f *Forwarder) Close() {
 	f.mu.Lock()
 	open := f.open
 	f.open = nil
@@ -88,7 +90,7 @@ func (f *forwarder) close() {
 
 // serve connects each connection of ln to the one that dial returns, until ln is closed. It does
 // not block.
-func (f *forwarder) serve(ctx context.Context, ln net.Listener, name string,
+func (f *Forwarder) serve(ctx context.Context, ln net.Listener, name string,
 	dial func(ctx context.Context, from net.Conn) (net.Conn, error)) {
 	forget, ok := f.track(ln)
 	if !ok {
@@ -100,17 +102,17 @@ func (f *forwarder) serve(ctx context.Context, ln net.Listener, name string,
 		for {
 			from, err := ln.Accept()
 			if refused, ok := errors.AsType[*client.OpError](err); ok && refused != nil {
-				f.say("%s: %v", name, err) // the guest has too many connections for now
+				f.Say("%s: %v", name, err) // the guest has too many connections for now
 				continue
 			}
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-				f.say("%s: %v", name, err)
+				f.Say("%s: %v", name, err)
 				time.Sleep(acceptPause)
 				continue
 			}
 			if err != nil {
 				if !errors.Is(err, net.ErrClosed) && !errors.Is(err, client.ErrClosed) && ctx.Err() == nil {
-					f.say("%s: %v", name, err)
+					f.Say("%s: %v", name, err)
 				}
 				return
 			}
@@ -120,7 +122,7 @@ func (f *forwarder) serve(ctx context.Context, ln net.Listener, name string,
 }
 
 // connect serves one connection.
-func (f *forwarder) connect(ctx context.Context, from net.Conn, name string,
+func (f *Forwarder) connect(ctx context.Context, from net.Conn, name string,
 	dial func(context.Context, net.Conn) (net.Conn, error)) {
 	defer from.Close()
 	forget, ok := f.track(from)
@@ -135,7 +137,7 @@ func (f *forwarder) connect(ctx context.Context, from net.Conn, name string,
 	to, err := dial(ctx, from)
 	if err != nil {
 		if ctx.Err() == nil {
-			f.say("%s: connection %d from %s: %v", name, number, addressText(from.RemoteAddr()), err)
+			f.Say("%s: connection %d from %s: %v", name, number, addressText(from.RemoteAddr()), err)
 		}
 		abort(from)
 		return
@@ -147,13 +149,13 @@ func (f *forwarder) connect(ctx context.Context, from net.Conn, name string,
 	}
 	defer done()
 	if f.verbose {
-		f.say("%s: connection %d from %s", name, number, addressText(from.RemoteAddr()))
+		f.Say("%s: connection %d from %s", name, number, addressText(from.RemoteAddr()))
 	}
 	sent, received, err := relay(from, to)
 	if f.verbose && err == nil {
-		f.say("%s: connection %d closed, %d bytes out, %d back", name, number, sent, received)
+		f.Say("%s: connection %d closed, %d bytes out, %d back", name, number, sent, received)
 	} else if f.verbose && ctx.Err() == nil {
-		f.say("%s: connection %d failed, %d bytes out, %d back: %v", name, number, sent, received, err)
+		f.Say("%s: connection %d failed, %d bytes out, %d back: %v", name, number, sent, received, err)
 	}
 }
 
@@ -214,48 +216,55 @@ func local(ctx context.Context, network, address string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// listenAll listens on the ends of this machine, on all or none.
-func listenAll(ctx context.Context, forwards []forward) (list []net.Listener, err error) {
+// ListenAll listens on the ends of this machine, on all or none.
+func ListenAll(ctx context.Context, forwards []Forward) (list []net.Listener, err error) {
 	for i := range forwards {
-		ln, err := listenHere(ctx, forwards[i].from)
+		ln, err := Listen(ctx, forwards[i].From)
 		if err != nil {
-			closeAll(list)
-			return nil, fmt.Errorf("forward %q: %w", forwards[i].text, err)
+			CloseAll(list)
+			return nil, fmt.Errorf("forward %q: %w", forwards[i].Text, err)
 		}
 		list = append(list, ln)
 	}
 	return list, nil
 }
 
-func closeAll(list []net.Listener) {
+// CloseAll closes listeners.
+func CloseAll(list []net.Listener) {
 	for _, ln := range list {
 		ln.Close()
 	}
 }
 
-// listenHere listens on an end of this machine.
-func listenHere(ctx context.Context, e end) (net.Listener, error) {
-	return new(net.ListenConfig).Listen(ctx, e.network, e.address)
+// Listen listens on an end of this machine.
+func Listen(ctx context.Context, e End) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(ctx, e.Network, e.Address)
 }
 
-// start serves a forward that listens at ln, or in the guest. It returns a line that describes it.
-func (f *forwarder) start(ctx context.Context, fw *forward, ln net.Listener) (string, error) {
+// Start serves a forward that listens at ln, or in the guest. It returns a line that describes it.
+func (f *Forwarder) Start(ctx context.Context, fw *Forward, ln net.Listener) (string, error) {
 	dial, side := dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
-		return f.client().DialContext(ctx, network, address)
+		return f.Client().DialContext(ctx, network, address)
 	}), "guest"
-	if fw.reverse {
+	if fw.To.Network == "" {
+		f.serve(ctx, ln, fw.Text, func(ctx context.Context, from net.Conn) (net.Conn, error) {
+			return socks(ctx, from, dial)
+		})
+		return ln.Addr().String() + " to guest as SOCKS5 proxy", nil
+	}
+	if fw.Reverse {
 		var err error
-		if ln, err = f.client().Listen(ctx, fw.from.network, fw.from.address); err != nil {
-			return "", fmt.Errorf("forward %q: %w", fw.text, err)
+		if ln, err = f.Client().Listen(ctx, fw.From.Network, fw.From.Address); err != nil {
+			return "", fmt.Errorf("forward %q: %w", fw.Text, err)
 		}
 		dial, side = local, "host"
 	}
-	at := end{fw.from.network, ln.Addr().String()}
-	f.serve(ctx, ln, fw.text, func(ctx context.Context, _ net.Conn) (net.Conn, error) {
-		return dial(ctx, fw.to.network, fw.to.address)
+	at := End{fw.From.Network, ln.Addr().String()}
+	f.serve(ctx, ln, fw.Text, func(ctx context.Context, _ net.Conn) (net.Conn, error) {
+		return dial(ctx, fw.To.Network, fw.To.Address)
 	})
-	if fw.reverse {
-		return fmt.Sprintf("guest %v to %s %v", at, side, fw.to), nil
+	if fw.Reverse {
+		return fmt.Sprintf("guest %v to %s %v", at, side, fw.To), nil
 	}
-	return fmt.Sprintf("%v to %s %v", at, side, fw.to), nil
+	return fmt.Sprintf("%v to %s %v", at, side, fw.To), nil
 }

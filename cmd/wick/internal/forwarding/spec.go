@@ -1,4 +1,4 @@
-package main
+package forwarding
 
 import (
 	"errors"
@@ -10,29 +10,29 @@ import (
 	"wick/cmd/wick/internal/exit"
 )
 
-// An end is one end of a forward: a network and an address for net.Dial or net.Listen.
-type end struct{ network, address string }
+// An End is one end of a forward: a network and an address for net.Dial or net.Listen.
+type End struct{ Network, Address string }
 
 // String returns the end as a user writes it.
-func (e end) String() string {
-	if e.network == "unix" {
-		return "unix:" + e.address
+func (e End) String() string {
+	if e.Network == "unix" {
+		return "unix:" + e.Address
 	}
-	return e.address
+	return e.Address
 }
 
-// defaultBind is the address for ports of this machine. Other machines do not reach it.
-const defaultBind = "127.0.0.1"
+// DefaultBind is the address for ports of this machine. Other machines do not reach it.
+const DefaultBind = "127.0.0.1"
 
 // cutEnd parses the end at the beginning of s, and returns it with the rest of s. An end is PORT,
 // HOST:PORT, [IPV6]:PORT, unix:PATH, a path, or @NAME. host is the host of a port alone.
-func cutEnd(s, host string) (e end, rest string, err error) {
+func cutEnd(s, host string) (e End, rest string, err error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "@") {
 		path, rest, _ = strings.Cut(path, ":")
 		if path == "" {
 			return e, "", errors.New("path is missing")
 		}
-		return end{"unix", path}, rest, nil
+		return End{"unix", path}, rest, nil
 	}
 	first, rest, more := strings.Cut(s, ":")
 	if strings.HasPrefix(s, "[") {
@@ -43,14 +43,14 @@ func cutEnd(s, host string) (e end, rest string, err error) {
 		first, rest, more = inner, behind[1:], true
 	} else if isNumber(first) {
 		port, err := checkPort(first)
-		return end{"tcp", net.JoinHostPort(host, port)}, rest, err
+		return End{"tcp", net.JoinHostPort(host, port)}, rest, err
 	}
 	if first == "" || !more {
 		return e, "", fmt.Errorf("%q is not a port", s)
 	}
 	number, rest, _ := strings.Cut(rest, ":")
 	port, err := checkPort(number)
-	return end{"tcp", net.JoinHostPort(first, port)}, rest, err
+	return End{"tcp", net.JoinHostPort(first, port)}, rest, err
 }
 
 func isNumber(s string) bool {
@@ -66,17 +66,18 @@ func checkPort(s string) (string, error) {
 	return strconv.FormatUint(n, 10), nil
 }
 
-// A forward is two ends. A connection to the first is connected to the second.
-type forward struct {
-	text     string
-	from, to end
-	reverse  bool // from is in the guest
+// A Forward is two ends. A connection to the first is connected to the second. A proxy has no
+// second end, because each of its clients names one.
+type Forward struct {
+	Text     string
+	From, To End
+	Reverse  bool // From is in the guest
 }
 
-// parseForward parses HOST:GUEST, or GUEST:HOST with reverse. A port alone is both ends.
-func parseForward(s, bind string, reverse bool) (forward, error) {
-	f := forward{text: s, reverse: reverse}
-	refuse := func(err error) (forward, error) { return f, exit.Usage(fmt.Errorf("forward %q: %w", s, err)) }
+// Parse parses HOST:GUEST, or GUEST:HOST with reverse. A port alone is both ends.
+func Parse(s, bind string, reverse bool) (Forward, error) {
+	f := Forward{Text: s, Reverse: reverse}
+	refuse := func(err error) (Forward, error) { return f, exit.Usage(fmt.Errorf("forward %q: %w", s, err)) }
 	if strings.HasSuffix(s, "/udp") { // as docker has it; a path may end like that only after unix:
 		if before, _, _ := strings.Cut(s, "/"); !strings.Contains(before, "unix:") {
 			return refuse(errUDP)
@@ -88,7 +89,7 @@ func parseForward(s, bind string, reverse bool) (forward, error) {
 	}
 	var rest string
 	var err error
-	if f.from, rest, err = cutEnd(s, host); err != nil {
+	if f.From, rest, err = cutEnd(s, host); err != nil {
 		return refuse(err)
 	}
 	if rest == "" && isNumber(s) {
@@ -97,17 +98,17 @@ func parseForward(s, bind string, reverse bool) (forward, error) {
 	if rest == "" {
 		return refuse(errors.New("the other end is missing"))
 	}
-	if f.to, rest, err = cutEnd(rest, "localhost"); err != nil {
+	if f.To, rest, err = cutEnd(rest, "localhost"); err != nil {
 		return refuse(err)
 	}
 	if rest != "" {
 		return refuse(fmt.Errorf("%q is left over", rest))
 	}
-	if _, port, _ := net.SplitHostPort(f.to.address); f.to.network == "tcp" && port == "0" {
+	if _, port, _ := net.SplitHostPort(f.To.Address); f.To.Network == "tcp" && port == "0" {
 		return refuse(errors.New("port 0 cannot be connected to"))
 	}
 	// This machine resolves the name of an end that it connects to, and the guest resolves none.
-	ends := []end{f.from, f.to}
+	ends := []End{f.From, f.To}
 	if reverse {
 		ends = ends[:1]
 	}
@@ -119,12 +120,30 @@ func parseForward(s, bind string, reverse bool) (forward, error) {
 	return f, nil
 }
 
+// ParseProxy parses where a SOCKS5 proxy listens.
+func ParseProxy(s, bind string) (Forward, error) {
+	at, rest, err := cutEnd(s, bind)
+	if err == nil && rest != "" {
+		err = fmt.Errorf("%q is left over", rest)
+	}
+	if err != nil {
+		return Forward{}, exit.Usage(fmt.Errorf("--socks %q: %w", s, err))
+	}
+	return Forward{Text: "socks " + s, From: at}, nil
+}
+
+// SamePort returns the forward of a port of this machine to the same port of the guest.
+func SamePort(bind string, port uint16) Forward {
+	number := strconv.Itoa(int(port))
+	return Forward{Text: number, From: End{"tcp", net.JoinHostPort(bind, number)}, To: End{"tcp", "localhost:" + number}}
+}
+
 // checkHost returns an error for a TCP end whose host is a name other than localhost.
-func (e end) checkHost() error {
-	if e.network != "tcp" {
+func (e End) checkHost() error {
+	if e.Network != "tcp" {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(e.address)
+	host, _, err := net.SplitHostPort(e.Address)
 	if err != nil || host == "localhost" || net.ParseIP(host) != nil {
 		return err
 	}
@@ -136,11 +155,24 @@ func (e end) checkHost() error {
 
 var errUDP = errors.New("UDP is not forwarded, only TCP and Unix sockets are")
 
-// parseBind parses an address of this machine.
-func parseBind(s string) (string, error) {
+// ParseBind parses an address of this machine.
+func ParseBind(s string) (string, error) {
 	s = strings.Trim(s, "[]")
 	if s != "localhost" && net.ParseIP(s) == nil {
 		return "", exit.Usage(fmt.Errorf("--bind %q: want an IP address of this machine", s))
 	}
 	return s, nil
+}
+
+// ParseTarget parses an end of the guest: a HOST and a PORT, or one argument in another form.
+func ParseTarget(args []string) (End, error) {
+	if len(args) == 2 {
+		port, err := checkPort(args[1])
+		return End{"tcp", net.JoinHostPort(args[0], port)}, err
+	}
+	e, rest, err := cutEnd(args[0], "localhost")
+	if err == nil && rest != "" {
+		err = net.InvalidAddrError("nc: " + rest + " is left over")
+	}
+	return e, err
 }
