@@ -305,6 +305,7 @@ var mayImport = map[string][]string{
 	"wick/cmd/wick/internal/accounts":   {"wick/framing/client"},
 	"wick/cmd/wick/internal/copying":    {"wick/framing/client", tool("accounts"), tool("archive"), tool("exit"), tool("output"), tool("terminal")},
 	"wick/cmd/wick/internal/forwarding": {"wick/framing/client", tool("exit"), tool("output")},
+	"wick/cmd/wick/internal/help":       {tool("exit"), tool("terminal")},
 	"wick/bench/...":                    {"*", "wick/bench/..."},
 	"wick/scripts":                      {"wick/framing/client/clienttest"},
 }

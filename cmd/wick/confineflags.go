@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -114,4 +115,21 @@ func readFilter(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has %d bytes, not 1 to %d instructions of %d bytes", path, len(b), framing.MaxFilter, framing.FilterSize)
 	}
 	return b, nil
+}
+
+// parseSecurity takes a value of --security-opt.
+func (f *confineFlags) parseSecurity(s string) error {
+	key, value, _ := strings.Cut(strings.Replace(s, ":", "=", 1), "=")
+	switch {
+	case key == "no-new-privileges" && (value == "" || value == "true"):
+		f.options.Set("no-new-privs", "")
+	case key == "no-new-privileges" && value == "false":
+	case key == "seccomp" && value != "" && value != "unconfined":
+		f.filter = value
+	case key == "seccomp" && value == "unconfined", key == "apparmor" && value == "unconfined", s == "label=disable", s == "label:disable":
+		// There is no profile to begin with.
+	default:
+		return fmt.Errorf("%q: want no-new-privileges, seccomp=FILE or seccomp=unconfined", s)
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/help"
 	"wick/framing"
 	"wick/framing/client"
 )
@@ -82,8 +83,8 @@ end, up to 16 MiB, and an interrupted command goes on running.`,
 	}
 	flags.add(cmd)
 	flags.addKeep(cmd)
-	flagsAs(cmd, "Flags", "interactive tty env env-file dir user detach line timeout root limit keep keep-all usage wait-output")
-	flagsAs(cmd, "Confinement of the command", confinement+" network")
+	help.Group(cmd, "Flags", "interactive tty env env-file dir user detach line timeout root limit keep keep-all usage wait-output")
+	help.Group(cmd, "Confinement of the command", confinement+" network")
 	return cmd
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"wick/cmd/wick/internal/help"
 )
 
 // TestHelp checks that the help text of each command has all its flags, and all commands a group.
@@ -54,7 +56,7 @@ func TestDockerWords(t *testing.T) {
 		export history image images import info inspect kill load login logout logs manifest network pause plugin port ps pull
 		push rename restart rm rmi run save search stack start stats stop swarm system tag top unpause update version volume wait`) {
 		if cmd, _, err := root.Find([]string{name}); err != nil || cmd == root {
-			if dockerCommands[name] == "" {
+			if help.InsteadOf(name) == "" {
 				t.Errorf("wick %s: there is no such command, and no hint", name)
 			}
 		}
@@ -85,7 +87,7 @@ func TestDockerWords(t *testing.T) {
 	} {
 		cmd, _, _ := root.Find([]string{name})
 		for _, flag := range strings.Fields(flags) {
-			if cmd.Flags().Lookup(flag) == nil && dockerFlags[flag] == "" && dockerFlags[name+" "+flag] == "" {
+			if cmd.Flags().Lookup(flag) == nil && help.InsteadOfFlag(name, flag) == "" {
 				t.Errorf("wick %s --%s: there is no such flag, and no hint", name, flag)
 			}
 		}

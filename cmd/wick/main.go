@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"wick/cmd/wick/internal/exit"
+	"wick/cmd/wick/internal/help"
 	"wick/cmd/wick/internal/output"
 )
 
@@ -134,7 +135,7 @@ func (t *tool) main(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	err = commandError(root, args, err)
+	err = help.CommandError(root, args, err)
 	end := exit.How(err, t.parsed)
 	if end.Err != nil && ctx.Err() == nil {
 		fmt.Fprintf(t.stderr, "wick: %s\n", output.PrintableLines(err.Error())) // it may have text of the guest

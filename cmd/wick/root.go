@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/help"
 	"wick/cmd/wick/internal/terminal"
 	"wick/cmd/wick/internal/units"
 	"wick/framing/client"
@@ -121,7 +122,7 @@ machine itself also reach any other guest, by the address in --to or $WICK_TO.`,
   wick shell web
   wick cp web:/srv/report.txt .
   wick rm -f web`,
-		Annotations:        map[string]string{footer: addressForms},
+		Annotations:        map[string]string{help.Footer: addressForms},
 		Version:            version,
 		SilenceUsage:       true,
 		SilenceErrors:      true,
@@ -134,8 +135,8 @@ machine itself also reach any other guest, by the address in --to or $WICK_TO.`,
 	root.SetOut(t.stdout)
 	root.SetErr(t.stderr)
 	root.SetVersionTemplate("wick {{.Version}}\n")
-	root.SetUsageFunc(usage)
-	root.SetFlagErrorFunc(flagError)
+	root.SetUsageFunc(help.Usage)
+	root.SetFlagErrorFunc(help.FlagError)
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
 	flags.StringVar(&t.to, "to", os.Getenv("WICK_TO"), "`address` of the guest ($WICK_TO)")
@@ -173,7 +174,7 @@ func (t *tool) addCommands(root *cobra.Command) {
 		root.AddCommand(cmd) // it is hidden
 	}
 	for _, cmd := range root.Commands() {
-		refuseOthers(cmd)
+		help.RefuseOthers(cmd)
 	}
 	last := commandGroups[len(commandGroups)-1].title
 	root.SetCompletionCommandGroupID(last)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wick/cmd/wick/internal/help"
 	"wick/cmd/wick/internal/units"
 	"wick/cmd/wick/internal/vmm"
 )
@@ -125,12 +126,12 @@ on, from run to run until it is not started again.`,
 	cmd.RegisterFlagCompletionFunc("net", cobra.FixedCompletions([]string{"none", "user", "user,host-loopback", "tap="}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("vmm", cobra.FixedCompletions([]string{vmm.Firecracker, vmm.QEMUVhost, vmm.QEMU}, cobra.ShellCompDirectiveNoFileComp))
 	r.stay.add(cmd, &r.flags.detach)
-	flagsAs(cmd, "The command", "interactive tty env env-file dir user line entrypoint timeout root limit usage wait-output")
-	flagsAs(cmd, "The machine", "detach name rm restart stop-signal stop-timeout label cidfile memory mem cpus hostname arch")
-	flagsAs(cmd, "Files and disks", "volume mount tmpfs put out disk drive overlay overlay-size keep")
-	flagsAs(cmd, "Network", "publish publish-all net network dns dns-search add-host")
-	flagsAs(cmd, "The image", "image pull platform rootfs from")
-	flagsAs(cmd, "Confinement of the command", confinement+" privileged")
-	flagsAs(cmd, "The boot", "kernel module init init-arg vmm boot-timeout console")
+	help.Group(cmd, "The command", "interactive tty env env-file dir user line entrypoint timeout root limit usage wait-output")
+	help.Group(cmd, "The machine", "detach name rm restart stop-signal stop-timeout label cidfile memory mem cpus hostname arch")
+	help.Group(cmd, "Files and disks", "volume mount tmpfs put out disk drive overlay overlay-size keep")
+	help.Group(cmd, "Network", "publish publish-all net network dns dns-search add-host")
+	help.Group(cmd, "The image", "image pull platform rootfs from")
+	help.Group(cmd, "Confinement of the command", confinement+" privileged")
+	help.Group(cmd, "The boot", "kernel module init init-arg vmm boot-timeout console")
 	return cmd
 }

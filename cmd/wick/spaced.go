@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -59,21 +58,4 @@ func spaced(root *cobra.Command, args []string) []string {
 		}
 	}
 	return joined
-}
-
-// parseSecurity takes a value of --security-opt.
-func (f *confineFlags) parseSecurity(s string) error {
-	key, value, _ := strings.Cut(strings.Replace(s, ":", "=", 1), "=")
-	switch {
-	case key == "no-new-privileges" && (value == "" || value == "true"):
-		f.options.Set("no-new-privs", "")
-	case key == "no-new-privileges" && value == "false":
-	case key == "seccomp" && value != "" && value != "unconfined":
-		f.filter = value
-	case key == "seccomp" && value == "unconfined", key == "apparmor" && value == "unconfined", s == "label=disable", s == "label:disable":
-		// There is no profile to begin with.
-	default:
-		return fmt.Errorf("%q: want no-new-privileges, seccomp=FILE or seccomp=unconfined", s)
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package help
 
 import (
 	"errors"
@@ -117,8 +117,22 @@ var dockerFlags = map[string]string{
 	"run disable-content-trust": "name the image by its digest",
 }
 
-// commandError returns err, or what to do instead if it is about an unknown command.
-func commandError(root *cobra.Command, args []string, err error) error {
+// InsteadOf says what to do instead of a command of docker's, of one word or two. It returns "" for
+// any other.
+func InsteadOf(command string) string { return dockerCommands[command] }
+
+// InsteadOfFlag says what to do instead of a flag of a command of docker's. It returns "" for any
+// other.
+func InsteadOfFlag(command, flag string) string {
+	hint := dockerFlags[command+" "+flag]
+	if hint == "" && len(flag) > 1 {
+		hint = dockerFlags[flag]
+	}
+	return hint
+}
+
+// CommandError returns err, or what to do instead if it is about an unknown command.
+func CommandError(root *cobra.Command, args []string, err error) error {
 	var word string
 	if _, own := errors.AsType[*exit.Error](err); own {
 		return err
@@ -144,10 +158,10 @@ func unknownCommand(cmd *cobra.Command, words []string) error {
 	}
 	hint := ""
 	if len(words) > 1 {
-		hint = dockerCommands[words[0]+" "+words[1]]
+		hint = InsteadOf(words[0] + " " + words[1])
 	}
 	if hint == "" && !cmd.HasParent() {
-		hint = dockerCommands[words[0]]
+		hint = InsteadOf(words[0])
 	}
 	if hint == "" {
 		var names []string
@@ -168,11 +182,11 @@ func unknownCommand(cmd *cobra.Command, words []string) error {
 	return exit.Usage(err)
 }
 
-// refuseOthers makes a command that only has subcommands refuse other words, for which cobra would
+// RefuseOthers makes a command that only has subcommands refuse other words, for which cobra would
 // print its help text and succeed.
-func refuseOthers(cmd *cobra.Command) {
+func RefuseOthers(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		refuseOthers(sub)
+		RefuseOthers(sub)
 	}
 	if !cmd.HasSubCommands() || cmd.Runnable() {
 		return
@@ -187,17 +201,14 @@ func refuseOthers(cmd *cobra.Command) {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
-// flagError adds what to do instead to the error of an unknown flag.
-func flagError(cmd *cobra.Command, err error) error {
+// FlagError adds what to do instead to the error of an unknown flag.
+func FlagError(cmd *cobra.Command, err error) error {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok {
 		return err
 	}
 	name := unknown.GetSpecifiedName()
-	hint := dockerFlags[cmd.Name()+" "+name]
-	if hint == "" && len(name) > 1 {
-		hint = dockerFlags[name]
-	}
+	hint := InsteadOfFlag(cmd.Name(), name)
 	if hint == "" && len(name) > 1 {
 		var names []string
 		add := func(f *pflag.Flag) {

@@ -1,4 +1,4 @@
-package main
+package help
 
 import (
 	"fmt"
@@ -14,19 +14,19 @@ import (
 // Annotations of commands for their help texts.
 const (
 	flagGroups = "wick_flags"  // titles and names of flags, on a line each
-	footer     = "wick_footer" // text for the end
+	Footer     = "wick_footer" // text for the end
 )
 
-// flagsAs puts flags of cmd under a title in the help text, in this order.
-func flagsAs(cmd *cobra.Command, title, names string) {
+// Group puts flags of cmd under a title in the help text, in this order.
+func Group(cmd *cobra.Command, title, names string) {
 	if cmd.Annotations == nil {
 		cmd.Annotations = map[string]string{}
 	}
 	cmd.Annotations[flagGroups] += title + ":" + names + "\n"
 }
 
-// usage prints the part of a help text that follows the description.
-func usage(cmd *cobra.Command) error {
+// Usage prints the part of a help text that follows the description.
+func Usage(cmd *cobra.Command) error {
 	var b strings.Builder
 	b.WriteString("Usage:\n")
 	switch {
@@ -71,7 +71,7 @@ func usage(cmd *cobra.Command) error {
 	if inherited := cmd.InheritedFlags(); inherited.HasAvailableFlags() {
 		fmt.Fprintf(&b, "\nGlobal flags:\n%s", inherited.FlagUsagesWrapped(cols))
 	}
-	if text := cmd.Annotations[footer]; text != "" {
+	if text := cmd.Annotations[Footer]; text != "" {
 		fmt.Fprintf(&b, "\n%s\n", text)
 	}
 	if cmd.HasAvailableSubCommands() {
