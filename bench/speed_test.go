@@ -102,7 +102,8 @@ func BenchmarkStdout(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite writes a large file and a small one.
+// BenchmarkWrite writes a large file and a small one. For a small one both ends are on one CPU, as
+// in BenchmarkPing.
 func BenchmarkWrite(b *testing.B) {
 	for _, size := range []int{4 << 10, large} {
 		for _, place := range places {
@@ -111,6 +112,11 @@ func BenchmarkWrite(b *testing.B) {
 					path := filepath.Join(place.dir, "wick-bench-file-"+strconv.Itoa(os.Getpid()))
 					defer os.Remove(path)
 					h := dial(b, a)
+					if size < large {
+						runtime.LockOSThread()
+						defer runtime.UnlockOSThread()
+						defer a.pin(b)()
+					}
 					frame := fileFrame(path, size)
 					b.SetBytes(int64(size))
 					latencies(b, func() {
