@@ -29,12 +29,15 @@ func BenchmarkPing(b *testing.B) {
 	})
 }
 
-// BenchmarkPipelined sends pings in batches and reads as many pongs.
+// BenchmarkPipelined sends pings in batches and reads as many pongs, with both ends on one CPU.
 func BenchmarkPipelined(b *testing.B) {
 	for _, n := range []int{64, 1024} {
 		b.Run("n="+strconv.Itoa(n), func(b *testing.B) {
 			each(b, func(b *testing.B, a *agent) {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
 				h := dial(b, a)
+				defer a.pin(b)()
 				batch := pings(n)
 				for b.Loop() {
 					if err := h.write(batch); err != nil {
