@@ -105,7 +105,7 @@ func BenchmarkStdout(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite writes a large file and a small one. For a small one both ends are on one CPU, as
+// BenchmarkWrite writes a large file and a small one. Both ends are on one CPU for a small one, as
 // in BenchmarkPing.
 func BenchmarkWrite(b *testing.B) {
 	for _, size := range []int{4 << 10, large} {

@@ -27,8 +27,8 @@ const (
 // program's file that were ever needed. The kernel also maps the pages that it had read beside
 // them. These are mostly 1.2 MB of the file, and sometimes 1.4.
 const (
-	IdleRSS      = 2000
-	IdleAnon     = 640  // with the runtime as it comes, 200 more on two processors
+	IdleRSS      = 1900
+	IdleAnon     = 600  // with the runtime as it comes, 200 more on two processors
 	WorkedRSS    = 3000 // after commands, large outputs and large files; as it comes, 750 more
 	PeakGrowth   = 1023 // by how much the largest output or file may raise VmHWM
 	StreamGrowth = 512  // by how much a stream through a process may raise it, however long
@@ -38,7 +38,7 @@ const (
 	// process 1 of a machine with 128 MiB. The kernel maps the pages of its file that it has read
 	// by then, 1.0 to 2.35 MB in all.
 	InitRSS       = 2400
-	InitAnon      = 800
+	InitAnon      = 700
 	InitWorkedRSS = 3200 // process 1 after some commands, extension and all
 	InitThreads   = 1
 )
