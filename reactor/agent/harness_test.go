@@ -19,6 +19,8 @@ type box struct {
 	dir    string // of the socket
 	work   string // TMPDIR
 	a      *Agent
+	// prepare is called with the agent before it runs; nil for nothing.
+	prepare func(*Agent)
 }
 
 func newBox(t *testing.T) *box {
@@ -59,6 +61,9 @@ func (b *box) start() {
 			return nil, nil, err
 		}
 		b.a = a
+		if b.prepare != nil {
+			b.prepare(a)
+		}
 		return a.loop, a.Run, nil
 	})
 }
