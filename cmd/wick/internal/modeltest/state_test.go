@@ -79,11 +79,13 @@ type model struct {
 	failed  chan struct{} // closed with err set
 	conns   map[*conn]bool
 	watches map[string]*watch
-	tardy   map[int]bool   // by pid, those whose failed execve was not known when they were answered
-	silents map[int]string // by pid, the exits that fit several watches, and where each came
-	shared  []*file
-	count   counts
-	pings   []time.Duration
+	tardy   map[int]bool // by pid, those whose failed execve was not known when they were answered
+	// lostTardy is how many replies were lost that may have been about such a process.
+	lostTardy int
+	silents   map[int]string // by pid, the exits that fit several watches, and where each came
+	shared    []*file
+	count     counts
+	pings     []time.Duration
 
 	control *conn
 	first   figures // at rest, at the start

@@ -45,8 +45,7 @@ func (h *host) spawn(c *conn) *request {
 				return nil
 			}
 			in, err := wiretest.Parse(typ, payload)
-			if err == nil && typ == wiretest.SpawnWatchResult && s.command.refused && len(s.command.text) >= 128<<10 {
-				// The agent waits only so long for the execve. Its failure is a process_exit then.
+			if err == nil && typ == wiretest.SpawnWatchResult && s.command.mayBeTardy() {
 				m.tardy[in.Int("pid")] = true
 				return nil
 			}
@@ -67,6 +66,9 @@ func (h *host) spawn(c *conn) *request {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			s.unsure = true
+			if s.command.mayBeTardy() {
+				m.lostTardy++ // its reply may have had a pid
+			}
 		},
 	}
 }
@@ -79,9 +81,15 @@ func (m *model) exited(c *conn, payload []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tardy[r.pid] && len(r.stdout) == 0 && (r.code == 126 || r.code == 127) {
-		delete(m.tardy, r.pid)
-		return nil
+	if notExecuted := len(r.stdout) == 0 && (r.code == 126 || r.code == 127); notExecuted {
+		if m.tardy[r.pid] {
+			delete(m.tardy, r.pid)
+			return nil
+		}
+		if m.lostTardy > 0 {
+			m.lostTardy--
+			return nil
+		}
 	}
 	line, _, _ := bytes.Cut(r.stdout, []byte("\n"))
 	s := m.watches[string(line)]
