@@ -25,8 +25,8 @@ type command struct {
 	late           bool   // a background process does, and writes more then
 }
 
-// mayBeTardy reports whether the command cannot be started, and the agent may answer before it knows
-// that: it waits only so long for the execve. Its failure is a process_exit then.
+// mayBeTardy reports whether the command cannot be started, and the agent may answer before it
+// knows that: it waits only so long for the execve. Its failure is a process_exit then.
 func (c *command) mayBeTardy() bool { return c.refused && len(c.text) >= 128<<10 }
 
 // yes returns the output of "yes word | head -c n".
