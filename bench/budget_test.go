@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -62,6 +63,16 @@ func TestMemory(t *testing.T) {
 	work(t, h)
 	within(t, "VmRSS after work, kB", a.status(t, "VmRSS"), budget.WorkedRSS)
 	within(t, "threads", a.status(t, "Threads"), budget.Threads)
+	// With one thread nothing ends a wait of the loop but an event.
+	fds, err := filepath.Glob("/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if to, _ := os.Readlink(fd); to == "anon_inode:[timerfd]" {
+			t.Error("the agent has a timer descriptor, which one thread does not need")
+		}
+	}
 }
 
 // awaitPinned waits until the agent has dropped and locked the pages of its code, which it does in
