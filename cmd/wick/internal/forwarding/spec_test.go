@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestParseForward reads what users write.
-func TestParseForward(t *testing.T) {
+// TestParse reads what users write.
+func TestParse(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		text    string
@@ -56,7 +56,7 @@ func TestParseForward(t *testing.T) {
 			got = err.Error()
 		}
 		if got != test.want && (err == nil || !strings.Contains(got, test.want)) {
-			t.Errorf("parseForward(%q) = %q, want %q", test.text, got, test.want)
+			t.Errorf("Parse(%q) = %q, want %q", test.text, got, test.want)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func TestParsePublish(t *testing.T) {
 			got = append(got, f.From.String(), f.To.String())
 		}
 		if !slices.Equal(got, tt.want) || (err != nil) != (tt.want == nil) {
-			t.Errorf("parsePublish(%q) = %q, %v, want %q", tt.in, got, err, tt.want)
+			t.Errorf("ParsePublish(%q) = %q, %v, want %q", tt.in, got, err, tt.want)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func TestParseSize(t *testing.T) {
 			got = -1
 		}
 		if got != tt.want {
-			t.Errorf("parseSize(%q, %d) = %d, %v, want %d", tt.text, tt.plain, got, err, tt.want)
+			t.Errorf("ParseSize(%q, %d) = %d, %v, want %d", tt.text, tt.plain, got, err, tt.want)
 		}
 	}
 }
@@ -30,12 +30,12 @@ func TestParseDuration(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{"30": 30 * time.Second, "1.5": 1500 * time.Millisecond, "2m": 2 * time.Minute, "0": 0, "-1s": -time.Second} {
 		if got, err := ParseDuration(text); err != nil || got != want {
-			t.Errorf("parseDuration(%q) = %v, %v, want %v", text, got, err, want)
+			t.Errorf("ParseDuration(%q) = %v, %v, want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "soon", "1.2.3", "5 m"} {
 		if got, err := ParseDuration(text); err == nil {
-			t.Errorf("parseDuration(%q) = %v, want an error", text, got)
+			t.Errorf("ParseDuration(%q) = %v, want an error", text, got)
 		}
 	}
 }
